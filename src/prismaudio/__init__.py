@@ -1,0 +1,23 @@
+"""PrismAudio: video-to-audio generation that thinks before it makes sound."""
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from prismaudio.components import Component, Dimension
+
+if TYPE_CHECKING:
+    from prismaudio.generation import PrismAudio
+
+__version__ = "0.1.0"
+__all__ = ["Component", "Dimension", "PrismAudio", "__version__", "hookimpl"]
+
+hookimpl = pluggy.HookimplMarker("prismaudio")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PrismAudio":  # imports torch, so only when asked for
+        from prismaudio.generation import PrismAudio
+
+        return PrismAudio
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

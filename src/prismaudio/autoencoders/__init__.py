@@ -1,0 +1,5 @@
+"""Autoencoders: stereo sound to latents and back. The contract is :class:`prismaudio.autoencoders.base.Autoencoder`."""
+
+from prismaudio.autoencoders.base import Autoencoder
+
+__all__ = ["Autoencoder"]

@@ -1,0 +1,27 @@
+"""The contract of an autoencoder."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Autoencoder(nn.Module, ABC):
+    """Turns stereo sound into latents and back.
+
+    Attributes:
+        sample_rate_hz: Sample rate of the sound that it takes and gives.
+        hop: Samples per latent frame.
+        channels: Channels of a latent frame.
+    """
+
+    sample_rate_hz: int
+    hop: int
+    channels: int
+
+    @abstractmethod
+    def encode(self, audio: Tensor) -> Tensor:
+        """Latents ``(batch, channels, frames)`` of sound ``(batch, 2, samples)``; frames = ceil(samples / hop)."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Sound ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""

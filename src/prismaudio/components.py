@@ -1,0 +1,42 @@
+"""What the hooks of :mod:`prismaudio.hookspecs` return: data that names classes without importing them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Component:
+    """A class that a plugin provides.
+
+    Args:
+        target: Where the class lives, ``"package.module:ClassName"``. Its name in recipes is ``ClassName``.
+        summary: One line that says what it is, shown by ``prismaudio plugins list``.
+        dimension: Name of the perceptual dimension that it serves, if it serves one.
+
+    Example:
+        >>> Component("prismaudio_loudness:LoudnessReward", "Distance to a target loudness.", "loudness").name
+        'LoudnessReward'
+    """
+
+    target: str
+    summary: str
+    dimension: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The class name, which is the name in recipes."""
+        return self.target.rpartition(":")[2]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A perceptual dimension: one aspect of sound that a plan has a section for.
+
+    Args:
+        name: One lower-case word, which is also the tag of its section (``loudness`` is written ``<Loudness>``).
+        question: What its section of the chain of thought answers; planners put it to their model.
+        default_section: Section to use when no planner can answer the question; empty to leave the section out.
+    """
+
+    name: str
+    question: str
+    default_section: str = ""

@@ -1,0 +1,56 @@
+"""What a plan says happens: sources, their times and places, and how it sounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """The beginning of one sound.
+
+    Args:
+        time_s: Seconds from the start of the clip.
+        what: The noun of its source, for example ``"bell"``.
+        azimuth_deg: Direction, -90 (left) .. 90 (right); None when it is not stated.
+        level_db: Peak level in dB relative to full scale; None when it is not stated.
+    """
+
+    time_s: float
+    what: str
+    azimuth_deg: float | None = None
+    level_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing that sounds.
+
+    Args:
+        what: Its noun, for example ``"bell"``.
+        onsets_s: When it begins to sound, each time, in seconds.
+        end_s: When a lasting sound (rolling, sustained) stops; None for sounds that die away by themselves.
+        azimuth_deg: Direction at its first and at its last moment, -90 (left) .. 90 (right); None when not stated.
+        size: ``"small"``, ``"medium"`` or ``"large"``; None when not stated.
+    """
+
+    what: str
+    onsets_s: tuple[float, ...]
+    end_s: float | None = None
+    azimuth_deg: tuple[float, float] | None = None
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens in a clip, as far as its plan states it.
+
+    Args:
+        sources: What sounds.
+        quality: ``"clean"``, ``"noisy"``, ``"clipped"`` or ``"muffled"``; None when not stated.
+        room: ``"dry"``, ``"room"`` or ``"hall"``; None when not stated.
+    """
+
+    sources: tuple[Source, ...] = ()
+    quality: str | None = None
+    room: str | None = None

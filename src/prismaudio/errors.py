@@ -1,0 +1,33 @@
+"""Errors that a user can act on. The command line prints their text as one line and exits with code 2."""
+
+
+class PrismAudioError(Exception):
+    """What was wrong, what was expected and what to do, in one line."""
+
+
+class UnknownNameError(PrismAudioError):
+    """A recipe, option or section names something that nobody provides."""
+
+
+class DuplicateNameError(PrismAudioError):
+    """Two plugins, sections or files claim one name."""
+
+
+class BrokenPluginError(PrismAudioError):
+    """A plugin that is needed could not be loaded."""
+
+
+class RecipeError(PrismAudioError):
+    """A recipe is not valid."""
+
+
+class PlanError(PrismAudioError):
+    """A chain-of-thought plan cannot be read."""
+
+
+class MediaError(PrismAudioError):
+    """A video or audio file cannot be read or written."""
+
+
+class CheckpointError(PrismAudioError):
+    """A checkpoint does not belong to the model, or is damaged."""

@@ -1,0 +1,5 @@
+"""Planners: who writes the chain of thought. The contract is :class:`prismaudio.planners.base.Planner`."""
+
+from prismaudio.planners.base import Planner
+
+__all__ = ["Planner"]

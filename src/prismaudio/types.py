@@ -1,0 +1,125 @@
+"""The shape and unit of every tensor that crosses a module boundary, said once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+STREAMS = ("video", "sync", "text", "plan")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A stretch of video, of sound, or of both.
+
+    Args:
+        id: Name of the clip, unique in its data set.
+        duration_s: Duration in seconds.
+        frames: Pictures at a constant rate, uint8 ``(time, 3, height, width)``; None for sound without picture.
+        fps: Pictures per second; None when there are none.
+        audio: Sound, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
+        sample_rate_hz: Samples per second; None when there is no sound.
+    """
+
+    id: str
+    duration_s: float
+    frames: Tensor | None = None
+    fps: float | None = None
+    audio: Tensor | None = None
+    sample_rate_hz: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One stream of conditions.
+
+    Args:
+        values: Features ``(batch, time, width)``, zero where ``mask`` is False.
+        mask: True where a feature is real, bool ``(batch, time)``.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+    @classmethod
+    def pad(cls, items: Sequence[Tensor]) -> Features:
+        """Stack features ``(time, width)`` of several samples, padded to the longest.
+
+        Example:
+            >>> Features.pad([torch.ones(2, 4), torch.ones(3, 4)]).mask.sum(1).tolist()
+            [2, 3]
+        """
+        values = torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)
+        lengths = torch.tensor([len(item) for item in items])
+        return cls(values, torch.arange(values.shape[1]) < lengths[:, None])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """Apply ``change`` to both tensors."""
+        return Features(change(self.values), change(self.mask))
+
+    def null(self) -> Features:
+        """The same stream with nothing in it."""
+        return Features(torch.zeros_like(self.values), torch.zeros_like(self.mask))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """Everything that the transformer is told about the sound; each stream may be missing.
+
+    Args:
+        video: What is seen, from a video encoder.
+        sync: When things move, from a synchronisation encoder.
+        text: The tokens of the plan, from a text encoder.
+        plan: The plan's events on a time grid, from a plan encoder.
+    """
+
+    video: Features | None = None
+    sync: Features | None = None
+    text: Features | None = None
+    plan: Features | None = None
+
+    def map(self, change: Callable[[Features], Features]) -> Conditions:
+        """Apply ``change`` to every stream that is present."""
+        present = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Conditions(**{name: None if stream is None else change(stream) for name, stream in present.items()})
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditions:
+        """Move to a device; ``dtype`` is for the values, masks stay bool."""
+        return self.map(lambda s: Features(s.values.to(device, dtype), s.mask.to(device)))
+
+    def index(self, rows: Tensor) -> Conditions:
+        """Pick samples by row index or bool mask ``(batch,)``; an index may repeat."""
+        return self.map(lambda s: s.map(lambda x: x[rows]))
+
+    def null(self) -> Conditions:
+        """The unconditional branch: the same shapes, nothing in them."""
+        return self.map(Features.null)
+
+    def drop(self, **rows: Tensor) -> Conditions:
+        """Empty streams for some samples.
+
+        Args:
+            rows: For each stream to drop from, bool ``(batch,)``, True where the sample loses it.
+        """
+        kept = {}
+        for name, lost in rows.items():
+            stream: Features | None = getattr(self, name)
+            if stream is not None:
+                keep = ~lost.to(stream.mask.device)[:, None]
+                kept[name] = Features(stream.values * keep[..., None], stream.mask & keep)
+        return replace(self, **kept)
+
+    @staticmethod
+    def cat(first: Conditions, second: Conditions) -> Conditions:
+        """Join two batches whose streams have equal lengths, as a guided forward does."""
+        joined = {}
+        for f in fields(Conditions):
+            a, b = getattr(first, f.name), getattr(second, f.name)
+            joined[f.name] = None if a is None else Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
+        return Conditions(**joined)
