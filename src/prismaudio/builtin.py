@@ -1,0 +1,60 @@
+"""The core's own plugin, found through its entry point like everybody else's."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prismaudio import Component, Dimension, hookimpl
+
+
+@hookimpl
+def prismaudio_dimensions() -> Iterable[Dimension]:
+    """The four dimensions of the paper."""
+    return [
+        Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
+        Dimension("temporal", "When does each sound begin, how often does it come back, and how long does it last?"),
+        Dimension("aesthetic", "How clean is the recording, and in what room is it heard?"),
+        Dimension("spatial", "From which direction does each sound come, and does it move?"),
+    ]
+
+
+@hookimpl
+def prismaudio_rewards() -> Iterable[Component]:
+    """Rewards that need no weights."""
+    return []
+
+
+@hookimpl
+def prismaudio_metrics() -> Iterable[Component]:
+    """Measurements on waveforms."""
+    return []
+
+
+@hookimpl
+def prismaudio_encoders() -> Iterable[Component]:
+    """Encoders of the embedded model."""
+    return []
+
+
+@hookimpl
+def prismaudio_samplers() -> Iterable[Component]:
+    """Deterministic samplers."""
+    return []
+
+
+@hookimpl
+def prismaudio_planners() -> Iterable[Component]:
+    """Planners that need nothing but the embedded weights or a file."""
+    return []
+
+
+@hookimpl
+def prismaudio_autoencoders() -> Iterable[Component]:
+    """Autoencoders of the embedded model."""
+    return []
+
+
+@hookimpl
+def prismaudio_recipes() -> Iterable[Path]:
+    """Recipes travel in the wheel; in a source tree they stand in its top folder."""
+    packaged = Path(__file__).with_name("recipes")
+    return [packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"]

@@ -1,0 +1,119 @@
+"""The ``prismaudio`` command: picks the subcommand before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from prismaudio.errors import PrismAudioError, UnknownNameError
+
+COMMANDS = {
+    "generate": ("prismaudio.cli.generate:main", "make the sound of a silent video"),
+    "plan": ("prismaudio.cli.plan:main", "write the plan of a video to a file that can be edited"),
+    "fit": ("prismaudio.cli.fit:fit", "train what a recipe describes (what Lightning users know as lightning fit)"),
+    "validate": ("prismaudio.cli.fit:validate", "measure a checkpoint on the validation clips of a recipe"),
+    "test": ("prismaudio.cli.fit:test", "measure a checkpoint on the test clips of a recipe"),
+    "predict": ("prismaudio.cli.fit:predict", "run a checkpoint on the prediction clips of a recipe"),
+    "studio": ("prismaudio.cli.studio:main", "render clips of the procedural world, with their truth"),
+    "bench": ("prismaudio.cli.bench:main", "measure a model end to end"),
+    "plugins": ("prismaudio.cli.plugins:main", "list what plugins provide; check one of them"),
+    "recipes": ("prismaudio.cli.recipes:main", "list, show and copy recipes; write their JSON schema"),
+}
+"""For each subcommand the function that runs it, ``(argv) -> exit code``, and its line in the help."""
+
+USAGE = "usage: prismaudio [--version] [--help] [--plugin MODULE] COMMAND ..."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C.
+    """
+    try:
+        return dispatch(list(sys.argv[1:] if argv is None else argv))
+    except PrismAudioError as error:
+        return fail(error, str(error))
+    except BrokenPipeError:  # `prismaudio plugins list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return fail(error, str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("prismaudio: interrupted\n")
+        return 130
+
+
+def dispatch(argv: list[str]) -> int:
+    """Take the general options off ``argv`` and call the subcommand."""
+    argv = take_local_plugins(argv)
+    command = argv[0] if argv else None
+    if command in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if command in ("-V", "--version"):
+        from prismaudio import __version__
+
+        sys.stdout.write(f"prismaudio {__version__}\n")
+        return 0
+    if command is None:
+        sys.stderr.write(help_text())
+        return 2
+    if command not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+        raise UnknownNameError(f"there is no command {command!r}; {hint}")
+    module, _, function = COMMANDS[command][0].partition(":")
+    return int(getattr(import_module(module), function)(argv[1:]) or 0)
+
+
+def take_local_plugins(argv: list[str]) -> list[str]:
+    """Move each ``--plugin MODULE`` to the environment, where worker processes find it too."""
+    rest, local = [], []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--plugin":
+            if (module := next(words, None)) is None:
+                raise UnknownNameError("--plugin wants the name of a module, or a .py file")
+            local.append(module)
+        elif word.startswith("--plugin="):
+            local.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if local:
+        known = os.environ.get("PRISMAUDIO_PLUGINS", "").split(",")
+        os.environ["PRISMAUDIO_PLUGINS"] = ",".join(dict.fromkeys(filter(None, known + local)))
+    return rest
+
+
+def help_text() -> str:
+    """What ``prismaudio --help`` prints."""
+    lines = [USAGE, "", "Video to audio that thinks before it makes sound.", "", "commands:"]
+    lines += [f"  {name:10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [
+        "",
+        "options:",
+        "  --plugin MODULE  use a plugin that is not installed: a module in this folder, or a .py file",
+        "  --version        print the version",
+        "",
+        "prismaudio COMMAND --help says more. PRISMAUDIO_TRACEBACK=1 shows where an error comes from.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fail(error: BaseException, text: str) -> int:
+    """Print an error as one line."""
+    if os.environ.get("PRISMAUDIO_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    sys.stderr.write(f"prismaudio: error: {' '.join(text.split())}\n")
+    return 2

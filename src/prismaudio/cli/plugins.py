@@ -1,0 +1,102 @@
+"""``prismaudio plugins``: what is installed, and whether a plugin does what it should. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.components import Component, Dimension
+from prismaudio.errors import UnknownNameError
+from prismaudio.registry import Entry, Plugin, Registry, discover
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLUMNS = ("kind", "name", "summary", "distribution", "status")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``prismaudio plugins``."""
+    parser = argparse.ArgumentParser("prismaudio plugins", description="List what plugins provide, or check one.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="list every dimension, component and recipe, and every broken plugin")
+    listing.add_argument("--json", action="store_true", help="print JSON for programs")
+    check = commands.add_parser("check", help="import each component of a plugin in a process of its own, and judge it")
+    check.add_argument("name", help="a plugin, its distribution, or one component")
+    options = parser.parse_args(argv)
+    registry = discover()
+    if options.command == "check":
+        return check_plugin(registry, options.name)
+    rows = list_rows(registry)
+    sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
+    return 0
+
+
+def list_rows(registry: Registry) -> list[dict[str, Any]]:
+    """One row for everything that is provided, then one for each plugin that provides nothing."""
+    rows = [entry_row(entry, registry.clash(entry)) for entry in registry.entries]
+    idle = [plugin for plugin in registry.plugins if plugin.status != "ok"]
+    return rows + [row("plugins", p.name, p.module, "", None, p, p.status, p.error) for p in idle]
+
+
+def entry_row(entry: Entry, clash: str) -> dict[str, Any]:
+    """The row of one thing that a plugin provides."""
+    item = entry.item
+    status = "clash" if clash else "ok"
+    if isinstance(item, Component):
+        return row(entry.kind, entry.name, item.target, item.summary, item.dimension, entry.plugin, status, clash)
+    if isinstance(item, Dimension):
+        target = entry.plugin.module
+        return row(entry.kind, entry.name, target, item.question, entry.name, entry.plugin, status, clash)
+    return row(entry.kind, entry.name, str(item), recipe_summary(item), None, entry.plugin, status, clash)
+
+
+def row(  # one place that says what the JSON holds
+    kind: str, name: str, target: str, summary: str, dimension: str | None, plugin: Plugin, status: str, error: str
+) -> dict[str, Any]:
+    """A row of the JSON."""
+    return {
+        "kind": kind,
+        "name": name,
+        "target": target,
+        "summary": summary,
+        "dimension": dimension,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "status": status,
+        "error": error or None,
+    }
+
+
+def recipe_summary(path: Path) -> str:
+    """The first line of a recipe, which is a comment that says what it does."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline().strip()
+    return line.lstrip("# ") if line.startswith("#") else ""
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as text, a block for each kind; errors follow their row."""
+    lines = []
+    for kind in dict.fromkeys(r["kind"] for r in rows):
+        lines.append(kind)
+        block = [r for r in rows if r["kind"] == kind]
+        width = max(len(r["name"]) for r in block)
+        for r in block:
+            mark = "" if r["status"] == "ok" else f"  [{r['status']}]"
+            lines.append(f"  {r['name']:{width}}  {r['summary']}  ({r['distribution'] or 'local'}){mark}")
+            if r["error"]:
+                lines.append(f"  {'':{width}}  {r['error']}")
+    return "\n".join(lines) + "\n"
+
+
+def check_plugin(registry: Registry, name: str) -> int:
+    """Check a plugin's entries; 1 when one of them fails."""
+    known = [n for p in registry.plugins for n in dict.fromkeys((p.name, p.distribution)) if n]
+    plugins = [p for p in registry.plugins if name in (p.name, p.distribution)]
+    entries = [e for e in registry.entries if e.plugin in plugins or e.name == name]
+    if not plugins and not entries:
+        raise UnknownNameError(f"no plugin is named {name!r}; {registry.advice(name, known)}")
+    raise NotImplementedError

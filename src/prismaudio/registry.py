@@ -1,0 +1,278 @@
+"""Finds plugins and what they provide, without importing any component."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from prismaudio import hookspecs
+from prismaudio.components import Component, Dimension
+from prismaudio.errors import BrokenPluginError, DuplicateNameError, PrismAudioError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+GROUP = "prismaudio"
+DISABLE_VARIABLE = "PRISMAUDIO_DISABLE_PLUGINS"
+LOCAL_VARIABLE = "PRISMAUDIO_PLUGINS"
+CORE = "prismaudio.builtin"
+HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
+OFFICIAL = {
+    "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
+}
+"""What the project's own plugin distributions provide, so that a missing one can be named."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A module that provides something, installed or local.
+
+    Args:
+        name: Name of its entry point, or of its module when it is local.
+        module: Where its hooks are.
+        distribution: What to ``pip install``; None for a local module.
+        version: Version of the distribution.
+        status: ``"ok"``, ``"broken"`` or ``"disabled"``.
+        error: Why it is broken.
+    """
+
+    name: str
+    module: str
+    distribution: str | None = None
+    version: str | None = None
+    status: str = "ok"
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.distribution or 'local'})"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a plugin provides.
+
+    Args:
+        kind: One of :data:`prismaudio.hookspecs.KINDS`.
+        name: Its name in recipes and options.
+        item: What the hook returned; for recipes the path of the YAML file.
+        plugin: Who provides it.
+    """
+
+    kind: str
+    name: str
+    item: Component | Dimension | Path
+    plugin: Plugin
+
+
+@dataclass
+class Registry:
+    """Everything that the plugins of this environment provide.
+
+    Args:
+        plugins: All plugins, sorted by name, broken and disabled ones included.
+        entries: What the working ones provide, in the order of the plugins.
+    """
+
+    plugins: list[Plugin] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def names(self, kind: str) -> list[str]:
+        """Names of a kind, each once, in the order of the plugins."""
+        return list(dict.fromkeys(entry.name for entry in self.entries if entry.kind == kind))
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry of that name.
+
+        Raises:
+            UnknownNameError: Nobody provides it; the text says what comes near, or what to install.
+            DuplicateNameError: More than one plugin provides it.
+        """
+        found = [entry for entry in self.entries if (entry.kind, entry.name) == (kind, name)]
+        if not found:
+            raise UnknownNameError(f"no {kind[:-1]} is named {name!r}; {self.advice(name, self.names(kind))}")
+        if len(found) > 1:
+            raise DuplicateNameError(clash_text(found))
+        return found[0]
+
+    def dimensions(self) -> list[Dimension]:
+        """All perceptual dimensions, the core's first."""
+        found = [self.find("dimensions", name).item for name in self.names("dimensions")]
+        return [item for item in found if isinstance(item, Dimension)]
+
+    def load(self, kind: str, name: str) -> type:
+        """Import the class of that name.
+
+        Raises:
+            BrokenPluginError: It cannot be imported.
+        """
+        entry = self.find(kind, name)
+        if not isinstance(entry.item, Component):
+            raise UnknownNameError(f"{kind} are not classes; only {', '.join(hookspecs.CONTRACTS)} can be loaded")
+        module, _, attribute = entry.item.target.partition(":")
+        try:
+            loaded: type = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise BrokenPluginError(
+                f"{name} of plugin {entry.plugin} cannot be imported: {describe(error)}; "
+                f"run prismaudio plugins check {entry.plugin.name}"
+            ) from error
+        return loaded
+
+    def advice(self, name: str, known: Iterable[str]) -> str:
+        """What to do about a name that nobody provides: the nearest names, or what to install."""
+        known = list(known)
+        for distribution, provided in OFFICIAL.items():
+            if name in provided:
+                off = [p for p in self.plugins if p.distribution == distribution and p.status != "ok"]
+                reason = f": {off[0].error}" if off and off[0].error else ""
+                return (
+                    f"plugin {off[0]} has it but is {off[0].status}{reason}"
+                    if off
+                    else f"it comes with: pip install {distribution}"
+                )
+        from difflib import get_close_matches  # only needed when something went wrong
+
+        near = get_close_matches(name, known, n=2, cutoff=0.6)
+        text = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known) or 'none'}"
+        broken = [str(p) for p in self.plugins if p.status == "broken"]
+        return text + (f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list" * bool(broken))
+
+    def clash(self, entry: Entry) -> str:
+        """Why ``entry`` cannot be used by its name; empty when it can."""
+        same = [other for other in self.entries if (other.kind, other.name) == (entry.kind, entry.name)]
+        return clash_text(same) if len(same) > 1 else ""
+
+
+def discover() -> Registry:
+    """Look for installed plugins and for the local ones that ``--plugin`` or ``PRISMAUDIO_PLUGINS`` name.
+
+    Installed plugins that are broken are part of the result, with their error; a local one that is broken is an error,
+    because somebody asked for it.
+
+    Raises:
+        PrismAudioError: prismaudio itself is not installed, so that nothing can be found.
+        BrokenPluginError: A local plugin cannot be loaded.
+    """
+    pluggy_manager = pluggy.PluginManager(GROUP)
+    pluggy_manager.add_hookspecs(hookspecs)
+    registry = Registry()
+    for plugin in installed_plugins():
+        if plugin.status == "ok":
+            plugin, entries = read(plugin, pluggy_manager)
+            registry.entries += entries
+        registry.plugins.append(plugin)
+    for module in names_in(LOCAL_VARIABLE):
+        plugin, entries = read(local_plugin(module), pluggy_manager)
+        if plugin.status != "ok":
+            raise BrokenPluginError(f"local plugin {module!r} cannot be loaded: {plugin.error}")
+        registry.plugins.append(plugin)
+        registry.entries += entries
+    return registry
+
+
+def installed_plugins() -> list[Plugin]:
+    """The plugins that entry points name, not imported yet: the core first, the others by name on every machine."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.value != CORE, point.name, point.value))
+    if not any(point.value == CORE for point in points):
+        raise PrismAudioError(
+            "prismaudio is not installed in this environment: it has no entry point here, so no plugin can be found; "
+            "run pip install -e . in its folder"
+        )
+    disabled = set(names_in(DISABLE_VARIABLE))
+    plugins = []
+    for point in points:
+        distribution, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+        off = bool(disabled & {point.name, distribution})
+        plugins.append(Plugin(point.name, point.value, distribution, version, "disabled" if off else "ok"))
+    for at, plugin in enumerate(plugins):
+        rivals = [other for other in plugins if other.name == plugin.name and other.status != "disabled"]
+        if plugin in rivals and len(rivals) > 1:
+            names = " and ".join(str(rival.distribution) for rival in rivals)
+            error = f"clash: {names} both call their plugin {plugin.name!r}; {HOW_TO_DISABLE} by distribution name"
+            plugins[at] = replace(plugin, status="broken", error=error)
+    return plugins
+
+
+def local_plugin(module: str) -> Plugin:
+    """A plugin that is not installed: a module in the working directory or on the path, or a ``.py`` file."""
+    path = Path(module)
+    folder, name = (path.parent, path.stem) if path.suffix == ".py" else (Path(), module)
+    if (where := str(folder.resolve())) not in sys.path:
+        sys.path.insert(0, where)
+    return Plugin(name, name)
+
+
+def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
+    """Import a plugin's module and call its hooks; a plugin that fails anywhere is broken and provides nothing."""
+    try:
+        module = importlib.import_module(plugin.module)
+        bare = [name for name in vars(module) if name.startswith("prismaudio_") and not is_marked(module, name)]
+        if bare:
+            raise BrokenPluginError(f"{bare[0]} lacks @hookimpl")
+        pluggy_manager.register(module, plugin.name)
+        pluggy_manager.check_pending()
+        entries = [entry for kind in hookspecs.KINDS for entry in provided(kind, plugin, pluggy_manager)]
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does, the others must work on
+        if pluggy_manager.has_plugin(plugin.name):
+            pluggy_manager.unregister(name=plugin.name)
+        return replace(plugin, status="broken", error=describe(error)), []
+    return plugin, entries
+
+
+def is_marked(module: ModuleType, name: str) -> bool:
+    """Whether a thing called like a hook is one, or no function of this module's own."""
+    thing = getattr(module, name)
+    return not isinstance(thing, FunctionType) or hasattr(thing, "prismaudio_impl")
+
+
+def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
+    """What a plugin returns for a kind, checked."""
+    hook = getattr(pluggy_manager.hook, f"prismaudio_{kind}")
+    expected = {"dimensions": Dimension, "recipes": Path}.get(kind, Component)
+    for implementation in hook.get_hookimpls():
+        if implementation.plugin_name != plugin.name:
+            continue
+        for item in implementation.function():
+            if not isinstance(item, expected):
+                raise BrokenPluginError(f"prismaudio_{kind}() must return {expected.__name__}s, not {item!r}")
+            if isinstance(item, Path):
+                yield from (Entry(kind, recipe_name(item, file), file, plugin) for file in sorted(item.rglob("*.yaml")))
+            elif isinstance(item, Component) and not re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", item.target):
+                raise BrokenPluginError(f"target {item.target!r} must look like 'package.module:ClassName'")
+            elif isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
+                raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
+            else:
+                yield Entry(kind, item.name, item, plugin)
+
+
+def recipe_name(folder: Path, file: Path) -> str:
+    """``smoke/loudness`` for ``smoke/loudness.yaml`` in a plugin's folder."""
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def names_in(variable: str) -> list[str]:
+    """The comma-separated names in an environment variable."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def clash_text(rivals: Sequence[Entry]) -> str:
+    """Who claims one name, and what to do."""
+    owners = " and ".join(str(entry.plugin) for entry in rivals)
+    return f"{rivals[0].kind[:-1]} {rivals[0].name!r} comes from both {owners}; {HOW_TO_DISABLE}"
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error of somebody else's code."""
+    text = " ".join(str(error).split())
+    if isinstance(error, pluggy.PluginValidationError):
+        return f"it needs a newer prismaudio: {text}"
+    return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
