@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.checkpoints import Configured
 
 
-class ParametricStereoAutoencoder(Autoencoder):
+class ParametricStereoAutoencoder(Configured, Autoencoder):
     """Mono log-magnitude spectra in a fitted linear basis, and where they come from as level, time and coherence.
 
     A latent frame holds ``components`` principal components of two neighbouring spectra of the power downmix,

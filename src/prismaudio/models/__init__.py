@@ -1,1 +1,1 @@
-""""""
+"""Networks as plain ``nn.Module`` classes with typed constructors; no Lightning."""

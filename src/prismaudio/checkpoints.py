@@ -1,0 +1,132 @@
+"""Our own checkpoint format: one folder with ``config.json`` and ``model.safetensors``, and nothing that runs code."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from prismaudio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+FORMAT = 1
+
+
+class Configured:
+    """Remembers the arguments that an object was made with, so that it can be made again from JSON.
+
+    Example:
+        >>> class Box(Configured):
+        ...     def __init__(self, size: int = 3) -> None: ...
+        >>> Box(4).config
+        {'size': 4}
+    """
+
+    config: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+
+
+def _remembering(init: Any) -> Any:
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "config" not in self.__dict__:  # the most derived constructor comes first
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
+        init(self, *args, **kwargs)
+
+    return remember
+
+
+def save_components(folder: Path, components: Mapping[str, Any], half: Collection[str] = ()) -> None:
+    """Write components to a folder, complete or not at all.
+
+    Args:
+        folder: Folder to write ``config.json`` and ``model.safetensors`` to.
+        components: Objects by name; each is :class:`Configured`, some are ``nn.Module``.
+        half: Names of the components whose floating-point weights are stored in half precision.
+    """
+    described, weights = {}, {}
+    for name, component in components.items():
+        kind = type(component)
+        described[name] = {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": component.config}
+        if isinstance(component, torch.nn.Module):
+            for key, value in component.state_dict().items():
+                small = name in half and value.is_floating_point()
+                weights[f"{name}.{key}"] = (value.half() if small else value).detach().cpu().contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "model.safetensors.partial"
+    save_file(weights, temporary)
+    text = json.dumps({"format": FORMAT, "components": described}, indent=2)
+    (folder / "config.json.partial").write_text(text + "\n")
+    os.replace(temporary, folder / "model.safetensors")  # noqa: PTH105 - atomic on every system
+    os.replace(folder / "config.json.partial", folder / "config.json")  # noqa: PTH105
+
+
+def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -> dict[str, Any]:
+    """Components of a folder that :func:`save_components` wrote, in evaluation mode and float32.
+
+    Args:
+        folder: The folder.
+        packages: Top-level packages whose classes may be made; a checkpoint cannot name any other.
+
+    Raises:
+        CheckpointError: The folder is not such a checkpoint, is damaged, or names a class outside ``packages``.
+    """
+    try:
+        described = json.loads((folder / "config.json").read_text())["components"]
+        weights = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is not a PrismAudio checkpoint: {error.filename} is missing") from error
+    except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder} is damaged or not a PrismAudio checkpoint: {error}") from error
+    components = {}
+    for name, entry in described.items():
+        component = _make(folder, entry, packages)
+        if isinstance(component, torch.nn.Module):
+            prefix = f"{name}."
+            own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+            _load(folder, name, component, own)
+        components[name] = component
+    return components
+
+
+def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any:
+    module, _, name = str(entry["class"]).partition(":")
+    if module.partition(".")[0] not in packages:
+        raise CheckpointError(f"{folder} asks for the class {entry['class']}, which no installed plugin provides")
+    try:
+        return getattr(importlib.import_module(module), name)(**entry["arguments"])
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: cannot make {entry['class']}: {error}") from error
+
+
+def _load(folder: Path, name: str, module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    expected = module.state_dict()
+    problems = [f"missing {key}" for key in expected.keys() - weights.keys()]
+    problems += [f"unknown {key}" for key in weights.keys() - expected.keys()]
+    problems += [
+        f"{key} is {tuple(weights[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in expected.keys() & weights.keys()
+        if weights[key].shape != expected[key].shape
+    ]
+    if problems:
+        raise CheckpointError(f"{folder}: {name} does not fit: " + "; ".join(sorted(problems)))
+    module.load_state_dict({key: value.to(expected[key].dtype) for key, value in weights.items()})
+    module.eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,81 @@
+"""The events of a plan on a time grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.checkpoints import Configured
+from prismaudio.encoders.base import Encoder
+
+if TYPE_CHECKING:
+    from prismaudio.cot.plan import Plan
+    from prismaudio.cot.story import Source
+    from prismaudio.types import Clip
+
+SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
+ROWS = 5
+ONSET_WIDTH_S = 0.012
+DECAY_S = 0.5
+SIDE_DEG = 60.0
+
+
+class PlanGridEncoder(Configured, Encoder):
+    """What happens when and where, read from the text of a plan and drawn on a grid.
+
+    Each class has five rows: onsets as narrow bumps at their exact time, whether it is sounding, its direction
+    (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share the last five.
+
+    Args:
+        classes: Nouns that have rows of their own.
+        rate_hz: Grid steps per second, best that of the latents.
+    """
+
+    def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
+        self.classes = list(classes)
+        self.rate_hz = rate_hz
+        self.width = ROWS * (len(self.classes) + 1)
+
+    def encode(self, clip: Clip, plan: Plan) -> Tensor:
+        """Grid ``(time, width)`` over the duration of the clip."""
+        n_steps = round(clip.duration_s * self.rate_hz)
+        grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
+        times = (torch.arange(n_steps) + 0.5) / self.rate_hz
+        for source in plan.story.sources:
+            row = self._row(source.what)
+            drawn = draw_source(source, times)
+            grid[:, row] = torch.where(drawn.abs() > grid[:, row].abs(), drawn, grid[:, row])
+        return grid.flatten(1)
+
+    def _row(self, what: str) -> int:
+        words = what.lower().split()
+        for index, name in enumerate(self.classes):
+            if any(word in (name, f"{name}s", f"{name}es") for word in words):
+                return index
+        return len(self.classes)
+
+
+def draw_source(source: Source, times: Tensor) -> Tensor:
+    """Rows ``(time, 5)`` of one source: onset, sounding, direction, size, direction stated."""
+    if not source.onsets_s:
+        return torch.zeros(len(times), ROWS)
+    since = times[:, None] - torch.tensor(source.onsets_s)
+    onset = torch.exp(-0.5 * (since / ONSET_WIDTH_S).square()).amax(1)
+    if source.end_s is None:
+        sounding = torch.where(since >= 0, torch.exp(-since / DECAY_S), torch.zeros(())).amax(1)
+    else:
+        sounding = ((times >= source.onsets_s[0]) & (times < source.end_s)).float()
+    direction = torch.zeros_like(times)
+    first, last = source.onsets_s[0], source.end_s or source.onsets_s[-1]
+    if source.azimuth_deg is not None:
+        start, stop = source.azimuth_deg
+        travelled = ((times - first) / max(last - first, 1e-3)).clamp(0, 1)
+        direction = (start + (stop - start) * travelled) / SIDE_DEG
+    present = torch.maximum(sounding, onset)
+    stated = torch.full_like(times, 1.0 if source.azimuth_deg is not None else 0.0)
+    size = torch.full_like(times, SIZES.get(source.size or "", 0.0))
+    here = (present > 0.01).float()
+    return torch.stack([onset, sounding, direction * here, size * here, stated * here], 1)
