@@ -11,6 +11,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from prismaudio.cot.plan import Plan
+
 STREAMS = ("video", "sync", "text", "plan")
 
 
@@ -33,6 +35,34 @@ class Clip:
     fps: float | None = None
     audio: Tensor | None = None
     sample_rate_hz: int | None = None
+
+
+class ClipBatch:
+    """Clips with the plans that they should have: what a data module gives to a task.
+
+    Args:
+        clips: The clips.
+        plans: Their plans, in the same order.
+    """
+
+    def __init__(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> None:
+        self.clips = list(clips)
+        self.plans = list(plans)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def to(self, device: torch.device | str, **options: bool) -> ClipBatch:
+        """Move pictures and sound to a device; Lightning calls this."""
+        moved = [
+            replace(
+                clip,
+                frames=None if clip.frames is None else clip.frames.to(device, **options),
+                audio=None if clip.audio is None else clip.audio.to(device, **options),
+            )
+            for clip in self.clips
+        ]
+        return ClipBatch(moved, self.plans)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,8 +60,9 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
     # Fitting -----------------------------------------------------------------------------------------------------
     def observe(self, audio: Tensor) -> None:
         """Add sound ``(batch, 2, samples)`` to the statistics that :meth:`fit` uses."""
-        pairs = self._pairs(self._log_magnitude(self._spectra(audio))).flatten(0, 1).double()
-        cues = torch.cat(self._cues(self._spectra(audio)), 1).transpose(1, 2).flatten(0, 1).double()
+        spectra = self._spectra(audio)
+        pairs = self._pairs(self._log_magnitude(spectra)).flatten(0, 1).double()
+        cues = torch.cat(self._cues(spectra), 1).transpose(1, 2).flatten(0, 1).double()
         new = [
             torch.tensor(float(len(pairs)), dtype=torch.float64),
             pairs.sum(0),
@@ -109,6 +110,10 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         samples = latents.shape[-1] * self.hop
         mono = self._griffin_lim(magnitude, samples)
         return self._spread(mono, level, delay, coherence, samples)
+
+    def log_magnitude(self, audio: Tensor) -> Tensor:
+        """Natural log magnitudes ``(batch, bins, steps)`` of the power downmix of sound ``(batch, 2, samples)``."""
+        return self._log_magnitude(self._spectra(audio))
 
     # Analysis ----------------------------------------------------------------------------------------------------
     def _spectra(self, audio: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-""""""
+"""Lightning callbacks."""

@@ -1,5 +1,5 @@
 """Planners: who writes the chain of thought. The contract is :class:`prismaudio.planners.base.Planner`."""
 
-from prismaudio.planners.base import Planner
+from prismaudio.planners.base import Planner, TrainablePlanner
 
-__all__ = ["Planner"]
+__all__ = ["Planner", "TrainablePlanner"]

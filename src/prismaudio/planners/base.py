@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from torch import Tensor, nn
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,3 +21,15 @@ class Planner(ABC):
     @abstractmethod
     def plan(self, clip: Clip, dimensions: Sequence[Dimension]) -> Plan:
         """Sections for as many of ``dimensions`` as this planner can answer; the others are left out."""
+
+
+class TrainablePlanner(nn.Module, Planner):
+    """A planner with weights, which CoT fine-tuning teaches from clips and the plans that they should have.
+
+    The plans are text. A language model takes the cross-entropy of their tokens; a planner that sees events and
+    writes them down takes the loss of the events that the text states.
+    """
+
+    @abstractmethod
+    def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
+        """Scalar terms by name; their sum is minimised."""

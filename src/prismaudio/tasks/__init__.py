@@ -1,1 +1,1 @@
-""""""
+"""The LightningModules: one for each stage of training."""

@@ -1,0 +1,129 @@
+"""A small video network that sees which things make which sounds, when and where.
+
+Shape letters: B batch, T pictures, K classes, D width, S steps (pictures times sub-steps).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """What the network sees, as logits unless said otherwise.
+
+    Args:
+        onsets: A sound begins, ``(batch, steps, classes)``.
+        sounding: A lasting sound is on, ``(batch, pictures, classes)``.
+        azimuth: Direction / 60 degrees, ``(batch, pictures, classes)``; not a logit.
+        present: The class is there, ``(batch, classes)``.
+        lasting: Its sound lasts, ``(batch, classes)``.
+        size: Small, medium or large, ``(batch, classes, 3)``.
+        quality: Sound quality, ``(batch, qualities)``.
+        room: Acoustics, ``(batch, rooms)``.
+    """
+
+    onsets: Tensor
+    sounding: Tensor
+    azimuth: Tensor
+    present: Tensor
+    lasting: Tensor
+    size: Tensor
+    quality: Tensor
+    room: Tensor
+
+
+class EventNetwork(nn.Module):
+    """Patches and their change, two convolutions in space, class maps with a position each, dilated convolutions in time.
+
+    Args:
+        n_classes: Number of sound classes.
+        n_qualities: Number of sound qualities.
+        n_rooms: Number of acoustics.
+        picture_size: Height and width of the pictures.
+        patch: Height and width of a patch; divides ``picture_size``.
+        width: Width in space.
+        time_width: Width in time.
+        depth: Dilated convolutions in time.
+        sub_steps: Onset steps for each picture.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a property of the architecture
+        self,
+        n_classes: int,
+        n_qualities: int = 4,
+        n_rooms: int = 3,
+        picture_size: int = 48,
+        patch: int = 4,
+        width: int = 40,
+        time_width: int = 192,
+        depth: int = 7,
+        sub_steps: int = 4,
+    ) -> None:
+        super().__init__()
+        self.n_classes, self.sub_steps, self.picture_size, self.patch = n_classes, sub_steps, picture_size, patch
+        cells = picture_size // patch
+        self.embed = nn.Conv2d(6, width, patch, stride=patch)
+        self.near = nn.Conv2d(width, width, 3, padding=1)
+        self.far = nn.Conv2d(width, width, 3, padding=1)
+        self.place = nn.Parameter(torch.zeros(width, cells, cells))
+        self.maps = nn.Conv2d(width, n_classes, 1)
+        self.to_time = nn.Linear(2 * cells * width + 3 * n_classes, time_width)
+        self.in_time = nn.ModuleList(
+            nn.Conv1d(time_width, time_width, 3, padding=2**d, dilation=2**d) for d in (i % 4 for i in range(depth))
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(time_width) for _ in range(depth))
+        self.onsets = nn.Linear(time_width, sub_steps * n_classes)
+        self.sounding = nn.Linear(time_width, n_classes)
+        self.azimuth = nn.Linear(time_width, n_classes)
+        self.slope = nn.Parameter(torch.ones(n_classes))
+        self.whole = nn.Sequential(nn.Linear(2 * time_width + 2 * width, time_width), nn.SiLU())
+        self.split = (n_classes, n_classes, 3 * n_classes, n_qualities, n_rooms)
+        self.answers = nn.Linear(time_width, sum(self.split))
+        nn.init.zeros_(self.azimuth.weight)
+        nn.init.constant_(self.onsets.bias, -4.0)
+        across = torch.linspace(-1, 1, cells)
+        self.register_buffer("across", across, persistent=False)
+
+    def forward(self, frames_BTCHW: Tensor) -> Sightings:
+        """Look at pictures uint8 ``(batch, time, 3, picture_size, picture_size)``."""
+        batch, n_pictures = frames_BTCHW.shape[:2]
+        space, maps = self._in_space(frames_BTCHW)
+        chance = maps.flatten(2).softmax(-1).view_as(maps)
+        x = chance.sum(-2) @ self.across
+        y = chance.sum(-1) @ self.across
+        tracks = torch.cat([x, y, maps.flatten(2).amax(-1) / 4], 1)
+        pooled = torch.cat([space.amax(-1).flatten(1), space.amax(-2).flatten(1), tracks], 1)
+        hidden = self.to_time(pooled).unflatten(0, (batch, n_pictures))
+        for norm, convolve in zip(self.norms, self.in_time, strict=True):
+            hidden = hidden + convolve(F.silu(norm(hidden)).transpose(1, 2)).transpose(1, 2)
+        # grain and light are means over the picture and their change from picture to picture
+        look = space.mean((-1, -2)).unflatten(0, (batch, n_pictures))
+        summary = torch.cat([hidden.mean(1), hidden.amax(1), look.mean(1), look.std(1, correction=0)], 1)
+        present, lasting, size, quality, room = self.answers(self.whole(summary)).split(self.split, 1)
+        x = x.unflatten(0, (batch, n_pictures))
+        return Sightings(
+            onsets=self.onsets(hidden).unflatten(-1, (self.sub_steps, self.n_classes)).flatten(1, 2),
+            sounding=self.sounding(hidden),
+            azimuth=self.slope * x + self.azimuth(hidden),
+            present=present,
+            lasting=lasting,
+            size=size.unflatten(1, (self.n_classes, 3)),
+            quality=quality,
+            room=room,
+        )
+
+    def _in_space(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(batch * time, width, cells, cells)`` and class maps ``(batch * time, classes, cells, cells)``."""
+        pictures = frames.float() / 127.5 - 1
+        change = torch.zeros_like(pictures)
+        change[:, 1:] = pictures[:, 1:] - pictures[:, :-1]
+        both = torch.cat([pictures, 2 * change], 2).flatten(0, 1)
+        space = F.silu(self.embed(both) + self.place)
+        space = space + F.silu(self.near(space))
+        space = space + F.silu(self.far(space))
+        return space, self.maps(space)

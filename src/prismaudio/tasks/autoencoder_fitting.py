@@ -1,0 +1,53 @@
+"""Fitting an autoencoder that needs no gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+
+if TYPE_CHECKING:
+    from prismaudio.types import ClipBatch
+
+
+class AutoencoderFittingTask(LightningModule):
+    """Shows one epoch of sound to an autoencoder and lets it fit its basis.
+
+    Args:
+        autoencoder: What to fit.
+    """
+
+    def __init__(self, autoencoder: ParametricStereoAutoencoder) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.autoencoder = autoencoder
+
+    def components(self) -> dict[str, Any]:
+        """What this stage makes, by its name in a model folder."""
+        return {"autoencoder": self.autoencoder}
+
+    def configure_optimizers(self) -> None:
+        """Nothing is learned by gradient."""
+
+    def training_step(self, batch: ClipBatch) -> None:
+        """Add the batch to the statistics."""
+        self.autoencoder.observe(_sound(batch))
+
+    def on_train_epoch_end(self) -> None:
+        """Fit to everything seen."""
+        self.autoencoder.fit()
+
+    def validation_step(self, batch: ClipBatch) -> None:
+        """Log the log-spectral distance in dB between sound and its reconstruction."""
+        audio = _sound(batch)
+        rebuilt = self.autoencoder.decode(self.autoencoder.encode(audio))[..., : audio.shape[-1]]
+        before, after = self.autoencoder.log_magnitude(audio), self.autoencoder.log_magnitude(rebuilt)
+        distance = 8.686 * (before - after).square().mean(1).sqrt().mean()
+        self.log("val_spectral_distance_db", distance, prog_bar=True, batch_size=len(batch))
+
+
+def _sound(batch: ClipBatch) -> torch.Tensor:
+    return torch.stack([clip.audio for clip in batch.clips if clip.audio is not None])
