@@ -1,1 +1,5 @@
-"""Metrics: torchmetrics over many clips."""
+"""Metrics: torchmetrics over many clips. Every metric of sound is updated with (audio, sample_rate_hz, truths)."""
+
+from prismaudio.metrics.truth import Truth
+
+__all__ = ["Truth"]

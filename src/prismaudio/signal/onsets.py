@@ -38,8 +38,8 @@ class OnsetSettings:
     after: int = 4
     least_rise_db: float = 3.0
     most_rise_db: float = 15.0
-    threshold: float = 1.0
-    relative: float = 0.12
+    threshold: float = 0.5
+    relative: float = 0.04
     apart_s: float = 0.05
 
 
@@ -59,8 +59,10 @@ def onset_strength(audio: Tensor, settings: OnsetSettings = OnsetSettings()) -> 
     noise = bands.quantile(0.1, dim=1, keepdim=True)
     smooth = avg_pool1d(bands[None], settings.after, 1)[0]
     level = decibels(smooth + torch.maximum(floor, noise))
+    level[:, :2] = level[:, 2:3]  # the first frames reach out of the clip
     lead = settings.before + settings.after // 2
-    earlier = max_pool1d(pad(level[None], (lead, 0), value=-200.0), settings.before, 1)[0][:, : level.shape[1]]
+    begun = pad(level[None], (lead, 0), mode="replicate")
+    earlier = max_pool1d(begun, settings.before, 1)[0][:, : level.shape[1]]
     earlier = torch.maximum(earlier, decibels(torch.maximum(floor, noise)))
     rise = (level - earlier - settings.least_rise_db).clamp(0, settings.most_rise_db)
     return pad(rise.mean(0), (0, bands.shape[1] - rise.shape[1]))
@@ -70,7 +72,8 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
     """Times in seconds at which something begins to sound, ascending.
 
     Each band's level is compared with the highest level that it had in the 60 ms before, so that neither the ringing
-    of a bell nor the flutter of noise counts; what rises in several bands at once is an onset.
+    of a bell nor the flutter of noise counts; what rises in several bands at once is an onset. What sounds from the
+    first moment on has begun before the clip and is none.
 
     Args:
         audio: Sound ``(2, samples)``.
@@ -84,7 +87,7 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
         [0.25, 0.75]
     """
     sound = resample(audio.float(), sample_rate_hz, RATE_HZ)
-    if sound.shape[-1] < WINDOW or float(sound.abs().amax()) < 1e-5:
+    if sound.shape[-1] < 2 * WINDOW or float(sound.abs().amax()) < 1e-5:
         return []
     strength = onset_strength(sound, settings)
     reach = round(settings.apart_s / FRAME_S)

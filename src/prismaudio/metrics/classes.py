@@ -1,0 +1,112 @@
+"""Whether the right thing sounds: a small classifier and its accuracy."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torchmetrics import Metric
+
+from prismaudio.errors import CheckpointError
+from prismaudio.metrics.timbre import n_features, timbre_features
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prismaudio.metrics.truth import Truth
+
+
+class SourceClassifier:
+    """Says which of the classes of the studio world sounds; fitted by ``prismaudio bench instruments``.
+
+    Args:
+        classes: Nouns that it tells apart.
+        weights: ``mean`` and ``deviation`` of the features, then ``w1``, ``b1``, ``w2``, ``b2`` of a network with
+            one hidden layer.
+    """
+
+    def __init__(self, classes: Sequence[str], weights: dict[str, Tensor]) -> None:
+        self.classes, self.weights = tuple(classes), weights
+
+    @classmethod
+    def load(cls, path: Path) -> SourceClassifier:
+        """Read a classifier from a safetensors file.
+
+        Raises:
+            CheckpointError: The file is not one, or was fitted on other features.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                classes = (file.metadata() or {}).get("classes", "")
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read the classifier {path}: {error}; refit with `prismaudio bench instruments`") from error
+        if not classes or weights["w1"].shape[1] != n_features():
+            raise CheckpointError(f"{path} is not a classifier of {n_features()} features; refit with `prismaudio bench instruments`")
+        return cls(classes.split(), weights)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file that :meth:`load` reads."""
+        weights = {name: tensor.contiguous() for name, tensor in self.weights.items()}
+        save_file(weights, path, metadata={"classes": " ".join(self.classes)})
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Unnormalised log-probabilities ``(..., classes)`` of features ``(..., n_features())``."""
+        w = self.weights
+        hidden = torch.relu(((features - w["mean"]) / w["deviation"]).clamp(-4, 4) @ w["w1"].T + w["b1"])
+        return hidden @ w["w2"].T + w["b2"]
+
+    def classify(self, audio: Tensor, sample_rate_hz: int) -> str:
+        """The noun of what sounds in ``(2, samples)``."""
+        return self.classes[int(self.scores(timbre_features(audio, sample_rate_hz)).argmax())]
+
+
+@lru_cache(maxsize=1)
+def embedded_classifier() -> SourceClassifier:
+    """The classifier that comes with the package."""
+    with as_file(files("prismaudio") / "embedded" / "instruments.safetensors") as path:
+        return SourceClassifier.load(path)
+
+
+class ClassAccuracy(Metric):
+    """Share of the clips with a single source in which the classifier hears the right class.
+
+    Args:
+        classifier: What hears it; None for the one that comes with the package.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    right: Tensor
+    total: Tensor
+
+    def __init__(self, classifier: SourceClassifier | None = None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        for name in ("right", "total"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
+        """Classify the clips of a batch that have a single source.
+
+        Args:
+            audio: Sound ``(batch, 2, samples)``.
+            sample_rate_hz: Its sample rate.
+            truths: What should be heard, one a clip.
+        """
+        classifier = self.classifier or embedded_classifier()
+        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
+            if len(truth.story.sources) != 1 or truth.story.sources[0].what not in classifier.classes:
+                continue
+            self.right += float(classifier.classify(sound, sample_rate_hz) == truth.story.sources[0].what)
+            self.total += 1
+
+    def compute(self) -> Tensor:
+        """Accuracy in 0 .. 1; NaN when nothing was counted."""
+        return self.right / self.total

@@ -1,0 +1,88 @@
+"""Whether words about quality and room are heard."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from prismaudio.metrics.truth import measure_late_energy_db, measure_noise_floor_db
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prismaudio.metrics.truth import Truth
+
+
+class DifferenceObeyed(Metric, ABC):
+    """Which share of the true difference between two kinds of clip a sound shows.
+
+    The share is (mean with - mean without) measured, divided by the same for the true sound: 1 is the whole
+    difference, 0 is none.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # rows: without, with; columns: count, measured, true
+        self.add_state("sums", torch.zeros(2, 3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def kind(self, truth: Truth) -> int | None:
+        """1 for a clip with the attribute, 0 for one without, None for one that does not count."""
+
+    @abstractmethod
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
+        """Level in dB of the sound ``(2, samples)`` and of the true sound."""
+
+    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
+        """Measure the clips of a batch.
+
+        Args:
+            audio: Sound ``(batch, 2, samples)``.
+            sample_rate_hz: Its sample rate.
+            truths: What should be heard, one a clip, with levels of the true sound.
+        """
+        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
+            kind = self.kind(truth)
+            if kind is None:
+                continue
+            measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
+            if measured_db is not None and true_db is not None:
+                self.sums[kind] += torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
+
+    def compute(self) -> Tensor:
+        """Share of the true difference; NaN without clips of both kinds."""
+        means = self.sums[:, 1:] / self.sums[:, :1]
+        measured_db, true_db = means[1] - means[0]
+        return measured_db / true_db
+
+
+class NoiseFloorObeyed(DifferenceObeyed):
+    """Share of the true difference in noise floor between noisy and clean clips."""
+
+    def kind(self, truth: Truth) -> int | None:
+        """1 for noisy, 0 for clean."""
+        return {"noisy": 1, "clean": 0}.get(truth.story.quality or "")
+
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
+        """Noise floors in dB."""
+        return measure_noise_floor_db(sound, sample_rate_hz), truth.noise_floor_db
+
+
+class LateEnergyObeyed(DifferenceObeyed):
+    """Share of the true difference in late energy between clips in a hall and dry ones; noisy clips do not count."""
+
+    def kind(self, truth: Truth) -> int | None:
+        """1 for a hall, 0 for dry."""
+        return None if truth.story.quality == "noisy" else {"hall": 1, "dry": 0}.get(truth.story.room or "")
+
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
+        """Late energies in dB."""
+        return measure_late_energy_db(sound, sample_rate_hz, truth), truth.late_energy_db

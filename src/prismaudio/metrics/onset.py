@@ -1,0 +1,85 @@
+"""Whether sounds begin when they should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from prismaudio.signal.onsets import detect_onsets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prismaudio.metrics.truth import Truth
+
+TOLERANCE_S = 0.05
+
+
+def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s: float = TOLERANCE_S) -> int:
+    """The largest number of pairs (found, true) within a tolerance, each onset in one pair at most.
+
+    Args:
+        found_s: Onsets found, in seconds.
+        true_s: True onsets, in seconds.
+        tolerance_s: Largest difference of a pair in seconds.
+
+    Example:
+        >>> match_onsets([0.10, 0.14, 2.0], [0.12, 1.0])
+        1
+    """
+    found, true = sorted(found_s), sorted(true_s)
+    pairs = i = j = 0
+    while i < len(found) and j < len(true):  # on a line, pairing in order is optimal
+        if abs(found[i] - true[j]) <= tolerance_s + 1e-9:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif found[i] < true[j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+class OnsetF1(Metric):
+    """F1 score of detected onsets against the true ones, within 50 ms, over all events of all clips.
+
+    Args:
+        sources: Which clips count: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
+        tolerance_s: Largest difference of a match in seconds.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    matched: Tensor
+    found: Tensor
+    true: Tensor
+
+    def __init__(self, sources: Literal["single", "mixed", "all"] = "all", tolerance_s: float = TOLERANCE_S) -> None:
+        super().__init__()
+        self.sources, self.tolerance_s = sources, tolerance_s
+        for name in ("matched", "found", "true"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
+        """Count the onsets of a batch.
+
+        Args:
+            audio: Sound ``(batch, 2, samples)``.
+            sample_rate_hz: Its sample rate.
+            truths: What should be heard, one a clip.
+        """
+        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
+            is_single = len(truth.story.sources) <= 1
+            if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
+                continue
+            found_s = detect_onsets(sound, sample_rate_hz)
+            true_s = [event.time_s for event in truth.events]
+            self.matched += match_onsets(found_s, true_s, self.tolerance_s)
+            self.found += len(found_s)
+            self.true += len(true_s)
+
+    def compute(self) -> Tensor:
+        """F1 score in 0 .. 1; NaN when nothing was counted."""
+        return 2 * self.matched / (self.found + self.true)

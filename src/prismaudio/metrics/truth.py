@@ -1,0 +1,99 @@
+"""What really happens in a clip, as the metrics need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prismaudio.cot.story import Event, Story
+from prismaudio.signal.level import noise_floor_db
+from prismaudio.signal.reverberation import late_energy_db
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RINGING_S = 0.25
+"""How long a struck source is taken to be heard after its last onset."""
+LATE_S = 0.35
+"""How long after an onset nothing else may begin for its late energy to be measured."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a metric compares a sound with.
+
+    Args:
+        story: What happens, as a plan states it.
+        events: The beginning of every sound, ascending in time.
+        noise_floor_db: Noise floor of the true sound in dB; None when there is no true sound.
+        late_energy_db: Late energy of the true sound in dB; None when it cannot be measured.
+    """
+
+    story: Story
+    events: tuple[Event, ...]
+    noise_floor_db: float | None = None
+    late_energy_db: float | None = None
+
+    @classmethod
+    def from_story(cls, story: Story, audio: Tensor | None = None, sample_rate_hz: int = 16_000) -> Truth:
+        """The truth that a story states, with what is measured on its true sound ``(2, samples)`` if there is one.
+
+        Example:
+            >>> from prismaudio.cot.story import Source
+            >>> bell = Source("bell", (1.0, 2.0), azimuth_deg=(-20.0, 20.0))
+            >>> [(event.time_s, event.azimuth_deg) for event in Truth.from_story(Story((bell,))).events]
+            [(1.0, -20.0), (2.0, 20.0)]
+        """
+        truth = cls(story, story_events(story))
+        if audio is None:
+            return truth
+        floor_db = measure_noise_floor_db(audio, sample_rate_hz)
+        return cls(story, truth.events, floor_db, measure_late_energy_db(audio, sample_rate_hz, truth))
+
+
+def story_events(story: Story) -> tuple[Event, ...]:
+    """The events that a story states; a moving source's direction goes evenly from its first to its last moment."""
+    events = []
+    for source in story.sources:
+        last_s = source.end_s if source.end_s is not None else source.onsets_s[-1] if source.onsets_s else 0.0
+        for time_s in source.onsets_s:
+            azimuth_deg = None
+            if source.azimuth_deg is not None:
+                begin, end = source.azimuth_deg
+                share = (time_s - source.onsets_s[0]) / max(last_s - source.onsets_s[0], 1e-6)
+                azimuth_deg = begin + (end - begin) * min(share, 1.0)
+            events.append(Event(time_s, source.what, azimuth_deg))
+    return tuple(sorted(events, key=lambda event: event.time_s))
+
+
+def isolated(truth: Truth, event: Event, before_s: float, after_s: float) -> bool:
+    """Whether no other source sounds from ``before_s`` before an event to ``after_s`` after it."""
+    start_s, stop_s = event.time_s - before_s, event.time_s + after_s
+    for source in truth.story.sources:
+        if source.what == event.what:
+            continue
+        if source.end_s is not None and source.onsets_s and source.onsets_s[0] < stop_s and source.end_s > start_s:
+            return False
+        if any(start_s < time_s < stop_s for time_s in source.onsets_s):
+            return False
+    return True
+
+
+def measure_noise_floor_db(audio: Tensor, sample_rate_hz: int) -> float:
+    """Noise floor of a sound, where everything below -70 dB is silence."""
+    return max(-70.0, noise_floor_db(audio, sample_rate_hz))
+
+
+def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Truth) -> float | None:
+    """Mean late energy of the struck events that have 0.35 s to themselves; None without such an event."""
+    lasting = {source.what for source in truth.story.sources if source.end_s is not None}
+    times = [event.time_s for event in truth.events]
+    measured = []
+    for event in truth.events:
+        followed = any(0 < time_s - event.time_s < LATE_S for time_s in times)
+        if event.what in lasting or followed or not isolated(truth, event, RINGING_S, LATE_S):
+            continue
+        level_db = late_energy_db(audio, sample_rate_hz, event.time_s)
+        if level_db is not None:
+            measured.append(level_db)
+    return sum(measured) / len(measured) if measured else None

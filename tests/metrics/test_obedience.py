@@ -1,0 +1,54 @@
+"""Shares of a difference: all of it, half of it, none of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prismaudio.metrics.obedience import LateEnergyObeyed, NoiseFloorObeyed
+from prismaudio.metrics.truth import Truth
+
+
+@pytest.mark.parametrize(("floor_db", "share"), [(-40, 1.0), (-55, 0.5), (-75, 0.0)])
+def test_noise_floor(make, stories, floor_db, share) -> None:
+    metric = NoiseFloorObeyed()
+    clean, clean_truth = make(replace(stories[0], quality="clean"))
+    _, noisy_truth = make(replace(stories[1], quality="noisy"), floor_db=-40)
+    sound, _ = make(stories[1], floor_db=floor_db)
+    metric.update(torch.stack([clean, sound]), 16_000, [clean_truth, noisy_truth])
+    assert metric.compute() == pytest.approx(share, abs=0.05)
+
+
+def test_late_energy(make, stories) -> None:
+    metric = LateEnergyObeyed()
+    dry, dry_truth = make(replace(stories[0], room="dry"))
+    hall, hall_truth = make(replace(stories[0], room="hall"), tail_db=-40)
+    metric.update(torch.stack([dry, hall]), 16_000, [dry_truth, hall_truth])
+    assert metric.compute() == pytest.approx(1)
+    metric.reset()
+    metric.update(torch.stack([dry, dry]), 16_000, [dry_truth, hall_truth])
+    assert metric.compute() == pytest.approx(0, abs=0.02)
+
+
+def test_clips_of_one_kind_give_no_number(make, stories) -> None:
+    metric = NoiseFloorObeyed()
+    sound, truth = make(replace(stories[0], quality="clean"))
+    metric.update(sound[None], 16_000, [truth])
+    assert torch.isnan(metric.compute())
+
+
+def test_a_story_without_true_sound_does_not_count(make, stories) -> None:
+    metric = NoiseFloorObeyed()
+    story = replace(stories[0], quality="noisy")
+    metric.update(make(story)[0][None], 16_000, [Truth.from_story(story)])
+    assert metric.sums.sum() == 0
+
+
+def test_two_processes_equal_one(make, stories) -> None:
+    whole, parts = NoiseFloorObeyed(), [NoiseFloorObeyed(), NoiseFloorObeyed()]
+    for i, story in enumerate(stories):
+        sound, truth = make(replace(story, quality=("clean", "noisy")[i // 2 % 2]), floor_db=-50 + i)
+        for metric in (whole, parts[i % 2]):
+            metric.update(sound[None], 16_000, [truth])
+    parts[0].merge_state(parts[1])
+    assert parts[0].compute() == pytest.approx(float(whole.compute()))
