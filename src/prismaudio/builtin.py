@@ -6,15 +6,19 @@ from pathlib import Path
 from prismaudio import Component, Dimension, hookimpl
 
 
+CORE_DIMENSIONS = (
+    Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
+    Dimension("temporal", "When does each sound begin, how often does it come back, and how long does it last?"),
+    Dimension("aesthetic", "How clean is the recording, and in what room is it heard?"),
+    Dimension("spatial", "From which direction does each sound come, and does it move?"),
+)
+"""The four dimensions of the paper, in the order of their sections."""
+
+
 @hookimpl
 def prismaudio_dimensions() -> Iterable[Dimension]:
     """The four dimensions of the paper."""
-    return [
-        Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
-        Dimension("temporal", "When does each sound begin, how often does it come back, and how long does it last?"),
-        Dimension("aesthetic", "How clean is the recording, and in what room is it heard?"),
-        Dimension("spatial", "From which direction does each sound come, and does it move?"),
-    ]
+    return CORE_DIMENSIONS
 
 
 @hookimpl
@@ -38,7 +42,10 @@ def prismaudio_encoders() -> Iterable[Component]:
 @hookimpl
 def prismaudio_samplers() -> Iterable[Component]:
     """Deterministic samplers."""
-    return []
+    return [
+        Component("prismaudio.samplers.euler:EulerSampler", "Euler steps on a time grid of choice."),
+        Component("prismaudio.samplers.heun:HeunSampler", "Heun steps: two evaluations each, second order."),
+    ]
 
 
 @hookimpl
@@ -55,6 +62,5 @@ def prismaudio_autoencoders() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """Recipes travel in the wheel; in a source tree they stand in its top folder."""
-    packaged = Path(__file__).with_name("recipes")
-    return [packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"]
+    """The recipes of the core; the folder ``recipes`` at the top of a source tree is a link to them."""
+    return [Path(__file__).with_name("recipes")]

@@ -1,0 +1,231 @@
+"""``prismaudio fit | validate | test | predict``: Lightning's command line, with recipes, plugins and short errors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import jsonargparse
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from prismaudio import __version__
+from prismaudio.cli.recipe_errors import shorten
+from prismaudio.components import Component
+from prismaudio.errors import PrismAudioError, RecipeError, UnknownNameError
+from prismaudio.registry import Registry, discover
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from lightning.pytorch import Trainer
+
+IMPORTABLE = ("prismaudio", "lightning", "torch", "torchmetrics")
+"""What a recipe may name besides the packages of plugins; a recipe from a stranger can not run anything else."""
+
+FORBIDDEN = ("torch.hub", "torch.utils.cpp_extension")
+"""What of these runs code from elsewhere."""
+
+CONFIG_OPTIONS = ("--config", "-c")
+
+
+def fit(argv: list[str]) -> int:
+    """Run ``prismaudio fit``."""
+    return run("fit", argv)
+
+
+def validate(argv: list[str]) -> int:
+    """Run ``prismaudio validate``."""
+    return run("validate", argv)
+
+
+def test(argv: list[str]) -> int:
+    """Run ``prismaudio test``."""
+    return run("test", argv)
+
+
+def predict(argv: list[str]) -> int:
+    """Run ``prismaudio predict``."""
+    return run("predict", argv)
+
+
+def run(subcommand: str, argv: list[str]) -> int:
+    """Read the recipe, build what it describes, and run it.
+
+    Raises:
+        RecipeError: The recipe or an option is not valid.
+        KeyboardInterrupt: Ctrl-C, after Lightning has shut down.
+    """
+    registry = discover()
+    known = import_components(registry)
+    try:
+        CommandLine(subcommand, known, find_recipes(argv, registry))
+    except MisconfigurationException as error:
+        raise RecipeError(str(error)) from error
+    except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    return 0
+
+
+@dataclass
+class Known:
+    """What recipes of this environment can name.
+
+    Args:
+        registry: What plugins provide.
+        names: Bare class names that work in a recipe.
+        failures: For each class that cannot be imported, why.
+    """
+
+    registry: Registry
+    names: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def explain(self, name: str) -> str:
+        """Why a recipe cannot name ``name``, and what to do."""
+        if name in self.failures:
+            return self.failures[name]
+        return f"there is no class {name!r}; {self.registry.advice(name, self.names)}"
+
+
+def import_components(registry: Registry) -> Known:
+    """Import the core's tasks and every component, so that recipes can name them by class name alone.
+
+    jsonargparse knows a class by its bare name once it is imported. What cannot be imported is left out, and is an
+    error only for the recipe that names it.
+    """
+    known = Known(registry)
+    for package in ("tasks", "callbacks"):
+        folder = importlib.import_module(f"prismaudio.{package}")
+        for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
+            known.names += public_classes(importlib.import_module(module.name))
+    if importlib.util.find_spec("prismaudio.studio.datamodule"):
+        known.names += public_classes(importlib.import_module("prismaudio.studio.datamodule"))
+    packages = set(IMPORTABLE)
+    for entry in registry.entries:
+        if isinstance(entry.item, Component):
+            packages.add(entry.item.target.partition(".")[0].partition(":")[0])
+            try:
+                registry.load(entry.kind, entry.name)
+                known.names.append(entry.name)
+            except PrismAudioError as error:
+                known.failures[entry.name] = str(error)
+    jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
+    return known
+
+
+def public_classes(module: ModuleType) -> list[str]:
+    """Names of the classes that a module defines."""
+    return [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__ and n[0] != "_"]
+
+
+def find_recipes(argv: list[str], registry: Registry) -> list[str]:
+    """Replace the name of an installed recipe after ``--config`` by the path of its file."""
+    found, previous = [], ""
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if previous in CONFIG_OPTIONS:
+            found.append(recipe_path(word, registry))
+        elif equals and option in CONFIG_OPTIONS:
+            found.append(f"{option}={recipe_path(value, registry)}")
+        else:
+            found.append(word)
+        previous = word
+    return found
+
+
+def recipe_path(name: str, registry: Registry) -> str:
+    """The file of a recipe, which is given as a path or by the name of an installed one."""
+    if Path(name).is_file():
+        return name
+    try:
+        return str(registry.find("recipes", name.removesuffix(".yaml")).item)
+    except UnknownNameError as error:
+        raise RecipeError(f"there is no file {name!r}, and {error}") from None
+
+
+class Parser(LightningArgumentParser):
+    """Reports what is wrong with a recipe in one line."""
+
+    known: Known | None = None
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the error instead of printing pages of usage."""
+        if not self.exit_on_error or self.known is None:
+            super().error(message, ex)
+        raise RecipeError(shorten(message, self.known.explain)) from ex
+
+
+class Provenance(SaveConfigCallback):
+    """Saves the recipe of a run, with the plugins that it was made with, in the folder of the run."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save; a run without a folder of its own leaves the working directory alone."""
+        if trainer.loggers or Path(trainer.default_root_dir).resolve() != Path.cwd():
+            super().setup(trainer, pl_module, stage)
+
+
+class CommandLine(LightningCLI):
+    """Lightning's command line with one subcommand, so that it starts quickly."""
+
+    def __init__(self, subcommand: str, known: Known, argv: list[str]) -> None:
+        self.wanted = subcommand
+        self.known = known
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=Provenance,
+            save_config_kwargs={"config_filename": "recipe.yaml", "overwrite": True},
+            parser_class=Parser,
+            parser_kwargs={"prog": "prismaudio", "allow_abbrev": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=[subcommand, *argv],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one subcommand that is run."""
+        return {self.wanted: LightningCLI.subcommands()[self.wanted]}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that can explain unknown names."""
+        kwargs["dump_header"] = [f"prismaudio {__version__}"]
+        parser = super().init_parser(**kwargs)
+        parser.known = self.known
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let a saved recipe say which plugins it was made with."""
+        text = "the plugins that a saved recipe was made with; they are compared, never installed"
+        parser.add_argument("--plugins", type=list[dict[str, str | None]], default=None, help=text)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``args`` whatever ``sys.argv`` is, and record the plugins."""
+        self.config = parser.parse_args(args)
+        config = self.config[self.wanted]
+        present = [
+            {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+            for plugin in self.known.registry.plugins
+            if plugin.status == "ok"
+        ]
+        for plugin in config.plugins or []:
+            if plugin not in present:
+                rank_zero_warn(f"this recipe was made with plugin {plugin}, which is not what is installed here")
+        config.plugins = present
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a constructor refuses is an error in the recipe."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise RecipeError(str(error)) from error

@@ -1,0 +1,84 @@
+"""Turns the parser's report on a recipe, which can fill a page, into the one line that says what to change."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BARE_NAME = re.compile(r"Expected a dot import path string: (\S+)")
+DENIED = re.compile(r"Importing '([^']+)' is not allowed")
+MISSING_MODULE = re.compile(r"No module named '?([\w.]+)'?")
+MISSING_ATTRIBUTE = re.compile(r"module '?([\w.]+)'? has no attribute '?(\w+)'?")
+UNKNOWN_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
+WRONG_VALUE = re.compile(r"Expected an? (?:<class '([^']+)'>|([^\n]+?))\. Got value: ([^\n]*)")
+CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
+KEY = re.compile(r'Parser key "([^"]+)"')
+"""Parts of the reports of jsonargparse."""
+
+
+def shorten(report: str, explain_name: Callable[[str], str]) -> str:
+    """The line of a parser's report that says what is wrong.
+
+    Args:
+        report: What jsonargparse reports, on many lines.
+        explain_name: Says what to do about a bare class name that nothing fits.
+
+    Example:
+        >>> shorten('Parser key "model":\\n  Parser key "width":\\n    Expected a <class \\'int\\'>. Got value: x', str)
+        "model.width: expected int, got 'x'"
+    """
+    for pattern, write in (
+        (BARE_NAME, lambda found: explain_name(found[1])),
+        (DENIED, lambda found: denied(found[1])),
+        (UNKNOWN_ARGUMENT, lambda found: unknown_argument(report, found)),
+        (WRONG_VALUE, lambda found: f"expected {found[1] or found[2]}, got {found[3]!r}"),
+        (MISSING_ATTRIBUTE, lambda found: f"module {found[1]!r} has nothing called {found[2]!r}"),
+        (MISSING_MODULE, lambda found: f"there is no module {found[1]!r}"),
+    ):
+        if found := pattern.search(report):
+            where = key_path(report[: found.start()])
+            return f"{where}: {write(found)}" if where else write(found)
+    return " ".join(report.split())
+
+
+def key_path(report: str) -> str:
+    """The keys that lead to the end of a report, without what it says about other branches."""
+    keys: list[tuple[int, str]] = []
+    for line in report.splitlines():
+        if found := KEY.search(line):
+            indent = len(line) - len(line.lstrip(" -"))
+            keys = [*(pair for pair in keys if pair[0] < indent), (indent, found[1])]
+    return ".".join(key for _, key in keys)
+
+
+def denied(path: str) -> str:
+    """What to do about a class that recipes may not name."""
+    return (
+        f"a recipe may not import {path!r}: it names classes of prismaudio, lightning, torch, torchmetrics and of "
+        f"plugins; to use a module of yours, add --plugin {path.partition('.')[0]}"
+    )
+
+
+def unknown_argument(report: str, found: re.Match[str]) -> str:
+    """Which class lacks the argument, and what comes near."""
+    paths = CLASS_PATH.findall(report[: found.start()])
+    if not paths:
+        return f"there is no option {found[1]!r}"
+    module, _, name = paths[-1].rpartition(".")
+    return f"{name} has no argument {found[1]!r}{suggest_argument(module, name, found[1])}"
+
+
+def suggest_argument(module: str, name: str, wrong: str) -> str:
+    """The arguments of a class that a wrong one may stand for."""
+    target = getattr(sys.modules.get(module), name, None)
+    if target is None:
+        return ""
+    known = [argument for argument in inspect.signature(target).parameters if argument != "self"]
+    near = get_close_matches(wrong, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known) or 'none'}"
