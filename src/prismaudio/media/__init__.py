@@ -1,1 +1,18 @@
-""""""
+"""Reading and writing video and sound, with PyAV and soundfile."""
+
+from prismaudio.media.files import replacing
+from prismaudio.media.probing import VideoInfo, probe
+from prismaudio.media.reading import read_clip, read_sound
+from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_sound, write_wav
+
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "VideoInfo",
+    "probe",
+    "read_clip",
+    "read_sound",
+    "replacing",
+    "write_video",
+    "write_video_with_sound",
+    "write_wav",
+]

@@ -1,0 +1,158 @@
+"""Reading clips: pictures at a constant rate and size, and their sound in stereo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import torch
+from av.audio.resampler import AudioResampler
+
+from prismaudio.errors import MediaError
+from prismaudio.media.pictures import Shrinker
+from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
+from prismaudio.types import Clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from av.container import InputContainer
+    from av.stream import Stream
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+def read_clip(
+    path: str | Path,
+    fps: float = 16.0,
+    size: tuple[int, int] = (48, 48),
+    *,
+    with_audio: bool = False,
+    sample_rate_hz: int = 16_000,
+) -> Clip:
+    """Read a video of any container, codec, size, shape, rotation and frame rate.
+
+    Args:
+        path: The video file.
+        fps: Pictures per second of the clip. Each moment gets the picture whose presentation time is nearest,
+            and a picture that is held on screen is held in the clip.
+        size: Height and width of the clip in pixels. The picture is squashed to it while it is decoded.
+        with_audio: Read the sound too; it stays None when the file has no sound track.
+        sample_rate_hz: Samples per second of that sound.
+
+    Returns:
+        The clip; its time starts at the first picture. Frames are uint8 ``(time, 3, height, width)``, with
+        ``time = round(duration_s * fps)`` and at least 1.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    info = probe(path)
+    shrink = Shrinker(size)
+    n_frames = max(1, round(info.duration_s * fps))
+    pictures: list[Tensor] = []
+    with opened(path) as container:
+        for frame, n_times in _held(container, info, fps, n_frames):
+            picture = torch.from_numpy(shrink(frame)).permute(2, 0, 1).contiguous()
+            pictures += [picture] * n_times
+    if not pictures:
+        raise MediaError(f"no picture of {path} can be decoded; is it damaged?")
+    return Clip(
+        id=Path(path).stem,
+        duration_s=info.duration_s,
+        frames=torch.stack(pictures),
+        fps=fps,
+        audio=read_sound(path, sample_rate_hz, info.duration_s, info.start_s) if with_audio else None,
+        sample_rate_hz=sample_rate_hz if with_audio and info.has_sound else None,
+    )
+
+
+def read_sound(
+    path: str | Path, sample_rate_hz: int, duration_s: float | None = None, start_s: float = 0.0
+) -> Tensor | None:
+    """The sound track of a file as stereo, float32 ``(2, samples)``; None when there is none.
+
+    More than two channels are mixed down by the usual weights, and one is played on both sides. A mix that would
+    exceed full scale is lowered as a whole.
+
+    Args:
+        path: A video or sound file.
+        sample_rate_hz: Samples per second wanted.
+        duration_s: Length wanted, cut or filled with silence; None for all there is.
+        start_s: Where to begin, on the file's own clock (:attr:`prismaudio.media.VideoInfo.start_s` for the moment of
+            the first picture).
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    with opened(path) as container:
+        if not container.streams.audio:
+            return None
+        pieces, first_s = _stereo_pieces(container, sample_rate_hz)
+    sound = np.concatenate([np.zeros((2, 0), np.float32), *pieces], axis=1)
+    offset = round((first_s - start_s) * sample_rate_hz)
+    sound = np.pad(sound, ((0, 0), (max(offset, 0), 0)))[:, max(-offset, 0) :]
+    if duration_s is not None:
+        n_samples = round(duration_s * sample_rate_hz)
+        sound = np.pad(sound[:, :n_samples], ((0, 0), (0, max(0, n_samples - sound.shape[1]))))
+    peak = float(np.abs(sound).max(initial=0.0))
+    return torch.from_numpy(np.ascontiguousarray(sound / max(1.0, peak), dtype=np.float32))
+
+
+def decoded(container: InputContainer, stream: Stream) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """Decode a stream frame by frame; packets that are damaged are left out."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()  # type: ignore[misc]
+        except av.error.InvalidDataError:
+            continue
+
+
+def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Pairs of a decoded picture and how many pictures of the clip show it; they add up to ``n_frames``."""
+    stream = video_stream(container, info.path)
+    nearest_s = 0.5 * min(info.frame_s, 1 / fps) - 1e-6
+    shown: av.VideoFrame | None = None
+    n_done, time_s = 0, -info.frame_s
+    for frame in decoded(container, stream):
+        if not isinstance(frame, av.VideoFrame):
+            continue
+        time_s = frame.time - info.start_s if frame.time is not None else time_s + info.frame_s
+        n_before = min(n_frames, max(0, int(np.ceil((time_s - nearest_s) * fps))))
+        if shown is not None and n_before > n_done:
+            yield shown, n_before - n_done
+            n_done = n_before
+        shown = frame
+        if n_done == n_frames:
+            return
+    if shown is not None:
+        yield shown, n_frames - n_done
+
+
+def _stereo_pieces(container: InputContainer, sample_rate_hz: int) -> tuple[list[NDArray[np.float32]], float]:
+    """Resampled stereo pieces, and the time of the first one in seconds."""
+    stream = container.streams.best("audio") or container.streams.audio[0]
+    pieces: list[NDArray[np.float32]] = []
+    first_s: float | None = None
+    resampler: AudioResampler | None = None
+    layout = ""
+    for frame in decoded(container, stream):
+        if not isinstance(frame, av.AudioFrame):
+            continue
+        if first_s is None:
+            first_s = frame.time or 0.0
+        form = f"{frame.layout.name} {frame.format.name} {frame.sample_rate}"
+        if resampler is None or form != layout:
+            pieces += _arrays(resampler.resample(None) if resampler else [])
+            target = "mono" if len(frame.layout.channels) == 1 else "stereo"
+            resampler, layout = AudioResampler("fltp", target, sample_rate_hz), form
+        frame.pts = None
+        pieces += _arrays(resampler.resample(frame))
+    pieces += _arrays(resampler.resample(None) if resampler else [])
+    return pieces, first_s or 0.0
+
+
+def _arrays(frames: Iterable[av.AudioFrame]) -> list[NDArray[np.float32]]:
+    return [np.broadcast_to(frame.to_ndarray(), (2, frame.samples)).astype(np.float32) for frame in frames]

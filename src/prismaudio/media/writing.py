@@ -1,0 +1,188 @@
+"""Writing videos with a new sound track, rendered videos and sound files."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+
+from prismaudio.errors import MediaError
+from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, as_array
+from prismaudio.media.files import reason, replacing
+from prismaudio.media.pictures import Shrinker, display_matrix
+from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
+from prismaudio.media.reading import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.container import InputContainer, OutputContainer
+    from torch import Tensor
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+"""Kinds of video file that can be written."""
+
+_KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered pictures
+_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+
+
+def write_video_with_sound(source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
+    """Write a copy of a video with a new sound track and nothing of the old one.
+
+    The picture is copied as it is, with its rotation and metadata; it is encoded anew only where the container of
+    ``out`` cannot hold it. The track is stereo AAC and lasts exactly as long as the picture.
+
+    Args:
+        source: The video.
+        audio: Sound ``(2, samples)`` in -1 .. 1; time 0 is the first picture. Cut or filled with silence.
+        sample_rate_hz: Its sample rate.
+        out: File to write; its suffix picks the container.
+
+    Raises:
+        MediaError: The source cannot be read or the file cannot be written.
+    """
+    info = probe(source)
+    with replacing(out) as part:
+        try:
+            with _sink(part, out) as output, opened(source) as container:
+                _copy_picture(container, output, info, audio, sample_rate_hz)
+            copied = _same_picture(info, probe(part))
+        except (MediaError, ValueError):  # the container cannot hold these packets
+            copied = False
+        if not copied:
+            with _sink(part, out) as output, opened(source) as container:
+                _encode_picture(container, output, info, audio, sample_rate_hz)
+
+
+def write_video(
+    frames: Tensor, fps: float, out: str | Path, audio: Tensor | None = None, sample_rate_hz: int = 16_000
+) -> None:
+    """Write rendered pictures as a video, with or without sound.
+
+    Args:
+        frames: Pictures uint8 ``(time, 3, height, width)``; odd sizes are repeated by one pixel at the edge.
+        fps: Pictures per second.
+        out: File to write; its suffix picks the container.
+        audio: Sound ``(2, samples)`` in -1 .. 1, or None for a silent video.
+        sample_rate_hz: Its sample rate.
+
+    Raises:
+        MediaError: The file cannot be written.
+    """
+    pictures = np.ascontiguousarray(frames.detach().cpu().permute(0, 2, 3, 1).numpy())
+    height, width = pictures.shape[1:3]
+    pictures = np.pad(pictures, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rate = Fraction(fps).limit_denominator(1001)
+    with replacing(out) as part, _sink(part, out) as output:
+        stream = add_picture(output, pictures.shape[2], pictures.shape[1], rate, 1 / rate, _RENDERED_QUALITY)
+        track = None if audio is None else SoundTrack(output, audio, sample_rate_hz, len(pictures) / float(rate))
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = index, 1 / rate
+            output.mux(stream.encode(frame))
+            if track:
+                track.mux_until(index / float(rate))
+        output.mux(stream.encode(None))
+        if track:
+            track.finish()
+
+
+def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
+    """Write sound ``(2, samples)`` in -1 .. 1 as a 24-bit wav file.
+
+    Raises:
+        MediaError: The file cannot be written.
+    """
+    with replacing(out) as part:
+        try:
+            soundfile.write(part, as_array(audio).T, sample_rate_hz, subtype="PCM_24", format="WAV")
+        except soundfile.SoundFileError as error:
+            raise MediaError(f"cannot write {out}: {reason(error)}") from error
+
+
+@contextmanager
+def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
+    """A media file to write; its errors name ``out``."""
+    suffix = Path(out).suffix.lower()
+    if suffix not in VIDEO_SUFFIXES:
+        raise MediaError(f"cannot write {out}: unknown kind of video; expected {', '.join(VIDEO_SUFFIXES)}")
+    kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
+    options = {} if kind == "matroska" else {"movflags": "+faststart", "movie_timescale": str(SOUND_RATE_HZ)}
+    try:
+        with part.open("wb") as file, av.open(file, "w", format=kind, container_options=options) as output:
+            yield output
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"cannot write {out}: {reason(error)}") from error
+
+
+def _copy_picture(
+    container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
+) -> None:
+    """Copy the packets of the picture, shifted to begin at zero, and interleave the sound."""
+    source = video_stream(container, info.path)
+    stream = output.add_stream_from_template(source, opaque=True)
+    stream.metadata.update(source.metadata)
+    _copy_metadata(container, output)
+    track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
+    for packet in container.demux(source):
+        if packet.dts is None and packet.pts is None:
+            continue  # the end of the stream
+        shift = round(info.start_s / packet.time_base)
+        packet.pts = packet.pts - shift if packet.pts is not None else None
+        packet.dts = packet.dts - shift if packet.dts is not None else None
+        time_s = float((packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base)
+        packet.stream = stream
+        output.mux(packet)
+        track.mux_until(time_s)
+    track.finish()
+
+
+def _encode_picture(
+    container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
+) -> None:
+    """Decode the picture and encode it anew, upright, with its own time stamps."""
+    source = video_stream(container, info.path)
+    rate = Fraction(1 / info.frame_s).limit_denominator(1001)
+    time_base = Fraction(1, 90_000)
+    _copy_metadata(container, output)
+    stream = track = shrink = None
+    for frame in decoded(container, source):
+        if not isinstance(frame, av.VideoFrame) or frame.time is None:
+            continue
+        if stream is None or track is None or shrink is None:
+            width, height = (frame.width, frame.height) if display_matrix(frame)[0] else (frame.height, frame.width)
+            width, height = width + width % 2, height + height % 2
+            stream = add_picture(output, width, height, rate, time_base, _KEPT_QUALITY)
+            track, shrink = SoundTrack(output, audio, sample_rate_hz, info.duration_s), Shrinker((height, width))
+        picture = av.VideoFrame.from_ndarray(shrink(frame), "rgb24")
+        picture.pts, picture.time_base = round((frame.time - info.start_s) / time_base), time_base
+        output.mux(_timed(stream.encode(picture), info))
+        track.mux_until(frame.time - info.start_s)
+    if stream is None or track is None:
+        raise MediaError(f"no picture of {info.path} can be decoded; is it damaged?")
+    output.mux(_timed(stream.encode(None), info))
+    track.finish()
+
+
+def _timed(packets: list[av.Packet], info: VideoInfo) -> list[av.Packet]:
+    """Let the last picture be shown as long as it was."""
+    for packet in packets:
+        left_s = info.duration_s - float((packet.pts or 0) * packet.time_base)
+        if left_s < info.last_s + 1e-3:
+            packet.duration = round(left_s / packet.time_base)
+    return packets
+
+
+def _copy_metadata(container: InputContainer, output: OutputContainer) -> None:
+    output.metadata.update({k: v for k, v in container.metadata.items() if k.lower() not in _STALE_TAGS})
+
+
+def _same_picture(source: VideoInfo, written: VideoInfo) -> bool:
+    """Whether a copy shows the same pictures at the same times."""
+    tolerance_s = max(0.002, 0.1 * source.frame_s)
+    return written.n_frames == source.n_frames and abs(written.duration_s - source.duration_s) < tolerance_s

@@ -1,0 +1,89 @@
+"""Small videos of every kind, made on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+MakeVideo = Callable[..., Path]
+
+
+def picture(time_s: float, size: tuple[int, int]) -> np.ndarray:
+    """A red top left corner, and a white bar over the lower half that moves right by half the width each second."""
+    height, width = size
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 4, : width // 4] = (255, 0, 0)
+    x = int(time_s * width / 2) % width
+    image[height // 2 :, max(0, x - width // 10) : x + width // 10 + 1] = 255
+    return image
+
+
+def clicks(duration_s: float, times_s: Sequence[float], rate_hz: int, channels: int) -> np.ndarray:
+    sound = np.zeros((channels, round(duration_s * rate_hz)), np.float32)
+    for time_s in times_s:
+        sound[:, round(time_s * rate_hz) : round(time_s * rate_hz) + 4] = 0.5
+    return sound
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> MakeVideo:
+    """Write a test video; keyword arguments say what is special about it."""
+
+    def make(
+        name: str = "clip.mp4",
+        codec: str = "libx264",
+        size: tuple[int, int] = (64, 96),
+        fps: int = 25,
+        duration_s: float = 1.0,
+        times_s: Sequence[float] | None = None,
+        layout: str | None = None,
+        clicks_s: Sequence[float] = (),
+        start_s: float = 0.0,
+        pixels: str = "yuv420p",
+        rotation: int | None = None,
+        rate_hz: int = 48_000,
+        metadata: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        times = [i / fps for i in range(round(duration_s * fps))] if times_s is None else list(times_s)
+        with av.open(path, "w") as output:
+            output.metadata.update(metadata or {})
+            stream: Any = output.add_stream(codec, fps, options=options or {})
+            stream.height, stream.width = size
+            stream.pix_fmt = pixels
+            base = Fraction(1, 1000) if times_s is not None else Fraction(1, fps)
+            stream.codec_context.time_base = base
+            if rotation is not None:
+                stream.set_display_rotation(rotation)
+            if layout:
+                sound: Any = output.add_stream("aac" if name.endswith(("mp4", "mov")) else "pcm_s16le", rate_hz)
+                sound.layout = layout
+            for time_s in times:
+                frame = av.VideoFrame.from_ndarray(picture(time_s, size), "rgb24")
+                frame.pts, frame.time_base = round((time_s + start_s) / base), base
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+            if layout:
+                array = clicks(duration_s, clicks_s, rate_hz, len(av.AudioLayout(layout).channels))
+                samples = av.AudioFrame.from_ndarray(array, "fltp", layout)
+                samples.sample_rate, samples.pts, samples.time_base = rate_hz, 0, Fraction(1, rate_hz)
+                for part in av.AudioResampler(sound.format, layout, rate_hz).resample(samples):
+                    output.mux(sound.encode(part))
+                output.mux(sound.encode(None))
+        return path
+
+    return make
+
+
+def bar_x(frame: np.ndarray) -> float:
+    """Where the bar of a picture (3, height, width) is, 0 (left) .. 1 (right)."""
+    row = frame[:, frame.shape[1] * 3 // 4].mean(0) - 20
+    row = np.clip(row, 0, None)
+    return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row))

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prismaudio.errors import MediaError
+from prismaudio.media import read_clip, read_sound
+
+KINDS = [
+    {"name": "a.mp4"},
+    {"name": "a.mov", "codec": "mpeg4"},
+    {"name": "a.mkv", "codec": "ffv1"},
+    {"name": "a.avi", "codec": "mjpeg", "pixels": "yuvj420p"},
+    {"name": "a.avi", "codec": "libx264"},
+    {"name": "a.webm", "codec": "libvpx"},
+    {"name": "a.webm", "codec": "libvpx-vp9"},
+    {"name": "a.ts", "codec": "libx264"},
+    {"name": "a.mpg", "codec": "mpeg2video"},
+    {"name": "a.mkv", "codec": "libx264", "pixels": "yuv444p", "size": (61, 97)},
+    {"name": "a.mp4", "codec": "libx265", "pixels": "yuv420p10le"},
+    {"name": "a.mp4", "size": (2, 1400)},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k['name']}-{k.get('codec', 'libx264')}-{k.get('size', '')}")
+def test_every_kind_of_file_gives_frames_of_the_asked_size_and_rate(make_video, kind):
+    clip = read_clip(make_video(**kind), fps=8, size=(24, 32))
+    assert clip.frames.shape == (8, 3, 24, 32)
+    assert clip.frames.dtype == torch.uint8
+    assert clip.duration_s == pytest.approx(1.0, abs=0.003)
+    assert clip.audio is None
+
+
+def bar_x(frame: torch.Tensor) -> float:
+    row = np.clip(frame[:, frame.shape[1] * 3 // 4].numpy().astype(float).mean(0) - 40, 0, None)
+    return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row))
+
+
+@pytest.mark.parametrize("fps", [8, 16, 25, 60])
+def test_moments_get_the_picture_of_their_time(make_video, fps):
+    clip = read_clip(make_video(fps=30, duration_s=1.5), fps=fps, size=(40, 100))
+    times_s = np.arange(len(clip.frames)) / fps
+    seen_s = np.array([bar_x(frame) for frame in clip.frames]) * 2
+    inner = (times_s > 0.3) & (times_s < 1.4)
+    assert np.abs(seen_s - times_s)[inner].max() < 0.5 / 30 + 0.02
+    assert abs((seen_s - times_s)[inner].mean()) < 0.012
+
+
+def test_variable_frame_rate_is_resampled_by_presentation_time(make_video):
+    times_s = [0.0, 0.04, 0.08, 0.5, 0.54, 0.58, 0.62, 1.2, 1.24]
+    clip = read_clip(make_video("vfr.mkv", times_s=times_s), fps=10, size=(40, 100))
+    shown = [max(t for t in times_s if t <= k / 10 + 0.03) for k in range(len(clip.frames))]
+    seen = [bar_x(frame) * 2 for frame in clip.frames]
+    assert len(seen) == round(clip.duration_s * 10)
+    assert np.abs(np.array(seen) - shown)[3:].max() < 0.06
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (1, 0)), (-90, (0, 1)), (180, (1, 1))])
+def test_rotation_is_applied(make_video, rotation, corner):
+    path = make_video("turned.mp4", rotation=rotation, size=(96, 64))
+    clip = read_clip(path, size=(40, 40))
+    red = clip.frames[0, 0].float() - clip.frames[0, 1].float()
+    down, right = corner
+    quarters = red[:8, :8], red[:8, -8:], red[-8:, :8], red[-8:, -8:]
+    assert int(torch.stack([q.mean() for q in quarters]).argmax()) == 2 * down + right
+
+
+def test_pictures_start_at_the_first_one_and_the_sound_with_them(make_video):
+    path = make_video("late.mkv", start_s=0.48, layout="stereo", clicks_s=[0.75], duration_s=1.6)
+    clip = read_clip(path, with_audio=True)
+    assert clip.duration_s == pytest.approx(1.6, abs=0.01)
+    assert clip.audio.shape == (2, 25_600)
+    assert int(clip.audio[0].abs().argmax()) / 16_000 == pytest.approx(0.27, abs=0.002)
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_sound_becomes_stereo_in_time(make_video, layout, name):
+    clip = read_clip(make_video(name, layout=layout, clicks_s=[0.5]), with_audio=True)
+    assert clip.audio.shape == (2, 16_000)
+    assert clip.audio.dtype == torch.float32
+    assert int(clip.audio.abs().amax(0).argmax()) / 16_000 == pytest.approx(0.5, abs=0.001)
+    assert 0.2 < float(clip.audio.abs().max()) <= 1
+
+
+def test_one_channel_is_played_at_full_level_on_both_sides(make_video):
+    path = make_video("mono.mkv", layout="mono", clicks_s=[0.5])
+    sound = read_sound(path, 48_000)
+    assert torch.equal(sound[0], sound[1])
+    assert float(sound.abs().max()) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_video_without_sound_has_none(make_video):
+    path = make_video()
+    assert read_sound(path, 16_000) is None
+    clip = read_clip(path, with_audio=True)
+    assert clip.audio is None
+    assert clip.sample_rate_hz is None
+
+
+def empty(path: Path, whole: bytes) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path, whole: bytes) -> None:
+    path.write_text("this is not a video\n" * 40)
+
+
+def playlist(path: Path, whole: bytes) -> None:
+    path.write_text(f"ffconcat version 1.0\nfile {path.parent / 'clip.mp4'}\n")
+
+
+def half(path: Path, whole: bytes) -> None:
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def noise(path: Path, whole: bytes) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(20_000))
+
+
+def folder(path: Path, whole: bytes) -> None:
+    path.mkdir()
+
+
+def missing(path: Path, whole: bytes) -> None:
+    pass
+
+
+@pytest.mark.parametrize("spoil", [empty, text, playlist, half, noise, folder, missing])
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["plain", "faststart"])
+def test_bad_files_give_one_line(make_video, tmp_path, spoil, options):
+    whole = make_video(duration_s=2.0, options=options).read_bytes()
+    path = tmp_path / "bad.mp4"
+    spoil(path, whole)
+    with pytest.raises(MediaError) as error:
+        read_clip(path)
+    assert "\n" not in str(error.value)
+    assert "bad.mp4" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ({"times_s": [0.0]}, "single picture"),
+        ({"duration_s": 0.12}, "at least 0.2 s"),
+    ],
+)
+def test_too_short_videos_are_refused(make_video, kind, words):
+    with pytest.raises(MediaError, match=words):
+        read_clip(make_video(**kind))
+
+
+def test_a_sound_file_is_no_video(tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", np.zeros((1000, 2)), 16_000)
+    with pytest.raises(MediaError, match="no picture"):
+        read_clip(tmp_path / "a.wav")
+
+
+def test_a_truncated_file_says_so(make_video, tmp_path):
+    whole = make_video("long.mkv", codec="mjpeg", pixels="yuvj420p", duration_s=4.0).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MediaError, match="truncated"):
+        read_clip(tmp_path / "cut.mkv")

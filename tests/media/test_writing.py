@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from prismaudio.errors import MediaError
+from prismaudio.media import probe, read_clip, read_sound, write_video, write_video_with_sound, write_wav, writing
+
+
+def click(time_s: float, duration_s: float, rate_hz: int = 16_000) -> torch.Tensor:
+    audio = torch.zeros(2, round(duration_s * rate_hz))
+    audio[:, round(time_s * rate_hz)] = 0.9
+    return audio
+
+
+def packets(path: Path) -> np.ndarray:
+    """Presentation time in ms and size in bytes of every picture, (pictures, 2)."""
+    with av.open(path) as file:
+        rows = np.array([(1000 * float(p.pts * p.time_base), p.buffer_size) for p in file.demux(video=0) if p.size])
+    return rows - [rows[:, 0].min(), 0]
+
+
+def same_packets(first: Path, second: Path) -> bool:
+    """Equal but for rounding and parameter sets in front of a picture."""
+    return bool(np.allclose(packets(first)[1:], packets(second)[1:], rtol=0, atol=[1.1, 40]))
+
+
+def track_s(path: Path) -> tuple[float, float]:
+    """Lengths of the whole film and of its sound track."""
+    with av.open(path) as file:
+        track = file.streams.audio[0]
+        return file.duration / av.time_base, float(track.duration * track.time_base)
+
+
+KINDS = [
+    {},
+    {"duration_s": 1.28, "fps": 30},
+    {"name": "vfr.mkv", "times_s": [0, 0.04, 0.5, 0.55, 1.1]},
+    {"name": "late.ts", "start_s": 0.4, "layout": "stereo"},
+    {"codec": "libx265"},
+    {"name": "a.webm", "codec": "libvpx-vp9"},
+    {"name": "a.mpg", "codec": "mpeg2video"},
+    {"name": "a.avi", "codec": "mjpeg", "pixels": "yuvj420p"},
+    {"layout": "5.1", "clicks_s": [0.2]},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(str(v) for v in kind.values()) or "plain")
+def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, kind):
+    source, out = make_video(**kind), tmp_path / "out" / "new.mp4"
+    info = probe(source)
+    write_video_with_sound(source, click(0.5, info.duration_s), 16_000, out)
+    assert same_packets(source, out)
+    assert probe(out).codec == info.codec
+    film_s, sound_s = track_s(out)
+    assert film_s == pytest.approx(info.duration_s, abs=0.002)
+    assert sound_s == pytest.approx(info.duration_s, abs=1 / 16_000)
+    sound = read_sound(out, 48_000)
+    assert int(sound[0].abs().argmax()) / 48_000 == pytest.approx(0.5, abs=1e-4)
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"name": "a.webm", "codec": "libvpx"},
+        {"name": "odd.webm", "codec": "libvpx", "size": (61, 75)},
+        {"name": "a.avi", "codec": "huffyuv", "pixels": "yuv422p", "times_s": [0, 0.1, 0.4, 0.44, 0.8]},
+    ],
+    ids=["vp8", "odd", "vfr"],
+)
+def test_what_mp4_cannot_hold_is_encoded_anew(make_video, tmp_path, kind):
+    source, out = make_video(**kind), tmp_path / "new.mp4"
+    info = probe(source)
+    write_video_with_sound(source, click(0.3, info.duration_s), 16_000, out)
+    written = probe(out)
+    assert written.codec == "h264"
+    assert written.n_frames == info.n_frames
+    assert written.duration_s == pytest.approx(info.duration_s, abs=0.002)
+    assert np.allclose(np.sort(packets(out)[:, 0]), np.sort(packets(source)[:, 0]), rtol=0, atol=2)
+    before, after = (read_clip(path, size=(30, 40)).frames.float() for path in (source, out))
+    assert (before - after).abs().mean() < 6
+
+
+def test_rotation_and_metadata_are_kept(make_video, tmp_path):
+    source, out = make_video(rotation=90, metadata={"title": "A walk"}), tmp_path / "new.mp4"
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    with av.open(out) as file:
+        assert next(file.decode(video=0)).rotation == 90
+        assert file.metadata["title"] == "A walk"
+
+
+def test_turned_pictures_are_upright_when_encoded_anew(make_video, tmp_path, monkeypatch):
+    source, out = make_video(rotation=90, size=(64, 128)), tmp_path / "new.mp4"
+    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    assert (probe(out).width, probe(out).height) == (64, 128)
+    before, after = (read_clip(path, size=(40, 40)).frames.float() for path in (source, out))
+    assert (before - after).abs().mean() < 6
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".m4v"])
+def test_other_containers(make_video, tmp_path, suffix):
+    out = tmp_path / f"new{suffix}"
+    write_video_with_sound(make_video(), click(0.5, 1.0), 16_000, out)
+    assert int(read_sound(out, 16_000)[0].argmax()) == pytest.approx(8000, abs=2)
+
+
+def test_sound_is_cut_or_filled_to_the_picture_and_holes_are_silent(make_video, tmp_path):
+    source = make_video()
+    for n_samples in (0, 100, 40_000):
+        audio = torch.full((2, n_samples), float("nan"))
+        write_video_with_sound(source, audio, 16_000, tmp_path / "new.mp4")
+        assert track_s(tmp_path / "new.mp4")[1] == pytest.approx(1.0, abs=1e-4)
+        assert float(read_sound(tmp_path / "new.mp4", 16_000).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("size", [(48, 48), (47, 33)])
+def test_rendered_pictures_keep_their_colours_and_their_sound(tmp_path, size):
+    frames = torch.zeros(16, 3, *size, dtype=torch.uint8)
+    frames[:, 0, :, :20] = 200
+    frames[8:, 2, :, 20:] = 150
+    write_video(frames, 16, tmp_path / "new.mp4", click(0.25, 1.0), 16_000)
+    clip = read_clip(tmp_path / "new.mp4", 16, size, with_audio=True)
+    assert clip.duration_s == pytest.approx(1.0)
+    assert clip.fps == 16
+    assert (clip.frames.float() - frames.float()).abs().mean() < 8
+    assert int(clip.audio[0].argmax()) == pytest.approx(4000, abs=1)
+
+
+def test_rendered_without_sound(tmp_path):
+    write_video(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 29.97, tmp_path / "new.mp4")
+    assert not probe(tmp_path / "new.mp4").has_sound
+
+
+def test_wav(tmp_path):
+    write_wav(click(0.5, 1.0), 16_000, tmp_path / "a.wav")
+    sound, rate_hz = soundfile.read(tmp_path / "a.wav", always_2d=True)
+    assert (sound.shape, rate_hz) == ((16_000, 2), 16_000)
+    assert int(np.abs(sound[:, 0]).argmax()) == 8000
+
+
+@pytest.mark.parametrize("write", ["video", "wav", "picture"])
+@pytest.mark.parametrize("broken", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_nothing_half_written_is_left(make_video, tmp_path, monkeypatch, write, broken):
+    source, folder = make_video(duration_s=0.4), tmp_path / "out"
+    (folder).mkdir()
+    (folder / "new.mp4").write_text("what was here before")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(writing.SoundTrack, "finish", fail)
+    monkeypatch.setattr(writing.soundfile, "write", fail)
+    with pytest.raises((KeyboardInterrupt, MediaError)):
+        if write == "video":
+            write_video_with_sound(source, click(0.1, 0.4), 16_000, folder / "new.mp4")
+        elif write == "picture":
+            write_video(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 8, folder / "new.mp4", click(0.1, 1.0))
+        else:
+            write_wav(click(0.1, 0.4), 16_000, folder / "new.mp4")
+    assert [p.read_text() for p in folder.iterdir()] == ["what was here before"]
+
+
+def test_unwritable_places(make_video, tmp_path):
+    source = make_video()
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "new.mp4", Path("/proc/new.mp4")):
+        with pytest.raises(MediaError, match="cannot write") as error:
+            write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+        assert "\n" not in str(error.value)
+    with pytest.raises(MediaError, match="unknown kind of video"):
+        write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.xyz")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk(monkeypatch, make_video, tmp_path):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def full(path):
+        yield Path("/dev/full")
+
+    source = make_video()
+    monkeypatch.setattr(writing, "replacing", full)
+    with pytest.raises(MediaError, match="no space left"):
+        write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+
+
+def test_sound_must_be_stereo(tmp_path):
+    with pytest.raises(MediaError, match=r"expected \(2, samples\)"):
+        write_wav(torch.zeros(1, 100), 16_000, tmp_path / "a.wav")
+
+
+def test_time_stamps_of_odd_rates_survive(make_video, tmp_path):
+    source = make_video(fps=Fraction(30_000, 1001), duration_s=1.001)
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    assert same_packets(source, tmp_path / "new.mp4")
