@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torchmetrics import Metric
 
 from prismaudio.errors import CheckpointError
+from prismaudio.metrics.base import Share
 from prismaudio.metrics.timbre import n_features, timbre_features
 
 if TYPE_CHECKING:
@@ -74,39 +74,20 @@ def embedded_classifier() -> SourceClassifier:
         return SourceClassifier.load(path)
 
 
-class ClassAccuracy(Metric):
+class ClassAccuracy(Share):
     """Share of the clips with a single source in which the classifier hears the right class.
 
     Args:
         classifier: What hears it; None for the one that comes with the package.
     """
 
-    full_state_update = False
-    higher_is_better = True
-    right: Tensor
-    total: Tensor
-
     def __init__(self, classifier: SourceClassifier | None = None) -> None:
         super().__init__()
         self.classifier = classifier
-        for name in ("right", "total"):
-            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Classify the clips of a batch that have a single source.
-
-        Args:
-            audio: Sound ``(batch, 2, samples)``.
-            sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip.
-        """
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:
+        """Whether the classifier hears the one source of the story in a sound ``(2, samples)``."""
         classifier = self.classifier or embedded_classifier()
-        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
-            if len(truth.story.sources) != 1 or truth.story.sources[0].what not in classifier.classes:
-                continue
-            self.right += float(classifier.classify(sound, sample_rate_hz) == truth.story.sources[0].what)
-            self.total += 1
-
-    def compute(self) -> Tensor:
-        """Accuracy in 0 .. 1; NaN when nothing was counted."""
-        return self.right / self.total
+        if len(truth.story.sources) != 1 or truth.story.sources[0].what not in classifier.classes:
+            return None
+        return classifier.classify(sound, sample_rate_hz) == truth.story.sources[0].what

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from prismaudio.metrics.base import SoundMetric
 from prismaudio.metrics.truth import measure_late_energy_db, measure_noise_floor_db
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from prismaudio.metrics.truth import Truth
 
 
-class DifferenceObeyed(Metric, ABC):
+class DifferenceObeyed(SoundMetric):
     """Which share of the true difference between two kinds of clip a sound shows.
 
     The share is (mean with - mean without) measured, divided by the same for the true sound: 1 is the whole
     difference, 0 is none.
     """
 
-    full_state_update = False
-    higher_is_better = True
     sums: Tensor
 
     def __init__(self) -> None:
@@ -41,24 +37,17 @@ class DifferenceObeyed(Metric, ABC):
     def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
         """Level in dB of the sound ``(2, samples)`` and of the true sound."""
 
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Measure the clips of a batch.
-
-        Args:
-            audio: Sound ``(batch, 2, samples)``.
-            sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip, with levels of the true sound.
-        """
-        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
-            kind = self.kind(truth)
-            if kind is None:
-                continue
-            measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
-            if measured_db is not None and true_db is not None:
-                self.sums[kind] += torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Measure one sound ``(2, samples)``, if it counts and levels of the true sound are known."""
+        kind = self.kind(truth)
+        if kind is None:
+            return
+        measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
+        if measured_db is not None and true_db is not None:
+            self.sums[kind] += torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
 
     def compute(self) -> Tensor:
-        """Share of the true difference; NaN without clips of both kinds."""
+        """Share of the true difference."""
         means = self.sums[:, 1:] / self.sums[:, :1]
         measured_db, true_db = means[1] - means[0]
         return measured_db / true_db

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from prismaudio.metrics.base import SoundMetric
 from prismaudio.signal.onsets import detect_onsets
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s:
     return pairs
 
 
-class OnsetF1(Metric):
+class OnsetF1(SoundMetric):
     """F1 score of detected onsets against the true ones, within 50 ms, over all events of all clips.
 
     Args:
@@ -50,8 +50,6 @@ class OnsetF1(Metric):
         tolerance_s: Largest difference of a match in seconds.
     """
 
-    full_state_update = False
-    higher_is_better = True
     matched: Tensor
     found: Tensor
     true: Tensor
@@ -62,24 +60,17 @@ class OnsetF1(Metric):
         for name in ("matched", "found", "true"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Count the onsets of a batch.
-
-        Args:
-            audio: Sound ``(batch, 2, samples)``.
-            sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip.
-        """
-        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
-            is_single = len(truth.story.sources) <= 1
-            if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
-                continue
-            found_s = detect_onsets(sound, sample_rate_hz)
-            true_s = [event.time_s for event in truth.events]
-            self.matched += match_onsets(found_s, true_s, self.tolerance_s)
-            self.found += len(found_s)
-            self.true += len(true_s)
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Count the onsets of one sound ``(2, samples)``."""
+        is_single = len(truth.story.sources) <= 1
+        if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
+            return
+        found_s = detect_onsets(sound, sample_rate_hz)
+        true_s = [event.time_s for event in truth.events]
+        self.matched += match_onsets(found_s, true_s, self.tolerance_s)
+        self.found += len(found_s)
+        self.true += len(true_s)
 
     def compute(self) -> Tensor:
-        """F1 score in 0 .. 1; NaN when nothing was counted."""
+        """F1 score in 0 .. 1."""
         return 2 * self.matched / (self.found + self.true)

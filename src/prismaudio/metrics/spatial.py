@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from prismaudio.metrics.base import Share, SoundMetric
 from prismaudio.metrics.truth import RINGING_S, isolated
 from prismaudio.signal.stereo import cut, ild_db, itd_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from prismaudio.metrics.truth import Truth
 
@@ -35,11 +35,9 @@ def event_parts(sound: Tensor, sample_rate_hz: int, truth: Truth) -> Iterator[tu
             yield event.azimuth_deg, part
 
 
-class StereoCorrelation(Metric, ABC):
+class StereoCorrelation(SoundMetric):
     """Pearson correlation, over events, of an interaural difference with the sine of the true azimuth."""
 
-    full_state_update = False
-    higher_is_better = True
     sums: Tensor
 
     def __init__(self) -> None:
@@ -51,21 +49,14 @@ class StereoCorrelation(Metric, ABC):
     def measure(self, part: Tensor, sample_rate_hz: int) -> float:
         """The interaural difference of a part of a sound ``(2, samples)``."""
 
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Measure the events of a batch that no other source disturbs.
-
-        Args:
-            audio: Sound ``(batch, 2, samples)``.
-            sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip.
-        """
-        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
-            for azimuth_deg, part in event_parts(sound, sample_rate_hz, truth):
-                x, y = math.sin(math.radians(azimuth_deg)), self.measure(part, sample_rate_hz)
-                self.sums += torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Measure the events of one sound ``(2, samples)`` that no other source disturbs."""
+        for azimuth_deg, part in event_parts(sound, sample_rate_hz, truth):
+            x, y = math.sin(math.radians(azimuth_deg)), self.measure(part, sample_rate_hz)
+            self.sums += torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
 
     def compute(self) -> Tensor:
-        """Correlation in -1 .. 1; NaN with fewer than two different directions."""
+        """Correlation in -1 .. 1."""
         n, x, y, xx, yy, xy = self.sums
         spread = ((n * xx - x * x) * (n * yy - y * y)).clamp(min=0).sqrt()
         return (n * xy - x * y) / spread
@@ -87,40 +78,17 @@ class IldCorrelation(StereoCorrelation):
         return ild_db(part)
 
 
-class SideObeyed(Metric):
+class SideObeyed(Share):
     """Share of the clips that are heard from the side on which the story has them.
 
     The side of a clip is the sign of the mean level difference over its undisturbed events; clips whose story has
     them within 10 degrees of the middle do not count.
     """
 
-    full_state_update = False
-    higher_is_better = True
-    right: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("right", "total"):
-            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Count the clips of a batch.
-
-        Args:
-            audio: Sound ``(batch, 2, samples)``.
-            sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip.
-        """
-        for sound, truth in zip(audio.detach().cpu(), truths, strict=True):
-            azimuths = [event.azimuth_deg for event in truth.events if event.azimuth_deg is not None]
-            true_deg = sum(azimuths) / max(1, len(azimuths))
-            if abs(true_deg) < LEAST_AZIMUTH_DEG:
-                continue
-            measured = sum(ild_db(part) for _, part in event_parts(sound, sample_rate_hz, truth))
-            self.right += float(measured * true_deg > 0)
-            self.total += 1
-
-    def compute(self) -> Tensor:
-        """Share in 0 .. 1; NaN when nothing was counted."""
-        return self.right / self.total
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:
+        """Whether the side of a sound ``(2, samples)`` is that of the story."""
+        azimuths = [event.azimuth_deg for event in truth.events if event.azimuth_deg is not None]
+        true_deg = sum(azimuths) / max(1, len(azimuths))
+        if abs(true_deg) < LEAST_AZIMUTH_DEG:
+            return None
+        return sum(ild_db(part) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0
