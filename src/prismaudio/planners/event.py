@@ -119,8 +119,12 @@ class EventPlanner(Configured, TrainablePlanner):
         """Times of the peaks above ``chance`` that are highest within ``gap_s``, refined by their neighbourhood."""
         gap = round(gap_s * self.steps_per_s)
         highest = F.max_pool1d(curve[None, None], 2 * gap + 1, 1, gap)[0, 0]
-        times = []
+        times: list[float] = []
+        previous = -gap - 1
         for step in torch.nonzero((curve == highest) & (curve >= chance)).flatten().tolist():
+            if step - previous <= gap:  # two equal steps are one peak
+                continue
+            previous = step
             lo, hi = max(step - 3, 0), min(step + 4, len(curve))
             around = curve[lo:hi]
             times.append(round(float((around * (torch.arange(lo, hi) + 0.5)).sum() / around.sum()) / self.steps_per_s, 2))

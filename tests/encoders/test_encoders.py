@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from prismaudio.cot.plan import Plan
+from prismaudio.encoders.hashed_text import HashedTextEncoder, word_vector
+from prismaudio.encoders.motion_grid import MotionGridEncoder
+from prismaudio.encoders.plan_grid import ROWS, PlanGridEncoder
+from prismaudio.errors import MediaError
+from prismaudio.types import Clip
+
+CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)
+
+
+def test_words_keep_their_vectors_and_relatives_are_near() -> None:
+    assert float(word_vector("muffled") @ word_vector("muffling")) > 20
+    assert abs(float(word_vector("muffled") @ word_vector("clean"))) < 30
+    assert not torch.equal(word_vector("muffled"), word_vector("muffling"))
+
+
+def test_a_word_knows_its_section_and_its_neighbours() -> None:
+    encoder = HashedTextEncoder()
+    first = encoder.encode(CLIP, Plan({"semantic": "a loud bell"}))
+    assert first.shape == (3, encoder.width)
+    assert not torch.equal(first[2], encoder.encode(CLIP, Plan({"aesthetic": "a loud bell"}))[2])
+    assert not torch.equal(first[2], encoder.encode(CLIP, Plan({"semantic": "a soft bell"}))[2])
+    assert encoder.encode(CLIP, Plan({})).shape == (0, encoder.width)
+
+
+def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
+    encoder = PlanGridEncoder(["bell", "cart"], 62.5)
+    plan = Plan(
+        {
+            "temporal": "The bell sounds at 1.00 s. The cart sounds from 2.00 s to 3.00 s. A zither sounds at 3.50 s.",
+            "spatial": "The bell is on the right (azimuth +30°). "
+            "The cart moves from the left (azimuth -60°) to the right (azimuth +60°).",
+        }
+    )
+    grid = encoder.encode(CLIP, plan).unflatten(1, (3, ROWS))
+    assert grid.shape == (250, 3, ROWS)
+    bell, cart, other = grid[:, 0], grid[:, 1], grid[:, 2]
+    assert abs(int(bell[:, 0].argmax()) - 62) <= 1
+    assert bell[:60, 1].max() == 0 < bell[65, 1]
+    assert float(bell[65, 2]) == pytest.approx(0.5, abs=0.01)
+    assert float(cart[124:188, 1].mean()) == pytest.approx(1, abs=0.05)
+    assert cart[195:, 1].max() == 0
+    assert cart[130, 2] < -0.8
+    assert cart[180, 2] > 0.7
+    assert abs(int(other[:, 0].argmax()) - 218) <= 1
+
+
+def test_motion_is_seen_where_it_is() -> None:
+    frames = torch.zeros(4, 3, 48, 48, dtype=torch.uint8)
+    frames[2, :, :6, 42:] = 255
+    encoder = MotionGridEncoder()
+    seen = encoder.encode(Clip("c", 0.25, frames, 16.0), Plan({})).unflatten(1, (4, 8, 8))
+    assert seen[2, 3, 0, 7] > 1
+    assert seen[2, 3].count_nonzero() == 1
+    assert seen[1, 3].count_nonzero() == 0
+
+
+def test_another_picture_rate_is_refused() -> None:
+    with pytest.raises(MediaError, match="expected 16"):
+        MotionGridEncoder().encode(Clip("c", 1.0, torch.zeros(25, 3, 48, 48, dtype=torch.uint8), 25.0), Plan({}))

@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.types import Conditions, Features
+
+
+@pytest.fixture
+def transformer() -> DiffusionTransformer:
+    torch.manual_seed(0)
+    model = DiffusionTransformer(
+        6, 64, 2, 2, video_width=5, sync_width=None, text_width=7, plan_width=4, attended=["text"], added=["video", "plan"]
+    )
+    for parameter in model.parameters():  # what begins at zero would hide faults
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def conditions(words: list[int], frames: int = 20) -> Conditions:
+    generator = torch.Generator().manual_seed(1)
+    text = [torch.randn(n, 7, generator=generator) for n in words]
+    whole = torch.ones(len(words), frames, dtype=torch.bool)
+    return Conditions(
+        video=Features(torch.randn(len(words), 8, 5, generator=generator), whole[:, :8]),
+        text=Features.pad(text),
+        plan=Features(torch.randn(len(words), frames, 4, generator=generator), whole),
+    )
+
+
+def test_a_batch_gives_what_its_samples_give_one_by_one(transformer: DiffusionTransformer) -> None:
+    told = conditions([3, 9, 0])
+    latents, times = torch.randn(3, 6, 20), torch.tensor([0.2, 0.5, 0.9])
+    together = transformer(latents, times, told)
+    for row, words in enumerate([3, 9, 0]):
+        alone = told.index(torch.tensor([row]))
+        assert alone.text is not None
+        alone = Conditions(alone.video, None, alone.text.map(lambda x, n=words: x[:, :n]), alone.plan)
+        single = transformer(latents[row : row + 1], times[row : row + 1], alone)
+        torch.testing.assert_close(single[0], together[row], rtol=1e-4, atol=1e-5)
+
+
+def test_empty_streams_and_missing_streams_are_the_same(transformer: DiffusionTransformer) -> None:
+    latents, times = torch.randn(2, 6, 20), torch.tensor([0.3, 0.6])
+    empty = transformer(latents, times, conditions([4, 4]).null())
+    torch.testing.assert_close(empty, transformer(latents, times, Conditions()))
+
+
+@pytest.mark.parametrize("stream", ["video", "text", "plan"])
+def test_every_stream_is_heard(transformer: DiffusionTransformer, stream: str) -> None:
+    latents, times, told = torch.randn(1, 6, 20), torch.tensor([0.5]), conditions([4])
+    without = told.drop(**{stream: torch.tensor([True])})
+    assert (transformer(latents, times, told) - transformer(latents, times, without)).abs().max() > 1e-3
+
+
+def test_a_guide_gives_what_its_conditions_give(transformer: DiffusionTransformer) -> None:
+    latents, times, told = torch.randn(2, 6, 20), torch.tensor([0.5, 0.1]), conditions([4, 2])
+    torch.testing.assert_close(
+        transformer(latents, times, told), transformer(latents, times, transformer.guide(told, 20))
+    )
+
+
+def test_predicted_data_is_where_the_velocity_leads(transformer: DiffusionTransformer) -> None:
+    velocity_model = DiffusionTransformer(**{**transformer.config, "output": "velocity"})
+    velocity_model.load_state_dict(transformer.state_dict())
+    data_model = DiffusionTransformer(**{**transformer.config, "output": "data"})
+    data_model.load_state_dict(transformer.state_dict())
+    latents, times, told = torch.randn(1, 6, 20), torch.tensor([0.5]), conditions([4])
+    data = velocity_model(latents, times, told)  # the same network, its output read as data
+    torch.testing.assert_close(latents - 0.5 * data_model(latents, times, told), data)
+
+
+def test_a_narrow_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 32"):
+        DiffusionTransformer(6, 64, 1, 4)

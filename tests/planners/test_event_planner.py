@@ -1,0 +1,105 @@
+import pytest
+import torch
+
+from prismaudio.builtin import CORE_DIMENSIONS
+from prismaudio.cot.narration import narrate
+from prismaudio.cot.plan import Plan
+from prismaudio.cot.story import Source, Story
+from prismaudio.errors import MediaError, PlanError
+from prismaudio.models.event_network import Sightings
+from prismaudio.planners.event import EventPlanner
+from prismaudio.planners.file import FilePlanner
+from prismaudio.types import Clip
+
+CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)
+STORY = Story(
+    (
+        Source("bell", (0.5, 1.25, 3.0), None, (24.0, 24.0), "small"),
+        Source("cart", (1.0,), 2.5, (-40.0, 30.0), "large"),
+    ),
+    "noisy",
+    "hall",
+)
+
+
+@pytest.fixture
+def planner() -> EventPlanner:
+    torch.manual_seed(0)
+    return EventPlanner(["bell", "ball", "cart"], width=8, time_width=16, depth=2).eval()
+
+
+def sure(planner: EventPlanner, story: Story) -> Sightings:
+    """What a network that sees everything would see."""
+    truth = planner.targets([story], 64)
+    size = 8 * torch.nn.functional.one_hot(truth.size.clamp_min(0), 3).float()
+    return Sightings(
+        onsets=20 * (truth.onsets - 0.5),
+        sounding=20 * (truth.sounding - 0.5),
+        azimuth=truth.azimuth.nan_to_num(),
+        present=20 * (truth.present - 0.5),
+        lasting=20 * (truth.lasting - 0.5),
+        size=size,
+        quality=torch.eye(4)[truth.quality],
+        room=torch.eye(3)[truth.room],
+    )
+
+
+def test_what_is_taught_is_what_is_written(planner: EventPlanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = sure(planner, STORY)
+    monkeypatch.setattr(planner.network, "forward", lambda frames: seen)
+    told = planner.watch(CLIP)
+    assert (told.quality, told.room) == ("noisy", "hall")
+    bell, cart = told.sources
+    assert bell.onsets_s == pytest.approx((0.5, 1.25, 3.0), abs=0.011)
+    assert bell.azimuth_deg == pytest.approx((24, 24), abs=1)
+    assert (bell.size, cart.size) == ("small", "large")
+    assert cart.onsets_s == pytest.approx((1.0,), abs=0.011)
+    assert cart.end_s == pytest.approx(2.5, abs=0.04)
+    assert cart.azimuth_deg == pytest.approx((-40, 30), abs=5)
+
+
+def test_it_writes_the_sections_that_it_is_asked_for(planner: EventPlanner) -> None:
+    plan = planner.plan(CLIP, CORE_DIMENSIONS)
+    assert list(plan) == ["semantic", "temporal", "aesthetic", "spatial"]
+    assert list(planner.plan(CLIP, CORE_DIMENSIONS[:2])) == ["semantic", "temporal"]
+    assert str(Plan.parse(str(plan))) == str(plan)
+
+
+def test_it_learns_a_clip_by_heart() -> None:
+    torch.manual_seed(0)
+    planner = EventPlanner(["bell", "cart"], width=8, time_width=32, depth=3)
+    frames = torch.zeros(64, 3, 48, 48, dtype=torch.uint8)
+    for onset in (8, 20, 48):
+        frames[onset, :, 10:20, 30:40] = 255
+    clip = Clip("c", 4.0, frames, 16.0)
+    plan = narrate(Story((STORY.sources[0],), "noisy", "hall"))
+    optimizer = torch.optim.Adam(planner.parameters(), 5e-3)
+    losses = []
+    for _ in range(40):
+        loss = torch.stack(list(planner.loss([clip], [plan]).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.25 * losses[0]
+
+
+def test_a_plan_that_states_little_teaches_little(planner: EventPlanner) -> None:
+    terms = planner.loss([CLIP], [Plan({"semantic": "Something."})])
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert terms["azimuth"] == 0
+    assert terms["quality"] == 0
+
+
+def test_pictures_of_another_size_are_refused(planner: EventPlanner) -> None:
+    with pytest.raises(MediaError, match="expected"):
+        planner.watch(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
+    with pytest.raises(MediaError, match="no pictures"):
+        planner.watch(Clip("c", 1.0))
+
+
+def test_a_written_plan_is_read(tmp_path) -> None:  # noqa: ANN001 - pytest's fixture
+    narrate(STORY).save(tmp_path / "clip.txt")
+    assert FilePlanner(str(tmp_path)).plan(CLIP, CORE_DIMENSIONS).story == narrate(STORY).story
+    with pytest.raises(PlanError, match="no plan for clip other"):
+        FilePlanner(str(tmp_path)).plan(Clip("other", 1.0), CORE_DIMENSIONS)

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from prismaudio.samplers.base import Sampler
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.samplers.guidance import guided_velocity
+from prismaudio.samplers.heun import HeunSampler
+from prismaudio.types import Conditions, Features
+
+
+@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5)])
+def test_a_straight_flow_is_followed_exactly(sampler: Sampler) -> None:
+    data, noise = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    torch.testing.assert_close(sampler.sample(lambda x, t: noise - data, noise), data)
+
+
+def error(sampler: Sampler) -> float:
+    """Distance from the exact end of dx/dt = x t from 1 to 0."""
+    noise = torch.ones(1, 1, 1, dtype=torch.float64)
+    end = sampler.sample(lambda x, t: x * t[:, None, None], noise)
+    return abs(float(end) - float(torch.exp(torch.tensor(-0.5))))
+
+
+def test_heun_is_of_second_order() -> None:
+    assert error(EulerSampler(20)) / error(EulerSampler(40)) == pytest.approx(2, rel=0.1)
+    assert error(HeunSampler(40)) < error(EulerSampler(80)) / 10
+
+
+def test_steps_are_reported_and_can_be_stopped() -> None:
+    seen = []
+    EulerSampler(3).sample(lambda x, t: x, torch.zeros(1, 1, 1), lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        HeunSampler(3).sample(lambda x, t: x, torch.zeros(1, 1, 1), stop)
+
+
+class Echo:
+    """A transformer whose velocity is the mean of its text."""
+
+    def guide(self, conditions: Conditions, n_frames: int) -> torch.Tensor:
+        assert conditions.text is not None
+        return conditions.text.values.mean((1, 2))
+
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        return guide[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
+
+
+def test_guidance_goes_beyond_the_conditional_velocity_away_from_the_other() -> None:
+    def told(value: float) -> Conditions:
+        return Conditions(text=Features(torch.full((1, 2, 2), value), torch.ones(1, 2, dtype=torch.bool)))
+
+    latents, times = torch.zeros(1, 3, 2), torch.ones(1)
+    channel = torch.arange(1.0, 4)[:, None]
+    for scale, negative, expected in [(1.0, None, 2.0), (3.0, None, 6.0), (3.0, told(1.0), 4.0)]:
+        velocity = guided_velocity(Echo(), told(2.0), 2, scale, negative=negative)  # type: ignore[arg-type]
+        torch.testing.assert_close(velocity(latents, times)[0], expected * channel.expand(3, 2))
+    rescaled = guided_velocity(Echo(), told(2.0), 2, 3.0, rescale=1.0)  # type: ignore[arg-type]
+    torch.testing.assert_close(rescaled(latents, times)[0], 2 * channel.expand(3, 2))
