@@ -129,22 +129,30 @@ class Registry:
 
     def advice(self, name: str, known: Iterable[str]) -> str:
         """What to do about a name that nobody provides: the nearest names, or what to install."""
-        known = list(known)
-        for distribution, provided in OFFICIAL.items():
-            if name in provided:
-                off = [p for p in self.plugins if p.distribution == distribution and p.status != "ok"]
-                reason = f": {off[0].error}" if off and off[0].error else ""
-                return (
-                    f"plugin {off[0]} has it but is {off[0].status}{reason}"
-                    if off
-                    else f"it comes with: pip install {distribution}"
-                )
         from difflib import get_close_matches  # only needed when something went wrong
 
-        near = get_close_matches(name, known, n=2, cutoff=0.6)
-        text = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known) or 'none'}"
-        broken = [str(p) for p in self.plugins if p.status == "broken"]
-        return text + (f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list" * bool(broken))
+        known = list(known)
+        source = {provided: distribution for distribution, names in OFFICIAL.items() for provided in names}
+        near = get_close_matches(name, dict.fromkeys([*known, *source]), n=2)
+        official = [n for n in near if n in source and n not in known]
+        if name in official:
+            text = self.how_to_get(source[name])
+        elif near:
+            text = f"did you mean {' or '.join(map(repr, near))}?"
+            text += f" {official[0]!r}: {self.how_to_get(source[official[0]])}" if official else ""
+        else:
+            text = f"known: {', '.join(known) or 'none'}"
+        broken = [str(p) for p in self.plugins if p.status == "broken" and p.distribution not in text]
+        if broken:
+            text += f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list"
+        return text
+
+    def how_to_get(self, distribution: str) -> str:
+        """Why nothing of one of the project's own plugins is here."""
+        for plugin in self.plugins:
+            if plugin.distribution == distribution and plugin.status != "ok":
+                return f"plugin {plugin} has it but is {plugin.status} {plugin.error}".strip()
+        return f"it comes with: pip install {distribution}"
 
     def clash(self, entry: Entry) -> str:
         """Why ``entry`` cannot be used by its name; empty when it can."""
@@ -165,11 +173,10 @@ def discover() -> Registry:
     pluggy_manager = pluggy.PluginManager(GROUP)
     pluggy_manager.add_hookspecs(hookspecs)
     registry = Registry()
-    for plugin in installed_plugins():
-        if plugin.status == "ok":
-            plugin, entries = read(plugin, pluggy_manager)
-            registry.entries += entries
+    for found in installed_plugins():
+        plugin, entries = read(found, pluggy_manager) if found.status == "ok" else (found, [])
         registry.plugins.append(plugin)
+        registry.entries += entries
     for module in names_in(LOCAL_VARIABLE):
         plugin, entries = read(local_plugin(module), pluggy_manager)
         if plugin.status != "ok":
@@ -221,7 +228,7 @@ def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, 
         pluggy_manager.register(module, plugin.name)
         pluggy_manager.check_pending()
         entries = [entry for kind in hookspecs.KINDS for entry in provided(kind, plugin, pluggy_manager)]
-    except (Exception, SystemExit) as error:  # whatever a stranger's module does, the others must work on
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it does, the others must work on)
         if pluggy_manager.has_plugin(plugin.name):
             pluggy_manager.unregister(name=plugin.name)
         return replace(plugin, status="broken", error=describe(error)), []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import logging
+import pickle
 import pkgutil
+import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jsonargparse
+import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -18,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from prismaudio import __version__
 from prismaudio.cli.recipe_errors import shorten
 from prismaudio.components import Component
-from prismaudio.errors import PrismAudioError, RecipeError, UnknownNameError
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
 from prismaudio.registry import Registry, discover
 
 if TYPE_CHECKING:
@@ -62,8 +66,10 @@ def run(subcommand: str, argv: list[str]) -> int:
         RecipeError: The recipe or an option is not valid.
         KeyboardInterrupt: Ctrl-C, after Lightning has shut down.
     """
+    quiet()
     registry = discover()
     known = import_components(registry)
+    restrict_imports(registry)
     try:
         CommandLine(subcommand, known, find_recipes(argv, registry))
     except MisconfigurationException as error:
@@ -93,7 +99,10 @@ class Known:
         """Why a recipe cannot name ``name``, and what to do."""
         if name in self.failures:
             return self.failures[name]
-        return f"there is no class {name!r}; {self.registry.advice(name, self.names)}"
+        if name in self.names:
+            return f"a class {name!r} exists, but it is not of the kind that belongs here"
+        failed = "".join(f"; {text}" for module, text in self.failures.items() if module.startswith("prismaudio."))
+        return f"there is no class {name!r}; {self.registry.advice(name, self.names)}{failed}"
 
 
 def import_components(registry: Registry) -> Known:
@@ -103,23 +112,35 @@ def import_components(registry: Registry) -> Known:
     error only for the recipe that names it.
     """
     known = Known(registry)
-    for package in ("tasks", "callbacks"):
-        folder = importlib.import_module(f"prismaudio.{package}")
-        for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
-            known.names += public_classes(importlib.import_module(module.name))
-    if importlib.util.find_spec("prismaudio.studio.datamodule"):
-        known.names += public_classes(importlib.import_module("prismaudio.studio.datamodule"))
-    packages = set(IMPORTABLE)
+    for name in core_modules():
+        try:
+            known.names += public_classes(importlib.import_module(name))
+        except ImportError as error:
+            known.failures[name] = f"{name} cannot be imported: {error}"
     for entry in registry.entries:
         if isinstance(entry.item, Component):
-            packages.add(entry.item.target.partition(".")[0].partition(":")[0])
             try:
                 registry.load(entry.kind, entry.name)
                 known.names.append(entry.name)
             except PrismAudioError as error:
                 known.failures[entry.name] = str(error)
-    jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
     return known
+
+
+def restrict_imports(registry: Registry) -> None:
+    """Let recipes name only classes of the packages that belong here."""
+    targets = [entry.item.target for entry in registry.entries if isinstance(entry.item, Component)]
+    packages = {*IMPORTABLE, *(re.split(r"[.:]", target)[0] for target in targets)}
+    jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
+
+
+def core_modules() -> list[str]:
+    """The modules that hold the core's tasks, callbacks and data modules."""
+    names = ["prismaudio.studio.datamodule"]
+    for package in ("prismaudio.tasks", "prismaudio.callbacks"):
+        folder = importlib.import_module(package)
+        names += [module.name for module in pkgutil.iter_modules(folder.__path__, f"{package}.")]
+    return names
 
 
 def public_classes(module: ModuleType) -> list[str]:
@@ -144,12 +165,26 @@ def find_recipes(argv: list[str], registry: Registry) -> list[str]:
 
 def recipe_path(name: str, registry: Registry) -> str:
     """The file of a recipe, which is given as a path or by the name of an installed one."""
-    if Path(name).is_file():
-        return name
+    path = Path(name)
+    if not path.is_file():
+        try:
+            path = Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
+        except UnknownNameError as error:
+            raise RecipeError(f"there is no file {name!r}, and {error}") from None
     try:
-        return str(registry.find("recipes", name.removesuffix(".yaml")).item)
-    except UnknownNameError as error:
-        raise RecipeError(f"there is no file {name!r}, and {error}") from None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} is not a recipe: it must be a mapping with keys such as model, data and trainer")
+    return str(path)
+
+
+def quiet() -> None:
+    """Keep Lightning's advertisements and a warning about its own internals off the terminal."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(lambda record: "Tip: " not in record.getMessage())
 
 
 class Parser(LightningArgumentParser):
@@ -161,7 +196,10 @@ class Parser(LightningArgumentParser):
         """Raise the error instead of printing pages of usage."""
         if not self.exit_on_error or self.known is None:
             super().error(message, ex)
-        raise RecipeError(shorten(message, self.known.explain)) from ex
+        text = shorten(message, self.known.explain)
+        if "are required" in text:
+            text = text.replace("fit.", "") + "; name a recipe with --config, see prismaudio recipes list"
+        raise RecipeError(text) from ex
 
 
 class Provenance(SaveConfigCallback):
@@ -222,6 +260,13 @@ class CommandLine(LightningCLI):
             if plugin not in present:
                 rank_zero_warn(f"this recipe was made with plugin {plugin}, which is not what is installed here")
         config.plugins = present
+
+    def _parse_ckpt_path(self) -> None:
+        try:
+            super()._parse_ckpt_path()
+        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+            path = self.config[self.wanted].ckpt_path
+            raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged") from error
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is an error in the recipe."""

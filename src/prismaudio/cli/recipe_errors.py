@@ -59,10 +59,11 @@ def key_path(report: str) -> str:
 
 def denied(path: str) -> str:
     """What to do about a class that recipes may not name."""
-    return (
-        f"a recipe may not import {path!r}: it names classes of prismaudio, lightning, torch, torchmetrics and of "
-        f"plugins; to use a module of yours, add --plugin {path.partition('.')[0]}"
-    )
+    text = f"a recipe may not import {path!r}; it names classes of prismaudio, lightning, torch, torchmetrics and plugins"
+    package = path.partition(".")[0]
+    if package in sys.stdlib_module_names or package in sys.modules:
+        return text
+    return f"{text}; to use a module of yours, add --plugin {package}"
 
 
 def unknown_argument(report: str, found: re.Match[str]) -> str:

@@ -1,0 +1,63 @@
+"""``prismaudio recipes``: the recipes of this environment. Imports no torch, except for the schema."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from prismaudio.cli.plugins import recipe_summary
+from prismaudio.errors import PrismAudioError
+from prismaudio.registry import Registry, discover
+
+
+def main(argv: list[str]) -> int:
+    """Run ``prismaudio recipes``."""
+    parser = argparse.ArgumentParser("prismaudio recipes", description="Recipes: what prismaudio fit --config takes.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list the recipes of all plugins")
+    show = commands.add_parser("show", help="print a recipe")
+    show.add_argument("name", help="name of a recipe, for example smoke/loudness")
+    copy = commands.add_parser("copy", help="copy a recipe to a file of yours, to change it")
+    copy.add_argument("name", help="name of a recipe")
+    copy.add_argument("to", nargs="?", help="file or folder; the recipe's own file name in this folder by default")
+    copy.add_argument("--force", action="store_true", help="replace the file if it exists")
+    commands.add_parser("schema", help="print the JSON schema of recipes, for completion in an editor")
+    options = parser.parse_args(argv)
+    if options.command == "schema":
+        from prismaudio.cli.schema import schema_text
+
+        sys.stdout.write(schema_text())
+        return 0
+    registry = discover()
+    if options.command == "list":
+        sys.stdout.write(listing(registry))
+    elif options.command == "show":
+        sys.stdout.write(find(registry, options.name).read_text(encoding="utf-8"))
+    else:
+        copy_recipe(find(registry, options.name), options.to, force=options.force)
+    return 0
+
+
+def listing(registry: Registry) -> str:
+    """Names and summaries of all recipes."""
+    recipes = {entry.name: entry for entry in registry.entries if entry.kind == "recipes"}
+    width = max(map(len, recipes), default=0)
+    lines = [f"{name:{width}}  {recipe_summary(Path(str(entry.item)))}\n" for name, entry in recipes.items()]
+    return "".join(lines)
+
+
+def find(registry: Registry, name: str) -> Path:
+    """The file of a recipe."""
+    return Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
+
+
+def copy_recipe(source: Path, to: str | None, *, force: bool) -> None:
+    """Copy a recipe, and say how to run the copy."""
+    target = Path(to or source.name)
+    if target.is_dir():
+        target /= source.name
+    if target.exists() and not force:
+        raise PrismAudioError(f"{target} exists already; give another name, or --force to replace it")
+    target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    sys.stdout.write(f"copied to {target}; run it with: prismaudio fit --config {target}\n")
