@@ -36,7 +36,19 @@ def prismaudio_metrics() -> Iterable[Component]:
 @hookimpl
 def prismaudio_encoders() -> Iterable[Component]:
     """Encoders of the embedded model."""
-    return []
+    return [
+        Component(
+            "prismaudio.encoders.motion_grid:MotionGridEncoder",
+            "Video: colour and motion on a coarse grid; no weights.",
+        ),
+        Component(
+            "prismaudio.encoders.hashed_text:HashedTextEncoder",
+            "Text: hashed words with their neighbours and section; no weights.",
+        ),
+        Component(
+            "prismaudio.encoders.plan_grid:PlanGridEncoder", "Plan: its events drawn on a time grid; no weights."
+        ),
+    ]
 
 
 @hookimpl
@@ -51,13 +63,23 @@ def prismaudio_samplers() -> Iterable[Component]:
 @hookimpl
 def prismaudio_planners() -> Iterable[Component]:
     """Planners that need nothing but the embedded weights or a file."""
-    return []
+    return [
+        Component(
+            "prismaudio.planners.event:EventPlanner", "Watches for sound events and writes them down; embedded weights."
+        ),
+        Component("prismaudio.planners.file:FilePlanner", "Reads plans that somebody wrote."),
+    ]
 
 
 @hookimpl
 def prismaudio_autoencoders() -> Iterable[Component]:
     """Autoencoders of the embedded model."""
-    return []
+    return [
+        Component(
+            "prismaudio.autoencoders.parametric_stereo:ParametricStereoAutoencoder",
+            "Fitted spectral basis and parametric stereo; embedded weights.",
+        ),
+    ]
 
 
 @hookimpl

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from prismaudio.cot.story import Source, Story
 from prismaudio.studio.audio import render_audio
-from prismaudio.studio.scene import sample_scene
+from prismaudio.studio.sampling import sample_scene
 from prismaudio.studio.video import render_video
 from prismaudio.types import Clip
 
