@@ -31,7 +31,7 @@ def _struck(rng: np.random.Generator, least_gap_s: float) -> tuple[list[float], 
     steady = rng.random() < 0.3
     for _ in range(n - 1):
         times.append(times[-1] + (regular if steady else float(rng.uniform(least_gap_s, 1.1))))
-    return times, [float(rng.uniform(-18.0, _MOST_DB)) for _ in times]
+    return times, [float(rng.uniform(-16.0, _MOST_DB)) for _ in times]
 
 
 def _bouncing(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[float], list[float]]:
@@ -58,8 +58,8 @@ def _schedule(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[
         return *_bouncing(rng, what, fall_s), None
     begin = float(rng.uniform(_FIRST_S, 2.6))
     end = min(begin + float(rng.uniform(0.8, 2.4)), DURATION_S - 0.1)
-    loudest = -13.0 if what in ROLLING else -15.0
-    return [begin], [float(rng.uniform(loudest - 6.0, loudest))], round(end, 2)
+    loudest = -12.0 if what in ROLLING else -15.0
+    return [begin], [float(rng.uniform(loudest - 5.0, loudest))], round(end, 2)
 
 
 def _timed(rng: np.random.Generator, what: str, fall_s: float, taken: list[float]) -> tuple[list[float], list[float], float | None]:

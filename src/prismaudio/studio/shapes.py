@@ -1,0 +1,40 @@
+"""Signed distances of flat shapes: negative inside, in the unit of the coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+
+
+def disc(u: Field, v: Field, radius: Field | float) -> Field:
+    """A circle around the origin."""
+    return np.sqrt(u * u + v * v) - radius
+
+
+def ellipse(u: Field, v: Field, a: Field | float, b: Field | float) -> Field:
+    """An ellipse around the origin, with distances that are right near its edge."""
+    a, b = np.maximum(a, 0.02), np.maximum(b, 0.02)
+    scaled = np.sqrt((u / a) ** 2 + (v / b) ** 2)
+    gradient = np.sqrt((u / a**2) ** 2 + (v / b**2) ** 2) / np.maximum(scaled, 1e-3)
+    return (scaled - 1) / np.maximum(gradient, 1e-3)
+
+
+def box(u: Field, v: Field, half_width: Field | float, half_height: Field | float, corner: float = 0.0) -> Field:
+    """A rectangle around the origin, its corners rounded."""
+    p, q = np.abs(u) - (half_width - corner), np.abs(v) - (half_height - corner)
+    return np.hypot(np.maximum(p, 0), np.maximum(q, 0)) + np.minimum(np.maximum(p, q), 0) - corner
+
+
+def trapezoid(u: Field, v: Field, top: float, bottom: float, half_height: float) -> Field:
+    """A symmetric trapezoid around the origin, half as wide as ``top`` above and ``bottom`` below."""
+    share = (v + half_height) / (2 * half_height)
+    edge = top + (bottom - top) * share
+    slant = (bottom - top) / (2 * half_height)
+    return np.maximum((np.abs(u) - edge) / np.sqrt(1 + slant**2), np.abs(v) - half_height)
+
+
+def ring(distance: Field, half_width: float) -> Field:
+    """The outline of a shape."""
+    return np.abs(distance) - half_width
