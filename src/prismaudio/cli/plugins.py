@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.components import Component, Dimension
-from prismaudio.errors import UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     registry = discover()
     if options.command == "check":
+        from prismaudio.cli.plugin_check import check_plugin
+
         return check_plugin(registry, options.name)
     rows = list_rows(registry)
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
@@ -90,13 +91,3 @@ def table(rows: list[dict[str, Any]]) -> str:
             if r["error"]:
                 lines.append(f"  {'':{width}}  {r['error']}")
     return "\n".join(lines) + "\n"
-
-
-def check_plugin(registry: Registry, name: str) -> int:
-    """Check a plugin's entries; 1 when one of them fails."""
-    known = [n for p in registry.plugins for n in dict.fromkeys((p.name, p.distribution)) if n]
-    plugins = [p for p in registry.plugins if name in (p.name, p.distribution)]
-    entries = [e for e in registry.entries if e.plugin in plugins or e.name == name]
-    if not plugins and not entries:
-        raise UnknownNameError(f"no plugin is named {name!r}; {registry.advice(name, known)}")
-    raise NotImplementedError

@@ -1,0 +1,80 @@
+"""``prismaudio plugins check``: judges every component of a plugin in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from prismaudio.components import Component, Dimension
+from prismaudio.errors import UnknownNameError
+from prismaudio.registry import Entry, Plugin, Registry
+
+TIMEOUT_S = 300.0
+
+
+def check_plugin(registry: Registry, name: str) -> int:
+    """Check what a plugin provides and print what was found.
+
+    Args:
+        registry: What is installed.
+        name: A plugin, its distribution, or one component.
+
+    Returns:
+        1 when a check failed, else 0.
+    """
+    plugins = [plugin for plugin in registry.plugins if name in (plugin.name, plugin.distribution)]
+    entries = [entry for entry in registry.entries if entry.plugin in plugins or entry.name == name]
+    if not plugins and not entries:
+        known = dict.fromkeys(n for p in registry.plugins for n in (p.name, p.distribution) if n)
+        raise UnknownNameError(f"no plugin or component is named {name!r}; {registry.advice(name, known)}")
+    n_failed = sum(not report_plugin(plugin) for plugin in plugins)
+    for entry in entries:
+        report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
+        report |= judge_entry(entry)
+        n_failed += sum(text.startswith("FAIL ") for text in report.values())
+        sys.stdout.write(f"{entry.kind} {entry.name}\n")
+        sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
+        sys.stdout.flush()
+    sys.stdout.write(f"{n_failed} failed\n" if n_failed else "all checks passed\n")
+    return 1 if n_failed else 0
+
+
+def report_plugin(plugin: Plugin) -> bool:
+    """Print a plugin's state; False when it is broken or disabled."""
+    bad = plugin.status != "ok"
+    text = f"  FAIL {plugin.status} {plugin.error}".rstrip() if bad else ""
+    sys.stdout.write(f"plugin {plugin} {plugin.version or ''}{text}\n")
+    return not bad
+
+
+def judge_entry(entry: Entry) -> dict[str, str]:
+    """What the checks find out about one thing that a plugin provides."""
+    if isinstance(entry.item, Component):
+        summary = entry.item.summary
+        one_line = bool(summary.strip()) and "\n" not in summary
+        return {"summary": summary if one_line else "FAIL it must be one line"} | judge_component(entry.item, entry.kind)
+    if isinstance(entry.item, Dimension):
+        question = entry.item.question
+        return {"question": question if question.strip().endswith("?") else f"FAIL {question!r} is not a question"}
+    first = entry.item.read_text(encoding="utf-8").partition("\n")[0]
+    return {"header": first if first.startswith("# ") else "FAIL its first line must be a comment that says what it does"}
+
+
+def judge_component(component: Component, kind: str) -> dict[str, str]:
+    """Judge a component in a process of its own."""
+    command = [sys.executable, "-m", "prismaudio.testing.component", kind, component.target]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # a local plugin's folder is on the path
+    try:
+        done = subprocess.run(  # noqa: S603  (the command is ours)
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return {"import": f"FAIL it takes more than {TIMEOUT_S:.0f} s"}
+    try:
+        report: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        return {"import": f"FAIL the process ended with code {done.returncode}: {last}"}
+    return report

@@ -1,0 +1,117 @@
+"""Judges one component of a plugin, in a process of its own: ``python -m prismaudio.testing.component KIND TARGET``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+from prismaudio.errors import PrismAudioError
+from prismaudio.hookspecs import CONTRACTS
+
+HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "sklearn", "pandas")
+"""Packages whose import is worth a line in the report."""
+
+
+class NetworkUse(OSError):
+    """A component reached for the network."""
+
+
+def judge(kind: str, target: str) -> dict[str, str]:
+    """Check a component; importing and building it must not need the network.
+
+    Args:
+        kind: What it is, one of :data:`prismaudio.hookspecs.CONTRACTS`.
+        target: ``"package.module:ClassName"``.
+
+    Returns:
+        For each check what was found; a failure begins with ``"FAIL "``.
+    """
+    block_network()
+    module_name, _, name = target.partition(":")
+    start_s = time.perf_counter()
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except Exception as error:  # noqa: BLE001  (a plugin's import may fail in any way)
+        return {"import": f"FAIL {type(error).__name__}: {error}"}
+    took_s = time.perf_counter() - start_s
+    report = {"import": f"{took_s:.1f} s, pulls in {', '.join(p for p in HEAVY if p in sys.modules) or 'nothing heavy'}"}
+    if not isinstance(found, type):
+        return report | {"base class": f"FAIL {target} is a {type(found).__name__}, not a class"}
+    report["base class"] = judge_base(kind, found)
+    report["docstring"] = judge_docstring(found)
+    report["arguments"] = judge_arguments(found)
+    report["offline"] = judge_offline(found)
+    return report
+
+
+def judge_base(kind: str, found: type) -> str:
+    """Whether a class keeps its kind's contract."""
+    module, _, name = CONTRACTS[kind].partition(":")
+    if not issubclass(found, getattr(importlib.import_module(module), name)):
+        return f"FAIL it must be a subclass of {CONTRACTS[kind]}"
+    missing: set[str] = getattr(found, "__abstractmethods__", set())
+    return f"FAIL it does not define {', '.join(sorted(missing))}" if missing else name
+
+
+def judge_docstring(found: type) -> str:
+    """Whether a class says what it is, and what each argument means."""
+    text = found.__dict__.get("__doc__") or ""
+    if not text.strip():
+        return "FAIL there is none; its first line is shown in --help"
+    arguments = [p for p in parameters(found) if f"{p}:" not in text and f"{p} (" not in text]
+    first = text.strip().splitlines()[0]
+    return f"FAIL 'Args:' does not mention {', '.join(arguments)}" if arguments else first
+
+
+def judge_arguments(found: type) -> str:
+    """Whether every argument has a type that a recipe can be checked against."""
+    try:
+        hints = get_type_hints(found.__init__)
+    except (NameError, TypeError):  # types that are imported for the type checker only
+        hints = found.__init__.__annotations__
+    untyped = [p for p in parameters(found) if p not in hints]
+    return f"FAIL no type: {', '.join(untyped)}" if untyped else f"{len(parameters(found))}, all typed"
+
+
+def judge_offline(found: type) -> str:
+    """Whether a class can be built without the network, or says what it lacks."""
+    required = [name for name, p in parameters(found).items() if p.default is p.empty]
+    if required:
+        return f"imports without the network; not built, for it needs {', '.join(required)}"
+    try:
+        found()
+    except PrismAudioError as error:
+        return f"says what it lacks: {error}"
+    except NetworkUse as error:
+        return f"FAIL {error}; raise a PrismAudioError that says how to get what is missing"
+    except Exception as error:  # noqa: BLE001  (a stranger's constructor may fail in any way)
+        return f"FAIL its defaults do not work: {type(error).__name__}: {error}"
+    return "works without the network"
+
+
+def parameters(found: type) -> dict[str, inspect.Parameter]:
+    """The named arguments of a class."""
+    given = inspect.signature(found).parameters
+    return {name: p for name, p in given.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def block_network() -> None:
+    """Make every use of the network in this process an error."""
+
+    def refuse(*args: Any, **_: Any) -> Any:
+        raise NetworkUse(f"it reached for the network: {args[-1] if args else ''}")
+
+    blocked: Callable[..., Any] = refuse
+    socket.socket.connect = blocked  # type: ignore[method-assign]
+    socket.getaddrinfo = blocked
+    socket.create_connection = blocked
+
+
+if __name__ == "__main__":
+    print(json.dumps(judge(*sys.argv[1:])))  # noqa: T201  (read by prismaudio plugins check)
