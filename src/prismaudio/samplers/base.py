@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from prismaudio.checkpoints import Configured
+
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Velocity ``(batch, channels, frames)`` of latents of that shape at times ``(batch,)``; 1 is noise, 0 is data."""
 
 
-class Sampler(ABC):
+class Sampler(Configured, ABC):
     """Integrates a velocity from noise (time 1) to data (time 0)."""
 
     @abstractmethod

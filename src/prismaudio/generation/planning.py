@@ -1,0 +1,227 @@
+"""Whose plan it is: the planner's, the user's, or the user's words filled up by the planner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from prismaudio.cot.narration import narrate
+from prismaudio.cot.plan import CORE, Plan
+from prismaudio.cot.story import Source, Story
+from prismaudio.cot.words import LASTING
+from prismaudio.generation.windows import Grid, padded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prismaudio.components import Dimension
+    from prismaudio.planners.base import Planner
+    from prismaudio.types import Clip
+
+FIRST_S, EVERY_S = 0.5, 2.0
+"""When and how often a thing sounds that no times are known of."""
+
+
+@dataclass
+class Draft:
+    """A plan on its way, and what its reader should know about how it came about.
+
+    Args:
+        plan: The plan so far.
+        notices: One line each.
+    """
+
+    plan: Plan
+    notices: list[str] = field(default_factory=list)
+
+
+def watch(planner: Planner, clip: Clip, dimensions: Sequence[Dimension], grid: Grid) -> Plan:
+    """The planner's plan of a clip of any length.
+
+    A clip that is longer than the model's window is watched in overlapping windows, of which each counts where it is
+    in the middle; a shorter one is watched with its last picture held.
+    """
+    starts = grid.starts(clip.duration_s)
+    if len(starts) == 1:
+        plan = planner.plan(padded(clip, grid.window_s), dimensions)
+        return plan if clip.duration_s >= grid.window_s else plan.crop(0.0, clip.duration_s)
+    plans = [planner.plan(grid.crop(clip, start), dimensions) for start in starts]
+    margin_s = (grid.frames - grid.hop) / 2 / float(grid.rate_hz)
+    pieces = []
+    for index, (plan, start) in enumerate(zip(plans, starts, strict=True)):
+        start_s = float(start / grid.rate_hz)
+        begin_s = 0.0 if index == 0 else margin_s
+        end_s = clip.duration_s - start_s if start == starts[-1] else grid.window_s - margin_s
+        pieces.append((start_s + begin_s, plan.crop(begin_s, min(end_s, grid.window_s)).story))
+    told = narrate(joint_story(pieces))
+    return plans[0].replace({name: told[name] for name in plans[0] if name in told})
+
+
+def joint_story(pieces: Iterable[tuple[float, Story]]) -> Story:
+    """One story of consecutive pieces, each with the second at which it begins.
+
+    A thing that lasts is told once where it goes on from one piece to the next.
+
+    Example:
+        >>> engine = Source("engine", (0.0,), 2.0)
+        >>> joint_story([(0.0, Story((engine,), "clean")), (2.0, Story((engine,), "clean"))])
+        Story(sources=(Source(what='engine', onsets_s=(0.0,), end_s=4.0, azimuth_deg=None, size=None),), quality='clean', room=None)
+    """
+    sources: dict[str, Source] = {}
+    qualities: Counter[str | None] = Counter()
+    rooms: Counter[str | None] = Counter()
+    for begin_s, story in pieces:
+        qualities[story.quality] += 1
+        rooms[story.room] += 1
+        for source in story.sources:
+            if source.onsets_s:
+                later = moved(source, begin_s)
+                sources[source.what] = merged(sources[source.what], later) if source.what in sources else later
+    quality, room = (most.most_common(1)[0][0] if most else None for most in (qualities, rooms))
+    return Story(tuple(sources.values()), quality, room)
+
+
+def moved(source: Source, by_s: float) -> Source:
+    """The same source, later."""
+    end_s = None if source.end_s is None else round(source.end_s + by_s, 4)
+    return replace(source, onsets_s=tuple(round(t + by_s, 4) for t in source.onsets_s), end_s=end_s)
+
+
+def merged(first: Source, second: Source) -> Source:
+    """Two sources of one name as one.
+
+    What of the second begins while the first still lasts is the first going on.
+    """
+    begins = [t for t in second.onsets_s if first.end_s is None or t > first.end_s + 0.1]
+    end_s = max(first.end_s or 0.0, second.end_s or 0.0) or None
+    onsets = tuple(sorted({*first.onsets_s, *begins}))
+    if end_s is not None and end_s <= onsets[-1]:
+        end_s = None
+    sides = [source.azimuth_deg for source in (first, second) if source.azimuth_deg is not None]
+    azimuth = (sides[0][0], sides[-1][1]) if sides else None
+    return Source(first.what, onsets, end_s, azimuth, first.size or second.size)
+
+
+def worded(prompt: str, seen: Plan | None) -> Plan:
+    """A plan whose semantic section is the prompt; what the prompt leaves open is as in the plan that was ``seen``.
+
+    Times, directions, quality and room that the prompt states are taken from it; the things that it names sound when
+    and where the things that were seen do.
+
+    Example:
+        >>> seen = Plan.parse("<Semantic> A ball. <Temporal> The ball sounds at 0.50 s. <Aesthetic> Dry acoustics.")
+        >>> print(worded("A small bell in a hall.", seen))
+        <Semantic> A small bell in a hall. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Hall acoustics.
+    """
+    said = Plan(dict.fromkeys(CORE, prompt)).story
+    known = seen.story if seen is not None else Story()
+    quality, room = said.quality or known.quality, said.room or known.room
+    sources = recast(said.sources, known.sources) if said.sources else known.sources
+    told = narrate(Story(sources, quality, room))
+    if seen is not None and not (said.quality or said.room) and "aesthetic" in seen:
+        told = told.replace({"aesthetic": seen["aesthetic"]})
+    texts = {name: prompt if name == "semantic" else told.get(name, "") for name in CORE}
+    others = {name: text for name, text in (seen or {}).items() if name not in CORE}
+    return Plan({name: text for name, text in {**texts, **others}.items() if text})
+
+
+def recast(named: Sequence[Source], seen: Sequence[Source]) -> tuple[Source, ...]:
+    """The things that a prompt names, with the times and places of those that were seen.
+
+    A thing of the same name keeps its own; the others are dealt out in order, and when there are more of them than
+    names, the last name gets the rest.
+    """
+    own = {source.what: source for source in seen}
+    free = [source for source in seen if source.what not in {n.what for n in named}]
+    out = []
+    waiting = [source for source in named if source.what not in own]
+    for source in named:
+        match = own.get(source.what)
+        if match is None and (free or seen):
+            last = source is waiting[-1]
+            mine = (free if last else free[:1]) or [seen[0]]
+            free = [] if last else free[1:]
+            match = mine[0]
+            for other in mine[1:]:
+                match = merged(match, other)
+        out.append(filled(source, match))
+    return tuple(out)
+
+
+def filled(source: Source, seen: Source | None) -> Source:
+    """A source with what it does not state taken from another one."""
+    if seen is None:
+        return source
+    timed = source if source.onsets_s else seen
+    return Source(source.what, timed.onsets_s, timed.end_s, source.azimuth_deg or seen.azimuth_deg, source.size or seen.size)
+
+
+def timed(plan: Plan, duration_s: float) -> Draft:
+    """The plan with a moment for everything that it names without one, when nothing in it has a time.
+
+    Example:
+        >>> timed(Plan({"semantic": "A bell rings."}), 2.0).plan["temporal"]
+        'The bell sounds at 0.50 s.'
+    """
+    story = plan.story
+    if not story.sources or any(source.onsets_s for source in story.sources):
+        return Draft(plan)
+    first_s = round(min(FIRST_S, duration_s / 4), 2)
+    last_s = round(max(first_s + 0.1, duration_s - first_s), 2)
+    every = tuple(round(first_s + EVERY_S * i, 2) for i in range(1 + max(0, int((last_s - first_s - 0.5) / EVERY_S))))
+    sources = []
+    for index, source in enumerate(story.sources):
+        later = round(min(0.3 * index, duration_s / 4), 2)
+        lasts = source.what in LASTING
+        onsets = (first_s,) if lasts else tuple(round(t + later, 2) for t in every)
+        sources.append(replace(source, onsets_s=onsets, end_s=last_s if lasts else None))
+    told = narrate(replace(story, sources=tuple(sources)))
+    rewritten = plan.replace({"temporal": told["temporal"]})
+    ordered = {name: rewritten[name] for name in (*CORE, *rewritten) if name in rewritten}
+    return Draft(Plan(ordered), ["the plan states no times; the moments of its sounds are chosen for it"])
+
+
+def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Draft:
+    """The plan with the default sections of dimensions that it lacks, in the order of the dimensions."""
+    texts, notices = dict(plan), []
+    for dimension in dimensions:
+        if not texts.get(dimension.name):
+            texts.pop(dimension.name, None)
+            if dimension.default_section:
+                texts[dimension.name] = dimension.default_section
+            else:
+                notices.append(f"nobody answers the {dimension.name} section; it is left out of the plan")
+    names = [dimension.name for dimension in dimensions if dimension.name in texts]
+    return Draft(Plan({name: texts[name] for name in dict.fromkeys([*names, *texts])}), notices)
+
+
+def merged_sections(given: Plan, seen: Plan | None) -> Plan:
+    """A given plan, whose missing sections are those of the plan that was seen, about the things that it names."""
+    if seen is None or all(name in given for name in seen):
+        return given
+    named, known = given.story, seen.story
+    sources = recast(named.sources, known.sources) if named.sources else known.sources
+    told = narrate(replace(known, sources=sources))
+    missing = {name: told.get(name, "") if name in ("temporal", "spatial") else seen[name] for name in seen}
+    if "semantic" not in given and named.sources:
+        missing["semantic"] = told["semantic"]
+    return Plan({**{name: text for name, text in missing.items() if text and name not in given}, **given})
+
+
+def unwanted(prompt: str) -> Plan:
+    """The negative plan of a negative prompt: its words in the sections that they are about.
+
+    Example:
+        >>> print(unwanted("a noisy recording of a bell"))
+        <Semantic> a noisy recording of a bell <Aesthetic> a noisy recording of a bell
+    """
+    story = Plan(dict.fromkeys(CORE, prompt)).story
+    names = {
+        "aesthetic": story.quality is not None or story.room is not None,
+        "spatial": any(source.azimuth_deg is not None for source in story.sources),
+    }
+    about = [name for name, is_about in names.items() if is_about]
+    if story.sources or not about:
+        about = ["semantic", *about]
+    return Plan(dict.fromkeys(about, prompt))

@@ -1,0 +1,178 @@
+"""From clips and their plans to sound: noise, windows, sampler, decoder, level."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.generation.windows import Grid, joined
+from prismaudio.samplers.guidance import guided_velocity
+from prismaudio.signal.level import true_peak_db
+from prismaudio.types import Clip, Conditions, Features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from prismaudio.autoencoders.base import Autoencoder
+    from prismaudio.cot.plan import Plan
+    from prismaudio.encoders.base import Encoder
+    from prismaudio.generation.settings import Settings
+    from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.samplers.base import Sampler, Velocity
+
+PEAK_DB = -1.0
+"""True peak that no sound exceeds."""
+DECODED_FRAMES = 7_500
+"""Latent frames that are decoded at once."""
+DECODED_OVERLAP = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Renderer:
+    """Renders batches of clips, each sample by itself: its sound depends on its plan, clip and seed alone.
+
+    Args:
+        transformer: The velocity network.
+        autoencoder: From latents to sound.
+        encoders: Encoder of each stream that the network is told.
+        settings: Window, pictures and guidance.
+        device: Where the network runs.
+        precision: ``"fp32"`` or ``"bf16"``.
+    """
+
+    transformer: DiffusionTransformer
+    autoencoder: Autoencoder
+    encoders: Mapping[str, Encoder]
+    settings: Settings
+    device: torch.device
+    precision: str = "fp32"
+
+    @property
+    def grid(self) -> Grid:
+        """Where windows lie."""
+        rate_hz = Fraction(self.autoencoder.sample_rate_hz, self.autoencoder.hop)
+        return Grid(rate_hz, Fraction(self.settings.fps).limit_denominator(1001), self.settings.window_s)
+
+    @torch.inference_mode()
+    def render(
+        self,
+        clips: Sequence[Clip],
+        plans: Sequence[Plan],
+        seeds: Sequence[int],
+        sampler: Sampler,
+        guidance: float,
+        negative_plans: Sequence[Plan | None] | None = None,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> list[Tensor]:
+        """Sound float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB."""
+        grid = self.grid
+        places = [(row, start) for row, clip in enumerate(clips) for start in grid.starts(clip.duration_s)]
+        negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
+        velocities = []
+        for first in range(0, len(places), self.settings.max_windows):
+            some = slice(first, first + self.settings.max_windows)
+            velocities.append((some, self._velocity(grid, clips, plans, negatives, places[some], guidance)))
+        totals = [grid.total(clip.duration_s) for clip in clips]
+        noise = self._noise(seeds, totals).to(self.device)
+        latents = sampler.sample(joined(places, grid, velocities), noise, on_step).float()
+        return [
+            limited(self._decode(row[:, :total], round(clip.duration_s * self.autoencoder.sample_rate_hz)),
+                    self.autoencoder.sample_rate_hz)
+            for row, total, clip in zip(latents, totals, clips, strict=True)
+        ]
+
+    def _noise(self, seeds: Sequence[int], totals: Sequence[int]) -> Tensor:
+        """Noise ``(batch, channels, frames)``, drawn for each sample from its own seed; zero beyond its end."""
+        noise = torch.zeros(len(seeds), self.autoencoder.channels, max(totals))
+        for row, seed, total in zip(noise, seeds, totals, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            row[:, :total] = torch.randn(self.autoencoder.channels, total, generator=generator)
+        return noise
+
+    def _velocity(  # noqa: PLR0913 - all that a window depends on
+        self,
+        grid: Grid,
+        clips: Sequence[Clip],
+        plans: Sequence[Plan],
+        negatives: Sequence[Plan | None] | None,
+        places: Sequence[tuple[int, int]],
+        guidance: float,
+    ) -> Velocity:
+        """Guided velocity of some windows."""
+        windows = [grid.crop(clips[row], start) for row, start in places]
+        spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.window_s) for _, start in places]
+        wanted = [cropped(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
+        other: list[Plan | None] = [None] * len(places)
+        if negatives is not None:
+            other = [negatives[row] and cropped(negatives[row], clips[row], *span)  # type: ignore[misc]
+                     for (row, _), span in zip(places, spans, strict=True)]
+        conditions, negative = self._conditions(windows, wanted, other if negatives is not None else None)
+        with self._autocast():
+            inner = guided_velocity(
+                self.transformer, conditions, grid.frames, guidance, self.settings.rescale, negative
+            )
+
+        def velocity(latents: Tensor, times: Tensor) -> Tensor:
+            with self._autocast():
+                return inner(latents, times).float()
+
+        return velocity
+
+    def _conditions(
+        self, windows: Sequence[Clip], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
+    ) -> tuple[Conditions, Conditions | None]:
+        """Conditions to follow and, if there are negative plans, those to stay away from, of equal lengths."""
+        wanted, unwanted = {}, {}
+        for stream, encoder in self.encoders.items():
+            rows = [encoder.encode(window, plan) for window, plan in zip(windows, plans, strict=True)]
+            others = []
+            for window, plan in zip(windows, negatives or [], strict=False):
+                unseen = Clip(window.id, window.duration_s)
+                others.append(torch.zeros(0, rows[0].shape[1]) if plan is None else encoder.encode(unseen, plan))
+            both = Features.pad([row.to(rows[0].device) for row in (*rows, *others)])
+            wanted[stream] = both.map(lambda x, n=len(rows): x[:n])  # type: ignore[misc]
+            unwanted[stream] = both.map(lambda x, n=len(rows): x[n:])  # type: ignore[misc]
+        conditions = Conditions(**wanted).to(self.device)
+        return conditions, Conditions(**unwanted).to(self.device) if negatives is not None else None
+
+    def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
+        """Sound ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
+        hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
+        step = DECODED_FRAMES - DECODED_OVERLAP
+        for first in range(0, max(1, latents.shape[-1] - DECODED_OVERLAP), step):
+            piece = self.autoencoder.decode(latents[None, :, first : first + DECODED_FRAMES])[0].float()
+            if first:
+                ramp = torch.linspace(0, 1, DECODED_OVERLAP * hop, device=piece.device)
+                piece[:, : len(ramp)] *= ramp.sqrt()
+                whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
+            whole[:, first * hop : first * hop + piece.shape[-1]] += piece
+        return whole[:, :n_samples].cpu()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
+    """The plan of one window, word for word where the window covers the clip."""
+    return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)
+
+
+def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
+    """Sound ``(2, samples)`` that is finite and lowered as far as its true peak exceeds -1 dB.
+
+    Example:
+        >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
+        >>> round(true_peak_db(limited(loud, 16000), 16000), 2)
+        -1.0
+    """
+    audio = torch.nan_to_num(audio.float(), nan=0.0, posinf=0.0, neginf=0.0)
+    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB
+    return audio * 10 ** (-excess_db / 20) if excess_db > 0 else audio
