@@ -1,0 +1,80 @@
+"""What a benchmark found: means and standard deviations, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from prismaudio.errors import MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass
+class Report:
+    """Values by row and column, one for each sampling seed.
+
+    Args:
+        columns: Names of the columns, in order.
+        values: Values by row and column; a value that is not a number means that there was nothing to measure.
+        meta: What was measured, with which versions, and how long it took.
+    """
+
+    columns: Sequence[str]
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, row: str, column: str, value: float) -> None:
+        """Add the value of one sampling seed."""
+        self.values.setdefault(row, {}).setdefault(column, []).append(value)
+
+    def cell(self, row: str, column: str) -> dict[str, float] | None:
+        """Mean and standard deviation over the sampling seeds; None where nothing was measured.
+
+        Example:
+            >>> report = Report(["f1"], {"truth": {"f1": [0.5, 0.7]}})
+            >>> report.cell("truth", "f1")
+            {'mean': 0.6, 'sd': 0.141421}
+        """
+        values = [value for value in self.values[row].get(column, []) if math.isfinite(value)]
+        if not values:
+            return None
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        return {"mean": round(statistics.fmean(values), 6), "sd": round(spread, 6)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the JSON file holds."""
+        rows = {row: {column: self.cell(row, column) for column in self.columns} for row in self.values}
+        return {"rows": rows, "meta": self.meta}
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, complete or not at all.
+
+        Raises:
+            MediaError: It cannot be written.
+        """
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+            partial.replace(path)
+        except OSError as error:
+            raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error
+
+    def table(self, title: str) -> Table:
+        """A table for the terminal: a line for each column of the report, a column for each of its rows."""
+        table = Table(title=title)
+        table.add_column("measure")
+        for row in self.values:
+            table.add_column(row.replace("_", " "), justify="right")
+        for column in self.columns:
+            cells = [self.cell(row, column) for row in self.values]
+            table.add_row(column, *("-" if c is None else f"{c['mean']:.3f} ± {c['sd']:.3f}" for c in cells))
+        return table

@@ -1,0 +1,121 @@
+"""``prismaudio bench``: measure a model, or refit the instruments that measure it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.errors import PrismAudioError, UnknownNameError
+
+if TYPE_CHECKING:
+    from prismaudio.generation import PrismAudio
+
+ROWS = ("truth", "codec", "given_plan", "end_to_end", "shuffled")
+NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``prismaudio bench studio`` or ``prismaudio bench instruments``."""
+    options = _parser().parse_args(argv)
+    run = {"studio": _studio, "instruments": _instruments}[options.what]
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="prismaudio bench", description=__doc__)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,instruments}")
+    studio = kinds.add_parser(
+        "studio",
+        help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    studio.add_argument("--seed", type=int, default=0, help="seed of the held-out clips")
+    studio.add_argument("--limit", type=_positive, default=300, help="number of clips")
+    studio.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the pictures are")
+    studio.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    studio.add_argument("--model", metavar="DIR", help="checkpoint to measure; the embedded model by default")
+    studio.add_argument("--seeds", type=_positive, default=3, help="number of sampling seeds")
+    studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
+    studio.add_argument("--rows", type=_rows, default=ROWS, help="rows to measure, separated by commas")
+    studio.add_argument("--guidance", type=float, help="scale of classifier-free guidance; the model's own by default")
+    studio.add_argument("--batch-size", type=_positive, default=16, help="clips rendered together")
+    instruments = kinds.add_parser(
+        "instruments",
+        help="refit the classifier of what sounds, from training clips",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    instruments.add_argument("--seed", type=int, default=0, help="seed of the training clips and of the fit")
+    instruments.add_argument("--count", type=_positive, default=4000, help="number of training clips")
+    instruments.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _rows(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in ROWS]:
+        raise argparse.ArgumentTypeError(f"no row named {unknown[0]!r}; rows: {','.join(ROWS)}")
+    return names
+
+
+def _load(options: argparse.Namespace) -> PrismAudio | None:
+    if not any(row in options.rows for row in NEED_A_MODEL):
+        return None
+    from prismaudio.generation import PrismAudio
+
+    return PrismAudio.from_pretrained(options.model)
+
+
+def _studio(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from prismaudio.benchmark.studio import StudioBenchmark
+
+    if options.json and options.json.is_dir():
+        raise UnknownNameError(f"{options.json} is a folder; --json wants the name of a file to write")
+    model = _load(options)
+    benchmark = StudioBenchmark(
+        seed=options.seed,
+        limit=options.limit,
+        split=options.split,
+        seeds=options.seeds,
+        edit_limit=options.edit_limit,
+        batch_size=options.batch_size,
+        guidance=options.guidance,
+        rows=options.rows,
+    )
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"studio, {options.split}")
+        report = benchmark.run(model, lambda done, total: progress.update(task, completed=done, total=total))
+    report.meta["model"] = options.model or "embedded"
+    if options.json:
+        report.save(options.json)
+    Console().print(report.table(f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds"))
+    return 0
+
+
+def _instruments(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from prismaudio.benchmark.instruments import accuracy, fit_classifier, training_set
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("rendering training clips", total=options.count)
+        features, labels = training_set(options.seed, options.count, lambda: progress.advance(task))
+    classifier = fit_classifier(features, labels, options.seed)
+    try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        classifier.save(options.output)
+    except OSError as error:
+        raise PrismAudioError(f"cannot write {options.output}: {error.strerror}; choose another file with -o") from error
+    Console().print(f"{options.output}: accuracy {accuracy(classifier, options.seed, 200):.3f} on 200 held-out clips")
+    return 0
