@@ -76,11 +76,21 @@ def ground(room: str, depth: float) -> float:
     return 0.84 + 0.1 * depth if room == "dry" else 0.8 + 0.14 * depth
 
 
+def _furnish(picture: Picture, x: Picture, y: Picture, floor: float, rng: np.random.Generator) -> None:
+    """Draw a silent box or post that stands on the floor."""
+    middle, width, height = rng.uniform(0, x.max()), rng.uniform(0.03, 0.12), rng.uniform(0.08, 0.35)
+    lowest = floor + rng.uniform(-0.06, 0.04)
+    covered = (np.abs(x - middle) < width) & (y < lowest) & (y > lowest - height)
+    picture[:, covered] = rng.uniform(0.1, 0.6, (3, 1)) * (1 - 0.3 * ((y[covered] * 23) % 1 > 0.7))
+
+
 def draw_backdrop(room: str, look: Look, size: tuple[int, int], rng: np.random.Generator) -> Picture:
     """The empty set ``(3, height, width)``, 0 .. 1."""
     y, x = (np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32) + 0.5) / size[0]
     picture = _DRAWN[room](x, y, look).astype(np.float32)
     if look.texture:
         picture = picture + _grain(look, size, rng)
+    for _ in range(look.clutter):
+        _furnish(picture, x, y, ground(room, 0.0), rng)
     slope = 1 + look.slope * (x / x.max() - 0.5)
     return np.asarray(picture * slope * look.light, np.float32)

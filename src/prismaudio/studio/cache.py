@@ -87,7 +87,9 @@ class ClipCache:
         """What happens in one clip."""
         if not self.stories:
             for start in range(0, self.count, CHUNK):
-                self.stories += [_read(line) for line in (self._chunk(start) / "stories.jsonl").read_text().splitlines()]
+                self.stories += [
+                    _read(line) for line in (self._chunk(start) / "stories.jsonl").read_text().splitlines()
+                ]
         return self.stories[index]
 
     def scenes(self, start: int) -> Iterator[Scene]:

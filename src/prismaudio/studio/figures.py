@@ -85,7 +85,7 @@ def woodblock(p: Pose) -> Parts:
     yield Part(box(p.u, p.v - 0.45, 0.8, 0.11), (0.2, 0.08, 0.02))
     yield Part(box(p.u, p.v + 0.08, 1.0, 0.07), (0.8, 0.5, 0.25), 0.6 + 0.4 * p.flash)
     yield from _sparks(p, -0.2)
-    yield from _mallet(p, 0.30, (0.6, 0.35, 0.15), -0.2)
+    yield from _mallet(p, 0.26, (0.95, 0.8, 0.6), -0.2)
 
 
 def glass(p: Pose) -> Parts:
@@ -106,7 +106,7 @@ def drum(p: Pose) -> Parts:
     yield Part(ellipse(p.u, p.v + 0.3 + 0.1 * p.flash, 1.05, 0.26), WHITE)
     yield Part(ellipse(p.u, p.v + 0.3, 0.6, 0.14), (1.0, 0.9, 0.5), p.flash)
     yield from _sparks(p, -0.4, 0.6)
-    yield from _mallet(p, 0.26, (0.9, 0.85, 0.7), -0.35)
+    yield from _mallet(p, 0.3, (0.9, 0.85, 0.7), -0.35)
 
 
 def ball(p: Pose) -> Parts:
@@ -179,7 +179,11 @@ def engine(p: Pose) -> Parts:
     yield Part(np.maximum(box(u + 0.25, v - 0.35, 0.65, 0.45), ring((u * 4) % 1.0 - 0.5, 0.22) / 4), (0.15, 0.15, 0.18))
     yield Part(box(u - 0.7, v + 0.6, 0.16, 0.4), (0.3, 0.3, 0.33))
     rise = (2.5 * p.phase) % 1.0
-    yield Part(disc(p.u - 0.7 - 0.3 * rise, p.v + 1.1 + 0.4 * rise, 0.2 + 0.25 * rise), (0.25, 0.25, 0.25), p.lit * (1 - 0.5 * rise))
+    yield Part(
+        disc(p.u - 0.7 - 0.3 * rise, p.v + 1.1 + 0.4 * rise, 0.2 + 0.25 * rise),
+        (0.25, 0.25, 0.25),
+        p.lit * (1 - 0.5 * rise),
+    )
     yield Part(disc(u - 0.7, v - 0.3, 0.26), (0.25, 0.02, 0.02))
     yield Part(disc(u - 0.7, v - 0.3, 0.28), (1.0, 0.15, 0.1), p.lit)
 

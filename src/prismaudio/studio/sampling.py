@@ -62,7 +62,9 @@ def _schedule(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[
     return [begin], [float(rng.uniform(loudest - 5.0, loudest))], round(end, 2)
 
 
-def _timed(rng: np.random.Generator, what: str, fall_s: float, taken: list[float]) -> tuple[list[float], list[float], float | None]:
+def _timed(
+    rng: np.random.Generator, what: str, fall_s: float, taken: list[float]
+) -> tuple[list[float], list[float], float | None]:
     """A schedule that keeps its distance from the onsets that are ``taken``."""
     for _ in range(200):
         times, levels, end_s = _schedule(rng, what, fall_s)

@@ -24,7 +24,9 @@ _SPAN = 0.44
 """Half the width of the stage relative to the width of the picture."""
 
 
-def _paint(canvas: Pictures, rows: NDArray[np.intp], columns: NDArray[np.intp], parts: list[tuple[Part, Pictures]]) -> None:
+def _paint(
+    canvas: Pictures, rows: NDArray[np.intp], columns: NDArray[np.intp], parts: list[tuple[Part, Pictures]]
+) -> None:
     """Lay coloured shapes of given coverage over boxes of the canvas ``(pictures, 3, height, width)``."""
     picture = np.arange(len(canvas))[:, None, None]
     for channel in range(3):
