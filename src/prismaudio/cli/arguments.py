@@ -1,0 +1,50 @@
+"""Command lines whose errors are one line, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from prismaudio.errors import PrismAudioError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports errors the way the rest of the program does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the whole usage."""
+        raise PrismAudioError(f"{message}; see {self.prog} --help")
+
+
+def whole(low: int, high: int) -> argparse._ActionType:
+    """The type of a whole number in a range."""
+
+    def convert(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is out of range, expected {low} to {high}")
+        return value
+
+    convert.__name__ = "whole number"
+    return convert
+
+
+def number(low: float, high: float) -> argparse._ActionType:
+    """The type of a number in a range."""
+
+    def convert(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value:g} is out of range, expected {low:g} to {high:g}")
+        return value
+
+    convert.__name__ = "number"
+    return convert
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, and where it runs."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="DIR|ID", help="a model folder, or owner/model on the Hugging Face hub")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")

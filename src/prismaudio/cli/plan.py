@@ -1,0 +1,51 @@
+"""``prismaudio plan``: what the planner sees, as a text that can be edited."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.cli.arguments import Parser, add_model
+from prismaudio.errors import PlanError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio plan``."""
+    parser = Parser(
+        "prismaudio plan",
+        description="Watch a video and write its plan to a file, which prismaudio generate --plan reads back.",
+    )
+    parser.add_argument("video", metavar="VIDEO", help="the video file")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the plan's file, - to print it (default: VIDEO.plan.txt)")
+    parser.add_argument("--prompt", default="", help="what is to be heard; the other sections are about it")
+    parser.add_argument("--force", action="store_true", help="write over a plan that is there already")
+    add_model(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio plan``."""
+    options = make_parser().parse_args(argv)
+    video = Path(options.video).expanduser()
+    file = Path(options.output or f"{video.stem}.plan.txt").expanduser()
+    to_screen = options.output == "-"
+    if file.exists() and not to_screen and not options.force:
+        raise PlanError(f"{file} exists and may have been edited; choose another name with -o, or say --force")
+    from prismaudio.generation import PrismAudio
+    from prismaudio.media import probe, replacing
+
+    probe(video)  # says what is wrong with it before the model is loaded
+    model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+    plan = model.plan(video, options.prompt)
+    if to_screen:
+        sys.stdout.write(f"{plan}\n")
+        return 0
+    with replacing(file) as part:
+        plan.save(part)
+    sys.stderr.write(f"{file}: edit it, then run: prismaudio generate {options.video} --plan {file}\n")
+    return 0

@@ -1,0 +1,61 @@
+"""Progress: bars on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Reporter:
+    """Tells how far a batch has come; a context manager.
+
+    Args:
+        total: Number of jobs.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self._bars: Progress | None = None
+        self._jobs: TaskID | None = None
+        self._steps: TaskID | None = None
+        self._start_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+            self._jobs = self._bars.add_task("videos", total=self.total, visible=self.total > 1)
+            self._steps = self._bars.add_task("rendering", total=None, visible=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def step(self, done: int, total: int) -> None:
+        """A sampler has done ``done`` of ``total`` steps."""
+        if self._bars is not None and self._steps is not None:
+            self._bars.update(self._steps, completed=done, total=total, visible=done < total)
+
+    def finish(self, text: str) -> None:
+        """A job is over; ``text`` says how."""
+        self.done += 1
+        self.say(f"[{self.done}/{self.total}] {text}")
+        if self._bars is not None and self._jobs is not None:
+            self._bars.update(self._jobs, completed=self.done)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
