@@ -17,6 +17,7 @@ MISSING_MODULE = re.compile(r"No module named '?([\w.]+)'?")
 MISSING_ATTRIBUTE = re.compile(r"module '?([\w.]+)'? has no attribute '?(\w+)'?")
 UNKNOWN_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
 WRONG_VALUE = re.compile(r"Expected an? (?:<class '([^']+)'>|([^\n]+?))\. Got value: ([^\n]*)")
+AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. .*?: ([\w., ]+\w)")
 CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
 KEY = re.compile(r'Parser key "([^"]+)"')
 """Parts of the reports of jsonargparse."""
@@ -36,6 +37,7 @@ def shorten(report: str, explain_name: Callable[[str], str]) -> str:
     for pattern, write in (
         (BARE_NAME, lambda found: explain_name(found[1])),
         (DENIED, lambda found: denied(found[1])),
+        (AMBIGUOUS, lambda found: f"{found[1]!r} may be any of {found[2]}; give its full path"),
         (UNKNOWN_ARGUMENT, lambda found: unknown_argument(report, found)),
         (WRONG_VALUE, lambda found: f"expected {found[1] or found[2]}, got {found[3]!r}"),
         (MISSING_ATTRIBUTE, lambda found: f"module {found[1]!r} has nothing called {found[2]!r}"),

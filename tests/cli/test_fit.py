@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prismaudio.cli.main import main
+
+
+def error(capsys, *words):
+    assert main(["fit", *words]) == 2
+    text = capsys.readouterr().err.splitlines()
+    assert text[-1].startswith("prismaudio: error: ")
+    return text[-1].removeprefix("prismaudio: error: ")
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "predict"])
+def test_a_recipe_of_bare_names_runs(toy, command):
+    words = [command, "--config", toy]
+    if command != "fit":
+        words += ["--trainer.max_steps", "-1"]
+    assert main(words) == 0
+    assert list(Path().iterdir()) == []  # a run without a logger leaves the working directory alone
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--model ToyTsk", "model: there is no class 'ToyTsk'; did you mean 'ToyTask'?"),
+        ("--model.sampler EulrSampler", "did you mean 'EulerSampler'"),
+        ("--model.rewards.temporal Loudness", "there is no class 'Loudness'"),
+        ("--model.rewards.temporal EulerSampler", "not of the kind that belongs here"),
+        ("--model.rewards.temporal LostReward", "LostReward of plugin"),
+        ("--model.rewards.temporal.target_d 3", "ToyReward has no argument 'target_d'; did you mean 'target_db'?"),
+        ("--model.rewards.temporal.target_db loud", "target_db: expected float, got 'loud'"),
+        ("--model.width four", "model.width: expected int, got 'four'"),
+        ("--model.widht 4", "model: ToyTask has no argument 'widht'; did you mean 'width'?"),
+        ("--model.width 0", "width must be at least 1, not 0"),
+        ("--data.count many", "data.count: expected int"),
+        ("--trainer.max_step 3", "--trainer.max_step"),
+        ("--trainer.accelerator none", "none"),
+        ("--model.sampler subprocess.Popen", "a recipe may not import 'subprocess.Popen'"),
+        ("--model.sampler torch.hub.load", "a recipe may not import 'torch.hub.load'"),
+        ("--model.sampler my_package.MySampler", "to use a module of yours, add --plugin my_package"),
+        ("--model.sampler torch.Nothing", "has nothing called 'Nothing'"),
+        ("--nonsense 3", "--nonsense"),
+        ("--config no/such", "there is no file 'no/such', and no recipe is named 'no/such'"),
+        ("--ckpt_path nothing.ckpt", "nothing.ckpt"),
+        ("--ckpt_path {recipe}", "is not a checkpoint"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(toy, capsys, words, expected):
+    assert expected in error(capsys, "--config", toy, *words.format(recipe=toy).split())
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a: [1,\n b: 2", "is not YAML"), ("", "not a recipe"), ("- 1", "not a recipe")])
+def test_what_is_no_recipe_is_named(toy, capsys, tmp_path, text, expected):
+    (tmp_path / "bad.yaml").write_text(text)
+    message = error(capsys, "--config", str(tmp_path / "bad.yaml"))
+    assert "bad.yaml" in message
+    assert expected in message
+
+
+def test_without_a_recipe_it_says_how_to_name_one(capsys):
+    assert "data, model; name a recipe with --config" in error(capsys)
+
+
+def test_an_installed_recipe_is_known_by_its_name(install, toy, capsys, tmp_path):
+    (tmp_path / "recipes" / "smoke").mkdir(parents=True)
+    (tmp_path / "recipes" / "smoke" / "toy.yaml").write_text(Path(toy).read_text())
+    folder = str(tmp_path / "recipes")
+    install(f"from pathlib import Path\n@hookimpl\ndef prismaudio_recipes():\n    return [Path({folder!r})]\n")
+    assert main(["fit", "--config", "smoke/toy"]) == 0
+    assert main(["fit", "--config=smoke/toy.yaml"]) == 0
+    assert "did you mean 'smoke/toy'" in error(capsys, "-c", "smoke/tod")
+
+
+def test_print_config_shows_every_default(toy, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", toy, "--print_config"])
+    assert stop.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["init_args"]["rewards"]["temporal"]["init_args"] == {"target_db": -9.0}
+
+
+def test_a_run_records_its_recipe_and_plugins_and_can_be_repeated(toy, capsys, tmp_path):
+    assert main(["fit", "--config", toy, "--trainer.default_root_dir", str(tmp_path / "run")]) == 0
+    saved = tmp_path / "run" / "recipe.yaml"
+    plugins = yaml.safe_load(saved.read_text())["plugins"]
+    assert {"name": "core", "distribution": "prismaudio", "version": "0.1.0"} in plugins
+    assert main(["fit", "--config", str(saved)]) == 0
+    saved.write_text(saved.read_text().replace("0.1.0", "0.0.9"))
+    with pytest.warns(UserWarning, match="this recipe was made with plugin"):
+        main(["fit", "--config", str(saved)])
+
+
+def test_ctrl_c_is_130(toy, capsys):
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["fit", "--config", toy, "--model", "InterruptedTask"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_help_of_one_class_comes_from_its_docstring(toy, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--model.help", "ToyTask"])
+    assert "Width of the layer." in capsys.readouterr().out
