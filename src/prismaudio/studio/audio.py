@@ -122,9 +122,9 @@ def _recorded(scene: Scene, sound: Signal) -> Signal:
     """Clipping, the noise of the recorder, and a sane peak."""
     n_samples = sound.shape[1]
     if scene.quality == "clipped":
-        top = float(np.abs(sound).max()) + 1e-9
-        ceiling = top / _DRIVE
-        sound = np.clip(sound, -ceiling, ceiling) * np.float32(0.5 / ceiling)
+        louder = np.abs(sound).max(0)
+        ceiling = float(louder.max()) / _DRIVE + 1e-9
+        sound = sound * (np.float32(0.5) / np.maximum(louder, ceiling))  # both ears alike, so that directions survive
     floor_db = _NOISY_DB if scene.quality == "noisy" else _FLOOR_DB
     start = scene.key % (2 * n_samples)
     sound = sound + np.float32(10 ** (floor_db / 20)) * _hiss(n_samples)[:, start : start + n_samples]

@@ -21,22 +21,22 @@ _QUALITY_SHARES = (0.46, 0.18, 0.18, 0.18)
 _RADII = {"small": 0.085, "medium": 0.12, "large": 0.165}
 _RESTITUTION = {"ball": (0.72, 0.85), "coin": (0.5, 0.62)}
 _FIRST_S, _LAST_S = 0.12, 3.75
-_LEAST_DB, _MOST_DB = -21.0, -8.0
+_LEAST_DB, _MOST_DB = -19.0, -8.0
 
 
-def _struck(rng: np.random.Generator, least_gap_s: float) -> tuple[list[float], list[float]]:
+def _struck(rng: np.random.Generator, least_gap_s: float, least_db: float) -> tuple[list[float], list[float]]:
     n = int(rng.integers(1, 5))
     times = [float(rng.uniform(_FIRST_S, 1.8))]
     regular = float(rng.uniform(least_gap_s, 1.0))
     steady = rng.random() < 0.3
     for _ in range(n - 1):
         times.append(times[-1] + (regular if steady else float(rng.uniform(least_gap_s, 1.1))))
-    return times, [float(rng.uniform(-16.0, _MOST_DB)) for _ in times]
+    return times, [float(rng.uniform(least_db, _MOST_DB)) for _ in times]
 
 
 def _bouncing(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[float], list[float]]:
     restitution = float(rng.uniform(*_RESTITUTION[what]))
-    times, levels = [float(rng.uniform(0.2, 2.6))], [float(rng.uniform(-12.0, _MOST_DB))]
+    times, levels = [float(rng.uniform(0.2, 2.6))], [float(rng.uniform(-11.0, _MOST_DB))]
     gap_s = 2 * restitution * fall_s
     for _ in range(int(rng.integers(1, 5))):
         level = levels[-1] + 20 * np.log10(restitution)
@@ -51,15 +51,15 @@ def _bouncing(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[
 def _schedule(rng: np.random.Generator, what: str, fall_s: float) -> tuple[list[float], list[float], float | None]:
     """Onsets, their levels, and the end of a lasting sound."""
     if what in STRUCK:
-        return *_struck(rng, 0.3), None
+        return *_struck(rng, 0.3, -16.0), None
     if what in SHAKEN:
-        return *_struck(rng, 0.28), None
+        return *_struck(rng, 0.28, -12.0), None
     if what in BOUNCING:
         return *_bouncing(rng, what, fall_s), None
     begin = float(rng.uniform(_FIRST_S, 2.6))
     end = min(begin + float(rng.uniform(0.8, 2.4)), DURATION_S - 0.1)
-    loudest = -12.0 if what in ROLLING else -15.0
-    return [begin], [float(rng.uniform(loudest - 5.0, loudest))], round(end, 2)
+    loudest = -12.0 if what in ROLLING else -14.0
+    return [begin], [float(rng.uniform(loudest - 4.0, loudest))], round(end, 2)
 
 
 def _timed(
