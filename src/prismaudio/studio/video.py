@@ -71,22 +71,31 @@ def _stray(scene: Scene, thing: Thing) -> NDArray[np.float64]:
 def _softened(pictures: Pictures, width: int) -> Pictures:
     """Blur by two passes of a running mean in each direction."""
     for axis in (2, 3):
-        for _ in range(2):
+        for before in (width // 2, (width - 1) // 2):
             padding = [(0, 0)] * 4
-            padding[axis] = (width // 2 + 1, width - width // 2 - 1)
+            padding[axis] = (before + 1, width - before - 1)
             total = np.cumsum(np.pad(pictures, padding, mode="edge"), axis=axis, dtype=np.float32)
             n = pictures.shape[axis]
             pictures = (total.take(range(width, width + n), axis) - total.take(range(n), axis)) / width
     return pictures
 
 
+def _snow(shape: tuple[int, ...], rng: np.random.Generator) -> Pictures:
+    """Noise ``(pictures, 1, height, width)`` that changes with each picture, its grain as coarse as a small picture's."""
+    n_pictures, _, height, width = shape
+    grain = max(1, round(height / 48))
+    rows, columns = -(-height // grain), -(-width // grain)
+    n = n_pictures * rows * columns
+    noise = rng.standard_normal(2 * n + 1, dtype=np.float32)
+    start = int(rng.integers(n))
+    snow = noise[start : start + n].reshape(n_pictures, 1, rows, columns)
+    return snow.repeat(grain, 2).repeat(grain, 3)[:, :, :height, :width]
+
+
 def _filmed(scene: Scene, pictures: Pictures, rng: np.random.Generator) -> Pictures:
     """The recorder's flaws are seen as they are heard: snow, burnt-out whites, or fog."""
     if scene.quality == "noisy":
-        snow = rng.standard_normal(2 * pictures[:, 0].size + 1, dtype=np.float32)
-        n = pictures[:, 0].size
-        start = int(rng.integers(n))
-        return pictures + 0.11 * snow[start : start + n].reshape(pictures[:, :1].shape)
+        return pictures + 0.11 * _snow(pictures.shape, rng)
     if scene.quality == "clipped":
         return (pictures - 0.3) * 1.8 + 0.52
     if scene.quality == "muffled":
