@@ -23,7 +23,7 @@ _ROOMS = {"room": (0.35, 0.012, 0.3), "hall": (1.9, 0.02, 0.55)}
 """T60 in seconds, delay of the first reflection in seconds, gain of the reflections."""
 _N_ROOMS = 8
 _FLOOR_DB, _NOISY_DB = -72.0, -42.0
-_DRIVE = 7.0
+_DRIVE = 3.5
 
 
 def placement(azimuth_deg: NDArray[np.float64] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
