@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from prismaudio.generation import PrismAudio
+
 COUNTER = itertools.count()
 
 
@@ -43,3 +45,55 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield install
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> PrismAudio:
+    """A model with random weights, made of the real classes: it renders noise, in no time."""
+    import torch
+
+    from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+    from prismaudio.cot.words import CLASSES
+    from prismaudio.encoders.hashed_text import HashedTextEncoder
+    from prismaudio.encoders.motion_grid import MotionGridEncoder
+    from prismaudio.encoders.plan_grid import PlanGridEncoder
+    from prismaudio.generation import PrismAudio
+    from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.planners.event import EventPlanner
+    from prismaudio.samplers.euler import EulerSampler
+
+    torch.manual_seed(0)
+    encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
+    autoencoder = ParametricStereoAutoencoder(components=8, level_bands=2, iterations=2)
+    autoencoder.observe(0.1 * torch.randn(2, 2, 16_000))
+    autoencoder.fit()
+    transformer = DiffusionTransformer(
+        autoencoder.channels,
+        width=64,
+        depth=1,
+        expansion=1,
+        heads=2,
+        video_width=encoders["video"].width,
+        sync_width=None,
+        text_width=encoders["text"].width,
+        plan_width=encoders["plan"].width,
+        attended=["text"],
+        added=["video", "plan"],
+        output="data",
+    )
+    planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)
+    model = PrismAudio(transformer.eval(), autoencoder.eval(), encoders, planner.eval(), EulerSampler(2))
+    for weight in transformer.parameters():  # what begins as zero would have no effect
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.1)
+    for part in (transformer, autoencoder, planner):
+        part.requires_grad_(requires_grad=False)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tiny_model: PrismAudio, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the tiny model is saved in."""
+    folder: Path = tmp_path_factory.mktemp("tiny") / "model"
+    tiny_model.save_pretrained(folder)
+    return folder

@@ -43,7 +43,10 @@ def test_an_installed_plugin_is_found_after_the_core(install):
         ("import a_package_that_is_not_installed", "ModuleNotFoundError: No module named"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("1 +", "SyntaxError"),
-        ("@hookimpl\ndef prismaudio_vocoders():\n    return []", "needs a newer prismaudio: unknown hook 'prismaudio_vocoders'"),
+        (
+            "@hookimpl\ndef prismaudio_vocoders():\n    return []",
+            "needs a newer prismaudio: unknown hook 'prismaudio_vocoders'",
+        ),
         ("@hookimpl\ndef prismaudio_rewards(device):\n    return []", "needs a newer prismaudio"),
         ("def prismaudio_rewards():\n    return []", "prismaudio_rewards lacks @hookimpl"),
         ("@hookimpl\ndef prismaudio_rewards():\n    return [int]", "must return Components, not <class 'int'>"),
@@ -66,7 +69,9 @@ def test_a_broken_plugin_is_listed_and_harms_nobody(install, source, error):
 
 
 def test_a_component_that_cannot_be_imported_is_an_error_only_when_it_is_wanted(install):
-    install("@hookimpl\ndef prismaudio_samplers():\n    return [Component('no_such_module:LostSampler', 'x')]", name="lost")
+    install(
+        "@hookimpl\ndef prismaudio_samplers():\n    return [Component('no_such_module:LostSampler', 'x')]", name="lost"
+    )
     found = registry.discover()
     assert "LostSampler" in found.names("samplers")
     with pytest.raises(BrokenPluginError, match=r"LostSampler of plugin 'lost' \(prismaudio-lost\) cannot be imported"):
@@ -186,7 +191,7 @@ def test_unknown_names_mention_broken_plugins():
 
 
 def test_not_installed_at_all_is_said(monkeypatch):
-    monkeypatch.setattr(registry, "entry_points", lambda group: importlib.metadata.EntryPoints())  # noqa: ARG005
+    monkeypatch.setattr(registry, "entry_points", lambda group: importlib.metadata.EntryPoints())
     with pytest.raises(PrismAudioError, match="prismaudio is not installed in this environment"):
         registry.discover()
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from prismaudio import Component, Dimension, hookimpl
 
-
 CORE_DIMENSIONS = (
     Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
     Dimension("temporal", "When does each sound begin, how often does it come back, and how long does it last?"),
@@ -30,7 +29,15 @@ def prismaudio_rewards() -> Iterable[Component]:
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
     """Measurements on waveforms."""
-    return []
+    return [
+        Component("prismaudio.metrics.onset:OnsetF1", "Onsets within 50 ms of the true ones.", "temporal"),
+        Component("prismaudio.metrics.spatial:ItdCorrelation", "Time differences against directions.", "spatial"),
+        Component("prismaudio.metrics.spatial:IldCorrelation", "Level differences against directions.", "spatial"),
+        Component("prismaudio.metrics.spatial:SideObeyed", "Clips heard from the right side.", "spatial"),
+        Component("prismaudio.metrics.classes:ClassAccuracy", "Clips in which the right thing sounds.", "semantic"),
+        Component("prismaudio.metrics.obedience:NoiseFloorObeyed", "Noisy against clean clips.", "aesthetic"),
+        Component("prismaudio.metrics.obedience:LateEnergyObeyed", "Halls against dry clips.", "aesthetic"),
+    ]
 
 
 @hookimpl

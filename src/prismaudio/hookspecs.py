@@ -21,7 +21,7 @@ hookspec = pluggy.HookspecMarker("prismaudio")
 
 CONTRACTS = {
     "rewards": "prismaudio.rewards.base:Reward",
-    "metrics": "torchmetrics:Metric",
+    "metrics": "prismaudio.metrics.base:SoundMetric",
     "encoders": "prismaudio.encoders.base:Encoder",
     "samplers": "prismaudio.samplers.base:Sampler",
     "planners": "prismaudio.planners.base:Planner",

@@ -74,7 +74,7 @@ class ToyReward(Reward):
 
 @hookimpl
 def prismaudio_rewards():
-    return [Component("prismaudio_toys:ToyReward", "A toy."), Component("prismaudio_toys:LostReward", "It is not there.")]
+    return [Component("prismaudio_toys:ToyReward", "A toy."), Component("prismaudio_toys:LostReward", "Not there.")]
 '''
 
 RECIPE = """\

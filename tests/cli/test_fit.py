@@ -54,7 +54,9 @@ def test_mistakes_are_explained_in_one_line(toy, capsys, words, expected):
     assert expected in error(capsys, "--config", toy, *words.format(recipe=toy).split())
 
 
-@pytest.mark.parametrize(("text", "expected"), [("a: [1,\n b: 2", "is not YAML"), ("", "not a recipe"), ("- 1", "not a recipe")])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a: [1,\n b: 2", "is not YAML"), ("", "not a recipe"), ("- 1", "not a recipe")]
+)
 def test_what_is_no_recipe_is_named(toy, capsys, tmp_path, text, expected):
     (tmp_path / "bad.yaml").write_text(text)
     message = error(capsys, "--config", str(tmp_path / "bad.yaml"))

@@ -56,5 +56,7 @@ def test_the_schema_allows_bare_names_and_paths(toy, capsys):
         "type": "integer",
         "description": "Width of the layer.",
     }
-    references = {part["$ref"] for value in schema["$defs"].values() for part in value.get("anyOf", []) if "$ref" in part}
+    references = {
+        part["$ref"] for value in schema["$defs"].values() for part in value.get("anyOf", []) if "$ref" in part
+    }
     assert {reference.removeprefix("#/$defs/") for reference in references} <= set(schema["$defs"])

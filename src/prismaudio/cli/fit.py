@@ -7,6 +7,7 @@ import logging
 import pickle
 import pkgutil
 import re
+import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +118,9 @@ def import_components(registry: Registry) -> Known:
             known.names += public_classes(importlib.import_module(name))
         except ImportError as error:
             known.failures[name] = f"{name} cannot be imported: {error}"
+    for plugin in registry.plugins:
+        if plugin.status == "ok":
+            known.names += public_classes(sys.modules[plugin.module])
     for entry in registry.entries:
         if isinstance(entry.item, Component):
             try:
@@ -145,7 +149,9 @@ def core_modules() -> list[str]:
 
 def public_classes(module: ModuleType) -> list[str]:
     """Names of the classes that a module defines."""
-    return [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__ and n[0] != "_"]
+    return [
+        n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__ and n[0] != "_"
+    ]
 
 
 def find_recipes(argv: list[str], registry: Registry) -> list[str]:

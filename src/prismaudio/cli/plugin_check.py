@@ -54,12 +54,16 @@ def judge_entry(entry: Entry) -> dict[str, str]:
     if isinstance(entry.item, Component):
         summary = entry.item.summary
         one_line = bool(summary.strip()) and "\n" not in summary
-        return {"summary": summary if one_line else "FAIL it must be one line"} | judge_component(entry.item, entry.kind)
+        return {"summary": summary if one_line else "FAIL it must be one line"} | judge_component(
+            entry.item, entry.kind
+        )
     if isinstance(entry.item, Dimension):
         question = entry.item.question
         return {"question": question if question.strip().endswith("?") else f"FAIL {question!r} is not a question"}
     first = entry.item.read_text(encoding="utf-8").partition("\n")[0]
-    return {"header": first if first.startswith("# ") else "FAIL its first line must be a comment that says what it does"}
+    return {
+        "header": first if first.startswith("# ") else "FAIL its first line must be a comment that says what it does"
+    }
 
 
 def judge_component(component: Component, kind: str) -> dict[str, str]:

@@ -24,14 +24,14 @@ KEY = re.compile(r'Parser key "([^"]+)"')
 
 
 def shorten(report: str, explain_name: Callable[[str], str]) -> str:
-    """The line of a parser's report that says what is wrong.
+    r"""The line of a parser's report that says what is wrong.
 
     Args:
         report: What jsonargparse reports, on many lines.
         explain_name: Says what to do about a bare class name that nothing fits.
 
     Example:
-        >>> shorten('Parser key "model":\\n  Parser key "width":\\n    Expected a <class \\'int\\'>. Got value: x', str)
+        >>> shorten('Parser key "model":\n  Parser key "width":\n    Expected a <class \'int\'>. Got value: x', str)
         "model.width: expected int, got 'x'"
     """
     for pattern, write in (
@@ -61,7 +61,9 @@ def key_path(report: str) -> str:
 
 def denied(path: str) -> str:
     """What to do about a class that recipes may not name."""
-    text = f"a recipe may not import {path!r}; it names classes of prismaudio, lightning, torch, torchmetrics and plugins"
+    text = (
+        f"a recipe may not import {path!r}; it names classes of prismaudio, lightning, torch, torchmetrics and plugins"
+    )
     package = path.partition(".")[0]
     if package in sys.stdlib_module_names or package in sys.modules:
         return text

@@ -16,7 +16,14 @@ from prismaudio.cli.fit import IMPORTABLE, Provenance, import_components, quiet
 from prismaudio.components import Component
 from prismaudio.registry import discover
 
-SIMPLE: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null", Path: "string"}
+SIMPLE: dict[Any, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    NoneType: "null",
+    Path: "string",
+}
 
 
 def schema_text() -> str:

@@ -1,1 +1,1 @@
-""""""
+"""Checks that third parties can run on what they wrote."""

@@ -14,11 +14,11 @@ from typing import Any, get_type_hints
 from prismaudio.errors import PrismAudioError
 from prismaudio.hookspecs import CONTRACTS
 
-HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "sklearn", "pandas")
+HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "pandas")
 """Packages whose import is worth a line in the report."""
 
 
-class NetworkUse(OSError):
+class NetworkUseError(OSError):
     """A component reached for the network."""
 
 
@@ -40,7 +40,8 @@ def judge(kind: str, target: str) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001  (a plugin's import may fail in any way)
         return {"import": f"FAIL {type(error).__name__}: {error}"}
     took_s = time.perf_counter() - start_s
-    report = {"import": f"{took_s:.1f} s, pulls in {', '.join(p for p in HEAVY if p in sys.modules) or 'nothing heavy'}"}
+    pulled = ", ".join(package for package in HEAVY if package in sys.modules) or "nothing heavy"
+    report = {"import": f"{took_s:.1f} s, pulls in {pulled}"}
     if not isinstance(found, type):
         return report | {"base class": f"FAIL {target} is a {type(found).__name__}, not a class"}
     report["base class"] = judge_base(kind, found)
@@ -88,7 +89,7 @@ def judge_offline(found: type) -> str:
         found()
     except PrismAudioError as error:
         return f"says what it lacks: {error}"
-    except NetworkUse as error:
+    except NetworkUseError as error:
         return f"FAIL {error}; raise a PrismAudioError that says how to get what is missing"
     except Exception as error:  # noqa: BLE001  (a stranger's constructor may fail in any way)
         return f"FAIL its defaults do not work: {type(error).__name__}: {error}"
@@ -105,7 +106,7 @@ def block_network() -> None:
     """Make every use of the network in this process an error."""
 
     def refuse(*args: Any, **_: Any) -> Any:
-        raise NetworkUse(f"it reached for the network: {args[-1] if args else ''}")
+        raise NetworkUseError(f"it reached for the network: {args[-1] if args else ''}")
 
     blocked: Callable[..., Any] = refuse
     socket.socket.connect = blocked  # type: ignore[method-assign]

@@ -1,0 +1,25 @@
+"""Loudness as a fifth perceptual dimension; this module is what every command imports, so it imports no torch."""
+
+from pathlib import Path
+
+from prismaudio import Component, Dimension, hookimpl
+
+
+@hookimpl
+def prismaudio_dimensions():
+    return [Dimension("loudness", "How loud is the whole, in LUFS?", default_section="The whole is at -23 LUFS.")]
+
+
+@hookimpl
+def prismaudio_rewards():
+    return [Component("prismaudio_loudness.loudness:LoudnessReward", "Nearness to the planned loudness.", "loudness")]
+
+
+@hookimpl
+def prismaudio_metrics():
+    return [Component("prismaudio_loudness.loudness:LoudnessMetric", "Distance to a loudness in LU.", "loudness")]
+
+
+@hookimpl
+def prismaudio_recipes():
+    return [Path(__file__).with_name("recipes")]
