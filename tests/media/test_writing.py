@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -159,13 +158,14 @@ def test_nothing_half_written_is_left(make_video, tmp_path, monkeypatch, write, 
 
     monkeypatch.setattr(writing.SoundTrack, "finish", fail)
     monkeypatch.setattr(writing.soundfile, "write", fail)
+    out, frames = folder / "new.mp4", torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
+    writers = {
+        "video": lambda: write_video_with_sound(source, click(0.1, 0.4), 16_000, out),
+        "picture": lambda: write_video(frames, 8, out, click(0.1, 1.0)),
+        "wav": lambda: write_wav(click(0.1, 0.4), 16_000, out),
+    }
     with pytest.raises((KeyboardInterrupt, MediaError)):
-        if write == "video":
-            write_video_with_sound(source, click(0.1, 0.4), 16_000, folder / "new.mp4")
-        elif write == "picture":
-            write_video(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 8, folder / "new.mp4", click(0.1, 1.0))
-        else:
-            write_wav(click(0.1, 0.4), 16_000, folder / "new.mp4")
+        writers[write]()
     assert [p.read_text() for p in folder.iterdir()] == ["what was here before"]
 
 
@@ -180,7 +180,7 @@ def test_unwritable_places(make_video, tmp_path):
         write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.xyz")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(monkeypatch, make_video, tmp_path):
     from contextlib import contextmanager
 

@@ -75,23 +75,16 @@ class Batch:
     def _run_together(self, jobs: Sequence[Job], reporter: Reporter) -> None:
         """Prepare jobs, render those that could be prepared, save those that could be rendered."""
         begin_s = time.monotonic()
-        ready: list[tuple[Job, Request]] = []
-        for job in jobs:
-            request = self._attempt(job, reporter, self._request, job)
-            if request is not None:
-                ready.append((job, request))
+        prepared = [(job, self._attempt(job, reporter, self._request, job)) for job in jobs]
+        ready = [(job, request) for job, request in prepared if request is not None]
         if not ready:
             return
         try:
             sounds = self._render([request for _, request in ready], reporter)
         except PrismAudioError:
             raise  # an option that no job could be rendered with
-        except Exception as error:  # a network of somebody else's may raise anything
-            if len(ready) == 1:
-                self._fail(ready[0][0], reporter, error)
-                return
-            for job, _ in ready:
-                self._run_together([job], reporter)
+        except Exception as error:  # noqa: BLE001 - a network of somebody else's may raise anything
+            self._run_alone([job for job, _ in ready], reporter, error)
             return
         share_s = (time.monotonic() - begin_s) / len(ready)
         for (job, _), sound in zip(ready, sounds, strict=True):
@@ -100,6 +93,14 @@ class Batch:
                 for notice in sound.notices:
                     reporter.say(f"notice: {job.name}: {notice}")
                 reporter.finish(f"{job.name} -> {written} ({sound.duration_s:.2f} s of sound in {share_s:.1f} s)")
+
+    def _run_alone(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
+        """Run jobs one by one, after they failed together."""
+        if len(jobs) == 1:
+            self._fail(jobs[0], reporter, error)
+            return
+        for job in jobs:
+            self._run_together([job], reporter)
 
     def _request(self, job: Job) -> Request:
         return self.model.request(
@@ -162,7 +163,7 @@ class Batch:
         """What ``action`` returns, or None after a failure of this job."""
         try:
             return action(*arguments)
-        except Exception as error:  # one bad video must not stop the others
+        except Exception as error:  # noqa: BLE001 - one bad video must not stop the others
             self._fail(job, reporter, error)
             return None
 

@@ -1,4 +1,4 @@
-"""What ``prismaudio generate`` is asked to do: one job for each video of the command line, its folders and its tables."""
+"""What ``prismaudio generate`` is asked to do: one job for each video, from arguments, folders and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SUFFIXES = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
+    [
+        ".3gp",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    ]
 )
 """Files of a folder that are taken for videos."""
 COLUMNS = ("video", "plan", "prompt", "seed", "output")
@@ -69,7 +88,9 @@ def collect(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
 def _folder(path: Path, output: Path) -> list[Path]:
     if output.exists() and path.samefile(output):
         raise PrismAudioError(f"{path} holds the videos, so the results must go elsewhere; name another folder with -o")
-    videos = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    videos = sorted(
+        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    )
     if not videos:
         raise MediaError(f"no videos in {path}; expected files such as {path / 'clip.mp4'}")
     return videos
@@ -95,7 +116,9 @@ def _table(path: Path, folder: Path, usual: Job) -> Iterator[Job]:
         if not (row["seed"] or "0").isdecimal():
             raise PrismAudioError(f"{path}, line {line}: the seed {row['seed']!r} is no whole number")
         video = path.parent / Path(row["video"]).expanduser() if row["video"] else None
-        stem = Path(row["output"]).with_suffix("") if row["output"] else Path(video.stem if video else f"sound{line - 1}")
+        stem = (
+            Path(row["output"]).with_suffix("") if row["output"] else Path(video.stem if video else f"sound{line - 1}")
+        )
         yield Job(
             video,
             folder / stem,

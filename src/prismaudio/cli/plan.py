@@ -21,7 +21,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Watch a video and write its plan to a file, which prismaudio generate --plan reads back.",
     )
     parser.add_argument("video", metavar="VIDEO", help="the video file")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the plan's file, - to print it (default: VIDEO.plan.txt)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the plan's file, - to print it (default: VIDEO.plan.txt)"
+    )
     parser.add_argument("--prompt", default="", help="what is to be heard; the other sections are about it")
     parser.add_argument("--force", action="store_true", help="write over a plan that is there already")
     add_model(parser)

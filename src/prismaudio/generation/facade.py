@@ -10,7 +10,7 @@ import torch
 
 from prismaudio import __version__
 from prismaudio.checkpoints import save_components
-from prismaudio.cot.plan import Plan
+from prismaudio.cot.plan import CORE, Plan
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import loading, planning
 from prismaudio.generation.rendering import Renderer, limited
@@ -85,7 +85,7 @@ class PrismAudio:
             sound.save("clip_with_sound.mp4")
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a model
+    def __init__(
         self,
         transformer: DiffusionTransformer,
         autoencoder: Autoencoder,
@@ -180,7 +180,7 @@ class PrismAudio:
     def _draft(self, clip: Clip, given: Plan | None, prompt: str) -> planning.Draft:
         """The plan of a clip, and what is to be said about it."""
         dimensions = self.dimensions
-        whole = given is not None and all(given.get(name) for name in planning.CORE)
+        whole = given is not None and all(given.get(name) for name in CORE)
         seen = None
         if clip.frames is not None and not (whole and not prompt):
             seen = planning.watch(self.planner, clip, dimensions, self.renderer.grid)
@@ -202,7 +202,7 @@ class PrismAudio:
         return Plan.parse(str(plan), self.dimensions) if is_text else Plan.load(plan, self.dimensions)
 
     # Sound -------------------------------------------------------------------------------------------------------
-    def generate(  # noqa: PLR0913 - all but the first have a good default
+    def generate(
         self,
         video: str | Path | None = None,
         *,
@@ -241,7 +241,7 @@ class PrismAudio:
         options: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
         return self.fulfil([request], progress=progress, **options)[0]
 
-    def request(  # noqa: PLR0913 - see generate
+    def request(
         self,
         video: str | Path | None = None,
         *,

@@ -30,7 +30,10 @@ def load(source: str | Path | None = None) -> tuple[dict[str, Any], str]:
         CheckpointError: There is no such model, or it is damaged or incomplete.
     """
     folder = find(source)
-    packages = {"prismaudio", *(plugin.module.partition(".")[0] for plugin in discover().plugins if plugin.status == "ok")}
+    packages = {
+        "prismaudio",
+        *(plugin.module.partition(".")[0] for plugin in discover().plugins if plugin.status == "ok"),
+    }
     components = load_components(folder, packages)
     missing = [name for name in NEEDED if name not in components]
     if missing or not encoders(components):
@@ -48,7 +51,9 @@ def find(source: str | Path | None) -> Path:
     folder = Path(source).expanduser()
     if folder.exists() or str(source).count("/") != 1 or str(source).startswith((".", "~", "/")):
         if not folder.is_dir():
-            raise CheckpointError(f"no model at {source}; expected a folder with config.json, or owner/model on the hub")
+            raise CheckpointError(
+                f"no model at {source}; expected a folder with config.json, or owner/model on the hub"
+            )
         return folder
     from huggingface_hub import snapshot_download  # only needed for models of a hub
 

@@ -94,8 +94,8 @@ def png(image: NDArray[np.uint8]) -> bytes:
     """A PNG file of an image ``(height, width, 3)``.
 
     Example:
-        >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
-        b'\\x89PNG'
+        >>> png(np.zeros((1, 1, 3), np.uint8))[1:4]
+        b'PNG'
     """
     height, width = image.shape[:2]
     rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], 1)

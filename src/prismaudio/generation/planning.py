@@ -65,8 +65,8 @@ def joint_story(pieces: Iterable[tuple[float, Story]]) -> Story:
 
     Example:
         >>> engine = Source("engine", (0.0,), 2.0)
-        >>> joint_story([(0.0, Story((engine,), "clean")), (2.0, Story((engine,), "clean"))])
-        Story(sources=(Source(what='engine', onsets_s=(0.0,), end_s=4.0, azimuth_deg=None, size=None),), quality='clean', room=None)
+        >>> joint_story([(0.0, Story((engine,))), (2.0, Story((engine,)))]).sources[0].end_s
+        4.0
     """
     sources: dict[str, Source] = {}
     qualities: Counter[str | None] = Counter()
@@ -154,7 +154,9 @@ def filled(source: Source, seen: Source | None) -> Source:
     if seen is None:
         return source
     timed = source if source.onsets_s else seen
-    return Source(source.what, timed.onsets_s, timed.end_s, source.azimuth_deg or seen.azimuth_deg, source.size or seen.size)
+    return Source(
+        source.what, timed.onsets_s, timed.end_s, source.azimuth_deg or seen.azimuth_deg, source.size or seen.size
+    )
 
 
 def timed(plan: Plan, duration_s: float) -> Draft:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -16,8 +17,7 @@ from prismaudio.signal.level import true_peak_db
 from prismaudio.types import Clip, Conditions, Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.cot.plan import Plan
@@ -82,8 +82,10 @@ class Renderer:
         noise = self._noise(seeds, totals).to(self.device)
         latents = sampler.sample(joined(places, grid, velocities), noise, on_step).float()
         return [
-            limited(self._decode(row[:, :total], round(clip.duration_s * self.autoencoder.sample_rate_hz)),
-                    self.autoencoder.sample_rate_hz)
+            limited(
+                self._decode(row[:, :total], round(clip.duration_s * self.autoencoder.sample_rate_hz)),
+                self.autoencoder.sample_rate_hz,
+            )
             for row, total, clip in zip(latents, totals, clips, strict=True)
         ]
 
@@ -95,7 +97,7 @@ class Renderer:
             row[:, :total] = torch.randn(self.autoencoder.channels, total, generator=generator)
         return noise
 
-    def _velocity(  # noqa: PLR0913 - all that a window depends on
+    def _velocity(
         self,
         grid: Grid,
         clips: Sequence[Clip],
@@ -108,11 +110,11 @@ class Renderer:
         windows = [grid.crop(clips[row], start) for row, start in places]
         spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.window_s) for _, start in places]
         wanted = [cropped(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
-        other: list[Plan | None] = [None] * len(places)
-        if negatives is not None:
-            other = [negatives[row] and cropped(negatives[row], clips[row], *span)  # type: ignore[misc]
-                     for (row, _), span in zip(places, spans, strict=True)]
-        conditions, negative = self._conditions(windows, wanted, other if negatives is not None else None)
+        other = None if negatives is None else [negatives[row] for row, _ in places]
+        if other is not None:
+            kept = zip(other, places, spans, strict=True)
+            other = [None if plan is None else cropped(plan, clips[row], *span) for plan, (row, _), span in kept]
+        conditions, negative = self._conditions(windows, wanted, other)
         with self._autocast():
             inner = guided_velocity(
                 self.transformer, conditions, grid.frames, guidance, self.settings.rescale, negative
@@ -128,18 +130,18 @@ class Renderer:
         self, windows: Sequence[Clip], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
     ) -> tuple[Conditions, Conditions | None]:
         """Conditions to follow and, if there are negative plans, those to stay away from, of equal lengths."""
-        wanted, unwanted = {}, {}
+        streams = {}
         for stream, encoder in self.encoders.items():
             rows = [encoder.encode(window, plan) for window, plan in zip(windows, plans, strict=True)]
-            others = []
             for window, plan in zip(windows, negatives or [], strict=False):
                 unseen = Clip(window.id, window.duration_s)
-                others.append(torch.zeros(0, rows[0].shape[1]) if plan is None else encoder.encode(unseen, plan))
-            both = Features.pad([row.to(rows[0].device) for row in (*rows, *others)])
-            wanted[stream] = both.map(lambda x, n=len(rows): x[:n])  # type: ignore[misc]
-            unwanted[stream] = both.map(lambda x, n=len(rows): x[n:])  # type: ignore[misc]
-        conditions = Conditions(**wanted).to(self.device)
-        return conditions, Conditions(**unwanted).to(self.device) if negatives is not None else None
+                rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
+            streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
+        both = Conditions(**streams).to(self.device)
+        if negatives is None:
+            return both, None
+        first, second = torch.arange(2 * len(windows), device=self.device).chunk(2)
+        return both.index(first), both.index(second)
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
         """Sound ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
@@ -154,10 +156,14 @@ class Renderer:
             whole[:, first * hop : first * hop + piece.shape[-1]] += piece
         return whole[:, :n_samples].cpu()
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
         if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+            yield
+            return
+        with torch.autocast(self.device.type, torch.bfloat16), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms stay in float32
+            yield
 
 
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:

@@ -41,7 +41,7 @@ def make_sampler(usual: Sampler, wanted: Sampler | str | None, steps: int | None
     elif wanted is None or not isinstance(wanted, str):
         return usual if wanted is None else wanted
     made: Any = kind(**options)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def find_sampler(name: str) -> type[Sampler]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 
 from prismaudio.errors import MediaError
 from prismaudio.generation.picture import picture_png

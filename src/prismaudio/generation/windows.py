@@ -70,7 +70,7 @@ class Grid:
         first, length = round(start_s * clip.fps), round(self.window_s * clip.fps)
         return Clip(name, self.window_s, hold(clip.frames[first : first + length], length, clip.frames), clip.fps)
 
-    def fade(self, is_first: bool, is_last: bool) -> Tensor:
+    def fade(self, *, is_first: bool, is_last: bool) -> Tensor:
         """Weights ``(frames,)`` of a window; those of neighbours add up to 1 where they overlap."""
         overlap = self.frames - self.hop
         ramp = ((torch.arange(overlap) + 0.5) / overlap - QUIET_SHARE) / (1 - 2 * QUIET_SHARE)
@@ -114,8 +114,12 @@ def joined(
         velocities: Velocities of consecutive windows; each slice says which ones.
     """
     rows = torch.tensor([row for row, _ in places])
-    fades = torch.stack([grid.fade(start == 0, i + 1 == len(places) or places[i + 1][0] != row)
-                         for i, (row, start) in enumerate(places)])
+    fades = torch.stack(
+        [
+            grid.fade(is_first=start == 0, is_last=i + 1 == len(places) or places[i + 1][0] != row)
+            for i, (row, start) in enumerate(places)
+        ]
+    )
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         whole = torch.zeros_like(latents)

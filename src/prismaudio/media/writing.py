@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 
 from prismaudio.errors import MediaError
 from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, as_array
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from av.container import InputContainer, OutputContainer
+    from av.video.stream import VideoStream
     from torch import Tensor
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
@@ -169,7 +170,7 @@ def _encode_picture(
     track.finish()
 
 
-def _timed(packets: list[av.Packet], info: VideoInfo) -> list[av.Packet]:
+def _timed(packets: list[av.Packet[VideoStream]], info: VideoInfo) -> list[av.Packet[VideoStream]]:
     """Let the last picture be shown as long as it was."""
     for packet in packets:
         left_s = info.duration_s - float((packet.pts or 0) * packet.time_base)

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from prismaudio.cli.main import main
+from prismaudio.media import probe, read_sound, write_video
+
+PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "videos"
+    for name in ("a.mp4", "b.mkv"):
+        write_video(torch.randint(0, 255, (16, 3, 32, 32), dtype=torch.uint8), 16, folder / name)
+    return folder
+
+
+@pytest.fixture
+def generate(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, output="out"):
+        return main(
+            ["generate", *map(str, words), "--model", str(tiny_model_folder), "--steps", "1", "-o", str(output)]
+        )
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_video(generate, videos, tmp_path):
+    assert generate(videos / "a.mp4", "--picture") == 0
+    assert names(tmp_path / "out") == ["a.json", "a.mp4", "a.png", "a.wav"]
+    told = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert {"plan", "seed", "model", "versions", "sampler", "guidance", "notices", "outputs"} <= set(told)
+    assert told["outputs"] == ["a.mp4", "a.wav", "a.png"]
+    assert set(told["plan"]) >= {"semantic", "temporal"}
+    assert probe(tmp_path / "out" / "a.mp4").duration_s == pytest.approx(1.0)
+    assert read_sound(tmp_path / "out" / "a.mp4", 16_000) is not None
+
+
+def test_a_folder_is_resumed_and_what_is_done_is_skipped(generate, videos, tmp_path, capsys):
+    assert generate(videos) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    (tmp_path / "out" / "b.wav").unlink()
+    assert generate(videos) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"b.json", "b.mp4", "b.wav"}
+    assert "a.mp4: already done" in capsys.readouterr().err
+    assert generate(videos, "--seed", "1") == 0
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["seed"] == 1
+    assert generate(videos / "a.mp4", "--seed", "1", "--force") == 0
+    assert "already" not in capsys.readouterr().err
+
+
+def test_failures_do_not_stop_the_others_and_are_listed(generate, videos, tmp_path, capsys):
+    (videos / "bad.mp4").write_text("no video at all")
+    (videos / "empty.mov").touch()
+    assert generate(videos, tmp_path / "none.mp4", "--batch-size", 2) == 2
+    assert [n for n in names(tmp_path / "out") if n.endswith(".mp4")] == ["a.mp4", "b.mp4"]
+    listed = capsys.readouterr().err.split("failed:\n")[-1].splitlines()
+    assert [line.count(name) for line, name in zip(listed, ("bad.mp4", "empty.mov", "none.mp4"), strict=True)] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_a_table(generate, videos, tmp_path):
+    (videos / "plan.txt").write_text(PLAN)
+    (videos / "jobs.csv").write_text(
+        'video,plan,prompt,seed,output\na.mp4,plan.txt,,7,first\na.mp4,,"a drum, loud",,\nb.mkv,,,,sub/third.mp4\n'
+    )
+    assert generate(videos / "jobs.csv", "--seed", "3") == 0
+    first, second, third = (
+        json.loads((tmp_path / "out" / f"{n}.json").read_text()) for n in ("first", "a", "sub/third")
+    )
+    assert (first["seed"], second["seed"], third["seed"]) == (7, 3, 3)
+    assert first["plan"]["semantic"] == "A bell."
+    assert second["plan"]["semantic"] == "a drum, loud"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("file,plan\na.mp4,x\n", "unknown column 'file'"),
+        ("plan\nx\n", "no column 'video'"),
+        ("video,seed\na.mp4,many\n", "line 2: the seed 'many'"),
+        ("video\n", "no rows"),
+    ],
+)
+def test_bad_tables(generate, videos, capsys, table, words):
+    (videos / "jobs.csv").write_text(table)
+    assert generate(videos / "jobs.csv") == 2
+    assert words in capsys.readouterr().err
+
+
+def test_videos_of_one_name_get_files_of_their_own(generate, videos, tmp_path):
+    (tmp_path / "other").mkdir()
+    (videos / "a.mp4").rename(tmp_path / "other" / "b.mp4")
+    assert generate(videos / "b.mkv", tmp_path / "other" / "b.mp4") == 0
+    assert {"b.mp4", "b-2.mp4"} <= set(names(tmp_path / "out"))
+
+
+def test_a_source_is_never_written_over(generate, videos, capsys):
+    before = (videos / "a.mp4").read_bytes()
+    assert generate(videos / "a.mp4", output=videos) == 0
+    assert (videos / "a.mp4").read_bytes() == before
+    assert "a-sound.mp4" in names(videos)
+    assert generate(videos, output=videos) == 2
+    assert "elsewhere" in capsys.readouterr().err
+
+
+def test_sound_from_text(generate, tmp_path):
+    assert generate("--prompt", "a small bell", "--duration", "1.5") == 0
+    assert names(tmp_path / "out") == ["sound.json", "sound.wav"]
+
+
+def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_model_folder, capsys):
+    words = ["plan", str(videos / "a.mp4"), "--model", str(tiny_model_folder)]
+    assert main(words) == 0
+    file = tmp_path / "a.plan.txt"
+    assert main(words) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main([*words, "-o", "-"]) == 0
+    assert capsys.readouterr().out.startswith("<Semantic>")
+    file.write_text(PLAN.replace("0.50", "0.75"))
+    assert generate(videos / "a.mp4", "--plan", file) == 0
+    told = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert told["plan"]["temporal"] == "The bell sounds at 0.75 s."
+    file.write_text(PLAN)
+    assert generate(videos / "a.mp4", "--plan", file) == 0
+    assert "0.50" in json.loads((tmp_path / "out" / "a.json").read_text())["plan"]["temporal"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "nothing to do"),
+        (["--prompt", "x"], "--duration"),
+        (["a.mp4", "--duration", "3"], "--duration is for"),
+        (["a.mp4", "--duration", "nan"], "out of range"),
+        (["a.mp4", "--steps", "many"], "--steps"),
+        (["a.mp4", "--seed", "-1"], "out of range"),
+        (["a.mp4", "--device", "toaster"], "no device 'toaster'"),
+        (["a.mp4", "--sampler", "euller"], "EulerSampler"),
+        (["a.mp4", "--plan", "<Semantik> x"], "Semantic"),
+        (["a.mp4", "--plan", "<Temporal> The bell sounds at 9 s."], "9.00 s"),
+        (["a.mp4", "--plan", "none.txt"], "none.txt"),
+        (["a.mp4", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(generate, videos, tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(videos)
+    assert generate(*words, output=tmp_path / "out") == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert text.startswith("prismaudio: error: ")
+    assert says in text
+    assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("output", ["file", "file/below", "/proc/nowhere", "result.mp4"])
+def test_places_that_cannot_be_written(generate, videos, tmp_path, capsys, output):
+    (tmp_path / "file").write_text("")
+    assert generate(videos / "a.mp4", output=output) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_model_that_is_not_there(videos, tmp_path, capsys):
+    assert main(["generate", str(videos / "a.mp4"), "--model", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_interrupted_it_leaves_whole_files_and_goes_on_later(generate, videos, tmp_path, tiny_model_folder):
+    words = [
+        sys.executable,
+        "-m",
+        "prismaudio",
+        "generate",
+        str(videos),
+        "--model",
+        str(tiny_model_folder),
+        "-o",
+        "out",
+    ]
+    with subprocess.Popen(
+        [*words, "--steps", "1000", "--batch-size", "1"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(0.2)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert names(tmp_path / "out") == []
+    assert generate(videos) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_bars_on_a_terminal(videos, tmp_path, tiny_model_folder):
+    here, there = os.openpty()
+    words = [sys.executable, "-m", "prismaudio", "generate", str(videos / "a.mp4"), "--model", str(tiny_model_folder)]
+    process = subprocess.Popen([*words, "-o", str(tmp_path / "out")], stderr=there, env=os.environ | {"TERM": "xterm"})
+    assert process.wait(60) == 0
+    os.close(there)
+    text = os.read(here, 100_000).decode(errors="replace")
+    assert "a.mp4 -> " in text
+    assert "\x1b[" in text

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from prismaudio.cot.plan import CORE, Plan
+from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
+from prismaudio.generation import PrismAudio, Settings
+from prismaudio.media import probe, read_sound, write_video
+from prismaudio.samplers.heun import HeunSampler
+from prismaudio.signal.level import true_peak_db
+from prismaudio.types import Clip
+
+BELL = Plan.parse(
+    "<Semantic> A small bell rings. <Temporal> The bell sounds at 0.50 s. "
+    "<Aesthetic> A clean recording. Dry acoustics. <Spatial> The bell is on the right (azimuth +30°)."
+)
+
+
+@pytest.fixture
+def video(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 255, (20, 3, 48, 48), generator=generator, dtype=torch.uint8)
+    write_video(frames, 16, tmp_path / "clip.mp4", audio=torch.full((2, 20_000), 0.25), sample_rate_hz=16_000)
+    return tmp_path / "clip.mp4"
+
+
+def clip(duration_s: float, name: str = "a") -> Clip:
+    generator = torch.Generator().manual_seed(len(name))
+    frames = torch.randint(0, 255, (max(1, round(duration_s * 16)), 3, 48, 48), generator=generator, dtype=torch.uint8)
+    return Clip(name, duration_s, frames, 16.0)
+
+
+@pytest.mark.parametrize("duration_s", [0.2, 1.3, 4.0, 4.1, 9.0])
+def test_any_length(model, duration_s):
+    (audio,) = model.render([clip(duration_s)], [BELL], [0])
+    assert audio.shape == (2, round(duration_s * 16_000))
+    assert audio.dtype == torch.float32
+    assert true_peak_db(audio, 16_000) <= -0.99
+
+
+def test_a_sound_depends_on_its_seed_alone_and_not_on_its_batch(model):
+    clips, plans = [clip(4.0), clip(5.0, "bb"), clip(2.0, "ccc")], [BELL, BELL.replace({"semantic": "x y z"}), BELL]
+    together = model.render(clips, plans, [1, 2, 3])
+    for row, audio in enumerate(together):
+        (alone,) = model.render([clips[row]], [plans[row]], [row + 1])
+        assert torch.allclose(alone, audio, atol=2e-3)
+        (again,) = model.render([clips[row]], [plans[row]], [row + 1])
+        assert torch.equal(alone, again)
+    (other,) = model.render([clips[0]], [BELL], [7])
+    assert not torch.allclose(other, together[0], atol=0.01)
+
+
+def test_more_windows_than_fit_together_give_the_same(model):
+    (whole,) = model.render([clip(9.0)], [BELL], [0])
+    small = PrismAudio(
+        model.transformer, model.autoencoder, model.encoders, model.planner, model.sampler, Settings(max_windows=2)
+    )
+    (pieces,) = small.render([clip(9.0)], [BELL], [0])
+    assert torch.allclose(whole, pieces, atol=2e-3)
+
+
+def test_plan_seed_guidance_and_negative_plan_matter(model):
+    def render(plan=BELL, **options):
+        return model.render([clip(2.0)], [plan], [0], **options)[0]
+
+    usual = render()
+    assert not torch.allclose(usual, render(BELL.replace({"temporal": "The bell sounds at 1.50 s."})), atol=1e-3)
+    assert not torch.allclose(usual, render(guidance=1.0), atol=1e-3)
+    assert not torch.allclose(usual, render(negative_plans=[Plan({"aesthetic": "noisy"})]), atol=1e-3)
+    assert torch.equal(usual, render(negative_plans=[None]))
+
+
+def test_one_negative_plan_leaves_the_rest_of_the_batch_alone(model):
+    clips = [clip(2.0), clip(2.0, "bb")]
+    usual = model.render(clips, [BELL, BELL], [0, 1])
+    mixed = model.render(clips, [BELL, BELL], [0, 1], negative_plans=[Plan({"semantic": "a loud drum"}), None])
+    assert torch.allclose(usual[1], mixed[1], atol=2e-3)
+    assert not torch.allclose(usual[0], mixed[0], atol=2e-3)
+
+
+def test_generate_and_save(model, video, tmp_path):
+    steps = []
+    sound = model.generate(video, seed=3, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 2), (2, 2)]
+    assert sound.duration_s == pytest.approx(1.25)
+    assert list(sound.plan)[:4] == list(CORE)
+    for name in ("new.mp4", "new.wav", "new.png"):
+        sound.save(tmp_path / name)
+    assert probe(tmp_path / "new.mp4").has_sound
+    json.dumps(sound.describe())
+    assert "<audio" in sound._repr_html_()
+    assert "seed=3" in repr(sound)
+    with pytest.raises(MediaError, match=r"expected .wav"):
+        sound.save(tmp_path / "new.xyz")
+
+
+def test_progress_may_stop_it(model, video):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.generate(video, progress=stop)
+
+
+def test_a_given_plan_is_used_word_for_word(model, video, tmp_path):
+    BELL.save(tmp_path / "bell.txt")
+    for plan in (BELL, str(BELL), tmp_path / "bell.txt", str(tmp_path / "bell.txt")):
+        used = model.request(video, plan=plan).plan
+        assert {name: used[name] for name in CORE} == dict(BELL)  # a plugin may add its default section
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<Semantic> A bell. <Temporal> The bell sounds at 7.50 s.", "7.50 s"),
+        ("<Semantik> A bell.", "did you mean <Semantic>"),
+        ("<Semantic> A bell. <Semantic> A drum.", "duplicate"),
+        ("<Semantic A bell.", "malformed"),
+        ("no-such-file.txt", "no-such-file.txt"),
+    ],
+)
+def test_bad_plans(model, video, text, words):
+    with pytest.raises(PlanError, match=words):
+        model.generate(video, plan=text)
+
+
+def test_sound_from_text(model, tmp_path):
+    sound = model.generate(prompt="A small bell in a hall", duration_s=5.0)
+    assert sound.audio.shape == (2, 80_000)
+    assert sound.plan.story.sources[0].onsets_s
+    assert sound.plan["semantic"] == "A small bell in a hall"
+    assert "no times" in sound.notices[0]
+    with pytest.raises(MediaError, match="without a video"):
+        sound.save(tmp_path / "new.mp4")
+    with pytest.raises(PlanError, match="nothing says"):
+        model.generate(duration_s=5.0)
+    with pytest.raises(MediaError, match="duration"):
+        model.generate(prompt="A bell")
+    with pytest.raises(MediaError, match="out of range"):
+        model.generate(prompt="A bell", duration_s=0.1)
+
+
+def test_the_original_sound_can_be_mixed_in(model, video, tmp_path):
+    sound = model.generate(video, plan=BELL, mix=0.5)
+    assert sound.sample_rate_hz == 48_000
+    assert true_peak_db(sound.audio, 48_000) <= -0.99
+    model.generate(video, plan=BELL).save(tmp_path / "silent.wav")
+    assert abs(float(sound.audio.mean()) - 0.125) < 0.06
+    write_video(torch.zeros(16, 3, 48, 48, dtype=torch.uint8), 16, tmp_path / "mute.mp4")
+    assert "no sound of its own" in model.generate(tmp_path / "mute.mp4", plan=BELL, mix=1.0).notices[-1]
+    assert read_sound(tmp_path / "mute.mp4", 16_000) is None
+
+
+def test_samplers_by_name(model, video):
+    assert model.generate(video, sampler="heun", steps=1).settings["sampler"] == {"name": "HeunSampler", "steps": 1}
+    assert model.generate(video, sampler=HeunSampler(1)).settings["sampler"]["name"] == "HeunSampler"
+    assert model.generate(video, steps=1).settings["sampler"] == {"name": "EulerSampler", "steps": 1}
+    with pytest.raises(UnknownNameError, match="EulerSampler"):
+        model.generate(video, sampler="EulrSampler")
+    with pytest.raises(PrismAudioError, match="out of range"):
+        model.generate(video, steps=0)
+
+
+def test_saved_models_come_back(model, tmp_path, video):
+    model.save_pretrained(tmp_path / "model")
+    again = PrismAudio.from_pretrained(tmp_path / "model")
+    assert again.settings.config == model.settings.config
+    assert again.sampler.config == model.sampler.config
+    assert again.name.startswith(f"{tmp_path / 'model'}@")
+    assert torch.equal(again.generate(video).audio, model.generate(video).audio)
+
+
+def test_models_that_are_not_there(tmp_path, model):
+    for source in (tmp_path, tmp_path / "none", "./nothing", "just-a-name"):
+        with pytest.raises(CheckpointError):
+            PrismAudio.from_pretrained(source)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["components"]["planner"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="lacks planner"):
+        PrismAudio.from_pretrained(tmp_path)
+
+
+def test_devices_and_precision(model):
+    for device in ("nonsense", "cuda:99"):
+        with pytest.raises(PrismAudioError, match="no device"):
+            model.to(device)
+    with pytest.raises(PrismAudioError, match="precision"):
+        model.to("cpu", "int3")
+    full = model.render([clip(2.0)], [BELL], [0])[0]
+    try:
+        half = model.to("cpu", "bf16").render([clip(2.0)], [BELL], [0])[0]
+    finally:
+        model.to("cpu", "fp32")
+    assert half.dtype == torch.float32
+    assert 0 < (half - full).square().mean() < 0.2 * full.square().mean()
+
+
+def test_holes_in_the_sound_are_silence(model, monkeypatch):
+    monkeypatch.setattr(type(model.autoencoder), "decode", lambda self, x: torch.full((1, 2, 64_000), float("nan")))
+    assert not model.render([clip(1.0)], [BELL], [0])[0].any()
