@@ -142,7 +142,7 @@ class Registry:
             text += f" {official[0]!r}: {self.how_to_get(source[official[0]])}" if official else ""
         else:
             text = f"known: {', '.join(known) or 'none'}"
-        broken = [str(p) for p in self.plugins if p.status == "broken" and p.distribution not in text]
+        broken = [str(p) for p in self.plugins if p.status == "broken" and str(p.distribution) not in text]
         if broken:
             text += f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list"
         return text
@@ -244,7 +244,8 @@ def is_marked(module: ModuleType, name: str) -> bool:
 def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
     """What a plugin returns for a kind, checked."""
     hook = getattr(pluggy_manager.hook, f"prismaudio_{kind}")
-    expected = {"dimensions": Dimension, "recipes": Path}.get(kind, Component)
+    special: dict[str, type] = {"dimensions": Dimension, "recipes": Path}
+    expected = special.get(kind, Component)
     for implementation in hook.get_hookimpls():
         if implementation.plugin_name != plugin.name:
             continue
@@ -257,7 +258,7 @@ def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) ->
                 raise BrokenPluginError(f"target {item.target!r} must look like 'package.module:ClassName'")
             elif isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
                 raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
-            else:
+            elif isinstance(item, (Component, Dimension)):
                 yield Entry(kind, item.name, item, plugin)
 
 

@@ -245,7 +245,8 @@ class CommandLine(LightningCLI):
         """A parser that can explain unknown names."""
         kwargs["dump_header"] = [f"prismaudio {__version__}"]
         parser = super().init_parser(**kwargs)
-        parser.known = self.known
+        if isinstance(parser, Parser):
+            parser.known = self.known
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

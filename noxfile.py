@@ -1,0 +1,109 @@
+"""Quality gates. ``nox`` runs the default ones; ``nox --list`` says what there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv|venv"
+nox.options.reuse_existing_virtualenvs = True
+
+PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
+THREADS = {"OMP_NUM_THREADS": "1"}
+"""Small tensors, several test processes: one thread each is quickest."""
+
+if "UV_FIND_LINKS" not in os.environ and "PIP_FIND_LINKS" in os.environ:  # uv does not read pip's
+    os.environ["UV_FIND_LINKS"] = os.environ["PIP_FIND_LINKS"]
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the core and every plugin of this repository in place."""
+    editable = [word for folder in PLUGINS for word in ("-e", str(folder))]
+    session.install("-e", f".[{','.join(extras)}]", *editable)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests and doctests of the core, on two processes."""
+    install(session, "test")
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style with ruff."""
+    session.install("ruff>=0.15")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy."""
+    install(session, "lint")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check that imports go from upper layers to lower ones only."""
+    session.install("import-linter>=2.5", "-e", ".", "--no-deps")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Run the tests of every plugin against the core as it is installed from a wheel."""
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    session.install("build>=1.2", "hatchling>=1.27")
+    for folder in (Path(), *PLUGINS):
+        session.run("python", "-m", "build", "--wheel", "--no-isolation", "-o", str(wheels), str(folder), silent=True)
+    (core,) = wheels.glob("prismaudio-[0-9]*.whl")
+    session.install(f"prismaudio[test] @ {core.resolve().as_uri()}", *map(str, wheels.glob("prismaudio_*.whl")))
+    for folder in PLUGINS:
+        session.run("pytest", "-c", "pyproject.toml", "--rootdir", ".", str(folder / "tests"), env=THREADS)
+        session.run("prismaudio", "plugins", "check", folder.name)
+
+
+@nox.session
+def recipes(session: nox.Session) -> None:
+    """Parse every recipe and train the small ones."""
+    install(session, "test")
+    session.run("pytest", "tests/recipes", *session.posargs, env=THREADS)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a broken link is an error."""
+    install(session, "docs")
+    session.run("zensical", "build", "--clean", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the embedded model, and how long the command line takes to start."""
+    install(session)
+    session.run("python", "tests/architecture/start_time.py")
+    session.run("prismaudio", "bench", "studio", *(session.posargs or ["--seed", "1", "--limit", "50"]))
+
+
+@nox.session(default=False)
+def oracles(session: nox.Session) -> None:
+    """Compare with other people's code; installs what the core must not depend on."""
+    install(session, "test")
+    session.install("pyloudnorm", "scipy")
+    session.run("pytest", "-m", "oracle", *session.posargs, env=THREADS)
+
+
+@nox.session(default=False)
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that the project allows."""
+    if session.venv_backend != "uv":
+        session.error("this session needs uv, which can resolve to the lowest versions")
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)

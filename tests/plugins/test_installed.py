@@ -1,0 +1,90 @@
+"""Both wheels in an environment of their own: what a stranger gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOUDNESS = ROOT / "plugins" / "prismaudio-loudness"
+
+
+def run(*words, cwd=None):
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    if "PIP_FIND_LINKS" in environment:
+        environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
+    environment["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run([str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def uv():
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment with the wheels of the core and of the plugin; gives its ``bin`` folder."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for source in (ROOT, LOUDNESS):
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=source)
+    wheels = sorted(folder.glob("*.whl"))
+    assert len(wheels) == 2
+    target = folder / "environment"
+    if uv():
+        run(uv(), "venv", "--quiet", "--python", sys.executable, target)
+        run(uv(), "pip", "install", "--quiet", "--python", target / "bin" / "python", *wheels)
+    else:
+        run(sys.executable, "-m", "venv", target)
+        run(target / "bin" / "pip", "install", "--quiet", *wheels)
+    return target / "bin"
+
+
+@pytest.mark.slow
+def test_a_fifth_dimension_is_listed(environment):
+    rows = json.loads(run(environment / "prismaudio", "plugins", "list", "--json"))
+    new = {(row["kind"], row["name"]) for row in rows if row["distribution"] == "prismaudio-loudness"}
+    assert {("dimensions", "loudness"), ("rewards", "LoudnessReward"), ("metrics", "LoudnessMetric")} <= new
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+@pytest.mark.slow
+def test_the_core_brings_its_recipes_and_weights(environment):
+    names = run(environment / "prismaudio", "recipes", "list")
+    assert "studio/foundation" in names
+    here = run(environment / "python", "-c", "import prismaudio; print(prismaudio.__file__)")
+    package = Path(here.strip()).parent
+    assert environment.parent in package.parents
+    assert (package / "py.typed").exists()
+    assert list((package / "embedded").glob("*.safetensors"))
+
+
+@pytest.mark.slow
+def test_its_smoke_recipe_trains(environment, tmp_path):
+    run(environment / "prismaudio", "fit", "--config", "smoke/loudness", cwd=tmp_path)
+    table = run(environment / "prismaudio", "validate", "--config", "smoke/loudness", cwd=tmp_path)
+    assert "val_loudness" in table
+
+
+@pytest.mark.slow
+def test_the_plugin_holds_up_to_its_check(environment):
+    assert "all checks passed" in run(environment / "prismaudio", "plugins", "check", "prismaudio-loudness")
+
+
+def test_the_worked_example_is_small():
+    files = [path for path in LOUDNESS.rglob("*") if path.suffix in (".py", ".toml", ".md", ".yaml")]
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 150
+
+
+def test_every_plugin_of_the_repository_is_known_to_suggestions():
+    from prismaudio.registry import OFFICIAL
+
+    assert sorted(OFFICIAL) == sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
