@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from prismaudio.errors import CheckpointError
 
@@ -72,7 +72,7 @@ def save_components(folder: Path, components: Mapping[str, Any], half: Collectio
                 weights[f"{name}.{key}"] = (value.half() if small else value).detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "model.safetensors.partial"
-    save_file(weights, temporary)
+    temporary.write_bytes(save(weights))
     text = json.dumps({"format": FORMAT, "components": described}, indent=2)
     (folder / "config.json.partial").write_text(text + "\n")
     os.replace(temporary, folder / "model.safetensors")  # noqa: PTH105 - atomic on every system

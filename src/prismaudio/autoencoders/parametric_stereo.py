@@ -141,7 +141,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         cross = _smooth(spectra[:, 0] * spectra[:, 1].conj())
         quiet = self.floor**2
         left, right = (power.transpose(-1, -2) @ self.bands.T).transpose(-1, -2).unbind(1)
-        floor = quiet * self.bands.sum(1)[:, None] * 4
+        floor = 0.05 * quiet * self.bands.sum(1)[:, None]  # far below what is heard: it would pull levels to the middle
         level = 10 * ((right + floor) / (left + floor)).log10()
         lags = torch.linspace(-self.itd_limit_s, self.itd_limit_s, 65, device=cross.device)
         hertz = torch.linspace(0, self.sample_rate_hz / 2, self.window // 2 + 1, device=cross.device)

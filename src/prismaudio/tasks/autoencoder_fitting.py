@@ -36,9 +36,10 @@ class AutoencoderFittingTask(LightningModule):
         """Add the batch to the statistics."""
         self.autoencoder.observe(_sound(batch))
 
-    def on_train_epoch_end(self) -> None:
-        """Fit to everything seen."""
-        self.autoencoder.fit()
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Fit to everything seen, once all of it was: before the validation at the end of the epoch."""
+        if self.trainer.is_last_batch:
+            self.autoencoder.fit()
 
     def validation_step(self, batch: ClipBatch) -> None:
         """Log the log-spectral distance in dB between sound and its reconstruction."""

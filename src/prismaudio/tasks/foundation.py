@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.checkpoints import load_components
 from prismaudio.encoders.base import Encoder
+from prismaudio.errors import CheckpointError
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times
+from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.samplers.base import Sampler
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.tasks.schedule import adamw_with_cosine
 from prismaudio.types import Conditions, Features
 
@@ -33,10 +39,10 @@ class FoundationTask(LightningModule):
     plan says wins over what is seen, and editing a section edits the sound.
 
     Args:
-        transformer: The network to train.
-        encoders: Encoder of each stream that the network is told, by stream name.
-        autoencoder: Autoencoder of the latents; None to take it from ``pretrained``.
-        pretrained: Model folder with the components that earlier stages made.
+        transformer: The network to train; None to take it from ``pretrained``.
+        encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
+        autoencoder: Autoencoder of the latents; None to take it from there too.
+        pretrained: Model folder with the components that are not given here.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         warmup_steps: Steps of linear warm-up.
@@ -44,12 +50,15 @@ class FoundationTask(LightningModule):
         drop_each: Chance that a sample loses a stream, for each stream by itself.
         swap_video: Chance that a sample sees the video of another clip.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
+        metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to listen to nothing.
+        sampler: How that sound is sampled.
+        guidance: How closely it follows the plan.
     """
 
     def __init__(  # noqa: PLR0913 - what a recipe sets
         self,
-        transformer: DiffusionTransformer,
-        encoders: dict[str, Encoder],
+        transformer: DiffusionTransformer | None = None,
+        encoders: dict[str, Encoder] | None = None,
         autoencoder: Autoencoder | None = None,
         pretrained: str | None = None,
         learning_rate: float = 1e-3,
@@ -59,12 +68,17 @@ class FoundationTask(LightningModule):
         drop_each: float = 0.1,
         swap_video: float = 0.4,
         time_mean: float = 0.0,
+        metrics: dict[str, SoundMetric] | None = None,
+        sampler: Sampler | None = None,
+        guidance: float = 2.0,
     ) -> None:
         super().__init__()
-        self.transformer = transformer
-        self.encoders = encoders
-        self.autoencoder = autoencoder or load_components(Path(pretrained or ""))["autoencoder"]
-        self.autoencoder.requires_grad_(requires_grad=False)
+        given = load_components(Path(pretrained)) if pretrained else {}
+        self.transformer = (transformer or _part(given, "transformer")).requires_grad_(requires_grad=True)
+        self.encoders = encoders or {k.removesuffix("_encoder"): v for k, v in given.items() if k.endswith("_encoder")}
+        self.autoencoder = (autoencoder or _part(given, "autoencoder")).requires_grad_(requires_grad=False)
+        self.metrics = nn.ModuleDict(metrics or {})
+        self.sampler, self.guidance = sampler or EulerSampler(), guidance
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
         self.drop_all, self.drop_each, self.swap_video, self.time_mean = drop_all, drop_each, swap_video, time_mean
         self._latents: dict[str, Tensor] = {}
@@ -142,7 +156,27 @@ class FoundationTask(LightningModule):
             self.log(f"val_loss_at_{time}", loss, batch_size=len(batch))
             losses.append(loss)
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch))
+        if self.metrics:
+            self._listen(batch, conditions, noise)
+
+    def _listen(self, batch: ClipBatch, conditions: Conditions, noise: Tensor) -> None:
+        """Let the metrics hear what the network makes of the true plans."""
+        velocity = guided_velocity(self.transformer, conditions, noise.shape[-1], self.guidance)
+        audio = self.autoencoder.decode(self.sampler.sample(velocity, noise))
+        rate_hz = self.autoencoder.sample_rate_hz
+        truths = [
+            Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in zip(batch.clips, batch.plans, strict=True)
+        ]
+        for name, metric in self.metrics.items():
+            metric.update(audio, rate_hz, truths)
+            self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     def _loss(self, data: Tensor, noise: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
         velocity = self.transformer(interpolate(data, noise, times), times, conditions)
         return (velocity - velocity_target(data, noise)).square().mean()
+
+
+def _part(given: dict[str, Any], name: str) -> Any:
+    if name not in given:
+        raise CheckpointError(f"the task has no {name}: give one, or the model folder that has it as pretrained")
+    return given[name]
