@@ -28,7 +28,9 @@ def sound_of(story: Story, floor_db: float = -80.0, tail_db: float | None = None
         if tail_db is not None:
             burst += 10 ** (tail_db / 20) * torch.randn(n, generator=generator)
         burst *= since >= 0
-        sound += torch.stack([burst.roll(max(0, late)) * 10 ** (-side / 4), burst.roll(max(0, -late)) * 10 ** (side / 4)])
+        sound += torch.stack(
+            [burst.roll(max(0, late)) * 10 ** (-side / 4), burst.roll(max(0, -late)) * 10 ** (side / 4)]
+        )
     return sound
 
 
@@ -46,5 +48,11 @@ def make() -> Callable[..., tuple[Tensor, Truth]]:
 @pytest.fixture
 def stories() -> list[Story]:
     """Six stories of one source in different directions, one of two sources."""
-    single = [Story((Source("bell", (0.5 + 0.1 * i, 2.0), azimuth_deg=(a, a)),)) for i, a in enumerate((-60, -30, 0, 15, 40, 60))]
-    return [*single, Story((Source("bell", (0.4, 2.5), azimuth_deg=(-50, -20)), Source("drum", (1.2,), azimuth_deg=(30, 30))))]
+    single = [
+        Story((Source("bell", (0.5 + 0.1 * i, 2.0), azimuth_deg=(a, a)),))
+        for i, a in enumerate((-60, -30, 0, 15, 40, 60))
+    ]
+    return [
+        *single,
+        Story((Source("bell", (0.4, 2.5), azimuth_deg=(-50, -20)), Source("drum", (1.2,), azimuth_deg=(30, 30)))),
+    ]

@@ -13,7 +13,12 @@ from prismaudio.metrics.truth import Truth
 def constant_classifier(index: int) -> SourceClassifier:
     """Always hears the same class."""
     n, hidden = n_features(), 3
-    weights = {"mean": torch.zeros(n), "deviation": torch.ones(n), "w1": torch.zeros(hidden, n), "b1": torch.zeros(hidden)}
+    weights = {
+        "mean": torch.zeros(n),
+        "deviation": torch.ones(n),
+        "w1": torch.zeros(hidden, n),
+        "b1": torch.zeros(hidden),
+    }
     weights |= {"w2": torch.zeros(2, hidden), "b2": torch.eye(2)[index]}
     return SourceClassifier(("bell", "drum"), weights)
 
@@ -24,7 +29,11 @@ def truth_of(*nouns: str) -> Truth:
 
 def test_only_single_sources_of_known_classes_count() -> None:
     metric = ClassAccuracy(constant_classifier(1))
-    metric.update(torch.zeros(5, 2, 8000), 16_000, [truth_of("drum"), truth_of("bell"), truth_of("drum", "bell"), truth_of(), truth_of("cat")])
+    metric.update(
+        torch.zeros(5, 2, 8000),
+        16_000,
+        [truth_of("drum"), truth_of("bell"), truth_of("drum", "bell"), truth_of(), truth_of("cat")],
+    )
     assert (metric.compute(), metric.total) == (0.5, 2)
 
 

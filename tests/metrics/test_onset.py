@@ -15,7 +15,10 @@ def best_matching(found: list[float], true: list[float], tolerance: float) -> in
     """By trying everything."""
     if len(found) > len(true):
         found, true = true, found
-    return max(sum(abs(a - b) <= tolerance + 1e-9 for a, b in zip(found, p, strict=True)) for p in itertools.permutations(true, len(found)))
+    return max(
+        sum(abs(a - b) <= tolerance + 1e-9 for a, b in zip(found, p, strict=True))
+        for p in itertools.permutations(true, len(found))
+    )
 
 
 def test_pairing_in_order_is_the_best_pairing() -> None:

@@ -8,7 +8,9 @@ import torch
 from prismaudio.signal.resample import resample
 
 
-@pytest.mark.parametrize(("from_hz", "to_hz"), [(44_100, 16_000), (16_000, 44_100), (48_000, 16_000), (16_000, 64_000), (22_050, 16_000)])
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(44_100, 16_000), (16_000, 44_100), (48_000, 16_000), (16_000, 64_000), (22_050, 16_000)]
+)
 @pytest.mark.parametrize("samples", [1, 1000, 44_101])
 def test_length_is_exact(from_hz: int, to_hz: int, samples: int) -> None:
     assert resample(torch.randn(2, samples), from_hz, to_hz).shape == (2, round(samples * to_hz / from_hz))

@@ -1,1 +1,1 @@
-""""""
+"""Benchmarks: whole models measured on clips whose truth is known."""

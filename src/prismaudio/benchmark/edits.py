@@ -54,7 +54,7 @@ def _shifted(source: Source, duration_s: float, rng: random.Random) -> Source | 
     room = [
         shift_s
         for shift_s in (SHIFT_S, -SHIFT_S)
-        if source.onsets_s[0] + shift_s >= 0.1 and last_s + shift_s <= duration_s - 0.1  # noqa: PLR2004
+        if source.onsets_s[0] + shift_s >= 0.1 and last_s + shift_s <= duration_s - 0.1
     ]
     if not room:
         return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from itertools import count as count_up
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from prismaudio.cot.words import CLASSES
+from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.cot.words import CLASSES, QUALITIES, ROOMS
 from prismaudio.metrics.classes import SourceClassifier
 from prismaudio.metrics.timbre import timbre_features
 from prismaudio.studio.audio import render_audio
@@ -17,29 +20,64 @@ from prismaudio.studio.sampling import sample_scene
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from prismaudio.studio.scene import Scene
+
 RATE_HZ = 16_000
 HIDDEN = 96
 STEPS = 2500
 BATCH = 128
+CODED = 16
+"""Clips that are coded together."""
 
 
-def single_sounds(seed: int, *, held_out: bool = False, split: str = "plain") -> Iterator[tuple[str, Tensor]]:
-    """Noun and sound ``(2, samples)`` of the clips with a single source, without end."""
+def single_scenes(seed: int, *, held_out: bool = False, split: str = "plain") -> Iterator[Scene]:
+    """The scenes with a single source, without end."""
     for index in count_up():
         scene = sample_scene(index, seed, split, held_out=held_out)
-        if len(scene.story.sources) == 1:
-            yield scene.story.sources[0].what, torch.from_numpy(render_audio(scene, RATE_HZ)).float()
+        if len(scene.things) == 1:
+            yield scene
+
+
+def sound_of(scene: Scene) -> Tensor:
+    """The sound of a scene ``(2, samples)`` at 16 kHz."""
+    return torch.as_tensor(render_audio(scene, RATE_HZ)).float()
 
 
 def training_set(seed: int, clips: int, on_clip: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
-    """Features ``(clips, n_features())`` and class indices ``(clips,)`` of training clips, half of each split."""
+    """Features ``(2 * clips, n_features())`` and class indices ``(2 * clips,)`` of training clips.
+
+    An instrument must hear every class in every quality and room, so training scenes are recorded in all of them. And
+    it must not mind how a sound was coded, so each is there twice: as it is, and through an autoencoder that is fitted
+    to these sounds on the spot.
+    """
+    rng = random.Random(seed)
+    scenes = single_scenes(seed)
+    autoencoder = fitted_autoencoder(seed)
     features, labels = [], []
-    for split in ("plain", "randomised"):
-        for _, (what, sound) in zip(range(clips // 2), single_sounds(seed, split=split), strict=False):
-            features.append(timbre_features(sound, RATE_HZ))
-            labels.append(CLASSES.index(what))
+    for start in range(0, clips, CODED):
+        batch = [recorded_somehow(next(scenes), rng) for _ in range(min(CODED, clips - start))]
+        sounds = torch.stack([sound_of(scene) for scene in batch])
+        with torch.no_grad():
+            coded = autoencoder.decode(autoencoder.encode(sounds))[..., : sounds.shape[-1]]
+        for scene, *versions in zip(batch, sounds, coded, strict=True):
+            features += [timbre_features(version, RATE_HZ) for version in versions]
+            labels += 2 * [CLASSES.index(scene.things[0].what)]
             on_clip()
     return torch.stack(features), torch.tensor(labels)
+
+
+def recorded_somehow(scene: Scene, rng: random.Random) -> Scene:
+    """The same things, recorded in any quality and room."""
+    return replace(scene, quality=rng.choice(list(QUALITIES)), room=rng.choice(list(ROOMS)))
+
+
+def fitted_autoencoder(seed: int, clips: int = 400) -> ParametricStereoAutoencoder:
+    """A small autoencoder of training clips with any number of sources."""
+    autoencoder = ParametricStereoAutoencoder()
+    for index in range(clips):
+        autoencoder.observe(sound_of(sample_scene(index, seed))[None])
+    autoencoder.fit()
+    return autoencoder
 
 
 def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassifier:
@@ -65,7 +103,7 @@ def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassif
         scores = torch.relu(batch @ w1.T + b1) @ w2.T + b2
         loss = nn.functional.cross_entropy(scores, labels[rows], label_smoothing=0.05)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     weights = {"mean": mean, "deviation": deviation, "w1": w1, "b1": b1, "w2": w2, "b2": b2}
@@ -74,5 +112,5 @@ def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassif
 
 def accuracy(classifier: SourceClassifier, seed: int, clips: int, split: str = "plain") -> float:
     """Share of held-out clips with a single source that a classifier hears right."""
-    sounds = zip(range(clips), single_sounds(seed, held_out=True, split=split), strict=False)
-    return sum(classifier.classify(sound, RATE_HZ) == what for _, (what, sound) in sounds) / clips
+    scenes = zip(range(clips), single_scenes(seed, held_out=True, split=split), strict=False)
+    return sum(classifier.classify(sound_of(s), RATE_HZ) == s.things[0].what for _, s in scenes) / clips

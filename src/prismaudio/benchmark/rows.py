@@ -104,7 +104,7 @@ class GivenPlanRow(Row):
 
     def plan(self, take: Take) -> Plan:
         """The plan that is given to the model."""
-        return narrate(take.scene.story, random.Random(take.index))  # noqa: S311 - words, not secrets
+        return narrate(take.scene.story, random.Random(take.index))
 
     def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """What the model makes of the clip and its plan."""
@@ -112,7 +112,7 @@ class GivenPlanRow(Row):
 
     def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """What the model makes of the clip and the edited plan."""
-        plans = [narrate(story, random.Random(t.index)) for t, story in zip(takes, stories, strict=True)]  # noqa: S311
+        plans = [narrate(story, random.Random(t.index)) for t, story in zip(takes, stories, strict=True)]
         return self._render(takes, plans, seed)
 
     def _render(self, takes: Sequence[Take], plans: list[Plan], seed: int) -> list[Tensor]:
@@ -149,7 +149,7 @@ class ShuffledRow(Row):
         self._sounds: dict[int, Tensor] = {}
 
     def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """The sound of the clip ``seed + 1`` places before; the first clips of all take those of the end of their batch."""
+        """The sound of the clip ``seed + 1`` places before; the first clips take those of the end of their batch."""
         self._sounds.update({take.index: take.audio for take in takes})
         order = list(self._sounds)[-POOL:]
         self._sounds = {index: self._sounds[index] for index in order}

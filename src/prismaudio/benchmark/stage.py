@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from prismaudio.cot.story import Story
 
 RATE_HZ = 16_000
+TRAINING_FPS = 16.0
+PICTURES = ("training", "filmed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +41,21 @@ class Take:
     clip: Clip | None
 
 
-def take(index: int, scene: Scene, *, picture: bool) -> Take:
-    """Render a scene, with or without its picture."""
+def take(index: int, scene: Scene, *, picture: str | None) -> Take:
+    """Render a scene, without its picture or with one of :data:`PICTURES`."""
     audio = torch.as_tensor(render_audio(scene, RATE_HZ)).float()
     truth = Truth(scene.story, tuple(scene.events))
     floor_db = measure_noise_floor_db(audio, RATE_HZ)
     truth = replace(truth, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, truth))
-    return Take(index, scene, audio, truth, silent_clip(scene) if picture else None)
+    clip = silent_clip(scene, filmed=picture == "filmed") if picture else None
+    return Take(index, scene, audio, truth, clip)
 
 
-def silent_clip(scene: Scene) -> Clip:
-    """The picture of a scene."""
-    frames = torch.as_tensor(render_video(scene))
-    return Clip(scene.id, scene.duration_s, frames, len(frames) / scene.duration_s)
+def silent_clip(scene: Scene, *, filmed: bool = False) -> Clip:
+    """The picture of a scene at training size, or of the size and frame rate at which it was filmed."""
+    look = scene.look
+    frames = render_video(scene, look.size_px, look.fps) if filmed else render_video(scene)
+    return Clip(scene.id, scene.duration_s, torch.as_tensor(frames), look.fps if filmed else TRAINING_FPS)
 
 
 def restage(scene: Scene, story: Story) -> Scene:

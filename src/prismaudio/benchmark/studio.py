@@ -42,6 +42,8 @@ class StudioBenchmark:
         batch_size: Clips rendered together; it changes nothing but the speed.
         guidance: Scale of classifier-free guidance; None for the model's own.
         rows: Which rows to measure.
+        picture: ``"training"`` for pictures of training size, ``"filmed"`` for the size and frame rate at which
+            ``prismaudio studio render`` writes them; by default filmed for randomised clips, training for plain ones.
     """
 
     seed: int = 0
@@ -52,8 +54,9 @@ class StudioBenchmark:
     batch_size: int = 16
     guidance: float | None = None
     rows: tuple[str, ...] = ROWS
+    picture: str | None = None
 
-    def run(self, model: PrismAudio | None, on_step: Step = lambda done, total: None) -> Report:
+    def run(self, model: PrismAudio | None, on_step: Step = lambda *_: None) -> Report:
         """Measure a model.
 
         Args:
@@ -87,7 +90,8 @@ class StudioBenchmark:
 
     def _takes(self, rows: dict[str, Row], limit: int, *, single: bool) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
-        picture = any(name in rows for name in ("given_plan", "end_to_end"))
+        usual = "filmed" if self.split == "randomised" else "training"
+        picture = (self.picture or usual) if any(name in rows for name in ("given_plan", "end_to_end")) else None
         chosen = [(index, scene) for index, scene in self.scenes() if not single or len(scene.things) == 1][:limit]
         for start in range(0, len(chosen), self.batch_size):
             yield [take(index, scene, picture=picture) for index, scene in chosen[start : start + self.batch_size]]
@@ -113,7 +117,7 @@ class StudioBenchmark:
     def _measure_edit(self, row: Row, column: str, metric: Metric, takes: Sequence[Take], seed: int) -> None:
         pairs = []
         for item in takes:
-            rng = random.Random(f"{column} {self.seed} {item.index}")  # noqa: S311 - the same edit in every row
+            rng = random.Random(f"{column} {self.seed} {item.index}")
             story = edit(column, row.story(item), item.scene.duration_s, rng)
             if story is not None:
                 pairs.append((item, story))
@@ -126,7 +130,7 @@ class StudioBenchmark:
         from prismaudio import __version__
 
         settings: dict[str, object] = {"seed": self.seed, "limit": self.limit, "split": self.split, "seeds": self.seeds}
-        settings |= {"edit_limit": self.edit_limit, "guidance": self.guidance}
+        settings |= {"edit_limit": self.edit_limit, "guidance": self.guidance, "picture": self.picture}
         return {**settings, "versions": {"prismaudio": __version__, "torch": torch.__version__}}
 
 

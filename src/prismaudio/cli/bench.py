@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import PrismAudioError, UnknownNameError
+from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
     from prismaudio.generation import PrismAudio
@@ -39,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
     studio.add_argument("--rows", type=_rows, default=ROWS, help="rows to measure, separated by commas")
     studio.add_argument("--guidance", type=float, help="scale of classifier-free guidance; the model's own by default")
+    studio.add_argument(
+        "--picture",
+        choices=("training", "filmed"),
+        help="size and frame rate of the pictures: of training, or as filmed; by default filmed for randomised only",
+    )
     studio.add_argument("--batch-size", type=_positive, default=16, help="clips rendered together")
     instruments = kinds.add_parser(
         "instruments",
@@ -91,6 +96,7 @@ def _studio(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         guidance=options.guidance,
         rows=options.rows,
+        picture=options.picture,
     )
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(f"studio, {options.split}")
@@ -98,7 +104,8 @@ def _studio(options: argparse.Namespace) -> int:
     report.meta["model"] = options.model or "embedded"
     if options.json:
         report.save(options.json)
-    Console().print(report.table(f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds"))
+    title = f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds"
+    Console().print(report.table(title))
     return 0
 
 
@@ -116,6 +123,6 @@ def _instruments(options: argparse.Namespace) -> int:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         classifier.save(options.output)
     except OSError as error:
-        raise PrismAudioError(f"cannot write {options.output}: {error.strerror}; choose another file with -o") from error
+        raise MediaError(f"cannot write {options.output}: {error.strerror}; choose another with -o") from error
     Console().print(f"{options.output}: accuracy {accuracy(classifier, options.seed, 200):.3f} on 200 held-out clips")
     return 0

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prismaudio.metrics.truth import Truth
 
 
+REFIT = "refit it with `prismaudio bench instruments`"
+
+
 class SourceClassifier:
     """Says which of the classes of the studio world sounds; fitted by ``prismaudio bench instruments``.
 
@@ -46,9 +49,9 @@ class SourceClassifier:
                 classes = (file.metadata() or {}).get("classes", "")
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot read the classifier {path}: {error}; refit with `prismaudio bench instruments`") from error
+            raise CheckpointError(f"cannot read the classifier {path}: {error}; {REFIT}") from error
         if not classes or weights["w1"].shape[1] != n_features():
-            raise CheckpointError(f"{path} is not a classifier of {n_features()} features; refit with `prismaudio bench instruments`")
+            raise CheckpointError(f"{path} is no classifier of {n_features()} features; {REFIT}")
         return cls(classes.split(), weights)
 
     def save(self, path: Path) -> None:

@@ -17,7 +17,7 @@ KAISER_BETA = 9.0
 
 @lru_cache(maxsize=16)
 def _phases(step: int, n_phases: int) -> tuple[Tensor, int]:
-    """Filters ``(n_phases, 1, taps)`` that turn ``step`` input samples into ``n_phases`` output samples, and their reach."""
+    """Filters ``(n_phases, 1, taps)`` from ``step`` input to ``n_phases`` output samples, and how far they reach."""
     cutoff = min(1.0, n_phases / step) * ROLL_OFF
     reach = math.ceil(ZERO_CROSSINGS / cutoff)
     taps = torch.arange(-reach, step + reach, dtype=torch.float64)

@@ -66,7 +66,9 @@ def mel_filterbank(n_mels: int, window: int, sample_rate_hz: int, low_hz: float 
     return bands / bands.sum(1, keepdim=True)
 
 
-def log_mel(audio: Tensor, sample_rate_hz: int, n_mels: int = 40, window_s: float = 0.032, hop_s: float = 0.008) -> Tensor:
+def log_mel(
+    audio: Tensor, sample_rate_hz: int, n_mels: int = 40, window_s: float = 0.032, hop_s: float = 0.008
+) -> Tensor:
     """Log-mel spectrogram in dB.
 
     Args:

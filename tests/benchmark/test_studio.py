@@ -1,0 +1,116 @@
+"""The studio benchmark gives a perfect model the figures of the truth, and a deaf one those of chance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from prismaudio.benchmark.stage import RATE_HZ, restage, silent_clip, take
+from prismaudio.benchmark.studio import COLUMNS, StudioBenchmark
+from prismaudio.cot.narration import narrate
+from prismaudio.studio.audio import render_audio
+from prismaudio.studio.sampling import sample_scene
+
+LIMIT = 6
+
+
+class IdentityAutoencoder(nn.Module):
+    """Takes 16 kHz and changes nothing."""
+
+    sample_rate_hz = RATE_HZ
+
+    def encode(self, audio):
+        return audio
+
+    def decode(self, latents):
+        return latents
+
+
+class OracleModel:
+    """Knows the scene of each clip by its id and renders what the plan says."""
+
+    def __init__(self, scenes) -> None:
+        self.scenes = {scene.id: scene for scene in scenes}
+        self.autoencoder = IdentityAutoencoder()
+        self.asked: list[int] = []
+
+    def plan(self, clip):
+        return narrate(self.scenes[clip.id].story, None)
+
+    def render(self, clips, plans, seeds, **options):
+        self.asked += seeds
+        sounds = []
+        for clip, plan in zip(clips, plans, strict=True):
+            scene, story = self.scenes[clip.id], plan.story
+            scene = restage(scene, story) if len(scene.things) == 1 else scene
+            sounds.append(torch.as_tensor(render_audio(scene, RATE_HZ)).float()[:, :-100])
+        return sounds
+
+
+@pytest.fixture(scope="module")
+def report():
+    benchmark = StudioBenchmark(seed=5, limit=LIMIT, seeds=2, edit_limit=2, batch_size=4)
+    steps = []
+    model = OracleModel(scene for _, scene in benchmark.scenes())
+    report = benchmark.run(model, lambda done, total: steps.append((done, total)))
+    return report, steps, model
+
+
+def test_every_row_has_every_column(report) -> None:
+    rows = report[0].as_dict()["rows"]
+    assert list(rows) == ["truth", "codec", "given_plan", "end_to_end", "shuffled"]
+    assert all(tuple(columns) == COLUMNS for columns in rows.values())
+
+
+def test_a_perfect_model_equals_the_truth(report) -> None:
+    rows = report[0].as_dict()["rows"]
+    assert rows["codec"] == rows["truth"]
+    for column in ("onset_f1_single", "onset_f1_mixed", "class_accuracy", "edit_class", "edit_time", "edit_side"):
+        assert rows["given_plan"][column]["mean"] == pytest.approx(rows["truth"][column]["mean"], abs=0.02), column
+        assert rows["given_plan"][column]["sd"] == 0
+
+
+def test_chance_is_far_below(report) -> None:
+    rows = report[0].as_dict()["rows"]
+    assert rows["truth"]["onset_f1_mixed"]["mean"] > 0.9
+    assert rows["shuffled"]["onset_f1_mixed"]["mean"] < 0.4
+
+
+def test_progress_reaches_its_end(report) -> None:
+    assert report[1][-1][0] == report[1][-1][1]
+
+
+def test_sampling_seeds_differ_by_clip_and_by_run(report) -> None:
+    assert {0, 1, 1000, 1001, 1000 * (LIMIT - 1) + 1} <= set(report[2].asked)
+
+
+def test_without_a_model_only_the_other_rows_are_measured() -> None:
+    benchmark = StudioBenchmark(seed=5, limit=2, edit_limit=0)
+    first, second = benchmark.run(None).as_dict()["rows"], benchmark.run(None).as_dict()["rows"]
+    assert list(first) == ["truth", "shuffled"]
+    assert first == second
+
+
+def test_a_take_is_silent_but_knows_its_sound() -> None:
+    scene = sample_scene(0, 1, held_out=True)
+    taken = take(0, scene, picture="training")
+    assert taken.clip.audio is None
+    assert taken.clip.frames.shape[1] == 3
+    assert taken.audio.shape == (2, 64_000)
+    assert taken.truth.noise_floor_db is not None
+
+
+def test_restaging_a_story_as_it_is_changes_nothing() -> None:
+    scene = next(s for s in (sample_scene(i, 2) for i in range(50)) if len(s.things) == 1)
+    same = restage(scene, scene.story)
+    assert same.story == scene.story
+    before, after = render_audio(scene, RATE_HZ), render_audio(same, RATE_HZ)
+    assert abs(before - after).max() < 0.01  # a story rounds directions
+
+
+def test_pictures_are_of_training_size_or_as_they_were_filmed() -> None:
+    scene = sample_scene(3, 1, "randomised", held_out=True)
+    small, filmed = silent_clip(scene, filmed=False), silent_clip(scene, filmed=True)
+    assert (small.frames.shape, small.fps) == ((64, 3, 48, 48), 16)
+    assert (tuple(filmed.frames.shape[2:]), filmed.fps) == (scene.look.size_px, scene.look.fps)
