@@ -34,7 +34,7 @@ def test_tags_are_tolerant_of_case_spaces_and_closing_tags():
     ],
 )
 def test_bad_tags_are_one_line_errors(text, says):
-    with pytest.raises(PlanError, match="^[^\n]+$") as error:
+    with pytest.raises(PlanError, match=r"^[^\n]+$") as error:
         Plan.parse(text)
     assert says in str(error.value)
 

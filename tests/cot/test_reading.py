@@ -41,6 +41,7 @@ def sources(text: str) -> list[tuple[object, ...]]:
             ("bell", (), None, (60.0, 60.0)), ("drum", (), None, (60.0, 60.0))
         ]),
         ("<Spatial> Bell at azimuth −95°", [("bell", (), None, (-90.0, -90.0))]),
+        ("<Semantic> A bell at 1.5 s on the left in a large hall", [("bell", (1.5,), None, (-35.0, -35.0))]),
         ("<Aesthetic> Warm", []),
     ],
 )  # fmt: skip
@@ -88,6 +89,6 @@ def test_never_fails_on_garbled_text():
     ]
     for _ in range(300):
         text = " ".join(rng.choices(alphabet, k=25))
-        plan = Plan({name: text for name in ("semantic", "temporal", "aesthetic", "spatial")})
+        plan = Plan(dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), text))
         assert isinstance(plan.story, Story)
         plan.crop(0.5, 1.5)

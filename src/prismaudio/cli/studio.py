@@ -34,7 +34,9 @@ def _fps(text: str) -> float:
     except ValueError:
         fps = 0.0
     if not 1.0 <= fps <= HIGHEST_FPS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; expected 1 to {HIGHEST_FPS:g} pictures per second")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no frame rate; expected 1 to {HIGHEST_FPS:g} pictures per second"
+        )
     return fps
 
 
@@ -55,10 +57,10 @@ def parser() -> argparse.ArgumentParser:
     render = top.add_subparsers(dest="action", required=True, metavar="render").add_parser(
         "render",
         help="write clips as mp4, silent mp4, wav and truth JSON",
-        description="Write, for each clip, an mp4 with sound, the same mp4 silent (.silent.mp4), a wav and a truth JSON "
-        "(events with time_s, class, azimuth_deg, level_db; quality; room; plan sections). Clips that are there already "
-        "are skipped. By default the clips are HELD OUT: their combinations of classes, rooms and qualities occur in no "
-        "training clip.",
+        description="Write, for each clip, an mp4 with sound, the same mp4 silent (.silent.mp4), a wav and a truth "
+        "JSON (events with time_s, class, azimuth_deg, level_db; quality; room; plan sections). Clips that are there "
+        "already are skipped. By default the clips are HELD OUT: their combinations of classes, rooms and qualities "
+        "occur in no training clip.",
     )
     render.add_argument("--seed", type=_whole, default=0, help="seed of the clips (default: 0)")
     render.add_argument("--count", type=_whole, default=10, help="number of clips (default: 10)")
@@ -74,9 +76,7 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument(
         "--size", type=_size, metavar="PX|HxW", help="picture size (default: 256 for plain, varied for randomised)"
     )
-    render.add_argument(
-        "--fps", type=_fps, help="pictures per second (default: 24 for plain, varied for randomised)"
-    )
+    render.add_argument("--fps", type=_fps, help="pictures per second (default: 24 for plain, varied for randomised)")
     return top
 
 
@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
     from prismaudio.studio.files import write_scene
 
     for number in range(args.count):
-        scene = sample_scene(args.start + number, args.seed, args.split, args.held_out)
+        scene = sample_scene(args.start + number, args.seed, args.split, held_out=args.held_out)
         randomised = args.split == "randomised"
         size_px = args.size or (scene.look.size_px if randomised else SIZE_PX)
         fps = args.fps or (scene.look.fps if randomised else FPS)

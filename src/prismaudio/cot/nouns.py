@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _DETERMINER = re.compile(r"\b(?:an?|the|some|one|two|three|several|another|many|his|her|its|their)\s+", re.IGNORECASE)
 _CLAUSE = re.compile(
-    r"[.,;:!?()\n]+|\b(?:and|while|then|plus|or|followed by)\b(?=\s+(?:an?|the|one|two|some|several|another)\b)",
+    r"[,;:!?()\n]+|\.(?!\d)|"
+    r"\b(?:and|while|then|plus|or|followed by)\b(?=\s+(?:an?|the|one|two|some|several|another)\b)",
     re.IGNORECASE,
 )
 _PREPOSITIONS = frozenset(
@@ -208,7 +209,7 @@ def size_before(text: str, noun: str, nouns: Sequence[str]) -> str | None:
     for mention in mentions(text, nouns):
         if mention.noun != noun:
             continue
-        clause = re.split(r"[.,;:!?()\n]", text[: mention.start])[-1].lower()
+        clause = re.split(r"[,;:!?()\n]|\.(?!\d)", text[: mention.start])[-1].lower()
         for word in reversed(clause.split()[-4:]):
             if word in _SIZE_OF:
                 return _SIZE_OF[word]

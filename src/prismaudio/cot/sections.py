@@ -34,7 +34,7 @@ def expected_form(names: Iterable[str]) -> str:
 def _reject_stray(text: str, names: tuple[str, ...]) -> None:
     stray = re.search(r"[<>]", text)
     if stray:
-        near = text[max(0, stray.start() - 5) : stray.start() + 20].split("\n")[0].strip()
+        near = text[max(0, stray.start() - 5) : stray.start() + 20].partition("\n")[0].strip()
         raise PlanError(f"malformed section tag near {near!r}; expected {expected_form(names)}")
 
 

@@ -35,7 +35,7 @@ class Pose(NamedTuple):
     flash: Field
     lit: Field
     phase: Field
-    hand: Field
+    hand: float
 
     def rotated(self) -> tuple[Field, Field]:
         """Coordinates that turn with the thing."""

@@ -52,7 +52,7 @@ def truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
         ],
         "quality": scene.quality,
         "room": scene.room,
-        "sections": dict(narrate(scene.story, random.Random(scene.key))),  # noqa: S311 - words, not secrets
+        "sections": dict(narrate(scene.story, random.Random(scene.key))),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ def _bounce(thing: Thing, times_s: Curve) -> Curve:
     gravity = 0.62 / (0.5 * thing.fall_s**2)
     height = np.clip(0.62 - 0.5 * gravity * np.clip(times_s - (onsets[0] - thing.fall_s), 0, None) ** 2, 0, None)
     height = np.where(times_s < onsets[0], height, 0.0)
-    for begin, end in zip(onsets, onsets[1:], strict=False):
+    for begin, end in pairwise(onsets):
         height += 0.5 * gravity * np.clip(times_s - begin, 0, None) * np.clip(end - times_s, 0, None)
     return height
 

@@ -76,7 +76,7 @@ def _timed(
     return [], [], None
 
 
-def _places(rng: np.random.Generator, what: str, taken: list[float], moves: bool) -> tuple[float, float]:
+def _places(rng: np.random.Generator, what: str, taken: list[float], *, moves: bool) -> tuple[float, float]:
     """Where a thing is first and last; things that stand still do not hide each other."""
     for _ in range(50):
         x = float(rng.uniform(-0.92, 0.92))
@@ -102,7 +102,7 @@ def _thing(rng: np.random.Generator, what: str, onsets: list[float], places: lis
         what=what,
         size=size,
         radius=_RADII[size] * float(rng.uniform(0.93, 1.07)),
-        x=_places(rng, what, places, len(times) > 1),
+        x=_places(rng, what, places, moves=len(times) > 1),
         onsets_s=tuple(times),
         levels_db=tuple(levels),
         end_s=end_s,
@@ -112,7 +112,7 @@ def _thing(rng: np.random.Generator, what: str, onsets: list[float], places: lis
     )
 
 
-def _cast(rng: np.random.Generator, split: str, held_out: bool) -> tuple[list[str], str, str]:
+def _cast(rng: np.random.Generator, split: str, *, held_out: bool) -> tuple[list[str], str, str]:
     """Classes, room and quality whose combination belongs to the wanted side."""
     n = 1 + int(rng.choice(len(_N_THINGS[split]), p=_N_THINGS[split]))
     room = str(rng.choice(list(ROOMS)))
@@ -123,7 +123,7 @@ def _cast(rng: np.random.Generator, split: str, held_out: bool) -> tuple[list[st
             return whats, room, quality
 
 
-def sample_scene(index: int, seed: int = 0, split: str = "plain", held_out: bool = False) -> Scene:
+def sample_scene(index: int, seed: int = 0, split: str = "plain", *, held_out: bool = False) -> Scene:
     """Draw a scene.
 
     Args:
@@ -144,14 +144,14 @@ def sample_scene(index: int, seed: int = 0, split: str = "plain", held_out: bool
         raise UnknownNameError(f"no split named {split!r}; known are {', '.join(SPLITS)}")
     for attempt in range(100):
         rng = np.random.default_rng([zlib.crc32(split.encode()), int(held_out), seed, index, attempt])
-        scene = _draw(rng, f"{split}-{'held-out-' if held_out else ''}{seed}-{index:05d}", split, held_out)
+        scene = _draw(rng, f"{split}-{'held-out-' if held_out else ''}{seed}-{index:05d}", split, held_out=held_out)
         if is_held_out(tuple(t.what for t in scene.things), scene.room, scene.quality) == held_out:
             break  # else a thing found no time to sound, and without it the combination is another one
     return scene
 
 
-def _draw(rng: np.random.Generator, name: str, split: str, held_out: bool) -> Scene:
-    whats, room, quality = _cast(rng, split, held_out)
+def _draw(rng: np.random.Generator, name: str, split: str, *, held_out: bool) -> Scene:
+    whats, room, quality = _cast(rng, split, held_out=held_out)
     onsets: list[float] = []
     places: list[float] = []
     things = []

@@ -51,8 +51,11 @@ def _draw(canvas: Pictures, scene: Scene, thing: Thing, motion: Motion, jolt: ND
     u = ((columns + 0.5 - cx[:, None]) / radius).astype(np.float32)[:, None, :]
     v = ((rows + 0.5 - cy[:, None]) / radius).astype(np.float32)[:, :, None]
     still = np.ones_like(motion.x)
-    curves = (motion.turn, still if motion.tool is None else motion.tool, motion.flash, motion.lit, motion.phase)
-    pose = Pose(u, v, *(curve.astype(np.float32)[:, None, None] for curve in curves), np.float32(hand))
+    away = still if motion.tool is None else motion.tool
+    turn, tool, flash, lit, phase = (
+        curve.astype(np.float32)[:, None, None] for curve in (motion.turn, away, motion.flash, motion.lit, motion.phase)
+    )
+    pose = Pose(u, v, turn, tool, flash, lit, phase, hand)
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     stray = _stray(scene, thing)
     parts = []
@@ -76,12 +79,13 @@ def _softened(pictures: Pictures, width: int) -> Pictures:
             padding[axis] = (before + 1, width - before - 1)
             total = np.cumsum(np.pad(pictures, padding, mode="edge"), axis=axis, dtype=np.float32)
             n = pictures.shape[axis]
-            pictures = (total.take(range(width, width + n), axis) - total.take(range(n), axis)) / width
+            difference = total.take(range(width, width + n), axis) - total.take(range(n), axis)
+            pictures = (difference / width).astype(np.float32)
     return pictures
 
 
 def _snow(shape: tuple[int, ...], rng: np.random.Generator) -> Pictures:
-    """Noise ``(pictures, 1, height, width)`` that changes with each picture, its grain as coarse as a small picture's."""
+    """Noise ``(pictures, 1, height, width)``, new in each picture, its grain as coarse as a small picture's."""
     n_pictures, _, height, width = shape
     grain = max(1, round(height / 48))
     rows, columns = -(-height // grain), -(-width // grain)

@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from prismaudio.cot.words import CLASSES, LASTING
+from prismaudio.signal.level import noise_floor_db
+from prismaudio.signal.onsets import detect_onsets
+from prismaudio.signal.reverberation import late_energy_db
+from prismaudio.signal.stereo import ild_db, itd_s
+from prismaudio.studio.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
+from prismaudio.studio.looks import Look
+from prismaudio.studio.scene import Scene, Thing
+
+RATE_HZ = 16_000
+
+
+def scene_of(what: str, x: float = 0.0, room: str = "dry", quality: str = "clean", radius: float = 0.12) -> Scene:
+    lasts = what in LASTING
+    onsets = (1.0,) if lasts else (1.0, 2.0)
+    thing = Thing(what, "medium", radius, (x, x), onsets, (-10.0,) * len(onsets), 2.2 if lasts else None, 0.4, 0.5, 11)
+    return Scene("test", "plain", False, (thing,), quality, room, Look(), 5)  # noqa: FBT003
+
+
+def sound_of(scene: Scene) -> torch.Tensor:
+    return torch.from_numpy(render_audio(scene, RATE_HZ))
+
+
+@pytest.mark.parametrize("what", CLASSES)
+def test_sounds_at_its_onsets_and_only_then(what):
+    scene = scene_of(what)
+    found = detect_onsets(sound_of(scene), RATE_HZ)
+    assert found == pytest.approx([event.time_s for event in scene.events], abs=0.02)
+
+
+@pytest.mark.parametrize("what", CLASSES)
+@pytest.mark.parametrize("x", [-1.0, -0.4, 0.7])
+def test_comes_from_where_it_is(what, x):
+    scene = scene_of(what, x)
+    part = sound_of(scene)[:, int(0.995 * RATE_HZ) : int(1.075 * RATE_HZ)]
+    true_itd_s, true_ild_db = placement(scene.events[0].azimuth_deg)
+    assert ild_db(part) == pytest.approx(float(true_ild_db), abs=1.0)
+    tolerance_s = 0.0004 if what == "engine" else 0.00012  # few periods of its hum fit into the part
+    assert itd_s(part, RATE_HZ) == pytest.approx(float(true_itd_s), abs=tolerance_s)
+
+
+def test_right_is_earlier_and_louder():
+    assert [float(d) for d in placement(60.0)] == pytest.approx([MAX_ITD_S, MAX_ILD_DB])
+    left, right = render_audio(scene_of("woodblock", 1.0), RATE_HZ)
+    first = [int(np.argmax(np.abs(ear) > 0.1 * np.abs(ear).max())) for ear in (left, right)]
+    assert first[1] < first[0]
+    assert np.abs(right).max() > 2 * np.abs(left).max()
+
+
+def test_level_is_that_of_the_truth():
+    scene = scene_of("drum")
+    assert 20 * np.log10(np.abs(render_audio(scene)).max()) == pytest.approx(-10.0, abs=0.3)
+
+
+def test_small_things_sound_higher():
+    spectra = [np.abs(np.fft.rfft(render_audio(scene_of("bell", radius=radius))[0])) for radius in (0.085, 0.165)]
+    small, large = (float((np.arange(len(s)) * s**2).sum() / (s**2).sum()) for s in spectra)
+    assert small > 1.3 * large
+
+
+def test_noise_raises_the_floor():
+    clean, noisy = (
+        noise_floor_db(sound_of(scene_of("bell", quality=quality)), RATE_HZ) for quality in ("clean", "noisy")
+    )
+    assert noisy > clean + 15
+
+
+def test_hall_rings_longer_than_room_and_dry():
+    late = [
+        late_energy_db(sound_of(scene_of("woodblock", room=room)), RATE_HZ, 2.0) for room in ("dry", "room", "hall")
+    ]
+    assert late[2] > late[1] + 10
+    assert late[2] > late[0] + 20
+
+
+def test_muffling_takes_the_highs():
+    def highs(quality: str) -> float:
+        power = np.abs(np.fft.rfft(render_audio(scene_of("coin", quality=quality))[0])) ** 2
+        return float(power[len(power) // 4 :].sum())
+
+    assert highs("muffled") < 0.05 * highs("clean")
+
+
+def test_clipping_flattens_peaks():
+    clean, clipped = (render_audio(scene_of("bell", quality=quality)) for quality in ("clean", "clipped"))
+    crest = [np.abs(sound).max() / sound.std() for sound in (clean, clipped)]
+    assert crest[1] < 0.6 * crest[0]
+
+
+def test_is_exact_and_sane():
+    loud = replace(scene_of("drum"), things=tuple(replace(t, levels_db=(3.0, 3.0)) for t in scene_of("drum").things))
+    assert np.abs(render_audio(loud)).max() <= 0.9 + 1e-6
+    assert np.array_equal(render_audio(scene_of("cart")), render_audio(scene_of("cart")))
+    assert render_audio(scene_of("cart"), 48_000).shape == (2, 192_000)

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+import torch
+
+from prismaudio.cot.plan import Plan
+from prismaudio.media import read_clip
+from prismaudio.studio import render_audio, sample_scene
+from prismaudio.studio.files import write_scene
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studio")
+    scene = sample_scene(2, 4, held_out=True)
+    assert write_scene(scene, folder, (48, 48), 12.0)
+    return folder, scene
+
+
+def test_truth_says_what_happens(written):
+    folder, scene = written
+    told = json.loads((folder / f"{scene.id}.json").read_text())
+    assert [event["time_s"] for event in told["events"]] == [event.time_s for event in scene.events]
+    assert set(told["events"][0]) == {"time_s", "class", "azimuth_deg", "level_db"}
+    assert (told["quality"], told["room"], told["fps"]) == (scene.quality, scene.room, 12.0)
+    assert len(Plan(told["sections"]).story.sources) == len(scene.things)
+
+
+def test_videos_differ_in_sound_only(written):
+    folder, scene = written
+    loud = read_clip(folder / f"{scene.id}.mp4", 12.0, with_audio=True)
+    silent = read_clip(folder / f"{scene.id}.silent.mp4", 12.0, with_audio=True)
+    assert torch.equal(loud.frames, silent.frames)
+    assert silent.audio is None
+    both = torch.stack([loud.audio[0, :64000], torch.from_numpy(render_audio(scene))[0]])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.9
+
+
+def test_what_is_there_is_left_alone(written):
+    folder, scene = written
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 4
+    assert not write_scene(scene, folder, (48, 48), 12.0)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    (folder / f"{scene.id}.wav").unlink()
+    assert write_scene(scene, folder, (48, 48), 12.0)
+    assert not list(folder.glob("*.part*"))
