@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from prismaudio.benchmark.stage import RATE_HZ, restage, silent_clip, take
+from prismaudio.benchmark.stage import RATE_HZ, Camera, restage, take
 from prismaudio.benchmark.studio import COLUMNS, StudioBenchmark
 from prismaudio.cot.narration import narrate
+from prismaudio.generation.settings import Settings
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.sampling import sample_scene
 
@@ -33,6 +34,8 @@ class OracleModel:
     def __init__(self, scenes) -> None:
         self.scenes = {scene.id: scene for scene in scenes}
         self.autoencoder = IdentityAutoencoder()
+        self.settings = Settings()
+        self.name = "oracle"
         self.asked: list[int] = []
 
     def plan(self, clip):
@@ -94,7 +97,7 @@ def test_without_a_model_only_the_other_rows_are_measured() -> None:
 
 def test_a_take_is_silent_but_knows_its_sound() -> None:
     scene = sample_scene(0, 1, held_out=True)
-    taken = take(0, scene, picture="training")
+    taken = take(0, scene, Camera())
     assert taken.clip.audio is None
     assert taken.clip.frames.shape[1] == 3
     assert taken.audio.shape == (2, 64_000)
@@ -111,6 +114,9 @@ def test_restaging_a_story_as_it_is_changes_nothing() -> None:
 
 def test_pictures_are_of_training_size_or_as_they_were_filmed() -> None:
     scene = sample_scene(3, 1, "randomised", held_out=True)
-    small, filmed = silent_clip(scene, filmed=False), silent_clip(scene, filmed=True)
-    assert (small.frames.shape, small.fps) == ((64, 3, 48, 48), 16)
-    assert (tuple(filmed.frames.shape[2:]), filmed.fps) == (scene.look.size_px, scene.look.fps)
+    drawn, filmed = Camera()(scene), Camera(filmed=True)(scene)
+    assert drawn.frames.shape == filmed.frames.shape == (64, 3, 48, 48)
+    assert drawn.audio is None
+    assert filmed.audio is None
+    assert filmed.id == drawn.id == scene.id
+    assert 0 < float((drawn.frames.float() - filmed.frames.float()).abs().mean()) < 40

@@ -100,7 +100,7 @@ class GivenPlanRow(Row):
 
     def __init__(self, model: PrismAudio, guidance: float | None = None) -> None:
         self.model = model
-        self.options = {} if guidance is None else {"guidance": guidance}
+        self.guidance = guidance
 
     def plan(self, take: Take) -> Plan:
         """The plan that is given to the model."""
@@ -118,7 +118,7 @@ class GivenPlanRow(Row):
     def _render(self, takes: Sequence[Take], plans: list[Plan], seed: int) -> list[Tensor]:
         clips = [take.clip for take in takes if take.clip is not None]
         seeds = [1000 * take.index + seed for take in takes]
-        made = self.model.render(clips, plans, seeds, **self.options)
+        made = self.model.render(clips, plans, seeds, guidance=self.guidance)
         return fitted(made, self.model.autoencoder.sample_rate_hz, [take.audio for take in takes])
 
 

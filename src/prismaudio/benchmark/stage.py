@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from prismaudio.media import read_clip, write_video
 from prismaudio.metrics.truth import Truth, measure_late_energy_db, measure_noise_floor_db
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.scene import MAX_AZIMUTH_DEG, Scene
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
     from prismaudio.cot.story import Story
 
 RATE_HZ = 16_000
-TRAINING_FPS = 16.0
-PICTURES = ("training", "filmed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +42,40 @@ class Take:
     clip: Clip | None
 
 
-def take(index: int, scene: Scene, *, picture: str | None) -> Take:
-    """Render a scene, without its picture or with one of :data:`PICTURES`."""
+@dataclass(frozen=True)
+class Camera:
+    """Makes silent clips of scenes, as a model wants to watch them.
+
+    Args:
+        filmed: Film a scene at its own size and frame rate and read the file, as ``prismaudio studio render`` and
+            ``prismaudio generate`` do; otherwise draw it as the model's training clips are drawn.
+        fps: Pictures per second that the model watches.
+        size: Height and width of these pictures.
+    """
+
+    filmed: bool = False
+    fps: float = 16.0
+    size: int = 48
+
+    def __call__(self, scene: Scene) -> Clip:
+        """The silent clip of a scene."""
+        if not self.filmed:
+            frames = torch.as_tensor(render_video(scene, self.size, self.fps))
+            return Clip(scene.id, scene.duration_s, frames, self.fps)
+        frames = torch.as_tensor(render_video(scene, scene.look.size_px, scene.look.fps))
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "filmed.mp4"
+            write_video(frames, scene.look.fps, path)
+            return replace(read_clip(path, self.fps, (self.size, self.size)), id=scene.id)
+
+
+def take(index: int, scene: Scene, camera: Camera | None) -> Take:
+    """Render a scene, without its picture if there is no camera."""
     audio = torch.as_tensor(render_audio(scene, RATE_HZ)).float()
     truth = Truth(scene.story, tuple(scene.events))
     floor_db = measure_noise_floor_db(audio, RATE_HZ)
     truth = replace(truth, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, truth))
-    clip = silent_clip(scene, filmed=picture == "filmed") if picture else None
-    return Take(index, scene, audio, truth, clip)
-
-
-def silent_clip(scene: Scene, *, filmed: bool = False) -> Clip:
-    """The picture of a scene at training size, or of the size and frame rate at which it was filmed."""
-    look = scene.look
-    frames = render_video(scene, look.size_px, look.fps) if filmed else render_video(scene)
-    return Clip(scene.id, scene.duration_s, torch.as_tensor(frames), look.fps if filmed else TRAINING_FPS)
+    return Take(index, scene, audio, truth, camera(scene) if camera else None)
 
 
 def restage(scene: Scene, story: Story) -> Scene:

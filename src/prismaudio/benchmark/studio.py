@@ -13,7 +13,7 @@ import torch
 from prismaudio.benchmark.edits import EDITS, edit
 from prismaudio.benchmark.report import Report
 from prismaudio.benchmark.rows import ROWS, Row, make_rows
-from prismaudio.benchmark.stage import RATE_HZ, Take, take
+from prismaudio.benchmark.stage import RATE_HZ, Camera, Take, take
 from prismaudio.metrics.studio import edit_metrics, studio_metrics
 from prismaudio.metrics.truth import Truth
 from prismaudio.studio.sampling import sample_scene
@@ -70,9 +70,13 @@ class StudioBenchmark:
         rows = make_rows(self.rows, model, self.guidance)
         counter = _Counter(on_step, self._total(rows))
         report = Report(COLUMNS, {name: {} for name in rows})
-        self._measure_clips(rows, report, counter)
-        self._measure_edits(rows, report, counter)
-        report.meta = {**self._settings(), "seconds": round(time.monotonic() - start_s, 1)}
+        self._measure_clips(rows, self._camera(model), report, counter)
+        self._measure_edits(rows, self._camera(model), report, counter)
+        report.meta = {
+            **self._settings(),
+            "model": model.name if model else None,
+            "seconds": round(time.monotonic() - start_s, 1),
+        }
         return report
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
@@ -88,26 +92,30 @@ class StudioBenchmark:
         n_clips = self.limit + len(EDITS) * min(self.edit_limit, n_single)
         return n_clips * sum(len(self._row_seeds(row)) for row in rows.values())
 
-    def _takes(self, rows: dict[str, Row], limit: int, *, single: bool) -> Iterator[list[Take]]:
+    def _camera(self, model: PrismAudio | None) -> Camera | None:
+        if model is None or not {"given_plan", "end_to_end"} & set(self.rows):
+            return None
+        filmed = self.split == "randomised" if self.picture is None else self.picture == "filmed"
+        return Camera(filmed, model.settings.fps, model.settings.picture_size)
+
+    def _takes(self, camera: Camera | None, limit: int, *, single: bool) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
-        usual = "filmed" if self.split == "randomised" else "training"
-        picture = (self.picture or usual) if any(name in rows for name in ("given_plan", "end_to_end")) else None
         chosen = [(index, scene) for index, scene in self.scenes() if not single or len(scene.things) == 1][:limit]
         for start in range(0, len(chosen), self.batch_size):
-            yield [take(index, scene, picture=picture) for index, scene in chosen[start : start + self.batch_size]]
+            yield [take(index, scene, camera) for index, scene in chosen[start : start + self.batch_size]]
 
-    def _measure_clips(self, rows: dict[str, Row], report: Report, counter: _Counter) -> None:
+    def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
-        for takes in self._takes(rows, self.limit, single=False):
+        for takes in self._takes(camera, self.limit, single=False):
             truths = [item.truth for item in takes]
             for (name, seed), columns in metrics.items():
                 _update(columns, rows[name].sounds(takes, seed), truths)
                 counter.add(len(takes))
         _report(metrics, report)
 
-    def _measure_edits(self, rows: dict[str, Row], report: Report, counter: _Counter) -> None:
+    def _measure_edits(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): edit_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
-        for takes in self._takes(rows, self.edit_limit, single=True):
+        for takes in self._takes(camera, self.edit_limit, single=True):
             for (name, seed), columns in metrics.items():
                 for column, metric in columns.items():
                     self._measure_edit(rows[name], column, metric, takes, seed)

@@ -101,7 +101,6 @@ def _studio(options: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(f"studio, {options.split}")
         report = benchmark.run(model, lambda done, total: progress.update(task, completed=done, total=total))
-    report.meta["model"] = options.model or "embedded"
     if options.json:
         report.save(options.json)
     title = f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds"
