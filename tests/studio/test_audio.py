@@ -20,7 +20,7 @@ def scene_of(what: str, x: float = 0.0, room: str = "dry", quality: str = "clean
     lasts = what in LASTING
     onsets = (1.0,) if lasts else (1.0, 2.0)
     thing = Thing(what, "medium", radius, (x, x), onsets, (-10.0,) * len(onsets), 2.2 if lasts else None, 0.4, 0.5, 11)
-    return Scene("test", "plain", False, (thing,), quality, room, Look(), 5)  # noqa: FBT003
+    return Scene("test", "plain", False, (thing,), quality, room, Look(), 5)
 
 
 def sound_of(scene: Scene) -> torch.Tensor:

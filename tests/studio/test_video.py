@@ -16,7 +16,7 @@ ONSET_S = 1.5
 def scene_of(what: str, x: tuple[float, float] = (-0.5, -0.5), **changes: object) -> Scene:
     lasts = what in LASTING
     thing = Thing(what, "medium", 0.12, x, (ONSET_S,), (-10.0,), 2.5 if lasts else None, 0.4, 0.5, 11)
-    return replace(Scene("test", "plain", False, (thing,), "clean", "dry", Look(), 5), **changes)  # noqa: FBT003
+    return replace(Scene("test", "plain", False, (thing,), "clean", "dry", Look(), 5), **changes)
 
 
 def test_shape_type_and_repeatability():
