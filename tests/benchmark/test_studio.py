@@ -76,7 +76,7 @@ def test_a_perfect_model_equals_the_truth(report) -> None:
 
 def test_chance_is_far_below(report) -> None:
     rows = report[0].as_dict()["rows"]
-    assert rows["truth"]["onset_f1_mixed"]["mean"] > 0.9
+    assert rows["truth"]["onset_f1_mixed"]["mean"] > 0.85
     assert rows["shuffled"]["onset_f1_mixed"]["mean"] < 0.4
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -56,9 +56,16 @@ class Camera:
     filmed: bool = False
     fps: float = 16.0
     size: int = 48
+    _kept: dict[str, Clip] = field(default_factory=dict)
 
     def __call__(self, scene: Scene) -> Clip:
-        """The silent clip of a scene."""
+        """The silent clip of a scene; those of a single thing, whose plans are edited later, are kept."""
+        clip = self._kept.get(scene.id) or self._shoot(scene)
+        if len(scene.things) == 1:
+            self._kept[scene.id] = clip
+        return clip
+
+    def _shoot(self, scene: Scene) -> Clip:
         if not self.filmed:
             frames = torch.as_tensor(render_video(scene, self.size, self.fps))
             return Clip(scene.id, scene.duration_s, frames, self.fps)

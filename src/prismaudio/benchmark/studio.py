@@ -70,13 +70,11 @@ class StudioBenchmark:
         rows = make_rows(self.rows, model, self.guidance)
         counter = _Counter(on_step, self._total(rows))
         report = Report(COLUMNS, {name: {} for name in rows})
-        self._measure_clips(rows, self._camera(model), report, counter)
-        self._measure_edits(rows, self._camera(model), report, counter)
-        report.meta = {
-            **self._settings(),
-            "model": model.name if model else None,
-            "seconds": round(time.monotonic() - start_s, 1),
-        }
+        camera = self._camera(model)
+        self._measure_clips(rows, camera, report, counter)
+        self._measure_edits(rows, camera, report, counter)
+        seconds = round(time.monotonic() - start_s, 1)
+        report.meta = {**self._settings(), "model": model.name if model else None, "seconds": seconds}
         return report
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
