@@ -17,119 +17,20 @@ _CLAUSE = re.compile(
     r"\b(?:and|while|then|plus|or|followed by)\b(?=\s+(?:an?|the|one|two|some|several|another)\b)",
     re.IGNORECASE,
 )
-_PREPOSITIONS = frozenset(
-    [
-        "with",
-        "in",
-        "on",
-        "at",
-        "like",
-        "as",
-        "by",
-        "from",
-        "into",
-        "without",
-        "of",
-        "to",
-        "for",
-        "during",
-        "after",
-        "before",
-        "no",
-        "any",
-    ]
-)
-_STOP = _PREPOSITIONS | frozenset(
-    [
-        "and",
-        "or",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "being",
-        "that",
-        "which",
-        "who",
-        "then",
-        "again",
-        "until",
-        "while",
-        "between",
-        "near",
-        "onto",
-        "over",
-        "through",
-        "against",
-        "starts",
-        "stops",
-        "begins",
-        "ends",
-        "sounds",
-        "should",
-        "must",
-        "can",
-        "could",
-        "will",
-        "has",
-        "have",
-        "having",
-        "where",
-        "when",
-        "followed",
-        "creating",
-        "heard",
-        "playing",
-        "using",
-        "during",
-        "not",
-        "only",
-        "this",
-        "these",
-        "once",
-        "twice",
-        "times",
-        "it",
-        "its",
-        "their",
-        "our",
-    ]
-)
-_GENERIC = frozenset(
-    [
-        "sound",
-        "sounds",
-        "audio",
-        "recording",
-        "recordings",
-        "sequence",
-        "clip",
-        "scene",
-        "video",
-        "noise",
-        "noises",
-        "series",
-        "piece",
-        "core",
-        "focus",
-        "sense",
-        "beginning",
-        "end",
-        "start",
-        "moment",
-        "while",
-        "break",
-        "time",
-        "second",
-        "seconds",
-        "floor",
-        "ground",
-        "note",
-        "tone",
-        "background",
-    ]
-)
+_PREPOSITIONS = "with in on at like as by from into without of to for during after before no any"
+_NO_NOUNS = """
+    and or is are was were be being that which who then again until while between near onto over through against starts
+    stops begins ends sounds should must can could will has have having where when followed creating heard playing using
+    not only this these once twice times it its their our
+"""
+_NO_THINGS = """
+    sound sounds audio recording recordings sequence clip scene video noise noises series piece core focus sense
+    beginning end start moment while break time second seconds floor ground note tone background left right centre
+    center middle front side edge
+"""
+_LEADING = frozenset(_PREPOSITIONS.split())
+_STOP = _LEADING | frozenset(_NO_NOUNS.split())
+_GENERIC = frozenset(_NO_THINGS.split())
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 _VERB_NOUNS = ("whistles", "drums", "bells")
 
@@ -195,7 +96,7 @@ def noun_phrases(text: str) -> list[str]:
     found = []
     for clause in _CLAUSE.split(text):
         clause_words = clause.lower().split()
-        if not clause_words or clause_words[0] in _PREPOSITIONS or find_nouns(clause, words.CLASSES):
+        if not clause_words or clause_words[0] in _LEADING or find_nouns(clause, words.CLASSES):
             continue
         determiner = _DETERMINER.search(clause)
         phrase = _phrase(clause[determiner.end() :] if determiner else "")

@@ -87,7 +87,11 @@ def _seconds(text: str) -> tuple[list[re.Match[str]], list[float | None]]:
         elif i + 1 < len(numbers) and _LINK.fullmatch(text, numbers[i].end(), numbers[i + 1].start()):
             scales[i] = scales[i + 1]
         foreign = _FOREIGN_UNIT.match(text, numbers[i].end())
-        if scales[i] is None and not foreign and _START.search(text[: numbers[i].start()].rstrip()):
+        if (
+            scales[i] is None
+            and not foreign
+            and _START.search(text[max(0, numbers[i].start() - 40) : numbers[i].start()].rstrip())
+        ):
             scales[i] = 1.0
     for i in range(1, len(numbers)):
         linked = _LINK.fullmatch(text, numbers[i - 1].end(), numbers[i].start())
