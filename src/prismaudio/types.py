@@ -52,13 +52,13 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def to(self, device: torch.device | str, **options: bool) -> ClipBatch:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """Move pictures and sound to a device; Lightning calls this."""
         moved = [
             replace(
                 clip,
-                frames=None if clip.frames is None else clip.frames.to(device, **options),
-                audio=None if clip.audio is None else clip.audio.to(device, **options),
+                frames=None if clip.frames is None else clip.frames.to(device, non_blocking=non_blocking),
+                audio=None if clip.audio is None else clip.audio.to(device, non_blocking=non_blocking),
             )
             for clip in self.clips
         ]
@@ -151,5 +151,6 @@ class Conditions:
         joined = {}
         for f in fields(Conditions):
             a, b = getattr(first, f.name), getattr(second, f.name)
-            joined[f.name] = None if a is None else Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
+            both = None if a is None else Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
+            joined[f.name] = both
         return Conditions(**joined)

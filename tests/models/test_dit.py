@@ -9,7 +9,16 @@ from prismaudio.types import Conditions, Features
 def transformer() -> DiffusionTransformer:
     torch.manual_seed(0)
     model = DiffusionTransformer(
-        6, 64, 2, 2, video_width=5, sync_width=None, text_width=7, plan_width=4, attended=["text"], added=["video", "plan"]
+        6,
+        64,
+        2,
+        2,
+        video_width=5,
+        sync_width=None,
+        text_width=7,
+        plan_width=4,
+        attended=["text"],
+        added=["video", "plan"],
     )
     for parameter in model.parameters():  # what begins at zero would hide faults
         torch.nn.init.normal_(parameter, std=0.2)

@@ -36,6 +36,7 @@ def sure(planner: EventPlanner, story: Story) -> Sightings:
         onsets=20 * (truth.onsets - 0.5),
         sounding=20 * (truth.sounding - 0.5),
         azimuth=truth.azimuth.nan_to_num(),
+        columns=torch.zeros(1, 64, 3, 12),
         present=20 * (truth.present - 0.5),
         lasting=20 * (truth.lasting - 0.5),
         size=size,
@@ -98,7 +99,7 @@ def test_pictures_of_another_size_are_refused(planner: EventPlanner) -> None:
         planner.watch(Clip("c", 1.0))
 
 
-def test_a_written_plan_is_read(tmp_path) -> None:  # noqa: ANN001 - pytest's fixture
+def test_a_written_plan_is_read(tmp_path) -> None:
     narrate(STORY).save(tmp_path / "clip.txt")
     assert FilePlanner(str(tmp_path)).plan(CLIP, CORE_DIMENSIONS).story == narrate(STORY).story
     with pytest.raises(PlanError, match="no plan for clip other"):

@@ -26,7 +26,8 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         iterations: Griffin-Lim iterations of a decode.
 
     Source:
-        Parametric stereo: Breebaart et al. 2005 (level, time and coherence cues). Fast Griffin-Lim: Perraudin et al. 2013.
+        Parametric stereo with level, time and coherence cues: Breebaart et al. 2005.
+        Fast Griffin-Lim: Perraudin et al. 2013.
 
     Example:
         >>> codec = ParametricStereoAutoencoder(components=16)
@@ -42,6 +43,12 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
     floor = 3e-4
     """Magnitude (of a spectrum of sound in -1 .. 1, window sum 1) below which nothing is heard: -70 dB."""
     itd_limit_s = 0.8e-3
+    hann: Tensor
+    bands: Tensor
+    mean: Tensor
+    basis: Tensor
+    scale: Tensor
+    offset: Tensor
 
     def __init__(self, components: int = 40, level_bands: int = 4, iterations: int = 12) -> None:
         super().__init__()
@@ -50,7 +57,8 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         size = 2 * (self.window // 2 + 1)
         hann = torch.hann_window(self.window)
         self.register_buffer("hann", hann, persistent=False)
-        self.register_buffer("bands", _erb_bands(level_bands, self.window // 2 + 1, self.sample_rate_hz), persistent=False)
+        bands = _erb_bands(level_bands, self.window // 2 + 1, self.sample_rate_hz)
+        self.register_buffer("bands", bands, persistent=False)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("basis", torch.eye(size)[:components].clone())
         self.register_buffer("scale", torch.ones(self.channels))
@@ -135,18 +143,22 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         return log_magnitude.transpose(1, 2).unflatten(1, (-1, 2)).flatten(2)
 
     def _cues(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Level differences in dB ``(batch, bands, frames)``, time difference in ms (positive: left is
-        later, the source is on the right) and coherence, both ``(batch, 1, frames)``."""
+        """Level differences, time difference and coherence of each latent frame.
+
+        Returns:
+            Right over left in dB, ``(batch, bands, frames)``; how much later the left channel is, in ms, positive for a
+            source on the right, ``(batch, 1, frames)``; coherence, ``(batch, 1, frames)``.
+        """
         power = _smooth(spectra.abs().square())
         cross = _smooth(spectra[:, 0] * spectra[:, 1].conj())
         quiet = self.floor**2
         left, right = (power.transpose(-1, -2) @ self.bands.T).transpose(-1, -2).unbind(1)
-        floor = 0.05 * quiet * self.bands.sum(1)[:, None]  # far below what is heard: it would pull levels to the middle
+        floor = 0.05 * quiet * self.bands.sum(1)[:, None]  # a higher one would pull quiet sounds to the middle
         level = 10 * ((right + floor) / (left + floor)).log10()
         lags = torch.linspace(-self.itd_limit_s, self.itd_limit_s, 65, device=cross.device)
         hertz = torch.linspace(0, self.sample_rate_hz / 2, self.window // 2 + 1, device=cross.device)
         turn = torch.exp(2j * math.pi * lags[:, None] * hertz)
-        # A compressed cross-spectrum, between plain correlation and the phase transform, and a slight pull to the centre.
+        # a cross-spectrum between plain correlation and the phase transform, and a slight pull to the centre
         weight = cross / (cross.abs() + quiet).sqrt()
         match = (turn @ weight).real / (weight.abs().sum(1, keepdim=True) + self.floor)
         sharp = torch.softmax(40 * match - 0.5 * (lags / self.itd_limit_s)[:, None].square(), 1)
@@ -175,7 +187,8 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
     def _spread(self, mono: Tensor, level_db: Tensor, delay_ms: Tensor, coherence: Tensor, samples: int) -> Tensor:
         """Two channels from one, by the cues of each latent frame."""
-        level_db, delay_ms, coherence = (x.repeat_interleave(2, -1) for x in (level_db, delay_ms, coherence.clamp(0, 1)))
+        cues = (level_db, delay_ms, coherence.clamp(0, 1))
+        level_db, delay_ms, coherence = (cue.repeat_interleave(2, -1) for cue in cues)
         ratio = 10 ** ((self.bands / self.bands.sum(0)).T @ level_db / 10)
         right, left = (2 * ratio / (1 + ratio)).sqrt(), (2 / (1 + ratio)).sqrt()
         hertz = torch.linspace(0, self.sample_rate_hz / 2, mono.shape[1], device=mono.device)[:, None]
@@ -183,8 +196,9 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         half = torch.polar(torch.ones_like(delay_s * hertz), math.pi * hertz * delay_s)
         direct, diffuse = ((1 + coherence) / 2).sqrt(), ((1 - coherence) / 2).sqrt()
         scattered = mono * torch.polar(torch.ones_like(hertz), _scatter_phase(len(hertz), mono.device)[:, None])
-        channels = (left * (direct * mono + diffuse * scattered) * half.conj(), right * (direct * mono - diffuse * scattered) * half)
-        return torch.stack([self._istft(channel, samples) for channel in channels], 1)
+        first = left * (direct * mono + diffuse * scattered) * half.conj()
+        second = right * (direct * mono - diffuse * scattered) * half
+        return torch.stack([self._istft(channel, samples) for channel in (first, second)], 1)
 
 
 def _smooth(spectra: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class HashedTextEncoder(Configured, Encoder):
         self.limit = limit
         self.numbers = numbers
 
-    def encode(self, clip: Clip, plan: Plan) -> Tensor:  # noqa: ARG002 - the contract gives both
+    def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Features ``(words, width)`` of the plan."""
         return self.encode_plan(plan)
 

@@ -30,12 +30,14 @@ class MotionGridEncoder(Configured, Encoder):
         self.rate_hz = rate_hz
         self.width = 4 * cells * cells
 
-    def encode(self, clip: Clip, plan: Plan) -> Tensor:  # noqa: ARG002 - the contract gives both
+    def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Features ``(pictures, width)`` of the clip."""
         if clip.frames is None:
             return torch.zeros(0, self.width)
         if clip.fps != self.rate_hz:
-            raise MediaError(f"clip {clip.id} has {clip.fps} pictures a second, expected {self.rate_hz}; read it at that rate")
+            raise MediaError(
+                f"clip {clip.id} has {clip.fps} pictures a second, expected {self.rate_hz}; read it at that rate"
+            )
         return self.encode_frames(clip.frames[None])[0]
 
     def encode_frames(self, frames: Tensor) -> Tensor:

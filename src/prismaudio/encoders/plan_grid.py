@@ -27,12 +27,15 @@ class PlanGridEncoder(Configured, Encoder):
     """What happens when and where, read from the text of a plan and drawn on a grid.
 
     Each class has five rows: onsets as narrow bumps at their exact time, whether it is sounding, its direction
-    (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share the last five.
+    (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share
+    the last five.
 
     Args:
         classes: Nouns that have rows of their own.
         rate_hz: Grid steps per second, best that of the latents.
     """
+
+    rate_hz: float
 
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
         self.classes = list(classes)

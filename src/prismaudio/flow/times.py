@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def logit_normal_times(count: int, mean: float = 0.0, spread: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+def logit_normal_times(
+    count: int, mean: float = 0.0, spread: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
     """Training times ``(count,)`` in 0 .. 1: the logistic of normal numbers.
 
     Args:

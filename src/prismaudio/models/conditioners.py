@@ -1,4 +1,4 @@
-"""Conditioners: features of one stream to tokens of the transformer's width. All are free of biases: nothing stays nothing."""
+"""Conditioners: features of one stream to tokens of the transformer's width, without biases: nothing stays nothing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ class FeatureConditioner(nn.Sequential):
     """
 
     def __init__(self, feature_width: int, width: int) -> None:
-        super().__init__(
-            nn.Linear(feature_width, width, bias=False), nn.SiLU(), nn.Linear(width, width, bias=False)
-        )
+        super().__init__(nn.Linear(feature_width, width, bias=False), nn.SiLU(), nn.Linear(width, width, bias=False))
 
 
 class GridConditioner(nn.Module):

@@ -59,7 +59,7 @@ class DiffusionTransformer(Configured, nn.Module):
         interpolated to the latent length, the plan stream and the prediction of clean latents are ours.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a property of the architecture
+    def __init__(
         self,
         latent_channels: int = 64,
         width: int = 1024,

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SPAN = 0.88
+"""Share of the picture's width between -60 and +60 degrees."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sightings:
@@ -20,6 +23,7 @@ class Sightings:
         onsets: A sound begins, ``(batch, steps, classes)``.
         sounding: A lasting sound is on, ``(batch, pictures, classes)``.
         azimuth: Direction / 60 degrees, ``(batch, pictures, classes)``; not a logit.
+        columns: In which column of the picture the class is, log chances ``(batch, pictures, classes, columns)``.
         present: The class is there, ``(batch, classes)``.
         lasting: Its sound lasts, ``(batch, classes)``.
         size: Small, medium or large, ``(batch, classes, 3)``.
@@ -30,6 +34,7 @@ class Sightings:
     onsets: Tensor
     sounding: Tensor
     azimuth: Tensor
+    columns: Tensor
     present: Tensor
     lasting: Tensor
     size: Tensor
@@ -38,7 +43,7 @@ class Sightings:
 
 
 class EventNetwork(nn.Module):
-    """Patches and their change, two convolutions in space, class maps with a position each, dilated convolutions in time.
+    """Patches and their change, convolutions in space, a map of places for each class, convolutions in time.
 
     Args:
         n_classes: Number of sound classes.
@@ -52,7 +57,9 @@ class EventNetwork(nn.Module):
         sub_steps: Onset steps for each picture.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a property of the architecture
+    across: Tensor
+
+    def __init__(
         self,
         n_classes: int,
         n_qualities: int = 4,
@@ -80,22 +87,23 @@ class EventNetwork(nn.Module):
         self.onsets = nn.Linear(time_width, sub_steps * n_classes)
         self.sounding = nn.Linear(time_width, n_classes)
         self.azimuth = nn.Linear(time_width, n_classes)
-        self.slope = nn.Parameter(torch.ones(n_classes))
         self.whole = nn.Sequential(nn.Linear(2 * time_width + 2 * width, time_width), nn.SiLU())
         self.split = (n_classes, n_classes, 3 * n_classes, n_qualities, n_rooms)
         self.answers = nn.Linear(time_width, sum(self.split))
         nn.init.zeros_(self.azimuth.weight)
+        nn.init.zeros_(self.azimuth.bias)
         nn.init.constant_(self.onsets.bias, -4.0)
-        across = torch.linspace(-1, 1, cells)
-        self.register_buffer("across", across, persistent=False)
+        across = (torch.arange(cells) + 0.5) / cells * 2 - 1
+        self.register_buffer("across", across / SPAN, persistent=False)
 
     def forward(self, frames_BTCHW: Tensor) -> Sightings:
         """Look at pictures uint8 ``(batch, time, 3, picture_size, picture_size)``."""
         batch, n_pictures = frames_BTCHW.shape[:2]
         space, maps = self._in_space(frames_BTCHW)
-        chance = maps.flatten(2).softmax(-1).view_as(maps)
-        x = chance.sum(-2) @ self.across
-        y = chance.sum(-1) @ self.across
+        chance = maps.flatten(2).log_softmax(-1).view_as(maps)
+        columns = chance.logsumexp(-2)
+        x = columns.exp() @ self.across
+        y = chance.logsumexp(-1).exp() @ self.across
         tracks = torch.cat([x, y, maps.flatten(2).amax(-1) / 4], 1)
         pooled = torch.cat([space.amax(-1).flatten(1), space.amax(-2).flatten(1), tracks], 1)
         hidden = self.to_time(pooled).unflatten(0, (batch, n_pictures))
@@ -109,7 +117,8 @@ class EventNetwork(nn.Module):
         return Sightings(
             onsets=self.onsets(hidden).unflatten(-1, (self.sub_steps, self.n_classes)).flatten(1, 2),
             sounding=self.sounding(hidden),
-            azimuth=self.slope * x + self.azimuth(hidden),
+            azimuth=x + self.azimuth(hidden),
+            columns=columns.unflatten(0, (batch, n_pictures)),
             present=present,
             lasting=lasting,
             size=size.unflatten(1, (self.n_classes, 3)),

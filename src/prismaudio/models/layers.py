@@ -24,6 +24,8 @@ class RotaryEmbedding(nn.Module):
         head_width: Width of an attention head, at least 32.
     """
 
+    rates: Tensor
+
     def __init__(self, head_width: int) -> None:
         super().__init__()
         if head_width < ROTARY_MIN_DIMS:
@@ -167,4 +169,4 @@ class TimeEmbedding(nn.Module):
     def forward(self, times_B: Tensor) -> Tensor:
         """Embeddings ``(batch, width)`` of times in 0 .. 1."""
         angles = 2 * math.pi * times_B[:, None].float() * self.frequencies
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(self.frequencies.dtype))

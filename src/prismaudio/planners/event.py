@@ -15,7 +15,7 @@ from prismaudio.cot.narration import narrate
 from prismaudio.cot.plan import Plan
 from prismaudio.cot.story import Source, Story
 from prismaudio.errors import MediaError
-from prismaudio.models.event_network import EventNetwork, Sightings
+from prismaudio.models.event_network import SPAN, EventNetwork, Sightings
 from prismaudio.planners.base import TrainablePlanner
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ SIZES = ("small", "medium", "large")
 QUALITIES = ("clean", "noisy", "clipped", "muffled")
 ROOMS = ("dry", "room", "hall")
 SIDE_DEG = 60.0
+LEAST_TRACK_S, LEAST_MOVE_DEG = 0.3, 6.0
+"""What is seen for less time, or to move less, is written down as standing still."""
+STILL_DEG = 1.5
+"""What moves less between its first and its last sound is where it is all the time."""
 UNSTATED = -100
 """Target of a question that the plan does not answer; cross-entropy skips it."""
 
@@ -58,7 +62,7 @@ class EventPlanner(Configured, TrainablePlanner):
         class_chance: Chance above which a class is written down.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a property of the architecture
+    def __init__(
         self,
         classes: Sequence[str],
         fps: float = 16.0,
@@ -89,9 +93,7 @@ class EventPlanner(Configured, TrainablePlanner):
         """What happens in a clip, by its pictures."""
         seen = self.network(self._frames([clip]))
         sources = tuple(
-            source
-            for index in self._who(seen)
-            if (source := self._source(seen, index, clip.duration_s)) is not None
+            source for index in self._who(seen) if (source := self._source(seen, index, clip.duration_s)) is not None
         )
         return Story(sources, QUALITIES[int(seen.quality[0].argmax())], ROOMS[int(seen.room[0].argmax())])
 
@@ -109,11 +111,16 @@ class EventPlanner(Configured, TrainablePlanner):
         end = None
         if bool(seen.lasting[0, index] > 0):
             onsets = onsets[:1]
-            on = torch.nonzero(seen.sounding[0, :, index] > 0).flatten()
-            last = (float(on[-1]) + 1) / self.fps if len(on) else onsets[0] + 0.5
-            end = round(min(max(last, onsets[0] + 0.1), duration_s), 2)
+            end = self._end(seen.sounding[0, :, index], onsets[0], duration_s)
         azimuth = self._azimuth(seen.azimuth[0, :, index], onsets[0], onsets[-1] if end is None else end)
         return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
+
+    def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
+        """When a lasting sound that began at ``onset_s`` stops: two pictures in a row without it."""
+        first = min(int(onset_s * self.fps) + 2, len(sounding) - 1)
+        off = (F.pad(sounding[first:], (0, 1), value=-1.0) <= 0).tolist()
+        silent = next((i for i in range(len(off) - 1) if off[i] and off[i + 1]), len(off) - 1)
+        return round(min(max((first + silent) / self.fps, onset_s + 0.1), duration_s), 2)
 
     def _peaks(self, curve: Tensor, chance: float, gap_s: float = 0.1) -> list[float]:
         """Times of the peaks above ``chance`` that are highest within ``gap_s``, refined by their neighbourhood."""
@@ -127,7 +134,8 @@ class EventPlanner(Configured, TrainablePlanner):
             previous = step
             lo, hi = max(step - 3, 0), min(step + 4, len(curve))
             around = curve[lo:hi]
-            times.append(round(float((around * (torch.arange(lo, hi) + 0.5)).sum() / around.sum()) / self.steps_per_s, 2))
+            centre = float((around * (torch.arange(lo, hi) + 0.5)).sum() / around.sum())
+            times.append(round(centre / self.steps_per_s, 2))
         return times
 
     def _azimuth(self, track: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
@@ -135,13 +143,13 @@ class EventPlanner(Configured, TrainablePlanner):
         lo = max(int(first_s * self.fps) - 1, 0)
         hi = min(int(last_s * self.fps) + 2, len(track))
         piece = track[min(lo, len(track) - 1) : max(hi, lo + 1)] * SIDE_DEG
-        if last_s - first_s < 0.3 or len(piece) < 4:
-            mean = round(float(piece.mean()))
-            return (mean, mean)
-        when = torch.linspace(-1, 1, len(piece))
-        slope = float((when * piece).sum() / when.square().sum())
-        start, stop = round(float(piece.mean()) - slope), round(float(piece.mean()) + slope)
-        return (start, stop) if abs(stop - start) > 6 else ((start + stop) // 2,) * 2  # type: ignore[return-value]
+        mean, slope = float(piece.mean()), 0.0
+        if last_s - first_s >= LEAST_TRACK_S and len(piece) > 1:
+            when = torch.linspace(-1, 1, len(piece), device=piece.device)
+            slope = float((when * piece).sum() / when.square().sum())
+        if abs(slope) < LEAST_MOVE_DEG / 2:
+            slope = 0.0
+        return round(mean - slope), round(mean + slope)
 
     def _frames(self, clips: Sequence[Clip]) -> Tensor:
         for clip in clips:
@@ -166,18 +174,26 @@ class EventPlanner(Configured, TrainablePlanner):
         onset = F.binary_cross_entropy_with_logits(seen.onsets, target.onsets, weight, reduction="sum")
         stated = ~target.azimuth.isnan()
         direction = (seen.azimuth - target.azimuth.nan_to_num()).abs()[stated]
+        column = self._column(seen.columns[stated], target.azimuth[stated])
         sounding = F.binary_cross_entropy_with_logits(seen.sounding, target.sounding, reduction="none")
         lasting = F.binary_cross_entropy_with_logits(seen.lasting, target.lasting, reduction="none")
         return {
             "onset": onset / (20 * len(frames)),
             "sounding": 2 * (sounding * (0.2 + here)).mean(),
             "azimuth": 3 * (direction.mean() if stated.any() else direction.sum()),
+            "column": 0.5 * (column.mean() if stated.any() else column.sum()),
             "present": 2 * F.binary_cross_entropy_with_logits(seen.present, target.present),
             "lasting": (lasting * target.present).sum() / target.present.sum().clamp_min(1) / 2,
             "size": 0.3 * _answer(seen.size.flatten(0, 1), target.size.flatten()),
-            "quality": 0.3 * _answer(seen.quality, target.quality),
+            "quality": 0.6 * _answer(seen.quality, target.quality),
             "room": 0.3 * _answer(seen.room, target.room),
         }
+
+    def _column(self, columns: Tensor, azimuth: Tensor) -> Tensor:
+        """Cross-entropy of log chances ``(cases, columns)`` with where directions / 60 deg ``(cases,)`` are seen."""
+        distance = (self.network.across - azimuth[:, None]) * columns.shape[-1] * SPAN / 2
+        wanted = torch.exp(-0.5 * (distance / 0.6).square())
+        return -(wanted / wanted.sum(-1, keepdim=True).clamp_min(1e-9) * columns).sum(-1)
 
     def targets(self, stories: Sequence[Story], n_pictures: int, device: torch.device | None = None) -> Targets:
         """What stories state, for clips of ``n_pictures`` pictures."""
@@ -212,7 +228,8 @@ class EventPlanner(Configured, TrainablePlanner):
         if source.azimuth_deg is not None:
             start, stop = source.azimuth_deg
             track = start + (stop - start) * ((pictures - first) / max(last - first, 1e-3)).clamp(0, 1)
-            during = (pictures > first - 0.1) & (pictures < last + 0.1)
+            still = abs(stop - start) < STILL_DEG and source.end_s is None
+            during = ((pictures > first - 0.1) & (pictures < last + 0.1)) | torch.tensor(still)
             out.azimuth[row, during, column] = track[during] / SIDE_DEG
 
 

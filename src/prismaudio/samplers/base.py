@@ -17,9 +17,7 @@ class Sampler(Configured, ABC):
     """Integrates a velocity from noise (time 1) to data (time 0)."""
 
     @abstractmethod
-    def sample(
-        self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None
-    ) -> Tensor:
+    def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
         """Latents ``(batch, channels, frames)`` from noise of that shape.
 
         Args:

@@ -23,9 +23,7 @@ class EulerSampler(Sampler):
     def __init__(self, steps: int = 24) -> None:
         self.steps = steps
 
-    def sample(
-        self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None
-    ) -> Tensor:
+    def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
         """See :meth:`Sampler.sample`."""
         grid = uniform_grid(self.steps).to(noise.device)
         latents = noise

@@ -45,7 +45,7 @@ class ClipCache:
         fps: Pictures per second.
     """
 
-    def __init__(  # noqa: PLR0913 - what a cache depends on
+    def __init__(
         self, folder: Path, split: str, seed: int, count: int, *, held_out: bool, size: int = 48, fps: float = 16.0
     ) -> None:
         self.split, self.seed, self.count, self.held_out, self.size, self.fps = split, seed, count, held_out, size, fps

@@ -35,7 +35,7 @@ class StudioClips(Dataset[Item]):
         return len(self.cache)
 
     def __getitem__(self, index: int) -> Item:
-        rng = random.Random() if self.varied else random.Random(index)  # noqa: S311 - words, not secrets
+        rng = random.Random() if self.varied else random.Random(index)
         if self.varied:
             rng.seed(random.getrandbits(64))  # follows the seed of the run
         return self.cache.clip(index), narrate(self.cache.story(index), rng)
@@ -54,7 +54,7 @@ class StudioDataModule(LightningDataModule):
         workers: Processes that render clips.
     """
 
-    def __init__(  # noqa: PLR0913 - what a recipe sets
+    def __init__(
         self,
         plain: int = 4000,
         randomised: int = 4000,
@@ -84,12 +84,16 @@ class StudioDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Training clips in random order, told in new words each time."""
-        clips = ConcatDataset([StudioClips(cache, varied=True) for cache in self._caches(held_out=False)])
+        clips: ConcatDataset[Item] = ConcatDataset(
+            [StudioClips(cache, varied=True) for cache in self._caches(held_out=False)]
+        )
         return DataLoader(clips, batch_size=self.batch_size, shuffle=True, drop_last=True, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Held-out clips."""
-        clips = ConcatDataset([StudioClips(cache, varied=False) for cache in self._caches(held_out=True)])
+        clips: ConcatDataset[Item] = ConcatDataset(
+            [StudioClips(cache, varied=False) for cache in self._caches(held_out=True)]
+        )
         return DataLoader(clips, batch_size=self.batch_size, collate_fn=collate)
 
 

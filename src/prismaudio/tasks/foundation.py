@@ -50,12 +50,12 @@ class FoundationTask(LightningModule):
         drop_each: Chance that a sample loses a stream, for each stream by itself.
         swap_video: Chance that a sample sees the video of another clip.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
-        metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to listen to nothing.
+        metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to hear nothing.
         sampler: How that sound is sampled.
         guidance: How closely it follows the plan.
     """
 
-    def __init__(  # noqa: PLR0913 - what a recipe sets
+    def __init__(
         self,
         transformer: DiffusionTransformer | None = None,
         encoders: dict[str, Encoder] | None = None,
@@ -128,10 +128,7 @@ class FoundationTask(LightningModule):
         swapped = (torch.rand(batch, device=self.device) < self.swap_video).long()
         rows = torch.arange(batch, device=self.device)
         other = conditions.index((rows + swapped) % batch)
-        lost = {
-            name: lost_all | (torch.rand(batch, device=self.device) < self.drop_each)
-            for name in self.encoders
-        }
+        lost = {name: lost_all | (torch.rand(batch, device=self.device) < self.drop_each) for name in self.encoders}
         mixed = {**vars(conditions), "video": other.video, "sync": other.sync}
         return Conditions(**mixed).drop(**lost)
 
@@ -164,11 +161,10 @@ class FoundationTask(LightningModule):
         velocity = guided_velocity(self.transformer, conditions, noise.shape[-1], self.guidance)
         audio = self.autoencoder.decode(self.sampler.sample(velocity, noise))
         rate_hz = self.autoencoder.sample_rate_hz
-        truths = [
-            Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in zip(batch.clips, batch.plans, strict=True)
-        ]
+        pairs = zip(batch.clips, batch.plans, strict=True)
+        truths = [Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in pairs]
         for name, metric in self.metrics.items():
-            metric.update(audio, rate_hz, truths)
+            metric.update(audio, rate_hz, truths)  # type: ignore[operator]
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     def _loss(self, data: Tensor, noise: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
