@@ -146,11 +146,14 @@ def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[
     """Times of the pictures in seconds, how long the last one is shown (0: unknown), and where any stream ends."""
     times: list[float] = []
     last_s, end_s = 0.0, 0.0
+    rate_hz = float(stream.average_rate or stream.base_rate or 25)  # of files without time stamps
     for packet in container.demux():
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or packet.time_base is None or not packet.size:
+        if packet.time_base is None or not packet.size:
             continue
-        time_s = float(stamp * packet.time_base)
+        if stamp is None and packet.stream_index != stream.index:
+            continue
+        time_s = len(times) / rate_hz if stamp is None else float(stamp * packet.time_base)
         length_s = float((packet.duration or 0) * packet.time_base)
         end_s = max(end_s, time_s + length_s)
         if packet.stream_index == stream.index and not packet.is_discard:

@@ -110,16 +110,21 @@ def decoded(container: InputContainer, stream: Stream) -> Iterator[av.VideoFrame
             continue
 
 
+def timed_pictures(container: InputContainer, info: VideoInfo) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Decoded pictures in the order of presentation, with their times from the first one in seconds."""
+    time_s = -info.frame_s
+    for frame in decoded(container, video_stream(container, info.path)):
+        if isinstance(frame, av.VideoFrame):
+            time_s = frame.time - info.start_s if frame.time is not None else time_s + info.frame_s
+            yield time_s, frame
+
+
 def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int) -> Iterator[tuple[av.VideoFrame, int]]:
     """Pairs of a decoded picture and how many pictures of the clip show it; they add up to ``n_frames``."""
-    stream = video_stream(container, info.path)
     nearest_s = 0.5 * min(info.frame_s, 1 / fps) - 1e-6
     shown: av.VideoFrame | None = None
-    n_done, time_s = 0, -info.frame_s
-    for frame in decoded(container, stream):
-        if not isinstance(frame, av.VideoFrame):
-            continue
-        time_s = frame.time - info.start_s if frame.time is not None else time_s + info.frame_s
+    n_done = 0
+    for time_s, frame in timed_pictures(container, info):
         n_before = min(n_frames, max(0, int(np.ceil((time_s - nearest_s) * fps))))
         if shown is not None and n_before > n_done:
             yield shown, n_before - n_done

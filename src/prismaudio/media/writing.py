@@ -16,7 +16,7 @@ from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, as
 from prismaudio.media.files import reason, replacing
 from prismaudio.media.pictures import Shrinker, display_matrix
 from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
-from prismaudio.media.reading import decoded
+from prismaudio.media.reading import timed_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +131,10 @@ def _copy_picture(
     _copy_metadata(container, output)
     track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
     for packet in container.demux(source):
-        if packet.dts is None and packet.pts is None:
+        if not packet.size:
             continue  # the end of the stream
+        if packet.dts is None and packet.pts is None:
+            raise ValueError("the file has no time stamps to copy")
         shift = round(info.start_s / packet.time_base)
         packet.pts = packet.pts - shift if packet.pts is not None else None
         packet.dts = packet.dts - shift if packet.dts is not None else None
@@ -147,23 +149,20 @@ def _encode_picture(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
     """Decode the picture and encode it anew, upright, with its own time stamps."""
-    source = video_stream(container, info.path)
     rate = Fraction(1 / info.frame_s).limit_denominator(1001)
     time_base = Fraction(1, 90_000)
     _copy_metadata(container, output)
     stream = track = shrink = None
-    for frame in decoded(container, source):
-        if not isinstance(frame, av.VideoFrame) or frame.time is None:
-            continue
+    for time_s, frame in timed_pictures(container, info):
         if stream is None or track is None or shrink is None:
             width, height = (frame.width, frame.height) if display_matrix(frame)[0] else (frame.height, frame.width)
             width, height = width + width % 2, height + height % 2
             stream = add_picture(output, width, height, rate, time_base, _KEPT_QUALITY)
             track, shrink = SoundTrack(output, audio, sample_rate_hz, info.duration_s), Shrinker((height, width))
         picture = av.VideoFrame.from_ndarray(shrink(frame), "rgb24")
-        picture.pts, picture.time_base = round((frame.time - info.start_s) / time_base), time_base
+        picture.pts, picture.time_base = round(time_s / time_base), time_base
         output.mux(_timed(stream.encode(picture), info))
-        track.mux_until(frame.time - info.start_s)
+        track.mux_until(time_s)
     if stream is None or track is None:
         raise MediaError(f"no picture of {info.path} can be decoded; is it damaged?")
     output.mux(_timed(stream.encode(None), info))
