@@ -55,8 +55,8 @@ class Share(SoundMetric):
         """Judge one sound ``(2, samples)``, if it counts."""
         verdict = self.judge(sound, sample_rate_hz, truth)
         if verdict is not None:
-            self.right += float(verdict)
-            self.total += 1
+            self.right = self.right + float(verdict)
+            self.total = self.total + 1
 
     @abstractmethod
     def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:

@@ -44,7 +44,9 @@ class DifferenceObeyed(SoundMetric):
             return
         measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
         if measured_db is not None and true_db is not None:
-            self.sums[kind] += torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
+            row = torch.zeros_like(self.sums)
+            row[kind] = torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
+            self.sums = self.sums + row
 
     def compute(self) -> Tensor:
         """Share of the true difference."""

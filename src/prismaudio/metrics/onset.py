@@ -67,9 +67,9 @@ class OnsetF1(SoundMetric):
             return
         found_s = detect_onsets(sound, sample_rate_hz)
         true_s = [event.time_s for event in truth.events]
-        self.matched += match_onsets(found_s, true_s, self.tolerance_s)
-        self.found += len(found_s)
-        self.true += len(true_s)
+        self.matched = self.matched + match_onsets(found_s, true_s, self.tolerance_s)
+        self.found = self.found + len(found_s)
+        self.true = self.true + len(true_s)
 
     def compute(self) -> Tensor:
         """F1 score in 0 .. 1."""

@@ -46,12 +46,12 @@ class PlanEventF1(Metric):
         """Compare plans with reference plans, pair by pair."""
         for plan, reference in zip(plans, references, strict=True):
             said, true = _moments(plan), _moments(reference)
-            self.counted += len(said) + len(true)
+            self.counted = self.counted + len(said) + len(true)
             for what, time_s in sorted(true, key=lambda m: m[1]):
                 near = [m for m in said if m[0] == what and abs(m[1] - time_s) <= self.tolerance_s + 1e-6]
                 if near:
                     said.remove(min(near, key=lambda m: abs(m[1] - time_s)))
-                    self.matched += 1
+                    self.matched = self.matched + 1
 
     def compute(self) -> Tensor:
         """Twice the matches over all events of both; 0 when there are none."""

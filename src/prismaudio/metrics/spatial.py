@@ -53,7 +53,7 @@ class StereoCorrelation(SoundMetric):
         """Measure the events of one sound ``(2, samples)`` that no other source disturbs."""
         for azimuth_deg, part in event_parts(sound, sample_rate_hz, truth):
             x, y = math.sin(math.radians(azimuth_deg)), self.measure(part, sample_rate_hz)
-            self.sums += torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
+            self.sums = self.sums + torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
 
     def compute(self) -> Tensor:
         """Correlation in -1 .. 1."""

@@ -29,8 +29,9 @@ class AutoencoderFittingTask(LightningModule):
         """What this stage makes, by its name in a model folder."""
         return {"autoencoder": self.autoencoder}
 
-    def configure_optimizers(self) -> None:
-        """Nothing is learned by gradient."""
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """None: nothing is learned by gradient."""
+        return []
 
     def training_step(self, batch: ClipBatch) -> None:
         """Add the batch to the statistics."""
