@@ -126,7 +126,7 @@ def run_page(page: Path, folder: Path, *, marked_only: bool = False) -> list[str
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.code, encoding="utf-8")
         elif block.language in RUN and block.remark == ("run" if marked_only else ""):
-            command = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else ["python", "-c"]
+            command = ["bash", "-eu", "-c"] if block.language == "bash" else ["python", "-c"]
             done = subprocess.run(
                 [*command, block.code], cwd=work, env=environment, capture_output=True, text=True, timeout=900
             )
