@@ -115,7 +115,7 @@ def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
     kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
     options = {} if kind == "matroska" else {"movflags": "+faststart", "movie_timescale": str(SOUND_RATE_HZ)}
     try:
-        with part.open("wb") as file, av.open(file, "w", format=kind, container_options=options) as output:
+        with av.open(str(part), "w", format=kind, container_options=options) as output:
             yield output
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"cannot write {out}: {reason(error)}") from error
