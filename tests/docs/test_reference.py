@@ -1,0 +1,101 @@
+"""The reference says what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from prismaudio import hookspecs
+from prismaudio.cli.main import COMMANDS
+from prismaudio.cli.plugins import row
+from prismaudio.registry import Plugin
+
+_SPEC = importlib.util.spec_from_file_location("docs_generated", Path(__file__).with_name("generated.py"))
+generated = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(generated)
+
+DOCS = Path(__file__).parents[2] / "docs"
+PACKAGE = Path(hookspecs.__file__).parent
+AGAIN = "run python tests/docs/generated.py"
+
+
+def page(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse's layout differs between versions of Python")
+def test_the_command_line_page_is_what_help_prints():
+    assert page("reference/cli.md") == generated.cli_page(), AGAIN
+
+
+def test_the_components_page_is_what_the_hooks_return():
+    assert page("reference/components.md") == generated.components_page(), AGAIN
+
+
+def test_every_command_has_a_section():
+    sections = re.findall(r"^## prismaudio (.+)$", page("reference/cli.md"), re.MULTILINE)
+    told = {word.strip() for title in sections for word in (title.split(",") if "," in title else [title.split()[0]])}
+    assert told == set(COMMANDS)
+
+
+@pytest.mark.parametrize("hook", generated.hook_signatures())
+def test_every_hook_has_a_section_with_its_exact_signature(hook):
+    text = page("reference/hooks.md")
+    section = re.search(rf"^## {hook}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"reference/hooks.md has no section {hook}"
+    assert f"```py\n{generated.hook_signatures()[hook]}\n```" in section[1]
+    assert inspect.getdoc(getattr(hookspecs, hook)) in section[1]
+
+
+def test_the_hooks_page_has_no_other_hooks():
+    told = re.findall(r"^## (prismaudio_\w+)$", page("reference/hooks.md"), re.MULTILINE)
+    assert told == [f"prismaudio_{kind}" for kind in hookspecs.KINDS]
+
+
+@pytest.mark.parametrize("kind", hookspecs.CONTRACTS)
+def test_hook_folder_contract_and_docs_are_one_word(kind):
+    module, _, name = hookspecs.CONTRACTS[kind].partition(":")
+    assert (PACKAGE / kind / "base.py").is_file()
+    assert f"## prismaudio_{kind}\n" in page("reference/hooks.md")
+    assert f"## {kind}\n" in page("reference/components.md")
+    assert f"::: {module}.{name}" in page("reference/api.md")
+    assert f"**{kind[:-1]}**" in page("explanation/glossary.md")
+
+
+def test_the_plugin_json_has_the_keys_that_are_told():
+    keys = list(row("rewards", "X", "m:X", "", None, Plugin("p", "m"), "ok", ""))
+    told = re.findall(r"^\| `(\w+)` \|", page("reference/json-outputs.md").partition("## prismaudio plugins list")[2], re.M)
+    assert told[: len(keys)] == keys
+
+
+def test_every_page_is_in_the_navigation():
+    nav = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    missing = [str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md") if p.relative_to(DOCS).as_posix() not in nav]
+    assert missing == []
+
+
+def test_links_between_pages_lead_somewhere():
+    lost = []
+    for path in DOCS.rglob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)(?:#[\w.-]+)?\)", path.read_text(encoding="utf-8")):
+            if not (path.parent / target).exists():
+                lost.append(f"{path.relative_to(DOCS)}: {target}")
+    assert lost == []
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    nav = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in nav
+    assert not re.search(r"extra_(css|javascript)", nav)
+
+
+def test_json_on_the_pages_is_json():
+    for path in DOCS.rglob("*.md"):
+        for text in re.findall(r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            json.loads(text)
