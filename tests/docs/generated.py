@@ -121,7 +121,9 @@ def hook_signatures() -> dict[str, str]:
     """For each hook its exact signature, as it is written."""
     tree = ast.parse(inspect.getsource(hookspecs))
     hooks = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {n.name: f"def {n.name}({ast.unparse(n.args)}) -> {ast.unparse(n.returns or ast.Constant(None))}" for n in hooks}
+    return {
+        n.name: f"def {n.name}({ast.unparse(n.args)}) -> {ast.unparse(n.returns or ast.Constant(None))}" for n in hooks
+    }
 
 
 PAGES = {"cli.md": cli_page, "components.md": components_page}

@@ -132,7 +132,9 @@ def run_page(page: Path, folder: Path, *, marked_only: bool = False) -> list[str
             )
             printed = done.stdout
             if done.returncode:
-                return [f"{place}: exit code {done.returncode}\n{block.code}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"]
+                return [
+                    f"{place}: exit code {done.returncode}\n{block.code}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+                ]
         else:
             printed = block.code if block.language == "text" else ""
     return []

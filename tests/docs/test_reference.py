@@ -70,7 +70,8 @@ def test_hook_folder_contract_and_docs_are_one_word(kind):
 
 def test_the_plugin_json_has_the_keys_that_are_told():
     keys = list(row("rewards", "X", "m:X", "", None, Plugin("p", "m"), "ok", ""))
-    told = re.findall(r"^\| `(\w+)` \|", page("reference/json-outputs.md").partition("## prismaudio plugins list")[2], re.M)
+    text = page("reference/json-outputs.md").partition("## prismaudio plugins list")[2]
+    told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert told[: len(keys)] == keys
 
 
@@ -81,11 +82,13 @@ def test_every_page_is_in_the_navigation():
 
 
 def test_links_between_pages_lead_somewhere():
-    lost = []
-    for path in DOCS.rglob("*.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)(?:#[\w.-]+)?\)", path.read_text(encoding="utf-8")):
-            if not (path.parent / target).exists():
-                lost.append(f"{path.relative_to(DOCS)}: {target}")
+    links = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[\w.-]+)?\)")
+    lost = [
+        f"{path.relative_to(DOCS)}: {target}"
+        for path in DOCS.rglob("*.md")
+        for target in links.findall(path.read_text(encoding="utf-8"))
+        if not (path.parent / target).exists()
+    ]
     assert lost == []
 
 
