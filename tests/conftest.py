@@ -79,7 +79,7 @@ def tiny_model() -> PrismAudio:
         plan_width=encoders["plan"].width,
         attended=["text"],
         added=["video", "plan"],
-        output="data",
+        data_spread=0.5,
     )
     planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)
     model = PrismAudio(transformer.eval(), autoencoder.eval(), encoders, planner.eval(), EulerSampler(2))

@@ -35,7 +35,9 @@ def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
             "The cart moves from the left (azimuth -60°) to the right (azimuth +60°).",
         }
     )
-    grid = encoder.encode(CLIP, plan).unflatten(1, (3, ROWS))
+    drawn = encoder.encode(CLIP, plan)
+    assert drawn.shape == (250, encoder.width)
+    grid = drawn[:, : 3 * ROWS].unflatten(1, (3, ROWS))
     assert grid.shape == (250, 3, ROWS)
     bell, cart, other = grid[:, 0], grid[:, 1], grid[:, 2]
     assert abs(int(bell[:, 0].argmax()) - 62) <= 1
@@ -46,6 +48,11 @@ def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
     assert cart[130, 2] < -0.8
     assert cart[180, 2] > 0.7
     assert abs(int(other[:, 0].argmax()) - 218) <= 1
+
+
+def test_the_grid_has_the_surroundings_all_the_time() -> None:
+    grid = PlanGridEncoder(["bell"]).encode(CLIP, Plan({"aesthetic": "A noisy recording in a hall."}))
+    assert grid[:, -7:].unique(dim=0).tolist() == [[0, 1, 0, 0, 0, 0, 1]]
 
 
 def test_motion_is_seen_where_it_is() -> None:

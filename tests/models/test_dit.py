@@ -68,14 +68,18 @@ def test_a_guide_gives_what_its_conditions_give(transformer: DiffusionTransforme
     )
 
 
-def test_predicted_data_is_where_the_velocity_leads(transformer: DiffusionTransformer) -> None:
-    velocity_model = DiffusionTransformer(**{**transformer.config, "output": "velocity"})
-    velocity_model.load_state_dict(transformer.state_dict())
-    data_model = DiffusionTransformer(**{**transformer.config, "output": "data"})
-    data_model.load_state_dict(transformer.state_dict())
-    latents, times, told = torch.randn(1, 6, 20), torch.tensor([0.5]), conditions([4])
-    data = velocity_model(latents, times, told)  # the same network, its output read as data
-    torch.testing.assert_close(latents - 0.5 * data_model(latents, times, told), data)
+@pytest.mark.parametrize("time", [0.01, 0.3, 0.7, 1.0])
+def test_a_silent_network_predicts_the_best_linear_guess(time: float) -> None:
+    """With an output of zero, preconditioning leaves the velocity that is best for data without structure."""
+    spread, count = 0.4, 4000
+    model = DiffusionTransformer(4, 32, 1, 1, None, None, None, None, data_spread=spread)
+    torch.nn.init.zeros_(model.project_out.weight)
+    data, noise = spread * torch.randn(count, 4, 4), torch.randn(count, 4, 4)
+    point = (1 - time) * data + time * noise
+    guess = model(point, torch.full((count,), time), Conditions())
+    slope = float((point * (noise - data)).sum() / point.square().sum())
+    torch.testing.assert_close(guess, slope * point, rtol=0, atol=0.2)
+    assert (guess / point).std() < 1e-3
 
 
 def test_a_narrow_head_is_refused() -> None:

@@ -46,7 +46,7 @@ def foundation(**options: object) -> FoundationTask:
     codec.fit()
     encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
     network = DiffusionTransformer(
-        codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], output="data"
+        codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], data_spread=0.5
     )
     return FoundationTask(network, encoders, codec, warmup_steps=2, **options)  # type: ignore[arg-type]
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prismaudio.cot.story import Source
     from prismaudio.types import Clip
 
+QUALITIES = ("clean", "noisy", "clipped", "muffled")
+ROOMS = ("dry", "room", "hall")
 SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
 ROWS = 5
 ONSET_WIDTH_S = 0.012
@@ -28,7 +30,7 @@ class PlanGridEncoder(Configured, Encoder):
 
     Each class has five rows: onsets as narrow bumps at their exact time, whether it is sounding, its direction
     (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share
-    the last five.
+    the last five. Quality and room, which hold all the time, are the last rows.
 
     Args:
         classes: Nouns that have rows of their own.
@@ -40,18 +42,20 @@ class PlanGridEncoder(Configured, Encoder):
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
         self.classes = list(classes)
         self.rate_hz = rate_hz
-        self.width = ROWS * (len(self.classes) + 1)
+        self.width = ROWS * (len(self.classes) + 1) + len(QUALITIES) + len(ROOMS)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Grid ``(time, width)`` over the duration of the clip."""
         n_steps = round(clip.duration_s * self.rate_hz)
         grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
         times = (torch.arange(n_steps) + 0.5) / self.rate_hz
-        for source in plan.story.sources:
+        story = plan.story
+        for source in story.sources:
             row = self._row(source.what)
             drawn = draw_source(source, times)
             grid[:, row] = torch.where(drawn.abs() > grid[:, row].abs(), drawn, grid[:, row])
-        return grid.flatten(1)
+        surroundings = torch.tensor([float(name in (story.quality, story.room)) for name in (*QUALITIES, *ROOMS)])
+        return torch.cat([grid.flatten(1), surroundings.expand(n_steps, -1)], 1)
 
     def _row(self, what: str) -> int:
         words = what.lower().split()
