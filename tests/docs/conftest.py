@@ -1,0 +1,1 @@
+collect_ignore = ["docstrings.py"]  # imports griffe, which only the site needs
