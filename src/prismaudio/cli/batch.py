@@ -126,11 +126,16 @@ class Batch:
     def _save(self, job: Job, sound: Sound) -> Path:
         """Write the files of a job; the JSON comes last and says that the job is done."""
         files = _files(job, picture=self.options.picture)
-        for file in files:
-            sound.save(file)
         described = sound.describe() | {"outputs": [file.name for file in files], "request": self._asked(job)}
-        with replacing(_marker(job)) as part:
-            part.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            for file in files:
+                sound.save(file)
+            with replacing(_marker(job)) as part:
+                part.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except BaseException:  # a full disk, or Ctrl-C: all files of a sound, or none
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise
         return files[0]
 
     def _asked(self, job: Job) -> dict[str, Any]:

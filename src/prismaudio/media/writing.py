@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -100,10 +101,9 @@ def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
         MediaError: The file cannot be written.
     """
     with replacing(out) as part:
-        try:
-            soundfile.write(part, as_array(audio).T, sample_rate_hz, subtype="PCM_24", format="WAV")
-        except soundfile.SoundFileError as error:
-            raise MediaError(f"cannot write {out}: {reason(error)}") from error
+        data = io.BytesIO()  # so that the error of a full disk is the system's own
+        soundfile.write(data, as_array(audio).T, sample_rate_hz, subtype="PCM_24", format="WAV")
+        part.write_bytes(data.getbuffer())
 
 
 @contextmanager
