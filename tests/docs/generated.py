@@ -37,8 +37,8 @@ CLI_HEAD = """\
 
 The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11.
 
-Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C. `prismaudio plugins check` ends with 1
-when a check fails.
+Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C. `prismaudio plugins check` ends
+with 1 when a check fails.
 
 | Variable | What it does |
 |---|---|
@@ -50,8 +50,8 @@ when a check fails.
 CLI_TAIL = """
 ## prismaudio fit, validate, test, predict
 
-These four are Lightning's command line: `prismaudio fit` is what a Lightning user would look for as `lightning fit`. Their
-options depend on the recipe and on the plugins that are installed, so they are asked for, not printed here:
+These four are Lightning's command line: `prismaudio fit` is what a Lightning user would look for as `lightning fit`.
+Their options depend on the recipe and on the plugins that are installed, so they are asked for, not printed here:
 
 ```console
 $ prismaudio fit --help
@@ -60,8 +60,8 @@ $ prismaudio fit --model.help=FoundationTask
 $ prismaudio fit --data.help=StudioDataModule
 ```
 
-`--config` takes a path or the name of a recipe; it may be given more than once, later ones win. `--ckpt_path` resumes a run.
-See [Write a recipe](../how-to/write-a-recipe.md).
+`--config` takes a path or the name of a recipe; it may be given more than once, later ones win. `--ckpt_path` resumes a
+run. See [Write a recipe](../how-to/write-a-recipe.md).
 """
 
 COMPONENTS_HEAD = """\
@@ -69,8 +69,8 @@ COMPONENTS_HEAD = """\
 
 <!-- written by tests/docs/generated.py; a test keeps it equal to the hooks of the core -->
 
-What the core provides, found through the same hooks as everybody else's. `prismaudio plugins list` shows what is there in
-your environment, plugins included. The name is the word for recipes and options.
+What the core provides, found through the same hooks as everybody else's. `prismaudio plugins list` shows what is there
+in your environment, plugins included. The name is the word for recipes and options.
 """
 
 
