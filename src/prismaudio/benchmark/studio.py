@@ -38,7 +38,7 @@ class StudioBenchmark:
         limit: Number of clips.
         split: ``"plain"`` or ``"randomised"``.
         seeds: Number of sampling seeds.
-        edit_limit: Number of clips with a single source whose plan is edited.
+        edit_limit: Number of clips with a single source whose plan is edited; the sampling seeds take turns on them.
         batch_size: Clips rendered together; it changes nothing but the speed.
         guidance: Scale of classifier-free guidance; None for the model's own.
         rows: Which rows to measure.
@@ -87,8 +87,8 @@ class StudioBenchmark:
 
     def _total(self, rows: dict[str, Row]) -> int:
         n_single = sum(len(scene.things) == 1 for _, scene in self.scenes())
-        n_clips = self.limit + len(EDITS) * min(self.edit_limit, n_single)
-        return n_clips * sum(len(self._row_seeds(row)) for row in rows.values())
+        n_edits = len(EDITS) * min(self.edit_limit, n_single)
+        return n_edits * len(rows) + self.limit * sum(len(self._row_seeds(row)) for row in rows.values())
 
     def _camera(self, model: PrismAudio | None) -> Camera | None:
         if model is None or not {"given_plan", "end_to_end"} & set(self.rows):
@@ -96,15 +96,14 @@ class StudioBenchmark:
         filmed = self.split == "randomised" if self.picture is None else self.picture == "filmed"
         return Camera(filmed, model.settings.fps, model.settings.picture_size)
 
-    def _takes(self, camera: Camera | None, limit: int, *, single: bool) -> Iterator[list[Take]]:
+    def _takes(self, camera: Camera | None, chosen: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
-        chosen = [(index, scene) for index, scene in self.scenes() if not single or len(scene.things) == 1][:limit]
         for start in range(0, len(chosen), self.batch_size):
             yield [take(index, scene, camera) for index, scene in chosen[start : start + self.batch_size]]
 
     def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
-        for takes in self._takes(camera, self.limit, single=False):
+        for takes in self._takes(camera, list(self.scenes())):
             truths = [item.truth for item in takes]
             for (name, seed), columns in metrics.items():
                 _update(columns, rows[name].sounds(takes, seed), truths)
@@ -113,11 +112,14 @@ class StudioBenchmark:
 
     def _measure_edits(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): edit_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
-        for takes in self._takes(camera, self.edit_limit, single=True):
-            for (name, seed), columns in metrics.items():
-                for column, metric in columns.items():
-                    self._measure_edit(rows[name], column, metric, takes, seed)
-                    counter.add(len(takes))
+        single = [(index, scene) for index, scene in self.scenes() if len(scene.things) == 1][: self.edit_limit]
+        for turn in range(self.seeds):
+            for takes in self._takes(camera, single[turn :: self.seeds]):
+                for name, row in rows.items():
+                    seed = turn if row.seeded else 0
+                    for column, metric in metrics[name, seed].items():
+                        self._measure_edit(row, column, metric, takes, seed)
+                        counter.add(len(takes))
         _report(metrics, report)
 
     def _measure_edit(self, row: Row, column: str, metric: Metric, takes: Sequence[Take], seed: int) -> None:

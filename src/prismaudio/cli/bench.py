@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     instruments.add_argument("--seed", type=int, default=0, help="seed of the training clips and of the fit")
-    instruments.add_argument("--count", type=_positive, default=4000, help="number of training clips")
+    instruments.add_argument("--count", type=_positive, default=2000, help="number of training clips")
     instruments.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     return parser
 
