@@ -17,6 +17,7 @@ from prismaudio.generation.rendering import Renderer, limited
 from prismaudio.generation.sampling import make_sampler
 from prismaudio.generation.settings import Settings
 from prismaudio.generation.sound import Sound
+from prismaudio.generation.watching import watch
 from prismaudio.media import probe, read_clip, read_sound
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
@@ -183,7 +184,7 @@ class PrismAudio:
         whole = given is not None and all(given.get(name) for name in CORE)
         seen = None
         if clip.frames is not None and not (whole and not prompt):
-            seen = planning.watch(self.planner, clip, dimensions, self.renderer.grid)
+            seen = watch(self.planner, clip, dimensions, self.renderer.grid)
         elif given is None and not prompt:
             raise PlanError("nothing says what is to be heard: give a video, a plan or a prompt")
         plan = seen if given is None else planning.merged_sections(given, seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,12 @@ from prismaudio.cot.narration import narrate
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.cot.story import Source, Story
 from prismaudio.cot.words import LASTING
-from prismaudio.generation.windows import Grid, padded
+from prismaudio.generation.watching import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from prismaudio.components import Dimension
-    from prismaudio.planners.base import Planner
-    from prismaudio.types import Clip
 
 FIRST_S, EVERY_S = 0.5, 2.0
 """When and how often a thing sounds that no times are known of."""
@@ -34,73 +31,6 @@ class Draft:
 
     plan: Plan
     notices: list[str] = field(default_factory=list)
-
-
-def watch(planner: Planner, clip: Clip, dimensions: Sequence[Dimension], grid: Grid) -> Plan:
-    """The planner's plan of a clip of any length.
-
-    A clip that is longer than the model's window is watched in overlapping windows, of which each counts where it is
-    in the middle; a shorter one is watched with its last picture held.
-    """
-    starts = grid.starts(clip.duration_s)
-    if len(starts) == 1:
-        plan = planner.plan(padded(clip, grid.window_s), dimensions)
-        return plan if clip.duration_s >= grid.window_s else plan.crop(0.0, clip.duration_s)
-    plans = [planner.plan(grid.crop(clip, start), dimensions) for start in starts]
-    margin_s = (grid.frames - grid.hop) / 2 / float(grid.rate_hz)
-    pieces = []
-    for index, (plan, start) in enumerate(zip(plans, starts, strict=True)):
-        start_s = float(start / grid.rate_hz)
-        begin_s = 0.0 if index == 0 else margin_s
-        end_s = clip.duration_s - start_s if start == starts[-1] else grid.window_s - margin_s
-        pieces.append((start_s + begin_s, plan.crop(begin_s, min(end_s, grid.window_s)).story))
-    told = narrate(joint_story(pieces))
-    return plans[0].replace({name: told[name] for name in plans[0] if name in told})
-
-
-def joint_story(pieces: Iterable[tuple[float, Story]]) -> Story:
-    """One story of consecutive pieces, each with the second at which it begins.
-
-    A thing that lasts is told once where it goes on from one piece to the next.
-
-    Example:
-        >>> engine = Source("engine", (0.0,), 2.0)
-        >>> joint_story([(0.0, Story((engine,))), (2.0, Story((engine,)))]).sources[0].end_s
-        4.0
-    """
-    sources: dict[str, Source] = {}
-    qualities: Counter[str | None] = Counter()
-    rooms: Counter[str | None] = Counter()
-    for begin_s, story in pieces:
-        qualities[story.quality] += 1
-        rooms[story.room] += 1
-        for source in story.sources:
-            if source.onsets_s:
-                later = moved(source, begin_s)
-                sources[source.what] = merged(sources[source.what], later) if source.what in sources else later
-    quality, room = (most.most_common(1)[0][0] if most else None for most in (qualities, rooms))
-    return Story(tuple(sources.values()), quality, room)
-
-
-def moved(source: Source, by_s: float) -> Source:
-    """The same source, later."""
-    end_s = None if source.end_s is None else round(source.end_s + by_s, 4)
-    return replace(source, onsets_s=tuple(round(t + by_s, 4) for t in source.onsets_s), end_s=end_s)
-
-
-def merged(first: Source, second: Source) -> Source:
-    """Two sources of one name as one.
-
-    What of the second begins while the first still lasts is the first going on.
-    """
-    begins = [t for t in second.onsets_s if first.end_s is None or t > first.end_s + 0.1]
-    end_s = max(first.end_s or 0.0, second.end_s or 0.0) or None
-    onsets = tuple(sorted({*first.onsets_s, *begins}))
-    if end_s is not None and end_s <= onsets[-1]:
-        end_s = None
-    sides = [source.azimuth_deg for source in (first, second) if source.azimuth_deg is not None]
-    azimuth = (sides[0][0], sides[-1][1]) if sides else None
-    return Source(first.what, onsets, end_s, azimuth, first.size or second.size)
 
 
 def worded(prompt: str, seen: Plan | None) -> Plan:
