@@ -42,12 +42,20 @@ def watch(planner: Planner, clip: Clip, dimensions: Sequence[Dimension], grid: G
         end_s = min(clip.duration_s - start_s, grid.window_s) if is_last else grid.window_s - margin_s
         piece = plans[index].crop(begin_s, end_s).story
         others = [other for other in seen if other[0] != start_s]
-        pieces.append((start_s + begin_s, confirmed(piece, start_s + begin_s, others, grid.window_s)))
+        until_s = end_s - begin_s - NEAR_S if is_last else end_s  # what begins at the very end is no sound
+        piece = confirmed(piece, start_s + begin_s, others, grid.window_s, until_s)
+        pieces.append((start_s + begin_s, piece))
     told = narrate(joint_story(pieces))
     return plans[0].replace({name: told[name] for name in plans[0] if name in told})
 
 
-def confirmed(story: Story, begin_s: float, others: Sequence[tuple[float, Story]], window_s: float) -> Story:
+def confirmed(
+    story: Story,
+    begin_s: float,
+    others: Sequence[tuple[float, Story]],
+    window_s: float,
+    until_s: float = float("inf"),
+) -> Story:
     """A piece of a story without what the other windows that cover the same moment do not see.
 
     Args:
@@ -55,6 +63,7 @@ def confirmed(story: Story, begin_s: float, others: Sequence[tuple[float, Story]
         begin_s: When it begins.
         others: The other windows: when each begins, and its story.
         window_s: How long a window is.
+        until_s: Second of the piece after which nothing begins.
 
     Example:
         >>> piece = Story((Source("bell", (0.5, 1.5)),))
@@ -68,7 +77,7 @@ def confirmed(story: Story, begin_s: float, others: Sequence[tuple[float, Story]
 
     sources = []
     for source in story.sources:
-        onsets = tuple(t for t in source.onsets_s if is_seen(source.what, begin_s + t))
+        onsets = tuple(t for t in source.onsets_s if t < until_s and is_seen(source.what, begin_s + t))
         if onsets:
             sources.append(replace(source, onsets_s=onsets))
     return replace(story, sources=tuple(sources))
