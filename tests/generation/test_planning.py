@@ -76,6 +76,15 @@ def test_a_plan_without_times_gets_some_within_the_clip(duration_s, what):
     assert all(source.onsets_s and source.onsets_s[0] <= 0.25 * duration_s + 0.6 for source in draft.plan.story.sources)
 
 
+@pytest.mark.parametrize(
+    ("text", "n_times"), [("A bell rings twice", 2), ("5 times the drum", 2), ("a drum, 5 times", 5)]
+)
+def test_words_that_say_how_often_are_heeded(text, n_times):
+    plan = timed(Plan({"semantic": text}), 5.0).plan
+    assert len(plan.story.sources[0].onsets_s) == n_times
+    plan.check(4.6)
+
+
 def test_a_plan_with_times_is_left_alone():
     assert timed(SEEN, 4.0).plan is SEEN
     assert not timed(SEEN, 4.0).notices

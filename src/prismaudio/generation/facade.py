@@ -76,14 +76,13 @@ class PrismAudio:
         sampler: From noise to latents; Euler's method by default.
         settings: Window, pictures and guidance.
 
-    Example:
-        .. code-block:: python
+    ```python
+    from prismaudio import PrismAudio
 
-            from prismaudio import PrismAudio
-
-            model = PrismAudio.from_pretrained()
-            sound = model.generate("clip.mp4")
-            sound.save("clip_with_sound.mp4")
+    model = PrismAudio.from_pretrained()
+    sound = model.generate("clip.mp4")
+    sound.save("clip_with_sound.mp4")
+    ```
     """
 
     def __init__(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from prismaudio.cot.narration import narrate
+from prismaudio.cot.nouns import mentions
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.cot.story import Source, Story
-from prismaudio.cot.words import LASTING
+from prismaudio.cot.words import COUNTS, LASTING
 from prismaudio.generation.watching import merged
 
 if TYPE_CHECKING:
@@ -101,17 +103,37 @@ def timed(plan: Plan, duration_s: float) -> Draft:
         return Draft(plan)
     first_s = round(min(FIRST_S, duration_s / 4), 2)
     last_s = round(max(first_s + 0.1, duration_s - first_s), 2)
-    every = tuple(round(first_s + EVERY_S * i, 2) for i in range(1 + max(0, int((last_s - first_s - 0.5) / EVERY_S))))
+    counts = counted(plan.get("semantic", ""), [source.what for source in story.sources])
     sources = []
     for index, source in enumerate(story.sources):
-        later = round(min(0.3 * index, duration_s / 4), 2)
-        lasts = source.what in LASTING
-        onsets = (first_s,) if lasts else tuple(round(t + later, 2) for t in every)
+        lasts = source.what in LASTING and source.what not in counts
+        n_times = 1 if lasts else counts.get(source.what, 1 + max(0, int((last_s - first_s - 0.5) / EVERY_S)))
+        every_s = min(EVERY_S, (last_s - first_s) / n_times)
+        begin_s = first_s + min(0.3 * index, every_s / 2) * (not lasts)
+        onsets = tuple(round(begin_s + every_s * i, 2) for i in range(n_times))
         sources.append(replace(source, onsets_s=onsets, end_s=last_s if lasts else None))
     told = narrate(replace(story, sources=tuple(sources)))
     rewritten = plan.replace({"temporal": told["temporal"]})
     ordered = {name: rewritten[name] for name in (*CORE, *rewritten) if name in rewritten}
     return Draft(Plan(ordered), ["the plan states no times; the moments of its sounds are chosen for it"])
+
+
+def counted(text: str, whats: Sequence[str]) -> dict[str, int]:
+    """How often a text says that things sound, where it does.
+
+    Example:
+        >>> counted("A small bell rings twice and a drum booms.", ["bell", "drum"])
+        {'bell': 2}
+    """
+    named = mentions(text, whats)
+    ends = [mention.start for mention in named[1:]] + [len(text)]
+    found: dict[str, int] = {}
+    for mention, end in zip(named, ends, strict=True):
+        said = re.split(r"[.;]", text[mention.end : end].lower())[0]
+        for number, phrases in COUNTS.items():
+            if any(re.search(rf"\b{phrase}\b", said) for phrase in phrases) or re.search(rf"\b{number} times\b", said):
+                found[mention.noun] = number
+    return found
 
 
 def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Draft:
