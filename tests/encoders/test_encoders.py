@@ -50,6 +50,17 @@ def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
     assert abs(int(other[:, 0].argmax()) - 218) <= 1
 
 
+def test_the_grid_has_everything_together() -> None:
+    encoder = PlanGridEncoder(["bell", "drum"])
+    plans = [
+        Plan({"temporal": f"The {what} sounds at 1.00 s.", "spatial": f"The {what} is at azimuth +30°."})
+        for what in ("bell", "drum")
+    ]
+    bell, drum = (encoder.encode(CLIP, plan)[:, 3 * ROWS : 4 * ROWS] for plan in plans)
+    torch.testing.assert_close(bell, drum)
+    assert float(bell[65, 2]) == pytest.approx(0.5, abs=0.01)
+
+
 def test_the_grid_has_the_surroundings_all_the_time() -> None:
     grid = PlanGridEncoder(["bell"]).encode(CLIP, Plan({"aesthetic": "A noisy recording in a hall."}))
     assert grid[:, -7:].unique(dim=0).tolist() == [[0, 1, 0, 0, 0, 0, 1]]

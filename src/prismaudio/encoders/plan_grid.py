@@ -30,7 +30,8 @@ class PlanGridEncoder(Configured, Encoder):
 
     Each class has five rows: onsets as narrow bumps at their exact time, whether it is sounding, its direction
     (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share
-    the last five. Quality and room, which hold all the time, are the last rows.
+    five more, and the last five of this kind are those of everything that sounds, so that what holds for all classes
+    need not be learned for each. Quality and room, which hold all the time, are the last rows.
 
     Args:
         classes: Nouns that have rows of their own.
@@ -42,7 +43,7 @@ class PlanGridEncoder(Configured, Encoder):
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
         self.classes = list(classes)
         self.rate_hz = rate_hz
-        self.width = ROWS * (len(self.classes) + 1) + len(QUALITIES) + len(ROOMS)
+        self.width = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Grid ``(time, width)`` over the duration of the clip."""
@@ -54,8 +55,9 @@ class PlanGridEncoder(Configured, Encoder):
             row = self._row(source.what)
             drawn = draw_source(source, times)
             grid[:, row] = torch.where(drawn.abs() > grid[:, row].abs(), drawn, grid[:, row])
+        everything = torch.cat([grid, together(grid)], 1)
         surroundings = torch.tensor([float(name in (story.quality, story.room)) for name in (*QUALITIES, *ROOMS)])
-        return torch.cat([grid.flatten(1), surroundings.expand(n_steps, -1)], 1)
+        return torch.cat([everything.flatten(1), surroundings.expand(n_steps, -1)], 1)
 
     def _row(self, what: str) -> int:
         words = what.lower().split()
@@ -63,6 +65,14 @@ class PlanGridEncoder(Configured, Encoder):
             if any(word in (name, f"{name}s", f"{name}es") for word in words):
                 return index
         return len(self.classes)
+
+
+def together(grid: Tensor) -> Tensor:
+    """Rows ``(time, 1, 5)`` of everything in a grid ``(time, classes, 5)``; what is newest and loudest says where."""
+    presence = grid[..., 1] + 4 * grid[..., 0]
+    share = (presence / presence.sum(1, keepdim=True).clamp_min(1e-6))[..., None]
+    means = (grid * share).sum(1, keepdim=True)
+    return torch.cat([grid[..., :2].amax(1, keepdim=True), means[..., 2:]], -1)
 
 
 def draw_source(source: Source, times: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class FoundationTask(LightningModule):
     def components(self) -> dict[str, Any]:
         """What this stage makes, by its name in a model folder."""
         encoders = {f"{stream}_encoder": encoder for stream, encoder in self.encoders.items()}
-        return {"transformer": self.transformer, **encoders}
+        return {"transformer": self.transformer, **encoders, "sampler": self.sampler}
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
