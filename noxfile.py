@@ -9,8 +9,8 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.default_venv_backend = "uv|virtualenv|venv"
-nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "uv|venv"
+nox.options.reuse_venv = "yes"
 
 PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
 THREADS = {"OMP_NUM_THREADS": "1"}

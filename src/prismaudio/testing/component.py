@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.hookspecs import CONTRACTS
@@ -72,11 +72,7 @@ def judge_docstring(found: type) -> str:
 
 def judge_arguments(found: type) -> str:
     """Whether every argument has a type that a recipe can be checked against."""
-    try:
-        hints = get_type_hints(found.__init__)
-    except (NameError, TypeError):  # types that are imported for the type checker only
-        hints = found.__init__.__annotations__
-    untyped = [p for p in parameters(found) if p not in hints]
+    untyped = [name for name, p in parameters(found).items() if p.annotation is p.empty]
     return f"FAIL no type: {', '.join(untyped)}" if untyped else f"{len(parameters(found))}, all typed"
 
 
