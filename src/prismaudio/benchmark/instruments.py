@@ -28,6 +28,8 @@ STEPS = 2500
 BATCH = 128
 CODED = 16
 """Clips that are coded together."""
+BASIS_CLIPS = 400
+"""Clips that the autoencoder is fitted to."""
 
 
 def single_scenes(seed: int, *, held_out: bool = False, split: str = "plain") -> Iterator[Scene]:
@@ -71,10 +73,10 @@ def recorded_somehow(scene: Scene, rng: random.Random) -> Scene:
     return replace(scene, quality=rng.choice(list(QUALITIES)), room=rng.choice(list(ROOMS)))
 
 
-def fitted_autoencoder(seed: int, clips: int = 400) -> ParametricStereoAutoencoder:
+def fitted_autoencoder(seed: int) -> ParametricStereoAutoencoder:
     """A small autoencoder of training clips with any number of sources."""
     autoencoder = ParametricStereoAutoencoder()
-    for index in range(clips):
+    for index in range(BASIS_CLIPS):
         autoencoder.observe(sound_of(sample_scene(index, seed))[None])
     autoencoder.fit()
     return autoencoder

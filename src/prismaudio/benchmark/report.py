@@ -71,7 +71,7 @@ class Report:
     def table(self, title: str) -> Table:
         """A table for the terminal: a line for each column of the report, a column for each of its rows."""
         table = Table(title=title)
-        table.add_column("measure")
+        table.add_column("measure", no_wrap=True)
         for row in self.values:
             table.add_column(row.replace("_", " "), justify="right")
         for column in self.columns:
