@@ -91,7 +91,7 @@ class EventPlanner(Configured, TrainablePlanner):
     @torch.no_grad()
     def watch(self, clip: Clip) -> Story:
         """What happens in a clip, by its pictures."""
-        seen = self.network(self._frames([clip]))
+        seen = Sightings(**{name: value.cpu() for name, value in vars(self.network(self._frames([clip]))).items()})
         sources = tuple(
             source for index in self._who(seen) if (source := self._source(seen, index, clip.duration_s)) is not None
         )
