@@ -13,7 +13,7 @@ from prismaudio.cli.progress import Reporter
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.generation import PrismAudio
 from prismaudio.generation.loading import find, fingerprint
-from prismaudio.media import replacing
+from prismaudio.media import make_writable, replacing
 
 if TYPE_CHECKING:
     import argparse
@@ -38,9 +38,7 @@ class Batch:
         self.options = options
         if folder.suffix.lower() in (".mp4", ".wav", ".mov", ".mkv", ".json") and not folder.is_dir():
             raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
-        with replacing(folder / ".prismaudio") as part:
-            part.touch()
-        (folder / ".prismaudio").unlink(missing_ok=True)
+        make_writable(folder)
         self.model_id = fingerprint(find(options.model))
         self._model: PrismAudio | None = None
         self.failures: list[str] = []

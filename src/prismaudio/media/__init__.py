@@ -1,6 +1,6 @@
 """Reading and writing video and sound, with PyAV and soundfile."""
 
-from prismaudio.media.files import replacing
+from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.reading import read_clip, read_sound
 from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_sound, write_wav
@@ -8,6 +8,7 @@ from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_wi
 __all__ = [
     "VIDEO_SUFFIXES",
     "VideoInfo",
+    "make_writable",
     "probe",
     "read_clip",
     "read_sound",

@@ -56,6 +56,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def make_writable(folder: Path) -> None:
+    """Make a folder, and make sure that files can be written to it.
+
+    Raises:
+        MediaError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise MediaError(f"cannot write to {folder}: {reason(error)}; choose another folder with -o") from error
+
+
 def reason(error: BaseException) -> str:
     """What the operating system says about an error, in a few words.
 
