@@ -28,9 +28,10 @@ def install(session: nox.Session, *extras: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests and doctests of the core, on two processes."""
+    """Run the tests and doctests of the core, on two processes; recipes have their own session."""
     install(session, "test")
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
+    words = session.posargs or ["--ignore", "tests/recipes"]
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *words, env=THREADS)
 
 
 @nox.session

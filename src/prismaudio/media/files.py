@@ -74,7 +74,7 @@ def reason(error: BaseException) -> str:
     """What the operating system says about an error, in a few words.
 
     Example:
-        >>> reason(PermissionError(13, "Permission denied", "/root/x"))
+        >>> reason(PermissionError(13, "Permission denied", "/private/x"))
         'permission denied'
     """
     text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prismaudio.cot.narration import narrate
-from prismaudio.media import replacing, write_video, write_wav
+from prismaudio.media import replacing, write_video, write_video_with_sound, write_wav
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.video import render_video
 
@@ -93,8 +93,8 @@ def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float
     paths = _paths(folder, scene.id)
     frames = torch.from_numpy(render_video(scene, size_px, fps))
     audio = torch.from_numpy(render_audio(scene, SAMPLE_RATE_HZ))
-    write_video(frames, fps, paths["video"], audio, SAMPLE_RATE_HZ)
     write_video(frames, fps, paths["silent"])
+    write_video_with_sound(paths["silent"], audio, SAMPLE_RATE_HZ, paths["video"])  # the very same picture
     write_wav(audio, SAMPLE_RATE_HZ, paths["sound"])
     with replacing(paths["truth"]) as part:
         part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
