@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from prismaudio.generation.windows import Grid, joined
 from prismaudio.samplers.guidance import guided_velocity
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PEAK_DB = -1.0
 """True peak that no sound exceeds."""
+LOOK_AHEAD_S = 0.02
+"""How long before and after something too loud the sound is lowered."""
 DECODED_FRAMES = 7_500
 """Latent frames that are decoded at once."""
 DECODED_OVERLAP = 32
@@ -172,7 +175,9 @@ def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
 
 
 def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Sound ``(2, samples)`` that is finite and lowered as far as its true peak exceeds -1 dB.
+    """Sound ``(2, samples)`` that is finite and nowhere exceeds a true peak of -1 dB.
+
+    It is lowered around what is too loud, in both ears alike, and nowhere else.
 
     Example:
         >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
@@ -180,5 +185,12 @@ def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
         -1.0
     """
     audio = torch.nan_to_num(audio.float(), nan=0.0, posinf=0.0, neginf=0.0)
-    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB
+    if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
+        return audio
+    reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
+    too_loud = (audio.abs().amax(0) / 10 ** (PEAK_DB / 20)).clamp_min(1)[None]
+    gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
+    gain = avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)
+    audio = audio * gain
+    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
     return audio * 10 ** (-excess_db / 20) if excess_db > 0 else audio
