@@ -17,8 +17,8 @@ class Settings(Configured):
         max_windows: Windows that go through the network together; bounds the memory.
 
     Example:
-        >>> Settings(guidance=3.0).config["guidance"]
-        3.0
+        >>> Settings(guidance=2.5).config["guidance"]
+        2.5
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Settings(Configured):
         window_s: float = 4.0,
         fps: float = 16.0,
         picture_size: int = 48,
-        guidance: float = 2.0,
+        guidance: float = 3.0,
         rescale: float = 0.0,
         max_windows: int = 16,
     ) -> None:
