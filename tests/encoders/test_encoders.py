@@ -26,6 +26,12 @@ def test_a_word_knows_its_section_and_its_neighbours() -> None:
     assert encoder.encode(CLIP, Plan({})).shape == (0, encoder.width)
 
 
+def test_sections_that_the_model_was_not_trained_on_are_not_read() -> None:
+    plan = Plan({"semantic": "a loud bell", "loudness": "The whole is at -23 LUFS."})
+    assert len(HashedTextEncoder().encode(CLIP, plan)) == 3
+    assert len(HashedTextEncoder(sections=["semantic", "loudness"]).encode(CLIP, plan)) == 8
+
+
 def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
     encoder = PlanGridEncoder(["bell", "cart"], 62.5)
     plan = Plan(

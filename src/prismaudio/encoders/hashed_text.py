@@ -6,12 +6,14 @@ import functools
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured
+from prismaudio.cot.sections import CORE
 from prismaudio.encoders.base import Encoder
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class HashedTextEncoder(Configured, Encoder):
     Args:
         limit: Words of a section beyond this number are left out.
         numbers: Whether numbers are tokens of their own, or left out because the plan grid says them.
+        sections: Sections that are read: those that the transformer was trained on. Words of others would only be in
+            their way; a model that knows a further dimension names it here.
 
     Example:
         >>> from prismaudio.cot.plan import Plan
@@ -44,9 +48,10 @@ class HashedTextEncoder(Configured, Encoder):
     width = 4 * WORD_WIDTH + NUMBER_WIDTH
     rate_hz = None
 
-    def __init__(self, limit: int = 80, *, numbers: bool = False) -> None:
+    def __init__(self, limit: int = 80, *, numbers: bool = False, sections: Sequence[str] = CORE) -> None:
         self.limit = limit
         self.numbers = numbers
+        self.sections = tuple(sections)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Features ``(words, width)`` of the plan."""
@@ -54,7 +59,7 @@ class HashedTextEncoder(Configured, Encoder):
 
     def encode_plan(self, plan: Plan) -> Tensor:
         """Features ``(words, width)`` of the plan; ``(0, width)`` when it says nothing."""
-        rows = [row for name, text in plan.items() for row in self._section(name, text)]
+        rows = [row for name, text in plan.items() if name in self.sections for row in self._section(name, text)]
         return torch.stack(rows) if rows else torch.zeros(0, self.width)
 
     def _section(self, name: str, text: str) -> list[Tensor]:
