@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured
+from prismaudio.cot import words
 from prismaudio.encoders.base import Encoder
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from prismaudio.cot.story import Source
     from prismaudio.types import Clip
 
-QUALITIES = ("clean", "noisy", "clipped", "muffled")
-ROOMS = ("dry", "room", "hall")
+QUALITIES, ROOMS = tuple(words.QUALITIES), tuple(words.ROOMS)
+"""The last rows, in this order; weights depend on it."""
 SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
 ROWS = 5
 ONSET_WIDTH_S = 0.012

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prismaudio.checkpoints import Configured
+from prismaudio.cot import words
 from prismaudio.cot.narration import narrate
 from prismaudio.cot.plan import Plan
 from prismaudio.cot.story import Source, Story
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from prismaudio.components import Dimension
     from prismaudio.types import Clip
 
-SIZES = ("small", "medium", "large")
-QUALITIES = ("clean", "noisy", "clipped", "muffled")
-ROOMS = ("dry", "room", "hall")
+SIZES, QUALITIES, ROOMS = tuple(words.SIZES), tuple(words.QUALITIES), tuple(words.ROOMS)
+"""The answers of the network, in this order; weights depend on it."""
 SIDE_DEG = 60.0
 LEAST_TRACK_S, LEAST_MOVE_DEG = 0.3, 6.0
 """What is seen for less time, or to move less, is written down as standing still."""
