@@ -154,3 +154,28 @@ class Conditions:
             both = None if a is None else Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
             joined[f.name] = both
         return Conditions(**joined)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentBatch:
+    """Latents and conditions that were computed before training: what a data module of features gives to a task.
+
+    Args:
+        ids: Names of the clips.
+        latents: Latents ``(batch, channels, frames)``, zero where ``mask`` is False.
+        mask: True where a frame is real, bool ``(batch, frames)``; real frames come first.
+        conditions: Their conditions.
+    """
+
+    ids: list[str]
+    latents: Tensor
+    mask: Tensor
+    conditions: Conditions
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> LatentBatch:
+        """Move to a device; Lightning calls this."""
+        latents = self.latents.to(device, non_blocking=non_blocking)
+        return LatentBatch(self.ids, latents, self.mask.to(device), self.conditions.to(device))
