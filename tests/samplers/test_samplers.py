@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from prismaudio.errors import PrismAudioError
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -60,3 +61,28 @@ def test_guidance_goes_beyond_the_conditional_velocity_away_from_the_other() -> 
         torch.testing.assert_close(velocity(latents, times)[0], expected * channel.expand(3, 2))
     rescaled = guided_velocity(Echo(), told(2.0), 2, 3.0, rescale=1.0)  # type: ignore[arg-type]
     torch.testing.assert_close(rescaled(latents, times)[0], 2 * channel.expand(3, 2))
+
+
+class Counting(Echo):
+    """Remembers the batch sizes that it was called with."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(latents))
+        return super().__call__(latents, times, guide)
+
+
+def test_outside_its_interval_guidance_costs_nothing() -> None:
+    conditions = Conditions(text=Features(torch.full((2, 2, 2), 2.0), torch.ones(2, 2, dtype=torch.bool)))
+    network, latents = Counting(), torch.zeros(2, 1, 1)
+    velocity = guided_velocity(network, conditions, 1, 3.0, interval=(0.2, 0.8))  # type: ignore[arg-type]
+    outside = velocity(latents, torch.tensor([0.9, 0.1]))
+    inside = velocity(latents, torch.tensor([0.8, 0.2]))
+    mixed = velocity(latents, torch.tensor([0.5, 0.9]))
+    assert (outside.flatten().tolist(), inside.flatten().tolist()) == ([2, 2], [6, 6])
+    assert mixed.flatten().tolist() == [6, 2]
+    assert network.batches == [2, 4, 4]
+    with pytest.raises(PrismAudioError, match="lower end first"):
+        guided_velocity(network, conditions, 1, 3.0, interval=(0.8, 0.2))  # type: ignore[arg-type]

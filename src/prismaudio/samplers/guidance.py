@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio.errors import PrismAudioError
 from prismaudio.types import Conditions
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from prismaudio.models.dit import DiffusionTransformer
     from prismaudio.samplers.base import Velocity
+
+ALWAYS = (0.0, 1.0)
+"""The interval of guidance at all times."""
 
 
 def guided_velocity(
@@ -22,8 +26,11 @@ def guided_velocity(
     scale: float = 1.0,
     rescale: float = 0.0,
     negative: Conditions | None = None,
+    interval: tuple[float, float] = ALWAYS,
 ) -> Velocity:
     """The velocity ``v_null + scale (v_conditional - v_null)``, both halves in one forward.
+
+    Times on the CPU, as samplers give them, let the interval be looked up without waiting for a device.
 
     Args:
         transformer: The network.
@@ -32,22 +39,35 @@ def guided_velocity(
         scale: 1 follows the network as it is, more follows the conditions more closely.
         rescale: 0 .. 1, how far to bring the spread over channels back to that of the conditional velocity.
         negative: What to stay away from, in place of nothing; streams as long as those of ``conditions``.
+        interval: Lowest and highest flow time with guidance. At other times the scale is 1, and where that is so for
+            all samples, the other half is not computed.
+
+    Raises:
+        PrismAudioError: The interval is not one.
 
     Source:
-        Ho and Salimans 2022; rescaling: Lin et al. 2023, with the spread over channels as PrismAudio has it.
+        Ho and Salimans 2022; rescaling: Lin et al. 2023, with the spread over channels as PrismAudio has it;
+        interval: Kynkaanniemi et al. 2024.
     """
+    lowest, highest = interval
+    if not lowest <= highest:
+        raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
+    alone = transformer.guide(conditions, n_frames) if scale == 1 or (lowest, highest) != ALWAYS else None
     if scale == 1:
-        guide = transformer.guide(conditions, n_frames)
-        return lambda latents, times: transformer(latents, times, guide)
+        return lambda latents, times: transformer(latents, times, alone)
     both = transformer.guide(Conditions.cat(conditions, negative or conditions.null()), n_frames)
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
-        out = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both)
-        wanted, other = out.chunk(2)
+        inside = (times >= lowest) & (times <= highest)
+        if alone is not None and not inside.any():
+            return transformer(latents, times, alone)
+        wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both).chunk(2)
         guided = other + scale * (wanted - other)
         if rescale:
             ratio = wanted.std(1, keepdim=True) / guided.std(1, keepdim=True).clamp_min(1e-6)
             guided = guided * (rescale * ratio + 1 - rescale)
-        return guided
+        if alone is None:
+            return guided
+        return torch.where(inside.to(guided.device)[:, None, None], guided, wanted)
 
     return velocity
