@@ -80,8 +80,12 @@ def prismaudio_planners() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_autoencoders() -> Iterable[Component]:
-    """Autoencoders of the embedded model."""
+    """Autoencoders of the embedded model and of the published one."""
     return [
+        Component(
+            "prismaudio.autoencoders.oobleck:OobleckAutoencoder",
+            "Snake convolutions and a Gaussian bottleneck; of the published model.",
+        ),
         Component(
             "prismaudio.autoencoders.parametric_stereo:ParametricStereoAutoencoder",
             "Fitted spectral basis and parametric stereo; embedded weights.",

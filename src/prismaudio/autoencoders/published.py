@@ -1,0 +1,108 @@
+"""The weights of published Oobleck autoencoders as those of ours, in :mod:`prismaudio.autoencoders.oobleck`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+_NORMS = {
+    "weight_g": "size",
+    "weight_v": "direction",
+    "parametrizations.weight.original0": "size",
+    "parametrizations.weight.original1": "direction",
+}
+"""Both ways in which torch names the two parts of a normalised weight."""
+_NORMED = re.compile(rf"^(.*)\.({'|'.join(map(re.escape, _NORMS))})$")
+
+
+def oobleck_key(official: str) -> str:
+    """Our name of a weight or, for either part of a normalised one, of what they make together.
+
+    Example:
+        >>> oobleck_key("decoder.layers.1.layers.2.layers.1.weight_g")
+        'decoder.1.2.1.weight'
+        >>> oobleck_key("encoder.layers.1.layers.3.alpha")
+        'encoder.1.3.alpha'
+    """
+    normed = _NORMED.match(official)
+    return re.sub(r"\.layers\.", ".", f"{normed[1]}.weight" if normed else official)
+
+
+def oobleck_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by our names, with the normalisation multiplied out.
+
+    Args:
+        official: Weights by their published names, ``encoder.layers. …`` and ``decoder.layers. …``.
+
+    Raises:
+        KeyError: Of a normalised weight one part is missing; its text is the key that is.
+    """
+    weights: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, tuple[str, Tensor]]] = {}
+    for key, value in official.items():
+        normed = _NORMED.match(key)
+        if normed:
+            parts.setdefault(oobleck_key(key), {})[_NORMS[normed[2]]] = (key, value)
+        else:
+            weights[oobleck_key(key)] = _picture(key, value)
+    for name, pair in parts.items():
+        if len(pair) < len({*_NORMS.values()}):
+            ((key, _),) = pair.values()
+            raise KeyError(other_part(key))
+        weights[name] = _picture(name, _multiplied(pair["size"][1], pair["direction"][1]))
+    return weights
+
+
+def other_part(key: str) -> str:
+    """The other key of a normalised weight.
+
+    Example:
+        >>> other_part("encoder.layers.0.weight_g"), other_part("x.parametrizations.weight.original1")
+        ('encoder.layers.0.weight_v', 'x.parametrizations.weight.original0')
+    """
+    for first, second in (("_g", "_v"), ("original0", "original1")):
+        for mine, its in ((first, second), (second, first)):
+            if key.endswith(mine):
+                return key.removesuffix(mine) + its
+    return key
+
+
+def _multiplied(size: Tensor, direction: Tensor) -> Tensor:
+    """The weight: its direction over all axes but the first, times its size; in float32."""
+    direction, size = direction.float(), size.float()
+    if direction.is_meta:
+        return torch.empty_like(direction)
+    return direction * (size / torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True))
+
+
+def _picture(key: str, value: Tensor) -> Tensor:
+    """Kernels get the height of a picture one pixel high."""
+    return value.unsqueeze(2) if key.endswith("weight") and value.ndim == 3 else value
+
+
+def oobleck_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Constructor arguments of the autoencoder that weights of these shapes belong to.
+
+    Args:
+        shapes: Shapes of the folded weights, by our names.
+
+    Raises:
+        KeyError: A weight that they are read from is missing.
+    """
+    width = shapes["encoder.0.weight"][0]
+    multipliers, strides = [], []
+    stage = 1
+    while f"encoder.{stage}.4.weight" in shapes:
+        after, _, _, kernel = shapes[f"encoder.{stage}.4.weight"]
+        multipliers.append(after // width)
+        strides.append(kernel // 2)
+        stage += 1
+    latent_channels = shapes["decoder.0.weight"][1]
+    return {"width": width, "multipliers": multipliers, "strides": strides, "latent_channels": latent_channels}

@@ -1,0 +1,92 @@
+"""Replays a golden file of the published autoencoder: every tensor in it, whatever its configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder, Posterior
+from prismaudio.autoencoders.published import oobleck_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+GATE, KL_GATE = 1e-5, 1e-3
+"""Relative RMS of a forward, and of a divergence."""
+KNOWN = re.compile(r"w/|out/|in/(audio|audio_odd|z)$")
+
+
+def check_vae(path: Path) -> list[str]:
+    """What of a ``vae_*`` file our autoencoder does not reproduce, one line each; empty when all is well."""
+    with safe_open(path, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    given = {name.removeprefix("in/"): value for name, value in tensors.items() if name.startswith("in/")}
+    wanted = {name.removeprefix("out/"): value for name, value in tensors.items() if name.startswith("out/")}
+    weights = {name.removeprefix("w/"): value for name, value in tensors.items() if name.startswith("w/")}
+    codec = model_of(config, weights)
+    problems = [f"{name} is neither a weight, an input nor an output" for name in tensors if not KNOWN.match(name)]
+    seen = set()
+    with torch.inference_mode():
+        for name, ours in outputs(codec, given, wanted):
+            seen.add(name)
+            if name in wanted and (problem := difference(name, ours, wanted[name])):
+                problems.append(problem)
+    problems += [f"out/{name} is not checked" for name in wanted.keys() - seen]
+    return sorted(problems)
+
+
+def model_of(config: dict, weights: dict[str, Tensor]) -> OobleckAutoencoder:
+    """Our autoencoder of a published configuration, with the weights of the file."""
+    encoder, decoder = config["encoder"]["config"], config["decoder"]["config"]
+    if not encoder["use_snake"] or decoder["final_tanh"]:
+        raise ValueError(f"not the published autoencoder: {config}")
+    codec = OobleckAutoencoder(encoder["channels"], encoder["c_mults"], encoder["strides"], config["latent_dim"])
+    codec.load_state_dict(oobleck_weights(weights))
+    return codec.eval()
+
+
+def outputs(
+    codec: OobleckAutoencoder, given: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Our value of everything that a file may hold, by name."""
+    audio = given["audio"]
+    raw = codec.encoder(audio.unsqueeze(2)).squeeze(2)
+    posterior = codec.posterior(audio)
+    yield "encoder_raw", raw
+    if "audio_odd" in given:
+        yield "encoder_raw_odd", codec.encoder(given["audio_odd"].unsqueeze(2)).squeeze(2)
+    yield "mean", codec.encode(audio)
+    yield "scale", raw.chunk(2, 1)[1]
+    yield "std", posterior.std
+    yield "kl", posterior.kl().reshape(wanted["kl"].shape)
+    yield "eps", wanted["eps"]  # noise that was drawn there: an input of the next line
+    yield "latent", Posterior(codec.encode(audio), posterior.std).at(wanted["eps"])
+    sound = codec.decode(given["z"])[..., : wanted["decode"].shape[-1]]  # odd strides end early there
+    yield "decode", sound
+    yield "decode_of_mean", codec.decode(wanted["mean"])[..., : wanted["decode"].shape[-1]]
+    yield "demo_int16", (sound / sound.abs().amax()).clamp(-1, 1).mul(32767).to(torch.int16)
+    for prefix, network, first in (("enc_layer", codec.encoder, audio), ("dec_layer", codec.decoder, given["z"])):
+        hidden = first.unsqueeze(2)
+        for index, layer in enumerate(network):
+            hidden = layer(hidden)
+            yield f"{prefix}/{index}", hidden.squeeze(2)
+
+
+def difference(name: str, ours: Tensor, theirs: Tensor) -> str:
+    """What is wrong with a tensor; empty when it is within its gate."""
+    if ours.shape != theirs.shape:
+        return f"out/{name} is {tuple(ours.shape)}, expected {tuple(theirs.shape)}"
+    if not theirs.is_floating_point():  # whole numbers: a rounding apart at most
+        apart = int((ours.long() - theirs.long()).abs().max())
+        return f"out/{name} is up to {apart} apart" if apart > 1 else ""
+    error = float((ours - theirs).double().norm() / theirs.double().norm())
+    gate = KL_GATE if re.match("kl", name) else GATE
+    return "" if error <= gate else f"out/{name} differs by {error:.2e}, allowed {gate:.0e}"
