@@ -93,6 +93,21 @@ class Features:
         """Apply ``change`` to both tensors."""
         return Features(change(self.values), change(self.mask))
 
+    def with_values(self, values: Tensor) -> Features:
+        """The same stream with other values ``(batch, time, any width)``, made zero where nothing is real."""
+        return Features(values * self.mask[..., None], self.mask)
+
+    def padded(self, length: int) -> Features:
+        """The same stream, ``length`` features long or longer."""
+        more = max(0, length - self.mask.shape[1])
+        return Features(
+            torch.nn.functional.pad(self.values, (0, 0, 0, more)), torch.nn.functional.pad(self.mask, (0, more))
+        )
+
+    def unmasked(self) -> Features:
+        """The stream as a network without masks sees it: padding counts as real."""
+        return Features(self.values, torch.ones_like(self.mask))
+
     def null(self) -> Features:
         """The same stream with nothing in it."""
         return Features(torch.zeros_like(self.values), torch.zeros_like(self.mask))
@@ -127,6 +142,13 @@ class Conditions:
         """Pick samples by row index or bool mask ``(batch,)``; an index may repeat."""
         return self.map(lambda s: s.map(lambda x: x[rows]))
 
+    def unmasked(self) -> Conditions:
+        """Padding counts as real in every stream: what the published model sees, whose results depend on the batch.
+
+        For comparisons with it only.
+        """
+        return self.map(Features.unmasked)
+
     def null(self) -> Conditions:
         """The unconditional branch: the same shapes, nothing in them."""
         return self.map(Features.null)
@@ -147,12 +169,14 @@ class Conditions:
 
     @staticmethod
     def cat(first: Conditions, second: Conditions) -> Conditions:
-        """Join two batches whose streams have equal lengths, as a guided forward does."""
+        """Join two batches of one size, as a guided forward does; what only one of them has is empty in the other."""
         joined = {}
         for f in fields(Conditions):
-            a, b = getattr(first, f.name), getattr(second, f.name)
-            both = None if a is None else Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
-            joined[f.name] = both
+            streams = [getattr(first, f.name), getattr(second, f.name)]
+            if present := [stream for stream in streams if stream is not None]:
+                length = max(stream.mask.shape[1] for stream in present)
+                a, b = ((present[0].null() if stream is None else stream).padded(length) for stream in streams)
+                joined[f.name] = Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
         return Conditions(**joined)
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from prismaudio.errors import PrismAudioError
+from prismaudio.models.dit import Guide
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -42,12 +43,13 @@ def test_steps_are_reported_and_can_be_stopped() -> None:
 class Echo:
     """A transformer whose velocity is the mean of its text."""
 
-    def guide(self, conditions: Conditions, n_frames: int) -> torch.Tensor:
+    def guide(self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None) -> Guide:
         assert conditions.text is not None
-        return conditions.text.values.mean((1, 2))
+        return Guide((torch.zeros(0), torch.zeros(0)), conditions.text.values.mean((1, 2)))
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        return guide[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide) -> torch.Tensor:
+        assert guide.added is not None
+        return guide.added[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
 
 
 def test_guidance_goes_beyond_the_conditional_velocity_away_from_the_other() -> None:
@@ -69,7 +71,7 @@ class Counting(Echo):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide) -> torch.Tensor:
         self.batches.append(len(latents))
         return super().__call__(latents, times, guide)
 

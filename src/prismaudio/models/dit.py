@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prismaudio.checkpoints import Configured
-from prismaudio.models.conditioners import FeatureConditioner, GridConditioner, to_length
+from prismaudio.models.conditioners import FeatureConditioner, GridConditioner, SyncConditioner, to_length
 from prismaudio.models.layers import Block, RotaryEmbedding, TimeEmbedding
 from prismaudio.types import STREAMS, Conditions, Features
+
+if TYPE_CHECKING:
+    from prismaudio.models.conditioners import Conditioner
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +25,26 @@ class Guide:
     """What a trajectory's conditions come to, computed once for all of its steps.
 
     Args:
+        rotary: Cosines and sines of the positions, ``(1 + frames, rotated width)`` each.
         added: Sum of the gated streams, ``(batch, frames, width)``; None when there are none.
-        context: Tokens to attend to, ``(batch, tokens, width)``; None when there are none.
-        mask: True where a context token is real, ``(batch, tokens)``.
+        contexts: Keys and values of each block, ``(batch, heads, tokens, head width)``; None when nothing is attended.
+        context_mask: True where a context token is real, ``(batch, 1, 1, tokens)``.
+        mask: True for the time token and real frames, ``(batch, 1, 1, 1 + frames)``; None where all frames are real.
     """
 
-    added: Tensor | None
-    context: Tensor | None
-    mask: Tensor | None
+    rotary: tuple[Tensor, Tensor]
+    added: Tensor | None = None
+    contexts: tuple[tuple[Tensor, Tensor], ...] | None = None
+    context_mask: Tensor | None = None
+    mask: Tensor | None = None
+
+    def first(self, count: int) -> Guide:
+        """That of the first samples of the batch."""
+        contexts = None if self.contexts is None else tuple((k[:count], v[:count]) for k, v in self.contexts)
+        added, context_mask, mask = (
+            None if x is None else x[:count] for x in (self.added, self.context_mask, self.mask)
+        )
+        return Guide(self.rotary, added, contexts, context_mask, mask)
 
 
 class DiffusionTransformer(Configured, nn.Module):
@@ -50,6 +68,8 @@ class DiffusionTransformer(Configured, nn.Module):
         data_spread: Standard deviation of the latents, by which input and output are preconditioned so that the
             network sees and predicts values of unit size at every time; None for a network that predicts the velocity.
         expansion: Inner width of a block's feed-forward over ``width``.
+        token_widths: Width of a stream's tokens, by stream, where it is not ``width``; one for all that is attended to.
+        context_width: Width of what the blocks attend to, a whole number of heads; None for ``width``.
 
     Source:
         ``PrismAudio/models/dit.py`` at 86eed40, from its specification. Different: masks are honoured, streams are
@@ -71,22 +91,33 @@ class DiffusionTransformer(Configured, nn.Module):
         added: Sequence[str] = ("video", "sync", "plan"),
         data_spread: float | None = None,
         expansion: int = 4,
+        token_widths: dict[str, int] | None = None,
+        context_width: int | None = None,
     ) -> None:
         super().__init__()
         widths = dict(zip(STREAMS, (video_width, sync_width, text_width, plan_width), strict=True))
+        token_widths = {name: (token_widths or {}).get(name, width) for name in STREAMS}
         self.latent_channels = latent_channels
         self.attended = tuple(name for name in attended if widths[name])
         self.added = tuple(name for name in added if widths[name])
         self.data_spread = data_spread
+        kinds = {"sync": SyncConditioner, "plan": GridConditioner}
         self.conditioners = nn.ModuleDict(
             {
-                name: (GridConditioner if name == "plan" else FeatureConditioner)(size, width)
+                name: kinds.get(name, FeatureConditioner)(size, token_widths[name])
                 for name, size in widths.items()
                 if size
             }
         )
-        self.to_context = FeatureConditioner(width, width)
-        self.to_added = nn.ModuleDict({name: FeatureConditioner(width, width) for name in self.added})
+        context_width = context_width or width
+        attended_widths = {token_widths[name] for name in self.attended} or {width}
+        if len(attended_widths) > 1 or width % context_width or context_width % (width // heads):
+            raise ValueError(
+                f"tokens of widths {sorted(attended_widths)} cannot be attended to in a context of {context_width}; "
+                f"expected one width, and a context of {width} or of fewer whole heads of {width // heads}"
+            )
+        self.to_context = FeatureConditioner(attended_widths.pop(), context_width)
+        self.to_added = nn.ModuleDict({name: FeatureConditioner(token_widths[name], width) for name in self.added})
         # Video is let in at first, what comes after it waits to be learned; the plan leads.
         start = {"video": 1.0, "sync": 0.0, "plan": 2.0}
         self.gates = nn.ParameterDict({name: nn.Parameter(torch.full((width,), start[name])) for name in self.added})
@@ -98,36 +129,68 @@ class DiffusionTransformer(Configured, nn.Module):
         self.project_in = nn.Linear(latent_channels, width, bias=False)
         self.project_out = nn.Linear(width, latent_channels, bias=False)
         self.rotary = RotaryEmbedding(width // heads)
-        self.blocks = nn.ModuleList(Block(width, heads, expansion) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, expansion, context_width) for _ in range(depth))
 
-    def guide(self, conditions: Conditions, n_frames: int) -> Guide:
-        """Project the conditions for latents of ``n_frames`` frames."""
-        tokens: dict[str, Features] = {}
+    def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
+        """What conditions come to, for latents of ``n_frames`` frames.
+
+        Args:
+            conditions: What to make.
+            n_frames: Frames of the latents, padding included.
+            mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
+        """
+        tokens = self.tokens(conditions)
+        attended = [tokens[name] for name in self.attended if name in tokens]
+        return self.guide_by(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
+
+    def tokens(self, conditions: Conditions) -> dict[str, Features]:
+        """The conditioners' tokens of every stream that has features."""
+        tokens = {}
         for name, conditioner in self.conditioners.items():
             stream: Features | None = getattr(conditions, name)
             if stream is not None and stream.values.shape[1]:
-                values = conditioner(stream.values) * stream.mask[..., None]
-                tokens[name] = Features(values, stream.mask)
-        attended = [tokens[name] for name in self.attended if name in tokens]
-        context = self.to_context(torch.cat([s.values for s in attended], 1)) if attended else None
-        mask = torch.cat([s.mask for s in attended], 1) if attended else None
-        added = None
-        for name in self.added:
-            if name in tokens:
-                projected = Features(self.to_added[name](tokens[name].values), tokens[name].mask)
-                term = torch.sigmoid(self.gates[name]) * to_length(projected, n_frames)
-                added = term if added is None else added + term
-        return Guide(added, context, mask)
+                tokens[name] = cast("Conditioner", conditioner).tokens(stream)
+        return tokens
 
-    def forward(self, latents: Tensor, times: Tensor, conditions: Conditions | Guide) -> Tensor:
+    def guide_by(
+        self,
+        attended: Sequence[Features],
+        added: Mapping[str, Features],
+        n_frames: int,
+        mask: Tensor | None = None,
+    ) -> Guide:
+        """What tokens come to: those to attend to, and those to add to the latents, by stream."""
+        real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
+        terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
+        total = functools.reduce(torch.add, terms) if terms else None
+        rotary = self.rotary(1 + n_frames)
+        if not attended:
+            return Guide(rotary, total, mask=real)
+        context = self.to_context(torch.cat([stream.values for stream in attended], 1))
+        told = torch.cat([stream.mask for stream in attended], 1)
+        told = told | ~told.any(1, keepdim=True)  # whoever is told nothing attends to zeros
+        contexts = tuple(cast("Block", block).cross_attention.keys_and_values(context) for block in self.blocks)
+        return Guide(rotary, total, contexts, told[:, None, None], real)
+
+    def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
+        """What a stream adds to each frame; synchronisation is brought to the latents' rate first, as published."""
+        if name == "sync":
+            return self.to_added[name](to_length(tokens, n_frames, mask))
+        return to_length(Features(self.to_added[name](tokens.values), tokens.mask), n_frames, mask)
+
+    def forward(
+        self, latents: Tensor, times: Tensor, conditions: Conditions | Guide, mask: Tensor | None = None
+    ) -> Tensor:
         """Velocity ``(batch, channels, frames)``, that is noise minus data.
 
         Args:
             latents: Noisy latents ``(batch, channels, frames)``.
             times: Flow times ``(batch,)``; 1 is noise, 0 is data.
             conditions: What to make, or what :meth:`guide` made of it.
+            mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None for all. Padding has no
+                effect on real frames. A guide has its own.
         """
-        guide = conditions if isinstance(conditions, Guide) else self.guide(conditions, latents.shape[-1])
+        guide = conditions if isinstance(conditions, Guide) else self.guide(conditions, latents.shape[-1], mask)
         if self.data_spread is None:
             return self._network(latents, times, guide)
         t, variance = times[:, None, None].to(latents.dtype), self.data_spread**2
@@ -141,8 +204,8 @@ class DiffusionTransformer(Configured, nn.Module):
         if guide.added is not None:
             hidden = hidden + guide.added
         hidden = torch.cat([self.time_embedding(times)[:, None].to(hidden.dtype), hidden], 1)
-        rotary = self.rotary(hidden.shape[1])
-        for block in self.blocks:
-            hidden = block(hidden, guide.context, guide.mask, rotary)
+        for i, block in enumerate(self.blocks):
+            context = None if guide.contexts is None else guide.contexts[i]
+            hidden = block(hidden, guide.rotary, guide.mask, context, guide.context_mask)
         out = self.project_out(hidden[:, 1:]).transpose(1, 2)
         return self.post(out) + out

@@ -31,8 +31,12 @@ class RotaryEmbedding(nn.Module):
         if head_width < ROTARY_MIN_DIMS:
             raise ValueError(f"a head is {head_width} wide; rotary positions need at least {ROTARY_MIN_DIMS}")
         self.dims = max(head_width // 2, ROTARY_MIN_DIMS)
-        rates = ROTARY_BASE ** -(torch.arange(0, self.dims, 2).float() / self.dims)
-        self.register_buffer("rates", rates, persistent=False)
+        self.register_buffer("rates", self.rates_of(self.dims), persistent=False)
+
+    @staticmethod
+    def rates_of(dims: int) -> Tensor:
+        """Radians a position, ``(dims / 2,)``."""
+        return ROTARY_BASE ** -(torch.arange(0, dims, 2).float() / dims)
 
     def forward(self, n_tokens: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines ``(tokens, dims)`` of positions 0 .. ``n_tokens`` - 1."""
@@ -50,58 +54,96 @@ def rotate(x_BHNE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([turned, kept], -1).to(x_BHNE.dtype)
 
 
-class Attention(nn.Module):
-    """Multi-head attention with normalised queries and keys, to itself or to other tokens.
+class HeadNorm(nn.RMSNorm):
+    """Normalises each head's queries or keys by their root mean square, in their own precision.
+
+    Args:
+        head_width: Width of a head.
+    """
+
+    def __init__(self, head_width: int) -> None:
+        # float32's epsilon whatever the precision, as the published model has it
+        super().__init__(head_width, eps=torch.finfo(torch.float32).eps)
+
+    def forward(self, x_BHNE: Tensor) -> Tensor:
+        """Apply to the last dimension."""
+        return F.rms_norm(x_BHNE, self.normalized_shape, self.weight.to(x_BHNE.dtype), self.eps)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of tokens to each other, with normalised queries and keys and rotary positions.
 
     Args:
         width: Width of the tokens.
         heads: Number of heads; divides ``width``.
-        cross: Attend to other tokens instead of to itself.
     """
 
-    def __init__(self, width: int, heads: int, *, cross: bool = False) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        head_width = width // heads
         self.heads = heads
-        if cross:
-            self.to_q = nn.Linear(width, width, bias=False)
-            self.to_kv = nn.Linear(width, 2 * width, bias=False)
-        else:
-            self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        # float32's epsilon whatever the precision, as the published model has it
-        self.q_norm = nn.RMSNorm(head_width, eps=torch.finfo(torch.float32).eps)
-        self.k_norm = nn.RMSNorm(head_width, eps=torch.finfo(torch.float32).eps)
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm, self.k_norm = HeadNorm(width // heads), HeadNorm(width // heads)
         self.to_out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.to_out.weight)
 
-    def forward(
-        self,
-        x_BND: Tensor,
-        context_BMD: Tensor | None = None,
-        mask_BM: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    def forward(self, x_BND: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         """Attend.
 
         Args:
             x_BND: Tokens.
-            context_BMD: Tokens to attend to; None for itself.
-            mask_BM: True where a context token is real. A sample without any attends to all of its (zero) tokens.
-            rotary: Positions of the tokens, for attention to itself.
+            rotary: Their positions.
+            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None where all are.
         """
-        if context_BMD is None:
-            q, k, v = self.to_qkv(x_BND).chunk(3, -1)
-        else:
-            q, (k, v) = self.to_q(x_BND), self.to_kv(context_BMD).chunk(2, -1)
-        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
-        q, k = self.q_norm(q), self.k_norm(k)
-        if rotary is not None:
-            q, k = rotate(q, rotary), rotate(k, rotary)
-        mask = None
-        if mask_BM is not None:
-            mask = (mask_BM | ~mask_BM.any(-1, keepdim=True))[:, None, None]
+        q, k, v = (split_heads(y, self.heads) for y in self.to_qkv(x_BND).chunk(3, -1))
+        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
+        return self.to_out(join_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of tokens to a context, with normalised queries and keys.
+
+    Args:
+        width: Width of the tokens.
+        heads: Number of heads; divides ``width``.
+        context_width: Width of the context's tokens; where it is a part of ``width``, heads share keys and values.
+    """
+
+    def __init__(self, width: int, heads: int, context_width: int) -> None:
+        super().__init__()
+        self.heads, self.context_heads = heads, context_width // (width // heads)
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_kv = nn.Linear(context_width, 2 * context_width, bias=False)
+        self.q_norm, self.k_norm = HeadNorm(width // heads), HeadNorm(width // heads)
+        self.to_out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.to_out.weight)
+
+    def keys_and_values(self, context_BMD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(batch, heads, tokens, head width)`` of a context, the same at every step."""
+        k, v = (split_heads(y, self.context_heads) for y in self.to_kv(context_BMD).chunk(2, -1))
+        k, share = self.k_norm(k), self.heads // self.context_heads
+        return (k, v) if share == 1 else (k.repeat_interleave(share, 1), v.repeat_interleave(share, 1))
+
+    def forward(self, x_BND: Tensor, context: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x_BND: Tokens.
+            context: Keys and values of the context.
+            mask: True where a context token is real, ``(batch, 1, 1, tokens)``; None where all are.
+        """
+        q, (k, v) = self.q_norm(split_heads(self.to_q(x_BND), self.heads)), context
         out = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask)
-        return self.to_out(out.transpose(1, 2).flatten(-2))
+        return self.to_out(join_heads(out))
+
+
+def split_heads(x_BND: Tensor, heads: int) -> Tensor:
+    """``(batch, heads, tokens, head width)`` of ``(batch, tokens, width)``."""
+    return x_BND.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(x_BHNE: Tensor) -> Tensor:
+    """The inverse of :func:`split_heads`."""
+    return x_BHNE.transpose(1, 2).flatten(-2)
 
 
 class FeedForward(nn.Module):
@@ -132,24 +174,38 @@ class Block(nn.Module):
         width: Width of the tokens.
         heads: Number of heads.
         expansion: Inner width of the feed-forward over ``width``.
+        context_width: Width of the tokens attended to; None for ``width``.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int = 4) -> None:
+    def __init__(self, width: int, heads: int, expansion: int = 4, context_width: int | None = None) -> None:
         super().__init__()
         self.self_norm = nn.LayerNorm(width, bias=False)
-        self.self_attention = Attention(width, heads)
+        self.self_attention = SelfAttention(width, heads)
         self.cross_norm = nn.LayerNorm(width, bias=False)
-        self.cross_attention = Attention(width, heads, cross=True)
+        self.cross_attention = CrossAttention(width, heads, context_width or width)
         self.feed_norm = nn.LayerNorm(width, bias=False)
         self.feed_forward = FeedForward(width, expansion)
 
     def forward(
-        self, x_BND: Tensor, context_BMD: Tensor | None, mask_BM: Tensor | None, rotary: tuple[Tensor, Tensor]
+        self,
+        x_BND: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        context: tuple[Tensor, Tensor] | None = None,
+        context_mask: Tensor | None = None,
     ) -> Tensor:
-        """Apply to the tokens of the whole clip."""
-        x_BND = x_BND + self.self_attention(self.self_norm(x_BND), rotary=rotary)
-        if context_BMD is not None:
-            x_BND = x_BND + self.cross_attention(self.cross_norm(x_BND), context_BMD, mask_BM)
+        """Apply to the tokens of the whole clip.
+
+        Args:
+            x_BND: Tokens.
+            rotary: Their positions.
+            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None where all are.
+            context: Keys and values to attend to, from this block's :class:`CrossAttention`; None for nothing.
+            context_mask: True where they are real, ``(batch, 1, 1, context tokens)``; None where all are.
+        """
+        x_BND = x_BND + self.self_attention(self.self_norm(x_BND), rotary, mask)
+        if context is not None:
+            x_BND = x_BND + self.cross_attention(self.cross_norm(x_BND), context, context_mask)
         return x_BND + self.feed_forward(self.feed_norm(x_BND))
 
 

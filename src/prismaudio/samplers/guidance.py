@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from prismaudio.models.dit import DiffusionTransformer
     from prismaudio.samplers.base import Velocity
 
-ALWAYS = (0.0, 1.0)
-"""The interval of guidance at all times."""
-
 
 def guided_velocity(
     transformer: DiffusionTransformer,
@@ -26,7 +23,8 @@ def guided_velocity(
     scale: float = 1.0,
     rescale: float = 0.0,
     negative: Conditions | None = None,
-    interval: tuple[float, float] = ALWAYS,
+    interval: tuple[float, float] = (0.0, 1.0),
+    mask: Tensor | None = None,
 ) -> Velocity:
     """The velocity ``v_null + scale (v_conditional - v_null)``, both halves in one forward.
 
@@ -38,9 +36,10 @@ def guided_velocity(
         n_frames: Latent frames of the trajectory.
         scale: 1 follows the network as it is, more follows the conditions more closely.
         rescale: 0 .. 1, how far to bring the spread over channels back to that of the conditional velocity.
-        negative: What to stay away from, in place of nothing; streams as long as those of ``conditions``.
+        negative: What to stay away from, in place of nothing.
         interval: Lowest and highest flow time with guidance. At other times the scale is 1, and where that is so for
             all samples, the other half is not computed.
+        mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
 
     Raises:
         PrismAudioError: The interval is not one.
@@ -52,22 +51,21 @@ def guided_velocity(
     lowest, highest = interval
     if not lowest <= highest:
         raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
-    alone = transformer.guide(conditions, n_frames) if scale == 1 or (lowest, highest) != ALWAYS else None
     if scale == 1:
-        return lambda latents, times: transformer(latents, times, alone)
-    both = transformer.guide(Conditions.cat(conditions, negative or conditions.null()), n_frames)
+        alone = transformer.guide(conditions, n_frames, mask)
+        return lambda latents, times: transformer(latents, times.to(latents.device), alone)
+    twice = None if mask is None else torch.cat([mask, mask])
+    both = transformer.guide(Conditions.cat(conditions, negative or conditions.null()), n_frames, twice)
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
-        inside = (times >= lowest) & (times <= highest)
-        if alone is not None and not inside.any():
-            return transformer(latents, times, alone)
+        inside, times = (times >= lowest) & (times <= highest), times.to(latents.device)
+        if not inside.any():
+            return transformer(latents, times, both.first(len(latents)))
         wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both).chunk(2)
         guided = other + scale * (wanted - other)
         if rescale:
             ratio = wanted.std(1, keepdim=True) / guided.std(1, keepdim=True).clamp_min(1e-6)
             guided = guided * (rescale * ratio + 1 - rescale)
-        if alone is None:
-            return guided
         return torch.where(inside.to(guided.device)[:, None, None], guided, wanted)
 
     return velocity

@@ -1,0 +1,231 @@
+"""The published PrismAudio transformer and conditioners in terms of ours: names, shapes, options.
+
+Source: the published checkpoints' keys and configuration, PrismAudio at 86eed40, from its specification.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prismaudio.errors import CheckpointError
+from prismaudio.models.layers import RotaryEmbedding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor
+
+SYNC_LENGTHS = (194, 216)
+"""Latent frames and synchronisation features of nine seconds, to which the published length rule is tied."""
+
+_DIT, _CONDITIONERS = "model.model.", "conditioner.conditioners."
+_LAYER, _BLOCK = f"{_DIT}transformer.layers.{{n}}.", "blocks.{n}."
+NAMES = (
+    (f"{_DIT}timestep_features.weight", "time_embedding.frequencies"),
+    (f"{_DIT}to_timestep_embed.{{rest}}", "time_embedding.mlp.{rest}"),
+    (f"{_DIT}to_cond_embed.{{rest}}", "to_context.{rest}"),
+    (f"{_DIT}to_add_embed.{{rest}}", "to_added.video.{rest}"),
+    (f"{_DIT}to_sync_embed.{{rest}}", "to_added.sync.{rest}"),
+    (f"{_DIT}preprocess_conv.{{rest}}", "pre.{rest}"),
+    (f"{_DIT}postprocess_conv.{{rest}}", "post.{rest}"),
+    (f"{_DIT}transformer.gate", "gates.video"),
+    (f"{_DIT}transformer.sync_gate", "gates.sync"),
+    (f"{_DIT}transformer.project_in.{{rest}}", "project_in.{rest}"),
+    (f"{_DIT}transformer.project_out.{{rest}}", "project_out.{rest}"),
+    (f"{_LAYER}pre_norm.gamma", f"{_BLOCK}self_norm.weight"),
+    (f"{_LAYER}self_attn.{{rest}}", f"{_BLOCK}self_attention.{{rest}}"),
+    (f"{_LAYER}cross_attend_norm.gamma", f"{_BLOCK}cross_norm.weight"),
+    (f"{_LAYER}cross_attn.{{rest}}", f"{_BLOCK}cross_attention.{{rest}}"),
+    (f"{_LAYER}ff_norm.gamma", f"{_BLOCK}feed_norm.weight"),
+    (f"{_LAYER}ff.ff.0.proj.{{rest}}", f"{_BLOCK}feed_forward.project_in.{{rest}}"),
+    (f"{_LAYER}ff.ff.2.{{rest}}", f"{_BLOCK}feed_forward.project_out.{{rest}}"),
+    (f"{_CONDITIONERS}video_features.embedder.{{rest}}", "conditioners.video.{rest}"),
+    (f"{_CONDITIONERS}text_features.embedder.{{rest}}", "conditioners.text.{rest}"),
+    (f"{_CONDITIONERS}sync_features.embedder.{{rest}}", "conditioners.sync.{rest}"),
+    (f"{_CONDITIONERS}sync_features.sync_pos_emb", "conditioners.sync.position"),
+)
+"""Keys of parameters: the published one and ours; ``{n}`` is a block, ``{rest}`` the end of the key."""
+
+BETA, ROTARY = f"{_LAYER}{{rest}}.beta", f"{_DIT}transformer.rotary_pos_emb.inv_freq"
+DEAD = (
+    BETA,
+    ROTARY,
+    f"{_DIT}empty_clip_feat",
+    f"{_DIT}empty_sync_feat",
+    f"{_CONDITIONERS}{{rest}}.proj_out.{{end}}",
+)
+"""Published entries that are constants, or that no forward pass uses."""
+
+
+def dit_key(official: str) -> str | None:
+    """Our key of a published one; None for a dead entry, which is dropped.
+
+    Raises:
+        KeyError: The published transformer has no such key.
+
+    Example:
+        >>> dit_key("model.model.transformer.layers.7.ff.ff.2.bias")
+        'blocks.7.feed_forward.project_out.bias'
+    """
+    if any(_pattern(name).fullmatch(official) for name in DEAD):
+        return None
+    return _renamed(official, NAMES)
+
+
+def published_key(ours: str) -> str:
+    """The inverse of :func:`dit_key`.
+
+    Example:
+        >>> published_key("gates.sync")
+        'model.model.transformer.sync_gate'
+    """
+    return _renamed(ours, ((new, old) for old, new in NAMES))
+
+
+def dit_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of :class:`~prismaudio.models.dit.DiffusionTransformer` from published ones.
+
+    Args:
+        official: Weights by their published keys, ``model.model. …`` and ``conditioner.conditioners. …``.
+
+    Raises:
+        CheckpointError: A key is unknown, or a constant is not what it should be.
+    """
+    problems, weights = [], {}
+    for key, value in official.items():
+        try:
+            ours = dit_key(key)
+        except KeyError:
+            problems.append(f"unknown {key}")
+            continue
+        if ours is not None:
+            weights[ours] = ours_shaped(ours, value)
+        elif not value.is_meta and (problem := _wrong_constant(key, value)):
+            problems.append(problem)
+    if problems:
+        raise CheckpointError("not the published transformer: " + "; ".join(sorted(problems)))
+    return weights
+
+
+def ours_shaped(ours: str, value: Tensor) -> Tensor:
+    """A published parameter without the axes of size 1 that it has for broadcasting.
+
+    Example:
+        >>> ours_shaped("gates.video", torch.zeros(1, 1, 8)).shape
+        torch.Size([8])
+    """
+    if ours.startswith("gates.") or ours == "time_embedding.frequencies":
+        return value.flatten()
+    return value.flatten(0, 2) if ours == "conditioners.sync.position" and value.ndim == 4 else value
+
+
+def published_shaped(ours: str, value: Tensor) -> Tensor:
+    """The inverse of :func:`ours_shaped`."""
+    if ours == "time_embedding.frequencies":
+        return value[:, None]
+    return value[None, None] if ours.startswith("gates.") or ours == "conditioners.sync.position" else value
+
+
+def sync_frames(n_features: int) -> int:
+    """To how many frames the published model brings synchronisation features, whatever the length of its latents.
+
+    Ours brings them to the length of the latents, which is the same for the nine seconds that it was trained on.
+
+    Example:
+        >>> sync_frames(216), sync_frames(24)
+        (194, 21)
+    """
+    latents, features = SYNC_LENGTHS
+    return int(latents * n_features / features)
+
+
+def published_dit(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of :class:`~prismaudio.models.dit.DiffusionTransformer` for a published model configuration.
+
+    Args:
+        config: The published JSON, or what it has under ``model``.
+
+    Raises:
+        CheckpointError: The configuration is not of this architecture.
+    """
+    model = config.get("model", config)
+    try:
+        diffusion = model["diffusion"]
+        conditioners = {entry["id"]: entry for entry in model["conditioning"]["configs"]}
+        options = {**diffusion["config"]}
+        arguments = {ours: options.pop(theirs) for theirs, ours in _SIZES.items()}
+        raw = {_stream(key, entry): entry["config"]["dim"] for key, entry in conditioners.items()}
+        made = {_stream(key, entry): entry["config"]["output_dim"] for key, entry in conditioners.items()}
+        attended = [_stream(key, conditioners[key]) for key in diffusion.get("cross_attention_cond_ids", [])]
+        added = [_stream(key, conditioners[key]) for key in diffusion.get("add_cond_ids", [])]
+        added += [_stream(key, conditioners[key]) for key in diffusion.get("sync_cond_ids", [])]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"not the configuration of a published transformer: {error} is missing") from error
+    if added not in ([], ["video"], ["video", "sync"]):
+        raise CheckpointError(f"the published transformer adds video, then sync, to its latents; found {added}")
+    projected = options.pop("project_cond_tokens", True)
+    context_width = None if projected or not attended else options["cond_token_dim"]
+    _refuse_unknown(options)
+    width = arguments["width"]
+    return {
+        **arguments,
+        **{f"{stream}_width": raw.get(stream) for stream in ("video", "sync", "text")},
+        "attended": attended,
+        "added": added,
+        "token_widths": {stream: size for stream, size in made.items() if size != width} or None,
+        "context_width": None if context_width == width else context_width,
+    }
+
+
+_SIZES = {"io_channels": "latent_channels", "embed_dim": "width", "depth": "depth", "num_heads": "heads"}
+_FIXED = {
+    "transformer_type": "continuous_transformer",
+    "attn_kwargs": {"qk_norm": "rns"},
+    "use_gated": True,
+    "use_sync_gated": True,
+    "patch_size": 1,
+    "global_cond_type": "prepend",
+    "timestep_cond_type": "global",
+}
+"""Options of which the published model needs one value, and so do we."""
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    widths = {"cond_token_dim", "add_token_dim", "sync_token_dim"}  # said once more by the conditioners
+    others = {name: value for name, value in options.items() if name not in widths and value}
+    wrong = [f"{name} = {value}" for name, value in others.items() if _FIXED.get(name) != value]
+    wrong += [f"{name} = {options[name]}" for name in ("use_gated", "use_sync_gated") if not options.get(name, True)]
+    if wrong:
+        raise CheckpointError(f"not the published architecture: {', '.join(wrong)}; expected {_FIXED}")
+
+
+def _stream(key: str, entry: Mapping[str, Any]) -> str:
+    stream, kind = key.removesuffix("_features"), entry["type"]
+    if (stream, kind) not in {("video", "cond_mlp"), ("text", "cond_mlp"), ("sync", "sync_mlp")}:
+        raise CheckpointError(f"the published transformer has no {kind} for {key}")
+    return stream
+
+
+def _wrong_constant(key: str, value: Tensor) -> str | None:
+    if _pattern(BETA).fullmatch(key) and value.any():
+        return f"{key} is not zero"
+    if key == ROTARY and not torch.allclose(value.float(), RotaryEmbedding.rates_of(2 * len(value)), rtol=1e-2):
+        return f"{key} holds other rotary rates"
+    return None
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    escaped = re.escape(name)
+    for placeholder, pattern in (("n", r"(?P<n>\d+)"), ("rest", "(?P<rest>.+)"), ("end", ".+")):
+        escaped = escaped.replace(rf"\{{{placeholder}\}}", pattern)
+    return re.compile(escaped)
+
+
+def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
+    for old, new in names:
+        if match := _pattern(old).fullmatch(key):
+            return new.format(**match.groupdict())
+    raise KeyError(key)
