@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
-from prismaudio.generation import PrismAudio, Settings
+from prismaudio.generation import Guidance, PrismAudio, Settings
 from prismaudio.media import probe, read_sound, write_video
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.signal.level import true_peak_db
@@ -164,10 +165,25 @@ def test_samplers_by_name(model, video):
         model.generate(video, steps=0)
 
 
+def test_guidance_is_a_scale_or_all_of_it() -> None:
+    settings = Settings(guidance=2.0, rescale=0.5, guidance_interval=[0.3, 1.0])
+    assert settings.guided(None) == Guidance(2.0, 0.5, (0.3, 1.0))
+    assert settings.guided(4.0) == Guidance(4.0, 0.5, (0.3, 1.0))
+    assert settings.guided(Guidance(1.5)) == Guidance(1.5, 0.0, (0.0, 1.0))
+
+
+def test_outside_the_interval_guidance_changes_nothing(model) -> None:
+    render = partial(model.render, [clip(1.0)], [BELL], [7])
+    never = render(guidance=Guidance(5.0, interval=(2.0, 3.0)))[0]
+    assert torch.allclose(never, render(guidance=1.0)[0], atol=1e-4)
+    assert not torch.allclose(never, render(guidance=Guidance(5.0, interval=(0.5, 1.0)))[0], atol=1e-3)
+
+
 def test_saved_models_come_back(model, tmp_path, video):
     model.save_pretrained(tmp_path / "model")
     again = PrismAudio.from_pretrained(tmp_path / "model")
-    assert again.settings.config == model.settings.config
+    assert again.settings.guidance == model.settings.guidance
+    assert again.settings.window_s == model.settings.window_s
     assert again.sampler.config == model.sampler.config
     assert again.name.startswith(f"{tmp_path / 'model'}@")
     assert torch.equal(again.generate(video).audio, model.generate(video).audio)

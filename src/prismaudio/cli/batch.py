@@ -6,6 +6,7 @@ import json
 import os
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prismaudio.cli.jobs import Job
-    from prismaudio.generation import Sound
+    from prismaudio.generation import Guidance, Sound
     from prismaudio.generation.facade import Request
 
-_ASKED = ("negative_prompt", "duration", "mix", "steps", "guidance", "sampler", "precision", "picture")
+_ASKED = (
+    *("negative_prompt", "duration", "mix", "steps", "sampler", "precision", "picture"),
+    *("guidance", "guidance_rescale", "guidance_interval"),
+)
 
 
 class Batch:
@@ -116,10 +120,20 @@ class Batch:
         return self.model.fulfil(
             requests,
             steps=options.steps,
-            guidance=options.guidance,
+            guidance=self._guidance(),
             sampler=options.sampler,
             progress=reporter.step,
         )
+
+    def _guidance(self) -> Guidance:
+        """The model's own guidance, but for what the command line says."""
+        options = self.options
+        asked = {
+            "scale": options.guidance,
+            "rescale": options.guidance_rescale,
+            "interval": options.guidance_interval and tuple(options.guidance_interval),
+        }
+        return replace(self.model.settings.guidance, **{k: v for k, v in asked.items() if v is not None})
 
     def _save(self, job: Job, sound: Sound) -> Path:
         """Write the files of a job; the JSON comes last and says that the job is done."""

@@ -51,6 +51,11 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="same seed, same sound (default: %(default)s)")
     how.add_argument("--steps", type=whole(1, 1000), help="steps of the sampler")
     how.add_argument("--guidance", type=number(0, 100), help="how closely the plan is followed; 1 is as it is")
+    how.add_argument("--guidance-rescale", type=number(0, 1), metavar="SHARE", help="guidance without its loudness")
+    how.add_argument(
+        "--guidance-interval", nargs=2, type=number(0, 1), metavar=("LOW", "HIGH"),
+        help="flow times with guidance; 1 is noise, 0 is sound",
+    )  # fmt: skip
     how.add_argument("--sampler", metavar="NAME", help="see prismaudio plugins list")
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos at a time (default: %(default)s)")
     add_model(parser)

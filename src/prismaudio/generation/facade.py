@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import loading, planning
 from prismaudio.generation.rendering import Renderer, limited
 from prismaudio.generation.sampling import make_sampler
-from prismaudio.generation.settings import Settings
+from prismaudio.generation.settings import Guidance, Settings
 from prismaudio.generation.sound import Sound
 from prismaudio.generation.watching import watch
 from prismaudio.media import probe, read_clip, read_sound
@@ -211,7 +211,7 @@ class PrismAudio:
         negative_prompt: str = "",
         seed: int = 0,
         steps: int | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         sampler: Sampler | str | None = None,
         duration_s: float | None = None,
         mix: float = 0.0,
@@ -226,7 +226,7 @@ class PrismAudio:
             negative_prompt: What is not to be heard.
             seed: The same seed gives the same sound.
             steps: Steps of the sampler; more is finer and slower.
-            guidance: How closely the plan is followed; 1 is the network as it is.
+            guidance: How closely the plan is followed; 1 is the network as it is. A ``Guidance`` says when, too.
             sampler: A sampler, or the name of one.
             duration_s: Length in seconds, where there is no video.
             mix: Gain of the video's own sound that is added to the new one.
@@ -274,18 +274,18 @@ class PrismAudio:
         requests: Sequence[Request],
         *,
         steps: int | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         sampler: Sampler | str | None = None,
         progress: Progress | None = None,
     ) -> list[Sound]:
         """Render requests together: the second half of :meth:`generate`."""
         chosen = make_sampler(self.sampler, sampler, steps)
-        scale = self.settings.guidance if guidance is None else guidance
+        guided = self.settings.guided(guidance)
         clips, plans = [r.clip for r in requests], [r.plan for r in requests]
         made = self.renderer.render(
-            clips, plans, [r.seed for r in requests], chosen, scale, [r.negative for r in requests], progress
+            clips, plans, [r.seed for r in requests], chosen, guided, [r.negative for r in requests], progress
         )
-        return [self._sound(r, audio, chosen, scale) for r, audio in zip(requests, made, strict=True)]
+        return [self._sound(r, audio, chosen, guided) for r, audio in zip(requests, made, strict=True)]
 
     def render(
         self,
@@ -293,7 +293,7 @@ class PrismAudio:
         plans: Sequence[Plan],
         seeds: Sequence[int],
         *,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Progress | None = None,
     ) -> list[Tensor]:
@@ -307,13 +307,13 @@ class PrismAudio:
             negative_plans: What to stay away from, for each clip.
             on_step: Called with (steps done, steps in all); may raise to stop.
         """
-        scale = self.settings.guidance if guidance is None else guidance
-        return self.renderer.render(clips, plans, seeds, self.sampler, scale, negative_plans, on_step)
+        guided = self.settings.guided(guidance)
+        return self.renderer.render(clips, plans, seeds, self.sampler, guided, negative_plans, on_step)
 
-    def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: float) -> Sound:
+    def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> Sound:
         """The finished sound of a request, mixed with the original if that is wanted."""
         notices, rate_hz = list(request.notices), self.autoencoder.sample_rate_hz
-        if request.negative is not None and guidance == 1:
+        if request.negative is not None and guidance.scale == 1:
             notices.append("a negative prompt has no effect with guidance 1")
         if request.mix and request.video is not None:
             own = read_sound(request.video, MIX_RATE_HZ, request.clip.duration_s, probe(request.video).start_s)
@@ -327,7 +327,7 @@ class PrismAudio:
         settings = {
             "model": self.name,
             "sampler": {"name": type(sampler).__name__, **sampler.config},
-            "guidance": guidance,
+            "guidance": asdict(guidance),
             "negative_plan": None if request.negative is None else dict(request.negative),
             "mix": request.mix,
             "precision": self.precision,

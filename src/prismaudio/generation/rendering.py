@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.cot.plan import Plan
     from prismaudio.encoders.base import Encoder
-    from prismaudio.generation.settings import Settings
+    from prismaudio.generation.settings import Guidance, Settings
     from prismaudio.models.dit import DiffusionTransformer
     from prismaudio.samplers.base import Sampler, Velocity
 
@@ -69,7 +69,7 @@ class Renderer:
         plans: Sequence[Plan],
         seeds: Sequence[int],
         sampler: Sampler,
-        guidance: float,
+        guidance: Guidance,
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> list[Tensor]:
@@ -107,7 +107,7 @@ class Renderer:
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
         places: Sequence[tuple[int, int]],
-        guidance: float,
+        guidance: Guidance,
     ) -> Velocity:
         """Guided velocity of some windows."""
         windows = [grid.crop(clips[row], start) for row, start in places]
@@ -120,7 +120,13 @@ class Renderer:
         conditions, negative = self._conditions(windows, wanted, other)
         with self._autocast():
             inner = guided_velocity(
-                self.transformer, conditions, grid.frames, guidance, self.settings.rescale, negative
+                self.transformer,
+                conditions,
+                grid.frames,
+                guidance.scale,
+                guidance.rescale,
+                negative,
+                guidance.interval,
             )
 
         def velocity(latents: Tensor, times: Tensor) -> Tensor:

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
 from prismaudio.checkpoints import Configured
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How closely the conditions are followed, and when.
+
+    Args:
+        scale: 1 is the network as it is; more follows the conditions more closely.
+        rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
+        interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance; outside it the scale is 1.
+    """
+
+    scale: float = 3.0
+    rescale: float = 0.0
+    interval: tuple[float, float] = (0.0, 1.0)
 
 
 class Settings(Configured):
@@ -14,6 +35,7 @@ class Settings(Configured):
         picture_size: Height and width of these pictures.
         guidance: How closely the conditions are followed; 1 is the network as it is.
         rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
+        guidance_interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance.
         max_windows: Windows that go through the network together; bounds the memory.
 
     Example:
@@ -28,7 +50,16 @@ class Settings(Configured):
         picture_size: int = 48,
         guidance: float = 3.0,
         rescale: float = 0.0,
+        guidance_interval: Sequence[float] = (0.0, 1.0),
         max_windows: int = 16,
     ) -> None:
         self.window_s, self.fps, self.picture_size = window_s, fps, picture_size
-        self.guidance, self.rescale, self.max_windows = guidance, rescale, max_windows
+        lowest, highest = guidance_interval
+        self.guidance = Guidance(guidance, rescale, (lowest, highest))
+        self.max_windows = max_windows
+
+    def guided(self, guidance: float | Guidance | None) -> Guidance:
+        """The guidance that is asked for; a number is another scale, None asks for nothing in particular."""
+        if isinstance(guidance, Guidance):
+            return guidance
+        return self.guidance if guidance is None else replace(self.guidance, scale=guidance)
