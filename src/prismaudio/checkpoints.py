@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from prismaudio.errors import CheckpointError
+from prismaudio.weight_files import listed, misfits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -54,13 +56,19 @@ def _remembering(init: Any) -> Any:
     return remember
 
 
-def save_components(folder: Path, components: Mapping[str, Any], half: Collection[str] = ()) -> None:
+def save_components(
+    folder: Path,
+    components: Mapping[str, Any],
+    half: Collection[str] = (),
+    half_dtype: torch.dtype = torch.float16,
+) -> None:
     """Write components to a folder, complete or not at all.
 
     Args:
         folder: Folder to write ``config.json`` and ``model.safetensors`` to.
         components: Objects by name; each is :class:`Configured`, some are ``nn.Module``.
         half: Names of the components whose floating-point weights are stored in half precision.
+        half_dtype: Which one, ``float16`` or ``bfloat16``.
     """
     described, weights = {}, {}
     for name, component in components.items():
@@ -69,14 +77,19 @@ def save_components(folder: Path, components: Mapping[str, Any], half: Collectio
         if isinstance(component, torch.nn.Module):
             for key, value in component.state_dict().items():
                 small = name in half and value.is_floating_point()
-                weights[f"{name}.{key}"] = (value.half() if small else value).detach().cpu().contiguous()
+                stored = value.detach().to("cpu", half_dtype if small else value.dtype)
+                weights[f"{name}.{key}"] = stored.contiguous()
+    text = json.dumps({"format": FORMAT, "components": described}, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "model.safetensors.partial"
-    temporary.write_bytes(save(weights))
-    text = json.dumps({"format": FORMAT, "components": described}, indent=2)
-    (folder / "config.json.partial").write_text(text + "\n")
-    os.replace(temporary, folder / "model.safetensors")  # noqa: PTH105 - atomic on every system
-    os.replace(folder / "config.json.partial", folder / "config.json")  # noqa: PTH105
+    tensors, config = folder / "model.safetensors.partial", folder / "config.json.partial"
+    try:
+        save_file(weights, tensors)
+        config.write_text(text, encoding="utf-8")
+        for part in (tensors, config):
+            os.replace(part, part.with_suffix(""))  # noqa: PTH105 - atomic on every system
+    finally:
+        for part in (tensors, config):
+            part.unlink(missing_ok=True)
 
 
 def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -> dict[str, Any]:
@@ -112,21 +125,30 @@ def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any
     if module.partition(".")[0] not in packages:
         raise CheckpointError(f"{folder} asks for the class {entry['class']}, which no installed plugin provides")
     try:
-        return getattr(importlib.import_module(module), name)(**entry["arguments"])
+        kind = getattr(importlib.import_module(module), name)
+        with _WithoutDrawing():
+            return kind(**entry["arguments"])
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: cannot make {entry['class']}: {error}") from error
 
 
+_DRAWING = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves out the random initialisation of weights that are loaded the next moment; that takes most of the time."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def _load(folder: Path, name: str, module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
     expected = module.state_dict()
-    problems = [f"missing {key}" for key in expected.keys() - weights.keys()]
-    problems += [f"unknown {key}" for key in weights.keys() - expected.keys()]
-    problems += [
-        f"{key} is {tuple(weights[key].shape)}, expected {tuple(expected[key].shape)}"
-        for key in expected.keys() & weights.keys()
-        if weights[key].shape != expected[key].shape
-    ]
-    if problems:
-        raise CheckpointError(f"{folder}: {name} does not fit: " + "; ".join(sorted(problems)))
+    shapes = [{key: value.shape for key, value in some.items()} for some in (weights, expected)]
+    if problems := misfits(*shapes):
+        raise CheckpointError(f"{folder}: {name} does not fit: {listed(problems)}")
     module.load_state_dict({key: value.to(expected[key].dtype) for key, value in weights.items()})
     module.eval().requires_grad_(requires_grad=False)

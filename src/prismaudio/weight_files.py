@@ -1,0 +1,127 @@
+"""Reading files of weights that somebody else wrote: tensors by name, and nothing that runs code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from prismaudio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LISTED = 20
+"""Problems that an error lists; of more, it says how many there are."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file, or of one that ``torch.save`` wrote, mapped into memory rather than read.
+
+    Args:
+        path: The file. What is under ``state_dict`` in it counts, if there is such a thing.
+
+    Raises:
+        CheckpointError: There is no such file, it is damaged, it holds no weights, or it would run code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no such file: {path}")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if not head:
+        raise CheckpointError(f"{path} is empty (0 bytes); expected weights")
+    if head.startswith(b"PK"):
+        found = _unpickled(path, mmap=True)
+    elif head.startswith(b"\x80"):  # as torch wrote them before version 1.6
+        found = _unpickled(path, mmap=False)
+    elif head[8:] == b"{":
+        found = _safetensors(path)
+    else:
+        raise CheckpointError(f"{path} is not a file of weights; expected .safetensors, .ckpt, .pt or .pth")
+    weights = _only_weights(path, found)
+    if not weights:
+        raise CheckpointError(f"{path} holds no weights")
+    return weights
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is truncated or damaged ({error}); copy or download it again") from error
+
+
+def _unpickled(path: Path, *, mmap: bool) -> Any:
+    if mmap and not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is truncated: its end is missing; copy or download it again")
+    try:
+        with warnings.catch_warnings():  # of pickle protocols and old storages
+            warnings.simplefilter("ignore")
+            return torch.load(path, "cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it asks for {asked[1]}" if asked else "it is not plain tensors"
+        raise CheckpointError(
+            f"{path} holds pickled code, which is not run ({what}); save its tensors alone, best as .safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is truncated or damaged ({reason}); copy or download it again") from error
+
+
+def _only_weights(path: Path, found: Any) -> dict[str, Tensor]:
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}; expected tensors by name")
+    return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+
+
+def misfits(given: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> list[str]:
+    """How weights differ from those that a model has: one line each for what is missing, unknown or misshapen.
+
+    Args:
+        given: Shapes of the weights by key.
+        expected: Those that the model has.
+
+    Example:
+        >>> misfits({"a": (1,), "c": (2,)}, {"a": (3,), "b": (2,)})
+        ['missing b', 'unknown c', 'a is (1,), expected (3,)']
+    """
+    missing = [f"missing {key}" for key in expected if key not in given]
+    unknown = [f"unknown {key}" for key in given if key not in expected]
+    shapes = [
+        f"{key} is {tuple(shape)}, expected {tuple(expected[key])}"
+        for key, shape in given.items()
+        if key in expected and tuple(shape) != tuple(expected[key])
+    ]
+    return missing + unknown + shapes
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems in one line, of many only the first, a fair share of each kind.
+
+    Example:
+        >>> listed(["missing a", "unknown b"])
+        'missing a; unknown b'
+        >>> listed([f"missing {i}" for i in range(300)])[-40:]
+        'missing 19; … and 280 more (300 missing)'
+    """
+    if len(problems) <= LISTED:
+        return "; ".join(problems)
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kind = problem.partition(" ")[0]
+        kinds.setdefault(kind if kind in ("missing", "unknown") else "misshapen", []).append(problem)
+    share = LISTED // len(kinds)
+    shown = [problem for some in kinds.values() for problem in some[:share]]
+    counts = ", ".join(f"{len(some)} {kind}" for kind, some in kinds.items())
+    return f"{'; '.join(shown)}; … and {len(problems) - len(shown)} more ({counts})"
