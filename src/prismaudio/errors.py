@@ -29,5 +29,9 @@ class MediaError(PrismAudioError):
     """A video or audio file cannot be read or written."""
 
 
+class DataError(PrismAudioError):
+    """A manifest, or the features that it names, cannot be trained on."""
+
+
 class CheckpointError(PrismAudioError):
     """A checkpoint does not belong to the model, or is damaged."""

@@ -140,7 +140,7 @@ def restrict_imports(registry: Registry) -> None:
 
 def core_modules() -> list[str]:
     """The modules that hold the core's tasks, callbacks and data modules."""
-    names = ["prismaudio.studio.datamodule"]
+    names = ["prismaudio.studio.datamodule", "prismaudio.data.datamodule"]
     for package in ("prismaudio.tasks", "prismaudio.callbacks"):
         folder = importlib.import_module(package)
         names += [module.name for module in pkgutil.iter_modules(folder.__path__, f"{package}.")]

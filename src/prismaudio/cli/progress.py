@@ -15,10 +15,11 @@ class Reporter:
 
     Args:
         total: Number of jobs.
+        things: What they are about.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
+    def __init__(self, total: int, things: str = "videos") -> None:
+        self.total, self.things, self.done = total, things, 0
         self._bars: Progress | None = None
         self._jobs: TaskID | None = None
         self._steps: TaskID | None = None
@@ -32,7 +33,7 @@ class Reporter:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
-            self._jobs = self._bars.add_task("videos", total=self.total, visible=self.total > 1)
+            self._jobs = self._bars.add_task(self.things, total=self.total, visible=self.total > 1)
             self._steps = self._bars.add_task("rendering", total=None, visible=False)
         return self
 
@@ -47,8 +48,12 @@ class Reporter:
 
     def finish(self, text: str) -> None:
         """A job is over; ``text`` says how."""
-        self.done += 1
+        self.count()
         self.say(f"[{self.done}/{self.total}] {text}")
+
+    def count(self, n_jobs: int = 1) -> None:
+        """Jobs are over, and nothing need be said of them."""
+        self.done += n_jobs
         if self._bars is not None and self._jobs is not None:
             self._bars.update(self._jobs, completed=self.done)
 

@@ -1,0 +1,168 @@
+"""``prismaudio extract``: latents and features of clips, computed once and trained on often."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.cli.arguments import Parser, add_model, whole
+from prismaudio.errors import DataError
+
+if TYPE_CHECKING:
+    from prismaudio.cli.progress import Reporter
+    from prismaudio.data.extraction import Extractor
+    from prismaudio.data.manifest import Entry
+    from prismaudio.data.writing import FeatureFolder
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio extract``."""
+    parser = Parser(
+        "prismaudio extract",
+        description="Compute the latents of the sound, and the features of the pictures and the text, of every clip of "
+        "a manifest, with the autoencoder and the encoders of a model. Run it again to go on where it stopped: what "
+        "is there is not computed again. A clip that cannot be read is left out and listed in DIR/failures.jsonl.",
+    )
+    parser.add_argument("manifest", metavar="MANIFEST", help=".csv, .tsv or .jsonl; the least is a column 'video'")
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for the shards")
+    parser.add_argument(
+        "--planner", action="store_true", help="let the planner write the plan of clips that have a caption, or nothing"
+    )
+    parser.add_argument(
+        "--shard-size", type=whole(1, 100_000), default=128, metavar="N", help="clips in a shard (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="how numbers are stored (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=(1, 1),
+        metavar="I/N",
+        help="every N-th clip only, for N processes or cluster jobs",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 2 if any clip fails, not only if all do")
+    add_model(parser)
+    return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total:
+        raise argparse.ArgumentTypeError(f"{text!r} is no part; expected I/N such as 1/4, with I from 1 to N")
+    return number, total
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio extract``."""
+    options = make_parser().parse_args(argv)
+    from prismaudio.cli.progress import Reporter
+    from prismaudio.data.manifest import read_manifest
+    from prismaudio.data.writing import FeatureFolder
+    from prismaudio.registry import discover
+
+    entries = read_manifest(options.manifest, [dimension.name for dimension in discover().dimensions()])
+    number, total = options.part
+    entries = entries[number - 1 :: total]
+    extractor = make_extractor(options)
+    part = f"-{number}of{total}" if total > 1 else ""
+    folder = FeatureFolder(Path(options.output).expanduser(), extractor.description(), options.shard_size, part)
+    asked = f"{options.dtype} {'planner' if options.planner else ''}"
+    waiting = [entry for entry in entries if not folder.is_done(entry, asked)]
+    with Reporter(len(entries), "clips") as reporter:
+        reporter.count(len(entries) - len(waiting))
+        failures = extract_all(waiting, extractor, folder, asked, reporter)
+    return conclude(options, folder, failures, len(entries), len(waiting))
+
+
+def make_extractor(options: argparse.Namespace) -> Extractor:
+    """The model's parts that compute latents and features."""
+    import torch
+
+    from prismaudio import __version__
+    from prismaudio.data.extraction import Extractor
+    from prismaudio.generation import PrismAudio
+
+    model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+    return Extractor(
+        model.autoencoder,
+        model.encoders,
+        model.settings.fps,
+        model.settings.picture_size,
+        model.plan if options.planner else None,
+        model.device,
+        getattr(torch, options.dtype),
+        {"prismaudio": __version__, "torch": torch.__version__},
+    )
+
+
+def extract_all(
+    entries: Sequence[Entry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
+) -> dict[str, str]:
+    """Compute clips and write shards; whatever ends it, clips that are computed are kept.
+
+    Returns:
+        Id and reason of each clip that failed.
+    """
+    failures: dict[str, str] = {}
+    with terminating():
+        try:
+            for entry in entries:
+                try:
+                    values, info = extractor.extract(entry)
+                except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
+                    if os.environ.get("PRISMAUDIO_TRACEBACK"):
+                        traceback.print_exception(error)
+                    failures[entry.id] = " ".join(str(error).split()) or type(error).__name__
+                    reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
+                    continue
+                reporter.count()
+                shard = folder.add(entry, values, info, asked)
+                if shard is not None:
+                    reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
+        finally:
+            shard = folder.flush()
+            if shard is not None:
+                reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
+    return failures
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Let the signal by which cluster managers end a job do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def conclude(
+    options: argparse.Namespace, folder: FeatureFolder, failures: dict[str, str], n_clips: int, n_waiting: int
+) -> int:
+    """Say what is there now, and what failed.
+
+    Raises:
+        DataError: All clips failed, or one of them and that is an error.
+    """
+    listed = folder.report(failures)
+    if failures and (len(failures) == n_clips or options.strict):
+        first = next(f"{name}: {why}" for name, why in failures.items())
+        raise DataError(f"{len(failures)} of {n_clips} clips failed; the first is {first}; all are listed in {listed}")
+    sys.stderr.write(
+        f"{folder.folder}: {folder.n_written} clips computed, {n_clips - n_waiting} were there"
+        + (f", {len(failures)} left out, see {listed}" if failures else "")
+        + f"; train on them with --data.manifest {options.output}\n"
+    )
+    return 0

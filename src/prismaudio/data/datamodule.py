@@ -1,0 +1,212 @@
+"""Clips of anybody's as a Lightning data module."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from prismaudio.cot.plan import CORE
+from prismaudio.data.buckets import BucketSampler, ResumableLoader
+from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
+from prismaudio.data.latents import LatentClips
+from prismaudio.data.manifest import SPLITS, Entry, read_manifest
+from prismaudio.data.matching import check_task
+from prismaudio.data.media_clips import MediaClips, Reading, readable
+from prismaudio.data.records import Record
+from prismaudio.errors import DataError
+
+NAMED = 3
+"""Clips left out that a message names; the others it counts."""
+LOG = logging.getLogger("prismaudio.data")
+Row = TypeVar("Row", Entry, Record)
+Set = LatentClips | MediaClips
+
+
+class ManifestDataModule(LightningDataModule):
+    """Clips of a manifest, as latents and features that were computed before, or straight from the media files.
+
+    Features are found in ``features``, or where the manifest says, or, if the manifest itself is a folder of features,
+    in there. Then batches hold clips of like length, padded, with masks. Without features the media files are read
+    while training goes on, which suits some hundred clips: batches hold clips of exactly ``max_s``.
+
+    A clip that cannot be used is left out, counted and reported; no other clip takes its place.
+
+    Args:
+        manifest: A .csv, .tsv or .jsonl file, or a folder that prismaudio extract wrote.
+        features: Folder of features of the manifest's clips.
+        batch_size: Clips in a batch of one process.
+        max_s: Longest piece of a clip in seconds, cut out at random; None for whole clips.
+        validation: Share of the clips that is held out, if the manifest has no column split.
+        bucket_frames: Longest lengths of the buckets in latent frames; None to choose them.
+        seed: Seed of the order, of the pieces and of the choice between captions.
+        workers: Processes that read.
+        verify: Read every value once before training, to find what is broken.
+        max_broken: Share of the clips that may be left out before that is an error.
+        fps: Pictures per second of clips read from media files.
+        picture_size: Height and width of their pictures.
+        sample_rate_hz: Sample rate of their sound.
+        sections: Sections that plans in the manifest may have.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        features: str | None = None,
+        batch_size: int = 8,
+        max_s: float | None = None,
+        validation: float = 0.05,
+        bucket_frames: list[int] | None = None,
+        seed: int = 0,
+        workers: int = 2,
+        verify: bool = True,  # noqa: FBT001, FBT002 - a recipe names it
+        max_broken: float = 0.25,
+        fps: float = 16.0,
+        picture_size: int = 48,
+        sample_rate_hz: int = 16_000,
+        sections: Sequence[str] = CORE,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or not 0 <= validation < 1 or not 0 <= max_broken <= 1 or (max_s is not None and max_s <= 0):
+            raise ValueError(
+                "expected batch_size of 1 or more, validation from 0 to below 1, max_broken from 0 to 1, max_s above 0"
+            )
+        self.manifest = Path(manifest).expanduser()
+        self.features = None if features is None else Path(features).expanduser()
+        self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
+        self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
+        self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)
+        self.failures: dict[str, str] = {}
+        self.sets: dict[str, Set] = {}
+
+    # Looking over ------------------------------------------------------------------------------------------------
+    def setup(self, stage: str) -> None:
+        """Read the manifest and look over what it names.
+
+        Raises:
+            DataError: It cannot be trained on.
+        """
+        if self.sets:
+            return
+        task = None if self.trainer is None else self.trainer.lightning_module
+        entries = [] if self.manifest.is_dir() else read_manifest(self.manifest, self.sections)
+        if not entries or self.features or any(entry.features or entry.latents for entry in entries):
+            self.sets = self._of_features(entries, task)
+        else:
+            self.sets = self._of_media(entries)
+
+    def _of_features(self, entries: Sequence[Entry], task: Any) -> dict[str, Set]:
+        if entries:
+            records, contents = from_entries(entries, self.features)
+        else:
+            records, contents = gather(find_files(self.manifest))
+        found = look_over(records, contents, verify=self.verify)
+        self._report(found.failures, len(records))
+        rate_hz = check_task(found, task)
+        max_frames = None
+        if self.max_s is not None:
+            if rate_hz is None:
+                raise DataError(f"the files of {self.manifest} do not say how long a latent frame is; leave max_s out")
+            max_frames = max(1, round(self.max_s * rate_hz))
+        splits = {record.id: SPLITS.get(str(record.info.get("split") or ""), "") for record in found.records}
+        parts = split(found.records, splits, self.validation)
+        return {
+            name: LatentClips(FeatureSet(rows, found.streams, found.latents), max_frames, self.seed)
+            for name, rows in parts.items()
+        }
+
+    def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
+        if self.max_s is None:
+            raise DataError(
+                f"the manifest {self.manifest} names no features, and clips that are read from media files need "
+                "a length: give max_s, or run prismaudio extract and train on what it writes"
+            )
+        fps, size = self.pictures
+        reading = Reading(self.max_s, fps, size, self.sample_rate_hz)
+        good, failures = readable(entries, reading) if self.verify else (list(entries), {})
+        self._report(failures, len(entries))
+        parts = split(good, {entry.id: entry.split for entry in good}, self.validation)
+        return {name: MediaClips(rows, reading, self.seed) for name, rows in parts.items()}
+
+    def _report(self, failures: Mapping[str, str], total: int) -> None:
+        """Say which clips are left out.
+
+        Raises:
+            DataError: They are too many.
+        """
+        self.failures = dict(failures)
+        if not failures:
+            return
+        named = "; ".join(f"{name}: {why}" for name, why in list(failures.items())[:NAMED])
+        more = f"; and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+        text = f"{len(failures)} of {total} clips of {self.manifest} cannot be used: {named}{more}"
+        if len(failures) == total or len(failures) > self.max_broken * total:
+            raise DataError(f"{text} (max_broken is {self.max_broken:g})")
+        if self.trainer is None or self.trainer.is_global_zero:
+            LOG.warning("left out: %s", text)
+
+    # Loaders -----------------------------------------------------------------------------------------------------
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training clips, shuffled; it goes on where a checkpoint was made."""
+        return self._loader("train", ResumableLoader, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        """Held-out clips, in order."""
+        return self._loader("val", DataLoader) if "val" in self.sets else []
+
+    def test_dataloader(self) -> Any:
+        """Clips of the test split, in order."""
+        return self._loader("test", DataLoader) if "test" in self.sets else []
+
+    def _loader(self, name: str, kind: type[DataLoader[Any]], *, shuffle: bool = False) -> DataLoader[Any]:
+        if name not in self.sets:
+            raise DataError(f"the manifest {self.manifest} has no clips of the split {name!r}")
+        clips = self.sets[name]
+        lengths = clips.lengths if isinstance(clips, LatentClips) else [1] * len(clips)
+        kwargs = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        rank, n_ranks = (kwargs["rank"], kwargs["num_replicas"]) if kwargs else (0, 1)
+        sampler = BucketSampler(
+            lengths, self.batch_size, self.seed, self.bucket_frames, shuffle=shuffle, rank=rank, n_ranks=n_ranks
+        )
+        keep = self.workers > 0
+        return kind(
+            clips,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=as_it_is,
+            persistent_workers=keep,
+        )
+
+
+def as_it_is(batch: Any) -> Any:
+    """A batch that the data set has put together already."""
+    return batch
+
+
+def split(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:
+    """Rows by split; where no row has one, a share of them is held out by a hash of their ids.
+
+    Example:
+        >>> rows = [Entry(str(i)) for i in range(10)]
+        >>> [len(part) for part in split(rows, {}, 0.2).values()]
+        [8, 2]
+    """
+    if any(splits.values()):
+        found: dict[str, list[Row]] = {}
+        for row in rows:
+            found.setdefault(splits.get(row.id) or "train", []).append(row)
+        return found
+    n_held = round(share * len(rows)) or int(share > 0 and len(rows) > 1)
+    order = sorted(rows, key=lambda row: hashlib.blake2b(row.id.encode()).digest())
+    held = {row.id for row in order[:n_held]}
+    parts = {
+        "train": [row for row in rows if row.id not in held],
+        "val": [row for row in rows if row.id in held],
+    }
+    return {name: part for name, part in parts.items() if part}

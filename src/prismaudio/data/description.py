@@ -1,0 +1,112 @@
+"""What latents and features were computed with, and whether that is what they are trained with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prismaudio.errors import DataError
+
+if TYPE_CHECKING:
+    from prismaudio.autoencoders.base import Autoencoder
+    from prismaudio.encoders.base import Encoder
+
+FORMAT = 1
+
+
+def describe(
+    autoencoder: Autoencoder, encoders: Mapping[str, Encoder], versions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What is written beside latents and features, so that nobody trains on those of another model.
+
+    Args:
+        autoencoder: What the latents are made with.
+        encoders: What the streams are made with.
+        versions: Versions of packages; told, never compared.
+    """
+    return {
+        "format": FORMAT,
+        "latents": describe_autoencoder(autoencoder),
+        "streams": {name: describe_encoder(encoder) for name, encoder in encoders.items()},
+        "versions": dict(versions or {}),
+    }
+
+
+def describe_autoencoder(autoencoder: Autoencoder) -> dict[str, Any]:
+    """What latents depend on."""
+    return _identity(autoencoder) | {
+        "sample_rate_hz": autoencoder.sample_rate_hz,
+        "hop": autoencoder.hop,
+        "channels": autoencoder.channels,
+    }
+
+
+def describe_encoder(encoder: Encoder) -> dict[str, Any]:
+    """What the features of a stream depend on; ``group`` features belong together, and are not torn apart."""
+    own = {"width": encoder.width, "rate_hz": encoder.rate_hz, "group": getattr(encoder, "group", 1)}
+    return _identity(encoder) | own
+
+
+def _identity(component: Any) -> dict[str, Any]:
+    kind = type(component)
+    own: dict[str, Any] = {"class": f"{kind.__module__}:{kind.__qualname__}", "config": _config(component)}
+    if isinstance(component, torch.nn.Module):
+        own["weights"] = fingerprint(component)
+    return own
+
+
+def _config(component: Any) -> dict[str, Any]:
+    """Arguments of a component, as JSON gives them back."""
+    config = getattr(component, "config", {})
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+
+
+def fingerprint(module: torch.nn.Module) -> str:
+    """Twelve letters that differ between weights.
+
+    Example:
+        >>> one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(other)
+        (True, False)
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def compare(said: Mapping[str, Any], wanted: Mapping[str, Any], where: str, what: str) -> None:
+    """Make sure that two descriptions of latents, or of a stream, agree where both say something.
+
+    Args:
+        said: What was computed.
+        wanted: What is wanted.
+        where: Whose the first one is, for the error.
+        what: What is described, such as ``"latents"``.
+
+    Raises:
+        DataError: They disagree.
+    """
+    for name in ("class", "sample_rate_hz", "hop", "channels", "width", "rate_hz", "group", "config", "weights"):
+        if name in said and name in wanted and not _agree(said[name], wanted[name]):
+            made, needed = (_short(name, value) for value in (said[name], wanted[name]))
+            maker = "autoencoder" if what == "latents" else "encoder"
+            raise DataError(
+                f"the {what} of {where} were made by another {maker}: {name} {made}, expected {needed}; "
+                "run prismaudio extract with the model that you train, into a new folder"
+            )
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether two values are equal; arguments that only one of two versions has do not count."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(one[name] == other[name] for name in one.keys() & other.keys())
+    return bool(one == other)
+
+
+def _short(name: str, value: Any) -> str:
+    return str(value).rpartition(":")[2] if name == "class" else str(value)

@@ -1,0 +1,101 @@
+"""Latents and features of clips, computed once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from prismaudio.cot.plan import Plan
+from prismaudio.data.clips import read_audio, read_pictures
+from prismaudio.data.description import describe
+from prismaudio.data.manifest import Entry
+from prismaudio.data.records import LATENTS
+from prismaudio.errors import DataError
+from prismaudio.types import Clip
+
+if TYPE_CHECKING:
+    from prismaudio.autoencoders.base import Autoencoder
+    from prismaudio.encoders.base import Encoder
+
+WORDED = ("text", "plan")
+"""Streams that say what the plan says: one for each of a clip's texts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """Computes what is trained on, with the autoencoder and the encoders of a model.
+
+    Args:
+        autoencoder: Sound to latents.
+        encoders: Clips and plans to features, by stream.
+        fps: Pictures per second that encoders watch, unless one says otherwise by an attribute ``fps``.
+        picture_size: Height and width of their pictures, unless one says otherwise by ``picture_size``.
+        write_plan: Writes the plan of a clip, given a caption or nothing; None to leave plans as they are.
+        device: Where the autoencoder runs.
+        dtype: How latents and features are stored.
+        versions: Versions of packages, to be told beside them.
+    """
+
+    autoencoder: Autoencoder
+    encoders: Mapping[str, Encoder]
+    fps: float
+    picture_size: int
+    write_plan: Callable[[Clip, str], Plan] | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def description(self) -> dict[str, Any]:
+        """What the latents and features are computed with."""
+        return describe(self.autoencoder, self.encoders, self.versions)
+
+    @torch.inference_mode()
+    def extract(self, entry: Entry) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Latents and features of one clip, and what else is known of it.
+
+        Raises:
+            PrismAudioError: Its files cannot be read, its plan does not fit, or what comes out is not finite.
+        """
+        rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
+        seen = read_pictures(entry, self.fps, self.picture_size)
+        audio, duration_s = read_audio(entry, rate_hz, hop, None if seen is None else seen.duration_s)
+        clip = seen or Clip(entry.id, duration_s)
+        plans = self._plans(entry, clip)
+        for plan in plans:
+            plan.check(duration_s)
+        values = {LATENTS: self._latents(entry.id, audio)}
+        for stream, encoder in self.encoders.items():
+            watched = self._for_encoder(encoder, entry, clip)
+            for index, plan in enumerate(plans if stream in WORDED else plans[:1]):
+                name = f"{stream}.{index}" if index else stream
+                values[name] = encoder.encode(watched, plan)
+        for name, value in values.items():
+            if not bool(torch.isfinite(value).all()):
+                raise DataError(f"the {name} computed from clip {entry.id} hold NaN or infinity")
+        stored = {name: value.to("cpu", self.dtype).contiguous() for name, value in values.items()}
+        return stored, {"duration_s": round(duration_s, 6), "split": entry.split, "plans": [str(p) for p in plans]}
+
+    def _plans(self, entry: Entry, clip: Clip) -> list[Plan]:
+        """The texts of a clip; those that are not plans are written out by the planner, if one is to."""
+        if entry.plans or self.write_plan is None:
+            return list(entry.texts)
+        return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
+
+    def _latents(self, name: str, audio: Tensor) -> Tensor:
+        """Latents ``(channels, frames)``; whatever an autoencoder draws depends on the clip alone."""
+        seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.autoencoder.encode(audio[None].to(self.device))[0].float()
+
+    def _for_encoder(self, encoder: Encoder, entry: Entry, clip: Clip) -> Clip:
+        """The clip as an encoder wants to see it."""
+        fps, size = getattr(encoder, "fps", self.fps), getattr(encoder, "picture_size", self.picture_size)
+        if (fps, size) == (self.fps, self.picture_size):
+            return clip
+        return read_pictures(entry, fps, size) or clip

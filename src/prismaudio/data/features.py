@@ -1,0 +1,220 @@
+"""A set of latents and features on disk, looked over before anything is trained on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prismaudio.data.description import compare
+from prismaudio.data.manifest import Entry
+from prismaudio.data.published import index_npz, read_npz
+from prismaudio.data.records import LATENTS, UNTIMED, Contents, Part, Record
+from prismaudio.data.shards import index_shard, read_part
+from prismaudio.data.tars import index_tar, read_tar
+from prismaudio.errors import DataError
+
+INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}
+"""How files of latents and features are looked over, by suffix."""
+TOLERANCE_S = 0.5
+"""Durations of latents and of features may differ by this much, for encoders leave out what fills no window."""
+
+
+@dataclass
+class FeatureSet:
+    """Clips whose latents and features are on disk.
+
+    Args:
+        records: The clips that can be trained on.
+        streams: For each stream what is known of it; always its ``width``.
+        latents: What is known of the latents; always their ``channels``.
+        failures: Id and reason of each clip that is left out.
+    """
+
+    records: list[Record]
+    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    latents: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def latent_rate_hz(self) -> float | None:
+        """Latent frames per second, if the files say so."""
+        if "hop" not in self.latents:
+            return None
+        return float(self.latents["sample_rate_hz"] / self.latents["hop"])
+
+    def is_timed(self, stream: str) -> bool:
+        """Whether a stream runs along time."""
+        return stream != UNTIMED and self.streams.get(stream, {}).get("rate_hz", 1.0) is not None
+
+    def group(self, stream: str) -> int:
+        """How many features of a stream belong together."""
+        return int(self.streams.get(stream, {}).get("group", 1))
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Files of latents and features in a folder, in the order of their names.
+
+    Raises:
+        DataError: There are none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in INDEX and not path.name.startswith("."))
+    if not files:
+        raise DataError(
+            f"there are no features in {folder}; expected .safetensors, .tar or .npz files, "
+            "such as prismaudio extract writes"
+        )
+    return files
+
+
+def index_file(path: Path) -> Contents:
+    """What one file holds.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    index = INDEX.get(path.suffix)
+    if index is None:
+        raise DataError(f"{path} holds no features that can be read; expected {', '.join(INDEX)}")
+    return index(path)
+
+
+def gather(files: Iterable[Path]) -> tuple[dict[str, Record], list[Contents]]:
+    """All clips of some files; of a clip that is in several, that of the last one counts."""
+    contents = [index_file(path) for path in dict.fromkeys(files)]
+    return {name: record for one in contents for name, record in one.records.items()}, contents
+
+
+def from_entries(entries: Sequence[Entry], folder: Path | None) -> tuple[dict[str, Record], list[Contents]]:
+    """Records of the lines of a manifest: of their own files, or by their ids in a folder of features."""
+    files = [path for entry in entries for path in (entry.features, entry.latents) if path is not None]
+    known, contents = gather(find_files(folder) if folder else files)
+    by_path = {one.path: one.records for one in contents}
+    records = {}
+    for entry in entries:
+        parts: dict[str, Part] = {}
+        info: dict[str, Any] = {}
+        for own in (known,) if folder else (by_path.get(path, {}) for path in (entry.features, entry.latents) if path):
+            found = own.get(entry.id) or (next(iter(own.values())) if len(own) == 1 and not folder else None)
+            if found is not None:
+                parts, info = {**parts, **found.parts}, {**info, **found.info}
+        records[entry.id] = Record(entry.id, parts, info | ({"split": entry.split} if entry.split else {}))
+    return records, contents
+
+
+def look_over(records: Mapping[str, Record], contents: Sequence[Contents], *, verify: bool) -> FeatureSet:
+    """Make a set of what can be trained on.
+
+    What is wrong with one clip leaves it out; what is wrong with the set is an error.
+
+    Args:
+        records: The clips.
+        contents: The files that they are in.
+        verify: Read every value once, and leave out clips with some that are no numbers.
+
+    Raises:
+        DataError: Files were computed with different models, or features differ in width.
+    """
+    found = FeatureSet([])
+    _agree(found, contents)
+    _same_widths(found, records)
+    for name, record in records.items():
+        reason = wrong(record, found) or (not_finite(record) if verify else "")
+        if reason:
+            found.failures[name] = reason
+        else:
+            found.records.append(record)
+    return found
+
+
+def _agree(found: FeatureSet, contents: Sequence[Contents]) -> None:
+    """Collect the descriptions of files, which must be one."""
+    first: Contents | None = None
+    for one in contents:
+        said = one.description
+        if said is None:
+            continue
+        if first is None or first.description is None:
+            first = one
+            found.latents = dict(said.get("latents", {}))
+            found.streams = {name: dict(stream) for name, stream in said.get("streams", {}).items()}
+            continue
+        if said is first.description:
+            continue
+        where = f"{one.path.name}, unlike those of {first.path.name},"
+        compare(said.get("latents", {}), found.latents, where, LATENTS)
+        for name, stream in said.get("streams", {}).items():
+            compare(stream, found.streams.get(name, {}), where, f"{name} features")
+
+
+def _same_widths(found: FeatureSet, records: Mapping[str, Record]) -> None:
+    """Collect the widths of streams and the channels of latents, of which there must be one each."""
+    whose: dict[str, str] = {}
+    for name, record in records.items():
+        for key, part in record.parts.items():
+            kind = key.partition(".")[0]
+            if len(part.shape) != 2:
+                raise DataError(f"the {kind} of {name} in {part.path} have shape {part.shape}; expected two dimensions")
+            own = found.latents if kind == LATENTS else found.streams.setdefault(kind, {})
+            word, size = ("channels", part.shape[0]) if kind == LATENTS else ("width", part.shape[1])
+            if own.setdefault(word, size) != size:
+                other = f"those of {whose[kind]}" if kind in whose else "the file says"
+                raise DataError(
+                    f"the {kind} of {name} in {part.path} have {word} {size}, {other} {own[word]}; "
+                    "they were made by different models: run prismaudio extract again, into a new folder"
+                )
+            whose.setdefault(kind, name)
+
+
+def wrong(record: Record, found: FeatureSet) -> str:
+    """Why a clip cannot be trained on, as far as the shapes of its tensors tell; empty when it can."""
+    if LATENTS not in record.parts:
+        return "it has no latents" if record.parts else "it has no features"
+    if not record.n_frames:
+        return "its latents are empty"
+    rate_hz = found.latent_rate_hz
+    for key, part in record.parts.items():
+        stream = key.partition(".")[0]
+        stream_hz = found.streams.get(stream, {}).get("rate_hz")
+        if stream == LATENTS or not part.shape[0] or not found.is_timed(stream):
+            continue
+        if part.shape[0] % found.group(stream):
+            return f"its {part.shape[0]} {stream} features are no whole groups of {found.group(stream)}"
+        if rate_hz and stream_hz:
+            latents_s, features_s = record.n_frames / rate_hz, part.shape[0] / stream_hz
+            if not math.isclose(latents_s, features_s, rel_tol=0.02, abs_tol=TOLERANCE_S + 1 / stream_hz):
+                return f"its latents last {latents_s:.2f} s, its {stream} features {features_s:.2f} s"
+    return ""
+
+
+def not_finite(record: Record) -> str:
+    """Which tensor of a clip has values that are no numbers; empty when none has."""
+    for key, part in record.parts.items():
+        try:
+            values = read(part)
+        except (OSError, ValueError, EOFError) as error:
+            return f"its {key} in {part.path} cannot be read: {error}"
+        if not bool(torch.isfinite(values).all()):
+            return f"its {key} in {part.path} hold NaN or infinity"
+    return ""
+
+
+def read(part: Part, start: int = 0, stop: int | None = None, *, axis: int = 0) -> Tensor:
+    """A tensor, or a stretch of it, in float32.
+
+    Args:
+        part: Where it is.
+        start: First frame or feature.
+        stop: First one that is left out; None for all there are.
+        axis: Time: 1 of latents, 0 of features.
+    """
+    last = part.shape[axis] if stop is None else stop
+    if part.path.suffix == ".safetensors":
+        return read_part(part, axis, start, last)
+    values = read_npz(part.path, part.key) if part.path.suffix == ".npz" else read_tar(part)
+    return values[:, start:last] if axis else values[start:last]

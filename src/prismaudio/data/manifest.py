@@ -1,0 +1,269 @@
+"""A manifest: the list of clips to train on, as CSV, TSV or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from prismaudio.cot.plan import CORE, Plan
+from prismaudio.errors import DataError, PlanError
+
+FILES = ("video", "audio", "features", "latents")
+"""Columns that name files; one of them at least is needed."""
+COLUMNS = ("id", *FILES, "caption", "plan", "start_s", "end_s", "split")
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What may be in the column ``split``, and what it means."""
+EXPECTED = "expected .csv or .tsv with a header, or .jsonl with one object a line"
+NAMED_FILES = 3
+"""Missing files that an error names; the others it counts."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a manifest.
+
+    Args:
+        id: Name of the clip, unique in the manifest.
+        video: Video file; None for sound without picture.
+        audio: Sound file; None for the sound of the video.
+        captions: What is heard, in the words of one or more people.
+        plans: Plans; more than one are alternatives.
+        features: File with its features, and perhaps its latents.
+        latents: File with its latents.
+        start_s: Where the clip begins in its files, in seconds.
+        end_s: Where it ends; None for the end of the file.
+        split: ``"train"``, ``"val"``, ``"test"``, or empty when the manifest does not say.
+    """
+
+    id: str
+    video: Path | None = None
+    audio: Path | None = None
+    captions: tuple[str, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    features: Path | None = None
+    latents: Path | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    split: str = ""
+
+    @property
+    def texts(self) -> tuple[Plan, ...]:
+        """The plans to learn from; a caption is a plan with nothing but a semantic section.
+
+        Example:
+            >>> Entry("a", captions=("A bell.",)).texts
+            (Plan({'semantic': 'A bell.'}),)
+        """
+        if not self.plans:
+            return tuple(Plan({"semantic": caption}) for caption in self.captions) or (Plan({}),)
+        if not self.captions:
+            return self.plans
+        return tuple(
+            plan if plan.get("semantic") else plan.replace({"semantic": self.captions[0]}) for plan in self.plans
+        )
+
+
+def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Entry]:
+    r"""Read a manifest.
+
+    Args:
+        path: A ``.csv``, ``.tsv`` or ``.jsonl`` file; the paths in it are relative to its folder.
+        sections: Sections that plans may have; each may be a column of its own.
+
+    Raises:
+        DataError: It cannot be read, is empty, lacks a column, has an id twice, or names files that are not there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "bell.mp4").write_bytes(b"0")
+        ...     _ = (Path(folder) / "clips.csv").write_text("video,caption\nbell.mp4,A bell rings.\n")
+        ...     read_manifest(Path(folder) / "clips.csv")[0].id
+        'bell'
+    """
+    file = Path(path).expanduser()
+    rows = _rows(file)
+    if not rows:
+        raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
+    _check_columns(file, rows, sections)
+    lines = {line: _entry(file, line, cells, sections) for line, cells in rows}
+    _check_ids(file, lines)
+    _check_files(file, lines)
+    return list(lines.values())
+
+
+def _rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Lines with their numbers."""
+    reader = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(
+        file.suffix.lower()
+    )
+    if file.is_dir():
+        raise DataError(f"{file} is a folder without features; {EXPECTED}, or a folder that prismaudio extract wrote")
+    if reader is None:
+        raise DataError(f"{file} is no manifest: its name ends in {file.suffix or 'nothing'!r}; {EXPECTED}")
+    try:
+        return reader(file)
+    except FileNotFoundError as error:
+        raise DataError(f"no such manifest: {file}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read the manifest {file}: {error}; {EXPECTED}") from error
+
+
+def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    with file.open(newline="", encoding="utf-8-sig") as opened:
+        reader = csv.DictReader(opened, strict=True, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
+        rows = []
+        for cells in reader:
+            if None in cells:
+                raise DataError(
+                    f"{file}, line {reader.line_num}: more cells than the header has columns; "
+                    "put quotes around a caption with commas"
+                )
+            rows.append((reader.line_num, {k.strip().lower(): (v or "").strip() for k, v in cells.items()}))
+        return rows
+
+
+def _json_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            try:
+                cells = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{file}, line {number}: not JSON ({error}); {EXPECTED}") from error
+            if not isinstance(cells, dict):
+                raise DataError(f"{file}, line {number}: not an object; {EXPECTED}")
+            rows.append((number, {str(key).lower(): value for key, value in cells.items()}))
+    return rows
+
+
+def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], sections: Sequence[str]) -> None:
+    known = [*COLUMNS, *sections]
+    found = dict.fromkeys(name for _, cells in rows for name in cells)
+    for name in found:
+        near = [] if name in known else get_close_matches(name, known, n=1, cutoff=0.75)
+        if near:
+            raise DataError(f"the manifest {file} has a column {name!r}; did you mean {near[0]!r}?")
+    if not any(name in FILES for name in found):
+        raise DataError(
+            f"the manifest {file} has none of the columns {', '.join(FILES)}; it has {', '.join(found) or 'none'}"
+        )
+
+
+def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str]) -> Entry:
+    where = f"{file}, line {line}"
+    paths = {name: _path(where, file.parent, name, cells.get(name)) for name in FILES}
+    if not any(paths.values()):
+        raise DataError(f"{where}: names no file; expected one of {', '.join(FILES)}")
+    start_s, end_s = _seconds(where, "start_s", cells.get("start_s")), _seconds(where, "end_s", cells.get("end_s"))
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise DataError(f"{where}: end_s {end_s:g} is not after start_s {start_s or 0.0:g}")
+    split = str(cells.get("split") or "").strip().lower()
+    if split and split not in SPLITS:
+        raise DataError(f"{where}: unknown split {split!r}; expected {', '.join(SPLITS)}")
+    first = next(path for path in paths.values() if path is not None)
+    usual = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
+    return Entry(
+        id=str(cells.get("id") or "").strip() or usual,
+        captions=_texts(cells.get("caption")),
+        plans=_plans(where, file.parent, cells, sections),
+        start_s=start_s or 0.0,
+        end_s=end_s,
+        split=SPLITS.get(split, ""),
+        **paths,
+    )
+
+
+def _path(where: str, folder: Path, name: str, value: Any) -> Path | None:
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {name} is {value!r}; expected the path of a file")
+    return folder / Path(value).expanduser()
+
+
+def _usual_id(folder: Path, path: Path) -> str:
+    """A clip is called like its file, with the folders that lead to it."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).with_suffix("").as_posix().lstrip("/.")
+
+
+def _seconds(where: str, name: str, value: Any) -> float | None:
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise DataError(f"{where}: {name} is {value!r}; expected seconds, 0 or more")
+    return seconds
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(" ".join(str(text).split()) for text in values if text not in (None, ""))
+
+
+def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> tuple[Plan, ...]:
+    """Plans of the column ``plan``, or the one of the columns that are called like sections."""
+    columns = {name: str(cells[name]) for name in sections if cells.get(name)}
+    value = cells.get("plan")
+    values = [item for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
+    try:
+        plans = tuple(_plan(folder, item, sections) for item in values)
+    except PlanError as error:
+        raise DataError(f"{where}: {error}") from error
+    if not columns:
+        return plans
+    return tuple(plan.replace(columns) for plan in plans) or (Plan(columns),)
+
+
+def _plan(folder: Path, value: Any, sections: Sequence[str]) -> Plan:
+    if isinstance(value, dict):
+        return Plan.parse(" ".join(f"<{name}> {text}" for name, text in value.items()), sections)
+    text = str(value)
+    return Plan.parse(text, sections) if "<" in text else Plan.load(folder / Path(text).expanduser(), sections)
+
+
+def _check_ids(file: Path, lines: Mapping[int, Entry]) -> None:
+    seen: dict[str, int] = {}
+    for line, entry in lines.items():
+        if entry.id in seen:
+            raise DataError(
+                f"{file}, line {line}: the id {entry.id!r} is that of line {seen[entry.id]} already; "
+                "give each clip an id of its own in the column 'id'"
+            )
+        seen[entry.id] = line
+
+
+def _check_files(file: Path, lines: Mapping[int, Entry]) -> None:
+    exists = _remembering(Path.exists)
+    missing = [
+        f"{path} (line {line})"
+        for line, entry in lines.items()
+        for path in (entry.video, entry.audio, entry.features, entry.latents)
+        if path is not None and not exists(path)
+    ]
+    if missing:
+        more = f" and {len(missing) - NAMED_FILES} more" if len(missing) > NAMED_FILES else ""
+        raise DataError(
+            f"the manifest {file} names {len(missing)} file{'s' * (len(missing) > 1)} that do not exist: "
+            f"{', '.join(missing[:NAMED_FILES])}{more}; paths are relative to its folder"
+        )
+
+
+def _remembering(ask: Callable[[Path], bool]) -> Callable[[Path], bool]:
+    """A question that is asked once for each path: many clips of one file, or of one shard."""
+    known: dict[Path, bool] = {}
+
+    def answer(path: Path) -> bool:
+        if path not in known:
+            known[path] = ask(path)
+        return known[path]
+
+    return answer

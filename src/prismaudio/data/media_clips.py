@@ -1,0 +1,87 @@
+"""Batches of clips that are read from their media files while training goes on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch.utils.data import Dataset
+
+from prismaudio.cot.plan import Plan
+from prismaudio.data.buckets import Draw
+from prismaudio.data.clips import fitted, read_audio, read_pictures
+from prismaudio.data.manifest import Entry
+from prismaudio.errors import PrismAudioError
+from prismaudio.types import Clip, ClipBatch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How media files are read.
+
+    Args:
+        duration_s: Length of every clip; longer ones are cut, shorter ones filled up with silence.
+        fps: Pictures per second.
+        picture_size: Height and width of pictures in pixels.
+        sample_rate_hz: Samples per second.
+    """
+
+    duration_s: float
+    fps: float
+    picture_size: int
+    sample_rate_hz: int
+
+
+class MediaClips(Dataset[ClipBatch]):
+    """Whole batches of clips of one length, each with one of its plans.
+
+    Args:
+        entries: Lines of a manifest.
+        reading: How they are read.
+        seed: Seed of the choice between several plans.
+    """
+
+    def __init__(self, entries: Sequence[Entry], reading: Reading, seed: int = 0) -> None:
+        self.entries, self.reading, self.seed = list(entries), reading, seed
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, draws: Sequence[Draw]) -> ClipBatch:
+        clips, plans = zip(*(self.clip(draw) for draw in draws), strict=True)
+        return ClipBatch(clips, plans)
+
+    def clip(self, draw: Draw) -> tuple[Clip, Plan]:
+        """A clip and its plan."""
+        entry = self.entries[draw.clip]
+        plans = entry.texts
+        if draw.epoch is None:
+            return read(entry, self.reading), plans[0]
+        return read(entry, self.reading), random.Random(f"plan {self.seed} {draw.epoch} {entry.id}").choice(plans)
+
+
+def read(entry: Entry, reading: Reading) -> Clip:
+    """Pictures and sound of a clip.
+
+    Raises:
+        PrismAudioError: They cannot be read.
+    """
+    end_s = entry.start_s + reading.duration_s
+    entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
+    seen = read_pictures(entry, reading.fps, reading.picture_size)
+    audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
+    clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
+    return fitted(clip, reading.duration_s)
+
+
+def readable(entries: Sequence[Entry], reading: Reading) -> tuple[list[Entry], dict[str, str]]:
+    """Clips that can be read, and for each of the others why not."""
+    good, failures = [], {}
+    for entry in entries:
+        try:
+            read(entry, reading)
+            good.append(entry)
+        except PrismAudioError as error:
+            failures[entry.id] = str(error)
+    return good, failures

@@ -1,0 +1,77 @@
+"""``.npz`` files of features, as the published system writes them; nothing in them is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prismaudio.data.records import Contents, Part, Record, is_part
+from prismaudio.errors import DataError
+
+NAMES = {"latent": "latents", "video_features": "video", "sync_features": "sync", "text_features": "text"}
+"""Arrays of a published file, and what they are called here. Others are left alone."""
+DESCRIPTION: dict[str, Any] = {
+    "latents": {"sample_rate_hz": 44_100, "hop": 2048},
+    "streams": {"video": {"rate_hz": 4.0}, "sync": {"rate_hz": 24.0, "group": 8}},
+}
+"""What is known of published features without their saying so."""
+
+
+def index_npz(path: Path) -> Contents:
+    """What an ``.npz`` file holds; only the headers of its arrays are read.
+
+    Raises:
+        DataError: It is damaged, or its latents or features are Python objects.
+
+    Source:
+        ``data_utils/prismaudio_data_process.py`` at 86eed40, from its specification: there ``latent`` is None, and
+        so an object, in features that were computed for inference.
+    """
+    try:
+        shapes = npz_shapes(path, str(path))
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is truncated, damaged or no .npz file ({error}); make it again") from error
+    parts = {NAMES.get(key, key): Part(path, key, shape) for key, shape in shapes.items()}
+    known = DESCRIPTION if shapes.keys() & NAMES.keys() else None
+    return Contents(path, {path.stem: Record(path.stem, parts)}, known)
+
+
+def npz_shapes(file: Path | IO[bytes], where: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of those arrays of an ``.npz`` file that are latents or features.
+
+    Raises:
+        DataError: One of them holds Python objects.
+    """
+    shapes = {}
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            key = member.removesuffix(".npy")
+            if is_part(NAMES.get(key, key)):
+                with archive.open(member) as opened:
+                    shapes[key] = npy_shape(opened, f"{where}: {key}")
+    return shapes
+
+
+def npy_shape(opened: IO[bytes], where: str) -> tuple[int, ...]:
+    """Shape in the header of a ``.npy`` file.
+
+    Raises:
+        DataError: It holds Python objects.
+    """
+    version = np.lib.format.read_magic(opened)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(opened)
+    if dtype.hasobject:
+        raise DataError(f"{where} holds a Python object instead of numbers; objects can run code and are not read")
+    return shape
+
+
+def read_npz(file: Path | IO[bytes], key: str) -> Tensor:
+    """An array of an ``.npz`` file."""
+    with np.load(file, allow_pickle=False) as archive:
+        return torch.from_numpy(np.asarray(archive[key], np.float32))

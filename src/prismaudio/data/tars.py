@@ -1,0 +1,79 @@
+"""WebDataset archives of features: members ``<id>.latents.npy``, ``<id>.npz``, ``<id>.safetensors``, ``<id>.json``.
+
+They are read in place with the standard library, in any order, so that buckets, masks and exact resume work as with
+shards; a stream of samples, which is what the webdataset package makes of them, could do none of this.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from prismaudio.data import published
+from prismaudio.data.records import Contents, Part, Record, is_part
+from prismaudio.errors import DataError
+
+
+def index_tar(path: Path) -> Contents:
+    """What an archive holds; it must not be compressed.
+
+    Raises:
+        DataError: It is damaged or compressed, or a member is, or holds Python objects.
+    """
+    parts: dict[str, dict[str, Part]] = {}
+    infos: dict[str, dict[str, Any]] = {}
+    known = None
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                folder, slash, file = member.name.rpartition("/")
+                stem, _, ending = file.partition(".")
+                name, opened = f"{folder}{slash}{stem}", archive.extractfile(member)
+                if opened is None:
+                    continue
+                if ending == "json":
+                    infos[name] = dict(json.load(opened))
+                for key, shape in _shapes(opened, ending, f"{path}: {member.name}").items():
+                    ours = published.NAMES.get(key, key)
+                    known = published.DESCRIPTION if ours != key else known
+                    part = Part(path, f"{ending}:{key}", shape, member.offset_data, member.size)
+                    parts.setdefault(name, {})[ours] = part
+    except (tarfile.TarError, zipfile.BadZipFile, SafetensorError, OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is truncated, damaged or no plain tar file ({error}); make it again") from error
+    records = {name: Record(name, found, infos.get(name, {})) for name, found in parts.items()}
+    return Contents(path, records, known)
+
+
+def _shapes(opened: IO[bytes], ending: str, where: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the latents and features in a member; none for a member of another kind."""
+    key, _, last = ending.rpartition(".")
+    if last == "npy" and is_part(published.NAMES.get(key, key)):
+        return {key: published.npy_shape(opened, where)}
+    if ending == "npz":
+        return published.npz_shapes(io.BytesIO(opened.read()), where)
+    if ending == "safetensors":
+        return {key: tuple(value.shape) for key, value in load(opened.read()).items() if is_part(key)}
+    return {}
+
+
+def read_tar(part: Part) -> Tensor:
+    """A tensor of a member."""
+    with part.path.open("rb") as file:
+        file.seek(part.begin)
+        data = file.read(part.size)
+    ending, _, key = part.key.partition(":")
+    if ending == "npz":
+        return published.read_npz(io.BytesIO(data), key)
+    if ending == "safetensors":
+        return load(data)[key].float()
+    return torch.from_numpy(np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32))
