@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,45 @@ def logit_normal_times(
     return torch.sigmoid(mean + spread * torch.randn(count, generator=generator))
 
 
+def truncated_logit_normal_times(count: int, lowest: float = 0.075, generator: torch.Generator | None = None) -> Tensor:
+    """Training times ``(count,)`` as the published model draws them: logit-normal without its noisiest part, stretched.
+
+    Args:
+        count: How many.
+        lowest: Share of the way from noise to data below which times are cut off, before they are stretched to 0 .. 1.
+        generator: Source of randomness.
+
+    Example:
+        >>> times = truncated_logit_normal_times(1000, generator=torch.Generator().manual_seed(0))
+        >>> bool(((times >= 0) & (times <= 1)).all()), round(float(times.mean()), 1)
+        (True, 0.5)
+    """
+    return 1 - truncated_logistic(torch.randn(count, generator=generator), lowest)
+
+
+def truncated_logistic(normal: Tensor, lowest: float = 0.075) -> Tensor:
+    """Logistic of normal numbers above its value ``lowest``, stretched to 0 .. 1, of the same shape.
+
+    Computed in the precision of ``normal``: the published times are those of float32.
+
+    Args:
+        normal: Standard normal numbers.
+        lowest: Value of the logistic that becomes 0.
+
+    Source:
+        PrismAudio's training, time sampler ``trunc_logit_normal``, from its specification: with
+        ``b = Phi(logit(lowest))``, the logistic of ``Phi^-1(b + (1 - b) Phi(z))``, rescaled.
+    """
+    below = _normal_cdf(torch.logit(torch.tensor(lowest, dtype=normal.dtype, device=normal.device)))
+    share = below + (1 - below) * _normal_cdf(normal)
+    return (torch.sigmoid(math.sqrt(2) * torch.erfinv(2 * share - 1)) - lowest) / (1 - lowest)
+
+
+def _normal_cdf(normal: Tensor) -> Tensor:
+    # not ndtr, whose last bits differ from the published numbers
+    return 0.5 * (1 + torch.erf(normal / math.sqrt(2)))
+
+
 def uniform_grid(steps: int) -> Tensor:
     """Sampling times ``(steps + 1,)`` from 1 to 0 in equal steps, the published inference grid.
 
@@ -31,4 +72,4 @@ def uniform_grid(steps: int) -> Tensor:
         >>> uniform_grid(4).tolist()
         [1.0, 0.75, 0.5, 0.25, 0.0]
     """
-    return 1 - torch.arange(steps + 1) / steps
+    return torch.linspace(1, 0, steps + 1)
