@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from prismaudio.data.manifest import read_manifest
+from prismaudio.errors import DataError
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Write a manifest beside the files ``a.mp4`` and ``b.mp4``."""
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"0")
+
+    def make(text, name="clips.csv"):
+        path = tmp_path / name
+        path.write_text(text if isinstance(text, str) else "\n".join(json.dumps(row) for row in text))
+        return path
+
+    return make
+
+
+def test_a_video_and_a_caption_are_enough(manifest):
+    first, second = read_manifest(manifest('video,caption\na.mp4,A bell rings.\nb.mp4,"A drum, twice."\n'))
+    assert (first.id, first.video.name, first.captions) == ("a", "a.mp4", ("A bell rings.",))
+    assert dict(second.texts[0]) == {"semantic": "A drum, twice."}
+
+
+def test_paths_are_relative_to_the_manifest(manifest, monkeypatch):
+    path = manifest("video\na.mp4\n")
+    monkeypatch.chdir("/")
+    assert read_manifest(path)[0].video == path.parent / "a.mp4"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"plan": "<Semantic> A bell. <Spatial> On the left."},
+        {"plan": {"semantic": "A bell.", "spatial": "On the left."}},
+        {"semantic": "A bell.", "spatial": "On the left."},
+        {"plan": "<Spatial> On the left.", "caption": "A bell."},
+    ],
+)
+def test_a_plan_may_be_text_or_object_or_columns(manifest, row):
+    (entry,) = read_manifest(manifest([{"video": "a.mp4", **row}], "clips.jsonl"))
+    assert dict(entry.texts[0]) == {"semantic": "A bell.", "spatial": "On the left."}
+
+
+def test_a_plan_may_be_a_file(manifest, tmp_path):
+    (tmp_path / "a.plan.txt").write_text("# mine\n<Semantic> A bell.\n")
+    (entry,) = read_manifest(manifest("video,plan\na.mp4,a.plan.txt\n"))
+    assert dict(entry.plans[0]) == {"semantic": "A bell."}
+
+
+def test_several_captions_are_alternatives(manifest):
+    (entry,) = read_manifest(manifest([{"video": "a.mp4", "caption": ["One.", "Two."]}], "clips.jsonl"))
+    assert [plan["semantic"] for plan in entry.texts] == ["One.", "Two."]
+
+
+def test_pieces_of_one_file_have_ids_of_their_own(manifest):
+    entries = read_manifest(manifest("video,start_s,end_s\na.mp4,0,2\na.mp4,2.5,4\n"))
+    assert [entry.id for entry in entries] == ["a@0", "a@2.5"]
+    assert (entries[1].start_s, entries[1].end_s) == (2.5, 4.0)
+
+
+def test_columns_of_others_are_left_alone(manifest):
+    assert read_manifest(manifest("video,label\na.mp4,17\n"))[0].id == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("", "clips.csv", "lists no clips"),
+        ("video\n", "clips.csv", "lists no clips"),
+        ("video\na.mp4\nc.mp4\n", "clips.csv", r"names 1 file that do not exist: .*c.mp4 \(line 3\)"),
+        ("video\n" + "".join(f"{i}.mp4\n" for i in range(9)), "clips.csv", "names 9 files .* and 6 more; paths"),
+        ("video\na.mp4\n", "clips.txt", "its name ends in '.txt'; expected .csv"),
+        ("video\na.mp4\n", "clips.jsonl", "line 1: not JSON"),
+        ('["a.mp4"]', "clips.jsonl", "line 1: not an object"),
+        ('video,caption\na.mp4,"never closed', "clips.csv", "cannot read the manifest"),
+        ("video,caption\na.mp4,A drum, twice\n", "clips.csv", "line 2: more cells than .* quotes"),
+        ("caption\nA bell.\n", "clips.csv", "none of the columns video, audio, features, latents; it has caption"),
+        ("video,captoin\na.mp4,A bell.\n", "clips.csv", "column 'captoin'; did you mean 'caption'"),
+        ("video\na.mp4\na.mp4\n", "clips.csv", "line 3: the id 'a' is that of line 2 already"),
+        ("id,video\nx,a.mp4\nx,b.mp4\n", "clips.csv", "line 3: the id 'x' is that of line 2"),
+        ("video,start_s\na.mp4,soon\n", "clips.csv", "start_s is 'soon'; expected seconds"),
+        ("video,start_s,end_s\na.mp4,2,1\n", "clips.csv", "end_s 1 is not after start_s 2"),
+        ("video,split\na.mp4,dev\n", "clips.csv", "unknown split 'dev'"),
+        ("video,caption\n,A bell.\n", "clips.csv", "line 2: names no file"),
+        ("video,plan\na.mp4,<Temporel> x\n", "clips.csv", "line 2: unknown section <Temporel>"),
+        ("video,plan\na.mp4,no.txt\n", "clips.csv", "line 2: cannot read the plan"),
+        ([{"video": 7}], "clips.jsonl", "line 1: video is 7; expected the path"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(manifest, text, name, says):
+    with pytest.raises(DataError, match=says) as error:
+        read_manifest(manifest(text, name))
+    assert "\n" not in str(error.value)
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(DataError, match="no such manifest"):
+        read_manifest(tmp_path / "clips.csv")
+
+
+def test_bytes_are_no_manifest(tmp_path):
+    (tmp_path / "clips.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="cannot read the manifest"):
+        read_manifest(tmp_path / "clips.csv")
