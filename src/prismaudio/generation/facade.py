@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 MIX_RATE_HZ = 48_000
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
 
 
@@ -109,7 +110,7 @@ class PrismAudio:
         Args:
             source: A model folder, ``owner/model`` on the Hugging Face hub, or None for the one in the package.
             device: Where it runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
-            precision: ``fp32``, or ``bf16`` for the transformer's arithmetic.
+            precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
 
         Raises:
             CheckpointError: There is no such model.
@@ -143,9 +144,10 @@ class PrismAudio:
             reason = str(error).splitlines()[0]
             raise PrismAudioError(f"no device {device!r} here: {reason}; use cpu, cuda or auto") from error
         if precision is not None:
-            if precision not in ("fp32", "bf16"):
+            if precision not in PRECISIONS:
                 raise PrismAudioError(f"unknown precision {precision!r}; expected fp32 or bf16")
             self.precision = precision
+            self.transformer.in_precision(PRECISIONS[precision])
         self.device = target
         for part in (self.transformer, self.autoencoder, self.planner, *self.encoders.values()):
             if isinstance(part, torch.nn.Module):
@@ -160,7 +162,7 @@ class PrismAudio:
     @property
     def renderer(self) -> Renderer:
         """The part that turns plans into sound."""
-        return Renderer(self.transformer, self.autoencoder, self.encoders, self.settings, self.device, self.precision)
+        return Renderer(self.transformer, self.autoencoder, self.encoders, self.settings, self.device)
 
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:

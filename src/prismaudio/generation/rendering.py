@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from prismaudio.signal.level import true_peak_db
 from prismaudio.types import Clip, Conditions, Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.cot.plan import Plan
@@ -46,7 +44,6 @@ class Renderer:
         encoders: Encoder of each stream that the network is told.
         settings: Window, pictures and guidance.
         device: Where the network runs.
-        precision: ``"fp32"`` or ``"bf16"``.
     """
 
     transformer: DiffusionTransformer
@@ -54,7 +51,6 @@ class Renderer:
     encoders: Mapping[str, Encoder]
     settings: Settings
     device: torch.device
-    precision: str = "fp32"
 
     @property
     def grid(self) -> Grid:
@@ -118,22 +114,15 @@ class Renderer:
             kept = zip(other, places, spans, strict=True)
             other = [None if plan is None else cropped(plan, clips[row], *span) for plan, (row, _), span in kept]
         conditions, negative = self._conditions(windows, wanted, other)
-        with self._autocast():
-            inner = guided_velocity(
-                self.transformer,
-                conditions,
-                grid.frames,
-                guidance.scale,
-                guidance.rescale,
-                negative,
-                guidance.interval,
-            )
-
-        def velocity(latents: Tensor, times: Tensor) -> Tensor:
-            with self._autocast():
-                return inner(latents, times).float()
-
-        return velocity
+        return guided_velocity(
+            self.transformer,
+            conditions,
+            grid.frames,
+            guidance.scale,
+            guidance.rescale,
+            negative,
+            guidance.interval,
+        )
 
     def _conditions(
         self, windows: Sequence[Clip], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
@@ -146,7 +135,7 @@ class Renderer:
                 unseen = Clip(window.id, window.duration_s)
                 rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
             streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
-        both = Conditions(**streams).to(self.device)
+        both = Conditions(**streams).to(self.device, self.transformer.pre.weight.dtype)
         if negatives is None:
             return both, None
         first, second = torch.arange(2 * len(windows), device=self.device).chunk(2)
@@ -164,15 +153,6 @@ class Renderer:
                 whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
             whole[:, first * hop : first * hop + piece.shape[-1]] += piece
         return whole[:, :n_samples].cpu()
-
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        if self.precision == "fp32":
-            yield
-            return
-        with torch.autocast(self.device.type, torch.bfloat16), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms stay in float32
-            yield
 
 
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:

@@ -30,7 +30,8 @@ class Settings(Configured):
     """Saved with a model, so that whoever loads it reads clips as it was trained.
 
     Args:
-        window_s: Length of sound that is rendered at once, in seconds: that of the training clips.
+        window_s: Length of sound that is rendered at once, in seconds: that of the training clips. None for a model
+            that renders any length in one pass.
         fps: Pictures per second that planner and encoders watch.
         picture_size: Height and width of these pictures.
         guidance: How closely the conditions are followed; 1 is the network as it is.
@@ -45,7 +46,7 @@ class Settings(Configured):
 
     def __init__(
         self,
-        window_s: float = 4.0,
+        window_s: float | None = 4.0,
         fps: float = 16.0,
         picture_size: int = 48,
         guidance: float = 3.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +131,13 @@ class DiffusionTransformer(Configured, nn.Module):
         self.rotary = RotaryEmbedding(width // heads)
         self.blocks = nn.ModuleList(Block(width, heads, expansion, context_width) for _ in range(depth))
 
+    def in_precision(self, dtype: torch.dtype) -> Self:
+        """Round the weights to a precision, for good; positions and times stay in float32."""
+        for name, part in self.named_children():
+            if name not in ("rotary", "time_embedding"):
+                part.to(dtype)
+        return self
+
     def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
         """What conditions come to, for latents of ``n_frames`` frames.
 
@@ -199,8 +206,9 @@ class DiffusionTransformer(Configured, nn.Module):
         return known - self.data_spread * power.rsqrt() * self._network(latents * power.rsqrt(), times, guide)
 
     def _network(self, latents: Tensor, times: Tensor, guide: Guide) -> Tensor:
-        """The transformer itself."""
-        hidden = self.project_in((self.pre(latents) + latents).transpose(1, 2))
+        """The transformer itself, in the precision of its weights."""
+        own = latents.to(self.pre.weight.dtype)
+        hidden = self.project_in((self.pre(own) + own).transpose(1, 2))
         if guide.added is not None:
             hidden = hidden + guide.added
         hidden = torch.cat([self.time_embedding(times)[:, None].to(hidden.dtype), hidden], 1)
@@ -208,4 +216,4 @@ class DiffusionTransformer(Configured, nn.Module):
             context = None if guide.contexts is None else guide.contexts[i]
             hidden = block(hidden, guide.rotary, guide.mask, context, guide.context_mask)
         out = self.project_out(hidden[:, 1:]).transpose(1, 2)
-        return self.post(out) + out
+        return (self.post(out) + out).to(latents.dtype)

@@ -1,0 +1,194 @@
+"""Published checkpoints, as components of ours."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
+from prismaudio.checkpoints import WithoutDrawing
+from prismaudio.errors import CheckpointError
+from prismaudio.generation.settings import Settings
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.models.published import dit_key, dit_weights, ours_shaped, published_key, published_shaped
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.weight_files import listed, misfits, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    Shapes = Mapping[str, tuple[int, ...]]
+
+STEPS, GUIDANCE = 24, 5.0
+"""How the published model samples."""
+PICTURES = {"fps": 25.0, "picture_size": 288}
+"""What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen."""
+
+_GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
+_AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
+
+
+@dataclass
+class Published:
+    """Weights of a file by their published names.
+
+    Args:
+        transformer: ``model.model. …`` and ``conditioner.conditioners. …``.
+        autoencoder: ``encoder. …`` and ``decoder. …``.
+        unknown: Names of what belongs to neither.
+    """
+
+    transformer: dict[str, Tensor] = field(default_factory=dict)
+    autoencoder: dict[str, Tensor] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, Any]:
+    """Components of a published checkpoint, with all that it says about how it is used.
+
+    Args:
+        path: ``prismaudio.ckpt``, the same names in a ``.safetensors`` file, or ``vae.ckpt`` alone.
+        autoencoder: ``vae.ckpt``, which takes the place of the autoencoder in ``path``.
+
+    Raises:
+        CheckpointError: A file is not such a checkpoint, or its weights do not fit; the text lists them.
+    """
+    found, vae_path = sort_out(path, read_weights(path)), autoencoder or path
+    if not found.transformer and not found.autoencoder:
+        raise CheckpointError(
+            f"{path} is not a PrismAudio checkpoint: none of its {len(found.unknown)} weights has a name that "
+            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {', '.join(found.unknown[:3])} …"
+        )
+    if autoencoder is not None:
+        found.autoencoder = sort_out(autoencoder, read_weights(autoencoder)).autoencoder
+        if not found.autoencoder:
+            raise CheckpointError(f"{autoencoder} holds no autoencoder; expected vae.ckpt or weights of the same names")
+    transformer, problems = _transformer(found.transformer)
+    codec, vae_problems = _autoencoder(found.autoencoder)
+    if problems := [f"unknown {key}" for key in found.unknown] + problems + (vae_problems if vae_path is path else []):
+        raise CheckpointError(f"{path} does not fit: {listed(problems)}")
+    if vae_problems:
+        raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
+    if transformer and codec and transformer["latent_channels"] != codec["latent_channels"]:
+        raise CheckpointError(
+            f"the transformer of {path} is for latents of {transformer['latent_channels']} channels, but those of the "
+            f"autoencoder in {vae_path} have {codec['latent_channels']}; they do not belong together"
+        )
+    components: dict[str, Any] = {}
+    if transformer:
+        components["transformer"] = _filled(path, DiffusionTransformer, transformer, dit_weights(found.transformer))
+        components["sampler"] = EulerSampler(STEPS)
+        components["settings"] = Settings(window_s=None, guidance=GUIDANCE, **PICTURES)
+    if codec:
+        components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
+    return components
+
+
+def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
+    """What of a file belongs to which part, without the prefix that all names of a file may have in common."""
+    if any(key.startswith(_ALONE) for key in weights):  # a training run's: discriminators and the like are not needed
+        return Published(autoencoder=_below(weights, _ALONE))
+    if all(key.startswith(("encoder.layers.", "decoder.layers.")) for key in weights):
+        return Published(autoencoder=dict(weights))
+    prefixes = Counter(match["prefix"] for key in weights if (match := _GROUP.match(key)))
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    named = {key.removeprefix(prefix): value for key, value in weights.items()}
+    if len(named) < len(weights):
+        raise CheckpointError(f"{path} has weights of the same names with and without {prefix!r}; expected one model")
+    parts = ("model.model.", "conditioner.conditioners.")
+    transformer = {key: value for key, value in named.items() if key.startswith(parts)}
+    unknown = [key for key in named if not key.startswith((*parts, _AUTOENCODER))]
+    return Published(transformer, _below(named, _AUTOENCODER), unknown)
+
+
+def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in weights.items()}
+
+
+def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Constructor arguments of the transformer, and what does not fit it."""
+    if not official:
+        return None, []
+    given, problems = {}, []
+    for key, value in official.items():
+        try:
+            if dit_key(key) is not None:
+                given[key] = tuple(value.shape)
+        except KeyError:
+            problems.append(f"unknown {key}")
+    try:
+        arguments = transformer_arguments(given)
+        with torch.device("meta"):
+            transformer = DiffusionTransformer(**arguments)
+    except ValueError as error:
+        return None, [*problems, str(error)]
+    expected = {published_key(key): tuple(published_shaped(key, value).shape) for key, value in transformer.state_dict().items()}
+    return transformer.config, misfits(given, expected) + problems
+
+
+def transformer_arguments(official: Shapes) -> dict[str, Any]:
+    """Constructor arguments of the transformer that published weights belong to, as far as their shapes tell.
+
+    Args:
+        official: Shapes by published name.
+    """
+    part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
+    arguments: dict[str, Any] = {}
+    width, channels = official.get(f"{part}project_in.weight") or official.get(f"{part}project_out.weight", (0, 0))[::-1]
+    if width:
+        arguments |= {"width": width, "latent_channels": channels}
+    depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d+)\.", key))]
+    if depths:
+        arguments["depth"] = max(depths) + 1
+    head = official.get(f"{part}layers.0.self_attn.q_norm.weight")
+    if width and head:
+        arguments["heads"] = width // head[0]
+    tokens = {}
+    for stream in ("video", "sync", "text"):
+        first, second = (official.get(told.format(stream, layer)) for layer in (0, 2))
+        if first:
+            arguments[f"{stream}_width"] = first[1]
+        if second and width and second[0] != width:
+            tokens[stream] = second[0]
+    context = official.get("model.model.to_cond_embed.2.weight")
+    if context and width and context[0] != width:
+        arguments["context_width"] = context[0]
+    return arguments | ({"token_widths": tokens} if tokens else {})
+
+
+def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Constructor arguments of the autoencoder, and what does not fit it."""
+    if not official:
+        return None, []
+    given = _shapes(official)
+    arguments = oobleck_arguments(given)
+    try:
+        with torch.device("meta"):
+            codec = OobleckAutoencoder(**arguments)
+    except ValueError as error:
+        return None, [str(error)]
+    expected = oobleck_shapes(_shapes(codec.state_dict()), given)
+    return codec.config, misfits(given, expected)
+
+
+def _filled(path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    """A module with these weights, in float32."""
+    with WithoutDrawing():
+        module = kind(**arguments)
+    lost = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if lost:
+        raise CheckpointError(f"{path} holds NaN or infinity in {listed(lost)}")
+    module.load_state_dict(weights)
+    return module.eval().requires_grad_(requires_grad=False)
