@@ -22,8 +22,10 @@ from prismaudio.studio import render_audio, sample_scene
 from prismaudio.studio.datamodule import StudioDataModule
 from prismaudio.tasks.autoencoder_fitting import AutoencoderFittingTask
 from prismaudio.tasks.cot_tuning import CotTuningTask
+from prismaudio.tasks.draws import draw
 from prismaudio.tasks.foundation import FoundationTask
-from prismaudio.types import ClipBatch
+from prismaudio.tasks.schedule import CosineSchedule
+from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def foundation(**options: object) -> FoundationTask:
     network = DiffusionTransformer(
         codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], data_spread=0.5
     )
-    return FoundationTask(network, encoders, codec, warmup_steps=2, **options)  # type: ignore[arg-type]
+    return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
 
 
 def first_batch(data: StudioDataModule) -> ClipBatch:
@@ -99,27 +101,114 @@ def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:
     assert 0 <= trainer(tmp_path).validate(task, data, verbose=False)[0]["val_onsets"] <= 1
 
 
+def perturbed(task: FoundationTask, told: Conditions, ids: list[str], step: int = 0) -> Conditions:
+    latents, mask = torch.zeros(len(ids), 2, 3), torch.ones(len(ids), 3, dtype=torch.bool)
+    return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times))
+
+
 def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: StudioDataModule) -> None:
     batch = first_batch(data)
+    ids = [clip.id for clip in batch.clips]
     task = foundation(drop_all=0.0, drop_each=0.0, swap_video=0.0)
-    told = task.conditions(batch.clips, batch.plans)
-    for name, stream in vars(task._perturbed(told)).items():
+    told = task.clips.conditions(batch.clips, batch.plans)
+    for name, stream in vars(perturbed(task, told, ids)).items():
         if stream is not None:
             torch.testing.assert_close(stream.values, getattr(told, name).values)
-    everything = foundation(drop_all=1.0)._perturbed(told)
+    everything = perturbed(foundation(drop_all=1.0), told, ids)
     assert not any(stream.mask.any() for stream in vars(everything).values() if stream is not None)
-    swapped = foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0)._perturbed(told)
+    swapped = perturbed(foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0), told, ids)
     assert told.video is not None
     assert swapped.video is not None
     torch.testing.assert_close(swapped.video.values, told.video.values.roll(-1, 0))
     torch.testing.assert_close(swapped.plan.values, told.plan.values)  # type: ignore[union-attr]
 
 
+def test_as_many_samples_lose_everything_as_should() -> None:
+    count = 4000
+    ids = [str(i) for i in range(count)]
+    told = Conditions(video=Features(torch.ones(count, 1, 1), torch.ones(count, 1, dtype=torch.bool)))
+    told = Conditions(video=told.video, text=told.video, sync=told.video)
+    lost = perturbed(foundation(drop_all=0.1, drop_each=0.2, swap_video=0.0), told, ids)
+    gone = torch.stack([~stream.mask[:, 0] for stream in (lost.video, lost.sync, lost.text)])  # type: ignore[union-attr]
+    assert gone.all(0).float().mean() == pytest.approx(0.1 + 0.9 * 0.2**3, abs=0.02)  # the unconditional branch
+    assert gone[0].float().mean() == pytest.approx(0.1 + 0.9 * 0.2, abs=0.02)
+    alone = gone[0] & ~gone[1] & ~gone[2]
+    assert alone.float().mean() == pytest.approx(0.9 * 0.2 * 0.8**2, abs=0.02)
+
+
+def test_what_is_drawn_for_a_sample_depends_on_its_name_and_the_step_alone() -> None:
+    task = foundation(time_sampler="truncated_logit_normal")
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
+    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times)
+    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), mask[:1, :3], task._times)
+    assert torch.equal(both.noise[0, :, :3], alone.noise[0])
+    assert not both.noise[0, :, 3].any()
+    assert torch.equal(both.times[:1], alone.times)
+    assert torch.equal(both.drop_each["text"][:1], alone.drop_each["text"])
+    assert not torch.equal(both.times, draw(["a", "b"], 0, 6, torch.zeros(2, 3, 4), mask, task._times).times)
+
+
+def precomputed(lengths: list[int], frames: int, channels: int, *, text: bool = True) -> LatentBatch:
+    mask = torch.arange(frames)[None] < torch.tensor(lengths)[:, None]
+    source = torch.Generator().manual_seed(0)
+    latents = torch.randn(len(lengths), channels, 64, generator=source)[..., :frames] * mask[:, None]
+    words = Features.pad([torch.randn(3 + i, 262, generator=source) for i in range(len(lengths))])
+    return LatentBatch([f"clip {i}" for i in lengths], latents, mask, Conditions(text=words if text else None))
+
+
+class Precomputed(torch.utils.data.IterableDataset):
+    def __init__(self, batch: LatentBatch) -> None:
+        self.batch = batch
+
+    def __iter__(self):
+        return iter([self.batch] * 2)
+
+
+def test_precomputed_latents_train_and_padding_changes_nothing(tmp_path: Path) -> None:
+    losses = []
+    for frames in (12, 20):
+        task = foundation()
+        batch = precomputed([12, 7], frames, task.transformer.latent_channels)
+        loader = torch.utils.data.DataLoader(Precomputed(batch), batch_size=None)
+        run = trainer(tmp_path, max_steps=2)
+        run.fit(task, loader, loader)
+        losses.append((run.callback_metrics["train_loss"], run.callback_metrics["val_loss"]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_every_parameter_has_a_gradient_whatever_is_missing(text: bool) -> None:
+    task = foundation(drop_all=1.0)
+    ready = task._prepared(precomputed([12], 12, task.transformer.latent_channels, text=text))
+    draws = draw(ready.ids, 0, 0, ready.latents, ready.mask, task._times)
+    task._loss(ready, draws.noise, draws.times, task._perturbed(ready.conditions, draws))[0].backward()
+    assert all(weight.grad is not None for weight in task.transformer.parameters())  # so that processes can average
+
+
+def test_the_loss_is_the_mean_over_real_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = foundation()
+    batch = precomputed([8, 2], 8, task.transformer.latent_channels)
+    monkeypatch.setattr(task.transformer, "forward", lambda latents, *_: torch.zeros_like(latents))
+    noise = batch.latents + 2.0 * torch.tensor([1.0, 0.0])[:, None, None] + 100.0 * ~batch.mask[:, None]
+    error, real = task._loss(task._prepared(batch), noise, torch.zeros(2), batch.conditions)
+    assert float(error / real) == pytest.approx(4.0 * 8 / 10)
+
+
 def test_clips_are_encoded_once(data: StudioDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, task = first_batch(data), foundation()
-    first = task.latents(batch.clips)
+    first = task.clips.latents(batch.clips)
     monkeypatch.setattr(task.autoencoder, "encode", None)
-    torch.testing.assert_close(task.latents(batch.clips), first)
+    torch.testing.assert_close(task.clips.latents(batch.clips), first)
+
+
+def test_recomputing_changes_nothing(tmp_path: Path) -> None:
+    made = []
+    for recompute in (False, True):
+        task = foundation(recompute=recompute)
+        batch = precomputed([12], 12, task.transformer.latent_channels)
+        trainer(tmp_path, max_steps=2).fit(task, torch.utils.data.DataLoader(Precomputed(batch), batch_size=None))
+        made.append(list(task.transformer.parameters()))
+    torch.testing.assert_close(made[0], made[1])
 
 
 def test_a_task_without_a_network_says_what_to_give() -> None:

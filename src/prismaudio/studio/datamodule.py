@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from prismaudio.cot.narration import narrate
 from prismaudio.studio.cache import ClipCache
+from prismaudio.studio.order import ShuffledBatches
 from prismaudio.types import Clip, ClipBatch
 
 if TYPE_CHECKING:
@@ -24,21 +25,20 @@ class StudioClips(Dataset[Item]):
 
     Args:
         cache: The rendered clips.
-        varied: Tell a story in other words each time it is asked for; otherwise always in the same words.
     """
 
-    def __init__(self, cache: ClipCache, *, varied: bool) -> None:
+    def __init__(self, cache: ClipCache) -> None:
         self.cache = cache
-        self.varied = varied
 
     def __len__(self) -> int:
         return len(self.cache)
 
     def __getitem__(self, index: int) -> Item:
-        rng = random.Random() if self.varied else random.Random(index)
-        if self.varied:
-            rng.seed(random.getrandbits(64))  # follows the seed of the run
-        return self.cache.clip(index), narrate(self.cache.story(index), rng)
+        return self.told(index, index)
+
+    def told(self, index: int, words: int | str) -> Item:
+        """A clip, with its story in words that depend on ``words``."""
+        return self.cache.clip(index), narrate(self.cache.story(index), random.Random(words))
 
 
 class StudioDataModule(LightningDataModule):
@@ -82,17 +82,21 @@ class StudioDataModule(LightningDataModule):
             for cache in self._caches(held_out=held_out):
                 cache.prepare(self.workers)
 
-    def train_dataloader(self) -> DataLoader[Item]:
-        """Training clips in random order, told in new words each time."""
-        clips: ConcatDataset[Item] = ConcatDataset(
-            [StudioClips(cache, varied=True) for cache in self._caches(held_out=False)]
-        )
-        return DataLoader(clips, batch_size=self.batch_size, shuffle=True, drop_last=True, collate_fn=collate)
+    def train_dataloader(self) -> ShuffledBatches[Item, ClipBatch]:
+        """Training clips in random order, told in new words in each epoch."""
+        clips = [(StudioClips(cache), i) for cache in self._caches(held_out=False) for i in range(len(cache))]
+
+        def item(index: int, epoch: int) -> Item:
+            part, number = clips[index]
+            return part.told(number, f"{self.seed} {epoch} {index}")
+
+        shares = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        return ShuffledBatches(len(clips), item, collate, self.batch_size, self.seed, *shares)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Held-out clips."""
         clips: ConcatDataset[Item] = ConcatDataset(
-            [StudioClips(cache, varied=False) for cache in self._caches(held_out=True)]
+            [StudioClips(cache) for cache in self._caches(held_out=True)]
         )
         return DataLoader(clips, batch_size=self.batch_size, collate_fn=collate)
 

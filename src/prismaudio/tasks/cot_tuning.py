@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.metrics.plan_events import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
-from prismaudio.tasks.schedule import adamw_with_cosine
+from prismaudio.tasks.schedule import CosineSchedule, scheduled_adamw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class CotTuningTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
-        return adamw_with_cosine(self, self.learning_rate, self.weight_decay, self.warmup_steps)
+        return scheduled_adamw(self, self.learning_rate, self.weight_decay, CosineSchedule(self.warmup_steps))
 
     def training_step(self, batch: ClipBatch) -> Tensor:
         """Loss of a batch."""

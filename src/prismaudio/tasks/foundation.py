@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,19 +14,24 @@ from prismaudio.checkpoints import load_components
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.flow.path import interpolate, velocity_target
-from prismaudio.flow.times import logit_normal_times
+from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
-from prismaudio.tasks.schedule import adamw_with_cosine
-from prismaudio.types import Conditions, Features
+from prismaudio.tasks.clip_features import ClipFeatures
+from prismaudio.tasks.draws import draw, generator
+from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer
+from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
+from prismaudio.tasks.sharding import recompute_activations, shard, shard_whole, unsharded, whole_state
+from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
-    from prismaudio.types import Clip, ClipBatch
+    from collections.abc import Mapping
+
+    from prismaudio.tasks.draws import Draws
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -38,21 +43,30 @@ class FoundationTask(LightningModule):
     a sample's together, and each stream by itself. In some samples the video is another clip's, so that what the
     plan says wins over what is seen, and editing a section edits the sound.
 
+    Data is clips, whose latents and features are computed on the way and remembered, or latents and features that
+    were computed before. Whatever is random depends on the seed, the step and the sample's name alone.
+
     Args:
         transformer: The network to train; None to take it from ``pretrained``.
         encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
-        autoencoder: Autoencoder of the latents; None to take it from there too.
-        pretrained: Model folder with the components that are not given here.
+        autoencoder: Autoencoder of the latents; None to take it from there too, if it has one.
+        pretrained: Model folder with the components that are not given here; the others are passed on.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        warmup_steps: Steps of linear warm-up.
+        betas: Memory of AdamW's averages.
+        schedule: How the learning rate goes; a cosine with 200 steps of warm-up by default.
         drop_all: Chance that a sample loses all conditions.
         drop_each: Chance that a sample loses a stream, for each stream by itself.
-        swap_video: Chance that a sample sees the video of another clip.
+        swap_video: Chance that a sample sees the video of another clip of its batch.
+        time_sampler: Distribution of the training times; the truncated one is the published one.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
         metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to hear nothing.
         sampler: How that sound is sampled.
         guidance: How closely it follows the plan.
+        lora: Train low-rank adapters instead of the weights; None to train the weights.
+        compile: Compile the blocks with ``torch.compile``.
+        recompute: Compute activations again in the backward pass instead of keeping them.
+        seed: Seed of times, noise and dropped conditions.
     """
 
     def __init__(
@@ -63,116 +77,177 @@ class FoundationTask(LightningModule):
         pretrained: str | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
-        warmup_steps: int = 200,
+        betas: tuple[float, float] = (0.9, 0.98),
+        schedule: Schedule | None = None,
         drop_all: float = 0.1,
         drop_each: float = 0.1,
         swap_video: float = 0.4,
+        time_sampler: Literal["logit_normal", "truncated_logit_normal"] = "logit_normal",
         time_mean: float = 0.0,
         metrics: dict[str, SoundMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
+        lora: Lora | None = None,
+        compile: bool = False,  # noqa: A002, FBT001, FBT002 - the name that everybody knows
+        recompute: bool = False,  # noqa: FBT001, FBT002
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        given = load_components(Path(pretrained)) if pretrained else {}
-        self.transformer = (transformer or _part(given, "transformer")).requires_grad_(requires_grad=True)
-        self.encoders = encoders or {k.removesuffix("_encoder"): v for k, v in given.items() if k.endswith("_encoder")}
-        self.autoencoder = (autoencoder or _part(given, "autoencoder")).requires_grad_(requires_grad=False)
+        self._given = load_components(Path(pretrained)) if pretrained else {}
+        self.transformer = transformer or _part(self._given, "transformer")
+        self.encoders = encoders or _encoders(self._given)
+        self.autoencoder = autoencoder or self._given.get("autoencoder")
+        if self.autoencoder is not None:
+            self.autoencoder.requires_grad_(requires_grad=False)
         self.metrics = nn.ModuleDict(metrics or {})
-        self.sampler, self.guidance = sampler or EulerSampler(), guidance
-        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
-        self.drop_all, self.drop_each, self.swap_video, self.time_mean = drop_all, drop_each, swap_video, time_mean
-        self._latents: dict[str, Tensor] = {}
-        self._video: dict[str, Tensor] = {}
+        self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
+        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
+        self.schedule = schedule or CosineSchedule()
+        self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
+        self.time_sampler, self.time_mean = time_sampler, time_mean
+        self.lora, self.compile_blocks, self.recompute, self.seed = lora, compile, recompute, seed
+        self.transformer.requires_grad_(requires_grad=True)
+        if lora is not None:
+            add_adapters(self.transformer, lora)
+            self.strict_loading = False
+        self.clips = ClipFeatures(self.autoencoder, self.encoders)  # type: ignore[arg-type] - or clips are not read
+        self._configured = False
 
-    def components(self) -> dict[str, Any]:
-        """What this stage makes, by its name in a model folder."""
-        encoders = {f"{stream}_encoder": encoder for stream, encoder in self.encoders.items()}
-        return {"transformer": self.transformer, **encoders, "sampler": self.sampler}
+    # Set-up ------------------------------------------------------------------------------------------------------
+    def configure_model(self) -> None:
+        """Spread, compile and shrink the transformer, once."""
+        if self._configured:
+            return
+        self._configured = True
+        blocks = list(self.transformer.blocks)
+        if self.recompute:
+            recompute_activations(blocks)
+        if self.compile_blocks:
+            for block in blocks:
+                block.compile()
+        if self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            shard(self.transformer, blocks, mesh)
+            if isinstance(getattr(self, "average", None), nn.Module):
+                shard_whole(self.average, mesh)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay."""
-        return adamw_with_cosine(self, self.learning_rate, self.weight_decay, self.warmup_steps)
+        """AdamW with the schedule."""
+        return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With adapters, keep only what was trained: what was not is in the model folder."""
+        if self.lora is not None:
+            trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
+
+    def components(self) -> dict[str, Any]:
+        """What this stage makes and what it was given, by name in a model folder; every process must call this."""
+        transformer: nn.Module = self.transformer
+        if self.lora is not None or self.device_mesh is not None:
+            state = whole_state(self.transformer)
+            if self.global_rank == 0:
+                transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
+        encoders = {f"{stream}_encoder": encoder for stream, encoder in self.encoders.items()}
+        return {**self._given, "transformer": transformer, **encoders, "sampler": self.sampler}
 
     # Batches -----------------------------------------------------------------------------------------------------
-    @torch.no_grad()
-    def latents(self, clips: list[Clip]) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of the clips' sound; each clip is encoded once."""
-        for clip in clips:
-            if clip.id not in self._latents and clip.audio is not None:
-                self._latents[clip.id] = self.autoencoder.encode(clip.audio[None])[0].half()
-        return torch.stack([self._latents[clip.id] for clip in clips]).to(self.device).float()
+    def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
+        """Latents, and conditions in which every stream of the network is there, be it empty.
 
-    @torch.no_grad()
-    def conditions(self, clips: list[Clip], plans: list[Plan]) -> Conditions:
-        """Conditions of a batch; features of pictures are computed once for each clip."""
-        streams = {}
-        for name, encoder in self.encoders.items():
-            if name in ("video", "sync"):
-                rows = [self._seen(name, encoder, clip, plan) for clip, plan in zip(clips, plans, strict=True)]
-            else:
-                rows = [encoder.encode(clip, plan) for clip, plan in zip(clips, plans, strict=True)]
-            streams[name] = Features.pad(rows)
-        return Conditions(**streams).to(self.device)
+        A stream that is not there would leave parameters without a gradient, which processes cannot average.
+        """
+        if isinstance(batch, ClipBatch):
+            if self.autoencoder is None:
+                raise CheckpointError("clips need an autoencoder to become latents: give one, or precompute latents")
+            batch = self.clips.batch(batch, self.device)
+        streams = vars(batch.conditions).copy()
+        for name in self.transformer.conditioners:
+            if streams[name] is None or not streams[name].values.shape[1]:
+                values = batch.latents.new_zeros(len(batch), 1, self.transformer.config[f"{name}_width"])
+                streams[name] = Features(values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device))
+        return LatentBatch(batch.ids, batch.latents.float(), batch.mask, Conditions(**streams))
 
-    def _seen(self, stream: str, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
-        key = f"{stream}/{clip.id}"
-        if key not in self._video:
-            self._video[key] = encoder.encode(clip, plan).half().cpu()
-        return self._video[key].float()
-
-    def _perturbed(self, conditions: Conditions) -> Conditions:
+    def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
         """Conditions with video swapped between samples and streams dropped."""
-        batch = len(next(s.mask for s in vars(conditions).values() if s is not None))
-        chance = torch.rand(batch, device=self.device)
-        lost_all = chance < self.drop_all
-        swapped = (torch.rand(batch, device=self.device) < self.swap_video).long()
-        rows = torch.arange(batch, device=self.device)
-        other = conditions.index((rows + swapped) % batch)
-        lost = {name: lost_all | (torch.rand(batch, device=self.device) < self.drop_each) for name in self.encoders}
+        rows = torch.arange(len(draws.swap), device=draws.swap.device)
+        other = conditions.index((rows + (draws.swap < self.swap_video).long()) % len(rows))
+        lost_all = draws.drop_all < self.drop_all
+        lost = {name: lost_all | (numbers < self.drop_each) for name, numbers in draws.drop_each.items()}
         mixed = {**vars(conditions), "video": other.video, "sync": other.sync}
         return Conditions(**mixed).drop(**lost)
 
+    def _times(self, count: int, source: torch.Generator) -> Tensor:
+        if self.time_sampler == "truncated_logit_normal":
+            return truncated_logit_normal_times(count, generator=source)
+        return logit_normal_times(count, self.time_mean, generator=source)
+
     # Steps -------------------------------------------------------------------------------------------------------
-    def training_step(self, batch: ClipBatch) -> Tensor:
-        """Mean square error of the velocity at random times."""
-        data = self.latents(batch.clips)
-        conditions = self._perturbed(self.conditions(batch.clips, batch.plans))
-        times = logit_normal_times(len(data), self.time_mean).to(data)
-        loss = self._loss(data, torch.randn_like(data), times, conditions)
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Let what still draws by itself, such as dropout, go on after a pause as it would have without one."""
+        source = generator(self.seed, self.global_step, self.global_rank)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=source)))
+
+    def training_step(self, batch: ClipBatch | LatentBatch) -> Tensor:
+        """Mean square error of the velocity at random times, over the real frames of all processes' batches."""
+        ready = self._prepared(batch)
+        draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times)
+        error, real = self._loss(ready, draws.noise, draws.times, self._perturbed(ready.conditions, draws))
+        loss = error / self.trainer.strategy.reduce(real, reduce_op="mean")
         self.log("train_loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
 
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: ClipBatch | LatentBatch, batch_idx: int) -> None:
         """The same error at fixed times, with the same noise in every epoch."""
-        data = self.latents(batch.clips)
-        conditions = self.conditions(batch.clips, batch.plans)
-        noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(batch_idx)).to(data)
+        ready = self._prepared(batch)
+        noise = self.validation_noise(ready)
         losses = []
         for time in VALIDATION_TIMES:
-            loss = self._loss(data, noise, torch.full((len(data),), time).to(data), conditions)
-            self.log(f"val_loss_at_{time}", loss, batch_size=len(batch))
+            error, real = self._loss(ready, noise, torch.full((len(batch),), time).to(noise), ready.conditions)
+            loss = error / real
+            self.log(f"val_loss_at_{time}", loss, batch_size=len(batch), sync_dist=True)
             losses.append(loss)
-        self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch))
-        if self.metrics:
-            self._listen(batch, conditions, noise)
+        self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch), sync_dist=True)
+        if self.metrics and isinstance(batch, ClipBatch):
+            self._measure(batch, self.render(ready, noise))
 
-    def _listen(self, batch: ClipBatch, conditions: Conditions, noise: Tensor) -> None:
+    def validation_noise(self, batch: LatentBatch) -> Tensor:
+        """Noise ``(batch, channels, frames)`` that is always the same for a sample."""
+        return draw(batch.ids, self.seed, -1, batch.latents, batch.mask, self._times).noise
+
+    @torch.no_grad()
+    def render(self, batch: LatentBatch, noise: Tensor) -> Tensor:
+        """Sound ``(batch, 2, samples)`` that the network makes of a batch's conditions; all frames must be real."""
+        if self.autoencoder is None:
+            raise CheckpointError("sound needs an autoencoder: give one, or the model folder that has it as pretrained")
+        with unsharded(self.transformer):
+            velocity = guided_velocity(self.transformer, batch.conditions, noise.shape[-1], self.guidance)
+            return self.autoencoder.decode(self.sampler.sample(velocity, noise).float())
+
+    def _measure(self, batch: ClipBatch, audio: Tensor) -> None:
         """Let the metrics hear what the network makes of the true plans."""
-        velocity = guided_velocity(self.transformer, conditions, noise.shape[-1], self.guidance)
-        audio = self.autoencoder.decode(self.sampler.sample(velocity, noise))
-        rate_hz = self.autoencoder.sample_rate_hz
+        rate_hz = self.autoencoder.sample_rate_hz  # type: ignore[union-attr] - it made the sound
         pairs = zip(batch.clips, batch.plans, strict=True)
         truths = [Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in pairs]
         for name, metric in self.metrics.items():
             metric.update(audio, rate_hz, truths)  # type: ignore[operator]
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
-    def _loss(self, data: Tensor, noise: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
-        velocity = self.transformer(interpolate(data, noise, times), times, conditions)
-        return (velocity - velocity_target(data, noise)).square().mean()
+    def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Square error summed over the real frames, mean over the channels; and how many frames are real."""
+        data, mask = batch.latents, batch.mask
+        padded = None if bool(mask.all()) else mask
+        velocity = self.transformer(interpolate(data, noise, times), times, conditions, padded)
+        error = (velocity - velocity_target(data, noise)).square().mean(1)
+        return (error * mask).sum(), mask.sum().to(error)
 
 
-def _part(given: dict[str, Any], name: str) -> Any:
+def _part(given: Mapping[str, Any], name: str) -> Any:
     if name not in given:
         raise CheckpointError(f"the task has no {name}: give one, or the model folder that has it as pretrained")
     return given[name]
+
+
+def _encoders(given: Mapping[str, Any]) -> dict[str, Encoder]:
+    return {name.removesuffix("_encoder"): part for name, part in given.items() if name.endswith("_encoder")}

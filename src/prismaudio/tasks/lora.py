@@ -1,0 +1,102 @@
+"""Low-rank adapters on the linear layers of a transformer, with peft."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+
+from prismaudio.errors import PrismAudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+TARGETS = r"blocks\.\d+\.(.*\.to_(qkv|q|kv|out)|feed_forward\.project_(in|out))"
+"""The layers that get an adapter: attention and feed-forward of every block."""
+CONDITIONERS = ("conditioners", "to_context", "to_added", "gates")
+"""The parts that turn features into what the blocks are told."""
+NAME = "default"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """How a pre-trained transformer is fine-tuned without changing its weights.
+
+    Args:
+        rank: Rank of the adapters.
+        alpha: Their strength; what they add is scaled by ``alpha / rank``.
+        dropout: Chance that an input of an adapter is dropped in training.
+        conditioners: Train the conditioners, too, as they are; for features that the model has not seen.
+    """
+
+    rank: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+    conditioners: bool = False
+
+
+def add_adapters(transformer: nn.Module, lora: Lora) -> None:
+    """Put adapters into a transformer, in place, and freeze everything else.
+
+    Raises:
+        PrismAudioError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise PrismAudioError(
+            f"fine-tuning with adapters needs peft ({error}); pip install 'prismaudio[lora]'"
+        ) from error
+    transformer.requires_grad_(requires_grad=False)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=TARGETS)  # type: ignore[arg-type]
+    inject_adapter_in_model(config, transformer, NAME)
+    if lora.conditioners:
+        for name in CONDITIONERS:
+            transformer.get_submodule(name).requires_grad_(requires_grad=True)
+
+
+def merged(state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
+    """Weights of the plain transformer, the adapters added to what they adapt.
+
+    Args:
+        state: Weights of a transformer with adapters.
+        lora: What they were made with.
+    """
+    plain = {key.replace(".base_layer.", "."): value for key, value in state.items() if ".lora_" not in key}
+    for key, down in state.items():
+        if key.endswith(f".lora_A.{NAME}.weight"):
+            layer = key.removesuffix(f".lora_A.{NAME}.weight")
+            change = state[f"{layer}.lora_B.{NAME}.weight"].float() @ down.float()
+            weight = plain[f"{layer}.weight"]
+            plain[f"{layer}.weight"] = (weight.float() + lora.alpha / lora.rank * change).to(weight.dtype)
+    return plain
+
+
+def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained: set[str]) -> None:
+    """Write what was trained, and nothing else, to ``adapter.safetensors`` with ``adapter.json``.
+
+    Args:
+        folder: Where to.
+        state: Weights of a transformer with adapters.
+        lora: What they were made with.
+        trained: Names of the weights that were trained.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
+    partial = folder / "adapter.safetensors.partial"
+    save_file(weights, partial)
+    (folder / "adapter.json").write_text(json.dumps({"format": 1, "lora": asdict(lora)}, indent=2) + "\n")
+    partial.replace(folder / "adapter.safetensors")
+
+
+def plain_transformer(transformer: nn.Module, state: Mapping[str, Any]) -> nn.Module:
+    """A transformer of the same configuration with other weights, without adapters or sharding."""
+    kind = next(kind for kind in type(transformer).__mro__ if not kind.__name__.startswith("FSDP"))
+    plain: nn.Module = kind(**transformer.config)  # type: ignore[arg-type]
+    plain.load_state_dict(dict(state), assign=True)
+    return plain.eval()

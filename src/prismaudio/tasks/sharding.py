@@ -1,0 +1,86 @@
+"""How the transformer is spread over processes, compiled, and made to fit into memory."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import nn
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2: parameters, gradients, averages and optimiser states are spread evenly over all processes.
+
+    In a recipe or on the command line, the word ``fsdp2`` stands for it, and so does ``fsdp``.
+
+    Args:
+        save_distributed_checkpoint: Whether each process writes its part of a checkpoint, into a folder; otherwise
+            the first process collects everything and writes one file.
+    """
+
+    def __init__(self, save_distributed_checkpoint: bool = True) -> None:  # noqa: FBT001, FBT002 - Lightning's own
+        super().__init__(1, 1, save_distributed_checkpoint)
+
+    def setup_environment(self) -> None:
+        """All processes, on however many nodes, share the parameters."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Spread the parameters of a transformer over the processes of a mesh, block by block.
+
+    What makes keys and values of the conditions is a part by itself: it is used before the block is.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    for block in blocks:
+        cross: Any = block.cross_attention
+        fully_shard([cross.to_kv, cross.k_norm], mesh=mesh)
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh, reshard_after_forward=False)
+
+
+def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
+    """Spread parameters that are never used in a forward, such as averages."""
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(module, mesh=mesh)
+
+
+def recompute_activations(blocks: Iterable[nn.Module]) -> None:
+    """Let each block's activations be computed again in the backward pass instead of kept: less memory, more time."""
+    for block in blocks:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+
+
+@contextmanager
+def unsharded(network: nn.Module) -> Iterator[None]:
+    """The network's own parameters whole in every process, for methods other than ``forward``; blocks stay sharded."""
+    if not hasattr(network, "unshard"):
+        yield
+        return
+    network.unshard()
+    try:
+        yield
+    finally:
+        network.reshard()  # type: ignore[operator]
+
+
+def whole_state(network: nn.Module) -> dict[str, Any]:
+    """All weights of a network, whole, on the CPU of every process; every process must call this."""
+    if not hasattr(network, "unshard"):
+        return network.state_dict()
+    from torch.distributed.tensor import DTensor
+
+    state = network.state_dict()
+    return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}

@@ -1,0 +1,29 @@
+"""The schedules against the published numbers and their own promises."""
+
+from __future__ import annotations
+
+import pytest
+
+from prismaudio.tasks.schedule import ConstantSchedule, CosineSchedule, InverseSchedule, inverse_lr
+
+PUBLISHED = {0: 1.000000000000001e-06, 1: 1.9899900500746275e-06, 10: 1.0465651304642542e-05, 500: 9.91020759111863e-05}
+
+
+@pytest.mark.parametrize(("step", "rate"), PUBLISHED.items())
+def test_the_inverse_schedule_is_the_published_one(step, rate):
+    assert 1e-4 * inverse_lr(step) == pytest.approx(rate, rel=1e-6)
+    assert InverseSchedule().factor(step, 7) == inverse_lr(step)
+
+
+def test_the_cosine_rises_and_falls():
+    factors = [CosineSchedule(10).factor(step, 110) for step in range(120)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert factors[10] == pytest.approx(1)
+    assert factors[60] == pytest.approx(0.51)
+    assert factors[110:] == pytest.approx([0.02] * 10)
+    assert CosineSchedule(10).factor(11, 5) == pytest.approx(0.02)  # a run that is shorter than its warm-up
+
+
+def test_the_constant_one_stays():
+    assert [ConstantSchedule(2).factor(step, 9) for step in range(4)] == [0.5, 1, 1, 1]
+    assert ConstantSchedule().factor(0, 9) == 1
