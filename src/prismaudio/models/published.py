@@ -42,12 +42,12 @@ NAMES = (
     (f"{_LAYER}ff_norm.gamma", f"{_BLOCK}feed_norm.weight"),
     (f"{_LAYER}ff.ff.0.proj.{{rest}}", f"{_BLOCK}feed_forward.project_in.{{rest}}"),
     (f"{_LAYER}ff.ff.2.{{rest}}", f"{_BLOCK}feed_forward.project_out.{{rest}}"),
+    (f"{_CONDITIONERS}sync_features.sync_pos_emb", "conditioners.sync.position"),
     (f"{_CONDITIONERS}video_features.embedder.{{rest}}", "conditioners.video.{rest}"),
     (f"{_CONDITIONERS}text_features.embedder.{{rest}}", "conditioners.text.{rest}"),
     (f"{_CONDITIONERS}sync_features.embedder.{{rest}}", "conditioners.sync.{rest}"),
-    (f"{_CONDITIONERS}sync_features.sync_pos_emb", "conditioners.sync.position"),
 )
-"""Keys of parameters: the published one and ours; ``{n}`` is a block, ``{rest}`` the end of the key."""
+"""Keys of parameters: the published one and ours; ``{n}`` is a block, ``{rest}`` the end of the key; the first fits."""
 
 BETA, ROTARY = f"{_LAYER}{{rest}}.beta", f"{_DIT}transformer.rotary_pos_emb.inv_freq"
 DEAD = (

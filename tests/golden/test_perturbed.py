@@ -1,0 +1,118 @@
+"""The replayers find what is wrong: any one tensor that is changed, unknown or of another shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import golden_dit
+import golden_schedules
+import pytest
+import torch
+from safetensors import safe_open
+
+from prismaudio.errors import CheckpointError
+
+DATA = Path(__file__).with_name("data")
+
+
+CHECKS = {"dit_a": golden_dit.check_tensors, "schedules": golden_schedules.check_tensors}
+
+
+def read(name):
+    """Metadata and tensors of a golden file."""
+    with safe_open(DATA / f"{name}.safetensors", "pt") as file:
+        return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def changed(tensor):
+    """The tensor, a little different in one of its elements."""
+    flat = tensor.clone().flatten()
+    flat[len(flat) // 3] += 1 if not flat.is_floating_point() else 0.01 * (1 + flat.abs().max())
+    return flat.view_as(tensor)
+
+
+def names(file, *kinds):
+    return [name for name in read(file)[1] if name.startswith(kinds)]
+
+
+@pytest.fixture(scope="module")
+def replayed():
+    """Our values of everything in dit_a, so that they are computed once."""
+    metadata, tensors = read("dit_a")
+    replay = golden_dit.Replay(metadata, tensors)
+    return {name: replay.value(name) for name in tensors if name.startswith(("out/", "train/", "grad/"))}
+
+
+@pytest.mark.parametrize("name", names("dit_a", "out/", "train/", "grad/"))
+def test_a_changed_output_is_found(replayed, name):
+    ours, theirs, gate = replayed[name], read("dit_a")[1][name], golden_dit.gate_of(name)
+    assert golden_dit.difference(name, ours, theirs, gate) == []
+    assert golden_dit.difference(name, ours, changed(theirs), gate) != []
+    assert golden_dit.difference(name, ours, theirs[..., :0], gate) != []
+
+
+DEAD = ("empty_clip_feat", "proj_out")
+CONSTANT = (".beta", "inv_freq")
+LOOKED_AT = (
+    "out/velocity",
+    "out/velocity_cfg5_negative",
+    "out/velocity_cfg5_emptysync",
+    "out/euler_cfg5/00",
+    "train/x_t",
+    "train/output",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *names("dit_a", "in/", "train/x0", "train/noise", "train/t"),
+        *(name for name in names("dit_a", "w/") if not any(word in name for word in DEAD)),
+    ],
+)
+def test_a_changed_input_or_weight_is_found(name):
+    metadata, tensors = read("dit_a")
+    tensors[name] = changed(tensors[name])
+    looked_at = {key: value for key, value in tensors.items() if key in LOOKED_AT or key.startswith(("in/", "w/"))}
+    looked_at |= {key: tensors[key] for key in ("train/x0", "train/noise", "train/t")}
+    metadata.pop("grad_norms")
+    if name.endswith(CONSTANT):
+        with pytest.raises(CheckpointError, match=name.removeprefix("w/")):
+            golden_dit.check_tensors(metadata, looked_at)
+    else:
+        assert any("differs" in problem for problem in golden_dit.check_tensors(metadata, looked_at))
+
+
+@pytest.mark.parametrize("name", names("schedules", ""))
+def test_a_changed_schedule_is_found(name):
+    metadata, tensors = read("schedules")
+    tensors[name] = changed(tensors[name])
+    assert any("differs" in problem for problem in CHECKS["schedules"](metadata, tensors))
+
+
+@pytest.mark.parametrize("file", CHECKS)
+def test_what_nobody_knows_fails(file):
+    metadata, tensors = read(file)
+    unknown = [
+        "out/unheard_of",
+        "out/velocity_odd",
+        "out/hidden/99",
+        "grad/w",
+        "train/odd",
+        "odd",
+        "tln/odd",
+        "euler/odd",
+    ]
+    tensors |= {name: torch.ones(1) for name in unknown}
+    problems = CHECKS[file](metadata, tensors)
+    assert all(any(problem.startswith(name) for problem in problems) for name in unknown)
+
+
+def test_a_parameter_that_is_dead_in_one_of_two_models_is_found():
+    metadata, tensors = read("dit_a")
+    norms = json.loads(metadata["grad_norms"])
+    alive, dead = "model.model.transformer.gate", "model.model.empty_clip_feat"
+    metadata["grad_norms"] = json.dumps({**norms, alive: None, dead: 1.0})
+    problems = CHECKS["dit_a"](metadata, tensors)
+    assert sorted(key for key in norms for problem in problems if key in problem) == [dead, alive]
