@@ -126,7 +126,7 @@ def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any
         raise CheckpointError(f"{folder} asks for the class {entry['class']}, which no installed plugin provides")
     try:
         kind = getattr(importlib.import_module(module), name)
-        with _WithoutDrawing():
+        with WithoutDrawing():
             return kind(**entry["arguments"])
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: cannot make {entry['class']}: {error}") from error
@@ -135,8 +135,13 @@ def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any
 _DRAWING = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)
 
 
-class _WithoutDrawing(TorchFunctionMode):
-    """Leaves out the random initialisation of weights that are loaded the next moment; that takes most of the time."""
+class WithoutDrawing(TorchFunctionMode):
+    """Leaves out the random initialisation of weights that are loaded the next moment; that takes most of the time.
+
+    Example:
+        >>> with WithoutDrawing():
+        ...     layer = torch.nn.Linear(2, 2)
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

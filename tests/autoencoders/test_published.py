@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
-from prismaudio.autoencoders.published import oobleck_arguments, oobleck_weights, other_part
+from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights, other_part
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "vae_b.safetensors"
 
@@ -28,10 +29,33 @@ def test_both_namings_give_the_same(official):
 
 
 def test_the_arguments_are_read_from_the_shapes(official):
-    weights = oobleck_weights(official)
-    arguments = oobleck_arguments({key: tuple(value.shape) for key, value in weights.items()})
-    assert arguments == {"width": 16, "multipliers": [1, 2, 4], "strides": [2, 4, 4], "latent_channels": 4}
-    OobleckAutoencoder(**arguments).load_state_dict(weights)
+    for some in (official, renamed(official)):
+        shapes = {key: tuple(value.shape) for key, value in some.items()}
+        arguments = oobleck_arguments(shapes)
+        assert arguments == {"width": 16, "multipliers": [1, 2, 4], "strides": [2, 4, 4], "latent_channels": 4}
+        codec = OobleckAutoencoder(**arguments)
+        codec.load_state_dict(oobleck_weights(some))
+        ours = {key: tuple(value.shape) for key, value in codec.state_dict().items()}
+        assert oobleck_shapes(ours, shapes) == shapes
+
+
+def test_the_arguments_of_five_stages():
+    shapes = {key[2:]: value.shape for key, value in load_file(GOLDEN.with_name("vae_a.safetensors")).items()}
+    assert oobleck_arguments(shapes) == {
+        "width": 8, "multipliers": [1, 2, 4, 8, 16], "strides": [2, 4, 4, 8, 8], "latent_channels": 8
+    }  # fmt: skip
+
+
+def test_weights_whose_norm_somebody_multiplied_out(official):
+    plain = {}
+    for key, value in oobleck_weights(official).items():
+        plain[re.sub(r"\.(\d+)", r".layers.\1", key)] = value.squeeze(2) if value.ndim == 4 else value
+    again = oobleck_weights(plain)
+    assert all(torch.equal(again[key], value) for key, value in oobleck_weights(official).items())
+    shapes = {key: tuple(value.shape) for key, value in plain.items()}
+    ours = {key: tuple(value.shape) for key, value in again.items()}
+    assert oobleck_shapes(ours, shapes) == shapes
+    assert oobleck_arguments(shapes)["width"] == 16
 
 
 def test_the_norm_is_multiplied_out_as_torch_does_it():

@@ -196,9 +196,9 @@ def test_models_that_are_not_there(tmp_path, model):
             PrismAudio.from_pretrained(source)
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    del config["components"]["planner"]
+    del config["components"]["transformer"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="lacks planner"):
+    with pytest.raises(CheckpointError, match="lacks transformer"):
         PrismAudio.from_pretrained(tmp_path)
 
 

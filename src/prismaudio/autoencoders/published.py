@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor
 
@@ -87,22 +87,49 @@ def _picture(key: str, value: Tensor) -> Tensor:
     return value.unsqueeze(2) if key.endswith("weight") and value.ndim == 3 else value
 
 
-def oobleck_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Constructor arguments of the autoencoder that weights of these shapes belong to.
+def oobleck_shapes(ours: Mapping[str, tuple[int, ...]], given: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes that published weights have, by published name, for the way in which a file names normalised weights.
 
     Args:
-        shapes: Shapes of the folded weights, by our names.
+        ours: Shapes by our names.
+        given: Names in the file.
 
-    Raises:
-        KeyError: A weight that they are read from is missing.
+    Example:
+        >>> oobleck_shapes({"encoder.0.weight": (8, 2, 1, 7)}, [])
+        {'encoder.layers.0.weight_g': (8, 1, 1), 'encoder.layers.0.weight_v': (8, 2, 7)}
     """
-    width = shapes["encoder.0.weight"][0]
-    multipliers, strides = [], []
-    stage = 1
-    while f"encoder.{stage}.4.weight" in shapes:
-        after, _, _, kernel = shapes[f"encoder.{stage}.4.weight"]
-        multipliers.append(after // width)
-        strides.append(kernel // 2)
-        stage += 1
-    latent_channels = shapes["decoder.0.weight"][1]
-    return {"width": width, "multipliers": multipliers, "strides": strides, "latent_channels": latent_channels}
+    shapes: dict[str, tuple[int, ...]] = {}
+    is_new = any("parametrizations" in key for key in given)
+    parts = ("parametrizations.weight.original0", "parametrizations.weight.original1")
+    for name, shape in ours.items():
+        official = re.sub(r"\.(\d+)", r".layers.\1", name)
+        if len(shape) < 4 or official in given:  # no kernel, or one whose norm was multiplied out
+            shapes[official] = shape if len(shape) < 4 else (*shape[:2], shape[3])
+            continue
+        size, direction = parts if is_new else ("weight_g", "weight_v")
+        stem = official.removesuffix("weight")
+        shapes |= {stem + size: (shape[0], 1, 1), stem + direction: (*shape[:2], shape[3])}
+    return shapes
+
+
+def oobleck_arguments(official: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Constructor arguments of the autoencoder that published weights belong to, as far as their shapes tell.
+
+    Args:
+        official: Shapes by published name.
+    """
+    ends = ("weight", "weight_v", "parametrizations.weight.original1")
+
+    def kernel(layer: str) -> Sequence[int] | None:
+        return next((official[f"{layer}.{end}"] for end in ends if f"{layer}.{end}" in official), None)
+
+    first, last = kernel("encoder.layers.0"), kernel("decoder.layers.0")
+    stages: list[Sequence[int]] = []
+    while stage := kernel(f"encoder.layers.{len(stages) + 1}.layers.4"):
+        stages.append(stage)
+    arguments: dict[str, Any] = {"latent_channels": last[1]} if last else {}
+    if first and stages:
+        arguments["width"] = first[0]
+        arguments["multipliers"] = [after // first[0] for after, *_ in stages]
+        arguments["strides"] = [length // 2 for *_, length in stages]
+    return arguments

@@ -12,7 +12,8 @@ from prismaudio import __version__
 from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
-from prismaudio.generation import loading, planning
+from prismaudio.generation import features, hub, loading, planning
+from prismaudio.generation.devices import find_device
 from prismaudio.generation.rendering import Renderer, limited
 from prismaudio.generation.sampling import make_sampler
 from prismaudio.generation.settings import Guidance, Settings
@@ -22,7 +23,7 @@ from prismaudio.media import probe, read_clip, read_sound
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.signal.resample import resample
-from prismaudio.types import Clip
+from prismaudio.types import Clip, Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -73,7 +74,7 @@ class PrismAudio:
         transformer: The velocity network.
         autoencoder: From latents to sound.
         encoders: Encoder of each stream that the transformer is told, by stream name.
-        planner: Who writes plans.
+        planner: Who writes plans; None for a model that renders given plans only.
         sampler: From noise to latents; Euler's method by default.
         settings: Window, pictures and guidance.
 
@@ -91,7 +92,7 @@ class PrismAudio:
         transformer: DiffusionTransformer,
         autoencoder: Autoencoder,
         encoders: Mapping[str, Encoder],
-        planner: Planner,
+        planner: Planner | None = None,
         sampler: Sampler | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -104,20 +105,27 @@ class PrismAudio:
 
     # Models ------------------------------------------------------------------------------------------------------
     @classmethod
-    def from_pretrained(cls, source: str | Path | None = None, device: str = "cpu", precision: str = "fp32") -> Self:
+    def from_pretrained(
+        cls,
+        source: str | Path | None = None,
+        device: str = "cpu",
+        precision: str = "fp32",
+        revision: str | None = None,
+    ) -> Self:
         """Load a model.
 
         Args:
             source: A model folder, ``owner/model`` on the Hugging Face hub, or None for the one in the package.
             device: Where it runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
             precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
+            revision: Branch, tag or commit of a model on the hub.
 
         Raises:
             CheckpointError: There is no such model.
             PrismAudioError: There is no such device or precision.
         """
-        parts, name = loading.load(source)
-        core = (parts["transformer"], parts["autoencoder"], loading.encoders(parts), parts["planner"])
+        parts, name = loading.load(source, revision)
+        core = (parts["transformer"], parts["autoencoder"], loading.encoders(parts), parts.get("planner"))
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
         model.name = name
         return model.to(device, precision)
@@ -129,20 +137,27 @@ class PrismAudio:
             folder: The folder.
             half: Parts whose weights are stored in half precision, such as ``transformer``.
         """
-        parts = {"transformer": self.transformer, "autoencoder": self.autoencoder, "planner": self.planner}
+        parts: dict[str, Any] = {"transformer": self.transformer, "autoencoder": self.autoencoder}
+        parts |= {"planner": self.planner} if self.planner is not None else {}
         parts |= {**loading.named(self.encoders), "sampler": self.sampler, "settings": self.settings}
         save_components(Path(folder), parts, half)
 
+    def push_to_hub(self, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
+        """Put the model, with a page about it, on the Hugging Face hub, and give its address.
+
+        Args:
+            repository: ``owner/model``; made if it is not there.
+            half: Parts whose weights are stored in half precision, such as ``transformer``.
+            private: Whether a new repository is for its owner alone.
+
+        Raises:
+            CheckpointError: The hub does not take it.
+        """
+        return hub.push(self, repository, half, private=private)
+
     def to(self, device: str, precision: str | None = None) -> Self:
         """Move the model to a device; see :meth:`from_pretrained`."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            target = torch.device(device)
-            torch.zeros(1, device=target)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0]
-            raise PrismAudioError(f"no device {device!r} here: {reason}; use cpu, cuda or auto") from error
+        target = find_device(device)
         if precision is not None:
             if precision not in PRECISIONS:
                 raise PrismAudioError(f"unknown precision {precision!r}; expected fp32 or bf16")
@@ -185,7 +200,9 @@ class PrismAudio:
         whole = given is not None and all(given.get(name) for name in CORE)
         seen = None
         if clip.frames is not None and not (whole and not prompt):
-            seen = watch(self.planner, clip, dimensions, self.renderer.grid)
+            if self.planner is None:
+                raise PlanError(f"this model has no planner; give it a whole plan, with the sections {', '.join(CORE)}")
+            seen = watch(self.planner, clip, dimensions, self.renderer.grid(clip.duration_s))
         elif given is None and not prompt:
             raise PlanError("nothing says what is to be heard: give a video, a plan or a prompt")
         plan = seen if given is None else planning.merged_sections(given, seen)
@@ -255,6 +272,7 @@ class PrismAudio:
         mix: float = 0.0,
     ) -> Request:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
+        loading.need_encoders(self.transformer, self.encoders)
         given = None if plan is None else self.read_plan(plan)
         if video is None:
             if duration_s is None:
@@ -309,8 +327,41 @@ class PrismAudio:
             negative_plans: What to stay away from, for each clip.
             on_step: Called with (steps done, steps in all); may raise to stop.
         """
+        loading.need_encoders(self.transformer, self.encoders)
         guided = self.settings.guided(guidance)
         return self.renderer.render(clips, plans, seeds, self.sampler, guided, negative_plans, on_step)
+
+    def render_features(
+        self,
+        conditions: Conditions | str | Path,
+        duration_s: float,
+        seeds: Sequence[int] = (0,),
+        *,
+        steps: int | None = None,
+        guidance: float | Guidance | None = None,
+        sampler: Sampler | str | None = None,
+        negative: Conditions | None = None,
+        on_step: Progress | None = None,
+    ) -> list[Tensor]:
+        """Sound ``(2, samples)`` from features that were computed before: neither encoders nor a planner are needed.
+
+        Args:
+            conditions: Features of all samples, or a file with those of one clip, such as a published ``.npz``.
+                Streams may be missing.
+            duration_s: Length of each sound in seconds.
+            seeds: A seed for each sample.
+            steps: Steps of the sampler.
+            guidance: How closely the conditions are followed; 1 is the network as it is.
+            sampler: A sampler, or the name of one.
+            negative: What to stay away from.
+            on_step: Called with (steps done, steps in all); may raise to stop.
+
+        Raises:
+            PrismAudioError: The features are not those that the model was made for.
+        """
+        given = conditions if isinstance(conditions, Conditions) else features.read_conditions(conditions)
+        chosen, guided = make_sampler(self.sampler, sampler, steps), self.settings.guided(guidance)
+        return features.render_conditions(self.renderer, given, duration_s, seeds, chosen, guided, negative, on_step)
 
     def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> Sound:
         """The finished sound of a request, mixed with the original if that is wanted."""

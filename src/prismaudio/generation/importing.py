@@ -15,7 +15,7 @@ from prismaudio.checkpoints import WithoutDrawing
 from prismaudio.errors import CheckpointError
 from prismaudio.generation.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.models.published import dit_key, dit_weights, ours_shaped, published_key, published_shaped
+from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.weight_files import listed, misfits, read_weights
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STEPS, GUIDANCE = 24, 5.0
 """How the published model samples."""
-PICTURES = {"fps": 25.0, "picture_size": 288}
+FPS, PICTURE_SIZE = 25.0, 288
 """What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen."""
 
 _GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
@@ -86,7 +86,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     if transformer:
         components["transformer"] = _filled(path, DiffusionTransformer, transformer, dit_weights(found.transformer))
         components["sampler"] = EulerSampler(STEPS)
-        components["settings"] = Settings(window_s=None, guidance=GUIDANCE, **PICTURES)
+        components["settings"] = Settings(None, FPS, PICTURE_SIZE, GUIDANCE)
     if codec:
         components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
     return components
@@ -134,7 +134,9 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
             transformer = DiffusionTransformer(**arguments)
     except ValueError as error:
         return None, [*problems, str(error)]
-    expected = {published_key(key): tuple(published_shaped(key, value).shape) for key, value in transformer.state_dict().items()}
+    expected = {
+        published_key(key): tuple(published_shaped(key, value).shape) for key, value in transformer.state_dict().items()
+    }
     return transformer.config, misfits(given, expected) + problems
 
 
@@ -146,7 +148,9 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
     """
     part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
     arguments: dict[str, Any] = {}
-    width, channels = official.get(f"{part}project_in.weight") or official.get(f"{part}project_out.weight", (0, 0))[::-1]
+    width, channels = (
+        official.get(f"{part}project_in.weight") or official.get(f"{part}project_out.weight", (0, 0))[::-1]
+    )
     if width:
         arguments |= {"width": width, "latent_channels": channels}
     depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d+)\.", key))]
@@ -183,7 +187,9 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     return codec.config, misfits(given, expected)
 
 
-def _filled(path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+def _filled(
+    path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> nn.Module:
     """A module with these weights, in float32."""
     with WithoutDrawing():
         module = kind(**arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,54 +15,106 @@ from prismaudio.registry import discover
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from prismaudio.models.dit import DiffusionTransformer
+
 EMBEDDED = Path(prismaudio.__file__).with_name("embedded")
 """The model that comes with the package."""
-NEEDED = ("transformer", "autoencoder", "planner")
+NEEDED = ("transformer", "autoencoder")
+FILES = ("config.json", "model.safetensors")
+PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
+"""Who brings the encoders of the published model."""
 _ENCODER = "_encoder"
 
 
-def load(source: str | Path | None = None) -> tuple[dict[str, Any], str]:
+def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
     """Components of a model, and the name that says which one it is.
 
     Args:
         source: A folder, the name of a model on the Hugging Face hub (``owner/model``), or None for the embedded one.
+        revision: Branch, tag or commit on the hub.
 
     Raises:
         CheckpointError: There is no such model, or it is damaged or incomplete.
     """
-    folder = find(source)
-    packages = {
-        "prismaudio",
-        *(plugin.module.partition(".")[0] for plugin in discover().plugins if plugin.status == "ok"),
-    }
-    components = load_components(folder, packages)
+    folder = find(source, revision)
+    components = load_parts(folder)
     missing = [name for name in NEEDED if name not in components]
-    if missing or not encoders(components):
-        lacks = ", ".join([*missing, *(["encoders"] if not encoders(components) else [])])
-        raise CheckpointError(f"{folder} is not a whole model: it lacks {lacks}; train the remaining stages")
+    if missing:
+        raise CheckpointError(
+            f"{folder} is not a whole model: it lacks {' and '.join(missing)}; train the remaining stages, or give "
+            "prismaudio convert all the files that the model has, the autoencoder's with --vae"
+        )
     return components, f"{'embedded' if source is None else source}@{fingerprint(folder)}"
 
 
-def find(source: str | Path | None) -> Path:
+def load_parts(folder: Path) -> dict[str, Any]:
+    """Components of a folder, all of them or not, of the core's classes and those of the plugins that work."""
+    working = [plugin for plugin in discover().plugins if plugin.status == "ok"]
+    return load_components(folder, {"prismaudio", *(plugin.module.partition(".")[0] for plugin in working)})
+
+
+def find(source: str | Path | None, revision: str | None = None) -> Path:
     """The folder of a model; one on the hub is downloaded, or taken from the cache."""
     if source is None:
         if not (EMBEDDED / "config.json").exists():
             raise CheckpointError("this installation has no embedded model; name a model folder with --model DIR")
         return EMBEDDED
     folder = Path(source).expanduser()
-    if folder.exists() or str(source).count("/") != 1 or str(source).startswith((".", "~", "/")):
-        if not folder.is_dir():
-            raise CheckpointError(
-                f"no model at {source}; expected a folder with config.json, or owner/model on the hub"
-            )
+    if folder.is_dir():
         return folder
-    from huggingface_hub import snapshot_download  # only needed for models of a hub
+    if folder.is_file():
+        raise CheckpointError(
+            f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and name that"
+        )
+    if not _HUB_NAME.fullmatch(str(source)):
+        raise CheckpointError(f"no model at {source}; expected a folder with config.json, or owner/model on the hub")
+    return _download(str(source), revision)
 
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def _download(name: str, revision: str | None) -> Path:
+    """The folder of the cache that the two files of a model on the hub are in."""
+    from huggingface_hub import errors, snapshot_download  # only needed for models of a hub
+
+    at = f"{name} (revision {revision})" if revision else name
     try:
-        return Path(snapshot_download(str(source), allow_patterns=["config.json", "model.safetensors"]))
-    except Exception as error:  # the hub's client raises errors of many libraries
-        text = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"no folder {source}, and the hub does not give that model: {text}") from error
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{name} on the hub has no revision {revision}; leave it out for the newest") from error
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{name} on the hub is gated; ask for access on its page, and log in: hf auth login"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"no folder {name}, and no such model on the hub, or it is private: hf auth login"
+        ) from error
+    except Exception as error:  # the client raises errors of many libraries when there is no network
+        raise CheckpointError(
+            f"no folder {name}, and the hub cannot be reached for {at} ({_first_words(error)}); get "
+            f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
+        ) from error
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
+    """See that there is an encoder for every stream that a transformer is told.
+
+    Raises:
+        CheckpointError: There is none for some; the text says which plugin brings it.
+    """
+    lacking = [stream for stream in transformer.conditioners if stream not in present]
+    if lacking:
+        named = ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
+        raise CheckpointError(
+            f"this model has no encoder for {named}; install the plugins in brackets and put their encoders into "
+            "model.encoders, or give features that were computed before to PrismAudio.render_features"
+        )
 
 
 def encoders(components: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +135,7 @@ def named(streams: Mapping[str, Any]) -> dict[str, Any]:
 def fingerprint(folder: Path) -> str:
     """Twelve letters that differ between models."""
     digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors"):
+    for name in FILES:
         with (folder / name).open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()[:12]

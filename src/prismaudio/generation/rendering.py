@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -53,10 +54,16 @@ class Renderer:
     device: torch.device
 
     @property
-    def grid(self) -> Grid:
-        """Where windows lie."""
-        rate_hz = Fraction(self.autoencoder.sample_rate_hz, self.autoencoder.hop)
-        return Grid(rate_hz, Fraction(self.settings.fps).limit_denominator(1001), self.settings.window_s)
+    def rate_hz(self) -> Fraction:
+        """Latent frames per second."""
+        return Fraction(self.autoencoder.sample_rate_hz, self.autoencoder.hop)
+
+    def grid(self, duration_s: float) -> Grid:
+        """Where the windows of a clip lie; of a model without a window, that of the whole clip."""
+        window_s = self.settings.window_s
+        if window_s is None:
+            window_s = float(latent_frames(duration_s, self.rate_hz) / self.rate_hz)
+        return Grid(self.rate_hz, Fraction(self.settings.fps).limit_denominator(1001), window_s)
 
     @torch.inference_mode()
     def render(
@@ -70,7 +77,11 @@ class Renderer:
         on_step: Callable[[int, int], None] | None = None,
     ) -> list[Tensor]:
         """Sound float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB."""
-        grid = self.grid
+        grid = self.grid(clips[0].duration_s)
+        if self.settings.window_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
+            negative_plans = negative_plans or [None] * len(clips)
+            rows = zip(clips, plans, seeds, negative_plans, strict=True)
+            return [self.render([c], [p], [s], sampler, guidance, [n], on_step)[0] for c, p, s, n in rows]
         places = [(row, start) for row, clip in enumerate(clips) for start in grid.starts(clip.duration_s)]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
         velocities = []
@@ -78,17 +89,19 @@ class Renderer:
             some = slice(first, first + self.settings.max_windows)
             velocities.append((some, self._velocity(grid, clips, plans, negatives, places[some], guidance)))
         totals = [grid.total(clip.duration_s) for clip in clips]
-        noise = self._noise(seeds, totals).to(self.device)
+        noise = self.noise(seeds, totals).to(self.device)
         latents = sampler.sample(joined(places, grid, velocities), noise, on_step).float()
         return [
-            limited(
-                self._decode(row[:, :total], round(clip.duration_s * self.autoencoder.sample_rate_hz)),
-                self.autoencoder.sample_rate_hz,
-            )
+            self.finished(row[:, :total], clip.duration_s)
             for row, total, clip in zip(latents, totals, clips, strict=True)
         ]
 
-    def _noise(self, seeds: Sequence[int], totals: Sequence[int]) -> Tensor:
+    def finished(self, latents: Tensor, duration_s: float) -> Tensor:
+        """Sound of latents ``(channels, frames)``, as long as it should be and not too loud."""
+        sample_rate_hz = self.autoencoder.sample_rate_hz
+        return limited(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
+
+    def noise(self, seeds: Sequence[int], totals: Sequence[int]) -> Tensor:
         """Noise ``(batch, channels, frames)``, drawn for each sample from its own seed; zero beyond its end."""
         noise = torch.zeros(len(seeds), self.autoencoder.channels, max(totals))
         for row, seed, total in zip(noise, seeds, totals, strict=True):
@@ -153,6 +166,16 @@ class Renderer:
                 whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
             whole[:, first * hop : first * hop + piece.shape[-1]] += piece
         return whole[:, :n_samples].cpu()
+
+
+def latent_frames(duration_s: float, rate_hz: Fraction) -> int:
+    """Latent frames that hold a duration.
+
+    Example:
+        >>> latent_frames(9.0, Fraction(44_100, 2048)), latent_frames(4.0, Fraction(16_000, 256))
+        (194, 250)
+    """
+    return math.ceil(Fraction(duration_s).limit_denominator(1_000_000) * rate_hz)
 
 
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:

@@ -1,0 +1,80 @@
+"""``prismaudio convert``: published checkpoints, and others of their layout, as a model folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.cli.arguments import Parser
+from prismaudio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = """\
+IN is prismaudio.ckpt, vae.ckpt, a .safetensors file with the same names (with or without an autoencoder, with or
+without a prefix, in any precision, weight normalisation named the old or the new way), or a model folder. Nothing in
+it is run, and nothing is written unless all of it fits.
+
+examples:
+  prismaudio convert prismaudio.ckpt model --vae vae.ckpt
+  prismaudio convert prismaudio_bf16.safetensors model --vae vae.ckpt --half bf16
+  prismaudio convert model smaller --half bf16
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio convert``."""
+    parser = Parser(
+        "prismaudio convert",
+        description="Make a model folder of a published checkpoint.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="IN", help="the checkpoint, or a model folder")
+    parser.add_argument("target", metavar="OUT", help="the model folder to write")
+    parser.add_argument("--vae", metavar="FILE", help="the autoencoder, in place of the one in IN: vae.ckpt")
+    parser.add_argument(
+        "--half", choices=("bf16", "fp16"), help="store the transformer's weights in half precision (loaded as float32)"
+    )
+    parser.add_argument("--force", action="store_true", help="write over a model that is there already")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio convert``."""
+    options = make_parser().parse_args(argv)
+    source, target = Path(options.source).expanduser(), Path(options.target).expanduser()
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target} is a file; expected a folder to write the model to")
+    if (target / "config.json").exists() and not options.force:
+        raise CheckpointError(f"{target} holds a model already; choose another folder, or say --force")
+    if not source.exists():
+        raise CheckpointError(f"no such file or folder: {source}")
+    import torch
+
+    from prismaudio.checkpoints import save_components
+    from prismaudio.generation.importing import import_published
+    from prismaudio.generation.loading import NEEDED, load_parts
+
+    vae = Path(options.vae).expanduser() if options.vae else None
+    if source.is_dir():
+        components = load_parts(source)
+        if vae is not None:
+            components["autoencoder"] = import_published(vae)["autoencoder"]
+    else:
+        components = import_published(source, vae)
+    half_dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, None: torch.float32}[options.half]
+    save_components(target, components, ["transformer"] if options.half else [], half_dtype)
+    sizes = [f"{name} {_count(part):,}" for name, part in components.items() if isinstance(part, torch.nn.Module)]
+    sys.stderr.write(f"{target}: {', '.join(sizes)} parameters\n")
+    lacking = [name for name in NEEDED if name not in components]
+    if lacking:
+        sys.stderr.write(f"{target}: it has no {' and no '.join(lacking)} yet, so it makes no sound\n")
+    return 0
+
+
+def _count(module: object) -> int:
+    return sum(weight.numel() for weight in module.parameters())  # type: ignore[attr-defined]
