@@ -68,6 +68,16 @@ class Report:
         except OSError as error:
             raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error
 
+    def listing(self, title: str) -> Table:
+        """A table for the terminal: a line for each row."""
+        table = Table(title=title)
+        table.add_column("", no_wrap=True)
+        for column in self.columns:
+            table.add_column(column.replace("_", " "), justify="right")
+        for row in self.values:
+            table.add_row(row, *(_printed(self.cell(row, column)) for column in self.columns))
+        return table
+
     def table(self, title: str) -> Table:
         """A table for the terminal: a line for each column of the report, a column for each of its rows."""
         table = Table(title=title)
@@ -76,5 +86,9 @@ class Report:
             table.add_column(row.replace("_", " "), justify="right")
         for column in self.columns:
             cells = [self.cell(row, column) for row in self.values]
-            table.add_row(column, *("-" if c is None else f"{c['mean']:.3f} ± {c['sd']:.3f}" for c in cells))
+            table.add_row(column, *(_printed(cell) for cell in cells))
         return table
+
+
+def _printed(cell: dict[str, float] | None) -> str:
+    return "-" if cell is None else f"{cell['mean']:.3f} ± {cell['sd']:.3f}"

@@ -16,15 +16,15 @@ NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prismaudio bench studio`` or ``prismaudio bench instruments``."""
+    """Run ``prismaudio bench studio``, ``prismaudio bench model`` or ``prismaudio bench instruments``."""
     options = _parser().parse_args(argv)
-    run = {"studio": _studio, "instruments": _instruments}[options.what]
+    run = {"studio": _studio, "model": _model, "instruments": _instruments}[options.what]
     return run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prismaudio bench", description=__doc__)
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,instruments}")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,instruments}")
     studio = kinds.add_parser(
         "studio",
         help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         help="size and frame rate of the pictures: of training, or as filmed; by default filmed for randomised only",
     )
     studio.add_argument("--batch-size", type=_positive, default=16, help="clips rendered together")
+    _add_model(kinds)
     instruments = kinds.add_parser(
         "instruments",
         help="refit the classifier of what sounds, from training clips",
@@ -54,6 +55,31 @@ def _parser() -> argparse.ArgumentParser:
     instruments.add_argument("--count", type=_positive, default=2000, help="number of training clips")
     instruments.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     return parser
+
+
+def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    model = kinds.add_parser(
+        "model",
+        help="speed of a network: one guided velocity and a whole clip, against the machine's matrix product",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    model.add_argument("--model", metavar="DIR", help="model to time; by default random weights of the published size")
+    model.add_argument("--duration", type=float, default=9.0, metavar="SECONDS", help="length of the clip")
+    model.add_argument("--steps", type=_positive, default=24, help="Euler steps of a clip")
+    model.add_argument("--guidance", type=float, default=5.0, help="scale of classifier-free guidance, not 1")
+    model.add_argument("--precision", type=_precisions, default=("fp32", "bf16"), help="separated by commas")
+    model.add_argument("--rounds", type=_positive, default=3, help="how often each row is timed")
+    model.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
+    model.add_argument("--compile", action="store_true", help="use torch.compile for the clip, and time it alone")
+    model.add_argument("--no-clip", action="store_true", help="leave out the whole clip, which takes minutes on a CPU")
+    model.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+
+
+def _precisions(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in ("fp32", "bf16")]:
+        raise argparse.ArgumentTypeError(f"no precision named {unknown[0]!r}; precisions: fp32,bf16")
+    return names
 
 
 def _positive(text: str) -> int:
@@ -105,6 +131,40 @@ def _studio(options: argparse.Namespace) -> int:
         report.save(options.json)
     title = f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds"
     Console().print(report.table(title))
+    return 0
+
+
+def _model(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+    from prismaudio.benchmark.speed import ModelBenchmark
+    from prismaudio.generation import PrismAudio
+    from prismaudio.generation.devices import find_device
+    from prismaudio.models.dit import DiffusionTransformer
+
+    if options.json and options.json.is_dir():
+        raise UnknownNameError(f"{options.json} is a folder; --json wants the name of a file to write")
+    benchmark = ModelBenchmark(
+        duration_s=options.duration,
+        steps=options.steps,
+        scale=options.guidance,
+        precisions=options.precision,
+        rounds=options.rounds,
+        device=find_device(options.device),
+        compiled=options.compile,
+        clip=not options.no_clip,
+    )
+    with Console(stderr=True).status("building the model") as status:
+        model = PrismAudio.from_pretrained(options.model) if options.model else None
+        transformer = model.transformer if model else DiffusionTransformer()
+        autoencoder = model.autoencoder if model else OobleckAutoencoder()
+        report = benchmark.run(transformer, autoencoder, status.update)
+    if options.json:
+        report.save(options.json)
+    console = Console()
+    console.print(report.listing(f"{options.duration:g} s clip, {options.rounds} rounds"))
+    console.print(", ".join(f"{name} {value}" for name, value in report.meta.items() if name != "versions"))
     return 0
 
 

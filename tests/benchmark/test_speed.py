@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.benchmark.speed import ModelBenchmark
+from prismaudio.cli.main import main
+from prismaudio.models.dit import DiffusionTransformer
+
+
+@pytest.fixture(scope="module")
+def report():
+    torch.manual_seed(0)
+    transformer = DiffusionTransformer(64, 64, 2, 1, video_width=8, sync_width=16, text_width=8)
+    autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
+    seen: list[str] = []
+    report = ModelBenchmark(duration_s=0.5, steps=3, rounds=2).run(transformer, autoencoder, seen.append)
+    assert seen[:3] == ["fp32 matmul", "fp32 eager velocity", "fp32 velocity"]
+    return report
+
+
+def test_every_row_is_timed_in_every_round(report) -> None:
+    names = ["matmul", "eager velocity", "velocity", "3 steps", "decode"]
+    assert list(report.values) == [f"{precision} {name}" for precision in ("fp32", "bf16") for name in names]
+    assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in report.values.values())
+
+
+def test_rates_are_work_over_time(report) -> None:
+    velocity = report.values["fp32 velocity"]
+    gflop = velocity["gflop_per_s"][0] * velocity["seconds"][0]
+    # a multiplication and an addition in two blocks of width 64, for two halves of 345 frames and a time token:
+    # the weights (attention 3 + 1, cross-attention 1 + 1, feed-forward 8 + 4), and two products with all tokens
+    tokens, context = 346, 2 + 160
+    products = tokens * 18 * 64 * 64 + 2 * tokens * (tokens + context) * 64
+    assert gflop == pytest.approx(2 * 2 * 2 * products / 1e9, rel=0.1)
+    share = velocity["gflop_per_s"][0] / report.values["fp32 matmul"]["gflop_per_s"][0]
+    assert velocity["share_of_peak"][0] == pytest.approx(share)
+    assert report.values["fp32 eager velocity"]["speed_over_eager"] == [1.0, 1.0]
+    assert report.meta["peak_memory_gib"] > 0
+
+
+def test_the_command_times_the_embedded_model(tmp_path, capsys) -> None:
+    out = tmp_path / "speed.json"
+    model = "src/prismaudio/embedded"
+    argv = ["--model", model, "--duration", "1", "--no-clip", "--rounds", "1", "--precision", "fp32"]
+    assert main(["bench", "model", *argv, "--json", str(out)]) == 0
+    told = json.loads(out.read_text())
+    assert set(told["rows"]) == {"fp32 matmul", "fp32 eager velocity", "fp32 velocity"}
+    assert "fp32 velocity" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_said(capsys) -> None:
+    assert main(["bench", "model", "--device", "cuda:99"]) == 2
+    assert "no device" in capsys.readouterr().err
