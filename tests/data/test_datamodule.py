@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.data.datamodule import ManifestDataModule
+from prismaudio.data.description import describe
+from prismaudio.errors import DataError
+
+from .conftest import tensors
+
+
+class Listener(LightningModule):
+    """Remembers the ids that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.heard = []
+
+    def training_step(self, batch, batch_idx):
+        self.heard.append((self.current_epoch, tuple(batch.ids), float(batch.latents.sum())))
+        return self.weight * batch.latents.mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.heard.append(("val", *batch.ids))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def train(data, folder, steps, *, ckpt_path=None, every=4, **options):
+    task = Listener()
+    saving = ModelCheckpoint(folder, "{step}", every_n_train_steps=every, save_top_k=-1)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        callbacks=[saving],
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        **options,
+    )
+    trainer.fit(task, data, ckpt_path=ckpt_path)
+    return task
+
+
+@pytest.fixture
+def folder(write, tmp_path):
+    write({f"clip{i:02}": 8 + i % 7 for i in range(24)})
+    return tmp_path / "features"
+
+
+def module(folder, **kwargs):
+    return ManifestDataModule(str(folder), **({"workers": 0, "batch_size": 3, "max_s": 0.7} | kwargs))
+
+
+@pytest.mark.parametrize(("stop", "workers"), [(4, 0), (4, 2), (7, 0), (10, 0)])
+def test_a_run_that_is_resumed_sees_what_it_would_have_seen(folder, tmp_path, workers, stop):
+    n_batches = len(_ready(module(folder)).train_dataloader())
+    assert n_batches == 7  # so that the checkpoints are within, at the end of, and in the second epoch
+    whole = train(module(folder, workers=workers), tmp_path / "a", 14, every=stop)
+    resumed = train(
+        module(folder, workers=workers), tmp_path / "a", 14, every=stop, ckpt_path=tmp_path / "a" / f"step={stop}.ckpt"
+    )
+    assert len(whole.heard) == 14
+    assert resumed.heard == whole.heard[stop:]
+    assert {epoch for epoch, _, _ in whole.heard} == {0, 1}
+
+
+def test_with_another_batch_size_the_epoch_begins_anew(folder, tmp_path):
+    train(module(folder), tmp_path / "a", 4)
+    resumed = train(module(folder, batch_size=2), tmp_path / "a", 6, ckpt_path=tmp_path / "a" / "step=4.ckpt")
+    fresh = train(module(folder, batch_size=2), tmp_path / "c", 2)
+    assert resumed.heard == fresh.heard
+
+
+def test_held_out_clips_are_those_of_the_ids(folder):
+    first, second = _ready(module(folder, validation=0.25)), _ready(module(folder, validation=0.25, seed=9))
+    held = [record.id for record in first.sets["val"].found.records]
+    assert len(held) == 6
+    assert held == [record.id for record in second.sets["val"].found.records]
+    assert len(first.sets["train"]) == 18
+
+
+def test_the_column_split_decides(folder, tmp_path):
+    lines = ["id,features,split", *(f"clip{i:02},features/shard-00000.safetensors,train" for i in range(4))]
+    lines += ["clip10,features/shard-00000.safetensors,validation", "clip11,features/shard-00000.safetensors,test"]
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    data = _ready(module(tmp_path / "clips.csv"))
+    assert {name: len(clips) for name, clips in data.sets.items()} == {"train": 4, "val": 1, "test": 1}
+    assert [batch.ids for batch in data.test_dataloader()] == [["clip11"]]
+
+
+def test_a_manifest_picks_clips_of_a_folder_by_id(folder, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"0")
+    (tmp_path / "clips.csv").write_text("id,video\nclip03,a.mp4\nclip05,a.mp4\n")
+    data = _ready(module(tmp_path / "clips.csv", features=str(folder), validation=0))
+    assert sorted(record.id for record in data.sets["train"].found.records) == ["clip03", "clip05"]
+
+
+def test_validation_gives_every_clip_once(folder):
+    data = _ready(module(folder, validation=0.5))
+    assert sorted(len(batch.ids) for batch in data.val_dataloader()) == [3] * 4
+
+
+def test_broken_clips_are_left_out_and_reported(write, tmp_path, caplog):
+    write({"a": 10, "b": tensors(10) | {"latents": torch.full((4, 50), float("nan"))}, "c": 10, "d": 10})
+    data = _ready(module(tmp_path / "features"))
+    assert list(data.failures) == ["b"]
+    assert "left out: 1 of 4 clips of" in caplog.text
+    with pytest.raises(DataError, match=r"1 of 4 clips of .* cannot be used: b: its latents .* \(max_broken is 0.1\)"):
+        _ready(module(tmp_path / "features", max_broken=0.1))
+
+
+def test_a_set_without_a_good_clip_is_an_error(write, tmp_path):
+    write({"a": tensors(10) | {"latents": torch.full((4, 50), float("nan"))}})
+    with pytest.raises(DataError, match="1 of 1 clips of"):
+        _ready(module(tmp_path / "features", max_broken=1.0))
+
+
+def test_clips_without_features_are_reported(folder, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"0")
+    (tmp_path / "clips.csv").write_text("id,video\nclip03,a.mp4\nother,a.mp4\n")
+    with pytest.raises(DataError, match=r"1 of 2 clips .* other: it has no features"):
+        _ready(module(tmp_path / "clips.csv", features=str(folder)))
+
+
+class Task(Listener):
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+def fitted_codec(seed=0):
+    codec = ParametricStereoAutoencoder(components=1, level_bands=1, iterations=1)
+    codec.observe(torch.randn(2, 2, 16_000, generator=torch.Generator().manual_seed(seed)))
+    codec.fit()
+    return codec
+
+
+def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
+    write({"a": 10, "b": 11}, description=describe(fitted_codec(), {}))
+    data = module(tmp_path / "features", validation=0)
+    with pytest.raises(DataError, match="latents of the manifest were made by another autoencoder: weights"):
+        Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
+            Task(autoencoder=fitted_codec(1)), data
+        )
+
+
+def test_features_of_the_wrong_width_are_refused(folder):
+    transformer = torch.nn.Linear(1, 1)
+    transformer.config, transformer.latent_channels = {"video_width": 7}, 4
+    with pytest.raises(DataError, match="the manifest's width of its video features is 3, the transformer's 7"):
+        Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
+            Task(transformer=transformer), module(folder)
+        )
+
+
+def test_max_s_needs_a_latent_rate(write, tmp_path):
+    write({"a": 10}, description={})
+    with pytest.raises(DataError, match="do not say how long a latent frame is"):
+        _ready(module(tmp_path / "features"))
+
+
+def test_media_files_need_a_length(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"0")
+    (tmp_path / "clips.csv").write_text("video\na.mp4\n")
+    with pytest.raises(DataError, match=r"names no features, .* give max_s, or run prismaudio extract"):
+        _ready(module(tmp_path / "clips.csv", max_s=None))
+
+
+def test_an_empty_split_is_told(folder):
+    data = _ready(module(folder, validation=0.0))
+    assert data.val_dataloader() == []
+
+
+def _ready(data):
+    data.setup("fit")
+    return data
