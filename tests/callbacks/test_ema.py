@@ -10,7 +10,14 @@ from torch import nn
 from prismaudio.callbacks.ema import ExponentialMovingAverage, averaged, ema_decay
 from prismaudio.errors import RecipeError
 
-PUBLISHED = {1: 0.0, 2: 0.0, 3: 0.4053964424986395, 4: 0.5613086623491692, 10: 0.8075499102701247, 10000: 0.9989999249934}
+PUBLISHED = {
+    1: 0.0,
+    2: 0.0,
+    3: 0.4053964424986395,
+    4: 0.5613086623491692,
+    10: 0.8075499102701247,
+    10000: 0.9989999249934,
+}
 
 
 class Line(LightningModule):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from prismaudio.checkpoints import load_components
 from prismaudio.cli.main import main
 from prismaudio.registry import discover
 
 RECIPES = {entry.name: Path(str(entry.item)) for entry in discover().entries if entry.kind == "recipes"}
+ADDITIONS = ("foundation/fsdp",)
+"""What is given after another recipe."""
+SLURM = Path(str(RECIPES["foundation/paper"])).with_name("slurm.sbatch")
 SMOKE = [name for name in RECIPES if name.startswith("smoke/")]
 
 
@@ -26,18 +32,82 @@ def test_it_says_what_it_does(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_parses(name, capsys):
+    words = ["--config", "foundation/paper"] if name in ADDITIONS else []
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", name, "--print_config"])
+        main(["fit", *words, "--config", name, "--print_config"])
     assert stop.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].startswith("prismaudio")
 
 
+def test_an_addition_changes_what_it_names_and_nothing_else(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "foundation/paper", "--config", "foundation/fsdp", "--print_config"])
+    recipe = yaml.safe_load(capsys.readouterr().out)
+    assert recipe["trainer"]["strategy"] == "fsdp"
+    assert recipe["model"]["init_args"]["recompute"] is True
+    assert recipe["model"]["init_args"]["time_sampler"] == "truncated_logit_normal"
+
+
+def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
+    subprocess.run(["bash", "-n", str(SLURM)], check=True)
+    (tmp_path / "srun").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -m prismaudio "$@" --print_config\n')
+    (tmp_path / "srun").chmod(0o755)
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_NTASKS_PER_NODE": "8"}
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECIPES": "foundation/paper foundation/fsdp"}
+    done = subprocess.run(
+        ["bash", str(SLURM)], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **slurm, **path}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    trainer = yaml.safe_load(done.stdout)["trainer"]
+    assert (trainer["num_nodes"], trainer["devices"], trainer["strategy"]) == (2, 8, "fsdp")
+    assert trainer["logger"]["init_args"]["save_dir"] == "runs/paper-7"
+
+
+def train(folder, *words):
+    done = subprocess.run(
+        [sys.executable, "-m", "prismaudio", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, f"{words}: {done.stderr[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which every smoke recipe was trained, in order: a later stage may go on from an earlier one."""
+    folder = tmp_path_factory.mktemp("smoke")
+    for name in SMOKE:
+        train(folder, "fit", "--config", name)
+    return folder
+
+
 @pytest.mark.slow
-def test_every_smoke_recipe_trains(tmp_path):
-    assert SMOKE
-    for name in SMOKE:  # in order, in one folder: a later stage may go on from an earlier one
-        line = [sys.executable, "-m", "prismaudio", "fit", "--config", name]
-        done = subprocess.run(
-            line, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-        assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+def test_every_smoke_recipe_trains(trained):
+    assert {path.name for path in (trained / "runs" / "smoke").iterdir()} >= {"model", "lora-model", "clips"}
+    assert (trained / "runs" / "smoke" / "lora-model" / "adapter.safetensors").stat().st_size < 1_000_000
+
+
+@pytest.mark.slow
+def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(trained):
+    (run,) = (trained / "runs" / "smoke" / "foundation").glob("version_*")
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    losses = [float(row["val_loss"]) for row in rows if row["val_loss"]]
+    assert losses[-1] < 0.9 * losses[0]
+    assert list((run / "listening").rglob("*.wav"))
+    (middle,) = run.rglob("step=10.ckpt")
+    words = ["--ckpt_path", str(middle), "--trainer.logger.save_dir", "resumed", "--trainer.callbacks=null"]
+    words += ["--trainer.callbacks+=ExponentialMovingAverage", "--trainer.callbacks.beta=0.9"]
+    words += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint", "--trainer.callbacks.filename={step}"]
+    train(trained, "fit", "--config", "smoke/foundation", *words, "--trainer.callbacks.every_n_train_steps=20")
+    (again,) = (trained / "resumed").rglob("step=20.ckpt")
+    (before,) = run.rglob("step=20.ckpt")
+    one, two = (torch.load(path, weights_only=True) for path in (before, again))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        torch.testing.assert_close(two[part], one[part], rtol=0, atol=0)
+    train(trained, "export", str(middle), "exported", "--half", "transformer")
+    exported = load_components(trained / "exported")["transformer"].state_dict()
+    average = torch.load(middle, weights_only=True)["state_dict"]["average.transformer/project_in/weight"]
+    assert torch.equal(exported["project_in.weight"], average.half().float())

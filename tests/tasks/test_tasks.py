@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.callbacks.ema import ExponentialMovingAverage
 from prismaudio.callbacks.export import ExportComponents
 from prismaudio.checkpoints import load_components
 from prismaudio.cot.words import CLASSES
@@ -85,15 +87,22 @@ def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
     assert run.callback_metrics["val_loss"] < 0.8 * before
 
 
-def test_a_stopped_run_goes_on_where_it_was(data: StudioDataModule, tmp_path: Path) -> None:
-    trainer(tmp_path, max_epochs=1, enable_checkpointing=True).fit(foundation(), data)
-    (checkpoint,) = tmp_path.rglob("*.ckpt")
-    run, task = trainer(tmp_path, max_epochs=2, enable_checkpointing=True), foundation()
-    run.fit(task, data, ckpt_path=checkpoint)
-    assert run.global_step == 8
-    state = torch.load(checkpoint, weights_only=False)  # our own file, written above
-    assert state["global_step"] == 4
-    assert run.optimizers[0].state_dict()["state"][0]["step"] == 8
+def state_at_the_end(data: StudioDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
+    keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    options = {"max_steps": steps, "callbacks": [ExponentialMovingAverage(0.5), keep], "enable_checkpointing": True}
+    torch.rand(7 if checkpoint else 1)  # what happened before must not matter
+    trainer(folder, **options).fit(foundation(learning_rate=4e-3), data, ckpt_path=checkpoint)
+    return torch.load(folder / f"step={steps}.ckpt", weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: StudioDataModule, tmp_path: Path) -> None:
+    whole = state_at_the_end(data, tmp_path / "whole", 9)  # of 4 steps an epoch
+    assert any(key.startswith("average.") for key in whole["state_dict"])
+    for stop in (1, 4, 6):
+        resumed = state_at_the_end(data, tmp_path / f"from{stop}", 9, tmp_path / "whole" / f"step={stop}.ckpt")
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
 
 
 def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:
@@ -177,7 +186,7 @@ def test_precomputed_latents_train_and_padding_changes_nothing(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_every_parameter_has_a_gradient_whatever_is_missing(text: bool) -> None:
+def test_every_parameter_has_a_gradient_whatever_is_missing(text) -> None:
     task = foundation(drop_all=1.0)
     ready = task._prepared(precomputed([12], 12, task.transformer.latent_channels, text=text))
     draws = draw(ready.ids, 0, 0, ready.latents, ready.mask, task._times)

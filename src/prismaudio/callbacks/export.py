@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback
 
+from prismaudio.callbacks.ema import averaged
 from prismaudio.checkpoints import load_components, save_components
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 class ExportComponents(Callback):
     """At the end of training, puts the task's components into a model folder, beside those that are there already.
+
+    Averages of the weights are written instead of the weights, and sharded weights whole. A task with adapters also
+    writes these alone, to ``adapter.safetensors``.
 
     Args:
         folder: The model folder.
@@ -26,7 +30,15 @@ class ExportComponents(Callback):
         self.half = half or []
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the folder, from one process."""
-        if trainer.is_global_zero:
-            present = load_components(self.folder) if (self.folder / "config.json").exists() else {}
-            save_components(self.folder, {**present, **pl_module.components()}, self.half)  # type: ignore[operator]
+        """Write the folder."""
+        self.export(pl_module, first=trainer.is_global_zero)
+
+    def export(self, pl_module: LightningModule, *, first: bool = True) -> None:
+        """Write the folder; every process calls this, and the first one writes."""
+        with averaged(pl_module):
+            components = pl_module.components()  # type: ignore[operator]
+            if first:
+                present = load_components(self.folder) if (self.folder / "config.json").exists() else {}
+                save_components(self.folder, {**present, **components}, self.half)
+            if getattr(pl_module, "lora", None) is not None:
+                pl_module.save_adapters(self.folder, first=first)  # type: ignore[operator]

@@ -37,6 +37,11 @@ IMPORTABLE = ("prismaudio", "lightning", "torch", "torchmetrics")
 FORBIDDEN = ("torch.hub", "torch.utils.cpp_extension")
 """What of these runs code from elsewhere."""
 
+SHARDED = ("fsdp", "fsdp2")
+"""Words for a trainer's strategy that mean FSDP2 here, on GPUs and CPUs; Lightning's own fsdp is FSDP1."""
+
+SHARDED_STRATEGY = "prismaudio.tasks.sharding.ShardedStrategy"
+
 CONFIG_OPTIONS = ("--config", "-c")
 
 
@@ -60,7 +65,7 @@ def predict(argv: list[str]) -> int:
     return run("predict", argv)
 
 
-def run(subcommand: str, argv: list[str]) -> int:
+def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None = None) -> int:
     """Read the recipe, build what it describes, and run it.
 
     Raises:
@@ -72,7 +77,7 @@ def run(subcommand: str, argv: list[str]) -> int:
     known = import_components(registry)
     restrict_imports(registry)
     try:
-        CommandLine(subcommand, known, find_recipes(argv, registry))
+        (command_line or CommandLine)(subcommand, known, find_recipes(argv, registry))
     except MisconfigurationException as error:
         raise RecipeError(str(error)) from error
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
@@ -267,6 +272,8 @@ class CommandLine(LightningCLI):
             if plugin not in present:
                 rank_zero_warn(f"this recipe was made with plugin {plugin}, which is not what is installed here")
         config.plugins = present
+        if config.trainer.strategy in SHARDED:
+            config.trainer.strategy = jsonargparse.Namespace(class_path=SHARDED_STRATEGY)
 
     def _parse_ckpt_path(self) -> None:
         try:

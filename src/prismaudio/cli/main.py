@@ -19,6 +19,7 @@ COMMANDS = {
     "studio": ("prismaudio.cli.studio:main", "render clips of the procedural world, with their truth"),
     "bench": ("prismaudio.cli.bench:main", "measure a model end to end"),
     "convert": ("prismaudio.cli.convert:main", "make a model folder of a published checkpoint"),
+    "export": ("prismaudio.cli.export:main", "make a model folder of a checkpoint of fit"),
     "plugins": ("prismaudio.cli.plugins:main", "list what plugins provide; check one of them"),
     "recipes": ("prismaudio.cli.recipes:main", "list, show and copy recipes; write their JSON schema"),
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from prismaudio.generation.letters import write
+from prismaudio.media.stills import png, spectrogram_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,10 +19,8 @@ PIXELS_PER_S = 160
 MIN_WIDTH, MAX_WIDTH = 480, 4000
 PANEL, LEFT, TOP, GAP, BOTTOM = 150, 64, 12, 10, 26
 ROW = 16
-FLOOR_DB = -80.0
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 48), (150, 150, 160)
 EVENT_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178))
-_DARK_TO_LIGHT = np.array([(0, 0, 8), (50, 12, 96), (140, 40, 120), (222, 74, 90), (252, 160, 90), (252, 248, 190)])
 
 
 def picture_png(audio: Tensor, sample_rate_hz: int, story: Story) -> bytes:
@@ -42,26 +38,13 @@ def picture_png(audio: Tensor, sample_rate_hz: int, story: Story) -> bytes:
     image[:] = PAPER
     for index, (channel, name) in enumerate(zip(audio, ("LEFT", "RIGHT"), strict=True)):
         y = top + index * (PANEL + GAP)
-        image[y : y + PANEL, LEFT : LEFT + width] = spectrogram_image(channel, width)
+        image[y : y + PANEL, LEFT : LEFT + width] = spectrogram_image(channel, width, PANEL)
         write(image, name, 6, y + 2, INK)
         for khz in range(2, sample_rate_hz // 2000, 2):
             write(image, f"{khz}K", LEFT - 30, y + PANEL - round(PANEL * khz * 2000 / sample_rate_hz) - 5, FAINT)
     _draw_events(image, story, top, width / duration_s)
     _draw_times(image, duration_s, top + 2 * PANEL + GAP, width / duration_s)
     return png(image)
-
-
-def spectrogram_image(channel: Tensor, width: int) -> NDArray[np.uint8]:
-    """Colours ``(PANEL, width, 3)`` of the level of one channel in dB."""
-    window = 512
-    hop = max(1, round(len(channel) / width))
-    hann = torch.hann_window(window)
-    signal = torch.nn.functional.pad(channel.detach().float().cpu(), (window // 2, window // 2))
-    power = torch.stft(signal, window, hop, window=hann / hann.sum(), center=False, return_complex=True).abs().square()
-    power = torch.nn.functional.interpolate(power[None, None], (PANEL, width), mode="area")[0, 0].flip(0)
-    level = ((10 * torch.log10(power + 1e-12) - FLOOR_DB) / -FLOOR_DB).clamp(0, 1).numpy()
-    steps = np.linspace(0, 1, len(_DARK_TO_LIGHT))
-    return np.stack([np.interp(level, steps, _DARK_TO_LIGHT[:, c]) for c in range(3)], -1).astype(np.uint8)
 
 
 def _draw_events(image: NDArray[np.uint8], story: Story, top: int, pixels_per_s: float) -> None:
@@ -88,21 +71,3 @@ def _draw_times(image: NDArray[np.uint8], duration_s: float, y: int, pixels_per_
         x = LEFT + round(index * every * pixels_per_s)
         image[y : y + 4, x : x + 1] = INK
         write(image, f"{index * every:g} S", x - 4, y + 8, INK)
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    """A PNG file of an image ``(height, width, 3)``.
-
-    Example:
-        >>> png(np.zeros((1, 1, 3), np.uint8))[1:4]
-        b'PNG'
-    """
-    height, width = image.shape[:2]
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], 1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")

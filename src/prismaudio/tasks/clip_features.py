@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio.errors import CheckpointError
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ class ClipFeatures:
     about 40 kB a clip. Larger data is better precomputed, see *Train on your own clips*.
 
     Args:
-        autoencoder: Autoencoder of the latents.
+        autoencoder: Autoencoder of the latents; None when clips are never asked for.
         encoders: Encoder of each stream.
         most: Clips that are remembered at most; others are encoded each time.
     """
 
-    def __init__(self, autoencoder: Autoencoder, encoders: Mapping[str, Encoder], most: int = 50_000) -> None:
+    def __init__(self, autoencoder: Autoencoder | None, encoders: Mapping[str, Encoder], most: int = 50_000) -> None:
         self.autoencoder, self.encoders, self.most = autoencoder, encoders, most
         self._latents: dict[str, Tensor] = {}
         self._seen: dict[str, Tensor] = {}
@@ -46,6 +47,8 @@ class ClipFeatures:
     @torch.no_grad()
     def latents(self, clips: list[Clip]) -> Tensor:
         """Latents ``(batch, channels, frames)`` of the clips' sound."""
+        if self.autoencoder is None:
+            raise CheckpointError("clips need an autoencoder to become latents: give one, or precompute the latents")
         rows = []
         for clip in clips:
             latents = self._latents.get(clip.id)

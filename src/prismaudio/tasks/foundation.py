@@ -23,7 +23,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.tasks.clip_features import ClipFeatures
 from prismaudio.tasks.draws import draw, generator
-from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer
+from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
 from prismaudio.tasks.sharding import recompute_activations, shard, shard_whole, unsharded, whole_state
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
@@ -110,7 +110,7 @@ class FoundationTask(LightningModule):
         if lora is not None:
             add_adapters(self.transformer, lora)
             self.strict_loading = False
-        self.clips = ClipFeatures(self.autoencoder, self.encoders)  # type: ignore[arg-type] - or clips are not read
+        self.clips = ClipFeatures(self.autoencoder, self.encoders)
         self._configured = False
 
     # Set-up ------------------------------------------------------------------------------------------------------
@@ -152,6 +152,13 @@ class FoundationTask(LightningModule):
         encoders = {f"{stream}_encoder": encoder for stream, encoder in self.encoders.items()}
         return {**self._given, "transformer": transformer, **encoders, "sampler": self.sampler}
 
+    def save_adapters(self, folder: Path, *, first: bool = True) -> None:
+        """Write what was trained beside the frozen weights; every process calls this, and the first one writes."""
+        state = whole_state(self.transformer)
+        trained = {name for name, weight in self.transformer.named_parameters() if weight.requires_grad}
+        if first and self.lora is not None:
+            save_adapters(folder, state, self.lora, trained)
+
     # Batches -----------------------------------------------------------------------------------------------------
     def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
         """Latents, and conditions in which every stream of the network is there, be it empty.
@@ -159,8 +166,6 @@ class FoundationTask(LightningModule):
         A stream that is not there would leave parameters without a gradient, which processes cannot average.
         """
         if isinstance(batch, ClipBatch):
-            if self.autoencoder is None:
-                raise CheckpointError("clips need an autoencoder to become latents: give one, or precompute latents")
             batch = self.clips.batch(batch, self.device)
         streams = vars(batch.conditions).copy()
         for name in self.transformer.conditioners:
@@ -210,24 +215,41 @@ class FoundationTask(LightningModule):
             losses.append(loss)
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch), sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
-            self._measure(batch, self.render(ready, noise))
+            self._measure(batch, self.render(ready.conditions, noise))
 
     def validation_noise(self, batch: LatentBatch) -> Tensor:
         """Noise ``(batch, channels, frames)`` that is always the same for a sample."""
         return draw(batch.ids, self.seed, -1, batch.latents, batch.mask, self._times).noise
 
     @torch.no_grad()
-    def render(self, batch: LatentBatch, noise: Tensor) -> Tensor:
-        """Sound ``(batch, 2, samples)`` that the network makes of a batch's conditions; all frames must be real."""
+    def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
+        """Sound ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
+        with unsharded(self.transformer):
+            velocity = guided_velocity(self.transformer, conditions, noise.shape[-1], self.guidance)
+            return self._decoder.decode(self.sampler.sample(velocity, noise).float())
+
+    @torch.no_grad()
+    def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
+        """Name, true sound and rendered sound ``(2, samples)``, and sample rate, of the first clips of a batch."""
+        ready = self._prepared(batch)
+        noise, rate_hz = self.validation_noise(ready), self._decoder.sample_rate_hz
+        samples = []
+        for row, length in enumerate(ready.mask.sum(1).tolist()[:count]):
+            this = torch.tensor([row], device=noise.device)
+            true = self._decoder.decode(ready.latents[this, :, :length])[0].float().cpu()
+            made = self.render(ready.conditions.index(this), noise[this, :, :length])[0].float().cpu()
+            samples.append((ready.ids[row], true, made, rate_hz))
+        return samples
+
+    @property
+    def _decoder(self) -> Autoencoder:
         if self.autoencoder is None:
             raise CheckpointError("sound needs an autoencoder: give one, or the model folder that has it as pretrained")
-        with unsharded(self.transformer):
-            velocity = guided_velocity(self.transformer, batch.conditions, noise.shape[-1], self.guidance)
-            return self.autoencoder.decode(self.sampler.sample(velocity, noise).float())
+        return self.autoencoder
 
     def _measure(self, batch: ClipBatch, audio: Tensor) -> None:
         """Let the metrics hear what the network makes of the true plans."""
-        rate_hz = self.autoencoder.sample_rate_hz  # type: ignore[union-attr] - it made the sound
+        rate_hz = self._decoder.sample_rate_hz
         pairs = zip(batch.clips, batch.plans, strict=True)
         truths = [Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in pairs]
         for name, metric in self.metrics.items():

@@ -6,7 +6,6 @@ import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.utils.checkpoint import checkpoint
 

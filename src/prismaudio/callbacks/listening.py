@@ -1,0 +1,129 @@
+"""Listening samples: what the network makes of some validation clips, in the logger, to be heard and seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+from prismaudio.media import replacing, write_wav
+from prismaudio.media.stills import png, spectrogram_image
+from prismaudio.types import ClipBatch
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.loggers import Logger
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from prismaudio.types import LatentBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A sound to be logged.
+
+    Args:
+        name: Where it belongs in the logger, such as ``listening/clip``.
+        audio: Sound ``(2, samples)``.
+        sample_rate_hz: Its sample rate.
+        caption: What should be heard.
+    """
+
+    name: str
+    audio: Tensor
+    sample_rate_hz: int
+    caption: str
+
+
+class ListeningSamples(Callback):
+    """Renders some validation clips, with the same noise each time, and logs their sound and its spectrogram.
+
+    They go to TensorBoard or Weights & Biases; with another logger, or none, to ``listening`` in the folder of the run.
+    The true sound, as the autoencoder gives it back, is logged once.
+
+    Args:
+        count: How many clips, the first of the validation.
+        every: At every how manyeth validation.
+    """
+
+    def __init__(self, count: int = 4, every: int = 1) -> None:
+        self.count, self.every = count, every
+        self._batches: list[ClipBatch | LatentBatch] = []
+        self._validations = 0
+        self._truth_logged = False
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Keep the first clips."""
+        if sum(len(kept) for kept in self._batches) < self.count:
+            self._batches.append(batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Render and log them; where parameters are sharded, every process renders."""
+        batches, self._batches = self._batches, []
+        if trainer.sanity_checking:
+            return
+        wanted = self._validations % self.every == 0
+        self._validations += 1
+        if not wanted or not (trainer.is_global_zero or pl_module.device_mesh is not None):
+            return
+        samples, left = [], self.count
+        for batch in batches:
+            samples += self._render(pl_module, batch, left)
+            left -= len(batch)
+        if trainer.is_global_zero:
+            self._log(trainer, samples)
+        self._truth_logged = True
+
+    def _render(self, task: Any, batch: ClipBatch | LatentBatch, most: int) -> list[Sample]:
+        captions = [str(plan) for plan in batch.plans] if isinstance(batch, ClipBatch) else batch.ids
+        samples = []
+        for (name, true, made, rate_hz), caption in zip(task.listening_samples(batch, most), captions, strict=False):
+            if not self._truth_logged:
+                samples.append(Sample(f"listening/{name}/true", true, rate_hz, caption))
+            samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, caption))
+        return samples
+
+    def _log(self, trainer: Trainer, samples: list[Sample]) -> None:
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger | WandbLogger)]
+        for sample in samples:
+            for logger in loggers:
+                log_sample(logger, sample, trainer.global_step)
+            if not loggers:
+                folder = Path(trainer.log_dir or trainer.default_root_dir)
+                write_sample(folder, sample, trainer.global_step)
+
+
+def log_sample(logger: Logger, sample: Sample, step: int) -> None:
+    """Log sound, picture and caption; TensorBoard plays one channel, so it gets the mean of both."""
+    picture = spectrograms(sample.audio)
+    if isinstance(logger, WandbLogger):
+        sound, rate_hz = [sample.audio.T.numpy()], [sample.sample_rate_hz]
+        logger.log_audio(sample.name, sound, step, sample_rate=rate_hz, caption=[sample.caption])
+        logger.log_image(f"{sample.name}/spectrogram", [picture], step)
+        return
+    writer: Any = logger.experiment
+    writer.add_audio(sample.name, sample.audio.mean(0, keepdim=True).clamp(-1, 1), step, sample.sample_rate_hz)
+    writer.add_image(f"{sample.name}/spectrogram", picture, step, dataformats="HWC")
+    writer.add_text(f"{sample.name}/plan", sample.caption, step)
+
+
+def write_sample(folder: Path, sample: Sample, step: int) -> None:
+    """Write sound, picture and caption as files."""
+    place = folder / f"{sample.name}-step{step:07d}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(sample.audio, sample.sample_rate_hz, place.with_suffix(".wav"))
+    with replacing(place.with_suffix(".png")) as part:
+        part.write_bytes(png(spectrograms(sample.audio)))
+    place.with_suffix(".txt").write_text(sample.caption + "\n", encoding="utf-8")
+
+
+def spectrograms(audio: Tensor) -> NDArray[np.uint8]:
+    """Colours ``(height, width, 3)`` of the left channel above the right one."""
+    return np.concatenate([spectrogram_image(channel, 512, 96) for channel in audio])

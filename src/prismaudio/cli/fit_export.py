@@ -1,0 +1,44 @@
+"""Lightning's command line, building what a recipe describes only to export it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from prismaudio.callbacks.ema import AVERAGE, ExponentialMovingAverage
+from prismaudio.callbacks.export import ExportComponents
+from prismaudio.cli.fit import CommandLine
+from prismaudio.errors import CheckpointError
+from prismaudio.tasks.consolidation import load_weights
+
+
+class ExportCommandLine(CommandLine):
+    """Builds the task and the trainer, loads the checkpoint, writes the model folder, and trains nothing."""
+
+    job: ClassVar[tuple[Path, Path, list[str]]]
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        checkpoint, target, half = self.job
+        weights = load_weights(checkpoint)
+        if any(key.startswith(f"{AVERAGE}.") for key in weights):
+            ExponentialMovingAverage().setup(self.trainer, self.model, "validate")
+        fitted(self.model, weights, checkpoint)
+        ExportComponents(str(target), half).export(self.model)
+
+
+def fitted(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
+    """Put weights into a task.
+
+    Raises:
+        CheckpointError: They are not those of such a task.
+    """
+    expected = task.state_dict()
+    wrong = [f"unknown {key}" for key in weights.keys() - expected.keys()]
+    if task.strict_loading:
+        wrong += [f"missing {key}" for key in expected.keys() - weights.keys()]
+    shared = weights.keys() & expected.keys()
+    wrong += [f"{key} is {tuple(weights[key].shape)}" for key in shared if weights[key].shape != expected[key].shape]
+    if wrong:
+        named = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise CheckpointError(f"{checkpoint} is not of this recipe: {named}")
+    task.load_state_dict(weights, strict=False)

@@ -1,0 +1,113 @@
+"""What the tests of two processes run, and what they compare it with: a tiny transformer on latents of many lengths.
+
+As a script, with the environment that torchrun makes: ``python runs.py FOLDER``.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.callbacks.ema import ExponentialMovingAverage
+from prismaudio.callbacks.export import ExportComponents
+from prismaudio.callbacks.listening import ListeningSamples
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.studio.order import ShuffledBatches
+from prismaudio.tasks.foundation import FoundationTask
+from prismaudio.tasks.schedule import InverseSchedule
+from prismaudio.tasks.sharding import ShardedStrategy, whole_state
+from prismaudio.types import Conditions, Features, LatentBatch
+
+STEPS, STOP = 5, 3
+
+
+class Held(Autoencoder):
+    """Holds each latent's first two channels for a few samples."""
+
+    sample_rate_hz, hop, channels = 8000, 160, 6
+
+    def encode(self, audio):
+        return audio[..., :: self.hop].repeat(1, 3, 1)
+
+    def decode(self, latents):
+        return latents[:, :2].repeat_interleave(self.hop, -1).tanh()
+
+
+def collate(items):
+    names, lengths, latents, words = zip(*items, strict=True)
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    padded = torch.stack([torch.nn.functional.pad(x, (0, max(lengths) - x.shape[1])) for x in latents])
+    text = Features.pad(list(words))
+    return LatentBatch(list(names), padded, mask, Conditions(text=text))
+
+
+class Lengths(LightningDataModule):
+    """Latents of different lengths, dealt to the processes; all of them together have four a step."""
+
+    def item(self, index, epoch=0):
+        source = torch.Generator().manual_seed(index)
+        length = 6 + index
+        words = torch.randn(1 + index % 3, 5, generator=source)
+        return f"clip {index}", length, torch.randn(6, length, generator=source), words
+
+    def train_dataloader(self):
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        return ShuffledBatches(12, self.item, collate, 4 // world, 1, world, rank)
+
+    def val_dataloader(self):
+        return DataLoader([self.item(i) for i in range(4)], 4 // self.trainer.world_size, collate_fn=collate)
+
+
+def task():
+    torch.manual_seed(0)
+    network = DiffusionTransformer(6, 64, 2, 2, 4, None, 5, None)
+    for weight in network.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.05)
+    return FoundationTask(
+        network, autoencoder=Held(), learning_rate=1e-3, swap_video=0.0, sampler=EulerSampler(2),
+        schedule=InverseSchedule(warmup=0.5),
+    )  # fmt: skip
+
+
+def fit(folder, steps=STEPS, checkpoint=None, **options):
+    """Train, and give the trained state, whole: weights, averages and validation loss."""
+    average = ExponentialMovingAverage(0.6)
+    callbacks = [average, ListeningSamples(1), ExportComponents(str(folder / "model"))]
+    callbacks.append(ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1))
+    run = Trainer(
+        max_steps=steps, accelerator="cpu", default_root_dir=folder, callbacks=callbacks, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=0.5, num_sanity_val_steps=0,
+        check_val_every_n_epoch=None, val_check_interval=2, **options,
+    )  # fmt: skip
+    made = task()
+    run.fit(made, Lengths(), ckpt_path=checkpoint)
+    state = {**whole_state(made.transformer), **whole_state(made.average)}
+    return {**state, "val_loss": run.callback_metrics["val_loss"]}
+
+
+def both(folder):
+    """Everything that two processes do."""
+    warnings.filterwarnings("ignore")
+    made = {
+        "ddp": fit(folder / "ddp", strategy="ddp", devices=2),
+        "fsdp": fit(folder / "fsdp", strategy=ShardedStrategy(), devices=2),
+    }
+    pause = folder / "fsdp" / f"step={STOP}.ckpt"
+    made["resumed"] = fit(folder / "resumed", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
+    if not torch.distributed.get_rank():
+        torch.save(made, folder / "made.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    both(Path(sys.argv[1]))

@@ -1,0 +1,100 @@
+"""Two processes with DDP and with FSDP2 train what one process trains; sharded checkpoints resume and consolidate."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from prismaudio.checkpoints import load_components
+
+SCRIPT = Path(__file__).with_name("runs.py")
+
+pytestmark = pytest.mark.slow
+
+
+def load_runs():
+    spec = importlib.util.spec_from_file_location("distributed_runs", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two processes, started once, left what they made."""
+    folder = tmp_path_factory.mktemp("two")
+    shared = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder)],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=900)[1] for process in processes]
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0, error[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    return torch.load(folder / "made.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return load_runs().fit(tmp_path_factory.mktemp("one"), devices=1)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_train_what_one_trains(made, one, strategy):
+    assert made[strategy].keys() == one.keys()
+    for name, expected in one.items():  # AdamW makes of rounding in a gradient near zero a step of any size up to 1e-3
+        torch.testing.assert_close(made[strategy][name], expected, rtol=1e-4, atol=2e-5, msg=f"{strategy}: {name}")
+
+
+def test_a_sharded_run_resumes_to_identical_numbers(made):
+    for name, expected in made["fsdp"].items():
+        assert torch.equal(made["resumed"][name], expected), name
+
+
+def test_the_export_is_whole_and_has_the_averages(made, folder):
+    for strategy in ("ddp", "fsdp"):
+        exported = load_components(folder / strategy / "model")["transformer"].state_dict()
+        for name, weight in exported.items():
+            key = name.replace(".", "/")
+            assert torch.equal(weight, made[strategy][f"transformer/{key}"]), name
+    assert sorted(path.suffix for path in (folder / "fsdp" / "listening").rglob("*rendered*2.*")) == [
+        ".png", ".txt", ".wav",
+    ]  # fmt: skip
+
+
+def test_a_sharded_checkpoint_consolidates(made, folder, monkeypatch):
+    from prismaudio.tasks.consolidation import load_weights
+
+    task = load_runs().task()
+    weights = load_weights(folder / "fsdp" / f"step={load_runs().STEPS}.ckpt")
+    task.load_state_dict({k: v for k, v in weights.items() if not k.startswith("average.")})
+    for name, weight in task.transformer.state_dict().items():
+        assert torch.equal(weight, made["fsdp"][name]), name
+    assert torch.equal(weights["average.transformer/project_in/weight"], made["fsdp"]["transformer/project_in/weight"])
