@@ -85,6 +85,16 @@ def _only_weights(path: Path, found: Any) -> dict[str, Tensor]:
     return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
 
 
+def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names begin with a prefix, by the rest of their names.
+
+    Example:
+        >>> list(below({"a.x": torch.ones(1), "b.x": torch.ones(1)}, "a."))
+        ['x']
+    """
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
 def misfits(given: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> list[str]:
     """How weights differ from those that a model has: one line each for what is missing, unknown or misshapen.
 

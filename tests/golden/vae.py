@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-GATE, KL_GATE = 1e-5, 1e-3
-"""Relative RMS of a forward, and of a divergence."""
+GATE = 1e-5
+"""Relative RMS."""
 KNOWN = re.compile(r"w/|out/|in/(audio|audio_odd|z)$")
 
 
@@ -88,5 +88,4 @@ def difference(name: str, ours: Tensor, theirs: Tensor) -> str:
         apart = int((ours.long() - theirs.long()).abs().max())
         return f"out/{name} is up to {apart} apart" if apart > 1 else ""
     error = float((ours - theirs).double().norm() / theirs.double().norm())
-    gate = KL_GATE if re.match("kl", name) else GATE
-    return "" if error <= gate else f"out/{name} differs by {error:.2e}, allowed {gate:.0e}"
+    return "" if error <= GATE else f"out/{name} differs by {error:.2e}, allowed {GATE:.0e}"

@@ -17,7 +17,7 @@ from prismaudio.generation.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.weight_files import listed, misfits, read_weights
+from prismaudio.weight_files import below, listed, misfits, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,11 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
         )
     components: dict[str, Any] = {}
     if transformer:
-        components["transformer"] = _filled(path, DiffusionTransformer, transformer, dit_weights(found.transformer))
+        try:
+            weights = dit_weights(found.transformer)
+        except CheckpointError as error:  # a constant is another
+            raise CheckpointError(f"{path}: {error}") from error
+        components["transformer"] = _filled(path, DiffusionTransformer, transformer, weights)
         components["sampler"] = EulerSampler(STEPS)
         components["settings"] = Settings(None, FPS, PICTURE_SIZE, GUIDANCE)
     if codec:
@@ -95,7 +99,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
 def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
     """What of a file belongs to which part, without the prefix that all names of a file may have in common."""
     if any(key.startswith(_ALONE) for key in weights):  # a training run's: discriminators and the like are not needed
-        return Published(autoencoder=_below(weights, _ALONE))
+        return Published(autoencoder=below(weights, _ALONE))
     if all(key.startswith(("encoder.layers.", "decoder.layers.")) for key in weights):
         return Published(autoencoder=dict(weights))
     prefixes = Counter(match["prefix"] for key in weights if (match := _GROUP.match(key)))
@@ -106,11 +110,7 @@ def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
     parts = ("model.model.", "conditioner.conditioners.")
     transformer = {key: value for key, value in named.items() if key.startswith(parts)}
     unknown = [key for key in named if not key.startswith((*parts, _AUTOENCODER))]
-    return Published(transformer, _below(named, _AUTOENCODER), unknown)
-
-
-def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return Published(transformer, below(named, _AUTOENCODER), unknown)
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ import torch
 
 from prismaudio.errors import CheckpointError
 from prismaudio.models.layers import RotaryEmbedding
+from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,7 +107,7 @@ def dit_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not value.is_meta and (problem := _wrong_constant(key, value)):
             problems.append(problem)
     if problems:
-        raise CheckpointError("not the published transformer: " + "; ".join(sorted(problems)))
+        raise CheckpointError(f"not the published transformer: {listed(sorted(problems))}")
     return weights
 
 
