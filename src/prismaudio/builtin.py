@@ -62,8 +62,13 @@ def prismaudio_encoders() -> Iterable[Component]:
 def prismaudio_samplers() -> Iterable[Component]:
     """Deterministic samplers."""
     return [
-        Component("prismaudio.samplers.euler:EulerSampler", "Euler steps on a time grid of choice."),
+        Component("prismaudio.samplers.euler:EulerSampler", "Euler steps, as published; first order."),
         Component("prismaudio.samplers.heun:HeunSampler", "Heun steps: two evaluations each, second order."),
+        Component("prismaudio.samplers.midpoint:MidpointSampler", "Midpoints: two evaluations each, second order."),
+        Component(
+            "prismaudio.samplers.runge_kutta:RungeKuttaSampler",
+            "Runge-Kutta steps: four evaluations each, fourth order.",
+        ),
     ]
 
 

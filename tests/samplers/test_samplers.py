@@ -1,31 +1,59 @@
+import math
+
 import pytest
 import torch
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import Guide
-from prismaudio.samplers.base import Sampler
+from prismaudio.samplers.base import GridSampler, Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.samplers.heun import HeunSampler
+from prismaudio.samplers.midpoint import MidpointSampler
+from prismaudio.samplers.runge_kutta import RungeKuttaSampler
 from prismaudio.types import Conditions, Features
 
 
-@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5)])
+@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5), MidpointSampler(5), RungeKuttaSampler(5)])
 def test_a_straight_flow_is_followed_exactly(sampler: Sampler) -> None:
     data, noise = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     torch.testing.assert_close(sampler.sample(lambda x, t: noise - data, noise), data)
 
 
 def error(sampler: Sampler) -> float:
-    """Distance from the exact end of dx/dt = x t from 1 to 0."""
-    noise = torch.ones(1, 1, 1, dtype=torch.float64)
-    end = sampler.sample(lambda x, t: x * t[:, None, None], noise)
-    return abs(float(end) - float(torch.exp(torch.tensor(-0.5))))
+    """Distance from the exact end of dx/dt = x from 1 to 0."""
+    end = sampler.sample(lambda x, t: x, torch.ones(1, 1, 1, dtype=torch.float64))
+    return abs(float(end) - math.exp(-1))
 
 
-def test_heun_is_of_second_order() -> None:
-    assert error(EulerSampler(20)) / error(EulerSampler(40)) == pytest.approx(2, rel=0.1)
-    assert error(HeunSampler(40)) < error(EulerSampler(80)) / 10
+@pytest.mark.parametrize(
+    ("kind", "order"), [(EulerSampler, 1), (HeunSampler, 2), (MidpointSampler, 2), (RungeKuttaSampler, 4)]
+)
+def test_twice_the_steps_make_the_error_smaller_by_the_order(kind: type[GridSampler], order: int) -> None:
+    assert error(kind(4)) / error(kind(8)) == pytest.approx(2**order, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count"),
+    [(EulerSampler(), 24), (HeunSampler(), 24), (MidpointSampler(), 24), (RungeKuttaSampler(), 24)],
+)
+def test_every_sampler_costs_as_much_as_the_published_one(sampler: Sampler, count: int) -> None:
+    times: list[float] = []
+
+    def velocity(latents: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        times.extend(at.tolist())
+        return latents
+
+    sampler.sample(velocity, torch.zeros(1, 1, 1))
+    assert len(times) == count
+    assert max(times) == 1
+    assert min(times) >= 0
+
+
+@pytest.mark.parametrize("kind", [EulerSampler, HeunSampler, MidpointSampler, RungeKuttaSampler])
+def test_no_steps_are_refused(kind: type[GridSampler]) -> None:
+    with pytest.raises(PrismAudioError, match=f"{kind.__name__} cannot make 0 steps"):
+        kind(0)
 
 
 def test_steps_are_reported_and_can_be_stopped() -> None:

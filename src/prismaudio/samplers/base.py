@@ -8,13 +8,18 @@ from collections.abc import Callable
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured
+from prismaudio.errors import PrismAudioError
+from prismaudio.flow.times import uniform_grid
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
-"""Velocity ``(batch, channels, frames)`` of latents of that shape at times ``(batch,)``; 1 is noise, 0 is data."""
+"""Velocity ``(batch, channels, frames)`` of latents of that shape at times ``(batch,)``; 1 is noise, 0 is data.
+
+Samplers keep times on the CPU, so that a velocity can decide by them without waiting for a device.
+"""
 
 
 class Sampler(Configured, ABC):
-    """Integrates a velocity from noise (time 1) to data (time 0)."""
+    """Integrates a velocity from noise (time 1) to data (time 0); each sample by itself, whatever its batch."""
 
     @abstractmethod
     def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
@@ -25,3 +30,44 @@ class Sampler(Configured, ABC):
             noise: Standard normal noise ``(batch, channels, frames)``.
             on_step: Called with (steps done, steps in all) after each step; may raise to stop.
         """
+
+
+class GridSampler(Sampler):
+    """Goes from noise to data in equal steps; a subclass says with which velocity.
+
+    Args:
+        steps: Number of steps, at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        if steps < 1:
+            raise PrismAudioError(f"{type(self).__name__} cannot make {steps} steps; give it 1 or more")
+        self.steps = steps
+
+    @abstractmethod
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+        """The velocity ``(batch, channels, frames)`` to follow from one time to the next.
+
+        Args:
+            velocity: The guided velocity.
+            latents: Latents at the beginning of the step.
+            now: Time at its beginning, ``(batch,)``.
+            later: Time at its end, ``(batch,)``.
+        """
+
+    def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
+        """See :meth:`Sampler.sample`."""
+        grid = uniform_grid(self.steps)
+        times = grid[:, None].expand(-1, len(noise))
+        latents = noise
+        for step in range(self.steps):
+            mean = self.mean_velocity(velocity, latents, times[step], times[step + 1])
+            latents = latents + (grid[step + 1] - grid[step]) * mean
+            if on_step is not None:
+                on_step(step + 1, self.steps)
+        return latents
+
+
+def moved(latents: Tensor, slope: Tensor, now: Tensor, later: Tensor) -> Tensor:
+    """Latents that followed a velocity from one time ``(batch,)`` to another."""
+    return latents + (later - now)[:, None, None].to(latents) * slope

@@ -1,0 +1,32 @@
+"""The classical Runge-Kutta method."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prismaudio.samplers.base import GridSampler, Velocity, moved
+
+
+class RungeKuttaSampler(GridSampler):
+    """Fourth order: four velocities a step, for fewer steps or a trajectory that is exact for all one can hear.
+
+    Why this one: with as many evaluations it came closest to the exact trajectories of the embedded model (table in
+    the page on samplers). A step size that adapts to the error would take other steps for a sample alone than for the
+    same sample in a batch, and a number of evaluations that nobody knows in advance; torchdiffeq, which has such
+    methods, brings scipy.
+
+    Args:
+        steps: Number of steps, at least 1; the velocity is evaluated ``4 * steps`` times.
+    """
+
+    def __init__(self, steps: int = 6) -> None:
+        super().__init__(steps)
+
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+        """See :meth:`GridSampler.mean_velocity`."""
+        middle = (now + later) / 2
+        first = velocity(latents, now)
+        second = velocity(moved(latents, first, now, middle), middle)
+        third = velocity(moved(latents, second, now, middle), middle)
+        fourth = velocity(moved(latents, third, now, later), later)
+        return (first + 2 * second + 2 * third + fourth) / 6
