@@ -181,6 +181,14 @@ def test_an_empty_split_is_told(folder):
     assert data.val_dataloader() == []
 
 
+def test_what_a_process_that_reads_says_is_one_line(write, tmp_path):
+    write({"a": tensors(10) | {"video": torch.full((10, 3), float("nan"))}})
+    data = _ready(module(tmp_path / "features", validation=0, verify=False, workers=1))
+    with pytest.raises(DataError) as error:
+        list(data.train_dataloader())
+    assert str(error.value) == "the video of clip a hold NaN or infinity; set verify to leave it out"
+
+
 def _ready(data):
     data.setup("fit")
     return data

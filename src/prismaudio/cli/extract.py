@@ -95,6 +95,9 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
     from prismaudio.generation import PrismAudio
 
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+    streams = list(getattr(model.transformer, "conditioners", {}))
+    if lacking := [name for name in streams if name not in model.encoders]:
+        sys.stderr.write(f"notice: the model has no encoder for {', '.join(lacking)}; nothing of that is computed\n")
     return Extractor(
         model.autoencoder,
         model.encoders,

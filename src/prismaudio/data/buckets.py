@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, DistributedSampler
 
+from prismaudio.errors import PrismAudioError
+
 GROWTH = 1.25
 """How much longer than the shortest clip of a bucket its longest one may be, where no bounds are given."""
 
@@ -136,11 +138,19 @@ def fill_buckets(lengths: Sequence[int], least: int, bounds: Sequence[int] | Non
     return buckets
 
 
-class ResumableLoader(DataLoader[Any]):
-    """A data loader that goes on within an epoch where a checkpoint was made; Lightning saves and gives its state.
+class BatchLoader(DataLoader[Any]):
+    """Loads whole batches: its sampler is a :class:`BucketSampler`, its data set takes lists of draws."""
 
-    It loads whole batches: its sampler is a :class:`BucketSampler`, its data set takes lists of draws.
-    """
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches; what a process that reads has to say is said in one line."""
+        try:
+            yield from super().__iter__()
+        except PrismAudioError as error:
+            raise type(error)(str(error).splitlines()[-1].partition("Error: ")[2] or str(error)) from error
+
+
+class ResumableLoader(BatchLoader):
+    """A data loader that goes on within an epoch where a checkpoint was made; Lightning saves and gives its state."""
 
     def state_dict(self) -> dict[str, int]:
         """Epoch, and batches of it that were given."""
@@ -154,7 +164,7 @@ class ResumableLoader(DataLoader[Any]):
         same = state["global_batch"] == sampler.global_batch
         self.resumed = (state["epoch"], state["given"]) if same else (-1, 0)
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:
         """The batches of an epoch, or what is left of it."""
         sampler = self._buckets()  # asked when the first batch is, for only then the epoch is set
         epoch, given = getattr(self, "resumed", (-1, 0))

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from prismaudio.cot.plan import CORE
-from prismaudio.data.buckets import BucketSampler, ResumableLoader
+from prismaudio.data.buckets import BatchLoader, BucketSampler, ResumableLoader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
 from prismaudio.data.manifest import SPLITS, Entry, read_manifest
@@ -153,17 +153,17 @@ class ManifestDataModule(LightningDataModule):
     # Loaders -----------------------------------------------------------------------------------------------------
     def train_dataloader(self) -> DataLoader[Any]:
         """Training clips, shuffled; it goes on where a checkpoint was made."""
-        return self._loader("train", ResumableLoader, shuffle=True)
+        return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> Any:
         """Held-out clips, in order."""
-        return self._loader("val", DataLoader) if "val" in self.sets else []
+        return self._loader("val") if "val" in self.sets else []
 
     def test_dataloader(self) -> Any:
         """Clips of the test split, in order."""
-        return self._loader("test", DataLoader) if "test" in self.sets else []
+        return self._loader("test") if "test" in self.sets else []
 
-    def _loader(self, name: str, kind: type[DataLoader[Any]], *, shuffle: bool = False) -> DataLoader[Any]:
+    def _loader(self, name: str, *, shuffle: bool = False) -> DataLoader[Any]:
         if name not in self.sets:
             raise DataError(f"the manifest {self.manifest} has no clips of the split {name!r}")
         clips = self.sets[name]
@@ -173,14 +173,14 @@ class ManifestDataModule(LightningDataModule):
         sampler = BucketSampler(
             lengths, self.batch_size, self.seed, self.bucket_frames, shuffle=shuffle, rank=rank, n_ranks=n_ranks
         )
-        keep = self.workers > 0
+        kind = ResumableLoader if shuffle else BatchLoader
         return kind(
             clips,
             batch_size=None,
             sampler=sampler,
             num_workers=self.workers,
             collate_fn=as_it_is,
-            persistent_workers=keep,
+            persistent_workers=self.workers > 0,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,7 @@ class Extractor:
         plans = self._plans(entry, clip)
         for plan in plans:
             plan.check(duration_s)
-        values = {LATENTS: self._latents(entry.id, audio)}
+        values = {LATENTS: self.autoencoder.encode(audio[None].to(self.device))[0].float()}
         for stream, encoder in self.encoders.items():
             watched = self._for_encoder(encoder, entry, clip)
             for index, plan in enumerate(plans if stream in WORDED else plans[:1]):
@@ -85,13 +84,6 @@ class Extractor:
         if entry.plans or self.write_plan is None:
             return list(entry.texts)
         return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
-
-    def _latents(self, name: str, audio: Tensor) -> Tensor:
-        """Latents ``(channels, frames)``; whatever an autoencoder draws depends on the clip alone."""
-        seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big")
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return self.autoencoder.encode(audio[None].to(self.device))[0].float()
 
     def _for_encoder(self, encoder: Encoder, entry: Entry, clip: Clip) -> Clip:
         """The clip as an encoder wants to see it."""
