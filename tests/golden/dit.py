@@ -140,7 +140,7 @@ class Replay:
         self.norms = json.loads(metadata.get("grad_norms", "{}"))
         self.trajectories: dict[float, list[Tensor]] = {}
         config = json.loads(metadata["config"])
-        self.cross_ids = config["diffusion"]["cross_attention_cond_ids"]
+        self.cross_ids = config["diffusion"].get("cross_attention_cond_ids", [])
         self.transformer = DiffusionTransformer(**published_dit(config))
         self.transformer.load_state_dict(dit_weights(self.official))
         self.transformer.eval().requires_grad_(requires_grad=False)
@@ -180,7 +180,15 @@ class Replay:
             return self.made[rest]
         if word == "cond_mask":
             return torch.ones_like(self.made[rest][:, :1, 0])
-        return self._velocity(name) if name.startswith("velocity") else self._inner[name]
+        if name.startswith("velocity"):
+            return self._velocity(name)
+        return {
+            "cross_attn_cond": lambda: self._cross(self.cross_ids).values,
+            "cross_attn_mask": lambda: torch.ones(len(self.given["x"]), len(self.cross_ids)),
+            "add_cond": lambda: self.made["video_features"],
+            "sync_cond": lambda: self.made["sync_features"],
+            "time_embed": lambda: self.transformer.time_embedding(self.given["t"]),
+        }[name]()
 
     @cached_property
     def made(self) -> dict[str, Tensor]:
@@ -190,16 +198,6 @@ class Replay:
         return {
             f"{stream}_features": to_length(made, sync_frames(made.mask.shape[1])) if stream == "sync" else made.values
             for stream, made in tokens.items()
-        }
-
-    @property
-    def _inner(self) -> dict[str, Tensor]:
-        return {
-            "cross_attn_cond": self._cross(self.cross_ids).values,
-            "cross_attn_mask": torch.ones(len(self.given["x"]), len(self.cross_ids)),
-            "add_cond": self.made["video_features"],
-            "sync_cond": self.made["sync_features"],
-            "time_embed": self.transformer.time_embedding(self.given["t"]),
         }
 
     @cached_property
@@ -221,8 +219,11 @@ class Replay:
     @property
     def tokens(self) -> Tokens:
         """Tokens of all conditions."""
+        add, sync = (self.made.get(f"{stream}_features") for stream in ("video", "sync"))
         return Tokens(
-            self._cross(self.cross_ids), whole(self.made["video_features"]), whole(self.made["sync_features"])
+            self._cross(self.cross_ids) if self.cross_ids else None,
+            None if add is None or "video" not in self.transformer.added else whole(add),
+            None if sync is None or "sync" not in self.transformer.added else whole(sync),
         )
 
     def _velocity(self, name: str) -> Tensor:

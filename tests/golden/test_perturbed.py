@@ -12,6 +12,8 @@ import torch
 from safetensors import safe_open
 
 from prismaudio.errors import CheckpointError
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.models.published import published_dit, published_key, published_shaped, sync_frames
 
 DATA = Path(__file__).with_name("data")
 
@@ -121,3 +123,45 @@ def test_a_parameter_that_is_dead_in_one_of_two_models_is_found():
     metadata["grad_norms"] = json.dumps({**norms, alive: None, dead: 1.0})
     problems = CHECKS["dit_a"](metadata, tensors)
     assert sorted(key for key in norms for problem in problems if key in problem) == [dead, alive]
+
+
+def rows(stream, widths, lengths):
+    return {f"in/{stream}_features/{i}": torch.randn(length, widths[stream]) for i, length in enumerate(lengths)}
+
+
+def test_any_configuration_is_replayed():
+    """Another size, batch, order of conditions and scale: nothing is tied to the files that are here."""
+    torch.manual_seed(0)
+    metadata, _ = read("dit_a")
+    config = json.loads(metadata["config"])
+    widths = {"video": 40, "text": 20, "sync": 16}
+    for entry in config["conditioning"]["configs"]:
+        entry["config"] = {"dim": widths[entry["id"].removesuffix("_features")], "output_dim": 96}
+    config["diffusion"]["cross_attention_cond_ids"] = ["text_features", "video_features"]
+    options = {"io_channels": 5, "embed_dim": 96, "depth": 1, "num_heads": 3}
+    config["diffusion"]["config"] |= {**options, "cond_token_dim": 96, "add_token_dim": 96, "sync_token_dim": 96}
+    model = DiffusionTransformer(**published_dit(config))
+    weights = {
+        f"w/{published_key(k)}": published_shaped(k, torch.randn_like(v) / 8) for k, v in model.state_dict().items()
+    }
+    frames = sync_frames(40)
+    tensors = {
+        **weights,
+        "w/model.model.empty_sync_feat": torch.randn(1, 96),
+        **rows("video", widths, [4, 9, 6]),
+        **rows("text", widths, [3, 3, 8]),
+        **rows("sync", widths, [40, 40, 40]),
+        **{f"in/{name}": torch.randn(3, 5, frames) for name in ("x", "noise")},
+        "in/t": torch.rand(3),
+        "in/negative_cross_attn_cond": torch.randn(3, 17, 96),
+        **{f"train/{name}": torch.randn(3, 5, frames) for name in ("x0", "noise")},
+        "train/t": torch.rand(3),
+    }
+    replay = golden_dit.Replay({"config": json.dumps(config)}, tensors)
+    names = [name.replace("cfg5", "cfg2.5") for name in read("dit_a")[1] if name.startswith(("out/", "train/"))]
+    alive = ["grad/model.model.transformer.sync_gate", "grad/conditioner.conditioners.sync_features.sync_pos_emb"]
+    made = {name: replay.value(name) for name in [*names, *alive] if name != "out/hidden/1"}
+    assert made["out/velocity_cfg2.5"].shape == made["out/euler_cfg2.5/24"].shape == (3, 5, frames)
+    assert made["out/cond/text_features"].shape == (3, 8, 96)
+    metadata["config"], metadata["grad_norms"] = json.dumps(config), "{}"
+    assert golden_dit.check_tensors(metadata, {**tensors, **made}) == []
