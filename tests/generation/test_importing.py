@@ -146,17 +146,17 @@ def test_the_real_autoencoder_fits(names):
 
 @pytest.mark.parametrize("name", ["prismaudio_ckpt", "vae_ckpt"])
 def test_each_of_the_real_names_is_needed_and_each_shape_is_checked(name):
-    weights = manifest(name)
-    found = sort_out(Path(name), weights)
+    found = sort_out(Path(name), manifest(name))
     for part, check in ((found.transformer, importing._transformer), (found.autoencoder, importing._autoencoder)):
-        for key in list(part)[:: max(1, len(part) // 25)]:
-            without = {k: v for k, v in part.items() if k != key}
-            other = part | {key: torch.empty(*part[key].shape, 2, device="meta")}
-            if is_dead(key):
-                assert check(without)[1] == []
-            else:
-                assert any(key in problem for problem in check(without)[1])
-                assert any(key in problem for problem in check(other)[1])
+        if not part:
+            continue
+        told = [key for key in part if not re.search(r"layers\.0\.(weight|self_attn\.q_norm)|project_|embed", key)]
+        lost, bent = set(told[::5]), set(told[1::5])  # without those that sizes are read from
+        others = {key: torch.empty(*part[key].shape, 2, device="meta") if key in bent else part[key] for key in part}
+        _, problems = check({key: value for key, value in others.items() if key not in lost})
+        expected = {f"missing {key}" for key in lost if not is_dead(key)}
+        expected |= {f"{key} is" for key in bent if not is_dead(key)}
+        assert {re.sub(r" is \(.*", " is", problem) for problem in problems} == expected
 
 
 def test_the_reader_picks_the_video_part_of_synchformer(tmp_path):

@@ -128,16 +128,19 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
                 given[key] = tuple(value.shape)
         except KeyError:
             problems.append(f"unknown {key}")
+    arguments = transformer_arguments(given)
     try:
-        arguments = transformer_arguments(given)
-        with torch.device("meta"):
-            transformer = DiffusionTransformer(**arguments)
+        with WithoutDrawing():
+            one_block = DiffusionTransformer(**arguments | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
-    expected = {
-        published_key(key): tuple(published_shaped(key, value).shape) for key, value in transformer.state_dict().items()
-    }
-    return transformer.config, misfits(given, expected) + problems
+    config = one_block.config | {"depth": arguments.get("depth", 1)}
+    expected: dict[str, tuple[int, ...]] = {}
+    for key, value in one_block.state_dict().items():
+        name, shape = published_key(key), tuple(published_shaped(key, value).shape)
+        copies = config["depth"] if key.startswith("blocks.0.") else 1
+        expected |= {name.replace(".layers.0.", f".layers.{n}."): shape for n in range(copies)}
+    return config, misfits(given, expected) + problems
 
 
 def transformer_arguments(official: Shapes) -> dict[str, Any]:
@@ -179,7 +182,7 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     given = _shapes(official)
     arguments = oobleck_arguments(given)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), WithoutDrawing():
             codec = OobleckAutoencoder(**arguments)
     except ValueError as error:
         return None, [str(error)]
