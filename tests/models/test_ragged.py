@@ -50,6 +50,7 @@ def relative_rms(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).norm() / theirs.norm())
 
 
+@torch.no_grad()
 def test_a_ragged_batch_gives_what_its_samples_give_one_by_one(transformer: DiffusionTransformer) -> None:
     times = torch.tensor([0.2, 0.5, 0.9, 1.0])
     latents, mask, told = batch(samples())
