@@ -59,7 +59,7 @@ def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     trainer = yaml.safe_load(done.stdout)["trainer"]
-    assert (trainer["num_nodes"], trainer["devices"], trainer["strategy"]) == (2, 8, "fsdp")
+    assert (trainer["num_nodes"], int(trainer["devices"]), trainer["strategy"]) == (2, 8, "fsdp")
     assert trainer["logger"]["init_args"]["save_dir"] == "runs/paper-7"
 
 
@@ -111,3 +111,17 @@ def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(t
     exported = load_components(trained / "exported")["transformer"].state_dict()
     average = torch.load(middle, weights_only=True)["state_dict"]["average.transformer/project_in/weight"]
     assert torch.equal(exported["project_in.weight"], average.half().float())
+
+
+@pytest.mark.slow
+def test_the_word_fsdp_means_fsdp2_and_its_checkpoint_becomes_a_model(trained):
+    words = ["--trainer.strategy", "fsdp", "--trainer.max_steps", "10", "--trainer.logger.save_dir", "sharded"]
+    train(trained, "fit", "--config", "smoke/foundation", *words)
+    (checkpoint,) = (trained / "sharded").rglob("step=10.ckpt")
+    assert checkpoint.is_dir()
+    train(trained, "export", str(checkpoint), "whole", "--config", "smoke/foundation")
+    (before,) = (trained / "runs" / "smoke" / "foundation").rglob("step=10.ckpt")
+    expected = torch.load(before, weights_only=True)["state_dict"]
+    for name, weight in load_components(trained / "whole")["transformer"].state_dict().items():
+        average = expected[f"average.transformer/{name.replace('.', '/')}"]
+        torch.testing.assert_close(weight, average, rtol=1e-4, atol=1e-5)

@@ -56,6 +56,11 @@ class ListeningSamples(Callback):
         self._batches: list[ClipBatch | LatentBatch] = []
         self._validations = 0
         self._truth_logged = False
+        self._folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the folder of the run, which all processes must do together."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -96,8 +101,7 @@ class ListeningSamples(Callback):
             for logger in loggers:
                 log_sample(logger, sample, trainer.global_step)
             if not loggers:
-                folder = Path(trainer.log_dir or trainer.default_root_dir)
-                write_sample(folder, sample, trainer.global_step)
+                write_sample(self._folder, sample, trainer.global_step)
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:

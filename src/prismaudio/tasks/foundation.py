@@ -25,7 +25,14 @@ from prismaudio.tasks.clip_features import ClipFeatures
 from prismaudio.tasks.draws import draw, generator
 from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
-from prismaudio.tasks.sharding import recompute_activations, shard, shard_whole, unsharded, whole_state
+from prismaudio.tasks.sharding import (
+    mean_over_processes,
+    recompute_activations,
+    shard,
+    shard_whole,
+    unsharded,
+    whole_state,
+)
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 
 if TYPE_CHECKING:
@@ -96,9 +103,11 @@ class FoundationTask(LightningModule):
         self._given = load_components(Path(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
         self.encoders = encoders or _encoders(self._given)
-        self.autoencoder = autoencoder or self._given.get("autoencoder")
+        self.autoencoder: Autoencoder | None
+        # not a part of the task, so that its weights, which nobody trains, stay out of checkpoints
+        object.__setattr__(self, "autoencoder", autoencoder or self._given.get("autoencoder"))
         if self.autoencoder is not None:
-            self.autoencoder.requires_grad_(requires_grad=False)
+            self.autoencoder.requires_grad_(requires_grad=False).eval()
         self.metrics = nn.ModuleDict(metrics or {})
         self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
@@ -106,7 +115,7 @@ class FoundationTask(LightningModule):
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
         self.time_sampler, self.time_mean = time_sampler, time_mean
         self.lora, self.compile_blocks, self.recompute, self.seed = lora, compile, recompute, seed
-        self.transformer.requires_grad_(requires_grad=True)
+        self.transformer.requires_grad_(requires_grad=True).train()
         if lora is not None:
             add_adapters(self.transformer, lora)
             self.strict_loading = False
@@ -114,6 +123,11 @@ class FoundationTask(LightningModule):
         self._configured = False
 
     # Set-up ------------------------------------------------------------------------------------------------------
+    def setup(self, stage: str) -> None:
+        """Bring the autoencoder to the device."""
+        if self.autoencoder is not None:
+            self.autoencoder.to(self.trainer.strategy.root_device)
+
     def configure_model(self) -> None:
         """Spread, compile and shrink the transformer, once."""
         if self._configured:
@@ -136,8 +150,8 @@ class FoundationTask(LightningModule):
         return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With adapters, keep only what was trained: what was not is in the model folder."""
-        if self.lora is not None:
+        """With adapters, keep only what was trained: what was not is in the model folder; shards are kept whole."""
+        if self.lora is not None and self.device_mesh is None:
             trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
@@ -199,7 +213,7 @@ class FoundationTask(LightningModule):
         ready = self._prepared(batch)
         draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times)
         error, real = self._loss(ready, draws.noise, draws.times, self._perturbed(ready.conditions, draws))
-        loss = error / self.trainer.strategy.reduce(real, reduce_op="mean")
+        loss = error / mean_over_processes(real)
         self.log("train_loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
 
@@ -211,9 +225,10 @@ class FoundationTask(LightningModule):
         for time in VALIDATION_TIMES:
             error, real = self._loss(ready, noise, torch.full((len(batch),), time).to(noise), ready.conditions)
             loss = error / real
-            self.log(f"val_loss_at_{time}", loss, batch_size=len(batch), sync_dist=True)
+            self.log(f"val_loss_at_{time}", loss, batch_size=int(real), sync_dist=True)
             losses.append(loss)
-        self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch), sync_dist=True)
+        mean = torch.stack(losses).mean()  # over the frames of all clips, however they are put into batches
+        self.log("val_loss", mean, prog_bar=True, batch_size=int(ready.mask.sum()), sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
             self._measure(batch, self.render(ready.conditions, noise))
 

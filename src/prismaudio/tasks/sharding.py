@@ -6,13 +6,14 @@ import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import nn
+    from torch import Tensor, nn
     from torch.distributed.device_mesh import DeviceMesh
 
 
@@ -83,3 +84,12 @@ def whole_state(network: nn.Module) -> dict[str, Any]:
 
     state = network.state_dict()
     return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of a number over all processes; every process must call this."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        value = value.clone()
+        torch.distributed.all_reduce(value)
+        value /= torch.distributed.get_world_size()
+    return value
