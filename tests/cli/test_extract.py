@@ -126,6 +126,7 @@ def test_an_interrupted_run_keeps_what_it_has(run, capsys, monkeypatch):
         "shard-00000.safetensors",
         "shard-00001.safetensors",
     ]
+    (_folder() / ".shard-00002-x.part.safetensors").write_bytes(b"what a killed process left")
     monkeypatch.setattr(Extractor, "extract", real)
     assert run(text, "--shard-size", "2") == 0
     assert "2 clips computed, 3 were there" in capsys.readouterr().err

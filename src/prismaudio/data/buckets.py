@@ -154,28 +154,24 @@ class ResumableLoader(BatchLoader):
 
     def state_dict(self) -> dict[str, int]:
         """Epoch, and batches of it that were given."""
-        sampler = self._buckets()
+        sampler = self.sampler
+        if not isinstance(sampler, BucketSampler):  # Lightning's overfit_batches puts another one in its place
+            return {}
         return {"epoch": sampler.epoch, "given": getattr(self, "given", 0), "global_batch": sampler.global_batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there, if batches are as large as they were; otherwise at the beginning of the epoch."""
-        sampler = self._buckets()
-        sampler.set_epoch(state["epoch"])
-        same = state["global_batch"] == sampler.global_batch
-        self.resumed = (state["epoch"], state["given"]) if same else (-1, 0)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches of an epoch, or what is left of it."""
-        sampler = self._buckets()  # asked when the first batch is, for only then the epoch is set
-        epoch, given = getattr(self, "resumed", (-1, 0))
-        self.given = sampler.first = given if epoch == sampler.epoch else 0
-        self.resumed = (-1, 0)
-        for batch in super().__iter__():
-            self.given += 1
-            yield batch
-
-    def _buckets(self) -> BucketSampler:
         sampler = self.sampler
-        if not isinstance(sampler, BucketSampler):
-            raise TypeError(f"{type(self).__name__} wants a BucketSampler, not {type(sampler).__name__}")
-        return sampler
+        if state and isinstance(sampler, BucketSampler) and state["global_batch"] == sampler.global_batch:
+            self.resumed = (state["epoch"], state["given"])
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches of an epoch, or what is left of it."""
+        sampler = self.sampler
+        epoch, given = getattr(self, "resumed", (-1, 0))
+        if isinstance(sampler, BucketSampler):  # asked when the first batch is, for only then the epoch is set
+            self.given = sampler.first = given if epoch == sampler.epoch else 0
+            self.resumed = (-1, 0)
+        for batch in super().__iter__():
+            self.given = getattr(self, "given", 0) + 1
+            yield batch

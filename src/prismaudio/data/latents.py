@@ -41,7 +41,8 @@ class LatentClips(Dataset[LatentBatch]):
     def __len__(self) -> int:
         return len(self.found.records)
 
-    def __getitem__(self, draws: Sequence[Draw]) -> LatentBatch:
+    def __getitem__(self, draws: Sequence[Draw] | int) -> LatentBatch:
+        draws = [Draw(draws)] if isinstance(draws, int) else draws
         clips = [self.clip(draw) for draw in draws]
         latents = [clip[LATENTS].T for clip in clips]
         padded = Features.pad(latents)

@@ -48,7 +48,8 @@ class MediaClips(Dataset[ClipBatch]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, draws: Sequence[Draw]) -> ClipBatch:
+    def __getitem__(self, draws: Sequence[Draw] | int) -> ClipBatch:
+        draws = [Draw(draws)] if isinstance(draws, int) else draws
         clips, plans = zip(*(self.clip(draw) for draw in draws), strict=True)
         return ClipBatch(clips, plans)
 

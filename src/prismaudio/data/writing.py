@@ -41,9 +41,10 @@ class FeatureFolder:
         self.n_written = 0
         self._clips: dict[str, Mapping[str, Tensor]] = {}
         self._infos: dict[str, dict[str, Any]] = {}
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
+        there = sorted(folder.glob(f"[!.]*{SUFFIX}"))  # a name that begins with a dot is not finished
+        for path in there:
             self._look_at(path)
-        self._number = 1 + max((self._number_of(path) for path in folder.glob(f"*{SUFFIX}")), default=-1)
+        self._number = 1 + max((self._number_of(path) for path in there), default=-1)
 
     def _look_at(self, path: Path) -> None:
         """Remember what is in a shard, which must be of the same model."""
