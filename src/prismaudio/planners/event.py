@@ -18,6 +18,7 @@ from prismaudio.cot.story import Source, Story
 from prismaudio.errors import MediaError
 from prismaudio.models.event_network import SPAN, EventNetwork, Sightings
 from prismaudio.planners.base import TrainablePlanner
+from prismaudio.planners.track import straight_track
 
 if TYPE_CHECKING:
     from prismaudio.components import Dimension
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 SIZES, QUALITIES, ROOMS = tuple(words.SIZES), tuple(words.QUALITIES), tuple(words.ROOMS)
 """The answers of the network, in this order; weights depend on it."""
 SIDE_DEG = 60.0
-LEAST_TRACK_S, LEAST_MOVE_DEG = 0.3, 6.0
-"""What is seen for less time, or to move less, is written down as standing still."""
 STILL_DEG = 1.5
 """What moves less between its first and its last sound is where it is all the time."""
 UNSTATED = -100
@@ -112,7 +111,7 @@ class EventPlanner(Configured, TrainablePlanner):
         if bool(seen.lasting[0, index] > 0):
             onsets = onsets[:1]
             end = self._end(seen.sounding[0, :, index], onsets[0], duration_s)
-        azimuth = self._azimuth(seen.azimuth[0, :, index], onsets[0], onsets[-1] if end is None else end)
+        azimuth = self._azimuth(seen.columns[0, :, index], onsets[0], onsets[-1] if end is None else end)
         return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
 
     def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
@@ -138,18 +137,12 @@ class EventPlanner(Configured, TrainablePlanner):
             times.append(round(centre / self.steps_per_s, 2))
         return times
 
-    def _azimuth(self, track: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
-        """Direction at the first and the last moment, by a straight line through the track between them."""
-        lo = max(int(first_s * self.fps) - 1, 0)
-        hi = min(int(last_s * self.fps) + 2, len(track))
-        piece = track[min(lo, len(track) - 1) : max(hi, lo + 1)] * SIDE_DEG
-        mean, slope = float(piece.mean()), 0.0
-        if last_s - first_s >= LEAST_TRACK_S and len(piece) > 1:
-            when = torch.linspace(-1, 1, len(piece), device=piece.device)
-            slope = float((when * piece).sum() / when.square().sum())
-        if abs(slope) < LEAST_MOVE_DEG / 2:
-            slope = 0.0
-        return round(mean - slope), round(mean + slope)
+    def _azimuth(self, columns: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
+        """Direction at the first and the last moment, from log chances of columns ``(pictures, columns)``."""
+        first = min(max(int(first_s * self.fps) - 1, 0), len(columns) - 1)
+        last = min(max(int(last_s * self.fps) + 1, first), len(columns) - 1)
+        start_deg, stop_deg = straight_track(columns.exp(), SIDE_DEG * self.network.across.cpu(), first, last)
+        return round(start_deg), round(stop_deg)
 
     def _frames(self, clips: Sequence[Clip]) -> Tensor:
         for clip in clips:
