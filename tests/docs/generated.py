@@ -22,6 +22,7 @@ COMMANDS = (
     "studio render",
     "bench studio",
     "bench instruments",
+    "convert",
     "plugins list",
     "plugins check",
     "recipes list",
