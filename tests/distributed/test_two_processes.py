@@ -69,14 +69,10 @@ def one(tmp_path_factory):
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_what_one_trains(made, one, strategy):
     assert made[strategy].keys() == one.keys()
-    for name, expected in one.items():  # AdamW makes of rounding in a gradient near zero a step of any size up to 1e-3
-        torch.testing.assert_close(
-            made[strategy][name],
-            expected,
-            rtol=1e-4,
-            atol=2e-5,
-            msg=lambda text, name=name: f"{strategy}: {name}: {text}",
-        )
+    for name, expected in one.items():
+        # AdamW makes of rounding in a gradient near zero a step of any size up to the learning rate, 1e-3
+        difference = (made[strategy][name] - expected).abs().max()
+        assert difference < 2e-5 + 1e-4 * expected.abs().max(), f"{strategy}: {name} differs by {difference}"
 
 
 def test_a_sharded_run_resumes_to_identical_numbers(made):

@@ -95,7 +95,7 @@ def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(t
     (run,) = (trained / "runs" / "smoke" / "foundation").glob("version_*")
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     losses = [float(row["val_loss"]) for row in rows if row["val_loss"]]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     assert list((run / "listening").rglob("*.wav"))
     (middle,) = run.rglob("step=10.ckpt")
     words = ["--ckpt_path", str(middle), "--trainer.logger.save_dir", "resumed", "--trainer.callbacks=null"]

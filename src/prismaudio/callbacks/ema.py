@@ -126,7 +126,7 @@ def _pairs(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     """Every trained parameter and its average; of sharded ones, the part that this process has."""
     for part in module.modules():
         if hasattr(part, "reshard"):  # a sharded module may still hold its parameters whole after a forward
-            part.reshard()
+            part.reshard()  # type: ignore[operator]
     averages = getattr(module, AVERAGE)
     weights = dict(module.named_parameters())
     for name, weight in weights.items():

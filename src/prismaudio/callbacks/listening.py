@@ -112,7 +112,7 @@ def log_sample(logger: Logger, sample: Sample, step: int) -> None:
         logger.log_audio(sample.name, sound, step, sample_rate=rate_hz, caption=[sample.caption])
         logger.log_image(f"{sample.name}/spectrogram", [picture], step)
         return
-    writer: Any = logger.experiment
+    writer: Any = getattr(logger, "experiment")  # noqa: B009 - of TensorBoard's own type
     writer.add_audio(sample.name, sample.audio.mean(0, keepdim=True).clamp(-1, 1), step, sample.sample_rate_hz)
     writer.add_image(f"{sample.name}/spectrogram", picture, step, dataformats="HWC")
     writer.add_text(f"{sample.name}/plan", sample.caption, step)

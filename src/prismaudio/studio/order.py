@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch.utils.data import DistributedSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
@@ -46,8 +46,10 @@ class ShuffledBatches(Generic[Item, Batch]):
         shares: int = 1,
         share: int = 0,
     ) -> None:
-        items: Sequence[int] = range(n_items)
-        self.sampler = DistributedSampler(items, shares, share, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        items: Any = range(n_items)
+        self.sampler: DistributedSampler[int] = DistributedSampler(
+            items, shares, share, shuffle=True, seed=seed, drop_last=True
+        )
         self.item, self.collate, self.batch_size = item, collate, batch_size
         self.done = 0
         self._resumed = (-1, 0)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from prismaudio.tasks.draws import Draws
 
+EMBEDDED = Path(__file__).parents[1] / "embedded"
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -57,7 +58,8 @@ class FoundationTask(LightningModule):
         transformer: The network to train; None to take it from ``pretrained``.
         encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
         autoencoder: Autoencoder of the latents; None to take it from there too, if it has one.
-        pretrained: Model folder with the components that are not given here; the others are passed on.
+        pretrained: Model folder with the components that are not given here, or ``embedded`` for the model of the
+            package; what the task does not need is passed on to the export.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         betas: Memory of AdamW's averages.
@@ -100,7 +102,7 @@ class FoundationTask(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._given = load_components(Path(pretrained)) if pretrained else {}
+        self._given = load_components(EMBEDDED if pretrained == "embedded" else Path(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
         self.encoders = encoders or _encoders(self._given)
         self.autoencoder: Autoencoder | None
@@ -142,8 +144,9 @@ class FoundationTask(LightningModule):
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
             shard(self.transformer, blocks, mesh)
-            if isinstance(getattr(self, "average", None), nn.Module):
-                shard_whole(self.average, mesh)
+            average = getattr(self, "average", None)
+            if isinstance(average, nn.Module):
+                shard_whole(average, mesh)
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule."""

@@ -69,7 +69,7 @@ def unsharded(network: nn.Module) -> Iterator[None]:
     if not hasattr(network, "unshard"):
         yield
         return
-    network.unshard()
+    network.unshard()  # type: ignore[operator]
     try:
         yield
     finally:
