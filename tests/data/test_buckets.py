@@ -62,9 +62,11 @@ def test_every_clip_is_validated_once():
     assert [LENGTHS[clip] for clip in flat] == sorted(LENGTHS)
 
 
-def test_a_last_batch_that_cannot_be_shared_is_filled_up():
+def test_a_last_batch_is_shared_and_repeated_only_where_a_process_would_have_nothing():
     shares = [given(BucketSampler([5, 6, 7], 4, rank=r, n_ranks=2, shuffle=False)) for r in range(2)]
-    assert shares == [[[0, 1]], [[2, 0]]]
+    assert shares == [[[0]], [[1, 2]]]
+    shares = [given(BucketSampler([5, 6, 7], 1, rank=r, n_ranks=2, shuffle=False)) for r in range(2)]
+    assert shares == [[[0], [2]], [[1], [2]]]
 
 
 def test_a_set_smaller_than_a_batch_is_repeated():

@@ -35,8 +35,8 @@ class BucketSampler(DistributedSampler[list[Draw]]):
     set with less than one batch in all is repeated until it makes one. So each process has as many batches as every
     other, none of the same clips, and N processes see at each step what one would see with N times the batch size.
 
-    With ``shuffle=False`` every clip is given once, in the order of their lengths; the last batch is filled up with
-    its first clips only where the processes could not share it.
+    With ``shuffle=False`` every clip is given once, in the order of their lengths; a last batch of fewer clips than
+    processes is repeated until each has one.
 
     Args:
         lengths: Latent frames of each clip.
@@ -92,16 +92,15 @@ class BucketSampler(DistributedSampler[list[Draw]]):
     def _in_order(self) -> list[list[int]]:
         order = sorted(range(len(self.lengths)), key=lambda index: (self.lengths[index], index))
         made = [order[i : i + self.global_batch] for i in range(0, len(order), self.global_batch)]
-        if made and (short := -len(made[-1]) % self.num_replicas):
+        if made and (short := self.num_replicas - len(made[-1])) > 0:
             made[-1] += (made[-1] * short)[:short]
         return made
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch = self.epoch if self.shuffle else None
         for batch in self.batches(self.epoch)[self.first :]:
-            share = len(batch) // self.num_replicas
-            own = batch[self.rank * share : (self.rank + 1) * share]
-            yield [Draw(index, epoch) for index in own]
+            first, last = (rank * len(batch) // self.num_replicas for rank in (self.rank, self.rank + 1))
+            yield [Draw(index, epoch) for index in batch[first:last]]
 
     def __len__(self) -> int:
         if not self.shuffle:
