@@ -23,6 +23,7 @@ COMMANDS = (
     "bench studio",
     "bench instruments",
     "convert",
+    "export",
     "plugins list",
     "plugins check",
     "recipes list",

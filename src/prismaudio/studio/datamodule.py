@@ -95,9 +95,7 @@ class StudioDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Held-out clips."""
-        clips: ConcatDataset[Item] = ConcatDataset(
-            [StudioClips(cache) for cache in self._caches(held_out=True)]
-        )
+        clips: ConcatDataset[Item] = ConcatDataset([StudioClips(cache) for cache in self._caches(held_out=True)])
         return DataLoader(clips, batch_size=self.batch_size, collate_fn=collate)
 
 
