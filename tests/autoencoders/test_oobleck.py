@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from prismaudio.autoencoders import oobleck
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder, Posterior, Snake, decoder_reach, encoder_reach
 
 
@@ -34,6 +35,27 @@ def test_pieces_give_what_one_pass_gives(frames, chunk_frames):
     assert torch.allclose(whole.decode(latents), pieces.decode(latents), atol=1e-5)
 
 
+@pytest.mark.parametrize("strides", [(2, 4, 4), (3, 2, 5), (2, 2)])
+def test_tiles_give_what_one_pass_gives(monkeypatch, strides):
+    torch.manual_seed(0)
+    codec = OobleckAutoencoder(4, [1, 2, 3][: len(strides)], strides, latent_channels=5, one_pass_frames=10_000)
+    audio, latents = noise(1, 2, 120 * codec.hop - 3), noise(1, 5, 120)
+    usual, n_tiled = (codec.encode(audio).detach(), codec.decode(latents).detach()), []  # gradients: no tiles
+
+    def look(x_BC1T, part):
+        n_tiled.append(oobleck.TILE // (part.width * max(part.taken, part.given)) < x_BC1T.shape[-1] // part.taken)
+        return in_tiles(x_BC1T, part)
+
+    in_tiles = oobleck.in_tiles
+    monkeypatch.setattr(oobleck, "in_tiles", look)
+    monkeypatch.setattr(oobleck, "TILE", 2**10)
+    monkeypatch.setattr(oobleck, "LEAST_TILE", 1)
+    with torch.no_grad():
+        assert torch.allclose(codec.encode(audio), usual[0], atol=1e-5)
+        assert torch.allclose(codec.decode(latents), usual[1], atol=1e-5)
+    assert sum(n_tiled) >= len(strides)
+
+
 def test_the_halo_is_what_a_frame_depends_on():
     """Beyond it nothing changes, and a narrower one would not do."""
     codec, strides = make().double(), (2, 4, 4)
@@ -61,7 +83,8 @@ def test_memory_of_a_long_decode_is_that_of_a_piece():
 
     for layer in codec.decoder:
         layer.register_forward_hook(look)
-    codec.decode(noise(1, 5, 200))
+    with torch.no_grad():
+        codec.decode(noise(1, 5, 200))
     assert longest <= 32 * (16 + 2 * decoder_reach((2, 4, 4)))
 
 

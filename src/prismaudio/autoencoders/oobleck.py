@@ -6,8 +6,9 @@ channels-last layout: on a CPU that is 1.4 to 1.7 times as quick as convolutions
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,10 @@ from prismaudio.checkpoints import Configured
 DILATIONS = (1, 3, 9)
 """Dilations of the residual units of a stage."""
 LEAST_STD = 1e-4
+TILE = 2**19
+"""Numbers in a tile: 2 MB, what a CPU keeps near. It makes both directions about one and a half times as quick."""
+LEAST_TILE = 16
+"""Length of a tile over its overlap, so that little is computed twice."""
 
 
 class Snake(nn.Module):
@@ -103,6 +108,25 @@ class Posterior:
         return (self.mean.square() + variance - variance.log() - 1).sum(1).mean()
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a network that has one stage at most.
+
+    Args:
+        network: The part.
+        taken: Samples a frame of what goes in.
+        given: Samples a frame of what comes out.
+        width: Channels at the higher of its rates.
+        edge: Samples at that rate on which it depends beyond its stage.
+    """
+
+    network: nn.Module
+    taken: int
+    given: int
+    width: int
+    edge: int = 0
+
+
 class OobleckAutoencoder(Configured, Autoencoder):
     """Latents at 21.5 Hz of stereo sound at 44.1 kHz, by default: the autoencoder of the published model.
 
@@ -152,7 +176,7 @@ class OobleckAutoencoder(Configured, Autoencoder):
         self.strides, self.channels, self.sample_rate_hz = tuple(strides), latent_channels, sample_rate_hz
         self.hop = math.prod(strides)
         self.one_pass_frames, self.chunk_frames = one_pass_frames, chunk_frames
-        sizes = [width, *(width * multiplier for multiplier in multipliers)]
+        self.sizes = sizes = [width, *(width * multiplier for multiplier in multipliers)]
         self.encoder = _encoder(sizes, self.strides, 2 * latent_channels)
         self.decoder = _decoder(sizes, self.strides, latent_channels)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not annotate it
@@ -171,37 +195,83 @@ class OobleckAutoencoder(Configured, Autoencoder):
         """Means and standard deviations of the latents of sound ``(batch, 2, samples)``."""
         whole = F.pad(audio, (0, -audio.shape[-1] % self.hop))
         halo = -(-encoder_reach(self.strides) // self.hop)
-        return Posterior.of(self._in_pieces(self.encoder, whole, self.hop, 1, halo))
+        return Posterior.of(self._in_chunks(self.encoder, self._encoder_parts, whole, self.hop, 1, halo))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Sound ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
-        audio = self._in_pieces(self.decoder, latents, 1, self.hop, decoder_reach(self.strides))
+        halo = decoder_reach(self.strides)
+        audio = self._in_chunks(self.decoder, self._decoder_parts, latents, 1, self.hop, halo)
         return F.pad(audio, (0, latents.shape[-1] * self.hop - audio.shape[-1]))  # odd strides lose the last ones
 
-    def _in_pieces(self, network: nn.Module, x_BCT: Tensor, taken: int, given: int, halo: int) -> Tensor:
-        """What a network makes of something long, piece by piece.
+    @property
+    def _encoder_parts(self) -> list[Part]:
+        """The first convolution with the first stage, the other stages, what comes last."""
+        layers, last = self.encoder, len(self.strides)
+        firsts = [0, *range(2, last + 1)]
+        stages = [
+            Part(layers[first : stage + 2], self.strides[stage], 1, self.sizes[stage], 3 * (stage == 0))
+            for stage, first in enumerate(firsts)
+        ]
+        return [*stages, Part(layers[last + 1 :], 1, 1, self.sizes[-1])]
 
-        Args:
-            network: The encoder or the decoder.
-            x_BCT: What goes in.
-            taken: Samples a latent frame of what goes in.
-            given: Samples a latent frame of what comes out.
-            halo: Latent frames on either side on which a frame depends.
-        """
-        n_frames = x_BCT.shape[-1] // taken
+    @property
+    def _decoder_parts(self) -> list[Part]:
+        """What comes first, the stages, the last stage with what comes after it."""
+        layers, last = self.decoder, len(self.strides)
+        ends = [*range(2, last + 1), len(layers)]
+        stages = [
+            Part(layers[index + 1 : end], 1, self.strides[~index], self.sizes[~index - 1], 3 * (end > last + 1))
+            for index, end in enumerate(ends)
+        ]
+        return [Part(layers[:1], 1, 1, self.sizes[-1]), *stages]
+
+    def _in_chunks(
+        self, whole: nn.Module, parts: Sequence[Part], x_BCT: Tensor, taken: int, given: int, halo: int
+    ) -> Tensor:
+        """What a network makes of something that may be long; the arguments are those of :func:`in_pieces`."""
+        in_parts = x_BCT.device.type == "cpu" and not torch.is_grad_enabled()
+
+        def network(x_BC1T: Tensor) -> Tensor:
+            return functools.reduce(in_tiles, parts, x_BC1T) if in_parts else whole(x_BC1T)
+
         x_BC1T = x_BCT.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        if len(x_BC1T) * n_frames <= self.one_pass_frames:
+        n_frames = x_BCT.shape[-1] // taken
+        if len(x_BCT) * n_frames <= self.one_pass_frames:
             return network(x_BC1T).squeeze(2)
-        rows, step = [], n_frames if n_frames <= self.one_pass_frames else self.chunk_frames
-        for row in x_BC1T.split(1):
-            pieces = []
-            for start in range(0, n_frames, step):
-                stop = min(n_frames, start + step)
-                before, after = max(0, start - halo), min(n_frames, stop + halo)
-                piece = network(row[..., before * taken : after * taken])
-                pieces.append(piece[..., (start - before) * given : (stop - before) * given])
-            rows.append(torch.cat(pieces, -1))
-        return torch.cat(rows).squeeze(2)
+        step = n_frames if n_frames <= self.one_pass_frames else self.chunk_frames
+        return torch.cat([in_pieces(network, row, taken, given, halo, step) for row in x_BC1T.split(1)]).squeeze(2)
+
+
+def in_pieces(
+    network: Callable[[Tensor], Tensor], x_BC1T: Tensor, taken: int, given: int, halo: int, step: int
+) -> Tensor:
+    """What a network makes of something long, piece by piece.
+
+    Args:
+        network: The network.
+        x_BC1T: What goes in.
+        taken: Samples a frame of what goes in.
+        given: Samples a frame of what comes out.
+        halo: Frames on either side on which a frame depends.
+        step: Frames of a piece.
+    """
+    n_frames, pieces = x_BC1T.shape[-1] // taken, []
+    for start in range(0, n_frames, step):
+        stop = min(n_frames, start + step)
+        before, after = max(0, start - halo), min(n_frames, stop + halo)
+        piece = network(x_BC1T[..., before * taken : after * taken])
+        pieces.append(piece[..., (start - before) * given : (stop - before) * given])
+    return torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
+
+
+def in_tiles(x_BC1T: Tensor, part: Part) -> Tensor:
+    """What a part of a network makes of its input, in tiles that a CPU keeps near, where the overlap is small."""
+    rate = max(part.taken, part.given)
+    halo = math.ceil(((rate + 1) // 2 + 3 * sum(DILATIONS) + part.edge) / rate)
+    step = TILE // (part.width * rate)
+    if step < LEAST_TILE * halo:
+        return part.network(x_BC1T)
+    return in_pieces(part.network, x_BC1T, part.taken, part.given, halo, step)
 
 
 def _convolution(before: int, after: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> nn.Conv2d:
