@@ -58,7 +58,7 @@ class EventPlanner(Configured, TrainablePlanner):
         time_width: Width of the network in time.
         depth: Layers of the network in time.
         onset_chance: Chance above which an onset is written down.
-        class_chance: Chance above which a class is written down.
+        class_chance: Chance, the mean of being there and of sounding at all, above which a class is written down.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EventPlanner(Configured, TrainablePlanner):
         time_width: int = 192,
         depth: int = 7,
         onset_chance: float = 0.4,
-        class_chance: float = 0.5,
+        class_chance: float = 0.3,
     ) -> None:
         super().__init__()
         self.classes, self.fps, self.picture_size = list(classes), fps, picture_size
@@ -97,8 +97,8 @@ class EventPlanner(Configured, TrainablePlanner):
         return Story(sources, QUALITIES[int(seen.quality[0].argmax())], ROOMS[int(seen.room[0].argmax())])
 
     def _who(self, seen: Sightings) -> list[int]:
-        """Classes above the chance that counts, or else the likeliest one."""
-        chance = seen.present[0].sigmoid()
+        """Classes above the chance that counts, or else the likeliest one: those that are there and are heard."""
+        chance = (seen.present[0].sigmoid() + seen.onsets[0].sigmoid().amax(0)) / 2
         return [int(i) for i in torch.nonzero(chance > self.class_chance)] or [int(chance.argmax())]
 
     def _source(self, seen: Sightings, index: int, duration_s: float) -> Source | None:
