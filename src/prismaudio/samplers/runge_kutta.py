@@ -8,12 +8,11 @@ from prismaudio.samplers.base import GridSampler, Velocity, moved
 
 
 class RungeKuttaSampler(GridSampler):
-    """Fourth order: four velocities a step, for fewer steps or a trajectory that is exact for all one can hear.
+    """Fourth order, with four velocities a step.
 
-    Why this one: with as many evaluations it came closest to the exact trajectories of the embedded model (table in
-    the page on samplers). A step size that adapts to the error would take other steps for a sample alone than for the
-    same sample in a batch, and a number of evaluations that nobody knows in advance; torchdiffeq, which has such
-    methods, brings scipy.
+    Why this one: with as many evaluations it comes closest to the exact trajectories of the embedded model, see
+    ``docs/explanation/samplers.md``. A step size that adapts to the error would take other steps for a sample alone
+    than for the same sample in a batch; torchdiffeq, which has such methods, brings scipy.
 
     Args:
         steps: Number of steps, at least 1; the velocity is evaluated ``4 * steps`` times.
