@@ -117,7 +117,7 @@ def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(t
 
 @pytest.mark.slow
 def test_the_word_fsdp_means_fsdp2_and_its_checkpoint_becomes_a_model(trained):
-    words = ["--trainer.strategy", "fsdp", "--trainer.max_steps", "10", "--trainer.logger.save_dir", "sharded"]
+    words = ["--trainer.strategy", "fsdp", "--trainer.logger.save_dir", "sharded"]
     train(trained, "fit", "--config", "smoke/foundation", *words)
     (checkpoint,) = (trained / "sharded").rglob("step=10.ckpt")
     assert checkpoint.is_dir()
@@ -126,4 +126,4 @@ def test_the_word_fsdp_means_fsdp2_and_its_checkpoint_becomes_a_model(trained):
     expected = torch.load(before, weights_only=True)["state_dict"]
     for name, weight in load_components(trained / "whole")["transformer"].state_dict().items():
         average = expected[f"average.transformer/{name.replace('.', '/')}"]
-        torch.testing.assert_close(weight, average, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weight, average, rtol=1e-3, atol=1e-4)

@@ -26,6 +26,7 @@ from prismaudio.tasks.draws import draw, generator
 from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
 from prismaudio.tasks.sharding import (
+    compile_forwards,
     mean_over_processes,
     recompute_activations,
     shard,
@@ -136,11 +137,10 @@ class FoundationTask(LightningModule):
             return
         self._configured = True
         blocks = list(self.transformer.blocks)
+        if self.compile_blocks:
+            compile_forwards(blocks)
         if self.recompute:
             recompute_activations(blocks)
-        if self.compile_blocks:
-            for block in blocks:
-                block.compile()
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
             shard(self.transformer, blocks, mesh)

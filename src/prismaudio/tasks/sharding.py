@@ -57,6 +57,12 @@ def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
     fully_shard(module, mesh=mesh)
 
 
+def compile_forwards(blocks: Iterable[nn.Module]) -> None:
+    """Compile the forward of each block, and not what gathers its parameters or computes it again."""
+    for block in blocks:
+        block.forward = torch.compile(block.forward)
+
+
 def recompute_activations(blocks: Iterable[nn.Module]) -> None:
     """Let each block's activations be computed again in the backward pass instead of kept: less memory, more time."""
     for block in blocks:
