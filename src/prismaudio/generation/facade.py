@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-MIX_RATE_HZ = 48_000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+MIX_RATE_HZ = 48_000
 """Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
 
 
