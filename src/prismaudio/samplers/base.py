@@ -70,4 +70,9 @@ class GridSampler(Sampler):
 
 def moved(latents: Tensor, slope: Tensor, now: Tensor, later: Tensor) -> Tensor:
     """Latents that followed a velocity from one time ``(batch,)`` to another."""
-    return latents + (later - now)[:, None, None].to(latents) * slope
+    return latents + beside(latents, later - now)[:, None, None].to(latents.dtype) * slope
+
+
+def beside(latents: Tensor, times: Tensor) -> Tensor:
+    """Times, or what was decided by them, on the device of latents; the CPU does not wait for a GPU."""
+    return times.to(latents.device, non_blocking=latents.is_cuda)

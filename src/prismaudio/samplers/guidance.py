@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import PrismAudioError
+from prismaudio.samplers.base import beside
 from prismaudio.types import Conditions
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ def guided_velocity(
         raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
     if scale == 1:
         alone = transformer.guide(conditions, n_frames, mask)
-        return lambda latents, times: transformer(latents, times.to(latents.device), alone)
+        return lambda latents, times: transformer(latents, beside(latents, times), alone)
     twice = None if mask is None else torch.cat([mask, mask])
     both = transformer.guide(Conditions.cat(conditions, negative or conditions.null()), n_frames, twice)
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
-        inside, times = (times >= lowest) & (times <= highest), times.to(latents.device)
+        inside = (times >= lowest) & (times <= highest)
+        times = beside(latents, times)
         if not inside.any():
             return transformer(latents, times, both.first(len(latents)))
         wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both).chunk(2)
@@ -66,6 +68,6 @@ def guided_velocity(
         if rescale:
             ratio = wanted.std(1, keepdim=True) / guided.std(1, keepdim=True).clamp_min(1e-6)
             guided = guided * (rescale * ratio + 1 - rescale)
-        return torch.where(inside.to(guided.device)[:, None, None], guided, wanted)
+        return torch.where(beside(latents, inside)[:, None, None], guided, wanted)
 
     return velocity
