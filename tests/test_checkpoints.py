@@ -1,11 +1,14 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
-from prismaudio.checkpoints import Configured, load_components, save_components
+from prismaudio.checkpoints import Configured, check_target, load_components, save_components
 from prismaudio.encoders.plan_grid import PlanGridEncoder
 from prismaudio.errors import CheckpointError
 
@@ -76,3 +79,46 @@ def test_the_most_derived_arguments_are_remembered() -> None:
 
     assert Derived().config == {"name": "x"}
     assert Base(2).config == {"size": 2}
+
+
+def test_what_is_replaced_is_not_looked_at_and_what_is_kept_stays_as_it_is_stored(folder: Path) -> None:
+    save_components(folder, load_components(folder), half=["autoencoder"])
+    config = json.loads((folder / "config.json").read_text())
+    config["components"]["plan_encoder"] = {"class": "prismaudio.gone:Older", "arguments": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    check_target(folder)
+    save_components(folder, {"plan_encoder": PlanGridEncoder(["drum"])}, beside=True)
+    assert load_file(folder / "model.safetensors")["autoencoder.mean"].dtype == torch.float16
+    assert load_components(folder)["plan_encoder"].classes == ["drum"]
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_the_work(folder: Path) -> None:
+    check_target(folder)
+    check_target(folder / "deeper" / "still")
+    assert not (folder / "deeper").exists()
+    for target in (folder / "config.json", folder / "config.json" / "model"):
+        with pytest.raises(CheckpointError, match="cannot write a model to"):
+            check_target(target)
+    (folder / "model.safetensors").write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match="damaged"):
+        check_target(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config.update(components=[1]),
+        lambda config: config.update(components="x"),
+        lambda config: config["components"].update(autoencoder="x"),
+        lambda config: config["components"]["autoencoder"].pop("arguments"),
+        lambda config: config["components"]["autoencoder"].pop("class"),
+        lambda config: config["components"]["autoencoder"]["arguments"].update(components=-1),
+        lambda config: config.update(format=99),
+    ],
+)
+def test_a_config_that_was_changed_by_hand(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError):
+        load_components(folder)

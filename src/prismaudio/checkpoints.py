@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,6 +62,8 @@ def save_components(
     components: Mapping[str, Any],
     half: Collection[str] = (),
     half_dtype: torch.dtype = torch.float16,
+    *,
+    beside: bool = False,
 ) -> None:
     """Write components to a folder, complete or not at all.
 
@@ -69,8 +72,12 @@ def save_components(
         components: Objects by name; each is :class:`Configured`, some are ``nn.Module``.
         half: Names of the components whose floating-point weights are stored in half precision.
         half_dtype: Which one, ``float16`` or ``bfloat16``.
+        beside: Keep the components of other names that the folder has, as they are stored.
+
+    Raises:
+        CheckpointError: What the folder has cannot be kept, because it is damaged.
     """
-    described, weights = {}, {}
+    described, weights = _others(folder, components) if beside else ({}, {})
     for name, component in components.items():
         kind = type(component)
         described[name] = {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": component.config}
@@ -92,6 +99,32 @@ def save_components(
             part.unlink(missing_ok=True)
 
 
+def check_target(folder: Path) -> None:
+    """See, before the work is done, that its result can be saved beside the components of a folder.
+
+    Raises:
+        CheckpointError: The folder cannot be written to, or what it has is damaged.
+    """
+    _others(folder, ())
+    present = folder.absolute()
+    while not present.exists():
+        present = present.parent
+    try:
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except OSError as error:
+        raise CheckpointError(f"cannot write a model to {folder}: {error.strerror}; choose another folder") from error
+
+
+def _others(folder: Path, names: Collection[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a folder has, if anything, apart from the components of these names."""
+    if not (folder / "config.json").exists():
+        return {}, {}
+    described, weights = _stored(folder)
+    kept = {name: entry for name, entry in described.items() if name not in names}
+    return kept, {key: value for key, value in weights.items() if key.partition(".")[0] in kept}
+
+
 def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -> dict[str, Any]:
     """Components of a folder that :func:`save_components` wrote, in evaluation mode and float32.
 
@@ -102,13 +135,7 @@ def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -
     Raises:
         CheckpointError: The folder is not such a checkpoint, is damaged, or names a class outside ``packages``.
     """
-    try:
-        described = json.loads((folder / "config.json").read_text())["components"]
-        weights = load_file(folder / "model.safetensors")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is not a PrismAudio checkpoint: {error.filename} is missing") from error
-    except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder} is damaged or not a PrismAudio checkpoint: {error}") from error
+    described, weights = _stored(folder)
     components = {}
     for name, entry in described.items():
         component = _make(folder, entry, packages)
@@ -120,6 +147,24 @@ def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -
     return components
 
 
+def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Classes and arguments of components by name, and weights by ``component.key``."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        written, described = config.get("format", FORMAT), dict(config["components"])
+        if written != FORMAT:
+            raise CheckpointError(
+                f"{folder} is of format {written}, but this version reads format {FORMAT}; update prismaudio"
+            )
+        if not all(isinstance(entry, dict) and {"class", "arguments"} <= entry.keys() for entry in described.values()):
+            raise ValueError("config.json does not say class and arguments of every component")
+        return described, load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is not a PrismAudio checkpoint: {error.filename} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder} is damaged or not a PrismAudio checkpoint: {error}") from error
+
+
 def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any:
     module, _, name = str(entry["class"]).partition(":")
     if module.partition(".")[0] not in packages:
@@ -128,7 +173,7 @@ def _make(folder: Path, entry: dict[str, Any], packages: Collection[str]) -> Any
         kind = getattr(importlib.import_module(module), name)
         with WithoutDrawing():
             return kind(**entry["arguments"])
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: cannot make {entry['class']}: {error}") from error
 
 

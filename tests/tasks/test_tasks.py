@@ -71,6 +71,16 @@ def test_the_codec_is_fitted_and_exported_beside_what_is_there(data: StudioDataM
     assert task.autoencoder.mean.std() > 0
 
 
+def test_an_export_that_cannot_be_written_is_refused_before_training(data: StudioDataModule, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    task = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
+    run = trainer(tmp_path, max_steps=1, callbacks=[ExportComponents(str(tmp_path / "model"))])
+    with pytest.raises(CheckpointError, match="damaged or not a PrismAudio checkpoint"):
+        run.fit(task, data)
+    assert run.global_step == 0
+
+
 def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     task = CotTuningTask(EventPlanner(CLASSES, width=8, time_width=32, depth=2), learning_rate=6e-3, warmup_steps=2)

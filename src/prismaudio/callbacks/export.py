@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lightning.pytorch import Callback
 
 from prismaudio.callbacks.ema import averaged
-from prismaudio.checkpoints import load_components, save_components
+from prismaudio.checkpoints import check_target, save_components
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -29,6 +29,11 @@ class ExportComponents(Callback):
         self.folder = Path(folder)
         self.half = half or []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that the folder can be used before hours go into training."""
+        if stage == "fit":
+            check_target(self.folder)
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the folder."""
         self.export(pl_module, first=trainer.is_global_zero)
@@ -38,7 +43,6 @@ class ExportComponents(Callback):
         with averaged(pl_module):
             components = pl_module.components()  # type: ignore[operator]
             if first:
-                present = load_components(self.folder) if (self.folder / "config.json").exists() else {}
-                save_components(self.folder, {**present, **components}, self.half)
+                save_components(self.folder, components, self.half, beside=True)
             if getattr(pl_module, "lora", None) is not None:
                 pl_module.save_adapters(self.folder, first=first)  # type: ignore[operator]
