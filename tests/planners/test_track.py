@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.planners.track import straight_track
+from prismaudio.planners.track import apart, straight_track
 
 ACROSS_DEG = torch.linspace(-60, 60, 12)
 
@@ -30,3 +30,17 @@ def test_a_single_picture_is_enough() -> None:
 def test_what_hardly_moves_stands_still() -> None:
     start_deg, stop_deg = straight_track(seen(torch.linspace(0, 3, 30)), ACROSS_DEG, 0, 29)
     assert start_deg == stop_deg == pytest.approx(1.5, abs=1)
+
+
+def test_things_do_not_take_each_others_place() -> None:
+    glass = seen(torch.full((20,), 50.0))
+    coin = 0.4 * seen(torch.full((20,), -40.0)) + 0.6 * glass  # looks rather like the glass
+    assert straight_track(coin, ACROSS_DEG, 0, 19) == pytest.approx((50, 50), abs=5)
+    places = apart(torch.stack([coin, glass], 1)).unbind(1)
+    assert straight_track(places[0], ACROSS_DEG, 0, 19) == pytest.approx((-40, -40), abs=5)
+    assert straight_track(places[1], ACROSS_DEG, 0, 19) == pytest.approx((50, 50), abs=5)
+
+
+def test_a_thing_alone_keeps_its_place() -> None:
+    chance = seen(torch.linspace(-20, 30, 20))
+    assert torch.allclose(apart(chance[:, None])[:, 0], chance, atol=1e-6)

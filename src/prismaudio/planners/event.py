@@ -18,7 +18,7 @@ from prismaudio.cot.story import Source, Story
 from prismaudio.errors import MediaError
 from prismaudio.models.event_network import SPAN, EventNetwork, Sightings
 from prismaudio.planners.base import TrainablePlanner
-from prismaudio.planners.track import straight_track
+from prismaudio.planners.track import apart, straight_track
 
 if TYPE_CHECKING:
     from prismaudio.components import Dimension
@@ -91,9 +91,10 @@ class EventPlanner(Configured, TrainablePlanner):
     def watch(self, clip: Clip) -> Story:
         """What happens in a clip, by its pictures."""
         seen = Sightings(**{name: value.cpu() for name, value in vars(self.network(self._frames([clip]))).items()})
-        sources = tuple(
-            source for index in self._who(seen) if (source := self._source(seen, index, clip.duration_s)) is not None
-        )
+        who = self._who(seen)
+        places = apart(seen.columns[0, :, who].exp()).unbind(1)
+        found = [self._source(seen, index, place, clip.duration_s) for index, place in zip(who, places, strict=True)]
+        sources = tuple(source for source in found if source is not None)
         return Story(sources, QUALITIES[int(seen.quality[0].argmax())], ROOMS[int(seen.room[0].argmax())])
 
     def _who(self, seen: Sightings) -> list[int]:
@@ -101,7 +102,7 @@ class EventPlanner(Configured, TrainablePlanner):
         chance = (seen.present[0].sigmoid() + seen.onsets[0].sigmoid().amax(0)) / 2
         return [int(i) for i in torch.nonzero(chance > self.class_chance)] or [int(chance.argmax())]
 
-    def _source(self, seen: Sightings, index: int, duration_s: float) -> Source | None:
+    def _source(self, seen: Sightings, index: int, place: Tensor, duration_s: float) -> Source | None:
         curve = seen.onsets[0, :, index].sigmoid()
         onsets = self._peaks(curve, min(self.onset_chance, 0.6 * float(curve.max())))
         onsets = [t for t in onsets if t < duration_s]
@@ -111,7 +112,7 @@ class EventPlanner(Configured, TrainablePlanner):
         if bool(seen.lasting[0, index] > 0):
             onsets = onsets[:1]
             end = self._end(seen.sounding[0, :, index], onsets[0], duration_s)
-        azimuth = self._azimuth(seen.columns[0, :, index], onsets[0], onsets[-1] if end is None else end)
+        azimuth = self._azimuth(place, onsets[0], onsets[-1] if end is None else end)
         return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
 
     def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
@@ -137,11 +138,11 @@ class EventPlanner(Configured, TrainablePlanner):
             times.append(round(centre / self.steps_per_s, 2))
         return times
 
-    def _azimuth(self, columns: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
-        """Direction at the first and the last moment, from log chances of columns ``(pictures, columns)``."""
-        first = min(max(int(first_s * self.fps) - 1, 0), len(columns) - 1)
-        last = min(max(int(last_s * self.fps) + 1, first), len(columns) - 1)
-        start_deg, stop_deg = straight_track(columns.exp(), SIDE_DEG * self.network.across.cpu(), first, last)
+    def _azimuth(self, place: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
+        """Direction at the first and the last moment, from chances of columns ``(pictures, columns)``."""
+        first = min(max(int(first_s * self.fps) - 1, 0), len(place) - 1)
+        last = min(max(int(last_s * self.fps) + 1, first), len(place) - 1)
+        start_deg, stop_deg = straight_track(place, SIDE_DEG * self.network.across.cpu(), first, last)
         return round(start_deg), round(stop_deg)
 
     def _frames(self, clips: Sequence[Clip]) -> Tensor:

@@ -14,6 +14,23 @@ MOVE_EVIDENCE = 1.0
 """By how much, in log likelihood, moving must explain the pictures better than standing still."""
 
 
+def apart(chance: Tensor) -> Tensor:
+    """Chances of columns ``(pictures, things, columns)`` when things do not take each other's place.
+
+    A column counts for a thing by the square of its share of what all things claim there in the whole clip, so that
+    what looks like two of them is left to the one that has no better place.
+
+    Example:
+        >>> coin, glass = torch.tensor([0.4, 0.0, 0.6]), torch.tensor([0.0, 0.1, 0.9])
+        >>> apart(torch.stack([coin, glass])[None])[0].argmax(-1).tolist()
+        [0, 2]
+    """
+    claimed = chance.mean(0)
+    share = claimed / claimed.sum(0).clamp_min(1e-9)
+    kept = chance * share.square()
+    return kept / kept.sum(-1, keepdim=True).clamp_min(1e-9)
+
+
 def straight_track(chance: Tensor, across_deg: Tensor, first: int, last: int) -> tuple[float, float]:
     """Directions in degrees at the first and the last sounding picture: the likeliest steady movement, or none.
 
