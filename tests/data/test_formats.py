@@ -58,9 +58,27 @@ def test_published_features_are_read_without_unpickling(tmp_path):
     assert look_over(contents.records, [contents], verify=True).failures == {}
 
 
+@pytest.mark.parametrize("duration_s", [0.7, 1, 8, 9, 10.1, 30, 60])
+def test_published_features_of_any_length_go_with_their_latents(tmp_path, duration_s):
+    n_groups = max(0, (int(25 * duration_s) - 16) // 8 + 1)
+    path = published(
+        tmp_path / "clip.npz",
+        latent=np.zeros((64, round(duration_s * 44_100 / 2048)), np.float32),
+        video_features=np.zeros((int(4 * duration_s), 1024), np.float32),
+        sync_features=np.zeros((8 * n_groups, 768), np.float32),
+    )
+    assert not look_over(*gather([path]), verify=False).failures
+
+
 def test_published_features_for_inference_have_no_latents(tmp_path):
-    with pytest.raises(DataError, match=r"clip.npz: latent holds a Python object"):
-        index_file(published(tmp_path / "clip.npz", latent=np.array(None, dtype=object)))
+    path = published(tmp_path / "clip.npz", latent=np.array(None, dtype=object))
+    assert index_file(path).records["clip"].parts.keys() == {"video", "sync", "text"}
+    assert look_over(*gather([path]), verify=False).failures == {"clip": "it has no latents"}
+
+
+def test_features_that_are_objects(tmp_path):
+    with pytest.raises(DataError, match=r"clip.npz: text_features holds a Python object"):
+        index_file(published(tmp_path / "clip.npz", text_features=np.array([None], dtype=object)))
 
 
 def test_a_damaged_npz(tmp_path):

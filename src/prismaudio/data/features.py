@@ -187,7 +187,8 @@ def wrong(record: Record, found: FeatureSet) -> str:
             return f"its {part.shape[0]} {stream} features are no whole groups of {found.group(stream)}"
         if rate_hz and stream_hz:
             latents_s, features_s = record.n_frames / rate_hz, part.shape[0] / stream_hz
-            if not math.isclose(latents_s, features_s, rel_tol=0.02, abs_tol=TOLERANCE_S + 1 / stream_hz):
+            left_out_s = TOLERANCE_S + found.group(stream) / stream_hz
+            if not math.isclose(latents_s, features_s, rel_tol=0.02, abs_tol=left_out_s):
                 return f"its latents last {latents_s:.2f} s, its {stream} features {features_s:.2f} s"
     return ""
 

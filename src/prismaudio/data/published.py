@@ -17,9 +17,10 @@ NAMES = {"latent": "latents", "video_features": "video", "sync_features": "sync"
 """Arrays of a published file, and what they are called here. Others are left alone."""
 DESCRIPTION: dict[str, Any] = {
     "latents": {"sample_rate_hz": 44_100, "hop": 2048},
-    "streams": {"video": {"rate_hz": 4.0}, "sync": {"rate_hz": 24.0, "group": 8}},
+    "streams": {"video": {"rate_hz": 4.0}, "sync": {"rate_hz": 25.0, "group": 8}},
 }
-"""What is known of published features without their saying so."""
+"""What is known of published features without their saying so. The last segment of synchronisation features ends before
+the clip does, so that there are 24 a second in nine seconds, and nearly 25 in a minute."""
 
 
 def index_npz(path: Path) -> Contents:
@@ -30,7 +31,7 @@ def index_npz(path: Path) -> Contents:
 
     Source:
         ``data_utils/prismaudio_data_process.py`` at 86eed40, from its specification: there ``latent`` is None, and
-        so an object, in features that were computed for inference.
+        so a lone object, in features that were computed for inference; they have no latents.
     """
     try:
         shapes = npz_shapes(path, str(path))
@@ -42,7 +43,7 @@ def index_npz(path: Path) -> Contents:
 
 
 def npz_shapes(file: Path | IO[bytes], where: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of those arrays of an ``.npz`` file that are latents or features.
+    """Shapes of those arrays of an ``.npz`` file that are latents or features; a lone object is neither.
 
     Raises:
         DataError: One of them holds Python objects.
@@ -53,12 +54,14 @@ def npz_shapes(file: Path | IO[bytes], where: str) -> dict[str, tuple[int, ...]]
             key = member.removesuffix(".npy")
             if is_part(NAMES.get(key, key)):
                 with archive.open(member) as opened:
-                    shapes[key] = npy_shape(opened, f"{where}: {key}")
+                    shape = npy_shape(opened, f"{where}: {key}")
+                if shape is not None:
+                    shapes[key] = shape
     return shapes
 
 
-def npy_shape(opened: IO[bytes], where: str) -> tuple[int, ...]:
-    """Shape in the header of a ``.npy`` file.
+def npy_shape(opened: IO[bytes], where: str) -> tuple[int, ...] | None:
+    """Shape in the header of a ``.npy`` file; None when it holds one object, which is how numpy stores None.
 
     Raises:
         DataError: It holds Python objects.
@@ -66,6 +69,8 @@ def npy_shape(opened: IO[bytes], where: str) -> tuple[int, ...]:
     version = np.lib.format.read_magic(opened)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(opened)
+    if dtype.hasobject and shape == ():
+        return None
     if dtype.hasobject:
         raise DataError(f"{where} holds a Python object instead of numbers; objects can run code and are not read")
     return shape

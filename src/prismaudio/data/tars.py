@@ -58,7 +58,8 @@ def _shapes(opened: IO[bytes], ending: str, where: str) -> dict[str, tuple[int, 
     """Shapes of the latents and features in a member; none for a member of another kind."""
     key, _, last = ending.rpartition(".")
     if last == "npy" and is_part(published.NAMES.get(key, key)):
-        return {key: published.npy_shape(opened, where)}
+        shape = published.npy_shape(opened, where)
+        return {} if shape is None else {key: shape}
     if ending == "npz":
         return published.npz_shapes(io.BytesIO(opened.read()), where)
     if ending == "safetensors":
