@@ -24,6 +24,10 @@ def test_the_cosine_rises_and_falls():
     assert CosineSchedule(10).factor(11, 5) == pytest.approx(0.02)  # a run that is shorter than its warm-up
 
 
+def test_a_run_that_only_a_time_ends():
+    assert CosineSchedule(10).factor(10**6, float("inf")) == 1
+
+
 def test_the_constant_one_stays():
     assert [ConstantSchedule(2).factor(step, 9) for step in range(4)] == [0.5, 1, 1, 1]
     assert ConstantSchedule().factor(0, 9) == 1

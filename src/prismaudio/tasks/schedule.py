@@ -35,12 +35,12 @@ class Schedule(ABC):
     """How the learning rate goes during a run."""
 
     @abstractmethod
-    def factor(self, step: int, total_steps: int) -> float:
+    def factor(self, step: int, total_steps: float) -> float:
         """Learning rate over its peak.
 
         Args:
             step: Optimiser steps made so far.
-            total_steps: Optimiser steps of the whole run.
+            total_steps: Optimiser steps of the whole run; infinite for a run without such a limit.
         """
 
 
@@ -55,7 +55,7 @@ class CosineSchedule(Schedule):
     def __init__(self, warmup_steps: int = 200, floor: float = 0.02) -> None:
         self.warmup_steps, self.floor = warmup_steps, floor
 
-    def factor(self, step: int, total_steps: int) -> float:
+    def factor(self, step: int, total_steps: float) -> float:
         """Learning rate over its peak."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
@@ -76,7 +76,7 @@ class InverseSchedule(Schedule):
     def __init__(self, inv_gamma: float = 1e5, power: float = 0.5, warmup: float = 0.99) -> None:
         self.inv_gamma, self.power, self.warmup = inv_gamma, power, warmup
 
-    def factor(self, step: int, total_steps: int) -> float:
+    def factor(self, step: int, total_steps: float) -> float:
         """Learning rate over its peak."""
         return inverse_lr(step, inv_gamma=self.inv_gamma, power=self.power, warmup=self.warmup)
 
@@ -91,7 +91,7 @@ class ConstantSchedule(Schedule):
     def __init__(self, warmup_steps: int = 0) -> None:
         self.warmup_steps = warmup_steps
 
-    def factor(self, step: int, total_steps: int) -> float:
+    def factor(self, step: int, total_steps: float) -> float:
         """Learning rate over its peak."""
         return min((step + 1) / max(self.warmup_steps, 1), 1.0)
 
@@ -118,6 +118,6 @@ def scheduled_adamw(
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], learning_rate, betas=betas)
-    total = int(module.trainer.estimated_stepping_batches)
+    total = module.trainer.estimated_stepping_batches  # infinite where nothing but a time ends the run
     factors = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
