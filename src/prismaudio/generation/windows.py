@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio.samplers.base import beside
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def joined(
         pieces = torch.stack([latents[row, :, start : start + grid.frames] for row, start in places])
         for some, of_window in velocities:
             moved = of_window(pieces[some], times[rows[some].to(times.device)])
-            moved = moved.to(latents.dtype) * fades[some, None].to(latents)
+            moved = moved.to(latents.dtype) * beside(latents, fades[some, None]).to(latents.dtype)
             for (row, start), piece in zip(places[some], moved, strict=True):
                 whole[row, :, start : start + grid.frames] += piece
         return whole

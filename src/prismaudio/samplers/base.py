@@ -73,6 +73,6 @@ def moved(latents: Tensor, slope: Tensor, now: Tensor, later: Tensor) -> Tensor:
     return latents + beside(latents, later - now)[:, None, None].to(latents.dtype) * slope
 
 
-def beside(latents: Tensor, times: Tensor) -> Tensor:
-    """Times, or what was decided by them, on the device of latents; the CPU does not wait for a GPU."""
-    return times.to(latents.device, non_blocking=latents.is_cuda)
+def beside(latents: Tensor, numbers: Tensor) -> Tensor:
+    """Times and other numbers of the CPU on the device of latents, without waiting for a GPU."""
+    return numbers.to(latents.device, non_blocking=latents.is_cuda)
