@@ -58,6 +58,29 @@ def test_parts_may_come_one_by_one(files, capsys):
     assert torch.equal(whole["project_in.weight"], first.bfloat16().float())
 
 
+def test_an_autoencoder_beside_a_folder_must_be_one_and_fit(files, capsys):
+    save_file(TRANSFORMER, "transformer.safetensors")
+    small = below(load_file(DATA / "vae_b.safetensors"), "w/")
+    save_file({f"autoencoder.{k}": v for k, v in small.items()}, "small.safetensors")
+    main(["convert", "prismaudio.ckpt", "model"])
+    capsys.readouterr()
+    for vae, words in {"transformer": "holds no autoencoder", "small": "do not belong together"}.items():
+        assert words in fails(capsys, "convert", "model", "other", "--vae", f"{vae}.safetensors")
+        assert not Path("other").exists()
+
+
+def test_eight_bits_are_weights_too(files, capsys):
+    small = {k: v if "inv_freq" in k else v.to(torch.float8_e4m3fn) for k, v in TRANSFORMER.items()}
+    save_file(small, "fp8.safetensors")
+    assert main(["convert", "fp8.safetensors", "model"]) == 0
+
+
+def test_one_odd_layer_is_listed(files, capsys):
+    name = "model.model.transformer.layers.0.self_attn.q_norm.weight"
+    save_file(TRANSFORMER | {name: torch.ones(7)}, "odd.safetensors")
+    assert f"{name} is (7,), expected (64,)" in fails(capsys, "convert", "odd.safetensors", "model")
+
+
 def test_a_model_without_encoders_says_who_brings_them(files, capsys):
     main(["convert", "prismaudio.ckpt", "model"])
     capsys.readouterr()

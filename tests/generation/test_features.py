@@ -126,3 +126,15 @@ def test_a_model_without_a_window_renders_clips_of_any_length(tiny_model):
     together = model.render(clips, [plan] * 3, [0, 1, 2])
     assert [audio.shape[1] for audio in together] == [16_000, round(5.3 * 16_000), 16_000]
     assert torch.allclose(model.render(clips[2:], [plan], [2])[0], together[2], atol=2e-3)
+
+
+@pytest.mark.parametrize("text", [np.ones(48), np.ones((2, 5, 48)), np.full((5, 48), "a")])
+def test_a_file_of_something_else(published, tmp_path, text):
+    np.savez(tmp_path / "clip.npz", text_features=text)
+    with pytest.raises(DataError, match=r"expected two dimensions|no numbers"):
+        published.render_features(tmp_path / "clip.npz", 1.0)
+
+
+def test_guidance_is_a_number(published):
+    with pytest.raises(PrismAudioError, match="no number"):
+        published.render_features(features(), 1.0, steps=1, guidance=float("nan"))

@@ -56,14 +56,17 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.generation.importing import import_published
+    from prismaudio.generation.importing import belong_together, import_autoencoder, import_published
     from prismaudio.generation.loading import NEEDED, load_parts
 
     vae = Path(options.vae).expanduser() if options.vae else None
     if source.is_dir():
         components = load_parts(source)
         if vae is not None:
-            components["autoencoder"] = import_published(vae)["autoencoder"]
+            components["autoencoder"] = import_autoencoder(vae)
+            if "transformer" in components:
+                wanted = components["transformer"].config["latent_channels"]
+                belong_together(source, wanted, vae, components["autoencoder"].channels)
     else:
         components = import_published(source, vae)
     half_dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, None: torch.float32}[options.half]

@@ -44,7 +44,13 @@ def read_conditions(path: str | Path, clip: str = "") -> Conditions:
         raise DataError(f"{path} holds no clip {clip!r}; it has {', '.join(list(records)[:5])}")
     record = records[clip] if clip else next(iter(records.values()))
     found = {stream: record.stream(stream) for stream in STREAMS}
-    streams = {stream: Features.pad([read(part)]) for stream, part in found.items() if part is not None}
+    for stream, part in found.items():
+        if part is not None and len(part.shape) != 2:
+            raise DataError(f"the {stream} features in {path} have shape {part.shape}; expected two dimensions")
+    try:
+        streams = {stream: Features.pad([read(part)]) for stream, part in found.items() if part is not None}
+    except (ValueError, TypeError) as error:  # words, dates
+        raise DataError(f"{path} holds features that are no numbers: {error}") from error
     if not streams:
         raise DataError(f"{path} holds no features of {', '.join(STREAMS)}")
     return Conditions(**streams)

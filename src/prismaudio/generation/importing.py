@@ -77,11 +77,8 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
         raise CheckpointError(f"{path} does not fit: {listed(problems)}")
     if vae_problems:
         raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
-    if transformer and codec and transformer["latent_channels"] != codec["latent_channels"]:
-        raise CheckpointError(
-            f"the transformer of {path} is for latents of {transformer['latent_channels']} channels, but those of the "
-            f"autoencoder in {vae_path} have {codec['latent_channels']}; they do not belong together"
-        )
+    if transformer and codec:
+        belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
     components: dict[str, Any] = {}
     if transformer:
         try:
@@ -94,6 +91,32 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     if codec:
         components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
     return components
+
+
+def import_autoencoder(path: Path) -> OobleckAutoencoder:
+    """The autoencoder of a published checkpoint.
+
+    Raises:
+        CheckpointError: The file has none, or cannot be imported.
+    """
+    components = import_published(path)
+    if "autoencoder" not in components:
+        raise CheckpointError(f"{path} holds no autoencoder; expected vae.ckpt or weights of the same names")
+    codec: OobleckAutoencoder = components["autoencoder"]
+    return codec
+
+
+def belong_together(path: Path, wanted: int, vae_path: Path, given: int) -> None:
+    """See that a transformer's latents are those of an autoencoder, by their channels.
+
+    Raises:
+        CheckpointError: They are not.
+    """
+    if wanted != given:
+        raise CheckpointError(
+            f"the transformer of {path} is for latents of {wanted} channels, but those of the autoencoder in "
+            f"{vae_path} have {given}; they do not belong together"
+        )
 
 
 def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
@@ -159,9 +182,9 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
     depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d+)\.", key))]
     if depths:
         arguments["depth"] = max(depths) + 1
-    head = official.get(f"{part}layers.0.self_attn.q_norm.weight")
-    if width and head:
-        arguments["heads"] = width // head[0]
+    heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
+    if width and heads:  # what most layers say: one that says otherwise is then listed
+        arguments["heads"] = width // max(heads.most_common(1)[0][0], 1)
     tokens = {}
     for stream in ("video", "sync", "text"):
         first, second = (official.get(told.format(stream, layer)) for layer in (0, 2))
@@ -196,7 +219,7 @@ def _filled(
     """A module with these weights, in float32."""
     with WithoutDrawing():
         module = kind(**arguments)
-    lost = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    lost = [key for key, value in weights.items() if not bool(torch.isfinite(value.float()).all())]
     if lost:
         raise CheckpointError(f"{path} holds NaN or infinity in {listed(lost)}")
     module.load_state_dict(weights)

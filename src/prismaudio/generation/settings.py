@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prismaudio.checkpoints import Configured
+from prismaudio.errors import PrismAudioError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,10 @@ class Guidance:
     scale: float = 3.0
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for number in (self.scale, self.rescale, *self.interval)):
+            raise PrismAudioError(f"a guidance of {self.scale} is no number to follow; expected finite ones")
 
 
 class Settings(Configured):
