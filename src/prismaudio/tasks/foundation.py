@@ -224,14 +224,15 @@ class FoundationTask(LightningModule):
         """The same error at fixed times, with the same noise in every epoch."""
         ready = self._prepared(batch)
         noise = self.validation_noise(ready)
+        # the mean is over the frames of all clips; Lightning's mean of these counts over processes drops fractions
+        count = int(ready.mask.sum()) * self.trainer.world_size
         losses = []
         for time in VALIDATION_TIMES:
             error, real = self._loss(ready, noise, torch.full((len(batch),), time).to(noise), ready.conditions)
             loss = error / real
-            self.log(f"val_loss_at_{time}", loss, batch_size=int(real), sync_dist=True)
+            self.log(f"val_loss_at_{time}", loss, batch_size=count, sync_dist=True)
             losses.append(loss)
-        mean = torch.stack(losses).mean()  # over the frames of all clips, however they are put into batches
-        self.log("val_loss", mean, prog_bar=True, batch_size=int(ready.mask.sum()), sync_dist=True)
+        self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=count, sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
             self._measure(batch, self.render(ready.conditions, noise))
 
