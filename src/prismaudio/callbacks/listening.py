@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
@@ -78,10 +79,13 @@ class ListeningSamples(Callback):
         self._validations += 1
         if not wanted or not (trainer.is_global_zero or pl_module.device_mesh is not None):
             return
-        samples, left = [], self.count
+        samples: list[Sample] = []
+        left = min(self.count, sum(len(batch) for batch in batches))
+        if pl_module.device_mesh is not None:
+            left = fewest(left, pl_module.device)
         for batch in batches:
             samples += self._render(pl_module, batch, left)
-            left -= len(batch)
+            left -= min(left, len(batch))
         if trainer.is_global_zero:
             self._log(trainer, samples)
         self._truth_logged = True
@@ -102,6 +106,13 @@ class ListeningSamples(Callback):
                 log_sample(logger, sample, trainer.global_step)
             if not loggers:
                 write_sample(self._folder, sample, trainer.global_step)
+
+
+def fewest(count: int, device: torch.device) -> int:
+    """The smallest of the numbers that all processes give, for sharded ones must render equally often."""
+    smallest = torch.tensor(count, device=device)
+    torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN)
+    return int(smallest)
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:
