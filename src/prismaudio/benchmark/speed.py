@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -80,7 +80,7 @@ class ModelBenchmark:
         """
         report = Report(COLUMNS)
         transformer.to(self.device).eval()
-        autoencoder.to(self.device).eval()  # type: ignore[attr-defined]
+        autoencoder.to(self.device).eval()
         for precision in sorted(self.precisions, key=list(PRECISIONS).index):  # rounding comes last
             rows = self._rows(transformer.in_precision(PRECISIONS[precision]), autoencoder, precision)
             for turn in range(self.rounds + 1):
@@ -121,7 +121,7 @@ class ModelBenchmark:
         sampled = velocity
         if self.compiled:
             quick = torch.compile(transformer, mode="default" if self.device.type == "cpu" else "max-autotune")
-            sampled = guided_velocity(quick, conditions, n_frames, self.scale)
+            sampled = guided_velocity(cast("DiffusionTransformer", quick), conditions, n_frames, self.scale)
             rows["compiled velocity"] = lambda: sampled(noise, half)
             self._gflop["compiled velocity"] = self._gflop["velocity"]
         if self.clip:

@@ -53,7 +53,7 @@ def add_adapters(transformer: nn.Module, lora: Lora) -> None:
             f"fine-tuning with adapters needs peft ({error}); pip install 'prismaudio[lora]'"
         ) from error
     transformer.requires_grad_(requires_grad=False)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=TARGETS)  # type: ignore[arg-type]
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=TARGETS)
     inject_adapter_in_model(config, transformer, NAME)
     if lora.conditioners:
         for name in CONDITIONERS:
