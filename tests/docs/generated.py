@@ -21,6 +21,7 @@ COMMANDS = (
     "extract",
     "studio render",
     "bench studio",
+    "bench model",
     "bench instruments",
     "convert",
     "export",
