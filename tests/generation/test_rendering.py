@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.generation.rendering import limited
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.generation import rendering
+from prismaudio.generation.rendering import Renderer, limited
+from prismaudio.generation.settings import Settings
 from prismaudio.signal.level import true_peak_db
 
 
@@ -35,3 +38,14 @@ def test_both_ears_are_lowered_alike():
     audio = tone(3.0) * torch.tensor([[1.0], [0.25]])
     made = limited(audio, 16_000)
     assert torch.allclose(made[1], made[0] * 0.25, atol=1e-5)
+
+
+def test_an_autoencoder_that_decodes_any_length_leaves_no_seam(monkeypatch):
+    torch.manual_seed(0)
+    codec = OobleckAutoencoder(width=4, multipliers=(1,), strides=(4,), latent_channels=3)
+    renderer = Renderer(None, codec, {}, Settings(None), torch.device("cpu"))  # type: ignore[arg-type]
+    monkeypatch.setattr(rendering, "DECODED_FRAMES", 50)
+    latents = torch.randn(3, 90)
+    with torch.inference_mode():
+        expected = limited(codec.decode(latents[None])[0], codec.sample_rate_hz)
+        torch.testing.assert_close(renderer.finished(latents, 360 / codec.sample_rate_hz), expected)

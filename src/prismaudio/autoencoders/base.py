@@ -12,11 +12,13 @@ class Autoencoder(nn.Module, ABC):
         sample_rate_hz: Sample rate of the sound that it takes and gives.
         hop: Samples per latent frame.
         channels: Channels of a latent frame.
+        any_length: Whether it decodes any length in constant memory, without a seam; others are given pieces.
     """
 
     sample_rate_hz: int
     hop: int
     channels: int
+    any_length = False
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:

@@ -158,6 +158,8 @@ class OobleckAutoencoder(Configured, Autoencoder):
         (torch.Size([1, 3, 4]), torch.Size([1, 2, 32]))
     """
 
+    any_length = True
+
     def __init__(
         self,
         width: int = 128,

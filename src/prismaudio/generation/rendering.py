@@ -31,8 +31,9 @@ PEAK_DB = -1.0
 LOOK_AHEAD_S = 0.02
 """How long before and after something too loud the sound is lowered."""
 DECODED_FRAMES = 7_500
-"""Latent frames that are decoded at once."""
+"""Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
 DECODED_OVERLAP = 32
+"""Latent frames in which two pieces are cross-faded; their phases have nothing to do with each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +157,8 @@ class Renderer:
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
         """Sound ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
+        if self.autoencoder.any_length:
+            return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
         hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
         step = DECODED_FRAMES - DECODED_OVERLAP
         for first in range(0, max(1, latents.shape[-1] - DECODED_OVERLAP), step):
