@@ -120,7 +120,7 @@ def test_bf16_and_an_autoencoder_from_elsewhere(tmp_path):
     with torch.inference_mode():
         ours = both["transformer"](DIT["in/x"][:1], DIT["in/t"][:1], conditions().index(torch.tensor([0])))
     assert 1e-4 < difference(ours, DIT["out/velocity"][:1]) < 4e-2
-    assert set(import_published(vae)) == {"autoencoder"}
+    assert set(import_published(vae)) == {"autoencoder", "settings"}
 
 
 def test_the_real_files_fit():

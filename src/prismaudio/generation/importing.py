@@ -79,7 +79,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
         raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
     if transformer and codec:
         belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
-    components: dict[str, Any] = {}
+    components: dict[str, Any] = {"settings": Settings(None, FPS, PICTURE_SIZE, GUIDANCE)}  # also for a new transformer
     if transformer:
         try:
             weights = dit_weights(found.transformer)
@@ -87,7 +87,6 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
             raise CheckpointError(f"{path}: {error}") from error
         components["transformer"] = _filled(path, DiffusionTransformer, transformer, weights)
         components["sampler"] = EulerSampler(STEPS)
-        components["settings"] = Settings(None, FPS, PICTURE_SIZE, GUIDANCE)
     if codec:
         components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
     return components
