@@ -29,6 +29,7 @@ def test_a_run_without_its_recipe(capsys, tmp_path):
     [
         (lambda path: path.write_bytes(b"no checkpoint"), "is not a checkpoint of prismaudio fit, or it is damaged"),
         (lambda path: path.mkdir(), "is not a checkpoint of prismaudio fit, or it is damaged"),
+        (lambda path: torch.save([1], path), "is not a checkpoint of prismaudio fit, or it is damaged"),
         (lambda path: torch.save({"state_dict": {"a": torch.ones(2)}}, path), "is not of this recipe: "),
     ],
 )

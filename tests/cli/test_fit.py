@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from prismaudio.cli.main import main
@@ -52,6 +53,45 @@ def test_a_recipe_of_bare_names_runs(toy, command):
 )
 def test_mistakes_are_explained_in_one_line(toy, capsys, words, expected):
     assert expected in error(capsys, "--config", toy, *words.format(recipe=toy).split())
+
+
+def test_a_refusal_of_the_data_is_one_line(toy, capsys):
+    text = error(
+        capsys, "--config", toy, "--data", "ManifestDataModule", "--data.manifest", "x", "--data.workers", "-1"
+    )
+    assert text.startswith("expected batch_size of 1 or more, workers of 0 or more")
+    assert "Namespace" not in text
+
+
+CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version": "2.6.0", "loops": {}, "epoch": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([torch.ones(1)], "holds a list"),
+        ({"layer.weight": torch.ones(1)}, "is not a checkpoint of prismaudio fit"),
+        ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not run"),
+        (
+            CHECKPOINT | {"global_step": 0},
+            "is not of this recipe: missing layer.weight; missing layer.bias; unknown other",
+        ),
+        ("a text", "is not a checkpoint of prismaudio fit"),
+        (b"PK and no more", "truncated"),
+        (None, "no such checkpoint"),
+    ],
+)
+def test_what_cannot_be_resumed_is_told_in_one_line(toy, capsys, tmp_path, content, expected):
+    path = tmp_path / "a.ckpt"
+    if isinstance(content, bytes | str):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    elif content is not None:
+        torch.save(content, path)
+    assert expected in error(capsys, "--config", toy, "--ckpt_path", str(path))
+
+
+def test_a_model_folder_is_no_checkpoint(toy, capsys, tmp_path):
+    assert "is not a checkpoint of prismaudio fit" in error(capsys, "--config", toy, "--ckpt_path", str(tmp_path))
 
 
 @pytest.mark.parametrize(

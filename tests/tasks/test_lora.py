@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from prismaudio.callbacks.ema import ExponentialMovingAverage
 from prismaudio.callbacks.export import ExportComponents
 from prismaudio.checkpoints import load_components, save_components
+from prismaudio.errors import CheckpointError
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.tasks.foundation import FoundationTask
@@ -87,3 +88,9 @@ def test_conditioners_may_be_trained_too(folder):
     parts = {name.partition(".")[0] for name in trained}
     assert parts == {"blocks", "conditioners", "to_context", "to_added", "gates"}
     assert all(".lora_" in name for name in trained if name.startswith("blocks."))
+
+
+def test_a_checkpoint_without_the_adapters_is_refused(folder):
+    fine_tune(folder, "whole", None, steps=1)
+    with pytest.raises(CheckpointError, match=r"no such adapters as the recipe wants: missing transformer\.blocks\.0"):
+        fine_tune(folder, "tuned", Lora(rank=2), checkpoint=str(folder / "whole" / "step=1.ckpt"))

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from lightning.pytorch import LightningModule
 
-from prismaudio.tasks.schedule import ConstantSchedule, CosineSchedule, InverseSchedule, inverse_lr
+from prismaudio.errors import RecipeError
+from prismaudio.tasks.schedule import (
+    ConstantSchedule,
+    CosineSchedule,
+    InverseSchedule,
+    inverse_lr,
+    scheduled_adamw,
+)
 
 PUBLISHED = {0: 1.000000000000001e-06, 1: 1.9899900500746275e-06, 10: 1.0465651304642542e-05, 500: 9.91020759111863e-05}
 
@@ -31,3 +39,8 @@ def test_a_run_that_only_a_time_ends():
 def test_the_constant_one_stays():
     assert [ConstantSchedule(2).factor(step, 9) for step in range(4)] == [0.5, 1, 1, 1]
     assert ConstantSchedule().factor(0, 9) == 1
+
+
+def test_a_learning_rate_below_zero_is_refused():
+    with pytest.raises(RecipeError, match="learning_rate is -1"):
+        scheduled_adamw(LightningModule(), -1.0, 0.0, ConstantSchedule())

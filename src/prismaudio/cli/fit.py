@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import pickle
 import pkgutil
 import re
 import sys
@@ -21,10 +20,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
-from prismaudio.cli.recipe_errors import shorten
+from prismaudio.cli.fit_checkpoint import check_checkpoint, misloaded
+from prismaudio.cli.recipe_errors import refusal, shorten
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
 from prismaudio.registry import Registry, discover
+from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -276,15 +277,22 @@ class CommandLine(LightningCLI):
             config.trainer.strategy = jsonargparse.Namespace(class_path=SHARDED_STRATEGY)
 
     def _parse_ckpt_path(self) -> None:
-        try:
-            super()._parse_ckpt_path()
-        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-            path = self.config[self.wanted].ckpt_path
-            raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged") from error
+        check_checkpoint(self.config[self.wanted].get("ckpt_path"))
+        super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is an error in the recipe."""
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise RecipeError(str(error)) from error
+            raise RecipeError(refusal(str(error))) from error
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, ValueError) as error:
+            path = self.config[subcommand].get("ckpt_path")
+            problems = misloaded(str(error)) if path else []
+            if not problems:
+                raise
+            raise CheckpointError(f"{path} is not of this recipe: {listed(problems)}") from error

@@ -19,6 +19,7 @@ UNKNOWN_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
 WRONG_VALUE = re.compile(r"Expected an? (?:<class '([^']+)'>|([^\n]+?))\. Got value: ([^\n]*)")
 AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. .*?: ([\w., ]+\w)")
 CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
+REFUSED = re.compile(r"Errors:\s+- (.+?)\s+- Expected a <class 'NoneType'>", re.DOTALL)
 KEY = re.compile(r'Parser key "([^"]+)"')
 """Parts of the reports of jsonargparse."""
 
@@ -47,6 +48,17 @@ def shorten(report: str, explain_name: Callable[[str], str]) -> str:
             where = key_path(report[: found.start()])
             return f"{where}: {write(found)}" if where else write(found)
     return " ".join(report.split())
+
+
+def refusal(report: str) -> str:
+    r"""What a constructor said, in a report on the class that it could not make.
+
+    Example:
+        >>> refusal("Errors:\n  - the model lacks a planner\n  - Expected a <class 'NoneType'>\n  Given value: x")
+        'the model lacks a planner'
+    """
+    found = REFUSED.search(report)
+    return found[1] if found else report
 
 
 def key_path(report: str) -> str:

@@ -72,9 +72,11 @@ class ManifestDataModule(LightningDataModule):
         sections: Sequence[str] = CORE,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or not 0 <= validation < 1 or not 0 <= max_broken <= 1 or (max_s is not None and max_s <= 0):
+        shares = 0 <= validation < 1 and 0 <= max_broken <= 1
+        if batch_size < 1 or workers < 0 or not shares or (max_s is not None and not max_s > 0):
             raise ValueError(
-                "expected batch_size of 1 or more, validation from 0 to below 1, max_broken from 0 to 1, max_s above 0"
+                "expected batch_size of 1 or more, workers of 0 or more, validation from 0 to below 1, "
+                "max_broken from 0 to 1, max_s above 0"
             )
         self.manifest = Path(manifest).expanduser()
         self.features = None if features is None else Path(features).expanduser()

@@ -32,7 +32,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if path.is_dir():
             return _sharded(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, CheckpointException) as error:
+    except (OSError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError, CheckpointException) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged: {reason}") from error
 

@@ -35,6 +35,7 @@ from prismaudio.tasks.sharding import (
     whole_state,
 )
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
+from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,6 +159,20 @@ class FoundationTask(LightningModule):
             trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See that all that is trained is there: where weights are frozen, loading leaves alone what is not.
+
+        Raises:
+            CheckpointError: It is not.
+        """
+        if self.lora is not None and self.device_mesh is None:
+            trained = {
+                name for name, weight in self.transformer.named_parameters(prefix="transformer") if weight.requires_grad
+            }
+            if missing := sorted(trained - checkpoint["state_dict"].keys()):
+                named = listed([f"missing {name}" for name in missing])
+                raise CheckpointError(f"the checkpoint has no such adapters as the recipe wants: {named}")
 
     def components(self) -> dict[str, Any]:
         """What this stage makes and what it was given, by name in a model folder; every process must call this."""

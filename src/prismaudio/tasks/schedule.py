@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prismaudio.errors import RecipeError
+
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
@@ -112,6 +114,8 @@ def scheduled_adamw(
         schedule: How the learning rate goes.
         betas: Memory of the gradient and of its square.
     """
+    if not (learning_rate >= 0 and weight_decay >= 0):
+        raise RecipeError(f"learning_rate is {learning_rate} and weight_decay {weight_decay}; both must be 0 or more")
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
