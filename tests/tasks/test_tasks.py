@@ -15,7 +15,7 @@ from prismaudio.cot.words import CLASSES
 from prismaudio.encoders.hashed_text import HashedTextEncoder
 from prismaudio.encoders.motion_grid import MotionGridEncoder
 from prismaudio.encoders.plan_grid import PlanGridEncoder
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, DataError
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.planners.event import EventPlanner
@@ -27,7 +27,7 @@ from prismaudio.tasks.cot_tuning import CotTuningTask
 from prismaudio.tasks.draws import draw
 from prismaudio.tasks.foundation import FoundationTask
 from prismaudio.tasks.schedule import CosineSchedule
-from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
+from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,11 @@ def test_clips_are_encoded_once(data: StudioDataModule, monkeypatch: pytest.Monk
     first = task.clips.latents(batch.clips)
     monkeypatch.setattr(task.autoencoder, "encode", None)
     torch.testing.assert_close(task.clips.latents(batch.clips), first)
+
+
+def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:
+    with pytest.raises(DataError, match="clip mute has no sound"):
+        foundation().clips.latents([Clip("mute", 1.0)])
 
 
 def test_recomputing_changes_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, DataError
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 
 if TYPE_CHECKING:
@@ -52,11 +52,12 @@ class ClipFeatures:
         rows = []
         for clip in clips:
             latents = self._latents.get(clip.id)
-            if latents is None and clip.audio is not None:
+            if latents is None:
+                if clip.audio is None:
+                    raise DataError(f"clip {clip.id} has no sound; there is nothing to learn from it")
                 latents = self.autoencoder.encode(clip.audio[None])[0].half()
                 self._remember(self._latents, clip.id, latents)
-            if latents is not None:
-                rows.append(latents.float())
+            rows.append(latents.float())
         return torch.stack(rows)
 
     @torch.no_grad()
