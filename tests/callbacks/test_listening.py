@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from prismaudio.callbacks.listening import ListeningSamples, Sample, log_sample
+from prismaudio.errors import RecipeError
 from prismaudio.types import Conditions, LatentBatch
 
 
@@ -52,6 +53,13 @@ def test_without_a_logger_there_are_files(tmp_path):
     assert names == sorted([*rendered, *(name.replace("rendered", "true") for name in rendered)])
     assert (tmp_path / "listening" / "a0" / "true-step0000000.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "listening" / "a0" / "true-step0000000.txt").read_text() == "a0\n"
+
+
+def test_a_task_without_an_autoencoder_is_refused_before_training(tmp_path):
+    task = Hummer()
+    task.autoencoder = None
+    with pytest.raises(RecipeError, match="ListeningSamples needs an autoencoder"):
+        ListeningSamples().setup(Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False), task, "fit")
 
 
 class Writer:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
+from prismaudio.errors import RecipeError
 from prismaudio.media import replacing, write_wav
 from prismaudio.media.stills import png, spectrogram_image
 from prismaudio.types import ClipBatch
@@ -60,7 +61,13 @@ class ListeningSamples(Callback):
         self._folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the folder of the run, which all processes must do together."""
+        """Ask for the folder of the run, which all processes must do together.
+
+        Raises:
+            RecipeError: The task has nothing that makes sound, which is better said now than at the first validation.
+        """
+        if getattr(pl_module, "autoencoder", self) is None:
+            raise RecipeError("ListeningSamples needs an autoencoder: give the task one, or leave the callback out")
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
     def on_validation_batch_end(
