@@ -15,7 +15,7 @@ from prismaudio.cot.words import CLASSES
 from prismaudio.encoders.hashed_text import HashedTextEncoder
 from prismaudio.encoders.motion_grid import MotionGridEncoder
 from prismaudio.encoders.plan_grid import PlanGridEncoder
-from prismaudio.errors import CheckpointError, DataError
+from prismaudio.errors import CheckpointError, DataError, RecipeError
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.planners.event import EventPlanner
@@ -218,6 +218,13 @@ def test_clips_are_encoded_once(data: StudioDataModule, monkeypatch: pytest.Monk
     first = task.clips.latents(batch.clips)
     monkeypatch.setattr(task.autoencoder, "encode", None)
     torch.testing.assert_close(task.clips.latents(batch.clips), first)
+
+
+def test_weights_are_not_trained_in_half_precision(tmp_path: Path) -> None:
+    task = foundation()
+    task.trainer = trainer(tmp_path, precision="bf16-true")
+    with pytest.raises(RecipeError, match="bf16-true is not for training"):
+        task.setup("fit")
 
 
 def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.checkpoints import load_components
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.metrics.base import SoundMetric
@@ -128,7 +128,13 @@ class FoundationTask(LightningModule):
 
     # Set-up ------------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
-        """Bring the autoencoder to the device."""
+        """Bring the autoencoder to the device.
+
+        Raises:
+            RecipeError: The precision would round weights, latents and positions.
+        """
+        if self.trainer.precision in ("16-true", "bf16-true", "64-true"):
+            raise RecipeError(f"precision {self.trainer.precision} is not for training; expected bf16-mixed or 32-true")
         if self.autoencoder is not None:
             self.autoencoder.to(self.trainer.strategy.root_device)
 
