@@ -46,12 +46,24 @@ def test_bad_input_is_one_line_and_exit_2(options, text, capsys) -> None:
     assert text in error
 
 
-@pytest.mark.parametrize("options", [["--limit", "0"], ["--rows", "truth,lies"], ["--split", "real"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["studio", "--limit", "0"],
+        ["studio", "--rows", "truth,lies"],
+        ["studio", "--split", "real"],
+        ["model", "--precision", "fp8"],
+        ["model", "--duration", "-1"],
+        ["model", "--duration", "nan"],
+        ["model", "--guidance", "nan"],
+        ["neither"],
+    ],
+)
 def test_bad_options_are_refused(options, capsys) -> None:
-    with pytest.raises(SystemExit) as caught:
-        bench(["studio", *options])
-    assert caught.value.code == 2
-    assert "usage" in capsys.readouterr().err
+    assert main(["bench", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("prismaudio: error: argument ")
+    assert error.count("\n") == 1
 
 
 def test_the_instruments_are_refitted(tmp_path, monkeypatch) -> None:

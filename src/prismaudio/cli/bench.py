@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prismaudio.cli.arguments import Parser, number
 from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="prismaudio bench", description=__doc__)
+    parser = Parser("prismaudio bench", description=__doc__)
     kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,instruments}")
     studio = kinds.add_parser(
         "studio",
@@ -38,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     studio.add_argument("--seeds", type=_positive, default=3, help="number of sampling seeds")
     studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
     studio.add_argument("--rows", type=_rows, default=ROWS, help="rows to measure, separated by commas")
-    studio.add_argument("--guidance", type=float, help="scale of classifier-free guidance; the model's own by default")
+    studio.add_argument(
+        "--guidance", type=number(0, 100), help="scale of classifier-free guidance; the model's own by default"
+    )
     studio.add_argument(
         "--picture",
         choices=("training", "filmed"),
@@ -64,9 +67,9 @@ def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     model.add_argument("--model", metavar="DIR", help="model to time; by default random weights of the published size")
-    model.add_argument("--duration", type=float, default=9.0, metavar="SECONDS", help="length of the clip")
+    model.add_argument("--duration", type=number(0.2, 3600), default=9.0, metavar="SECONDS", help="length of the clip")
     model.add_argument("--steps", type=_positive, default=24, help="Euler steps of a clip")
-    model.add_argument("--guidance", type=float, default=5.0, help="scale of classifier-free guidance, not 1")
+    model.add_argument("--guidance", type=number(0, 100), default=5.0, help="scale of classifier-free guidance, not 1")
     model.add_argument("--precision", type=_precisions, default=("fp32", "bf16"), help="separated by commas")
     model.add_argument("--rounds", type=_positive, default=3, help="how often each row is timed")
     model.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
@@ -83,10 +86,10 @@ def _precisions(text: str) -> tuple[str, ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    count = int(text)
+    if count < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    return count
 
 
 def _rows(text: str) -> tuple[str, ...]:
