@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_model(kinds: argparse._SubParsersAction[Parser]) -> None:
     model = kinds.add_parser(
         "model",
         help="speed of a network: one guided velocity and a whole clip, against the machine's matrix product",
