@@ -122,3 +122,17 @@ def test_a_config_that_was_changed_by_hand(folder: Path, change: Callable[[dict[
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError):
         load_components(folder)
+
+
+def test_a_folder_may_name_the_classes_of_trusted_packages_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "strange_plugin.py").write_text("class Codec:\n    def __init__(self): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = json.loads((folder / "config.json").read_text())
+    config["components"] = {"video_encoder": {"class": "strange_plugin:Codec", "arguments": {}}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="strange_plugin"):
+        load_components(folder)
+    monkeypatch.setattr("prismaudio.checkpoints.TRUSTED", {"prismaudio", "strange_plugin"})
+    assert type(load_components(folder)["video_encoder"]).__name__ == "Codec"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
+TRUSTED = {"prismaudio"}
+"""Top-level packages whose classes a model folder may name; ``prismaudio fit`` adds those of installed plugins."""
 
 
 class Configured:
@@ -125,12 +127,13 @@ def _others(folder: Path, names: Collection[str]) -> tuple[dict[str, Any], dict[
     return kept, {key: value for key, value in weights.items() if key.partition(".")[0] in kept}
 
 
-def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -> dict[str, Any]:
+def load_components(folder: Path, packages: Collection[str] | None = None) -> dict[str, Any]:
     """Components of a folder that :func:`save_components` wrote, in evaluation mode and float32.
 
     Args:
         folder: The folder.
-        packages: Top-level packages whose classes may be made; a checkpoint cannot name any other.
+        packages: Top-level packages whose classes may be made; a checkpoint cannot name any other. None for
+            :data:`TRUSTED`.
 
     Raises:
         CheckpointError: The folder is not such a checkpoint, is damaged, or names a class outside ``packages``.
@@ -138,7 +141,7 @@ def load_components(folder: Path, packages: Collection[str] = ("prismaudio",)) -
     described, weights = _stored(folder)
     components = {}
     for name, entry in described.items():
-        component = _make(folder, entry, packages)
+        component = _make(folder, entry, TRUSTED if packages is None else packages)
         if isinstance(component, torch.nn.Module):
             prefix = f"{name}."
             own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}

@@ -17,6 +17,7 @@ from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.extraction import Extractor
 from prismaudio.data.features import find_files, gather, look_over
 from prismaudio.data.manifest import read_manifest
+from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_sound
 
 RATE_HZ, HOP = 16_000, 256
@@ -204,3 +205,11 @@ def test_media_files_without_extraction(run, filmed):
 
 def _folder():
     return Path("features")
+
+
+def test_sound_that_ends_before_the_clip_begins_is_no_silence(run, tmp_path):
+    soundfile.write(tmp_path / "early.wav", np.zeros(8_000), RATE_HZ)
+    (tmp_path / "clips.csv").write_text("video,audio,start_s\na.mp4,early.wav,1.0\n")
+    (late,) = read_manifest(tmp_path / "clips.csv")
+    with pytest.raises(DataError, match="ends before clip"):
+        read_audio(late, RATE_HZ, HOP, 0.5)

@@ -138,9 +138,13 @@ def import_components(registry: Registry) -> Known:
 
 
 def restrict_imports(registry: Registry) -> None:
-    """Let recipes name only classes of the packages that belong here."""
+    """Let recipes, and model folders that they name, name only classes of the packages that belong here."""
+    from prismaudio.checkpoints import TRUSTED
+
     targets = [entry.item.target for entry in registry.entries if isinstance(entry.item, Component)]
-    packages = {*IMPORTABLE, *(re.split(r"[.:]", target)[0] for target in targets)}
+    plugged = {re.split(r"[.:]", target)[0] for target in targets}
+    packages = {*IMPORTABLE, *plugged}
+    TRUSTED.update(plugged)
     jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
 
 

@@ -66,9 +66,12 @@ def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | 
         whole = _heard(path, sample_rate_hz)
         duration_s = _length_s(entry, 0.0 if whole is None else whole.shape[1] / sample_rate_hz)
     n_samples = math.ceil(round(duration_s * sample_rate_hz) / hop) * hop
-    audio = read_sound(path, sample_rate_hz, n_samples / sample_rate_hz, begin_s)
-    if audio is None:
+    rest = read_sound(path, sample_rate_hz, start_s=begin_s)
+    if rest is None:
         raise DataError(f"{path} has no sound track; there is nothing to learn from clip {entry.id}")
+    if not rest.shape[1]:
+        raise DataError(f"the sound of {path} ends before clip {entry.id} begins, at {entry.start_s:g} s")
+    audio = rest[:, :n_samples]
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 

@@ -50,11 +50,12 @@ class FoundationTask(LightningModule):
     """Trains a diffusion transformer to turn noise into the latents of a clip's sound.
 
     Conditions are dropped in two ways, so that guidance has an unconditional branch that was really trained: all of
-    a sample's together, and each stream by itself. In some samples the video is another clip's, so that what the
-    plan says wins over what is seen, and editing a section edits the sound.
+    a sample's together, and each stream by itself. With ``swap_video`` the video is sometimes another clip's, so that
+    what the plan says wins over what is seen, and editing a section edits the sound.
 
     Data is clips, whose latents and features are computed on the way and remembered, or latents and features that
-    were computed before. Whatever is random depends on the seed, the step and the sample's name alone.
+    were computed before. Whatever is random depends on the seed, the step and the sample's name alone; only whose
+    video is swapped in depends on the batch, too.
 
     Args:
         transformer: The network to train; None to take it from ``pretrained``.
@@ -68,7 +69,7 @@ class FoundationTask(LightningModule):
         schedule: How the learning rate goes; a cosine with 200 steps of warm-up by default.
         drop_all: Chance that a sample loses all conditions.
         drop_each: Chance that a sample loses a stream, for each stream by itself.
-        swap_video: Chance that a sample sees the video of another clip of its batch.
+        swap_video: Chance that a sample sees the video of another clip of its process's batch, so that the plan wins.
         time_sampler: Distribution of the training times; the truncated one is the published one.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
         metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to hear nothing.
@@ -92,7 +93,7 @@ class FoundationTask(LightningModule):
         schedule: Schedule | None = None,
         drop_all: float = 0.1,
         drop_each: float = 0.1,
-        swap_video: float = 0.4,
+        swap_video: float = 0.0,
         time_sampler: Literal["logit_normal", "truncated_logit_normal"] = "logit_normal",
         time_mean: float = 0.0,
         metrics: dict[str, SoundMetric] | None = None,
