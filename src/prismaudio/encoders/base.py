@@ -25,4 +25,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features float32 ``(time, width)``. A video encoder reads the clip, a text encoder the plan."""
+        """Features float32 ``(time, width)``, on any device. A video encoder reads the clip, a text encoder the plan.
+
+        The clip may be on another device than the encoder: one with weights takes what it reads to its own.
+        """
