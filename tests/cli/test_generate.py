@@ -197,13 +197,15 @@ def test_interrupted_it_leaves_whole_files_and_goes_on_later(generate, videos, t
         "out",
     ]
     with subprocess.Popen(
-        [*words, "--sampler", "heun", "--steps", "1000", "--batch-size", "1"], stderr=subprocess.PIPE, text=True
+        [*words, "--sampler", "RungeKuttaSampler", "--steps", "1000", "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         time.sleep(0.2)
         deadline = time.monotonic() + 60
         while not (tmp_path / "out").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.1)
+        time.sleep(1.0)  # it samples by now; an interrupt in the middle of an import may be lost
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
