@@ -184,6 +184,11 @@ def test_a_model_that_is_not_there(videos, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def listen_to_interrupts() -> None:
+    """A shell that starts tests in the background lets them, and whom they start, ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted_it_leaves_whole_files_and_goes_on_later(generate, videos, tmp_path, tiny_model_folder):
     words = [
         sys.executable,
@@ -200,6 +205,7 @@ def test_interrupted_it_leaves_whole_files_and_goes_on_later(generate, videos, t
         [*words, "--sampler", "RungeKuttaSampler", "--steps", "1000", "--batch-size", "1"],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=listen_to_interrupts,  # noqa: PLW1509 - no other threads of ours
     ) as process:
         time.sleep(0.2)
         deadline = time.monotonic() + 60
