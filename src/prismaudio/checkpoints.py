@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch.overrides import TorchFunctionMode
 
 from prismaudio.errors import CheckpointError
-from prismaudio.weight_files import listed, misfits
+from prismaudio.weight_files import below, listed, misfits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -143,9 +143,7 @@ def load_components(folder: Path, packages: Collection[str] | None = None) -> di
     for name, entry in described.items():
         component = _make(folder, entry, TRUSTED if packages is None else packages)
         if isinstance(component, torch.nn.Module):
-            prefix = f"{name}."
-            own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-            _load(folder, name, component, own)
+            _load(folder, name, component, below(weights, f"{name}."))
         components[name] = component
     return components
 

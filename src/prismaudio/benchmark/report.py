@@ -13,8 +13,10 @@ from rich.table import Table
 from prismaudio.errors import MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+Cell = dict[str, float]
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Report:
         """Add the value of one sampling seed."""
         self.values.setdefault(row, {}).setdefault(column, []).append(value)
 
-    def cell(self, row: str, column: str) -> dict[str, float] | None:
+    def cell(self, row: str, column: str) -> Cell | None:
         """Mean and standard deviation over the sampling seeds; None where nothing was measured.
 
         Example:
@@ -70,25 +72,20 @@ class Report:
 
     def listing(self, title: str) -> Table:
         """A table for the terminal: a line for each row."""
-        table = Table(title=title)
-        table.add_column("", no_wrap=True)
-        for column in self.columns:
-            table.add_column(column.replace("_", " "), justify="right")
-        for row in self.values:
-            table.add_row(row, *(_printed(self.cell(row, column)) for column in self.columns))
-        return table
+        lines = ((row, [self.cell(row, column) for column in self.columns]) for row in self.values)
+        return _table(title, "", self.columns, lines)
 
     def table(self, title: str) -> Table:
         """A table for the terminal: a line for each column of the report, a column for each of its rows."""
-        table = Table(title=title)
-        table.add_column("measure", no_wrap=True)
-        for row in self.values:
-            table.add_column(row.replace("_", " "), justify="right")
-        for column in self.columns:
-            cells = [self.cell(row, column) for row in self.values]
-            table.add_row(column, *(_printed(cell) for cell in cells))
-        return table
+        lines = ((column, [self.cell(row, column) for row in self.values]) for column in self.columns)
+        return _table(title, "measure", self.values, lines)
 
 
-def _printed(cell: dict[str, float] | None) -> str:
-    return "-" if cell is None else f"{cell['mean']:.3f} ± {cell['sd']:.3f}"
+def _table(title: str, corner: str, heads: Iterable[str], lines: Iterable[tuple[str, list[Cell | None]]]) -> Table:
+    table = Table(title=title)
+    table.add_column(corner, no_wrap=True)
+    for head in heads:
+        table.add_column(head.replace("_", " "), justify="right")
+    for name, cells in lines:
+        table.add_row(name, *("-" if cell is None else f"{cell['mean']:.3f} ± {cell['sd']:.3f}" for cell in cells))
+    return table

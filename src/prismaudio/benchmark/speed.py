@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prismaudio import __version__
 from prismaudio.benchmark.report import Report
+from prismaudio.generation.devices import PRECISIONS
 from prismaudio.generation.rendering import latent_frames
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from prismaudio.models.dit import DiffusionTransformer
 
 COLUMNS = ("seconds", "gflop_per_s", "share_of_peak", "speed_over_eager")
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RATES_HZ = {"video": 4.0, "sync": 24.0, "plan": 62.5}
 """Features a second of the published encoders, and of our plan grid."""
 TEXT_TOKENS = 160

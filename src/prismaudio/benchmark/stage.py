@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.cot.story import SIDE_DEG
 from prismaudio.media import read_clip, write_video
 from prismaudio.metrics.truth import Truth, measure_late_energy_db, measure_noise_floor_db
 from prismaudio.studio.audio import render_audio
-from prismaudio.studio.scene import MAX_AZIMUTH_DEG, Scene
+from prismaudio.studio.scene import Scene
 from prismaudio.studio.video import render_video
 from prismaudio.types import Clip
 
@@ -94,6 +95,6 @@ def restage(scene: Scene, story: Story) -> Scene:
         what=source.what,
         onsets_s=source.onsets_s,
         end_s=source.end_s,
-        x=(first_deg / MAX_AZIMUTH_DEG, last_deg / MAX_AZIMUTH_DEG),
+        x=(first_deg / SIDE_DEG, last_deg / SIDE_DEG),
     )
     return replace(scene, things=(edited,))

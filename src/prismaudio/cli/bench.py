@@ -10,9 +10,12 @@ from prismaudio.cli.arguments import Parser, number
 from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prismaudio.generation import PrismAudio
 
 ROWS = ("truth", "codec", "given_plan", "end_to_end", "shuffled")
+PRECISIONS = ("fp32", "bf16")
 NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 
 
@@ -20,6 +23,9 @@ def main(argv: list[str]) -> int:
     """Run ``prismaudio bench studio``, ``prismaudio bench model`` or ``prismaudio bench instruments``."""
     options = _parser().parse_args(argv)
     run = {"studio": _studio, "model": _model, "instruments": _instruments}[options.what]
+    report = getattr(options, "json", None)
+    if report is not None and report.is_dir():
+        raise UnknownNameError(f"{report} is a folder; --json wants the name of a file to write")
     return run(options)
 
 
@@ -38,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     studio.add_argument("--model", metavar="DIR", help="checkpoint to measure; the embedded model by default")
     studio.add_argument("--seeds", type=_positive, default=3, help="number of sampling seeds")
     studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
-    studio.add_argument("--rows", type=_rows, default=ROWS, help="rows to measure, separated by commas")
+    studio.add_argument("--rows", type=_names("row", ROWS), default=ROWS, help="rows to measure, separated by commas")
     studio.add_argument(
         "--guidance", type=number(0, 100), help="scale of classifier-free guidance; the model's own by default"
     )
@@ -70,7 +76,9 @@ def _add_model(kinds: argparse._SubParsersAction[Parser]) -> None:
     model.add_argument("--duration", type=number(0.2, 3600), default=9.0, metavar="SECONDS", help="length of the clip")
     model.add_argument("--steps", type=_positive, default=24, help="Euler steps of a clip")
     model.add_argument("--guidance", type=number(0, 100), default=5.0, help="scale of classifier-free guidance, not 1")
-    model.add_argument("--precision", type=_precisions, default=("fp32", "bf16"), help="separated by commas")
+    model.add_argument(
+        "--precision", type=_names("precision", PRECISIONS), default=PRECISIONS, help="separated by commas"
+    )
     model.add_argument("--rounds", type=_positive, default=3, help="how often each row is timed")
     model.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
     model.add_argument("--compile", action="store_true", help="use torch.compile for the clip, and time it alone")
@@ -78,11 +86,16 @@ def _add_model(kinds: argparse._SubParsersAction[Parser]) -> None:
     model.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
 
 
-def _precisions(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := [name for name in names if name not in ("fp32", "bf16")]:
-        raise argparse.ArgumentTypeError(f"no precision named {unknown[0]!r}; precisions: fp32,bf16")
-    return names
+def _names(what: str, known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """The type of some of the known names, separated by commas."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"no {what} named {unknown[0]!r}; {what}s: {','.join(known)}")
+        return names
+
+    return convert
 
 
 def _positive(text: str) -> int:
@@ -90,13 +103,6 @@ def _positive(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return count
-
-
-def _rows(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := [name for name in names if name not in ROWS]:
-        raise argparse.ArgumentTypeError(f"no row named {unknown[0]!r}; rows: {','.join(ROWS)}")
-    return names
 
 
 def _load(options: argparse.Namespace) -> PrismAudio | None:
@@ -113,8 +119,6 @@ def _studio(options: argparse.Namespace) -> int:
 
     from prismaudio.benchmark.studio import StudioBenchmark
 
-    if options.json and options.json.is_dir():
-        raise UnknownNameError(f"{options.json} is a folder; --json wants the name of a file to write")
     model = _load(options)
     benchmark = StudioBenchmark(
         seed=options.seed,
@@ -146,8 +150,6 @@ def _model(options: argparse.Namespace) -> int:
     from prismaudio.generation.devices import find_device
     from prismaudio.models.dit import DiffusionTransformer
 
-    if options.json and options.json.is_dir():
-        raise UnknownNameError(f"{options.json} is a folder; --json wants the name of a file to write")
     benchmark = ModelBenchmark(
         duration_s=options.duration,
         steps=options.steps,

@@ -10,6 +10,7 @@ from prismaudio.callbacks.export import ExportComponents
 from prismaudio.cli.fit import CommandLine
 from prismaudio.errors import CheckpointError
 from prismaudio.tasks.consolidation import load_weights
+from prismaudio.weight_files import listed, misfits
 
 
 class ExportCommandLine(CommandLine):
@@ -33,12 +34,9 @@ def fitted(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
         CheckpointError: They are not those of such a task.
     """
     expected = task.state_dict()
-    wrong = [f"unknown {key}" for key in weights.keys() - expected.keys()]
-    if task.strict_loading:
-        wrong += [f"missing {key}" for key in expected.keys() - weights.keys()]
-    shared = weights.keys() & expected.keys()
-    wrong += [f"{key} is {tuple(weights[key].shape)}" for key in shared if weights[key].shape != expected[key].shape]
-    if wrong:
-        named = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CheckpointError(f"{checkpoint} is not of this recipe: {named}")
+    if not task.strict_loading:  # what is not in the checkpoint was not trained
+        expected = {key: value for key, value in expected.items() if key in weights}
+    shapes = [{key: value.shape for key, value in some.items()} for some in (weights, expected)]
+    if problems := misfits(*shapes):
+        raise CheckpointError(f"{checkpoint} is not of this recipe: {listed(problems)}")
     task.load_state_dict(weights, strict=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SIDE_DEG = 60.0
+"""Direction of what is at the side of the picture; a unit of directions in networks."""
+
 
 @dataclass(frozen=True)
 class Event:

@@ -6,10 +6,16 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from torch import Tensor
 
     from prismaudio.cot.plan import Plan
     from prismaudio.types import Clip
+
+
+_SUFFIX = "_encoder"
 
 
 class Encoder(ABC):
@@ -29,3 +35,18 @@ class Encoder(ABC):
 
         The clip may be on another device than the encoder: one with weights takes what it reads to its own.
         """
+
+
+def by_stream(components: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoders among the components of a model folder, by stream.
+
+    Example:
+        >>> by_stream({"text_encoder": 1, "planner": 2})
+        {'text': 1}
+    """
+    return {name.removesuffix(_SUFFIX): part for name, part in components.items() if name.endswith(_SUFFIX)}
+
+
+def as_components(encoders: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`by_stream`."""
+    return {f"{stream}{_SUFFIX}": encoder for stream, encoder in encoders.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prismaudio.checkpoints import Configured
 from prismaudio.cot import words
+from prismaudio.cot.story import SIDE_DEG
 from prismaudio.encoders.base import Encoder
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
 ROWS = 5
 ONSET_WIDTH_S = 0.012
 DECAY_S = 0.5
-SIDE_DEG = 60.0
 
 
 class PlanGridEncoder(Configured, Encoder):

@@ -1,10 +1,12 @@
-"""Where a model runs."""
+"""Where a model runs, and in which precision."""
 
 from __future__ import annotations
 
 import torch
 
 from prismaudio.errors import PrismAudioError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def find_device(name: str) -> torch.device:

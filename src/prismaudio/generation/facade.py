@@ -11,9 +11,10 @@ import torch
 from prismaudio import __version__
 from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
+from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import features, hub, loading, planning
-from prismaudio.generation.devices import find_device
+from prismaudio.generation.devices import PRECISIONS, find_device
 from prismaudio.generation.rendering import Renderer, limited
 from prismaudio.generation.sampling import make_sampler
 from prismaudio.generation.settings import Guidance, Settings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MIX_RATE_HZ = 48_000
 """Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
 
@@ -125,7 +125,7 @@ class PrismAudio:
             PrismAudioError: There is no such device or precision.
         """
         parts, name = loading.load(source, revision)
-        core = (parts["transformer"], parts["autoencoder"], loading.encoders(parts), parts.get("planner"))
+        core = (parts["transformer"], parts["autoencoder"], by_stream(parts), parts.get("planner"))
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
         model.name = name
         return model.to(device, precision)
@@ -139,7 +139,7 @@ class PrismAudio:
         """
         parts: dict[str, Any] = {"transformer": self.transformer, "autoencoder": self.autoencoder}
         parts |= {"planner": self.planner} if self.planner is not None else {}
-        parts |= {**loading.named(self.encoders), "sampler": self.sampler, "settings": self.settings}
+        parts |= {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}
         save_components(Path(folder), parts, half)
 
     def push_to_hub(self, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:

@@ -23,7 +23,6 @@ NEEDED = ("transformer", "autoencoder")
 FILES = ("config.json", "model.safetensors")
 PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
 """Who brings the encoders of the published model."""
-_ENCODER = "_encoder"
 
 
 def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
@@ -115,21 +114,6 @@ def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any])
             f"this model has no encoder for {named}; install the plugins in brackets and put their encoders into "
             "model.encoders, or give features that were computed before to PrismAudio.render_features"
         )
-
-
-def encoders(components: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoders among components, by stream.
-
-    Example:
-        >>> encoders({"text_encoder": 1, "planner": 2})
-        {'text': 1}
-    """
-    return {name.removesuffix(_ENCODER): part for name, part in components.items() if name.endswith(_ENCODER)}
-
-
-def named(streams: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`encoders`."""
-    return {f"{stream}{_ENCODER}": encoder for stream, encoder in streams.items()}
 
 
 def fingerprint(folder: Path) -> str:

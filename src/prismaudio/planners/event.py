@@ -14,7 +14,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.cot import words
 from prismaudio.cot.narration import narrate
 from prismaudio.cot.plan import Plan
-from prismaudio.cot.story import Source, Story
+from prismaudio.cot.story import SIDE_DEG, Source, Story
 from prismaudio.errors import MediaError
 from prismaudio.models.event_network import SPAN, EventNetwork, Sightings
 from prismaudio.planners.base import TrainablePlanner
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SIZES, QUALITIES, ROOMS = tuple(words.SIZES), tuple(words.QUALITIES), tuple(words.ROOMS)
 """The answers of the network, in this order; weights depend on it."""
-SIDE_DEG = 60.0
 STILL_DEG = 1.5
 """What moves less between its first and its last sound is where it is all the time."""
 UNSTATED = -100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from prismaudio.studio.scene import MAX_AZIMUTH_DEG
+from prismaudio.cot.story import SIDE_DEG
 from prismaudio.studio.voices import Signal, render_voice
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def placement(azimuth_deg: NDArray[np.float64] | float) -> tuple[NDArray[np.floa
         >>> [round(float(x), 5) for x in placement(60.0)]
         [0.0006, 9.0]
     """
-    side = np.sin(np.deg2rad(azimuth_deg)) / np.sin(np.deg2rad(MAX_AZIMUTH_DEG))
+    side = np.sin(np.deg2rad(azimuth_deg)) / np.sin(np.deg2rad(SIDE_DEG))
     return MAX_ITD_S * side, MAX_ILD_DB * side
 
 
@@ -64,7 +64,7 @@ def _placed(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
     time_s = np.arange(part.start, part.stop) / rate_hz
     first, last = thing.span_s
     share = np.clip((time_s - first) / max(last - first, 1e-6), 0, 1)
-    itd_s, ild_db = placement(MAX_AZIMUTH_DEG * (thing.x[0] + share * (thing.x[1] - thing.x[0])))
+    itd_s, ild_db = placement(SIDE_DEG * (thing.x[0] + share * (thing.x[1] - thing.x[0])))
     shift = itd_s * rate_hz / 2
     ears = [_delayed(voice[part], sign * shift) * 10 ** (-sign * ild_db / 40) for sign in (1.0, -1.0)]
     return part, np.stack(ears).astype(np.float32)

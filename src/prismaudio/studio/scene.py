@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prismaudio.cot.story import Event, Source, Story
+from prismaudio.cot.story import SIDE_DEG, Event, Source, Story
 
 if TYPE_CHECKING:
     from prismaudio.studio.looks import Look
 
 DURATION_S = 4.0
-MAX_AZIMUTH_DEG = 60.0
 
 STRUCK = ("bell", "woodblock", "glass", "drum")
 BOUNCING = ("ball", "coin")
@@ -57,7 +56,7 @@ class Thing:
         """Its direction at a time."""
         first, last = self.span_s
         share = 0.0 if last <= first else min(max((time_s - first) / (last - first), 0.0), 1.0)
-        return MAX_AZIMUTH_DEG * (self.x[0] + share * (self.x[1] - self.x[0]))
+        return SIDE_DEG * (self.x[0] + share * (self.x[1] - self.x[0]))
 
     @property
     def source(self) -> Source:

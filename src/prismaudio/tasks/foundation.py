@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.checkpoints import load_components
-from prismaudio.encoders.base import Encoder
+from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
@@ -107,7 +107,7 @@ class FoundationTask(LightningModule):
         super().__init__()
         self._given = load_components(EMBEDDED if pretrained == "embedded" else Path(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
-        self.encoders = encoders or _encoders(self._given)
+        self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None
         # not a part of the task, so that its weights, which nobody trains, stay out of checkpoints
         object.__setattr__(self, "autoencoder", autoencoder or self._given.get("autoencoder"))
@@ -188,8 +188,7 @@ class FoundationTask(LightningModule):
             state = whole_state(self.transformer)
             if self.global_rank == 0:
                 transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
-        encoders = {f"{stream}_encoder": encoder for stream, encoder in self.encoders.items()}
-        return {**self._given, "transformer": transformer, **encoders, "sampler": self.sampler}
+        return {**self._given, "transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
         """Write what was trained beside the frozen weights; every process calls this, and the first one writes."""
@@ -310,7 +309,3 @@ def _part(given: Mapping[str, Any], name: str) -> Any:
     if name not in given:
         raise CheckpointError(f"the task has no {name}: give one, or the model folder that has it as pretrained")
     return given[name]
-
-
-def _encoders(given: Mapping[str, Any]) -> dict[str, Encoder]:
-    return {name.removesuffix("_encoder"): part for name, part in given.items() if name.endswith("_encoder")}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 
 from prismaudio.errors import PrismAudioError
+from prismaudio.media import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,12 +87,11 @@ def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained
         lora: What they were made with.
         trained: Names of the weights that were trained.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
-    partial = folder / "adapter.safetensors.partial"
-    save_file(weights, partial)
-    (folder / "adapter.json").write_text(json.dumps({"format": 1, "lora": asdict(lora)}, indent=2) + "\n")
-    partial.replace(folder / "adapter.safetensors")
+    with replacing(folder / "adapter.safetensors") as part:
+        save_file(weights, part)
+    with replacing(folder / "adapter.json") as part:
+        part.write_text(json.dumps({"format": 1, "lora": asdict(lora)}, indent=2) + "\n")
 
 
 def plain_transformer(transformer: nn.Module, state: Mapping[str, Any]) -> nn.Module:
