@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch.overrides import TorchFunctionMode
 
 from prismaudio.errors import CheckpointError
-from prismaudio.weight_files import below, listed, misfits
+from prismaudio.weight_files import below, fill
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -143,7 +143,7 @@ def load_components(folder: Path, packages: Collection[str] | None = None) -> di
     for name, entry in described.items():
         component = _make(folder, entry, TRUSTED if packages is None else packages)
         if isinstance(component, torch.nn.Module):
-            _load(folder, name, component, below(weights, f"{name}."))
+            fill(component, below(weights, f"{name}."), f"{folder}: {name}")
         components[name] = component
     return components
 
@@ -194,12 +194,3 @@ class WithoutDrawing(TorchFunctionMode):
         if func in _DRAWING:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
-
-
-def _load(folder: Path, name: str, module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    expected = module.state_dict()
-    shapes = [{key: value.shape for key, value in some.items()} for some in (weights, expected)]
-    if problems := misfits(*shapes):
-        raise CheckpointError(f"{folder}: {name} does not fit: {listed(problems)}")
-    module.load_state_dict({key: value.to(expected[key].dtype) for key, value in weights.items()})
-    module.eval().requires_grad_(requires_grad=False)

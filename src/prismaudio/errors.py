@@ -35,3 +35,7 @@ class DataError(PrismAudioError):
 
 class CheckpointError(PrismAudioError):
     """A checkpoint does not belong to the model, or is damaged."""
+
+
+class NotApplicableError(PrismAudioError):
+    """A reward or a metric cannot judge a clip, because something that it needs is not there."""

@@ -116,6 +116,25 @@ def misfits(given: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[
     return missing + unknown + shapes
 
 
+def fill(module: torch.nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
+    """Load weights into a network, strictly: all of them, none else, of the right shapes; then it is in eval mode.
+
+    Args:
+        module: The network; its parameters will not require gradients.
+        weights: Weights by the network's own names.
+        source: What the error says does not fit, for example the path of the file.
+
+    Raises:
+        CheckpointError: They are not those of this network.
+    """
+    expected = module.state_dict()
+    shapes = [{key: tuple(value.shape) for key, value in some.items()} for some in (weights, expected)]
+    if problems := misfits(*shapes):
+        raise CheckpointError(f"{source} does not fit {type(module).__name__}: {listed(problems)}")
+    module.load_state_dict({key: value.to(expected[key].dtype) for key, value in weights.items()}, assign=True)
+    module.eval().requires_grad_(requires_grad=False)
+
+
 def listed(problems: Sequence[str]) -> str:
     """Problems in one line, of many only the first, a fair share of each kind.
 

@@ -5,10 +5,13 @@ Files are made by anybody who has the published classes; ``data/README.md`` says
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import golden_dit
 import golden_schedules
 import golden_vae
-import pytest
+
+from prismaudio.testing.parity import golden_files
 
 CHECKS = {
     "dit_": golden_dit.check_dit,
@@ -18,11 +21,7 @@ CHECKS = {
 
 
 def pytest_generate_tests(metafunc):
-    folder = metafunc.config.getoption("parity_dir")
-    files = sorted(path for start in CHECKS for path in folder.glob(f"{start}*.safetensors"))
-    if not files:
-        raise pytest.UsageError(f"{folder} holds no dit_*, vae_* or schedules*.safetensors; give --parity-dir a folder")
-    metafunc.parametrize("path", files, ids=[path.stem for path in files])
+    golden_files(metafunc, Path(__file__).with_name("data"), *(f"{start}*.safetensors" for start in CHECKS))
 
 
 def test_every_tensor_agrees(path):

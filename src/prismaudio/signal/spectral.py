@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -64,6 +65,44 @@ def mel_filterbank(n_mels: int, window: int, sample_rate_hz: int, low_hz: float 
     empty = bands.sum(1) == 0
     bands[empty, nearest[empty]] = 1.0
     return bands / bands.sum(1, keepdim=True)
+
+
+@lru_cache(maxsize=16)
+def published_mel_filters(
+    n_mels: int, n_fft: int, sample_rate_hz: int, low_hz: float, high_hz: float, scale: str = "htk"
+) -> Tensor:
+    """Triangular mel bands ``(n_mels, n_fft // 2 + 1)`` in float64, as published reward networks were trained behind.
+
+    Args:
+        n_mels: Number of bands.
+        n_fft: Length of the transform.
+        sample_rate_hz: Sample rate.
+        low_hz: Where the first band begins.
+        high_hz: Where the last band ends.
+        scale: ``"htk"``: 2595 log10(1 + f / 700), every band 1 high (torchaudio's default); ``"slaney"``: linear below
+            1 kHz and logarithmic above it, every band of area 1 (librosa's default).
+
+    Example:
+        >>> published_mel_filters(64, 1024, 32_000, 50, 14_000, "slaney").shape
+        torch.Size([64, 513])
+    """
+    to_mel, to_hz = (hz_to_mel, mel_to_hz) if scale == "htk" else (_hz_to_slaney, _slaney_to_hz)
+    ends = to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64))
+    steps = torch.linspace(0, 1, n_mels + 2, dtype=torch.float64)
+    edges = to_hz(ends[0] + (ends[1] - ends[0]) * steps)
+    bins = torch.linspace(0, sample_rate_hz // 2, n_fft // 2 + 1, dtype=torch.float64)
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bands = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+    return bands if scale == "htk" else bands * (2 / (right - left))
+
+
+def _hz_to_slaney(frequency_hz: Tensor) -> Tensor:
+    above = 15 + 27 * torch.log(frequency_hz.clamp(min=1e-9) / 1000) / math.log(6.4)
+    return torch.where(frequency_hz < 1000, 3 * frequency_hz / 200, above)
+
+
+def _slaney_to_hz(mel: Tensor) -> Tensor:
+    return torch.where(mel < 15, 200 * mel / 3, 1000 * torch.exp(math.log(6.4) * (mel - 15) / 27))
 
 
 def log_mel(

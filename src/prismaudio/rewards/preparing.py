@@ -1,0 +1,93 @@
+"""Preparing clips for rewards: what is known of a clip before any sound is made, kept on disk by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from prismaudio.errors import NotApplicableError, PrismAudioError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prismaudio.cot.plan import Plan
+    from prismaudio.rewards.base import Cache, Reward
+    from prismaudio.types import Clip
+
+MISSING = {
+    "video": "it needs pictures, and there are none",
+    "plan": "it needs a plan, and there is none",
+    "reference": "it needs a reference sound, and there is none",
+}
+
+
+def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) -> Cache:
+    """What a reward needs to know of a clip.
+
+    Args:
+        reward: The reward.
+        clip: The clip, whose sound is the reference.
+        plan: Its plan.
+        folder: Where what was prepared is kept, by a hash of everything that it depends on; None to keep nothing.
+
+    Raises:
+        NotApplicableError: The reward cannot judge this clip.
+        PrismAudioError: The reward is broken: it did not return tensors by name.
+    """
+    present = {"video": clip.frames is not None, "plan": len(plan) > 0, "reference": clip.audio is not None}
+    for need in sorted(reward.needs):
+        if not present[need]:
+            raise NotApplicableError(MISSING[need])
+    kept = None if folder is None else folder / type(reward).__name__ / f"{fingerprint(reward, clip, plan)}.safetensors"
+    if kept is not None and (found := _read(kept)) is not None:
+        return found
+    cache = reward.prepare(clip, plan)
+    if any(not isinstance(value, Tensor) for value in cache.values()):
+        raise PrismAudioError(f"{type(reward).__name__}.prepare must return tensors by name, that is what can be kept")
+    if kept is not None and cache:
+        _write(kept, cache)
+    return cache
+
+
+def fingerprint(reward: Reward, clip: Clip, plan: Plan) -> str:
+    """Hash of everything that what a reward prepares depends on: the reward, and what it reads of the clip."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(*parts: object) -> None:
+        digest.update(repr(parts).encode())
+
+    add(reward.identity, clip.duration_s)
+    if "video" in reward.reads and clip.frames is not None:
+        add("video", clip.fps, tuple(clip.frames.shape))
+        digest.update(clip.frames.contiguous().cpu().numpy())
+    if "reference" in reward.reads and clip.audio is not None:
+        add("reference", clip.sample_rate_hz, tuple(clip.audio.shape))
+        digest.update(clip.audio.contiguous().cpu().numpy())
+    if "plan" in reward.reads:
+        add("plan", str(plan))
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> Cache | None:
+    """What was kept, if it was, and is whole."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(path: Path, cache: Cache) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in cache.items()}, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise PrismAudioError(f"cannot keep what was prepared in {path.parent}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""Comparing with golden numbers: weights that are made by a recipe, and a report of what differs."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def recipe_weight(key: str, shape: Sequence[int], seed: int) -> Tensor:
+    """The weight that the recipe of golden files gives to a key of a published checkpoint.
+
+    Args:
+        key: The checkpoint's own key; its ending decides the distribution.
+        shape: Shape of the weight.
+        seed: Seed of the file.
+
+    Example:
+        >>> recipe_weight("bn1.running_var", (3,), seed=0).ge(1).all().item()
+        True
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(key.encode())])
+    last = key.rpartition(".")[2]
+    if last == "num_batches_tracked":
+        return torch.zeros(tuple(shape), dtype=torch.int64)
+    if last == "running_var":
+        return torch.as_tensor(1 + 0.5 * rng.random(tuple(shape))).float()
+    normal = rng.standard_normal(tuple(shape))
+    if last == "running_mean":
+        normal = 0.1 * normal
+    elif last in ("weight", "in_proj_weight") and len(shape) >= 2:
+        normal = normal / math.sqrt(math.prod(shape[1:]))
+    elif last == "weight" and len(shape) == 1:
+        normal = 1 + 0.1 * normal
+    else:
+        normal = normal * (0.05 if len(shape) <= 1 else 0.5)
+    return torch.as_tensor(normal).float()
+
+
+def recipe_weights(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, Tensor]:
+    """The weights of the recipe for all keys of a checkpoint."""
+    return {key: recipe_weight(key, shape, seed) for key, shape in shapes.items()}
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """Arrays of a golden file by name, nothing unpickled; a 0-d array is the Python value in it."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name].item() if file[name].ndim == 0 else file[name] for name in file.files}
+
+
+def golden_files(metafunc: Any, copies: Path, *patterns: str) -> None:
+    """Make one test of each golden file, as the argument ``path``; of those beside the tests there must be some.
+
+    Args:
+        metafunc: What ``pytest_generate_tests`` is called with.
+        copies: The folder that is looked through when ``--parity-dir`` is not given.
+        patterns: Names of the files, as for ``Path.glob``.
+
+    Raises:
+        ValueError: There are none beside the tests.
+    """
+    given = metafunc.config.getoption("parity_dir")
+    folder = given or copies
+    files = sorted({path for pattern in patterns for path in folder.rglob(pattern)})
+    if not files and given is None:
+        raise ValueError(f"{folder} holds none of {', '.join(patterns)}")
+    metafunc.parametrize("path", files, ids=[path.stem for path in files])
+
+
+class Comparison:
+    """Compares computed tensors with golden ones, and sees that none of these is left out.
+
+    Args:
+        golden: Everything in a golden file, by name.
+
+    Example:
+        >>> comparison = Comparison({"out/a": np.ones(2), "out/b": np.ones(2), "in/x": np.ones(1)})
+        >>> comparison.close("out/a", torch.tensor([1.0, 1.5]), 1e-5)
+        >>> comparison.problems()
+        ['out/a differs by 0.5, allowed 1e-05', 'out/b was not compared']
+    """
+
+    def __init__(self, golden: Mapping[str, Any]) -> None:
+        self.golden = golden
+        self._compared: set[str] = set()
+        self._problems: list[str] = []
+
+    def close(self, name: str, value: Tensor | float, tolerance: float, *, relative: bool = False) -> None:
+        """Compare a tensor with that of this name; the tolerance is of the largest difference.
+
+        Args:
+            name: Name in the golden file.
+            value: What was computed.
+            tolerance: Largest difference allowed.
+            relative: Whether the tolerance is a share of the largest golden value.
+        """
+        self._compared.add(name)
+        expected = torch.as_tensor(np.asarray(self.golden[name], dtype=np.float64))
+        found = torch.as_tensor(value).detach().cpu().double()
+        if expected.shape != found.shape:
+            self._problems.append(f"{name} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+            return
+        difference = float((found - expected).abs().max()) if expected.numel() else 0.0
+        if relative:
+            difference /= float(expected.abs().max().clamp(min=1e-30))
+        if not difference <= tolerance:
+            self._problems.append(f"{name} differs by {difference:.3g}, allowed {tolerance:g}")
+
+    def problems(self, prefix: str = "out/") -> list[str]:
+        """What differs, and which names with a prefix were never compared."""
+        left = [
+            f"{name} was not compared" for name in self.golden if name.startswith(prefix) and name not in self._compared
+        ]
+        return self._problems + left
