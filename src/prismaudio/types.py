@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from prismaudio.errors import NotApplicableError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from prismaudio.cot.plan import Plan
 
 STREAMS = ("video", "sync", "text", "plan")
+
+Need = Literal["video", "plan", "reference"]
+"""What a judge may look at beside the sound: the pictures of the clip, its plan, and the clip's own sound."""
+_MISSING: dict[Need, str] = {
+    "video": "it needs pictures, and there are none",
+    "plan": "it needs a plan, and there is none",
+    "reference": "it needs a reference sound, and there is none",
+}
+
+
+def require(needs: Collection[Need], present: Collection[Need]) -> None:
+    """See that a clip has what a reward or a metric needs.
+
+    Raises:
+        NotApplicableError: It lacks something; the text says what.
+
+    Example:
+        >>> require({"video"}, Clip("a", 1.0).has)
+        Traceback (most recent call last):
+        prismaudio.errors.NotApplicableError: it needs pictures, and there are none
+    """
+    for need, reason in _MISSING.items():
+        if need in needs and need not in present:
+            raise NotApplicableError(reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +61,12 @@ class Clip:
     fps: float | None = None
     audio: Tensor | None = None
     sample_rate_hz: int | None = None
+
+    @property
+    def has(self) -> frozenset[Need]:
+        """What there is to compare a sound with."""
+        parts: dict[Need, Tensor | None] = {"video": self.frames, "reference": self.audio}
+        return frozenset(need for need, part in parts.items() if part is not None)
 
 
 class ClipBatch:

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from prismaudio.errors import NotApplicableError
+from prismaudio.types import require
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.metrics.truth import Truth
+    from prismaudio.types import Need
 
 
 class SoundMetric(Metric, ABC):
     """Compares sounds with what should be heard, clip by clip; its states are sums, so processes add up.
 
     A clip that a metric cannot judge does not count. With nothing counted the result is NaN.
+
+    Attributes:
+        dimension: The dimension that it measures.
+        needs: What a clip must have to be judged at all.
+        range: The lowest and the highest value.
+        higher_is_better: Whether a higher value is a better sound.
+        of_one: Whether one clip alone has a value; a distance of distributions has none.
     """
 
     full_state_update = False
     higher_is_better = True
+    dimension: ClassVar[str | None] = None
+    needs: frozenset[Need] = frozenset()
+    range: tuple[float, float] = (-math.inf, math.inf)
+    of_one: ClassVar[bool] = True
 
     def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
-        """Observe the clips of a batch.
+        """Observe the clips of a batch; those that cannot be judged do not count.
 
         Args:
             audio: Sound ``(batch, 2, samples)``.
@@ -33,16 +50,32 @@ class SoundMetric(Metric, ABC):
             truths: What should be heard, one a clip.
         """
         for sound, truth in zip(audio.detach().float().cpu(), truths, strict=True):
-            self.observe(sound, sample_rate_hz, truth)
+            with suppress(NotApplicableError):
+                self.take(sound, sample_rate_hz, truth)
+
+    def take(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Observe one sound ``(2, samples)``, if its clip has what is needed.
+
+        Raises:
+            NotApplicableError: This clip does not count; the text says why.
+        """
+        if self.needs:
+            require(self.needs, truth.has)
+        self.observe(sound, sample_rate_hz, truth)
 
     @abstractmethod
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Take one sound ``(2, samples)`` into account."""
+        """Take one sound ``(2, samples)``, float32 on the CPU, into account.
+
+        Raises:
+            NotApplicableError: This clip cannot be judged; the text says why.
+        """
 
 
 class Share(SoundMetric):
     """Share of the clips that count in which something is so."""
 
+    range = (0.0, 1.0)
     right: Tensor
     total: Tensor
 
@@ -53,14 +86,16 @@ class Share(SoundMetric):
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Judge one sound ``(2, samples)``, if it counts."""
-        verdict = self.judge(sound, sample_rate_hz, truth)
-        if verdict is not None:
-            self.right = self.right + float(verdict)
-            self.total = self.total + 1
+        self.right = self.right + float(self.judge(sound, sample_rate_hz, truth))
+        self.total = self.total + 1
 
     @abstractmethod
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:
-        """Whether it is so in a sound ``(2, samples)``; None for one that does not count."""
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
+        """Whether it is so in a sound ``(2, samples)``.
+
+        Raises:
+            NotApplicableError: This clip does not count; the text says why.
+        """
 
     def compute(self) -> Tensor:
         """Share in 0 .. 1."""

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, NotApplicableError
 from prismaudio.metrics.base import Share
 from prismaudio.metrics.timbre import n_features, timbre_features
 
@@ -84,13 +84,18 @@ class ClassAccuracy(Share):
         classifier: What hears it; None for the one that comes with the package.
     """
 
+    dimension, needs = "semantic", frozenset({"plan"})
+
     def __init__(self, classifier: SourceClassifier | None = None) -> None:
         super().__init__()
         self.classifier = classifier
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
         """Whether the classifier hears the one source of the story in a sound ``(2, samples)``."""
         classifier = self.classifier or embedded_classifier()
-        if len(truth.story.sources) != 1 or truth.story.sources[0].what not in classifier.classes:
-            return None
-        return classifier.classify(sound, sample_rate_hz) == truth.story.sources[0].what
+        nouns = [source.what for source in truth.story.sources]
+        if len(nouns) != 1:
+            raise NotApplicableError(f"it judges plans with one source, and this one has {len(nouns)}")
+        if nouns[0] not in classifier.classes:
+            raise NotApplicableError(f"the classifier knows {', '.join(classifier.classes)}, not {nouns[0]}")
+        return classifier.classify(sound, sample_rate_hz) == nouns[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.metrics.truth import measure_late_energy_db, measure_noise_floor_db
 
@@ -22,6 +23,7 @@ class DifferenceObeyed(SoundMetric):
     difference, 0 is none.
     """
 
+    dimension, needs, of_one = "aesthetic", frozenset({"plan"}), False
     sums: Tensor
 
     def __init__(self) -> None:
@@ -41,12 +43,13 @@ class DifferenceObeyed(SoundMetric):
         """Measure one sound ``(2, samples)``, if it counts and levels of the true sound are known."""
         kind = self.kind(truth)
         if kind is None:
-            return
+            raise NotApplicableError("the plan states neither of the two kinds that it tells apart")
         measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
-        if measured_db is not None and true_db is not None:
-            row = torch.zeros_like(self.sums)
-            row[kind] = torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
-            self.sums = self.sums + row
+        if measured_db is None or true_db is None:
+            raise NotApplicableError("it cannot be measured on this sound, or on its reference")
+        row = torch.zeros_like(self.sums)
+        row[kind] = torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
+        self.sums = self.sums + row
 
     def compute(self) -> Tensor:
         """Share of the true difference."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.signal.onsets import detect_onsets
 
@@ -50,6 +51,7 @@ class OnsetF1(SoundMetric):
         tolerance_s: Largest difference of a match in seconds.
     """
 
+    dimension, needs, range = "temporal", frozenset({"plan"}), (0.0, 1.0)
     matched: Tensor
     found: Tensor
     true: Tensor
@@ -64,7 +66,9 @@ class OnsetF1(SoundMetric):
         """Count the onsets of one sound ``(2, samples)``."""
         is_single = len(truth.story.sources) <= 1
         if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
-            return
+            raise NotApplicableError(f"it judges plans with {self.sources} sources")
+        if truth.plan is not None and not truth.events:
+            raise NotApplicableError("the plan states no times")
         found_s = detect_onsets(sound, sample_rate_hz)
         true_s = [event.time_s for event in truth.events]
         self.matched = self.matched + match_onsets(found_s, true_s, self.tolerance_s)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import Share, SoundMetric
 from prismaudio.metrics.truth import RINGING_S, isolated
 from prismaudio.signal.stereo import cut, ild_db, itd_s
@@ -38,6 +39,7 @@ def event_parts(sound: Tensor, sample_rate_hz: int, truth: Truth) -> Iterator[tu
 class StereoCorrelation(SoundMetric):
     """Pearson correlation, over events, of an interaural difference with the sine of the true azimuth."""
 
+    dimension, needs, range = "spatial", frozenset({"plan"}), (-1.0, 1.0)
     sums: Tensor
 
     def __init__(self) -> None:
@@ -51,7 +53,10 @@ class StereoCorrelation(SoundMetric):
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Measure the events of one sound ``(2, samples)`` that no other source disturbs."""
-        for azimuth_deg, part in event_parts(sound, sample_rate_hz, truth):
+        parts = list(event_parts(sound, sample_rate_hz, truth))
+        if not parts:
+            raise NotApplicableError("no event whose direction the plan states is heard by itself")
+        for azimuth_deg, part in parts:
             x, y = math.sin(math.radians(azimuth_deg)), self.measure(part, sample_rate_hz)
             self.sums = self.sums + torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
 
@@ -85,10 +90,12 @@ class SideObeyed(Share):
     them within 10 degrees of the middle do not count.
     """
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool | None:
+    dimension, needs = "spatial", frozenset({"plan"})
+
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
         """Whether the side of a sound ``(2, samples)`` is that of the story."""
         azimuths = [event.azimuth_deg for event in truth.events if event.azimuth_deg is not None]
         true_deg = sum(azimuths) / max(1, len(azimuths))
         if abs(true_deg) < LEAST_AZIMUTH_DEG:
-            return None
+            raise NotApplicableError("the plan has the sound on neither side")
         return sum(ild_db(part) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0

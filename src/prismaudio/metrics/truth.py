@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prismaudio.cot.story import Event, Story
@@ -11,6 +11,9 @@ from prismaudio.signal.reverberation import late_energy_db
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from prismaudio.cot.plan import Plan
+    from prismaudio.types import Clip, Need
 
 RINGING_S = 0.25
 """How long a struck source is taken to be heard after its last onset."""
@@ -27,12 +30,43 @@ class Truth:
         events: The beginning of every sound, ascending in time.
         noise_floor_db: Noise floor of the true sound in dB; None when there is no true sound.
         late_energy_db: Late energy of the true sound in dB; None when it cannot be measured.
+        clip: The pictures and, as its sound, the reference; None when only its story is known.
+        plan: The plan; None when only its story is known.
     """
 
     story: Story
     events: tuple[Event, ...]
     noise_floor_db: float | None = None
     late_energy_db: float | None = None
+    clip: Clip | None = None
+    plan: Plan | None = None
+
+    @classmethod
+    def of(cls, clip: Clip, plan: Plan | None = None) -> Truth:
+        """The truth that a clip and its plan hold, the sound of the clip being the reference.
+
+        Example:
+            >>> from prismaudio.cot.plan import Plan
+            >>> from prismaudio.types import Clip
+            >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The bell sounds at 1.00 s.")).events
+            (Event(time_s=1.0, what='bell', azimuth_deg=None, level_db=None),)
+        """
+        story = plan.story if plan else Story()
+        if clip.audio is None or clip.sample_rate_hz is None:
+            truth = cls.from_story(story)
+        else:
+            truth = cls.from_story(story, clip.audio, clip.sample_rate_hz)
+        return replace(truth, clip=clip, plan=plan)
+
+    @property
+    def has(self) -> frozenset[Need]:
+        """What there is to compare a sound with; the truth of a story alone counts as its plan."""
+        found: set[Need] = set() if self.clip is None else set(self.clip.has)
+        if self.plan or self.clip is None:
+            found.add("plan")
+        if self.noise_floor_db is not None:
+            found.add("reference")
+        return frozenset(found)
 
     @classmethod
     def from_story(cls, story: Story, audio: Tensor | None = None, sample_rate_hz: int = 16_000) -> Truth:

@@ -15,10 +15,8 @@ from prismaudio.errors import NotApplicableError
 
 if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
-    from prismaudio.types import Clip
+    from prismaudio.types import Clip, Need
 
-Need = Literal["video", "plan", "reference"]
-"""What a reward may look at beside the sound: the pictures of the clip, its plan, and the clip's own sound."""
 Cache = Mapping[str, Tensor]
 """What a reward knows of a clip: tensors by name, on the CPU. They are kept on disk, and shared by all candidates."""
 

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prismaudio.errors import NotApplicableError, PrismAudioError
+from prismaudio.errors import PrismAudioError
+from prismaudio.types import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
     from prismaudio.rewards.base import Cache, Reward
     from prismaudio.types import Clip
-
-MISSING = {
-    "video": "it needs pictures, and there are none",
-    "plan": "it needs a plan, and there is none",
-    "reference": "it needs a reference sound, and there is none",
-}
 
 
 def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) -> Cache:
@@ -39,10 +34,7 @@ def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) 
         NotApplicableError: The reward cannot judge this clip.
         PrismAudioError: The reward is broken: it did not return tensors by name.
     """
-    present = {"video": clip.frames is not None, "plan": len(plan) > 0, "reference": clip.audio is not None}
-    for need in sorted(reward.needs):
-        if not present[need]:
-            raise NotApplicableError(MISSING[need])
+    require(reward.needs, clip.has | ({"plan"} if plan else set()))
     kept = None if folder is None else folder / type(reward).__name__ / f"{fingerprint(reward, clip, plan)}.safetensors"
     if kept is not None and (found := _read(kept)) is not None:
         return found
@@ -64,10 +56,10 @@ def fingerprint(reward: Reward, clip: Clip, plan: Plan) -> str:
     add(reward.identity, clip.duration_s)
     if "video" in reward.reads and clip.frames is not None:
         add("video", clip.fps, tuple(clip.frames.shape))
-        digest.update(clip.frames.contiguous().cpu().numpy())
+        digest.update(clip.frames.contiguous().cpu().numpy().data)
     if "reference" in reward.reads and clip.audio is not None:
         add("reference", clip.sample_rate_hz, tuple(clip.audio.shape))
-        digest.update(clip.audio.contiguous().cpu().numpy())
+        digest.update(clip.audio.contiguous().cpu().numpy().data)
     if "plan" in reward.reads:
         add("plan", str(plan))
     return digest.hexdigest()
