@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -35,8 +36,9 @@ def test_files_of_old_torch(tmp_path):
     assert torch.equal(found["a.weight"], WEIGHTS["a.weight"])
 
 
-def test_what_is_under_state_dict_counts(tmp_path):
-    wrapped = {"state_dict": WEIGHTS, "epoch": 3, "optimizer_states": [{"lr": 0.1}]}
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_what_is_under_a_wrapper_counts(tmp_path, wrapper):
+    wrapped = {wrapper: WEIGHTS, "epoch": 3, "optimizer_states": [{"lr": 0.1}], "best": np.float64(0.5)}
     assert read_weights(written(tmp_path / "x.ckpt", wrapped)).keys() == WEIGHTS.keys()
 
 

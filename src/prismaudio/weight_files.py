@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,6 +20,15 @@ from prismaudio.errors import CheckpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
+WRAPPERS = ("state_dict", "model")
+"""Under which of its names a file may hold the weights, beside what else a training left in it."""
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""What a file needs that holds losses as numpy's numbers beside its weights; these run no code."""
 LISTED = 20
 """Problems that an error lists; of more, it says how many there are."""
 
@@ -27,7 +37,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a ``.safetensors`` file, or of one that ``torch.save`` wrote, mapped into memory rather than read.
 
     Args:
-        path: The file. What is under ``state_dict`` in it counts, if there is such a thing.
+        path: The file. What is under ``state_dict`` or ``model`` in it counts, if there is such a thing.
 
     Raises:
         CheckpointError: There is no such file, it is damaged, it holds no weights, or it would run code.
@@ -63,8 +73,8 @@ def _unpickled(path: Path, *, mmap: bool) -> Any:
     if mmap and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path} is truncated: its end is missing; copy or download it again")
     try:
-        with warnings.catch_warnings():  # of pickle protocols and old storages
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMBERS):
+            warnings.simplefilter("ignore")  # of pickle protocols and old storages
             return torch.load(path, "cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -78,8 +88,10 @@ def _unpickled(path: Path, *, mmap: bool) -> Any:
 
 
 def _only_weights(path: Path, found: Any) -> dict[str, Tensor]:
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
+    for wrapper in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+            break
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{path} holds a {type(found).__name__}; expected tensors by name")
     return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
