@@ -1,0 +1,31 @@
+"""StereoCRW: time differences between the channels by a network; imported by every command, so it imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prismaudio import Component, hookimpl
+
+
+@hookimpl
+def prismaudio_rewards() -> Iterable[Component]:
+    """The spatial reward of the paper."""
+    return [
+        Component(
+            "prismaudio_stereocrw.reward:StereoCrwReward",
+            "Time differences between the channels as in the reference, by StereoCRW and GCC-PHAT.",
+            "spatial",
+        )
+    ]
+
+
+@hookimpl
+def prismaudio_metrics() -> Iterable[Component]:
+    """The spatial metric of the paper."""
+    return [
+        Component(
+            "prismaudio_stereocrw.metric:CrwMse",
+            "Squared error of the time difference by StereoCRW, in ms² × 1000.",
+            "spatial",
+        )
+    ]

@@ -1,0 +1,113 @@
+"""From embeddings of the two channels to the time difference between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from prismaudio_stereocrw.network import RATE_HZ
+
+TEMPERATURE = 0.05
+MOST_S = 0.0015
+"""Time differences beyond this are not looked for."""
+CANDIDATES = 1001
+NEAR_SAMPLES = 0.05
+"""What is so near to a candidate supports it."""
+
+
+def affinity(left: Tensor, right: Tensor) -> Tensor:
+    """How alike the patches of two channels are, as logits ``(batch, left, right)``.
+
+    Args:
+        left: Embeddings ``(batch, patches, width)``.
+        right: The same of the other channel.
+    """
+    return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).transpose(-1, -2) / TEMPERATURE
+
+
+def reach(step: int) -> int:
+    """How many patches away a match is looked for, when one is ``step`` samples after the other."""
+    return int(RATE_HZ * MOST_S / step)
+
+
+def _walk(logits: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Probability that a row's sound is heard in each column ``(batch, rows, columns)``, and the delay of each in s."""
+    index = torch.arange(logits.shape[-1], device=logits.device)
+    distance = index - index[:, None]
+    near = distance.abs() <= reach(step)
+    return logits.masked_fill(~near, -1e20).softmax(-1), distance * (step / RATE_HZ)
+
+
+def delays_s(
+    logits: Tensor,
+    step: int = 1,
+    mode: Literal["soft_weight", "argmax"] = "soft_weight",
+    *,
+    bidirectional: bool = False,
+    release: bool = False,
+) -> Tensor:
+    """Time differences in s, one for each patch that has a match within reach on either side.
+
+    Args:
+        logits: :func:`affinity` of the left channel with the right one.
+        step: Samples from a patch to the next.
+        mode: ``"soft_weight"`` for the mean over the matches, ``"argmax"`` for the best match.
+        bidirectional: Also look from the right channel into the left one, and append what is found.
+        release: Keep the sign of those as the published code has it with ``argmax``: the wrong one.
+
+    Returns:
+        ``(batch, patches - 2 * reach)``, twice as many if bidirectional; positive when the right channel is late.
+
+    Example:
+        >>> heard = torch.randn(1, 130, 16)
+        >>> delays_s(affinity(heard[:, :-2], heard[:, 2:]), mode="argmax").unique() * RATE_HZ
+        tensor([-2.])
+    """
+    edge = reach(step)
+    found = _all_delays(logits, step, mode)[:, edge:-edge]
+    if not bidirectional:
+        return found
+    back = _all_delays(logits.transpose(-1, -2), step, mode)[:, edge:-edge]
+    return torch.cat([found, back if release and mode == "argmax" else -back], dim=-1)
+
+
+def _all_delays(logits: Tensor, step: int, mode: str) -> Tensor:
+    probability, delay = _walk(logits, step)
+    if mode == "soft_weight":
+        return (probability * delay).sum(-1)
+    return delay.expand_as(probability).gather(-1, probability.argmax(-1, keepdim=True))[..., 0]
+
+
+def consistent(logits: Tensor, step: int = 1) -> Tensor:
+    """Patches that, followed to the other channel and back, end where they began: bool ``(batch, patches)``."""
+    there, _ = _walk(logits, step)
+    back, _ = _walk(logits.transpose(-1, -2), step)
+    return (there @ back).argmax(-1) == torch.arange(logits.shape[-1], device=logits.device)
+
+
+def consistent_delays_s(logits: Tensor, step: int = 1) -> list[Tensor]:
+    """Time differences in s of the patches that are :func:`consistent`, one tensor a row of the batch."""
+    found = _all_delays(logits, step, "soft_weight")
+    return [row[kept] for row, kept in zip(found, consistent(logits, step), strict=True)]
+
+
+def consensus_s(delays: Tensor) -> Tensor:
+    """Time difference ``(batch,)`` in s that most of those of a row ``(batch, patches)`` agree on.
+
+    Source:
+        The mode ``ransac`` of the published code: 1001 candidates from the smallest to the largest, the middle one of
+        those with most support within 0.05 samples, and the mean of what supports it.
+    """
+    samples = delays.double() * RATE_HZ
+    low, high = samples.amin(-1, keepdim=True), samples.amax(-1, keepdim=True)
+    candidates = low + (high - low) * torch.linspace(0, 1, CANDIDATES, device=delays.device).double()
+    near = (samples[:, None] - candidates[..., None]).abs() < NEAR_SAMPLES
+    support = near.sum(-1)
+    best = support == support.amax(-1, keepdim=True)
+    rank = best.cumsum(-1)
+    middle = (best & (rank == rank[:, -1:] // 2 + 1)).int().argmax(-1)
+    chosen = near.take_along_dim(middle[:, None, None], dim=1)[:, 0]
+    return (samples * chosen).sum(-1) / chosen.sum(-1).clamp(min=1) / RATE_HZ
