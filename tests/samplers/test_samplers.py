@@ -75,7 +75,7 @@ class Echo:
         assert conditions.text is not None
         return Guide((torch.zeros(0), torch.zeros(0)), conditions.text.values.mean((1, 2)))
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide, mask: object = None) -> torch.Tensor:
         assert guide.added is not None
         return guide.added[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
 
@@ -99,9 +99,9 @@ class Counting(Echo):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide, mask: object = None) -> torch.Tensor:
         self.batches.append(len(latents))
-        return super().__call__(latents, times, guide)
+        return super().__call__(latents, times, guide, mask)
 
 
 def test_outside_its_interval_guidance_costs_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import PrismAudioError
+from prismaudio.models.dit import Guide
 from prismaudio.samplers.base import beside
 from prismaudio.types import Conditions
 
@@ -26,6 +27,8 @@ def guided_velocity(
     negative: Conditions | None = None,
     interval: tuple[float, float] = (0.0, 1.0),
     mask: Tensor | None = None,
+    *,
+    once: bool = True,
 ) -> Velocity:
     """The velocity ``v_null + scale (v_conditional - v_null)``, both halves in one forward.
 
@@ -41,6 +44,8 @@ def guided_velocity(
         interval: Lowest and highest flow time with guidance. At other times the scale is 1, and where that is so for
             all samples, the other half is not computed.
         mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
+        once: Compute what the conditions come to once for all steps; otherwise in each forward, as a network needs it
+            whose parameters are spread over processes.
 
     Raises:
         PrismAudioError: The interval is not one.
@@ -53,17 +58,19 @@ def guided_velocity(
     if not lowest <= highest:
         raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
     if scale == 1:
-        alone = transformer.guide(conditions, n_frames, mask)
-        return lambda latents, times: transformer(latents, beside(latents, times), alone)
+        alone = transformer.guide(conditions, n_frames, mask) if once else conditions
+        return lambda latents, times: transformer(latents, beside(latents, times), alone, mask)
     twice = None if mask is None else torch.cat([mask, mask])
-    both = transformer.guide(Conditions.cat(conditions, negative or conditions.null()), n_frames, twice)
+    joined = Conditions.cat(conditions, negative or conditions.null())
+    both = transformer.guide(joined, n_frames, twice) if once else joined
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         inside = (times >= lowest) & (times <= highest)
         times = beside(latents, times)
         if not inside.any():
-            return transformer(latents, times, both.first(len(latents)))
-        wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both).chunk(2)
+            alone = both.first(len(latents)) if isinstance(both, Guide) else conditions
+            return transformer(latents, times, alone, mask)
+        wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both, twice).chunk(2)
         guided = other + scale * (wanted - other)
         if rescale:
             ratio = wanted.std(1, keepdim=True) / guided.std(1, keepdim=True).clamp_min(1e-6)
