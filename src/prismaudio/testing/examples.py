@@ -1,0 +1,80 @@
+"""Something to try a component on: a clip, its plan, and sounds to score, made without any file."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.cot.plan import Plan
+from prismaudio.registry import discover
+from prismaudio.signal.resample import resample
+from prismaudio.types import Clip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BANDWIDTH_HZ = 16_000
+"""Sample rate at which the sounds are made; at a higher one they have nothing new to hear."""
+STRIKES_S = (0.5, 1.3)
+
+PLAN = {
+    "semantic": "A large bell rings with a bright metallic ring.",
+    "temporal": "The bell rings twice, at 0.50 s and at 1.30 s.",
+    "aesthetic": "A clean recording, dry acoustics.",
+    "spatial": "The bell is on the left (azimuth -40°).",
+}
+
+
+def example_plan(sections: Mapping[str, str] | None = None) -> Plan:
+    """A plan with a section of every dimension that is installed, as far as that has one by default.
+
+    Args:
+        sections: Sections to put in, in place of those or beside them.
+    """
+    extra = {dimension.name: dimension.default_section for dimension in discover().dimensions()}
+    texts = {name: text for name, text in {**extra, **PLAN, **(sections or {})}.items() if text}
+    return Plan({name: texts[name] for name in (*PLAN, *(name for name in texts if name not in PLAN))})
+
+
+def example_clip(duration_s: float = 6.0, side: int = 64, fps: float = 25.0, sample_rate_hz: int = 16_000) -> Clip:
+    """A clip in which something jumps where a bell is struck, with the sound of that.
+
+    Args:
+        duration_s: Duration in seconds.
+        side: Height and width of its pictures.
+        fps: Pictures per second.
+        sample_rate_hz: Sample rate of its sound.
+    """
+    n_frames = round(duration_s * fps)
+    frames = torch.full((n_frames, 3, side, side), 40, dtype=torch.uint8)
+    for index in range(n_frames):
+        since_s = [index / fps - strike for strike in STRIKES_S if 0 <= index / fps - strike < 0.3]
+        top = round(0.5 * side - (0.3 * side * math.sin(math.pi * since_s[0] / 0.3) if since_s else 0))
+        frames[index, :, top : top + side // 4, side // 8 : side // 8 + side // 4] = 220
+    sound = example_sounds(duration_s, sample_rate_hz)[0]
+    return Clip("example", duration_s, frames, fps, sound, sample_rate_hz)
+
+
+def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Tensor:
+    """Sounds ``(3, 2, samples)`` to score: a bell on the left, noise on the right, and silence.
+
+    Args:
+        duration_s: Their duration in seconds.
+        sample_rate_hz: Their sample rate; what is heard does not depend on it, from 16 kHz on.
+    """
+    n_samples = round(duration_s * BANDWIDTH_HZ)
+    times = torch.arange(n_samples, dtype=torch.float64) / BANDWIDTH_HZ
+    bell = torch.zeros_like(times)
+    for strike in STRIKES_S:
+        since_s = times - strike * min(1.0, duration_s / 2)
+        partials = [torch.sin(2 * math.pi * 440 * ratio * since_s) / ratio for ratio in (1, 2.76, 5.4)]
+        bell += torch.where(since_s >= 0, torch.stack(partials).sum(0) * (-5 * since_s).exp(), 0.0)
+    noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    late = torch.nn.functional.pad(bell, (5, 0))[:n_samples]
+    bell_on_the_left = torch.stack([0.3 * bell, 0.15 * late]) + 1e-3 * torch.stack([noise, noise.flip(0)])
+    noise_on_the_right = torch.stack([0.02 * noise.flip(0), 0.1 * noise])
+    made = torch.stack([bell_on_the_left, noise_on_the_right, torch.zeros(2, n_samples, dtype=torch.float64)])
+    return resample(made.float(), BANDWIDTH_HZ, sample_rate_hz).clamp(-1, 1)
