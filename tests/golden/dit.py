@@ -120,7 +120,7 @@ class Told:
         """That guide."""
         return self.made
 
-    def __call__(self, latents: Tensor, times: Tensor, guide: Guide) -> Tensor:
+    def __call__(self, latents: Tensor, times: Tensor, guide: Guide, mask: Tensor | None = None) -> Tensor:
         """The transformer's velocity."""
         return self.transformer(latents, times, guide)
 
