@@ -73,3 +73,35 @@ def uniform_grid(steps: int) -> Tensor:
         [1.0, 0.75, 0.5, 0.25, 0.0]
     """
     return torch.linspace(1, 0, steps + 1)
+
+
+def release_grid(steps: int) -> Tensor:
+    """Times ``(steps + 1,)`` of the released reinforcement learning: equal steps from 1 to 0.001, then a last one to 0.
+
+    Source:
+        The scheduler of diffusers 0.33.1 with 1,000 training times and no shift, as PrismAudio's released code uses it;
+        its inference has :func:`uniform_grid`.
+
+    Example:
+        >>> release_grid(4).tolist()
+        [1.0, 0.666..., 0.333..., 0.001..., 0.0]
+    """
+    return torch.cat([torch.linspace(1, 0.001, steps), torch.zeros(1)])
+
+
+def shortened(grid: Tensor, kept: int, steps: int) -> Tensor:
+    """A grid whose steps after the first ``kept`` ones are replaced by ``steps`` equal ones, down to time 0.
+
+    Args:
+        grid: Times from 1 to 0.
+        kept: Steps that stay as they are: those up to the end of the window.
+        steps: Steps after them.
+
+    Source:
+        MixGRPO-Flash (2507.21802): what comes after the window is not trained, and may be coarser.
+
+    Example:
+        >>> shortened(uniform_grid(10), 4, 2).tolist()
+        [1.0, 0.899..., 0.800..., 0.699..., 0.600..., 0.300..., 0.0]
+    """
+    return torch.cat([grid[: kept + 1], torch.linspace(float(grid[kept]), 0, steps + 1)[1:]])

@@ -57,14 +57,25 @@ class GridSampler(Sampler):
 
     def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
         """See :meth:`Sampler.sample`."""
-        grid = uniform_grid(self.steps)
-        times = grid[:, None].expand(-1, len(noise))
-        latents = noise
-        for step in range(self.steps):
+        return self.follow(velocity, noise, uniform_grid(self.steps), on_step)
+
+    def follow(
+        self, velocity: Velocity, latents: Tensor, grid: Tensor, on_step: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """Latents at the last time of a grid from those at its first.
+
+        Args:
+            velocity: The guided velocity.
+            latents: Latents ``(batch, channels, frames)``.
+            grid: Times on the CPU, falling; with one time nothing is done.
+            on_step: See :meth:`Sampler.sample`.
+        """
+        times, steps = grid[:, None].expand(-1, len(latents)), len(grid) - 1
+        for step in range(steps):
             mean = self.mean_velocity(velocity, latents, times[step], times[step + 1])
             latents = latents + (grid[step + 1] - grid[step]) * mean
             if on_step is not None:
-                on_step(step + 1, self.steps)
+                on_step(step + 1, steps)
         return latents
 
 

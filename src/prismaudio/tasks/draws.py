@@ -5,29 +5,18 @@ So a run that is stopped and resumed draws the same, and so do one process with 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio.flow.randomness import generator
 from prismaudio.types import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
-
-
-def generator(*key: int | str) -> torch.Generator:
-    """A source of randomness on the CPU that depends on its key alone.
-
-    Example:
-        >>> int(torch.randint(1000, (), generator=generator(1, "a")))
-        380
-    """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,14 @@ from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.checkpoints import load_components
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
+from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.tasks.clip_features import ClipFeatures
-from prismaudio.tasks.draws import draw, generator
+from prismaudio.tasks.draws import draw
 from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
 from prismaudio.tasks.sharding import (

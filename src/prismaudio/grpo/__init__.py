@@ -1,0 +1,1 @@
+"""Group-relative policy optimisation of flows: windows, advantages, losses, weights of steps."""

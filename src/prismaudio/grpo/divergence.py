@@ -1,0 +1,46 @@
+"""Staying near a reference: forms of the divergence of a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prismaudio.flow.kernels import Reduction, Transition, TransitionKernel
+
+Divergence = Literal["exact", "flow_grpo", "velocity"]
+"""``exact``: the Kullback-Leibler divergence; ``flow_grpo``: the same times the step's length, as published;
+``velocity``: mean square of the difference of the velocities."""
+
+
+def divergence(
+    new: Transition,
+    reference: Transition,
+    kernel: TransitionKernel,
+    now: Tensor,
+    later: Tensor,
+    form: Divergence = "exact",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Divergence ``(batch,)`` of a step from that of the reference, with gradient.
+
+    Args:
+        new: The step of the policy that is trained.
+        reference: The step of the reference, from the same latents.
+        kernel: The kernel of both.
+        now: Times ``(batch,)`` at the beginning of the step.
+        later: Times at its end.
+        form: What to compute.
+        reduction: Over the elements of a sample.
+
+    Source:
+        ``flow_grpo``: Flow-GRPO and PrismAudio's released code, where the length of the step is missing from the
+        variance: 0.04 times it is 0.0017 times the exact divergence with 24 steps.
+    """
+    exact = new.kl(reference, reduction)
+    if form == "exact":
+        return exact
+    if form == "flow_grpo":
+        return exact * (now - later).to(exact)
+    return 2 * exact / kernel.kappa(now, later).to(exact).square()

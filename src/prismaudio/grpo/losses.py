@@ -1,0 +1,144 @@
+"""Policy losses: what a random step contributes to the gradient, given its advantage."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.checkpoints import Configured
+
+if TYPE_CHECKING:
+    from prismaudio.flow.kernels import Reduction, Transition
+
+
+class PolicyLoss(Configured, ABC):
+    """The loss of one random step for each sample; a subclass says what it makes of the ratio of the densities.
+
+    Args:
+        reduction: Whether the log-density is the mean over the elements of a sample, as published, or their sum, the
+            true one.
+    """
+
+    def __init__(self, reduction: Reduction = "mean") -> None:
+        self.reduction: Reduction = reduction
+
+    @abstractmethod
+    def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
+        """The loss ``(batch,)`` of each sample, and True where it was limited, ``(batch,)``.
+
+        Args:
+            log_ratio: Log-density under the new policy less that under the old, ``(batch,)``.
+            advantages: Advantages ``(batch,)``.
+            new: The step of the policy that is trained.
+            old: The step of the policy that drew the sample.
+        """
+
+    def loss(
+        self, new: Transition, old: Transition, latents: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each sample ``(batch,)``, to be weighted and averaged, and statistics of the batch.
+
+        Args:
+            new: The step of the policy that is trained, with gradient.
+            old: The step of the policy that drew the sample.
+            latents: The latents ``(batch, ...)`` that were drawn.
+            advantages: Advantages ``(batch,)``.
+
+        Returns:
+            The loss, and by name, without gradient: ``ratio`` (mean), ``ratio_error`` (largest distance from 1),
+            ``above_one`` (share of ratios above 1), ``clip_fraction`` (share of limited samples), ``shift`` (delta
+            squared, see :meth:`Transition.shift`), ``approx_kl`` (half the mean square of the log-ratio).
+        """
+        log_ratio = new.log_prob(latents, self.reduction) - old.log_prob(latents, self.reduction)
+        terms, limited = self.terms(log_ratio, advantages, new, old)
+        with torch.no_grad():
+            ratio = log_ratio.exp()
+            statistics = {
+                "ratio": ratio.mean(),
+                "ratio_error": (ratio - 1).abs().max(),
+                "above_one": (ratio > 1).float().mean(),
+                "clip_fraction": limited.float().mean(),
+                "shift": new.shift(old).mean(),
+                "approx_kl": 0.5 * log_ratio.square().mean(),
+            }
+        return terms, statistics
+
+
+class ClippedLoss(PolicyLoss):
+    """PPO's: the ratio earns nothing beyond ``1 - clip .. 1 + clip``.
+
+    Args:
+        clip: How far below 1 the ratio counts; for the mean over elements very small.
+        clip_above: How far above 1; None for as far as below.
+        reduction: See :class:`PolicyLoss`.
+
+    Source:
+        PPO (1707.06347), as in Flow-GRPO and PrismAudio's released code, 1e-4; unequal: DAPO (2503.14476).
+    """
+
+    def __init__(self, clip: float = 1e-4, clip_above: float | None = None, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.clip, self.clip_above = clip, clip if clip_above is None else clip_above
+
+    def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
+        """See :meth:`PolicyLoss.terms`."""
+        return self.clipped(log_ratio.exp(), advantages)
+
+    def clipped(self, ratio: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss for ratios ``(batch,)``, and True where one is beyond its limits."""
+        inside = ratio.clamp(1 - self.clip, 1 + self.clip_above)
+        return torch.maximum(-advantages * ratio, -advantages * inside), ratio != inside
+
+
+class GuardedLoss(ClippedLoss):
+    """GRPO-Guard's: the ratio is centred at 1 and has the same spread at all times, then it is clipped.
+
+    Args:
+        clip: How far below 1 the ratio counts.
+        clip_above: How far above 1; None for as far as below.
+        reduction: See :class:`PolicyLoss`.
+
+    Source:
+        GRPO-Guard (2510.22319), read through two implementations; without the division by the step's length that one
+        of them has.
+    """
+
+    def __init__(self, clip: float = 2e-6, clip_above: float | None = None, reduction: Reduction = "mean") -> None:
+        super().__init__(clip, clip_above, reduction)
+
+    def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
+        """See :meth:`PolicyLoss.terms`."""
+        return self.clipped((old.std * (log_ratio + new.kl(old, self.reduction))).exp(), advantages)
+
+
+class MaskedLoss(PolicyLoss):
+    """Flow-DPPO's: samples that moved far in the direction of their advantage are left out, by the exact divergence.
+
+    Args:
+        limit: Divergence between the new and the old step from which on a sample is left out.
+        reduction: See :class:`PolicyLoss`.
+
+    Source:
+        Flow-DPPO (2606.11025).
+    """
+
+    def __init__(self, limit: float = 1e-5, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.limit = limit
+
+    def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
+        """See :meth:`PolicyLoss.terms`."""
+        far = new.kl(old, self.reduction).detach() >= self.limit
+        left_out = far & (log_ratio.detach() * advantages > 0)
+        return torch.where(left_out, 0.0, -advantages * log_ratio.exp()), left_out
+
+
+class ReinforceLoss(PolicyLoss):
+    """The policy gradient as it is; for one update with each rollout, where all others have the same gradient."""
+
+    def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
+        """See :meth:`PolicyLoss.terms`."""
+        return -advantages * log_ratio, torch.zeros_like(log_ratio, dtype=torch.bool)

@@ -1,0 +1,141 @@
+"""Rolling out: sampling with a window of random steps, and computing these steps again with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import PrismAudioError
+from prismaudio.flow.kernels import Transition, TransitionKernel
+from prismaudio.grpo.windows import Window
+from prismaudio.samplers.base import GridSampler, Velocity
+from prismaudio.samplers.euler import EulerSampler
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """Candidates, and what is needed to train on the random steps that made them.
+
+    Rows are in the order of the noise, the ``branches`` siblings of one noise beside each other: row
+    ``b * branches + k``. Latents may have any number of dimensions after the first.
+
+    Args:
+        window: The random steps.
+        grid: Times ``(steps + 1,)`` on the CPU.
+        kernel: The kernel of the random steps.
+        states: Latents ``(len(window) + 1, batch, ...)`` float32 before, between and after them.
+        means: Means ``(len(window), batch, ...)`` of the steps of the policy that drew.
+        stds: Their standard deviations ``(len(window), batch)``.
+        latents: Latents ``(batch, ...)`` at time 0, to be decoded and judged.
+    """
+
+    window: Window
+    grid: Tensor
+    kernel: TransitionKernel
+    states: Tensor
+    means: Tensor
+    stds: Tensor
+    latents: Tensor
+
+    def times(self, index: int) -> tuple[Tensor, Tensor]:
+        """Times ``(batch,)`` on the CPU at the beginning and the end of the window's step ``index``, from 0."""
+        step = self.window.start + index
+        batch = self.states.shape[1]
+        return self.grid[step].expand(batch), self.grid[step + 1].expand(batch)
+
+    def transition(self, index: int) -> Transition:
+        """The window's step ``index``, from 0, of the policy that drew; it led to ``states[index + 1]``."""
+        return Transition(self.means[index], self.stds[index])
+
+    def rows(self, rows: slice | Tensor) -> Rollout:
+        """Some of the candidates, in the order given."""
+        return replace(
+            self,
+            states=self.states[:, rows],
+            means=self.means[:, rows],
+            stds=self.stds[:, rows],
+            latents=self.latents[rows],
+        )
+
+    def to(self, device: torch.device | str) -> Rollout:
+        """The same on another device; the times stay on the CPU."""
+        moved = {name: getattr(self, name).to(device) for name in ("states", "means", "stds", "latents")}
+        return replace(self, **moved)
+
+
+@torch.no_grad()
+def rollout(
+    velocity: Velocity,
+    noise: Tensor,
+    grid: Tensor,
+    window: Window,
+    kernel: TransitionKernel,
+    draw: Callable[[int], Tensor],
+    *,
+    branches: int = 1,
+    prefix: Velocity | None = None,
+    solver: GridSampler | None = None,
+) -> Rollout:
+    """Sample deterministically up to the window, branch, take random steps in it, and go on deterministically.
+
+    Args:
+        velocity: The guided velocity of all ``len(noise) * branches`` rows, siblings beside each other.
+        noise: Standard normal noise ``(rows, ...)`` to begin with.
+        grid: Times ``(steps + 1,)`` on the CPU, from 1 to 0.
+        window: The random steps.
+        kernel: Their kernel.
+        draw: Standard normal noise ``(len(noise) * branches, ...)`` for a step of the grid, by its number; called once
+            for each step of the window.
+        branches: Siblings that share what comes before the window.
+        prefix: The velocity of the rows of ``noise``, followed before the window; None when there are no siblings.
+        solver: How the deterministic steps are made; None for Euler's method.
+
+    Raises:
+        PrismAudioError: The window does not fit the grid or the kernel, or siblings have nothing to follow.
+    """
+    steps = len(grid) - 1
+    last = steps if kernel.random_to_the_end else steps - 1
+    if len(window) and not 0 <= window.start < window.stop <= last:
+        raise PrismAudioError(
+            f"steps {window.start} to {window.stop - 1} cannot all be random with {type(kernel).__name__} and {steps} "
+            f"steps; choose from 0 to {last - 1}"
+        )
+    if branches > 1 and window.start > 0 and prefix is None:
+        raise PrismAudioError(
+            f"{branches} branches share the steps before {window.start}; give their velocity as prefix"
+        )
+    solver = solver or EulerSampler()
+    latents = solver.follow(prefix or velocity, noise.float(), grid[: window.start + 1]).float()
+    latents = latents.repeat_interleave(branches, 0)
+    states, means, stds = [latents], [], []
+    for step in range(window.start, window.stop):
+        transition = _transition(velocity, latents, grid, step, kernel)
+        latents = transition.sample(draw(step).to(latents.device))
+        states.append(latents)
+        means.append(transition.mean)
+        stds.append(transition.std)
+    end = solver.follow(velocity, latents, grid[window.stop :]).float()
+    if not len(window):
+        return Rollout(window, grid, kernel, latents[None], latents[None][:0], latents.new_zeros(0, len(latents)), end)
+    return Rollout(window, grid, kernel, torch.stack(states), torch.stack(means), torch.stack(stds), end)
+
+
+def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:
+    """The window's step ``index``, from 0, of the policy as it is now, from the same latents, with gradients.
+
+    Before the first update it is exactly the step that was made: the ratio of the densities is 1.
+
+    Args:
+        velocity: The guided velocity of the rollout's rows.
+        rollout: What was made.
+        index: Which step of the window.
+    """
+    return _transition(velocity, rollout.states[index], rollout.grid, rollout.window.start + index, rollout.kernel)
+
+
+def _transition(velocity: Velocity, latents: Tensor, grid: Tensor, step: int, kernel: TransitionKernel) -> Transition:
+    now, later = grid[step].expand(len(latents)), grid[step + 1].expand(len(latents))
+    return kernel.transition(velocity(latents, now), latents, now, later)
