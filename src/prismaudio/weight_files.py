@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import warnings
@@ -145,6 +146,25 @@ def fill(module: torch.nn.Module, weights: Mapping[str, Tensor], source: object)
         raise CheckpointError(f"{source} does not fit {type(module).__name__}: {listed(problems)}")
     module.load_state_dict({key: value.to(expected[key].dtype) for key, value in weights.items()}, assign=True)
     module.eval().requires_grad_(requires_grad=False)
+
+
+def fingerprint(module: torch.nn.Module, n_values: int = 16) -> str:
+    """What tells the weights of a network from others: a hash of their names, shapes and first values.
+
+    Args:
+        module: The network.
+        n_values: How many values of every weight count; large files need not be read.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> before = fingerprint(layer)
+        >>> torch.nn.init.zeros_(layer.bias)[0].item(), fingerprint(layer) == before
+        (0.0, False)
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in module.state_dict().items():
+        digest.update(repr((name, tuple(value.shape), value.flatten()[:n_values].tolist())).encode())
+    return digest.hexdigest()
 
 
 def listed(problems: Sequence[str]) -> str:

@@ -1,0 +1,73 @@
+"""Text for published encoders: their tokenizers, and long texts in pieces that they can read."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prismaudio.downloads import PublishedFile
+from prismaudio.errors import CheckpointError
+
+Tokenize = Callable[[str], list[int]]
+"""Turns a text into the numbers of its tokens, whatever its length, with those that begin and end it."""
+ENDS = (r"(?<=[.!?;])\s+", r"\s+", r"(?<=\S)(?=\S)")
+"""Where a text may be cut, best first: after a sentence, after a word, anywhere."""
+
+
+@dataclass(frozen=True)
+class PublishedTokenizer:
+    """The tokenizer of a published text encoder.
+
+    Args:
+        file: Its ``tokenizer.json``.
+        n_tokens: How many tokens it knows.
+    """
+
+    file: PublishedFile
+    n_tokens: int
+
+    def load(self, given: str | None = None) -> Tokenize:
+        """Read it; it needs the package ``tokenizers``, which comes with transformers.
+
+        Args:
+            given: The file, a folder with a ``tokenizer.json``, or a repository of the hub; None for the known places.
+
+        Raises:
+            CheckpointError: It cannot be had, it is damaged, or it is another one or empty.
+        """
+        inside = Path(given or "").expanduser() / "tokenizer.json"
+        path = inside if given and inside.is_file() else self.file.find(given)
+        try:
+            tokenizer = importlib.import_module("tokenizers").Tokenizer.from_file(str(path))
+        except Exception as error:  # the package raises nothing narrower
+            raise CheckpointError(f"{path} is no tokenizer ({error}); get {self.file.advice()}") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if (found := tokenizer.get_vocab_size()) != self.n_tokens:
+            raise CheckpointError(
+                f"the tokenizer {path} knows {found:,} tokens, expected {self.n_tokens:,}; get {self.file.advice()}"
+            )
+        return lambda text: list(tokenizer.encode(text).ids)
+
+
+def pieces(text: str, count: Callable[[str], int], limit: int) -> list[str]:
+    """A text in pieces that are short enough, cut in halves where a sentence ends, or else a word.
+
+    Args:
+        text: The text.
+        count: Tells how long a text is, in tokens.
+        limit: The longest piece allowed; one character is never cut.
+
+    Example:
+        >>> pieces("A bell rings. A dog barks, twice.", lambda text: len(text.split()), 3)
+        ['A bell rings.', 'A dog', 'barks, twice.']
+    """
+    text = text.strip()
+    if len(text) < 2 or count(text) <= limit:
+        return [text]
+    marks = next(found for end in ENDS if (found := [mark.end() for mark in re.finditer(end, text)]))
+    middle = min(marks, key=lambda mark: abs(mark - len(text) / 2))
+    return [piece for half in (text[:middle], text[middle:]) for piece in pieces(half, count, limit)]

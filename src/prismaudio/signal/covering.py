@@ -1,0 +1,38 @@
+"""Sounds of any length for networks that hear a short one: windows over a long sound, a short one again and again."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def cover(length: int, window: int) -> list[int]:
+    """Where the fewest windows begin that cover a length, evenly spaced, the last aligned to the end.
+
+    Args:
+        length: What to cover, in samples or frames.
+        window: Length of a window in the same unit; a shorter sound has one, which ends beyond it.
+
+    Example:
+        >>> cover(1241, 689), cover(689, 689), cover(5, 689)
+        ([0, 552], [0], [0])
+    """
+    n_windows = max(1, math.ceil(length / window))
+    beyond = max(0, length - window)
+    return [round(i * beyond / max(1, n_windows - 1)) for i in range(n_windows)]
+
+
+def repeated(sound: Tensor, n_samples: int) -> Tensor:
+    """Sound ``(..., samples)``, again and again until there are so many samples, if there are fewer.
+
+    Example:
+        >>> import torch
+        >>> repeated(torch.arange(3), 7)
+        tensor([0, 1, 2, 0, 1, 2, 0])
+    """
+    there = sound.shape[-1]
+    if there >= n_samples:
+        return sound
+    times = math.ceil(n_samples / max(1, there))
+    return sound.repeat(*[1] * (sound.ndim - 1), times)[..., :n_samples]
