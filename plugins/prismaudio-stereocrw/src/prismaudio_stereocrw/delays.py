@@ -8,14 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from prismaudio.signal.gcc_phat import MAX_ITD_S, consensus
 from prismaudio_stereocrw.network import RATE_HZ
 
 TEMPERATURE = 0.05
-MOST_S = 0.0015
-"""Time differences beyond this are not looked for."""
-CANDIDATES = 1001
-NEAR_SAMPLES = 0.05
-"""What is so near to a candidate supports it."""
 
 
 def affinity(left: Tensor, right: Tensor) -> Tensor:
@@ -30,7 +26,7 @@ def affinity(left: Tensor, right: Tensor) -> Tensor:
 
 def reach(step: int) -> int:
     """How many patches away a match is looked for, when one is ``step`` samples after the other."""
-    return int(RATE_HZ * MOST_S / step)
+    return int(RATE_HZ * MAX_ITD_S / step)
 
 
 def _walk(logits: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -95,19 +91,5 @@ def consistent_delays_s(logits: Tensor, step: int = 1) -> list[Tensor]:
 
 
 def consensus_s(delays: Tensor) -> Tensor:
-    """Time difference ``(batch,)`` in s that most of those of a row ``(batch, patches)`` agree on.
-
-    Source:
-        The mode ``ransac`` of the published code: 1001 candidates from the smallest to the largest, the middle one of
-        those with most support within 0.05 samples, and the mean of what supports it.
-    """
-    samples = delays.double() * RATE_HZ
-    low, high = samples.amin(-1, keepdim=True), samples.amax(-1, keepdim=True)
-    candidates = low + (high - low) * torch.linspace(0, 1, CANDIDATES, device=delays.device).double()
-    near = (samples[:, None] - candidates[..., None]).abs() < NEAR_SAMPLES
-    support = near.sum(-1)
-    best = support == support.amax(-1, keepdim=True)
-    rank = best.cumsum(-1)
-    middle = (best & (rank == rank[:, -1:] // 2 + 1)).int().argmax(-1)
-    chosen = near.take_along_dim(middle[:, None, None], dim=1)[:, 0]
-    return (samples * chosen).sum(-1) / chosen.sum(-1).clamp(min=1) / RATE_HZ
+    """Time difference ``(batch,)`` in s that most of those of a row ``(batch, patches)`` agree on: to 0.05 samples."""
+    return consensus(delays * RATE_HZ, 0.05) / RATE_HZ

@@ -48,15 +48,15 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Residual network of four blocks on complex spectrograms, with the names of torchvision's."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(2, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        widths = (64, 64, 128, 256, 512)
+        self.conv1 = nn.Conv2d(2, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        widths = (width, width, 2 * width, 4 * width, 8 * width)
         for number in range(1, 5):
             block = Block(widths[number - 1], widths[number], 1 if number == 1 else 2)
             self.add_module(f"layer{number}", nn.Sequential(block))
-        self.fc = nn.Linear(512, 128)
+        self.fc = nn.Linear(8 * width, 128)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings ``(batch, 128)`` of ``(batch, 2, time, frequency)``."""
@@ -86,19 +86,22 @@ class Spectrum(nn.Module):
 class CrwNetwork(nn.Module):
     """StereoCRW: embeddings of one channel, near to those of the other channel at the moment of the same sound.
 
+    Args:
+        width: Channels of the first block; each further one has twice as many.
+
     Source:
         Chen, Fouhey and Owens, "Sound Localization by Self-Supervised Time Delay Estimation" (ECCV 2022): the network
         ``resnet9`` of https://github.com/IFICL/stereocrw, with the names of its checkpoint.
 
     Example:
-        >>> CrwNetwork().eval()(torch.zeros(3, 1024)).shape
+        >>> CrwNetwork(width=2).eval()(torch.zeros(3, 1024)).shape
         torch.Size([3, 128])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.trans = Spectrum()
-        self.net = ResNet()
+        self.net = ResNet(width)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Embeddings ``(batch, 128)`` of sound of one channel ``(batch, samples)`` at 16 kHz."""

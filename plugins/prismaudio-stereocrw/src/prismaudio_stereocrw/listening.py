@@ -1,0 +1,102 @@
+"""Listening to windows of a sound: what StereoCRW and GCC-PHAT say of the time difference in each."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import PrismAudioError
+from prismaudio.signal.gcc_phat import gcc_phat_itd_s
+from prismaudio_stereocrw.delays import affinity, delays_s
+from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
+
+
+class CrwListener:
+    """Time differences between the channels of windows of one length.
+
+    It is no module, so that whoever has one does not store the network with its own weights.
+
+    Args:
+        weights: The published weights; see :func:`prismaudio_stereocrw.network.load_network`.
+        network: The network, in place of published weights.
+        patch_s: Length of a patch in s.
+        n_patches: Patches of a window, each a sample after the other.
+    """
+
+    def __init__(self, weights: str | None, network: CrwNetwork | None, patch_s: float, n_patches: int) -> None:
+        if not patch_s >= 0.064 or n_patches < 49:
+            raise PrismAudioError(
+                f"patches of {patch_s:g} s, {n_patches} of them, cannot be compared; give 0.064 s and 49 or more"
+            )
+        self.network = (load_network(weights) if network is None else network).eval()
+        self.patch_samples, self.n_patches = int(patch_s * RATE_HZ), n_patches
+
+    @property
+    def window_samples(self) -> int:
+        """Length of a window at 16 kHz."""
+        return self.patch_samples + self.n_patches - 1
+
+    @property
+    def identity(self) -> str:
+        """A hash of the weights, by which they are told from others."""
+        digest = hashlib.blake2b(digest_size=16)
+        for key, value in sorted(self.network.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.cpu().numpy())
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def delays_s(self, windows: Tensor) -> Tensor:
+        """Time differences by StereoCRW ``(batch, patches that have all neighbours)`` in s.
+
+        Args:
+            windows: Sound ``(batch, 2, window_samples)`` at 16 kHz; the network moves to its device.
+        """
+        self.network.to(windows.device)
+        left, right = (self.network.embed(windows[:, side], self.patch_samples, self.n_patches) for side in (0, 1))
+        return delays_s(affinity(left, right))
+
+    @torch.no_grad()
+    def itds_ms(self, windows: Tensor) -> Tensor:
+        """Time differences ``(batch, 2)`` in ms, by StereoCRW and by GCC-PHAT; positive when the right one is late."""
+        crw_s = self.delays_s(windows).mean(-1)
+        return 1000 * torch.stack([crw_s, gcc_phat_itd_s(windows, RATE_HZ)], dim=-1)
+
+
+def repeated(sound: Tensor, n_samples: int) -> Tensor:
+    """Sound ``(..., samples)``, again and again until there are so many samples, if there are fewer.
+
+    Raises:
+        PrismAudioError: There is no sample to repeat.
+
+    Example:
+        >>> repeated(torch.arange(3), 7)
+        tensor([0, 1, 2, 0, 1, 2, 0])
+    """
+    there = sound.shape[-1]
+    if there == 0:
+        raise PrismAudioError("a sound has no samples; give one with at least one sample")
+    if there >= n_samples:
+        return sound
+    return sound.repeat(*[1] * (sound.ndim - 1), math.ceil(n_samples / there))[..., :n_samples]
+
+
+def cut_windows(sound: Tensor, length: int) -> Tensor:
+    """Windows ``(batch, n, 2, length)`` that lie evenly over the whole of a sound, as few as that takes.
+
+    Args:
+        sound: Sound ``(batch, 2, samples)``; one that is shorter than a window is repeated.
+        length: Length of a window in samples.
+
+    Example:
+        >>> cut_windows(torch.arange(20).expand(1, 2, 20), 8)[0, :, 0, 0]
+        tensor([ 0,  6, 12])
+    """
+    sound = repeated(sound, length)
+    last = sound.shape[-1] - length
+    n = math.ceil(last / length) + 1
+    starts = [last * i // max(1, n - 1) for i in range(n)]
+    return torch.stack([sound[..., start : start + length] for start in starts], dim=1)

@@ -1,0 +1,88 @@
+"""CRW-MSE: how far time differences between the channels are from those of the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import NotApplicableError
+from prismaudio.metrics.base import SoundMetric
+from prismaudio.signal.gcc_phat import MAX_ITD_S
+from prismaudio.signal.resample import resample
+from prismaudio_stereocrw.listening import CrwListener, repeated
+from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
+
+if TYPE_CHECKING:
+    from prismaudio.metrics.truth import Truth
+    from prismaudio.types import Need
+
+
+class CrwMse(SoundMetric):
+    """Mean over clips of the squared error of the mean time difference by StereoCRW, in ms² × 1000.
+
+    Windows of 0.27 s begin every 0.1 s, 0.12 s early, moved into the sound; StereoCRW says the time difference in each.
+
+    Args:
+        weights: The published ``FreeMusic-StereoCRW-1024.pth.tar``, or its tensors as ``.safetensors``; None to look
+            where they are kept.
+        n_windows: Windows of a clip.
+        n_patches: Patches of a window, each a sample after the other. With as many as published, 205,200 patches are
+            embedded for a clip and its reference: for a GPU only.
+        network: A network in place of published weights.
+
+    Source:
+        The evaluation of "Both Ears Wide Open" (https://github.com/PeiwenSun2000/Both-Ears-Wide-Open), by authors of
+        PrismAudio.
+    """
+
+    dimension = "spatial"
+    needs: frozenset[Need] = frozenset({"reference"})
+    range = (0.0, 1000 * (2000 * MAX_ITD_S) ** 2)
+    higher_is_better = False
+    squares: Tensor
+    total: Tensor
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        n_windows: int = 100,
+        n_patches: int = 513,
+        network: CrwNetwork | None = None,
+    ) -> None:
+        super().__init__()
+        self.listener, self.n_windows = CrwListener(weights, network, 0.24, n_patches), n_windows
+        for name in ("squares", "total"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Compare one sound ``(2, samples)`` with its reference."""
+        clip = truth.clip
+        if clip is None or clip.audio is None or clip.sample_rate_hz is None:
+            raise NotApplicableError("it needs a reference sound, and there is none")
+        found_ms, wanted_ms = self.itd_ms(sound, sample_rate_hz), self.itd_ms(clip.audio, clip.sample_rate_hz)
+        self.squares = self.squares + (found_ms - wanted_ms).square()
+        self.total = self.total + 1
+
+    def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean time difference of a sound ``(2, samples)`` over its windows, in ms."""
+        length = self.listener.window_samples
+        heard = repeated(resample(sound.float().to(self.device), sample_rate_hz, RATE_HZ), length)
+        starts = window_starts(heard.shape[-1], length, self.n_windows)
+        windows = torch.stack([heard[:, start : start + length] for start in starts])
+        return 1000 * self.listener.delays_s(windows).mean(-1).double().mean()
+
+    def compute(self) -> Tensor:
+        """The mean over the clips."""
+        return 1000 * self.squares / self.total
+
+
+def window_starts(n_samples: int, length: int, n_windows: int) -> list[int]:
+    """First sample of each window, one every 0.1 s at 16 kHz.
+
+    Example:
+        >>> window_starts(20_000, 4352, 5)
+        [0, 0, 1280, 2880, 4480]
+    """
+    return [min(max(int((i / 10 - 0.12) * RATE_HZ), 0), n_samples - length) for i in range(n_windows)]

@@ -1,0 +1,108 @@
+"""The spatial reward of the paper: time differences between the channels as in the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import NotApplicableError, PrismAudioError
+from prismaudio.rewards.base import Cache, Reward
+from prismaudio.signal.gcc_phat import MAX_ITD_S
+from prismaudio.signal.resample import fourier_resample, resample
+from prismaudio_stereocrw.listening import CrwListener, cut_windows, repeated
+from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
+
+if TYPE_CHECKING:
+    from prismaudio.cot.plan import Plan
+    from prismaudio.rewards.base import Need
+    from prismaudio.types import Clip
+
+HEARD_S = 1.2 * 6
+"""How much of a sound the published reward resamples, a little less than 7.2 s, so that a sample is lost in rounding.
+
+It hears the first 6.03 s of that.
+"""
+
+
+class StereoCrwReward(Reward):
+    """Minus the squared error of the time difference between the channels, against the reference.
+
+    For a window with time differences d, by StereoCRW and by GCC-PHAT and in ms, it is ``-(2.5 * (d_crw - r_crw)² +
+    5 * (d_gcc - r_gcc)²) / 2``, r being those of the reference in the same window; windows are averaged. 0 is best; an
+    error of 0.5 ms in both is worth -0.94.
+
+    Args:
+        weights: The published ``FreeMusic-StereoCRW-1024.pth.tar``, or its tensors as ``.safetensors``; None to look
+            where they are kept.
+        patch_s: Length in s of the patches whose sounds are compared, nearly that of a window.
+        n_patches: Patches of a window, each a sample after the other: the more, the finer and the slower. Windows lie
+            evenly over the whole sound, and a shorter sound is repeated. The first window is compared with the first
+            of the reference, and so on; further ones do not count.
+        release: Hear what the published reward hears: one window of 512 patches, 6.03 s from the beginning, resampled
+            as if the first 7.2 s went round in a circle.
+        network: A network in place of published weights.
+
+    Source:
+        ``reward_itd.py`` of PrismAudio. It never loads the weights of StereoCRW and normalises by the statistics of
+        the batch, so that half of it is noise; here the weights are loaded, and the statistics are theirs.
+    """
+
+    dimension = "spatial"
+    needs: frozenset[Need] = frozenset({"reference"})
+    range = (-3.75 * (2000 * MAX_ITD_S) ** 2, 0.0)
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        patch_s: float = 6.0,
+        n_patches: int = 128,
+        release: bool = False,  # noqa: FBT001, FBT002  (an option of a recipe)
+        network: CrwNetwork | None = None,
+    ) -> None:
+        self.release = release
+        self.listener = CrwListener(weights, network, 6.0 if release else patch_s, 512 if release else n_patches)
+
+    @property
+    def identity(self) -> str:
+        """What the prepared time differences depend on: the options, and the weights."""
+        options = (self.release, self.listener.patch_samples, self.listener.n_patches)
+        return f"{type(self).__qualname__} {options} {self.listener.identity}"
+
+    def prepare(self, clip: Clip, plan: Plan) -> Cache:
+        """The time differences of the reference, ``(windows, 2)`` in ms."""
+        if clip.audio is None or clip.sample_rate_hz is None:
+            raise NotApplicableError("it needs a reference sound, and there is none")
+        if clip.audio.shape[-1] == 0:
+            raise NotApplicableError("the reference sound has no samples")
+        return {"itds_ms": self.itds_ms(clip.audio[None], clip.sample_rate_hz)[0].cpu()}
+
+    def itds_ms(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Time differences ``(batch, windows, 2)`` in ms, by StereoCRW and by GCC-PHAT.
+
+        Args:
+            audio: Sound ``(batch, 2, samples)``.
+            sample_rate_hz: Its sample rate.
+        """
+        if audio.ndim != 3 or audio.shape[1] != 2:
+            raise PrismAudioError(f"sound of shape {tuple(audio.shape)} has no two sides; expected (batch, 2, samples)")
+        length = self.listener.window_samples
+        if self.release:
+            heard = repeated(audio.float(), int(HEARD_S * sample_rate_hz))[..., : int(HEARD_S * sample_rate_hz)]
+            windows = fourier_resample(heard, int(HEARD_S * RATE_HZ))[:, None, :, :length]
+        else:
+            windows = cut_windows(resample(audio.float(), sample_rate_hz, RATE_HZ), length)
+        return self.listener.itds_ms(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
+        """Scores ``(batch,)`` from -33.75 to 0; windows that only one of sound and reference has do not count."""
+        found = self.itds_ms(audio, sample_rate_hz)
+        n = found.shape[1]
+        wanted = torch.nn.utils.rnn.pad_sequence(
+            [cache["itds_ms"][:n] for cache in caches], batch_first=True, padding_value=torch.nan
+        ).to(found.device, non_blocking=True)
+        counts = ~wanted.isnan()
+        squares = torch.where(counts, found[:, : wanted.shape[1]] - wanted, 0.0).square()
+        return -(2.5 * squares[..., 0] + 5 * squares[..., 1]).sum(1) / 2 / counts[..., 0].sum(1)
