@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from prismaudio.signal.resample import resample
-from prismaudio.signal.spectral import decibels, mel_filterbank, power_spectrogram
+from prismaudio.signal.spectral import decibels, low_quantile, mel_filterbank, power_spectrogram
 
 RATE_HZ = 16_000
 WINDOW, HOP = 256, 64
@@ -47,25 +47,55 @@ def onset_strength(audio: Tensor, settings: OnsetSettings = OnsetSettings()) -> 
     """How strongly something begins at each frame of 4 ms: mean over the bands of the rise in dB.
 
     Args:
-        audio: Sound ``(channels, samples)`` at 16 kHz.
+        audio: Sound ``(..., channels, samples)`` at 16 kHz.
         settings: What counts as an onset.
 
     Returns:
-        Strength ``(1 + samples // 64,)``.
+        Strength ``(..., 1 + samples // 64)``.
     """
-    power = power_spectrogram(audio, WINDOW, HOP).sum(0)
+    power = power_spectrogram(audio, WINDOW, HOP).sum(-3)
     bands = mel_filterbank(settings.n_bands, WINDOW, RATE_HZ).to(audio) @ power
-    floor = bands.amax() * 10 ** (-settings.range_db / 10) + 1e-12
-    noise = bands.quantile(0.1, dim=1, keepdim=True)
-    smooth = avg_pool1d(bands[None], settings.after, 1)[0]
-    level = decibels(smooth + torch.maximum(floor, noise))
-    level[:, :2] = level[:, 2:3]  # the first frames reach out of the clip
+    shape = bands.shape
+    bands = bands.reshape(-1, *shape[-2:])
+    floor = bands.amax((1, 2), keepdim=True) * 10 ** (-settings.range_db / 10) + 1e-12
+    noise = torch.maximum(floor, low_quantile(bands, 0.1))
+    level = decibels(avg_pool1d(bands, settings.after, 1) + noise)
+    level[..., :2] = level[..., 2:3]  # the first frames reach out of the clip
     lead = settings.before + settings.after // 2
-    begun = pad(level[None], (lead, 0), mode="replicate")
-    earlier = max_pool1d(begun, settings.before, 1)[0][:, : level.shape[1]]
-    earlier = torch.maximum(earlier, decibels(torch.maximum(floor, noise)))
+    begun = pad(level, (lead, 0), mode="replicate")
+    earlier = max_pool1d(begun, settings.before, 1)[..., : level.shape[-1]]
+    earlier = torch.maximum(earlier, decibels(noise))
     rise = (level - earlier - settings.least_rise_db).clamp(0, settings.most_rise_db)
-    return pad(rise.mean(0), (0, bands.shape[1] - rise.shape[1]))
+    return pad(rise.mean(1), (0, shape[-1] - rise.shape[-1])).reshape(*shape[:-2], -1)
+
+
+def onset_peaks(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = OnsetSettings()) -> tuple[Tensor, Tensor]:
+    """Everything that might be an onset, in sounds that are looked at together and without waiting for a device.
+
+    Args:
+        audio: Sounds ``(batch, channels, samples)``.
+        sample_rate_hz: Their sample rate.
+        settings: What counts as an onset; its thresholds are not applied here.
+
+    Returns:
+        Times in seconds and strengths ``(batch, peaks)`` of the highest points within ``apart_s`` on either side, in
+        order of time; peaks that a sound does not have come last, with strength 0.
+    """
+    sound = resample(audio.float(), sample_rate_hz, RATE_HZ)
+    if sound.shape[-1] < 2 * WINDOW:
+        return sound.new_zeros(len(sound), 1), sound.new_zeros(len(sound), 1)
+    audible = sound.abs().amax((1, 2)) >= 1e-5
+    strength = onset_strength(sound, settings) * audible[:, None]
+    reach = round(settings.apart_s / FRAME_S)
+    highest = max_pool1d(strength, 2 * reach + 1, 1, reach)
+    is_peak = (strength == highest) & (strength > 0)
+    before = max_pool1d(pad(is_peak.float(), (reach, 0)), reach, 1)[:, : is_peak.shape[1]]
+    is_peak &= before == 0  # of equals, the first
+    n_peaks = 1 + strength.shape[1] // (reach + 1)
+    frames = torch.arange(strength.shape[1], device=sound.device)
+    at = torch.where(is_peak, frames, len(frames)).sort(1).values[:, :n_peaks]
+    strength = pad(strength, (0, 1)).gather(1, at)
+    return _refined(sound, at.clamp(max=len(frames) - 1)), strength
 
 
 def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = OnsetSettings()) -> list[float]:
@@ -86,33 +116,22 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
         >>> [round(time_s, 2) for time_s in detect_onsets(clicks, 16000)]
         [0.25, 0.75]
     """
-    sound = resample(audio.float(), sample_rate_hz, RATE_HZ)
-    if sound.shape[-1] < 2 * WINDOW or float(sound.abs().amax()) < 1e-5:
-        return []
-    strength = onset_strength(sound, settings)
-    reach = round(settings.apart_s / FRAME_S)
-    highest = max_pool1d(strength[None], 2 * reach + 1, 1, reach)[0]
-    typical = float(highest.amax())
-    least = max(settings.threshold, settings.relative * typical)
-    peaks = ((strength == highest) & (strength >= least)).nonzero().flatten().tolist()
-    kept: list[int] = []
-    for peak in peaks:
-        if not kept or peak - kept[-1] > reach:
-            kept.append(peak)
-    return [_refine(sound, peak) for peak in kept]
+    times_s, strength = onset_peaks(audio[None], sample_rate_hz, settings)
+    return times_s[strength >= least_strength(strength, settings)].tolist()
 
 
-def _refine(sound: Tensor, peak: int) -> float:
-    """The time near a frame at which the short-term energy rises most, to 0.5 ms."""
-    step, n_steps = 8, 60
-    start = peak * HOP - 160
-    piece = sound[..., max(0, start) : start + (n_steps + 8) * step].square().sum(0)
-    piece = pad(piece, (max(0, -start), 0))
-    blocks = avg_pool1d(piece[None], step, step)[0]
-    n = 4
-    if len(blocks) < 2 * n + 1:
-        return max(0.0, peak * FRAME_S)
-    after = decibels(avg_pool1d(blocks[None], n, 1)[0][n:] + 1e-9)
-    before = decibels(avg_pool1d(blocks[None], n, 1)[0][:-n] + 1e-9)
-    rise = after - before
-    return max(0.0, (start + (int(rise.argmax()) + n) * step) / RATE_HZ)
+def least_strength(strength: Tensor, settings: OnsetSettings = OnsetSettings()) -> Tensor:
+    """What a peak of a sound must have to be an onset ``(batch, 1)``, by the strengths of all its peaks."""
+    return (settings.relative * strength.amax(1, keepdim=True)).clamp(min=settings.threshold)
+
+
+def _refined(sound: Tensor, peaks: Tensor) -> Tensor:
+    """The times ``(batch, peaks)`` near frames at which the short-term energy rises most, to 0.5 ms."""
+    step, n, lead, n_steps = 8, 4, 20, 61
+    energy = pad(sound.square().sum(1), (step * lead, step * (n_steps + 2 * n)))
+    level = decibels(avg_pool1d(avg_pool1d(energy, step, step), n, 1) + 1e-9)
+    rise = level[:, n:] - level[:, :-n]
+    first = peaks * (HOP // step)
+    near = first[..., None] + torch.arange(n_steps, device=sound.device)
+    found = rise[:, None].expand(-1, peaks.shape[1], -1).gather(2, near.clamp(max=rise.shape[1] - 1)).argmax(2)
+    return ((first + found + n - lead) * step / RATE_HZ).clamp(min=0)

@@ -31,7 +31,7 @@ def power_spectrogram(audio: Tensor, window: int, hop: int) -> Tensor:
     padded = torch.nn.functional.pad(flat, (window // 2, window // 2))
     taper = torch.hann_window(window, dtype=audio.dtype, device=audio.device)
     spectrum = torch.stft(padded, window, hop, window=taper, center=False, return_complex=True)
-    power = spectrum.abs().square() / taper.sum().square()
+    power = (spectrum.real.square() + spectrum.imag.square()) / taper.sum().square()
     return power.reshape(*audio.shape[:-1], *power.shape[-2:])
 
 
@@ -137,3 +137,17 @@ def decibels(power: Tensor, floor_db: float = SILENCE_DB) -> Tensor:
         [0.0, -20.0, -100.0]
     """
     return 10.0 * torch.log10(power.clamp(min=10.0 ** (floor_db / 10.0)))
+
+
+def low_quantile(values: Tensor, quantile: float) -> Tensor:
+    """Quantile ``(..., 1)`` over the last dimension, of tensors that :func:`torch.quantile` is too small for, too.
+
+    Example:
+        >>> low_quantile(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), 0.5)
+        tensor([[2.5000]])
+    """
+    rank = quantile * (values.shape[-1] - 1)
+    below = int(rank)
+    low = values.kthvalue(below + 1, -1, keepdim=True).values
+    high = values.kthvalue(min(below + 2, values.shape[-1]), -1, keepdim=True).values
+    return low + (high - low) * (rank - below)
