@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import golden_dit
+import golden_grpo
 import golden_schedules
 import golden_vae
 
@@ -15,6 +16,8 @@ from prismaudio.testing.parity import golden_files
 
 CHECKS = {
     "dit_": golden_dit.check_dit,
+    "grpo_sde": golden_grpo.check_steps,
+    "grpo_rollout": golden_grpo.check_rollout,
     "vae_": golden_vae.check_vae,
     "schedules": golden_schedules.check_schedules,
 }

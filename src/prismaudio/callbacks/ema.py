@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,24 @@ def ema_decay(step: int, *, beta: float = 0.9999, power: float = 0.75, inv_gamma
     return 0.0 if after <= 0 else min(1 - (1 + after / inv_gamma) ** -power, beta)
 
 
+def policy_decay(step: int, *, beta: float = 0.9, every: int = 8) -> float:
+    """What is kept of the average of a policy at an optimiser step.
+
+    Args:
+        step: Optimiser steps made, this one included.
+        beta: Most that is ever kept.
+        every: Steps from one change of the average to the next; between them all of it is kept.
+
+    Source:
+        Flow-GRPO and PrismAudio's released reinforcement learning: the step before every eighth one counts.
+
+    Example:
+        >>> [round(policy_decay(step), 4) for step in (6, 7, 8, 15, 10**6 - 1)]
+        [1.0, 0.4706, 1.0, 0.64, 0.9]
+    """
+    return 1.0 if (step + 1) % every else min((1 + step) / (10 + step), beta)
+
+
 class ExponentialMovingAverage(Callback):
     """Averages every trained parameter, the conditioners' included; validation and export use the averages.
 
@@ -72,13 +91,17 @@ class ExponentialMovingAverage(Callback):
         """Note where the run begins."""
         self._step = trainer.global_step
 
+    def decay(self, step: int) -> float:
+        """What is kept of the average at an optimiser step, 1 for all of it."""
+        return ema_decay(step, beta=self.beta, power=self.power, inv_gamma=self.inv_gamma)
+
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Move the average, if the optimiser made a step."""
-        if trainer.global_step == self._step:
-            return
+        """Move the average, if the optimiser made a step; one of several steps in a batch sees its end only."""
+        kept = math.prod(self.decay(step) for step in range(self._step + 1, trainer.global_step + 1))
         self._step = trainer.global_step
-        kept = ema_decay(self._step, beta=self.beta, power=self.power, inv_gamma=self.inv_gamma)
+        if kept == 1:
+            return
         for weight, average in _pairs(pl_module):
             average.lerp_(weight.to(average.dtype), 1 - kept)
 
@@ -99,6 +122,25 @@ class ExponentialMovingAverage(Callback):
         self.on_validation_end(trainer, pl_module)
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
+
+
+class PolicyAverage(ExponentialMovingAverage):
+    """The average of reinforcement learning: it moves every few steps, and follows quickly at first.
+
+    Args:
+        beta: Most that is kept of the average when it moves.
+        every: Optimiser steps from one move to the next.
+    """
+
+    def __init__(self, beta: float = 0.9, every: int = 8) -> None:
+        super().__init__(beta)
+        if every < 1:
+            raise RecipeError(f"the average moves every {every} steps; give it 1 or more")
+        self.every = every
+
+    def decay(self, step: int) -> float:
+        """See :meth:`ExponentialMovingAverage.decay`."""
+        return policy_decay(step, beta=self.beta, every=self.every)
 
 
 @contextmanager

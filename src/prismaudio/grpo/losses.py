@@ -55,16 +55,7 @@ class PolicyLoss(Configured, ABC):
         log_ratio = new.log_prob(latents, self.reduction) - old.log_prob(latents, self.reduction)
         terms, limited = self.terms(log_ratio, advantages, new, old)
         with torch.no_grad():
-            ratio = log_ratio.exp()
-            statistics = {
-                "ratio": ratio.mean(),
-                "ratio_error": (ratio - 1).abs().max(),
-                "above_one": (ratio > 1).float().mean(),
-                "clip_fraction": limited.float().mean(),
-                "shift": new.shift(old).mean(),
-                "approx_kl": 0.5 * log_ratio.square().mean(),
-            }
-        return terms, statistics
+            return terms, {**statistics(log_ratio, limited), "shift": new.shift(old).mean()}
 
 
 class ClippedLoss(PolicyLoss):
@@ -142,3 +133,20 @@ class ReinforceLoss(PolicyLoss):
     def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
         """See :meth:`PolicyLoss.terms`."""
         return -advantages * log_ratio, torch.zeros_like(log_ratio, dtype=torch.bool)
+
+
+def statistics(log_ratio: Tensor, limited: Tensor) -> dict[str, Tensor]:
+    """What is worth knowing of a batch of log-ratios ``(batch,)``; see :meth:`PolicyLoss.loss`.
+
+    Args:
+        log_ratio: Log-density under the new policy less that under the old.
+        limited: True where the loss was limited.
+    """
+    ratio = log_ratio.exp()
+    return {
+        "ratio": ratio.mean(),
+        "ratio_error": (ratio - 1).abs().max(),
+        "above_one": (ratio > 1).float().mean(),
+        "clip_fraction": limited.float().mean(),
+        "approx_kl": 0.5 * log_ratio.square().mean(),
+    }
