@@ -34,6 +34,7 @@ def prismaudio_metrics() -> Iterable[Component]:
         Component("prismaudio.metrics.spatial:ItdCorrelation", "Time differences against directions.", "spatial"),
         Component("prismaudio.metrics.spatial:IldCorrelation", "Level differences against directions.", "spatial"),
         Component("prismaudio.metrics.spatial:SideObeyed", "Clips heard from the right side.", "spatial"),
+        Component("prismaudio.metrics.itd:GccMse", "Error of time differences against the reference.", "spatial"),
         Component("prismaudio.metrics.classes:ClassAccuracy", "Clips in which the right thing sounds.", "semantic"),
         Component("prismaudio.metrics.obedience:NoiseFloorObeyed", "Noisy against clean clips.", "aesthetic"),
         Component("prismaudio.metrics.obedience:LateEnergyObeyed", "Halls against dry clips.", "aesthetic"),
