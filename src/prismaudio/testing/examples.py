@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from prismaudio.cot.plan import Plan
 from prismaudio.registry import discover
 from prismaudio.signal.resample import resample
-from prismaudio.types import Clip
+from prismaudio.types import Clip, Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 BANDWIDTH_HZ = 16_000
 """Sample rate at which the sounds are made; at a higher one they have nothing new to hear."""
 STRIKES_S = (0.5, 1.3)
+NEEDS: tuple[Need, ...] = get_args(Need)
 
 PLAN = {
     "semantic": "A large bell rings with a bright metallic ring.",
@@ -78,3 +81,34 @@ def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Ten
     noise_on_the_right = torch.stack([0.02 * noise.flip(0), 0.1 * noise])
     made = torch.stack([bell_on_the_left, noise_on_the_right, torch.zeros(2, n_samples, dtype=torch.float64)])
     return resample(made.float(), BANDWIDTH_HZ, sample_rate_hz).clamp(-1, 1)
+
+
+@lru_cache(maxsize=1)
+def example_cases(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> list[tuple[Clip, Plan, Tensor]]:
+    """Four clips with their plans and a sound for each, which differ in all that our own metrics measure."""
+    bell = example_sounds(2.5, sample_rate_hz)[0]
+    noise = 0.01 * torch.randn(bell.shape, generator=torch.Generator().manual_seed(1))
+    fading = torch.linspace(0, -12, sample_rate_hz).exp() * torch.randn(sample_rate_hz, generator=torch.Generator())
+    spectra = [torch.fft.rfft(wave, bell.shape[-1] + sample_rate_hz) for wave in (bell, 0.05 * fading)]
+    hall = bell + torch.fft.irfft(spectra[0] * spectra[1])[:, : bell.shape[-1]]
+    versions = (
+        (bell, "on the left (azimuth -40°)", "A clean recording, dry acoustics."),
+        (bell.flip(0) + noise, "on the right (azimuth +40°)", "A noisy recording, dry acoustics."),
+        (hall, "on the left (azimuth -30°)", "A clean recording, hall acoustics."),
+        (bell.flip(0), "on the right (azimuth +30°)", "A clean recording, dry acoustics."),
+    )
+    cases = []
+    for level, (sound, place, recording) in zip((0.9, 0.7, 0.5, 0.3), versions, strict=True):
+        clip = replace(example_clip(2.5), audio=sound, sample_rate_hz=sample_rate_hz)
+        plan = example_plan({"aesthetic": recording, "spatial": f"The bell is {place}."})
+        cases.append((clip, plan, level * sound[:, : round(duration_s * sample_rate_hz)]))
+    return cases
+
+
+def without(clip: Clip, plan: Plan, need: Need) -> tuple[Clip, Plan]:
+    """A clip and its plan that lack something."""
+    if need == "video":
+        return replace(clip, frames=None, fps=None), plan
+    if need == "reference":
+        return replace(clip, audio=None, sample_rate_hz=None), plan
+    return clip, Plan({})

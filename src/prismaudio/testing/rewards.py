@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.preparing import fingerprint, prepare
 from prismaudio.signal.resample import resample
 from prismaudio.testing.check import Check
-from prismaudio.testing.examples import example_clip, example_plan, example_sounds
+from prismaudio.testing.examples import NEEDS, example_clip, example_plan, example_sounds, without
 from prismaudio.types import Need
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
     from prismaudio.types import Clip
 
-NEEDS: tuple[Need, ...] = get_args(Need)
 OTHER_TEXT = " A second sentence, which says nothing of it, makes the text longer."
 
 
@@ -112,14 +111,6 @@ def _check_same(check: Check, found: Cache, expected: Cache, how: str) -> None:
         check.close(found[name], value, 1e-6, f"{name!r} of the cache is not the same when {how}, it differs")
 
 
-def _without(clip: Clip, plan: Plan, need: Need) -> tuple[Clip, Plan]:
-    if need == "video":
-        return dataclasses.replace(clip, frames=None, fps=None), plan
-    if need == "reference":
-        return dataclasses.replace(clip, audio=None, sample_rate_hz=None), plan
-    return clip, type(plan)({})
-
-
 def _changed(clip: Clip, plan: Plan, need: Need) -> tuple[Clip, Plan]:
     if need == "video" and clip.frames is not None:
         return dataclasses.replace(clip, frames=255 - clip.frames), plan
@@ -131,7 +122,7 @@ def _changed(clip: Clip, plan: Plan, need: Need) -> tuple[Clip, Plan]:
 def _check_needs(check: Check, reward: Reward, clip: Clip, plan: Plan, cache: Cache) -> None:
     """What it needs, and what it reads, is what it says."""
     for need in NEEDS:
-        lacking = _without(clip, plan, need)
+        lacking = without(clip, plan, need)
         if need in reward.needs:
             found = _prepared(check, reward, *lacking, f"preparing a clip without {need}")
             check.that(found is None, f"it says that it needs {need}, but prepares a clip without")
