@@ -1,0 +1,25 @@
+"""Synchformer: whether sound and pictures are in time. Every command imports this module, so it imports no torch."""
+
+from __future__ import annotations
+
+from prismaudio import Component, hookimpl
+
+
+@hookimpl
+def prismaudio_rewards() -> list[Component]:
+    """The reward."""
+    summary = "How well sound and pictures are in time, as Synchformer hears and sees them."
+    return [Component("prismaudio_synchformer.reward:SynchformerReward", summary, "temporal")]
+
+
+@hookimpl
+def prismaudio_metrics() -> list[Component]:
+    """The metric."""
+    return [Component("prismaudio_synchformer.metric:DeSync", "Seconds by which sound is out of time.", "temporal")]
+
+
+@hookimpl
+def prismaudio_encoders() -> list[Component]:
+    """The encoder."""
+    summary = "When things move, as Synchformer sees it; 8 features for each third of a second."
+    return [Component("prismaudio_synchformer.encoder:SynchformerEncoder", summary, "temporal")]

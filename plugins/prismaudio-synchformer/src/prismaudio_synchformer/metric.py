@@ -1,0 +1,74 @@
+"""The metric: by how many seconds sounds are out of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from prismaudio.cot.plan import Plan
+from prismaudio.errors import NotApplicableError
+from prismaudio.metrics.base import SoundMetric
+from prismaudio_synchformer.network import Synchformer
+from prismaudio_synchformer.offsets import apart_s
+from prismaudio_synchformer.reward import Precision, SynchformerReward
+
+if TYPE_CHECKING:
+    from prismaudio.metrics.truth import Truth
+    from prismaudio.rewards.base import Cache
+    from prismaudio.types import Clip
+
+
+class DeSync(SoundMetric):
+    """Mean distance in seconds of the likeliest offset from 0, over the first and the last 4.8 s of every clip.
+
+    Args:
+        weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
+        precision: ``"fp32"``, or ``"bf16"`` for the network in mixed precision.
+        network: The network itself, in place of weights.
+
+    Source:
+        DeSync of av-benchmark, from its specification.
+    """
+
+    higher_is_better = False
+    dimension: ClassVar[str | None] = "temporal"
+    needs = frozenset({"video"})
+    range = (0.0, 2.0)
+    total_s: Tensor
+    windows: Tensor
+
+    def __init__(
+        self, weights: str | None = None, precision: Precision = "fp32", network: Synchformer | None = None
+    ) -> None:
+        super().__init__()
+        self.reward = SynchformerReward(weights, "argmax", precision=precision, network=network)
+        self._last: tuple[Clip, Cache] | None = None
+        for name in ("total_s", "windows"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Judge one sound ``(2, samples)`` in both windows."""
+        if truth.clip is None:
+            raise NotApplicableError("it needs pictures, and there are none")
+        if self._last is None or self._last[0] is not truth.clip:  # candidates of one clip follow each other
+            self._last = truth.clip, self.reward.prepare(truth.clip, truth.plan or Plan({}))
+        (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [self._last[1]], ends)
+        distances = apart_s(logits, "argmax").double()
+        self.total_s = self.total_s + distances.sum()
+        self.windows = self.windows + len(distances)
+
+    def compute(self) -> Tensor:
+        """Seconds, 0 .. 2."""
+        return self.total_s / self.windows
+
+
+def ends(segments: int, window: int) -> list[int]:
+    """First segments of the first and of the last window.
+
+    Example:
+        >>> ends(30, 14)
+        [0, 16]
+    """
+    return [0, segments - window]

@@ -1,0 +1,159 @@
+"""The reward: how well sound and pictures are in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import NotApplicableError
+from prismaudio.rewards.base import Reward
+from prismaudio.signal.covering import cover
+from prismaudio.signal.resample import sinc_resample
+from prismaudio.weight_files import fingerprint
+from prismaudio_synchformer.network import Synchformer, see
+from prismaudio_synchformer.offsets import Offset, apart_s
+from prismaudio_synchformer.segments import FPS, RATE_HZ, SHORTEST, SIZE, WINDOW, at_25_fps, cut_audio
+from prismaudio_synchformer.weights import load_network
+
+if TYPE_CHECKING:
+    from prismaudio.cot.plan import Plan
+    from prismaudio.rewards.base import Cache
+    from prismaudio.types import Clip
+
+Precision = Literal["fp32", "bf16"]
+RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE = slice(2, 122), 1_280, 256
+"""What the published reward looks at: pictures 2 to 121 of those at 25 a second, sound from 0.08 s, a narrower crop."""
+RELEASE_S, RELEASE_BETA = 5.0, 14.769656459379492
+
+
+class SynchformerReward(Reward):
+    """How well sound and pictures are in time: 1 for an offset of 0, 0 for one of 2 s.
+
+    The whole clip is judged, in windows of 4.8 s, the last of which ends with the pictures; a score is the mean over
+    them. Where a sound is shorter than the pictures it is silent; what is longer is not judged.
+
+    Args:
+        weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
+        offset: ``"soft"`` for the expected distance from being in time, ``"argmax"`` for that of the likeliest offset,
+            whose steps of 0.2 s tie most candidates of a clip.
+        release: Score as the published code does: 4.8 s from 0.08 s on, the likeliest offset, half the range.
+        precision: ``"fp32"``, or ``"bf16"`` for the two towers and the head in mixed precision.
+        network: The network itself, in place of weights.
+    """
+
+    dimension: ClassVar[str | None] = "temporal"
+    needs = frozenset({"video"})
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        offset: Offset = "soft",
+        release: bool = False,  # noqa: FBT001, FBT002  (a recipe's key)
+        precision: Precision = "fp32",
+        network: Synchformer | None = None,
+    ) -> None:
+        self.network = (load_network(weights) if network is None else network).eval()
+        self.offset: Offset = "argmax" if release else offset
+        self.release, self.precision = release, precision
+        self.range = (0.0, 0.5 if release else 1.0)
+
+    @cached_property
+    def identity(self) -> str:
+        """What ``prepare`` depends on: the weights of the visual tower, not where they were found."""
+        weights = fingerprint(self.network.vfeat_extractor)
+        return f"{type(self).__module__}:{type(self).__qualname__} {self.release} {self.precision} {weights}"
+
+    @torch.no_grad()
+    def prepare(self, clip: Clip, plan: Plan) -> Cache:
+        """What is seen in every segment: ``{"seen": (segments, 8, 768)}``.
+
+        Raises:
+            NotApplicableError: There are no pictures, or too few.
+        """
+        if clip.frames is None or clip.fps is None:
+            raise NotApplicableError("it needs pictures, and there are none")
+        needed_s = RELEASE_S if self.release else SHORTEST / FPS
+        frames = at_25_fps(clip.frames, clip.fps)
+        if len(frames) < round(needed_s * FPS):
+            lasts_s = len(clip.frames) / clip.fps
+            raise NotApplicableError(f"its pictures last {lasts_s:.2f} s, and Synchformer needs {needed_s:g} s of them")
+        self._move(torch.device("cuda" if clip.frames.is_cuda or torch.cuda.is_available() else "cpu"))
+        with self._autocast():
+            if self.release:
+                seen = see(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
+            else:
+                seen = see(self.network.vfeat_extractor, frames, SIZE)
+        return {"seen": seen.cpu()}
+
+    def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
+        """Scores ``(batch,)``; see :meth:`prismaudio.rewards.base.Reward.score`."""
+        apart = [apart_s(logits, self.offset).mean() for logits in self.logits(audio, sample_rate_hz, caches)]
+        return graded(torch.stack(apart), release=self.release)
+
+    @torch.no_grad()
+    def logits(
+        self,
+        audio: Tensor,
+        sample_rate_hz: int,
+        caches: Sequence[Cache],
+        starts: Callable[[int, int], list[int]] = cover,
+    ) -> list[Tensor]:
+        """Scores of 21 offsets ``(windows, 21)`` in each window of each sound.
+
+        Args:
+            audio: Sounds ``(batch, 2, samples)``.
+            sample_rate_hz: Their sample rate.
+            caches: What ``prepare`` returned, one per sound.
+            starts: First segments of the windows, given the number of segments and that of a window.
+        """
+        self._move(audio.device)
+        counts = [len(cache["seen"]) for cache in caches]
+        first = RELEASE_SAMPLE if self.release else 0
+        sounds = mono(audio.float(), sample_rate_hz, release=self.release)
+        segments = torch.cat([cut_audio(*row, first) for row in zip(sounds, counts, strict=True)])
+        there = {id(cache): cache["seen"].to(audio.device, non_blocking=True) for cache in caches}
+        places = [starts(count, WINDOW) for count in counts]
+        with self._autocast():
+            heard = self.network.hear(segments).split(counts)
+            pairs = [
+                (there[id(cache)][start : start + WINDOW], rows[start : start + WINDOW])
+                for cache, rows, some in zip(caches, heard, places, strict=True)
+                for start in some
+            ]
+            seen, listened = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+            found = self.network.compare(seen, listened)
+        return list(found.split([len(some) for some in places]))
+
+    def _autocast(self) -> torch.autocast:
+        device = self.network.vproj.weight.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _move(self, device: torch.device) -> None:
+        if self.network.vproj.weight.device != device:
+            self.network.to(device)
+
+
+def graded(apart_s: Tensor, *, release: bool = False) -> Tensor:
+    """The score of a distance in seconds: 1 for 0 s and 0 for 2 s, or half of it, as published.
+
+    Example:
+        >>> graded(torch.tensor([0.0, 2.0])).tolist(), graded(torch.tensor([0.4]), release=True).tolist()
+        ([1.0, 0.0], [0.4000000059604645])
+    """
+    return (2 - apart_s) / (4 if release else 2)
+
+
+def mono(audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
+    """Sound ``(batch, samples)`` at 16 kHz of sound ``(batch, 2, samples)``.
+
+    Source:
+        Torchaudio's ``Resample`` after the mean of the channels, as av-benchmark has it; the published reward takes
+        a longer filter, whose window is Kaiser's, and the mean after it.
+    """
+    if release:
+        return sinc_resample(audio, sample_rate_hz, RATE_HZ, 64, kaiser_beta=RELEASE_BETA).mean(1)
+    return sinc_resample(audio.mean(1), sample_rate_hz, RATE_HZ)

@@ -1,0 +1,136 @@
+"""The visual tower: a transformer over small blocks of space and time whose attention is divided between the two."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prismaudio_synchformer.aggregation import Aggregation
+
+TIMES, PLACES = 8, 196
+"""Tokens of a segment along time, two pictures each, and over a picture: 14 rows of 14."""
+
+
+class DividedAttention(nn.Module):
+    """Attention of each token to those of its own group, and to the first token, which attends to all.
+
+    Args:
+        width: Width of a token.
+        heads: Attention heads.
+        group: Who belongs together: tokens of one place over ``"time"``, or of one time over ``"space"``.
+    """
+
+    def __init__(self, width: int, heads: int, group: Literal["time", "space"]) -> None:
+        super().__init__()
+        self.heads, self.group = heads, group
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens ``(batch, 1 + 8 * 196, width)``: the first one, then time by time."""
+        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        first = F.scaled_dot_product_attention(query[:, :, :1], key, value)
+        keys, values = (self._grouped(x[:, :, 1:], x[:, :, :1]) for x in (key, value))
+        rest = F.scaled_dot_product_attention(self._grouped(query[:, :, 1:]), keys, values)
+        attended = torch.cat([first, self._ungrouped(rest, len(tokens))], 2)
+        mixed: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        return mixed
+
+    def _grouped(self, x: Tensor, first: Tensor | None = None) -> Tensor:
+        """``(batch * groups, heads, members, size)`` of ``(batch, heads, 8 * 196, size)``, after the first token."""
+        grid = x.unflatten(2, (TIMES, PLACES))  # batch, heads, time, place, size
+        grid = grid.permute(0, 3, 1, 2, 4) if self.group == "time" else grid.transpose(1, 2)
+        if first is not None:
+            grid = torch.cat([first[:, None].expand(-1, grid.shape[1], -1, -1, -1), grid], 3)
+        return grid.flatten(0, 1)
+
+    def _ungrouped(self, x: Tensor, batch: int) -> Tensor:
+        grid = x.unflatten(0, (batch, -1))
+        grid = grid.permute(0, 2, 3, 1, 4) if self.group == "time" else grid.transpose(1, 2)
+        return grid.flatten(2, 3)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape ``(..., width)``."""
+        made: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return made
+
+
+class Block(nn.Module):
+    """Attention over time, then over space, then a perceptron, each on what is normalised and added to what was."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width, eps=1e-6) for _ in range(3))
+        self.attn = DividedAttention(width, heads, "space")
+        self.timeattn = DividedAttention(width, heads, "time")
+        self.mlp = Mlp(width, mlp_ratio * width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The same shape ``(batch, tokens, width)``."""
+        tokens = tokens + self.timeattn(self.norm3(tokens))
+        tokens = tokens + self.attn(self.norm1(tokens))
+        changed: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return changed
+
+
+class Tubelets(nn.Module):
+    """Blocks of 2 pictures by 16 x 16 pixels as tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(3, width, (2, 16, 16), (2, 16, 16))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Tokens ``(batch, 8 * 196, width)`` of pictures ``(batch, 16, 3, 224, 224)``."""
+        made: Tensor = self.proj(pictures.transpose(1, 2))
+        return made.flatten(2).transpose(1, 2)
+
+
+class VisualTower(nn.Module):
+    """Eight features for each segment of 16 pictures.
+
+    Names of weights are those of the published checkpoint, below ``vfeat_extractor``.
+
+    Args:
+        width: Width of a feature.
+        depth: Number of blocks.
+        heads: Attention heads.
+        mlp_ratio: Width of the hidden layers, in widths of a feature.
+
+    Source:
+        MotionFormer with divided attention as Synchformer uses it, from its specification; the convolution over
+        single pictures, which the checkpoint holds and nothing uses, is left out.
+    """
+
+    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: int = 4) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PLACES, width))
+        self.temp_embed = nn.Parameter(torch.zeros(1, TIMES, width))
+        self.patch_embed_3d = Tubelets(width)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.spatial_attn_agg = Aggregation(width, heads, mlp_ratio)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features ``(segments, 8, width)`` of pictures ``(segments, 16, 3, 224, 224)`` in -1 .. 1."""
+        here = self.pos_embed[:, 1:].repeat(1, TIMES, 1) + self.temp_embed.repeat_interleave(PLACES, 1)
+        tokens = self.patch_embed_3d(pictures) + here
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        tokens = torch.cat([first, tokens], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        places = self.norm(tokens[:, 1:]).unflatten(1, (TIMES, PLACES)).flatten(0, 1)
+        gathered: Tensor = self.spatial_attn_agg(places)
+        return gathered.unflatten(0, (-1, TIMES))

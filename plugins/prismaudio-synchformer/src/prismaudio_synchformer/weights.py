@@ -1,0 +1,96 @@
+"""The published weights: where they are, and what they are called there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+
+from prismaudio.downloads import PublishedFile
+from prismaudio.weight_files import below, fill, read_weights
+from prismaudio_synchformer.visual import VisualTower
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from prismaudio_synchformer.network import Synchformer
+
+FILE = PublishedFile(
+    name="synchformer_state_dict.pth",
+    size_mb=950,
+    licence="of the code MIT, of the weights see the page",
+    page="https://github.com/hkchengrex/MMAudio/releases/tag/v0.1",
+    repository="FunAudioLLM/PrismAudio",
+)
+"""The whole network, as tensors alone. ``24-01-04T16-39-21.pt`` of Synchformer's authors holds the same under
+``model``, beside objects that are not tensors."""
+VISUAL = "vfeat_extractor."
+_UNUSED = "patch_embed.proj."
+_LAYER = r"^(afeat_extractor\.ast)\.encoder\.layer\.(\d+)\."
+_RENAMED = (
+    (
+        _LAYER + r"attention\.attention\.(query|key|value)\.",
+        lambda m: f"{m[1]}.layers.{m[2]}.attention.{m[3][0]}_proj.",
+    ),
+    (_LAYER + r"attention\.output\.dense\.", r"\1.layers.\2.attention.o_proj."),
+    (_LAYER + r"intermediate\.dense\.", r"\1.layers.\2.mlp.fc1."),
+    (_LAYER + r"output\.dense\.", r"\1.layers.\2.mlp.fc2."),
+    (_LAYER, r"\1.layers.\2."),
+)
+
+
+def our_key(official: str) -> str:
+    """Our name of a weight of the checkpoint.
+
+    Example:
+        >>> our_key("afeat_extractor.ast.encoder.layer.3.attention.attention.key.bias")
+        'afeat_extractor.ast.layers.3.attention.k_proj.bias'
+    """
+    for pattern, replacement in _RENAMED:
+        renamed, n_times = re.subn(pattern, replacement, official)
+        if n_times:
+            return renamed
+    return official
+
+
+def our_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by our names, without those that nothing uses."""
+    return {our_key(key): value for key, value in official.items() if not key.startswith(VISUAL + _UNUSED)}
+
+
+def load_network(weights: str | Path | None = None) -> Synchformer:
+    """The published network.
+
+    Args:
+        weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
+
+    Raises:
+        CheckpointError: The weights cannot be had, or are not those of this network.
+    """
+    path = FILE.find(weights)
+    network = empty_network()
+    fill(network, our_weights(read_weights(path)), path)
+    return network
+
+
+def empty_network() -> Synchformer:
+    """The network of the published size, whose weights take no memory until they are filled in."""
+    from prismaudio_synchformer.network import Synchformer
+
+    with torch.device("meta"):
+        return Synchformer()
+
+
+def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
+    """Load the weights of the visual tower; what else the file holds is left alone.
+
+    Raises:
+        CheckpointError: The weights cannot be had, or are not those of this tower.
+    """
+    path = FILE.find(weights)
+    found = below(read_weights(path), VISUAL)
+    fill(tower, {key: value for key, value in found.items() if not key.startswith(_UNUSED)}, path)
