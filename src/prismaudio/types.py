@@ -75,11 +75,13 @@ class ClipBatch:
     Args:
         clips: The clips.
         plans: Their plans, in the same order.
+        features: Their latents and conditions, where these were computed before.
     """
 
-    def __init__(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> None:
+    def __init__(self, clips: Sequence[Clip], plans: Sequence[Plan], features: LatentBatch | None = None) -> None:
         self.clips = list(clips)
         self.plans = list(plans)
+        self.features = features
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -94,7 +96,8 @@ class ClipBatch:
             )
             for clip in self.clips
         ]
-        return ClipBatch(moved, self.plans)
+        features = None if self.features is None else self.features.to(device, non_blocking=non_blocking)
+        return ClipBatch(moved, self.plans, features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +123,11 @@ class Features:
         values = torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)
         lengths = torch.tensor([len(item) for item in items])
         return cls(values, torch.arange(values.shape[1]) < lengths[:, None])
+
+    def rows(self) -> list[Tensor]:
+        """Features ``(time, width)`` of each sample, up to its last real one: the inverse of :meth:`pad`."""
+        last = (self.mask * torch.arange(1, 1 + self.mask.shape[1], device=self.mask.device)).amax(1)
+        return [row[:length] for row, length in zip(self.values, last.tolist(), strict=True)]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Features:
         """Apply ``change`` to both tensors."""

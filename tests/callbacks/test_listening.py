@@ -30,6 +30,9 @@ class Hummer(LightningModule):
         hum = 0.1 * torch.sin(torch.arange(4000) / 5).repeat(2, 1)
         return [(name, hum, hum / 2, 8000) for name in batch.ids[:count]]
 
+    def caption(self, batch, row, sound):
+        return batch.ids[row]
+
 
 def validate(folder, times, **options):
     batches = [

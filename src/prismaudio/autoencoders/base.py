@@ -1,6 +1,8 @@
 """The contract of an autoencoder."""
 
+import math
 from abc import ABC, abstractmethod
+from fractions import Fraction
 
 from torch import Tensor, nn
 
@@ -19,6 +21,10 @@ class Autoencoder(nn.Module, ABC):
     hop: int
     channels: int
     any_length = False
+
+    def n_frames(self, duration_s: float) -> int:
+        """Latent frames that hold a duration in seconds."""
+        return math.ceil(Fraction(duration_s).limit_denominator(1_000_000) * Fraction(self.sample_rate_hz, self.hop))
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from prismaudio import __version__
 from prismaudio.benchmark.report import Report
 from prismaudio.generation.devices import PRECISIONS
-from prismaudio.generation.rendering import latent_frames
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Conditions, Features
@@ -105,7 +104,7 @@ class ModelBenchmark:
         """What is timed, by name; their work is counted on the way."""
         dtype = PRECISIONS[precision]
         rate_hz = Fraction(autoencoder.sample_rate_hz, autoencoder.hop)
-        n_frames = latent_frames(self.duration_s, rate_hz)
+        n_frames = autoencoder.n_frames(self.duration_s)
         conditions = self._conditions(transformer, dtype)
         both = Conditions.cat(conditions, conditions.null())
         noise = torch.randn(1, autoencoder.channels, n_frames, device=self.device)

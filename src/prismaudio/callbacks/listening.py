@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from prismaudio.errors import RecipeError
 from prismaudio.media import replacing, write_wav
 from prismaudio.media.stills import png, spectrogram_image
-from prismaudio.types import ClipBatch
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from prismaudio.types import LatentBatch
+    from prismaudio.types import ClipBatch, LatentBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +97,11 @@ class ListeningSamples(Callback):
         self._truth_logged = True
 
     def _render(self, task: Any, batch: ClipBatch | LatentBatch, most: int) -> list[Sample]:
-        captions = [str(plan) for plan in batch.plans] if isinstance(batch, ClipBatch) else batch.ids
         samples = []
-        for (name, true, made, rate_hz), caption in zip(task.listening_samples(batch, most), captions, strict=False):
+        for row, (name, true, made, rate_hz) in enumerate(task.listening_samples(batch, most)):
             if not self._truth_logged:
-                samples.append(Sample(f"listening/{name}/true", true, rate_hz, caption))
-            samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, caption))
+                samples.append(Sample(f"listening/{name}/true", true, rate_hz, task.caption(batch, row, true)))
+            samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, task.caption(batch, row, made)))
         return samples
 
     def _log(self, trainer: Trainer, samples: list[Sample]) -> None:

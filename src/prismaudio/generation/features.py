@@ -10,7 +10,6 @@ from torch import Tensor
 
 from prismaudio.data.features import index_file, read
 from prismaudio.errors import DataError, PrismAudioError
-from prismaudio.generation.rendering import latent_frames
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import STREAMS, Conditions, Features
 
@@ -72,7 +71,7 @@ def render_conditions(
         raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {SHORTEST_S} to {LONGEST_S:g} s")
     for some in (conditions, negative):
         check_conditions(renderer.transformer, some, len(seeds))
-    n_frames = latent_frames(duration_s, renderer.rate_hz)
+    n_frames = renderer.autoencoder.n_frames(duration_s)
     dtype = renderer.transformer.pre.weight.dtype
     wanted = conditions.to(renderer.device, dtype)
     other = None if negative is None else negative.to(renderer.device, dtype)

@@ -63,7 +63,7 @@ class Renderer:
         """Where the windows of a clip lie; of a model without a window, that of the whole clip."""
         window_s = self.settings.window_s
         if window_s is None:
-            window_s = float(latent_frames(duration_s, self.rate_hz) / self.rate_hz)
+            window_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
         return Grid(self.rate_hz, Fraction(self.settings.fps).limit_denominator(1001), window_s)
 
     @torch.inference_mode()
@@ -169,16 +169,6 @@ class Renderer:
                 whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
             whole[:, first * hop : first * hop + piece.shape[-1]] += piece
         return whole[:, :n_samples].cpu()
-
-
-def latent_frames(duration_s: float, rate_hz: Fraction) -> int:
-    """Latent frames that hold a duration.
-
-    Example:
-        >>> latent_frames(9.0, Fraction(44_100, 2048)), latent_frames(4.0, Fraction(16_000, 256))
-        (194, 250)
-    """
-    return math.ceil(Fraction(duration_s).limit_denominator(1_000_000) * rate_hz)
 
 
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:

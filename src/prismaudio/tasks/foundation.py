@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.base import Sampler
 from prismaudio.tasks.draws import draw
@@ -95,6 +94,7 @@ class FoundationTask(TransformerTask):
             weight_decay,
             betas,
             schedule,
+            metrics,
             sampler,
             guidance,
             lora,
@@ -102,7 +102,6 @@ class FoundationTask(TransformerTask):
             recompute,
             seed,
         )
-        self.metrics = nn.ModuleDict(metrics or {})
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
         self.time_sampler, self.time_mean = time_sampler, time_mean
 
@@ -144,15 +143,6 @@ class FoundationTask(TransformerTask):
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=count, sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
             self._measure(batch, self.render(ready.conditions, noise))
-
-    def _measure(self, batch: ClipBatch, audio: Tensor) -> None:
-        """Let the metrics hear what the network makes of the true plans."""
-        rate_hz = self._decoder.sample_rate_hz
-        pairs = zip(batch.clips, batch.plans, strict=True)
-        truths = [Truth.from_story(plan.story, clip.audio, rate_hz) for clip, plan in pairs]
-        for name, metric in self.metrics.items():
-            metric.update(audio, rate_hz, truths)  # type: ignore[operator]
-            self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Square error summed over the real frames, mean over the channels; and how many frames are real."""

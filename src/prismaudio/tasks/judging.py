@@ -28,8 +28,7 @@ LOG = logging.getLogger("prismaudio.tasks")
 class Judges:
     """Rewards that score candidates in a worker, in the order in which they are asked.
 
-    Scores are turned so that higher is better. A clip that a reward cannot judge gets 0 from it for all candidates,
-    which teaches nothing, and is said once.
+    Scores are turned so that higher is better. What a reward cannot judge gets NaN from it, and is said once.
 
     Args:
         rewards: Rewards by name.
@@ -82,14 +81,14 @@ class Judges:
         for name, reward in self.rewards.items():
             known = [cache for row in caches if (cache := row[name]) is not None]
             judged = torch.tensor([row[name] is not None for row in caches])
-            found = torch.zeros(len(caches))
+            found = torch.full((len(caches),), torch.nan)
             if known:
                 some = audio if len(known) == len(caches) else audio[judged.to(audio.device)]
                 made = reward.score(some, sample_rate_hz, known).float().cpu()
                 if made.shape != (len(known),):
                     raise PrismAudioError(f"{name} gives scores of shape {tuple(made.shape)}, expected {(len(known),)}")
                 found[judged] = made if reward.higher_is_better else -made
-            for row in (~torch.isfinite(found)).nonzero().flatten().tolist():
+            for row in (judged & ~torch.isfinite(found)).nonzero().flatten().tolist():
                 raise PrismAudioError(
                     f"{name} gives {float(found[row])} to a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
                     "a score must be finite: look at that clip, or leave the reward out"

@@ -15,8 +15,10 @@ from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
+from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.samplers.base import Sampler
+from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.tasks.clip_features import ClipFeatures
@@ -53,6 +55,7 @@ class TransformerTask(LightningModule):
         weight_decay: Weight decay of AdamW.
         betas: Memory of AdamW's averages.
         schedule: How the learning rate goes.
+        metrics: Metrics by name; in validation they hear the sound of every clip's plan. None to hear nothing.
         sampler: How sound is sampled.
         guidance: How closely it follows the plan.
         lora: Train low-rank adapters instead of the weights; None to train the weights.
@@ -71,6 +74,7 @@ class TransformerTask(LightningModule):
         weight_decay: float = 0.01,
         betas: tuple[float, float] = (0.9, 0.98),
         schedule: Schedule | None = None,
+        metrics: dict[str, SoundMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,
@@ -87,7 +91,9 @@ class TransformerTask(LightningModule):
         object.__setattr__(self, "autoencoder", autoencoder or self._given.get("autoencoder"))
         if self.autoencoder is not None:
             self.autoencoder.requires_grad_(requires_grad=False).eval()
+        self.metrics = nn.ModuleDict(metrics or {})
         self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
+        self.guidance_interval = (0.0, 1.0)
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.schedule = schedule or CosineSchedule()
         self.lora, self.compile_blocks, self.recompute, self.seed = lora, compile, recompute, seed
@@ -176,12 +182,15 @@ class TransformerTask(LightningModule):
         """
         if isinstance(batch, ClipBatch):
             batch = self.clips.batch(batch, self.device)
-        streams = vars(batch.conditions).copy()
+        return LatentBatch(batch.ids, batch.latents.float(), batch.mask, self._complete(batch.conditions, len(batch)))
+
+    def _complete(self, conditions: Conditions, count: int) -> Conditions:
+        streams = vars(conditions).copy()
         for name in self.transformer.conditioners:
             if streams[name] is None or not streams[name].values.shape[1]:
-                values = batch.latents.new_zeros(len(batch), 1, self.transformer.config[f"{name}_width"])
+                values = torch.zeros(count, 1, self.transformer.config[f"{name}_width"], device=self.device)
                 streams[name] = Features(values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device))
-        return LatentBatch(batch.ids, batch.latents.float(), batch.mask, Conditions(**streams))
+        return Conditions(**streams)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Let what still draws by itself, such as dropout, go on after a pause as it would have without one."""
@@ -193,11 +202,27 @@ class TransformerTask(LightningModule):
         """Noise ``(batch, channels, frames)`` that is always the same for a sample."""
         return draw(batch.ids, self.seed, -1, batch.latents, batch.mask, _some_times).noise
 
+    def velocity(
+        self,
+        conditions: Conditions,
+        n_frames: int,
+        network: DiffusionTransformer | None = None,
+        *,
+        once: bool = True,
+    ) -> Velocity:
+        """The guided velocity of ``n_frames`` frames, of the transformer or of another network like it.
+
+        For ``once`` see :func:`prismaudio.samplers.guidance.guided_velocity`.
+        """
+        interval = self.guidance_interval
+        network = network or self.transformer
+        return guided_velocity(network, conditions, n_frames, self.guidance, interval=interval, once=once)
+
     @torch.no_grad()
     def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
         """Sound ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
         with unsharded(self.transformer):
-            velocity = guided_velocity(self.transformer, conditions, noise.shape[-1], self.guidance)
+            velocity = self.velocity(conditions, noise.shape[-1])
             return self._decoder.decode(self.sampler.sample(velocity, noise).float())
 
     @torch.no_grad()
@@ -208,10 +233,26 @@ class TransformerTask(LightningModule):
         samples = []
         for row, length in enumerate(ready.mask.sum(1).tolist()[:count]):
             this = torch.tensor([row], device=noise.device)
-            true = self._decoder.decode(ready.latents[this, :, :length])[0].float().cpu()
+            true = self._true_sound(batch, ready, row, length)
             made = self.render(ready.conditions.index(this), noise[this, :, :length])[0].float().cpu()
             samples.append((ready.ids[row], true, made, rate_hz))
         return samples
+
+    def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
+        """The true sound ``(2, samples)`` of a clip, as the autoencoder gives it back."""
+        return self._decoder.decode(ready.latents[row : row + 1, :, :length])[0].float().cpu()
+
+    def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
+        """What to say of the sound ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
+        return str(batch.plans[row]) if isinstance(batch, ClipBatch) else batch.ids[row]
+
+    def _measure(self, batch: ClipBatch, audio: Tensor) -> None:
+        """Let the metrics hear what the network makes of the plans."""
+        rate_hz = self._decoder.sample_rate_hz
+        truths = [Truth.of(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)]
+        for name, metric in self.metrics.items():
+            metric.update(audio, rate_hz, truths)  # type: ignore[operator]
+            self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     @property
     def _decoder(self) -> Autoencoder:

@@ -1,0 +1,158 @@
+"""Candidates of an update of Fast-GRPO: what they were made for, how, and what becomes of them."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.types import Conditions, Features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from prismaudio.rewards.base import Cache
+    from prismaudio.samplers.rollout import Rollout
+
+CEILING = 10 ** (-1 / 20)
+"""Peak above which a candidate is lowered, -1 dB, where generation begins to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The clips of an update.
+
+    Args:
+        ids: Their names.
+        n_frames: Latent frames of each.
+        durations_s: Their durations in seconds.
+        conditions: What the network is told of them.
+        caches: What each reward knows of them, by reward.
+    """
+
+    ids: list[str]
+    n_frames: list[int]
+    durations_s: list[float]
+    conditions: Conditions
+    caches: Sequence[Mapping[str, Cache | None]]
+
+    def to(self, device: torch.device | str) -> Prompts:
+        """The same with conditions on another device."""
+        return replace(self, conditions=self.conditions.to(device))
+
+    @staticmethod
+    def cat(several: Sequence[Prompts]) -> Prompts:
+        """The clips of several, which have the same streams, one after the other."""
+
+        def joined(streams: Sequence[Features | None]) -> Features | None:
+            present = [stream for stream in streams if stream is not None]
+            return Features.pad([row for stream in present for row in stream.rows()]) if present else None
+
+        streams = {f.name: joined([getattr(some.conditions, f.name) for some in several]) for f in fields(Conditions)}
+        return Prompts(
+            [name for some in several for name in some.ids],
+            [n_frames for some in several for n_frames in some.n_frames],
+            [seconds for some in several for seconds in some.durations_s],
+            Conditions(**streams),
+            [caches for some in several for caches in some.caches],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates that were made together, siblings beside each other.
+
+    Args:
+        ids: Whose candidate each row is.
+        rollout: How they were made.
+        conditions: What the network was told, for each row.
+        scores: Scores ``(rows,)`` by reward, which may still be on the way.
+    """
+
+    ids: list[str]
+    rollout: Rollout
+    conditions: Conditions
+    scores: Future[dict[str, Tensor]]
+
+    @property
+    def groups(self) -> Tensor:
+        """A number for each row that candidates of one clip share, in all processes, ``(rows,)``."""
+        return torch.tensor([zlib.crc32(name.encode()) for name in self.ids])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One random step of some candidates, that is replayed at once.
+
+    Args:
+        candidates: Of which ones.
+        index: Which step of their window.
+        rows: Which of them, ``(rows,)``.
+        advantages: Their advantages ``(rows,)``.
+    """
+
+    candidates: Candidates
+    index: int
+    rows: Tensor
+    advantages: Tensor
+
+
+def parts(
+    candidates: Sequence[Candidates], advantages: Tensor, trained: int, rows_at_once: int | None = None
+) -> Iterator[Part]:
+    """What is replayed, step by step.
+
+    Args:
+        candidates: All candidates of the update in this process.
+        advantages: The advantages of all of them.
+        trained: Candidates of each clip that are trained on, those with the largest advantages.
+        rows_at_once: How many are replayed at once at most.
+    """
+    counts = [len(some.ids) for some in candidates]
+    for some, own in zip(candidates, advantages.split(counts), strict=True):
+        rows = largest(own, some.groups, trained)
+        for index in range(len(some.rollout.window)):
+            for chunk in rows.split(rows_at_once or len(rows)):
+                yield Part(some, index, chunk, own[chunk])
+
+
+def largest(advantages: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Rows with the ``count`` largest advantages of each group, of either sign, in order.
+
+    Args:
+        advantages: Advantages ``(rows,)``.
+        groups: Group of each row.
+        count: How many of each.
+
+    Example:
+        >>> largest(torch.tensor([0.1, -2.0, 1.0, 0.0]), torch.tensor([5, 5, 5, 5]), 2).tolist()
+        [1, 2]
+    """
+    kept = []
+    for group in groups.unique():
+        rows = (groups == group).nonzero().flatten()
+        order = advantages[rows].abs().argsort(descending=True, stable=True)
+        kept.append(rows[order[:count]])
+    return torch.cat(kept).sort().values
+
+
+def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tensor:
+    """Candidates float32 ``(rows, 2, samples)`` at a level that can be played.
+
+    Args:
+        audio: Candidates as they were decoded.
+        peaks: ``sample`` lowers each that exceeds -1 dB; ``batch`` divides all by their common peak.
+
+    Example:
+        >>> leveled(torch.tensor([[[2.0, -1.0]], [[0.5, 0.1]]]))[1].tolist()
+        [[0.5, 0.10000000149011612]]
+    """
+    audio = audio.float()
+    if peaks == "batch":
+        return audio / audio.abs().amax().clamp(min=1e-8)
+    peak = audio.abs().amax(dim=(1, 2), keepdim=True)
+    return audio * (CEILING / peak.clamp(min=CEILING))

@@ -1,0 +1,381 @@
+"""The third stage: Fast-GRPO, reinforcement learning with a reward for each dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+
+from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.encoders.base import Encoder
+from prismaudio.errors import DataError, RecipeError
+from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
+from prismaudio.flow.randomness import normal
+from prismaudio.flow.times import release_grid, uniform_grid
+from prismaudio.grpo.advantages import AdvantageEstimator, WeightedSumAdvantage, flat_groups
+from prismaudio.grpo.divergence import Divergence, divergence
+from prismaudio.grpo.losses import ClippedLoss, PolicyLoss
+from prismaudio.grpo.reward_weights import RewardWeight, weight_at
+from prismaudio.grpo.weighting import StepWeighting, UniformWeighting
+from prismaudio.grpo.windows import RandomWindow, Window, WindowSchedule
+from prismaudio.metrics.base import SoundMetric
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.rewards.base import Reward
+from prismaudio.samplers.base import Sampler
+from prismaudio.samplers.rollout import replay, rollout
+from prismaudio.tasks.candidates import Candidates, Part, Prompts, leveled, parts
+from prismaudio.tasks.lora import Lora
+from prismaudio.tasks.notes import Notes
+from prismaudio.tasks.reference import Reference
+from prismaudio.tasks.rewarded import RewardedTask
+from prismaudio.tasks.schedule import ConstantSchedule, Schedule
+from prismaudio.types import ClipBatch, LatentBatch
+
+
+class FastGrpoTask(RewardedTask):
+    """Aligns a transformer with rewards: makes a group of candidates for every clip, and follows the better ones.
+
+    Most steps of a trajectory are deterministic; those of a short window are random, and only they are trained. What
+    comes before the window is shared by the siblings of a branch. An update is one batch of clips: roll out, score,
+    normalise, replay, step. Whatever is random depends on the seed, the update and the clip's name alone, so a run that
+    is stopped and resumed, or spread over other processes, draws the same.
+
+    Rewards score in a worker while the next candidates of the same update are made; the policy never changes meanwhile.
+
+    Args:
+        rewards: Rewards by name, usually that of their dimension.
+        weights: How much each counts, a number or a :class:`prismaudio.grpo.reward_weights.RewardWeight`; 1 for those
+            that are not named.
+        held_out: Rewards by name that are only looked at, in validation.
+        group: Candidates of a clip.
+        branches: Siblings that share the steps before the window; None for the whole group.
+        steps: Steps of a trajectory in training.
+        grid: Its times: ``uniform``, or ``release``, which ends with a step of 0.001.
+        window: Which steps are random; two at a random place by default, as in the paper.
+        kernel: What a random step is; Euler and Maruyama's with noise 0.7 by default, as in the paper.
+        advantage: What becomes of the rewards of a group; their weighted sum in its standard deviations by default.
+        loss: What the policy follows; PPO's clipped ratio by default.
+        weighting: How much each step counts; all the same by default.
+        kl: Weight of the divergence from the model at the beginning; 0 needs no second model.
+        kl_form: Which divergence.
+        passes: Updates with each rollout.
+        trained: Candidates of each group that are trained on, those with the largest advantages; None for all.
+        prompts_at_once: Clips whose candidates are made together.
+        rows_at_once: Candidates that are replayed together; None for all that were made together.
+        clip_norm: Largest norm of the gradient.
+        peaks: ``sample`` lowers each candidate that is too loud by itself; ``batch`` divides all that were made
+            together by their common peak, as the released code does.
+        split_groups: Spread each group over all processes, rather than whole groups; each then makes candidates for
+            the clips of all.
+        cache: Folder for what rewards prepare for a clip, by content; ``auto`` for that of PrismAudio, None for none.
+        transformer: The network to train; None to take it from ``pretrained``.
+        encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
+        autoencoder: Autoencoder of the latents; None to take it from there too.
+        pretrained: Model folder with the components that are not given here, or ``embedded`` for the model of the
+            package; what the task does not need is passed on to the export.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        betas: Memory of AdamW's averages.
+        schedule: How the learning rate goes; constant by default.
+        metrics: Metrics by name, of the sound that validation makes.
+        sampler: How validation samples; the model's own by default.
+        guidance: How closely the conditions are followed, in training and in validation.
+        guidance_interval: Lowest and highest flow time with guidance.
+        lora: Train low-rank adapters instead of the weights; None to train the weights.
+        compile: Compile the blocks with ``torch.compile``.
+        recompute: Compute activations again in the backward pass instead of keeping them.
+        seed: Seed of everything random.
+    """
+
+    def __init__(
+        self,
+        rewards: dict[str, Reward],
+        weights: dict[str, float | RewardWeight] | None = None,
+        held_out: dict[str, Reward] | None = None,
+        group: int = 16,
+        branches: int | None = None,
+        steps: int = 24,
+        grid: Literal["uniform", "release"] = "uniform",
+        window: WindowSchedule | None = None,
+        kernel: TransitionKernel | None = None,
+        advantage: AdvantageEstimator | None = None,
+        loss: PolicyLoss | None = None,
+        weighting: StepWeighting | None = None,
+        kl: float = 0.0,
+        kl_form: Divergence = "exact",
+        passes: int = 1,
+        trained: int | None = None,
+        prompts_at_once: int = 1,
+        rows_at_once: int | None = None,
+        clip_norm: float = 1.0,
+        peaks: Literal["sample", "batch"] = "sample",
+        split_groups: bool = False,  # noqa: FBT001, FBT002 - a recipe names it
+        cache: str | None = "auto",
+        transformer: DiffusionTransformer | None = None,
+        encoders: dict[str, Encoder] | None = None,
+        autoencoder: Autoencoder | None = None,
+        pretrained: str | None = None,
+        learning_rate: float = 1e-5,
+        weight_decay: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule | None = None,
+        metrics: dict[str, SoundMetric] | None = None,
+        sampler: Sampler | None = None,
+        guidance: float = 1.0,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        lora: Lora | None = None,
+        compile: bool = False,  # noqa: A002, FBT001, FBT002 - the name that everybody knows
+        recompute: bool = False,  # noqa: FBT001, FBT002
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            transformer,
+            encoders,
+            autoencoder,
+            pretrained,
+            learning_rate,
+            weight_decay,
+            betas,
+            schedule or ConstantSchedule(),
+            metrics,
+            sampler,
+            guidance,
+            lora,
+            compile,
+            recompute,
+            seed,
+        )
+        self.automatic_optimization = False
+        self.guidance_interval = guidance_interval
+        self.weights: dict[str, float | RewardWeight] = {**dict.fromkeys(rewards, 1.0), **(weights or {})}
+        self.group, self.branches, self.trained = group, branches or group, trained or group
+        self.grid = (uniform_grid if grid == "uniform" else release_grid)(steps)
+        self.window, self.kernel = window or RandomWindow(), kernel or EulerMaruyamaKernel()
+        self.advantage, self.policy_loss = advantage or WeightedSumAdvantage(), loss or ClippedLoss()
+        self.weighting = weighting or UniformWeighting()
+        self.kl, self.kl_form, self.passes = kl, kl_form, passes
+        self.prompts_at_once, self.rows_at_once = prompts_at_once, rows_at_once
+        self.clip_norm, self.peaks, self.split_groups = clip_norm, peaks, split_groups
+        self.look_with(rewards, held_out or {}, cache)
+        self.reference = Reference(self.transformer, adapters=lora is not None) if kl else None
+        self.notes = Notes()
+        self.transformer.register_forward_hook(self.notes.count)
+        self._check()
+
+    def _check(self) -> None:
+        """See that the recipe makes sense, before anything is computed.
+
+        Raises:
+            RecipeError: It does not.
+        """
+        judges = self.judges.rewards
+        if unknown := self.weights.keys() - judges.keys():
+            raise RecipeError(f"weights name {', '.join(sorted(unknown))}, but rewards are {', '.join(sorted(judges))}")
+        if not judges or self.group < 2:
+            raise RecipeError(f"{len(judges)} rewards and groups of {self.group}: expected a reward, and 2 or more")
+        if self.group % self.branches or not 1 <= self.trained <= self.group:
+            raise RecipeError(
+                f"a group of {self.group} does not consist of branches of {self.branches}, {self.trained} of it trained"
+            )
+        drops = [name for name, m in self.transformer.named_modules() if isinstance(m, torch.nn.Dropout) and m.p > 0]
+        if drops:
+            raise RecipeError(
+                f"dropout must be off, or a step cannot be replayed: {drops[0]} has it; set dropout of lora to 0"
+            )
+        self.window.window(len(self.grid) - 1, self.seed, 0)  # says if the trajectory is too short
+
+    def setup(self, stage: str) -> None:
+        """See how the candidates are spread over processes.
+
+        Raises:
+            RecipeError: They cannot be.
+        """
+        super().setup(stage)
+        share = self._share
+        if self.group % share or (self.group // share) % self.branches:
+            raise RecipeError(
+                f"a group of {self.group} in branches of {self.branches} cannot be split over {share} processes; set "
+                "branches to a divisor of each share"
+            )
+
+    def configure_model(self) -> None:
+        """Spread the reference like the transformer."""
+        if self.reference is not None and not self._configured:
+            self.reference.prepare(self.device_mesh, self.trainer.strategy.root_device, self.notes.count)
+        super().configure_model()
+
+    # One update --------------------------------------------------------------------------------------------------
+    def training_step(self, batch: ClipBatch) -> None:
+        """Roll out, score, normalise, replay, step."""
+        update = self.global_step // self.passes
+        self.notes.taken()  # validation may have been in between
+        with self.notes.phase("rollout"):
+            prompts = self._prompts(batch)
+            together = self._together(prompts, update)
+            candidates = [self._roll_out(prompts, rows, window, update) for rows, window in together]
+        with self.notes.phase("rewards"):
+            rewards, groups = self._judged(candidates)
+        weights = {name: weight_at(weight, update) for name, weight in self.weights.items()}
+        advantages = self._advantages(rewards, groups, weights)
+        with self.notes.phase("training"):
+            for number in range(self.passes):
+                self._improve(candidates, advantages, first=not number)
+        found = self.notes.taken()
+        self.log("reward", found.pop("reward"), prog_bar=True, batch_size=len(batch))
+        self.log_dict(found, batch_size=len(batch))
+
+    def _prompts(self, batch: ClipBatch | LatentBatch) -> Prompts:
+        """The clips to make candidates for: those of the batch or, where groups are split, of all processes' batches.
+
+        Raises:
+            DataError: There are no clips, but only features, and rewards need to know what they judge.
+        """
+        if isinstance(batch, LatentBatch):
+            raise DataError("rewards need clips and their plans beside the features: set prompts of ManifestDataModule")
+        ready = self._prepared(batch)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            caches = [self.judges.prepare(c, p) for c, p in zip(batch.clips, batch.plans, strict=True)]
+        durations_s = [clip.duration_s for clip in batch.clips]
+        prompts = Prompts(ready.ids, ready.mask.sum(1).tolist(), durations_s, ready.conditions, caches)
+        return self._gathered(prompts) if self._share > 1 else prompts
+
+    def _together(self, prompts: Prompts, update: int) -> list[tuple[list[int], Window]]:
+        """Clips whose candidates are made together, and their window: those of one window and one length."""
+        alike: dict[tuple[Window, int], list[int]] = {}
+        for row, (name, n_frames) in enumerate(zip(prompts.ids, prompts.n_frames, strict=True)):
+            window = self.window.window(len(self.grid) - 1, self.seed, update, name)
+            alike.setdefault((window, n_frames), []).append(row)
+        # where parameters are spread, every process must go through the network equally often
+        most = self.prompts_at_once if self.device_mesh is None else 1
+        return [
+            (rows[first : first + most], window)
+            for (window, _), rows in alike.items()
+            for first in range(0, len(rows), most)
+        ]
+
+    def _roll_out(self, prompts: Prompts, rows: Sequence[int], window: Window, update: int) -> Candidates:
+        """Candidates of some clips, with a window of random steps; their scores are on the way."""
+        n_frames, ids = prompts.n_frames[rows[0]], [prompts.ids[row] for row in rows]
+        shape = (self._decoder.channels, n_frames)
+        share = self.group // self._share
+        first = share * (self.global_rank if self.split_groups else 0)
+        siblings = range(first, first + share)
+        noise = torch.stack(
+            [normal(shape, self.seed, "noise", update, name, k) for name in ids for k in siblings[:: self.branches]]
+        ).to(self.device)
+
+        def draw(step: int) -> Tensor:
+            return torch.stack([normal(shape, self.seed, step, update, name, k) for name in ids for k in siblings])
+
+        once = self.device_mesh is None
+        each = torch.tensor(rows, device=self.device).repeat_interleave(share)
+        conditions = prompts.conditions.index(each)
+        with torch.no_grad():
+            made = rollout(
+                self.velocity(conditions, n_frames, once=once),
+                noise,
+                self.grid,
+                window,
+                self.kernel,
+                draw,
+                branches=self.branches,
+                prefix=self.velocity(prompts.conditions.index(each[:: self.branches]), n_frames, once=once),
+            )
+            with torch.autocast(self.device.type, enabled=False):
+                audio = leveled(self._decoder.decode(made.latents), self.peaks)
+        names = [name for name in ids for _ in siblings]
+        caches = [prompts.caches[row] for row in rows for _ in siblings]
+        rate_hz = self._decoder.sample_rate_hz
+        n_samples = round(prompts.durations_s[rows[0]] * rate_hz)
+        scores = self.judges.ask(audio[..., :n_samples], rate_hz, names, caches)
+        return Candidates(names, made, conditions, scores)
+
+    def _judged(self, candidates: Sequence[Candidates]) -> tuple[dict[str, Tensor], Tensor]:
+        """Rewards ``(K, rows)`` of all candidates of all processes, by name, and the group of each row.
+
+        What one process has is at ``[rank * count : (rank + 1) * count]``.
+        """
+        found = [some.scores.result() for some in candidates]
+        mine = torch.stack([torch.cat([scores[name] for scores in found]) for name in self.judges.rewards])
+        groups = torch.cat([some.groups for some in candidates])
+        if self.trainer.world_size > 1:
+            everybody = cast("Tensor", self.all_gather(mine.to(self.device)))
+            mine = everybody.transpose(0, 1).flatten(1).cpu()
+            groups = cast("Tensor", self.all_gather(groups.to(self.device))).flatten().cpu()
+        return dict(zip(self.judges.rewards, mine, strict=True)), groups
+
+    def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
+        """Advantages of this process's candidates, ``(rows,)``; what a reward does not judge teaches nothing."""
+        judged = {name: float(reward.nanmean()) for name, reward in rewards.items()}
+        rewards = {name: reward.nan_to_num(0.0) for name, reward in rewards.items()}
+        advantages = self.advantage.estimate(rewards, groups, weights)
+        shares = self.advantage.shares(rewards, groups, weights)
+        for name, reward in rewards.items():
+            self.notes.add(f"reward/{name}", judged[name])
+            self.notes.add(f"share/{name}", shares[name])
+            self.notes.add(f"flat_groups/{name}", float(flat_groups(reward, groups).float().mean()))
+        self.notes.add("reward", sum(weights[name] * mean for name, mean in judged.items() if not math.isnan(mean)))
+        count = len(advantages) // self.trainer.world_size
+        return advantages[self.global_rank * count : (self.global_rank + 1) * count]
+
+    def _improve(self, candidates: Sequence[Candidates], advantages: Tensor, *, first: bool) -> None:
+        """One step of the optimiser, with all candidates."""
+        optimizer, scheduler = cast("Any", self.optimizers()), cast("Any", self.lr_schedulers())
+        optimizer.zero_grad()
+        todo = list(parts(candidates, advantages, self.trained // self._share, self.rows_at_once))
+        total = sum(len(part.rows) for part in todo)
+        for number, part in enumerate(todo):
+            share = len(part.rows) / total
+            # gradients of processes are averaged once, with the last part
+            with nullcontext() if number == len(todo) - 1 else self._by_myself():
+                terms, found = self._replayed(part)
+                self.manual_backward(share * terms.mean())
+            if first:
+                self.notes.add_largest("ratio_error", float(found.pop("ratio_error")))
+                for name, value in {**found, "loss": terms.detach().mean()}.items():
+                    self.notes.add(name, float(value), share)
+        self.clip_gradients(optimizer, self.clip_norm, "norm")
+        optimizer.step()
+        scheduler.step()
+
+    def _replayed(self, part: Part) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss ``(rows,)`` of one random step of some candidates, and statistics by name."""
+        rows, index = part.rows.to(self.device), part.index
+        made, conditions = part.candidates.rollout.rows(rows), part.candidates.conditions.index(rows)
+        n_frames, once = made.latents.shape[-1], self.device_mesh is None
+        new = replay(self.velocity(conditions, n_frames, once=once), made, index)
+        advantages = part.advantages.to(self.device)
+        terms, found = self.policy_loss.loss(new, made.transition(index), made.states[index + 1], advantages)
+        found[f"clipped/step_{made.window.start + index}"] = found["clip_fraction"]
+        if self.reference is not None:
+            with self.reference.network() as network, torch.no_grad():
+                other = replay(self.velocity(conditions, n_frames, network, once=once), made, index)
+            apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form)
+            terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
+        weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
+        return weight.to(terms) * terms, found
+
+    # Processes ---------------------------------------------------------------------------------------------------
+    @property
+    def _share(self) -> int:
+        """Over how many processes a group is spread."""
+        return self.trainer.world_size if self.split_groups else 1
+
+    def _gathered(self, prompts: Prompts) -> Prompts:
+        """The clips of all processes, in the order of the processes."""
+        found: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(found, prompts.to("cpu"))
+        all_of_them = Prompts.cat(found).to(self.device)
+        conditions = self._complete(all_of_them.conditions, len(all_of_them.ids))
+        return replace(all_of_them, conditions=conditions)
+
+    def _by_myself(self) -> AbstractContextManager[None]:
+        """While it lasts, gradients stay in this process."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()

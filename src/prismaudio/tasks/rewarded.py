@@ -1,0 +1,96 @@
+"""What a task needs to let rewards judge the sound that its transformer makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import MeanMetric
+
+from prismaudio.downloads import cache_home
+from prismaudio.signal.resample import resample
+from prismaudio.tasks.candidates import leveled
+from prismaudio.tasks.judging import Judges
+from prismaudio.tasks.transformer import TransformerTask
+from prismaudio.types import ClipBatch, LatentBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prismaudio.rewards.base import Reward
+
+
+class RewardedTask(TransformerTask):
+    """Makes sound of clips of which nothing need be known but their pictures and plans, and lets rewards judge it."""
+
+    judges: Judges
+    onlookers: Judges
+
+    def look_with(self, rewards: Mapping[str, Reward], held_out: Mapping[str, Reward], cache: str | None) -> None:
+        """Take rewards on.
+
+        Args:
+            rewards: Those that are followed, by name.
+            held_out: Those that are only looked at.
+            cache: Folder for what they prepare for a clip; ``auto`` for that of PrismAudio, None for none.
+        """
+        folder = None if cache is None else cache_home() / "prepared" if cache == "auto" else Path(cache)
+        self.judges, self.onlookers = Judges(rewards, folder), Judges(held_out, folder)
+        names = [f"val_reward/{name}" for name in rewards] + [f"val_held_out/{name}" for name in held_out]
+        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="ignore") for name in names})
+
+    def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
+        """Conditions of clips and how long they are; of their latents nothing is known, so they are zero."""
+        if isinstance(batch, LatentBatch) or batch.features is not None:
+            return super()._prepared(cast("LatentBatch", getattr(batch, "features", batch)))
+        codec = self._decoder
+        lengths = torch.tensor([codec.n_frames(clip.duration_s) for clip in batch.clips])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        conditions = self.clips.conditions(batch.clips, batch.plans).to(self.device)
+        latents = torch.zeros(len(batch), codec.channels, mask.shape[1], device=self.device)
+        ids = [clip.id for clip in batch.clips]
+        return LatentBatch(ids, latents, mask.to(self.device), self._complete(conditions, len(batch)))
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """What the rewards and the held-out ones say of deterministic samples, with the same noise each time."""
+        rate_hz, sounds = self._decoder.sample_rate_hz, self._sounds(batch)
+        for prefix, judges in (("val_reward", self.judges), ("val_held_out", self.onlookers)):
+            for sound, clip, plan in zip(sounds, batch.clips, batch.plans, strict=True):
+                scores = judges.score(sound[None], rate_hz, [clip.id], [judges.prepare(clip, plan)])
+                for name, score in scores.items():
+                    cast("MeanMetric", self.means[f"{prefix}/{name}"]).update(score)
+            for name in judges.rewards:
+                self.log(f"{prefix}/{name}", cast("MeanMetric", self.means[f"{prefix}/{name}"]), batch_size=len(batch))
+        if self.metrics:
+            self._measure(batch, pad_sequence([sound.T for sound in sounds], batch_first=True).transpose(1, 2))
+
+    def _sounds(self, batch: ClipBatch) -> list[Tensor]:
+        """Sound ``(2, samples)`` of each clip; those of one length are made together."""
+        ready = self._prepared(batch)
+        noise, lengths = self.validation_noise(ready), ready.mask.sum(1)
+        sounds: dict[int, Tensor] = {}
+        for n_frames in lengths.unique().tolist():
+            rows = (lengths == n_frames).nonzero().flatten()
+            made = leveled(self.render(ready.conditions.index(rows), noise[rows, :, :n_frames]))
+            sounds |= dict(zip(rows.tolist(), made, strict=True))
+        rate_hz = self._decoder.sample_rate_hz
+        return [sounds[row][:, : round(clip.duration_s * rate_hz)] for row, clip in enumerate(batch.clips)]
+
+    def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
+        """The clip's own sound; silence for a silent clip."""
+        rate_hz = self._decoder.sample_rate_hz
+        clip = cast("ClipBatch", batch).clips[row]
+        if clip.audio is None or clip.sample_rate_hz is None:
+            return torch.zeros(2, length * self._decoder.hop)
+        return resample(clip.audio.float().cpu(), clip.sample_rate_hz, rate_hz)
+
+    def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
+        """The plan, and what the rewards say of the sound."""
+        clip, plan = cast("ClipBatch", batch).clips[row], cast("ClipBatch", batch).plans[row]
+        caches = [self.judges.prepare(clip, plan)]
+        scores = self.judges.score(sound[None].to(self.device), self._decoder.sample_rate_hz, [clip.id], caches)
+        said = ", ".join(f"{name} {float(score):.3f}" for name, score in scores.items())
+        return f"{plan}\nrewards: {said}"
