@@ -1,4 +1,4 @@
-"""Sound and text as directions in one space: what the rewards and metrics of CLAP-like networks have in common."""
+"""Sound and text in one space: what the rewards and metrics of CLAP-like networks have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.tokens import Tokenize, pieces
@@ -31,11 +31,11 @@ class SharedSpace(nn.Module, ABC):
 
     @abstractmethod
     def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Directions ``(batch, width)``, of length 1, of sounds ``(batch, 2, samples)`` of any length, heard whole."""
+        """Embeddings ``(batch, width)`` of sounds ``(batch, 2, samples)`` of any length, heard whole."""
 
     @abstractmethod
     def embed_tokens(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Directions ``(texts, width)``, of length 1, of texts.
+        """Embeddings ``(texts, width)`` of texts.
 
         Args:
             tokens: Numbers of tokens, int64 ``(texts, length)``.
@@ -52,7 +52,7 @@ class SharedSpace(nn.Module, ABC):
         real = [torch.ones(len(part), dtype=torch.bool) for part in parts]
         padded, mask = (nn.utils.rnn.pad_sequence(some, batch_first=True).to(self.device) for some in (tokens, real))
         shares = mask.sum(1, keepdim=True) / mask.sum()
-        return normalize((shares * self.embed_tokens(padded, mask)).sum(0), dim=0)
+        return (shares * normalize(self.embed_tokens(padded, mask))).sum(0)
 
     @property
     def device(self) -> torch.device:
@@ -84,15 +84,22 @@ class CosineReward(Reward):
         """What the direction of a text depends on: the weights, not where they were found."""
         return self._identity
 
+    def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(batch, width)`` of sounds."""
+        return self.space.embed_sound(audio, sample_rate_hz)
+
+    def embed_text(self, text: str) -> Tensor:
+        """Embedding ``(width,)`` of a text."""
+        return self.space.embed_text(text, self.tokenize)
+
     @torch.no_grad()
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """The direction of the text, ``text`` ``(width,)``."""
-        found = plan_text(plan, self.dimension, self.text)
-        return {"text": self.space.embed_text(found, self.tokenize).cpu()}
+        """The embedding of the text, ``text`` ``(width,)``."""
+        return {"text": self.embed_text(plan_text(plan, self.dimension, self.text)).cpu()}
 
     @torch.no_grad()
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Cosines ``(batch,)``."""
         self.space.to(audio.device)
         texts = torch.stack([cache["text"] for cache in caches]).to(audio.device)
-        return (self.space.embed_sound(audio.float(), sample_rate_hz) * texts).sum(1)
+        return cosine_similarity(self.embed_sound(audio.float(), sample_rate_hz), texts)

@@ -7,14 +7,30 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
 
-Tokenize = Callable[[str], list[int]]
-"""Turns a text into the numbers of its tokens, whatever its length, with those that begin and end it."""
 ENDS = (r"(?<=[.!?;])\s+", r"\s+", r"(?<=\S)(?=\S)")
 """Where a text may be cut, best first: after a sentence, after a word, anywhere."""
+
+
+class Tokenize:
+    """Turns a text into the numbers of its tokens, whatever its length, with those that begin and end it.
+
+    Args:
+        tokenizer: A tokenizer of the package ``tokenizers``.
+        end: What is put after every text.
+    """
+
+    def __init__(self, tokenizer: Any, end: str = "") -> None:
+        self.tokenizer = tokenizer
+        self.end = end
+
+    def __call__(self, text: str) -> list[int]:
+        """Numbers of the tokens of a text."""
+        return list(self.tokenizer.encode(text + self.end).ids)
 
 
 @dataclass(frozen=True)
@@ -24,10 +40,12 @@ class PublishedTokenizer:
     Args:
         file: Its ``tokenizer.json``.
         n_tokens: How many tokens it knows.
+        end: What the encoder expects after every text, where the tokenizer does not put it there.
     """
 
     file: PublishedFile
     n_tokens: int
+    end: str = ""
 
     def load(self, given: str | None = None) -> Tokenize:
         """Read it; it needs the package ``tokenizers``, which comes with transformers.
@@ -50,7 +68,7 @@ class PublishedTokenizer:
             raise CheckpointError(
                 f"the tokenizer {path} knows {found:,} tokens, expected {self.n_tokens:,}; get {self.file.advice()}"
             )
-        return lambda text: list(tokenizer.encode(text).ids)
+        return Tokenize(tokenizer, self.end)
 
 
 def pieces(text: str, count: Callable[[str], int], limit: int) -> list[str]:
