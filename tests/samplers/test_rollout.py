@@ -1,0 +1,183 @@
+"""Tests T2, T9 and T10 of the specification of the reinforcement learning: rolling out and replaying."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prismaudio.errors import PrismAudioError
+from prismaudio.flow.kernels import EulerMaruyamaKernel, RhoKernel, TransitionKernel
+from prismaudio.flow.randomness import normal
+from prismaudio.flow.times import uniform_grid
+from prismaudio.grpo.losses import ClippedLoss
+from prismaudio.grpo.windows import AllSteps, Window
+from prismaudio.samplers.base import GridSampler
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.samplers.heun import HeunSampler
+from prismaudio.samplers.rollout import Rollout, replay, rollout
+
+SHAPE, GRID = (4, 6), uniform_grid(10)
+
+
+class Network(nn.Module):
+    """A small velocity that counts the rows that it is given."""
+
+    def __init__(self, latents: tuple[int, ...] = SHAPE) -> None:
+        super().__init__()
+        width = torch.Size(latents).numel()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(width + 1, 32), nn.SiLU(), nn.Linear(32, width))
+        self.evaluations = 0
+
+    def forward(self, latents: Tensor, times: Tensor) -> Tensor:
+        self.evaluations += len(latents)
+        return self.layers(torch.cat([latents.flatten(1), times[:, None]], 1)).view_as(latents)
+
+
+def rolled(
+    window: Window,
+    kernel: TransitionKernel | None = None,
+    rows: int = 2,
+    branches: int = 3,
+    network: Network | None = None,
+    solver: GridSampler | None = None,
+) -> Rollout:
+    network = network or Network()
+    return rollout(
+        network,
+        normal((rows, *SHAPE), "start"),
+        GRID,
+        window,
+        kernel or EulerMaruyamaKernel(0.7),
+        lambda step: normal((rows * branches, *SHAPE), "draw", step),
+        branches=branches,
+        prefix=network,
+        solver=solver,
+    )
+
+
+# T2 -------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kernel", [EulerMaruyamaKernel(0.7), RhoKernel(1.0), RhoKernel(0.5, "cps")])
+@pytest.mark.parametrize("window", [Window(0, 2), Window(3, 6), AllSteps().window(10, 0, 0)])
+def test_the_replay_of_a_step_is_that_step_exactly(kernel: TransitionKernel, window: Window) -> None:
+    network = Network()
+    made = rolled(window, kernel, network=network)
+    for index in range(len(window)):
+        new = replay(network, made, index)
+        terms, seen = ClippedLoss().loss(new, made.transition(index), made.states[index + 1], torch.ones(6))
+        assert (seen["ratio"], seen["ratio_error"], seen["shift"]) == (1, 0, 0)
+        (gradient,) = torch.autograd.grad(terms.sum(), network.layers[0].weight)
+        assert gradient.any()
+
+
+def test_some_candidates_are_replayed_as_all_are() -> None:
+    made, network, rows = rolled(Window(3, 5)), Network(), torch.tensor([4, 1])
+    some = made.rows(rows)
+    torch.testing.assert_close(replay(network, some, 1).mean, replay(network, made, 1).mean[rows])
+    torch.testing.assert_close(some.latents, made.latents[rows])
+    assert some.times(0)[0].tolist() == [GRID[3]] * 2
+
+
+def test_a_rollout_holds_what_was_drawn() -> None:
+    made = rolled(Window(3, 5))
+    assert made.states.shape == (3, 6, *SHAPE)
+    for index, step in enumerate(made.window):
+        drawn = made.transition(index).sample(normal((6, *SHAPE), "draw", step))
+        torch.testing.assert_close(made.states[index + 1], drawn, rtol=0, atol=0)
+        assert [float(time[0]) for time in made.times(index)] == [float(GRID[step]), float(GRID[step + 1])]
+    assert not made.states.requires_grad
+    assert made.to("cpu").latents.equal(made.latents)
+
+
+def test_states_are_float32_whatever_the_network_computes_in() -> None:
+    made = rollout(
+        lambda x, t: (x * 0.3).bfloat16(), normal((2, 5), "x"), GRID, Window(2, 4), RhoKernel(0.7),
+        lambda step: normal((2, 5), step),
+    )  # fmt: skip
+    assert made.states.dtype == made.means.dtype == made.latents.dtype == torch.float32
+
+
+# T9 -------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("solver", [EulerSampler(10), HeunSampler(10)])
+@pytest.mark.parametrize("at", [0, 4, 10])
+def test_without_a_window_it_is_the_deterministic_sampler(solver: GridSampler, at: int) -> None:
+    made = rolled(Window(at, at), branches=1, solver=solver)
+    with torch.no_grad():
+        expected = solver.sample(Network(), normal((2, *SHAPE), "start"))
+    assert torch.equal(made.latents, expected)
+    assert (len(made.states), len(made.means), len(made.stds)) == (1, 0, 0)
+
+
+def test_before_and_after_the_window_it_is_the_deterministic_sampler() -> None:
+    made, sampler = rolled(Window(4, 6), branches=1), EulerSampler()
+    with torch.no_grad():
+        assert torch.equal(made.states[0], sampler.follow(Network(), normal((2, *SHAPE), "start"), GRID[:5]))
+        assert torch.equal(made.latents, sampler.follow(Network(), made.states[-1], GRID[6:]))
+
+
+def test_with_all_steps_in_the_window_every_step_is_random() -> None:
+    made, network, kernel = rolled(AllSteps().window(10, 0, 0), branches=1), Network(), EulerMaruyamaKernel(0.7)
+    latents = normal((2, *SHAPE), "start")
+    with torch.no_grad():
+        for step in range(9):
+            now, later = GRID[step].expand(2), GRID[step + 1].expand(2)
+            noise = normal((2, *SHAPE), "draw", step)
+            latents = kernel.transition(network(latents, now), latents, now, later).sample(noise)
+        latents = latents - GRID[9] * network(latents, GRID[9].expand(2))
+    torch.testing.assert_close(made.latents, latents)
+
+
+# T10 ------------------------------------------------------------------------------------------------------------------
+def test_siblings_are_one_until_the_window_and_differ_after_it() -> None:
+    made = rolled(Window(4, 6), rows=2, branches=3)
+    siblings = made.states.view(3, 2, 3, -1)
+    assert (siblings[0] == siblings[0][:, :1]).all()
+    assert ((siblings[1] - siblings[1].roll(1, 1)).abs().amax(-1) > 0.01).all()
+    assert ((made.latents.view(2, 3, -1) - made.latents.view(2, 3, -1).roll(1, 1)).abs().amax(-1) > 0.01).all()
+    alone = rolled(Window(4, 6), rows=2, branches=1)
+    torch.testing.assert_close(made.states[0, ::3], alone.states[0])
+
+
+@pytest.mark.parametrize(("start", "rows", "branches"), [(0, 2, 8), (4, 1, 16), (6, 2, 8), (4, 16, 1)])
+def test_the_network_is_evaluated_as_often_as_the_formula_says(start: int, rows: int, branches: int) -> None:
+    network = Network()
+    rolled(Window(start, start + 2), rows=rows, branches=branches, network=network)
+    per_sample = 10 - start * (1 - 1 / branches)
+    assert network.evaluations / (rows * branches) == pytest.approx(per_sample)
+
+
+def test_latents_of_a_row_do_not_depend_on_its_neighbours() -> None:
+    def draw(step: int) -> Tensor:
+        return normal((6, *SHAPE), "draw", step)
+
+    noise, network = normal((2, *SHAPE), "start"), Network()
+    one = rollout(
+        network, noise[:1], GRID, Window(3, 5), RhoKernel(0.7), lambda s: draw(s)[:3], branches=3, prefix=network
+    )
+    two = rollout(network, noise, GRID, Window(3, 5), RhoKernel(0.7), draw, branches=3, prefix=network)
+    torch.testing.assert_close(one.latents, two.latents[:3])
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+def test_the_last_step_is_not_random() -> None:
+    with pytest.raises(
+        PrismAudioError, match="steps 8 to 9 cannot all be random with EulerMaruyamaKernel and 10 steps"
+    ):
+        rolled(Window(8, 10))
+
+    class ToTheEnd(EulerMaruyamaKernel):
+        random_to_the_end = True
+
+    assert rolled(Window(8, 10), ToTheEnd(0.7)).latents.isfinite().all()
+
+
+def test_siblings_need_something_to_share() -> None:
+    with pytest.raises(PrismAudioError, match="give their velocity as prefix"):
+        rollout(
+            Network(),
+            normal((1, *SHAPE), "x"),
+            GRID,
+            Window(3, 5),
+            RhoKernel(0.7),
+            lambda _: torch.zeros(()),
+            branches=2,
+        )
