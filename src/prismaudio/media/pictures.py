@@ -49,16 +49,22 @@ class Shrinker:
 
     Args:
         size: Height and width of the result in pixels; the whole picture is squashed into it, whatever its aspect
-            ratio, so that left stays left and the edges stay the edges.
+            ratio, so that left stays left and the edges stay the edges. Or one number, the most that the shorter side
+            of a picture has that keeps its shape; the first picture decides.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
+    def __init__(self, size: tuple[int, int] | int) -> None:
+        self.size = size if isinstance(size, tuple) else None
+        self._side = size if isinstance(size, int) else 0
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """RGB ``(height, width, 3)`` of a frame as it is shown."""
         matrix = display_matrix(frame)
+        if self.size is None:
+            shown = (frame.height, frame.width) if matrix[0] else (frame.width, frame.height)
+            scale = min(1.0, self._side / min(shown))
+            self.size = round(scale * shown[0]), round(scale * shown[1])
         height, width = self.size if matrix[0] else self.size[::-1]
         while frame.width > 64 * width or frame.height > 64 * height:  # the scaler's filters are limited in length
             frame = self._scale(frame, max(frame.width // 16, width), max(frame.height // 16, height), "rgb24")

@@ -50,15 +50,7 @@ def read_clip(
         MediaError: It cannot be read.
     """
     info = probe(path)
-    shrink = Shrinker(size)
-    n_frames = max(1, round(info.duration_s * fps))
-    pictures: list[Tensor] = []
-    with opened(path) as container:
-        for frame, n_times in _held(container, info, fps, n_frames):
-            picture = torch.from_numpy(shrink(frame)).permute(2, 0, 1).contiguous()
-            pictures += [picture] * n_times
-    if not pictures:
-        raise MediaError(f"no picture of {path} can be decoded; is it damaged?")
+    pictures = list(clip_pictures(info, fps, size))
     return Clip(
         id=Path(path).stem,
         duration_s=info.duration_s,
@@ -67,6 +59,28 @@ def read_clip(
         audio=read_sound(path, sample_rate_hz, info.duration_s, info.start_s) if with_audio else None,
         sample_rate_hz=sample_rate_hz if with_audio and info.has_sound else None,
     )
+
+
+def clip_pictures(info: VideoInfo, fps: float, size: tuple[int, int] | int) -> Iterator[Tensor]:
+    """The pictures uint8 ``(3, height, width)`` of :func:`read_clip`, one after the other.
+
+    Args:
+        info: The file.
+        fps: Pictures per second.
+        size: Height and width in pixels, or the most that the shorter side has of pictures that keep their shape.
+
+    Raises:
+        MediaError: It has none that can be decoded.
+    """
+    shrink = Shrinker(size)
+    n_frames = max(1, round(info.duration_s * fps))
+    picture: Tensor | None = None
+    with opened(info.path) as container:
+        for frame, n_times in _held(container, info, fps, n_frames):
+            picture = torch.from_numpy(shrink(frame)).permute(2, 0, 1).contiguous()
+            yield from [picture] * n_times
+    if picture is None:
+        raise MediaError(f"no picture of {info.path} can be decoded; is it damaged?")
 
 
 def read_sound(
@@ -90,10 +104,8 @@ def read_sound(
     with opened(path) as container:
         if not container.streams.audio:
             return None
-        pieces, first_s = _stereo_pieces(container, sample_rate_hz)
+        pieces = list(stereo_pieces(container, sample_rate_hz, start_s))
     sound = np.concatenate([np.zeros((2, 0), np.float32), *pieces], axis=1)
-    offset = round((first_s - start_s) * sample_rate_hz)
-    sound = np.pad(sound, ((0, 0), (max(offset, 0), 0)))[:, max(-offset, 0) :]
     if duration_s is not None:
         n_samples = round(duration_s * sample_rate_hz)
         sound = np.pad(sound[:, :n_samples], ((0, 0), (0, max(0, n_samples - sound.shape[1]))))
@@ -136,10 +148,27 @@ def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int)
         yield shown, n_frames - n_done
 
 
-def _stereo_pieces(container: InputContainer, sample_rate_hz: int) -> tuple[list[NDArray[np.float32]], float]:
-    """Resampled stereo pieces, and the time of the first one in seconds."""
+def stereo_pieces(container: InputContainer, sample_rate_hz: int, start_s: float) -> Iterator[NDArray[np.float32]]:
+    """The sound of a file, resampled, in stereo ``(2, samples)``, piece by piece from a moment on.
+
+    Args:
+        container: The file; it has a sound track.
+        sample_rate_hz: Samples per second wanted.
+        start_s: Where to begin, on the file's own clock; silence up to the first sample.
+    """
+    n_skipped: int | None = None
+    for first_s, piece in _stereo_pieces(container, sample_rate_hz):
+        if n_skipped is None:
+            offset = round((first_s - start_s) * sample_rate_hz)
+            n_skipped = max(-offset, 0)
+            yield np.zeros((2, max(offset, 0)), np.float32)
+        yield piece[:, n_skipped:]
+        n_skipped = max(0, n_skipped - piece.shape[1])
+
+
+def _stereo_pieces(container: InputContainer, sample_rate_hz: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """Resampled stereo pieces, each with the time of the first one in seconds."""
     stream = container.streams.best("audio") or container.streams.audio[0]
-    pieces: list[NDArray[np.float32]] = []
     first_s: float | None = None
     resampler: AudioResampler | None = None
     layout = ""
@@ -150,14 +179,15 @@ def _stereo_pieces(container: InputContainer, sample_rate_hz: int) -> tuple[list
             first_s = frame.time or 0.0
         form = f"{frame.layout.name} {frame.format.name} {frame.sample_rate}"
         if resampler is None or form != layout:
-            pieces += _arrays(resampler.resample(None) if resampler else [])
+            yield from _arrays(first_s, resampler.resample(None) if resampler else [])
             target = "mono" if len(frame.layout.channels) == 1 else "stereo"
             resampler, layout = AudioResampler("fltp", target, sample_rate_hz), form
         frame.pts = None
-        pieces += _arrays(resampler.resample(frame))
-    pieces += _arrays(resampler.resample(None) if resampler else [])
-    return pieces, first_s or 0.0
+        yield from _arrays(first_s, resampler.resample(frame))
+    if resampler is not None and first_s is not None:
+        yield from _arrays(first_s, resampler.resample(None))
 
 
-def _arrays(frames: Iterable[av.AudioFrame]) -> list[NDArray[np.float32]]:
-    return [np.broadcast_to(frame.to_ndarray(), (2, frame.samples)).astype(np.float32) for frame in frames]
+def _arrays(first_s: float, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    for frame in frames:
+        yield first_s, np.broadcast_to(frame.to_ndarray(), (2, frame.samples)).astype(np.float32)
