@@ -24,15 +24,19 @@ class CrwListener:
         network: The network, in place of published weights.
         patch_s: Length of a patch in s.
         n_patches: Patches of a window, each a sample after the other.
+        precision: ``"fp32"`` or ``"bf16"``, of the network.
     """
 
-    def __init__(self, weights: str | None, network: CrwNetwork | None, patch_s: float, n_patches: int) -> None:
+    def __init__(
+        self, weights: str | None, network: CrwNetwork | None, patch_s: float, n_patches: int, precision: str
+    ) -> None:
         if not patch_s >= 0.064 or n_patches < 49:
             raise PrismAudioError(
                 f"patches of {patch_s:g} s, {n_patches} of them, cannot be compared; give 0.064 s and 49 or more"
             )
         self.network = (load_network(weights) if network is None else network).eval()
         self.patch_samples, self.n_patches = int(patch_s * RATE_HZ), n_patches
+        self.precision = precision
 
     @property
     def window_samples(self) -> int:
@@ -41,12 +45,12 @@ class CrwListener:
 
     @property
     def identity(self) -> str:
-        """A hash of the weights, by which they are told from others."""
+        """What time differences depend on beside the sound: the options, and a hash of the weights."""
         digest = hashlib.blake2b(digest_size=16)
         for key, value in sorted(self.network.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.cpu().numpy())
-        return digest.hexdigest()
+        return f"{self.patch_samples} {self.n_patches} {self.precision} {digest.hexdigest()}"
 
     @torch.no_grad()
     def delays_s(self, windows: Tensor) -> Tensor:
@@ -56,14 +60,15 @@ class CrwListener:
             windows: Sound ``(batch, 2, window_samples)`` at 16 kHz; the network moves to its device.
         """
         self.network.to(windows.device)
-        left, right = (self.network.embed(windows[:, side], self.patch_samples, self.n_patches) for side in (0, 1))
-        return delays_s(affinity(left, right))
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            left, right = (self.network.embed(windows[:, side], self.patch_samples, self.n_patches) for side in (0, 1))
+        return delays_s(affinity(left.float(), right.float()))
 
     @torch.no_grad()
     def itds_ms(self, windows: Tensor) -> Tensor:
         """Time differences ``(batch, 2)`` in ms, by StereoCRW and by GCC-PHAT; positive when the right one is late."""
         crw_s = self.delays_s(windows).mean(-1)
-        return 1000 * torch.stack([crw_s, gcc_phat_itd_s(windows, RATE_HZ)], dim=-1)
+        return 1000 * torch.stack([crw_s, gcc_phat_itd_s(windows, RATE_HZ, n_frames=self.n_patches)], dim=-1)
 
 
 def repeated(sound: Tensor, n_samples: int) -> Tensor:

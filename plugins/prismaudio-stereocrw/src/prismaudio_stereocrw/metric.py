@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class CrwMse(SoundMetric):
         n_windows: Windows of a clip.
         n_patches: Patches of a window, each a sample after the other. With as many as published, 205,200 patches are
             embedded for a clip and its reference: for a GPU only.
+        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
         network: A network in place of published weights.
 
     Source:
@@ -49,10 +50,11 @@ class CrwMse(SoundMetric):
         weights: str | None = None,
         n_windows: int = 100,
         n_patches: int = 513,
+        precision: Literal["fp32", "bf16"] = "fp32",
         network: CrwNetwork | None = None,
     ) -> None:
         super().__init__()
-        self.listener, self.n_windows = CrwListener(weights, network, 0.24, n_patches), n_windows
+        self.listener, self.n_windows = CrwListener(weights, network, 0.24, n_patches, precision), n_windows
         for name in ("squares", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 

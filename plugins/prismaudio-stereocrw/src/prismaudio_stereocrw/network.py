@@ -15,8 +15,8 @@ RATE_HZ = 16_000
 N_FFT = 256
 N_FRAMES = 128
 """Frames of a spectrogram, whatever the length of the sound; and its frequencies."""
-CHUNK = 128
-"""Patches that are embedded at a time: 49 MB of sound when they are 6 s long, and 0.4 GB in the network."""
+AT_ONCE = {"cpu": 32, "cuda": 512}
+"""Patches that are embedded at a time: 32 of 6 s are 12 MB of sound, and 0.1 GB in the network."""
 
 PUBLISHED = PublishedFile(
     name="FreeMusic-StereoCRW-1024.pth.tar",
@@ -110,7 +110,8 @@ class CrwNetwork(nn.Module):
     def embed(self, sound: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
         """Embeddings ``(batch, n_patches, 128)`` of patches of sound ``(batch, samples)``, each ``step`` further on."""
         patches = sound.unfold(-1, patch_samples, step)[:, :n_patches]
-        rows = [torch.cat([self(chunk) for chunk in row.split(CHUNK)]) for row in patches]
+        at_once = AT_ONCE.get(sound.device.type, 128)
+        rows = [torch.cat([self(chunk) for chunk in row.split(at_once)]) for row in patches]
         return torch.stack(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
-    from prismaudio.rewards.base import Need
-    from prismaudio.types import Clip
+    from prismaudio.types import Clip, Need
 
 HEARD_S = 1.2 * 6
 """How much of a sound the published reward resamples, a little less than 7.2 s, so that a sample is lost in rounding.
@@ -38,11 +37,12 @@ class StereoCrwReward(Reward):
         weights: The published ``FreeMusic-StereoCRW-1024.pth.tar``, or its tensors as ``.safetensors``; None to look
             where they are kept.
         patch_s: Length in s of the patches whose sounds are compared, nearly that of a window.
-        n_patches: Patches of a window, each a sample after the other: the more, the finer and the slower. Windows lie
+        n_patches: Patches of a window, each a sample after the other, and frames of GCC-PHAT in it. Windows lie
             evenly over the whole sound, and a shorter sound is repeated. The first window is compared with the first
             of the reference, and so on; further ones do not count.
         release: Hear what the published reward hears: one window of 512 patches, 6.03 s from the beginning, resampled
             as if the first 7.2 s went round in a circle.
+        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
         network: A network in place of published weights.
 
     Source:
@@ -60,16 +60,17 @@ class StereoCrwReward(Reward):
         patch_s: float = 6.0,
         n_patches: int = 128,
         release: bool = False,  # noqa: FBT001, FBT002  (an option of a recipe)
+        precision: Literal["fp32", "bf16"] = "fp32",
         network: CrwNetwork | None = None,
     ) -> None:
         self.release = release
-        self.listener = CrwListener(weights, network, 6.0 if release else patch_s, 512 if release else n_patches)
+        patch_s, n_patches = (6.0, 512) if release else (patch_s, n_patches)
+        self.listener = CrwListener(weights, network, patch_s, n_patches, precision)
 
     @property
     def identity(self) -> str:
         """What the prepared time differences depend on: the options, and the weights."""
-        options = (self.release, self.listener.patch_samples, self.listener.n_patches)
-        return f"{type(self).__qualname__} {options} {self.listener.identity}"
+        return f"{type(self).__qualname__} {self.release} {self.listener.identity}"
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """The time differences of the reference, ``(windows, 2)`` in ms."""

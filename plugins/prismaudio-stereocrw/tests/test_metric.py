@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+import torch
+
+from prismaudio.metrics.truth import Truth
+from prismaudio.types import Clip
+from prismaudio_stereocrw.metric import CrwMse, window_starts
+from prismaudio_stereocrw.network import CrwNetwork
+
+
+@pytest.fixture
+def metric():
+    torch.manual_seed(0)
+    return CrwMse(n_windows=3, n_patches=60, network=CrwNetwork(width=2))
+
+
+def sounds():
+    return 0.1 * torch.randn(3, 2, 8_000, generator=torch.Generator().manual_seed(1))
+
+
+def truth(sound):
+    return Truth.of(Clip("a", 0.5, audio=sound, sample_rate_hz=16_000))
+
+
+def test_the_error_is_squared_summed_over_clips_and_scaled(metric):
+    made, wanted = sounds(), sounds().flip(0)
+    metric.update(made, 16_000, [truth(sound) for sound in wanted])
+    errors = [float(metric.itd_ms(a, 16_000) - metric.itd_ms(b, 16_000)) for a, b in zip(made, wanted, strict=True)]
+    assert metric.compute().item() == pytest.approx(1000 * sum(e**2 for e in errors) / 3)
+    assert metric.compute() > 0
+    metric.reset()
+    metric.update(made, 16_000, [truth(sound) for sound in made])
+    assert metric.compute() == 0
+
+
+def test_two_processes_add_up(metric):
+    truths = [truth(sound) for sound in sounds().flip(0)]
+    parts = [copy.deepcopy(metric) for _ in range(2)]
+    metric.update(sounds(), 16_000, truths)
+    parts[0].update(sounds()[:2], 16_000, truths[:2])
+    parts[1].update(sounds()[2:], 16_000, truths[2:])
+    squares, total = (sum(getattr(part, name) for part in parts) for name in ("squares", "total"))
+    assert torch.isclose(1000 * squares / total, metric.compute())
+
+
+def test_clips_without_reference_do_not_count_and_weights_stay_out_of_checkpoints(metric):
+    metric.update(sounds()[:1], 16_000, [Truth.of(Clip("a", 1.0))])
+    assert metric.compute().isnan()
+    assert not metric.state_dict()
+
+
+@pytest.mark.parametrize("n_samples", [144_000, 160_000, 20_000])
+def test_windows_begin_every_tenth_of_a_second_inside_the_sound(n_samples):
+    starts = window_starts(n_samples, 4352, 100)
+    assert starts[:4] == [0, 0, 1280, 2880]
+    assert starts[-1] == min(n_samples - 4352, 156_480)
