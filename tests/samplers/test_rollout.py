@@ -69,6 +69,39 @@ def test_the_replay_of_a_step_is_that_step_exactly(kernel: TransitionKernel, win
         assert gradient.any()
 
 
+@pytest.mark.parametrize("start", [0, 3])
+def test_siblings_can_share_their_first_random_step(start: int) -> None:
+    window, gradients, evaluations = Window(start, start + 2), [], []
+    for share in (False, True):
+        network = Network()
+        made = rollout(
+            network,
+            normal((2, *SHAPE), "start"),
+            GRID,
+            window,
+            RhoKernel(1.0),
+            lambda step: normal((6, *SHAPE), "draw", step),
+            branches=3,
+            prefix=network,
+            share_first=share,
+        )
+        made = made.rows(slice(3, 6))  # a whole family
+        terms = []
+        for index in range(2):
+            new = replay(network, made, index, network)
+            loss, seen = ClippedLoss().loss(
+                new, made.transition(index), made.states[index + 1], torch.tensor([1.0, 0.5, -2.0])
+            )
+            assert seen["ratio_error"] < 1e-6  # the shared step is of one row here and of two in the rollout
+            terms.append(loss.sum())
+        gradients.append(torch.autograd.grad(terms[0] + terms[1], network.layers[0].weight)[0])
+        evaluations.append(network.evaluations)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+    assert evaluations[0] - evaluations[1] == (6 - 2) + (3 - 1)
+    with pytest.raises(PrismAudioError, match="3 siblings share the step"):
+        replay(network, made, 0)
+
+
 def test_some_candidates_are_replayed_as_all_are() -> None:
     made, network, rows = rolled(Window(3, 5)), Network(), torch.tensor([4, 1])
     some = made.rows(rows)

@@ -30,6 +30,7 @@ class Rollout:
         means: Means ``(len(window), batch, ...)`` of the steps of the policy that drew.
         stds: Their standard deviations ``(len(window), batch)``.
         latents: Latents ``(batch, ...)`` at time 0, to be decoded and judged.
+        siblings: Rows beside each other whose first random step was computed once for all of them.
     """
 
     window: Window
@@ -39,6 +40,7 @@ class Rollout:
     means: Tensor
     stds: Tensor
     latents: Tensor
+    siblings: int = 1
 
     def times(self, index: int) -> tuple[Tensor, Tensor]:
         """Times ``(batch,)`` on the CPU at the beginning and the end of the window's step ``index``, from 0."""
@@ -78,6 +80,7 @@ def rollout(
     branches: int = 1,
     prefix: Velocity | None = None,
     solver: GridSampler | None = None,
+    share_first: bool = False,
 ) -> Rollout:
     """Sample deterministically up to the window, branch, take random steps in it, and go on deterministically.
 
@@ -92,6 +95,8 @@ def rollout(
         branches: Siblings that share what comes before the window.
         prefix: The velocity of the rows of ``noise``, followed before the window; None when there are no siblings.
         solver: How the deterministic steps are made; None for Euler's method.
+        share_first: Whether the first random step, too, is computed once for all siblings: they begin it from the same
+            latents, so that only their noise differs. :func:`replay` then needs ``prefix``.
 
     Raises:
         PrismAudioError: The window does not fit the grid or the kernel, or siblings have nothing to follow.
@@ -103,16 +108,20 @@ def rollout(
             f"steps {window.start} to {window.stop - 1} cannot all be random with {type(kernel).__name__} and {steps} "
             f"steps; choose from 0 to {last - 1}"
         )
-    if branches > 1 and window.start > 0 and prefix is None:
+    if branches > 1 and (window.start > 0 or share_first) and prefix is None:
         raise PrismAudioError(
             f"{branches} branches share the steps before {window.start}; give their velocity as prefix"
         )
+    siblings = branches if share_first and len(window) else 1
     solver = solver or EulerSampler()
     latents = solver.follow(prefix or velocity, noise.float(), grid[: window.start + 1]).float()
     latents = latents.repeat_interleave(branches, 0)
     states, means, stds = [latents], [], []
     for step in range(window.start, window.stop):
-        transition = _transition(velocity, latents, grid, step, kernel)
+        if siblings > 1 and step == window.start:
+            transition = _shared(prefix or velocity, latents, grid, step, kernel, siblings)
+        else:
+            transition = _transition(velocity, latents, grid, step, kernel)
         latents = transition.sample(draw(step).to(latents.device))
         states.append(latents)
         means.append(transition.mean)
@@ -120,10 +129,10 @@ def rollout(
     end = solver.follow(velocity, latents, grid[window.stop :]).float()
     if not len(window):
         return Rollout(window, grid, kernel, latents[None], latents[None][:0], latents.new_zeros(0, len(latents)), end)
-    return Rollout(window, grid, kernel, torch.stack(states), torch.stack(means), torch.stack(stds), end)
+    return Rollout(window, grid, kernel, torch.stack(states), torch.stack(means), torch.stack(stds), end, siblings)
 
 
-def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:
+def replay(velocity: Velocity, rollout: Rollout, index: int, prefix: Velocity | None = None) -> Transition:
     """The window's step ``index``, from 0, of the policy as it is now, from the same latents, with gradients.
 
     Before the first update it is exactly the step that was made: the ratio of the densities is 1.
@@ -132,8 +141,27 @@ def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:
         velocity: The guided velocity of the rollout's rows.
         rollout: What was made.
         index: Which step of the window.
+        prefix: The guided velocity of one of each family of siblings, for a rollout (or whole families of it) whose
+            first step was shared: their gradients are added up before the network sees them, so that the first step
+            costs one sample a family.
+
+    Raises:
+        PrismAudioError: The first step was shared, and there is no prefix.
     """
-    return _transition(velocity, rollout.states[index], rollout.grid, rollout.window.start + index, rollout.kernel)
+    step = rollout.window.start + index
+    if rollout.siblings == 1 or index > 0:
+        return _transition(velocity, rollout.states[index], rollout.grid, step, rollout.kernel)
+    if prefix is None:
+        raise PrismAudioError(f"{rollout.siblings} siblings share the step {step}; give their velocity as prefix")
+    return _shared(prefix, rollout.states[0], rollout.grid, step, rollout.kernel, rollout.siblings)
+
+
+def _shared(
+    prefix: Velocity, latents: Tensor, grid: Tensor, step: int, kernel: TransitionKernel, siblings: int
+) -> Transition:
+    """The step of families of equal latents, computed for one of each."""
+    one = _transition(prefix, latents[::siblings], grid, step, kernel)
+    return Transition(one.mean.repeat_interleave(siblings, 0), one.std.repeat_interleave(siblings, 0))
 
 
 def _transition(velocity: Velocity, latents: Tensor, grid: Tensor, step: int, kernel: TransitionKernel) -> Transition:
