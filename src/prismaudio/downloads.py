@@ -77,10 +77,13 @@ class PublishedFile:
         )
 
     def _downloaded(self, repository: str) -> Path:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
+        name = self.path or self.name
         try:
-            return Path(hf_hub_download(repository, self.path or self.name, revision=self.revision))
+            if not isinstance(try_to_load_from_cache(repository, name, revision=self.revision), str):
+                get_hf_file_metadata(hf_hub_url(repository, name, revision=self.revision))  # without a network at once
+            return Path(hf_hub_download(repository, name, revision=self.revision))
         except Exception as error:  # the client raises errors of many libraries
             reason = " ".join(str(error).split())[:160]
             raise CheckpointError(f"the hub does not give {repository}: {reason}; get {self.advice()}") from error
