@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -15,7 +15,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.types import require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from prismaudio.metrics.truth import Truth
     from prismaudio.types import Need
@@ -32,6 +32,7 @@ class SoundMetric(Metric, ABC):
         range: The lowest and the highest value.
         higher_is_better: Whether a higher value is a better sound.
         of_one: Whether one clip alone has a value; a distance of distributions has none.
+        left_out: Why clips of the last update did not count, by their place in the batch.
     """
 
     full_state_update = False
@@ -40,6 +41,7 @@ class SoundMetric(Metric, ABC):
     needs: frozenset[Need] = frozenset()
     range: tuple[float, float] = (-math.inf, math.inf)
     of_one: ClassVar[bool] = True
+    left_out: Mapping[int, str] = MappingProxyType({})
 
     def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
         """Observe the clips of a batch; those that cannot be judged do not count.
@@ -49,9 +51,13 @@ class SoundMetric(Metric, ABC):
             sample_rate_hz: Its sample rate.
             truths: What should be heard, one a clip.
         """
-        for sound, truth in zip(audio.detach().float().cpu(), truths, strict=True):
-            with suppress(NotApplicableError):
+        left_out = {}
+        for index, (sound, truth) in enumerate(zip(audio.detach().float().cpu(), truths, strict=True)):
+            try:
                 self.take(sound, sample_rate_hz, truth)
+            except NotApplicableError as error:
+                left_out[index] = str(error)
+        self.left_out = left_out
 
     def take(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Observe one sound ``(2, samples)``, if its clip has what is needed.

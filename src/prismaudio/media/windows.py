@@ -1,0 +1,132 @@
+"""Reading files of any length in windows, so that memory does not grow with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from prismaudio.errors import MediaError
+from prismaudio.media.probing import VideoInfo, opened, probe
+from prismaudio.media.reading import clip_pictures, stereo_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Edges = Sequence[tuple[float, float]]
+
+LOWEST_HZ, HIGHEST_HZ = 8_000, 48_000
+"""Sample rates at which sound is read as it is; others become the nearest of these."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a file holds.
+
+    Args:
+        path: The file.
+        duration_s: How long its pictures last; without any, its sound.
+        video: Its pictures; None for a file of sound.
+        sample_rate_hz: Samples per second that its sound is read with; None when there is no sound.
+        peak: Largest sample of that.
+    """
+
+    path: Path
+    duration_s: float
+    video: VideoInfo | None
+    sample_rate_hz: int | None
+    peak: float
+
+
+def survey(path: str | Path) -> Survey:
+    """Find out what a file of sound or video holds; decodes its sound, and keeps nothing of it.
+
+    Raises:
+        MediaError: It cannot be read, is empty, or its sound is not made of numbers.
+    """
+    with opened(path) as container:
+        pictures = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
+        rates_hz = [stream.sample_rate for stream in container.streams.audio]
+    video = probe(path) if pictures else None
+    if not rates_hz:
+        if video is None:
+            raise MediaError(f"{path} holds neither pictures nor sound")
+        return Survey(Path(path), video.duration_s, video, None, 0.0)
+    rate_hz = min(max(rates_hz[0], LOWEST_HZ), HIGHEST_HZ)
+    n_samples, peak = 0, 0.0
+    with opened(path) as container:
+        for piece in stereo_pieces(container, rate_hz, video.start_s if video else 0.0):
+            n_samples, peak = n_samples + piece.shape[1], max(peak, float(np.abs(piece).max(initial=0.0)))
+            if not np.isfinite(piece).all():
+                raise MediaError(f"{path} has samples that are not numbers (NaN or infinite); write the file again")
+    if not n_samples:
+        raise MediaError(f"the sound of {path} cannot be decoded, or is empty")
+    return Survey(Path(path), video.duration_s if video else n_samples / rate_hz, video, rate_hz, peak)
+
+
+def window_edges(duration_s: float, longest_s: float) -> list[tuple[float, float]]:
+    """Beginning and end in seconds of equal windows that are no longer than ``longest_s``.
+
+    Example:
+        >>> window_edges(45.0, 30.0)
+        [(0.0, 22.5), (22.5, 45.0)]
+    """
+    n_windows = max(1, int(np.ceil(duration_s / longest_s - 1e-6)))
+    ends = [duration_s * (i + 1) / n_windows for i in range(n_windows)]
+    return list(zip([0.0, *ends[:-1]], ends, strict=True))
+
+
+def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[Tensor]:
+    """The sound float32 ``(2, samples)`` of each window, filled with silence where the file has none.
+
+    A sound that exceeds full scale is lowered as a whole, as :func:`prismaudio.media.read_sound` does.
+
+    Args:
+        file: A file with sound.
+        edges: Windows that follow each other.
+        sample_rate_hz: Samples per second wanted.
+    """
+    lengths = [round(end_s * sample_rate_hz) - round(begin_s * sample_rate_hz) for begin_s, end_s in edges]
+    scale = 1 / max(1.0, file.peak)
+    with opened(file.path) as container:
+        pieces = stereo_pieces(container, sample_rate_hz, file.video.start_s if file.video else 0.0)
+        for window in _cut(pieces, lengths):
+            yield torch.from_numpy(np.ascontiguousarray((window * scale).clip(-1, 1), dtype=np.float32))
+
+
+def _cut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iterator[NDArray[np.float32]]:
+    """Pieces ``(2, any)`` put together to those of given lengths."""
+    source, rest = iter(pieces), np.zeros((2, 0), np.float32)
+    for length in lengths:
+        held, n_held = [rest], rest.shape[1]
+        while n_held < length and (piece := next(source, None)) is not None:
+            held.append(piece)
+            n_held += piece.shape[1]
+        whole = np.concatenate(held, axis=1)
+        yield np.pad(whole[:, :length], ((0, 0), (0, max(0, length - whole.shape[1]))))
+        rest = whole[:, length:]
+
+
+def picture_windows(video: VideoInfo, edges: Edges, fps: float, side: int) -> Iterator[Tensor]:
+    """The pictures uint8 ``(time, 3, height, width)`` of each window.
+
+    Args:
+        video: The file.
+        edges: Windows that follow each other.
+        fps: Pictures per second wanted.
+        side: The most that the shorter side of a picture has, in pixels; pictures keep their shape.
+    """
+    pictures = clip_pictures(video, fps, side)
+    last: list[Tensor] = []
+    for begin_s, end_s in edges:
+        n_pictures = max(1, round(end_s * fps) - round(begin_s * fps))
+        found = list(islice(pictures, n_pictures))
+        yield torch.stack(found or last)
+        last = (found or last)[-1:]
