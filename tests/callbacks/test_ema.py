@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from prismaudio.callbacks.ema import ExponentialMovingAverage, averaged, ema_decay
+from prismaudio.callbacks.ema import ExponentialMovingAverage, PolicyAverage, averaged, ema_decay, policy_decay
 from prismaudio.errors import RecipeError
 
 PUBLISHED = {
@@ -43,11 +43,25 @@ class Line(LightningModule):
         return torch.optim.SGD(self.line.parameters(), 0.1)
 
 
-def fit(folder, task, steps, checkpoint=None, **options):
+class Policy(Line):
+    """Two steps of the optimiser with each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, index):
+        for _ in range(2):
+            self.optimizers().zero_grad()
+            self.manual_backward(self.line(batch).sum())
+            self.optimizers().step()
+
+
+def fit(folder, task, steps, checkpoint=None, average=None, **options):
     loader = torch.utils.data.DataLoader(torch.ones(4, 3), batch_size=1)
     run = Trainer(
         max_steps=steps, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=folder, callbacks=[ExponentialMovingAverage(beta=0.6)], num_sanity_val_steps=0,
+        default_root_dir=folder, callbacks=[average or ExponentialMovingAverage(beta=0.6)], num_sanity_val_steps=0,
         val_check_interval=steps, check_val_every_n_epoch=None, **options,
     )  # fmt: skip
     run.fit(task, loader, loader, ckpt_path=checkpoint)
@@ -92,3 +106,32 @@ def test_the_average_survives_a_pause(tmp_path):
 def test_a_beta_that_keeps_everything_is_refused():
     with pytest.raises(RecipeError, match="beta"):
         ExponentialMovingAverage(1.0)
+
+
+def test_the_average_of_a_policy_moves_every_few_steps(tmp_path):
+    task = Line()
+    fit(tmp_path, task, 9, average=PolicyAverage())
+    expected = torch.lerp(torch.ones(1, 3), task.history[6], 1 - 8 / 17)
+    torch.testing.assert_close(task.average["line/weight"].data, expected)
+
+
+def test_every_step_of_manual_optimisation_counts(tmp_path):
+    task = Policy()
+    fit(tmp_path, task, 8, average=PolicyAverage())  # the seventh step is the first of the fourth batch
+    expected = torch.lerp(torch.ones(1, 3), task.history[3], 1 - 8 / 17)
+    torch.testing.assert_close(task.average["line/weight"].data, expected)
+
+
+def test_the_average_of_a_policy_is_not_the_policy(tmp_path):
+    task = Line()
+    run = fit(tmp_path, task, 1, average=PolicyAverage())  # the average has not moved
+    with averaged(task):
+        assert torch.equal(task.line.weight.detach(), torch.ones(1, 3))
+    assert torch.equal(task.line.weight.detach(), task.history[-1])
+    assert run.global_step == 1
+
+
+def test_how_often_it_moves_is_a_number_from_1():
+    assert [policy_decay(step, every=1) for step in (1, 1000)] == [2 / 11, 0.9]
+    with pytest.raises(RecipeError, match="every 0 steps"):
+        PolicyAverage(every=0)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured
-
-if TYPE_CHECKING:
-    from prismaudio.flow.kernels import Reduction, Transition
+from prismaudio.flow.kernels import Reduction, Transition
 
 
 class PolicyLoss(Configured, ABC):
