@@ -199,6 +199,8 @@ def recipe_path(name: str, registry: Registry) -> str:
 def quiet() -> None:
     """Keep Lightning's advertisements and a warning about its own internals off the terminal."""
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+    # that a checkpoint is of after the step, as everybody expects
+    warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization", category=UserWarning)
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: "Tip: " not in record.getMessage())
 
