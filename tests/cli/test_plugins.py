@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tomllib
 
 import pytest
 
@@ -53,6 +57,7 @@ def test_every_component_of_the_core_can_be_imported():
 BAD = """
     import torch
     from prismaudio.samplers.base import Sampler
+    from prismaudio.samplers.euler import EulerSampler
 
     @hookimpl
     def prismaudio_dimensions():
@@ -80,14 +85,14 @@ BAD = """
     class Unfinished(Sampler):
         "Half done."
 
-    class Good(Silent):
-        '''Does nothing.
+    class Good(EulerSampler):
+        '''Does what it should.
 
         Args:
             steps: How many.
         '''
         def __init__(self, steps: int = 3):
-            pass
+            super().__init__(steps)
 """
 
 
@@ -126,3 +131,92 @@ def test_check_judges_questions_and_headers(install, capsys, tmp_path):
 def test_check_of_an_unknown_plugin(capsys):
     assert main(["plugins", "check", "cor"]) == 2
     assert "did you mean 'core'" in capsys.readouterr().err
+
+
+REWARDS = """
+    from prismaudio.errors import CheckpointError, NotApplicableError
+    from prismaudio.rewards.base import Reward
+
+    @hookimpl
+    def prismaudio_rewards():
+        return [Component(f"MODULE:{name}", name) for name in ("Level", "OfTheBatch", "Weights", "Picky")]
+
+    class Level(Reward):
+        "How loud."
+        def score(self, audio, sample_rate_hz, caches):
+            return audio.abs().mean((1, 2))
+
+    class OfTheBatch(Reward):
+        "How loud, in its batch."
+        def score(self, audio, sample_rate_hz, caches):
+            return audio.abs().mean((1, 2)) - audio.abs().mean()
+
+    class Weights(Level):
+        "Has no weights."
+        def prepare(self, clip, plan):
+            raise CheckpointError("x.pt is not on this machine; get it")
+
+    class Picky(Level):
+        "Judges nothing."
+        def prepare(self, clip, plan):
+            raise NotApplicableError("no dog barks")
+"""
+
+
+@pytest.mark.slow
+def test_check_tries_what_can_be_built_on_an_example(install, capsys):
+    install(REWARDS, name="levels")
+    assert main(["plugins", "check", "levels"]) == 1
+    blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("rewards ")[1:])
+    assert "contract    kept" in blocks["Level"]
+    assert "contract    FAIL OfTheBatch: rows scored in a batch differ" in blocks["OfTheBatch"]
+    assert "contract    says what it lacks: x.pt" in blocks["Weights"]
+    assert "contract    not tried" in blocks["Picky"]
+    assert "1 failed" in blocks["Picky"]
+
+
+def run(folder, *words):
+    path = os.pathsep.join([str(folder / "src"), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [("reward", "metric"), ("reward",), ("metric",)])
+def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
+    options = [word for kind in kinds for word in ("--kind", kind)]
+    dimension = "warmth" if len(kinds) == 2 else "aesthetic"
+    assert main(["plugins", "new", "room-tone", "--dimension", dimension, "--output", str(tmp_path), *options]) == 0
+    folder = tmp_path / "prismaudio-room-tone"
+    assert capsys.readouterr().out.startswith(f"{folder}; try: pip install -e {folder}")
+    assert tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["prismaudio"] == {
+        "room_tone": "prismaudio_room_tone"
+    }
+    tested = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+    assert tested.returncode == 0, tested.stdout
+    assert f"{1 + 2 * ('reward' in kinds) + ('metric' in kinds)} passed" in tested.stdout
+    checked = run(folder, "prismaudio", "--plugin", "prismaudio_room_tone", "plugins", "check", "prismaudio_room_tone")
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count("contract    kept") == len(kinds)
+    assert ("dimensions warmth" in checked.stdout) == (dimension == "warmth")
+    assert ("recipes smoke/room_tone" in checked.stdout) == ("metric" in kinds)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["Room Tone", "--dimension", "warmth"], "cannot be called 'Room Tone'"),
+        (["class", "--dimension", "warmth"], "cannot be called 'class'"),
+        (["tone", "--dimension", "Warm th"], "must be one word of small letters"),
+        (["prismaudio-onset", "--dimension", "warmth"], "exists, and nothing is overwritten"),
+        (["toy", "--dimension", "temporal"], "there is a ToyReward already"),
+    ],
+)
+def test_a_new_plugin_with_a_wrong_name_is_one_line(tmp_path, capsys, install, words, said):
+    install("@hookimpl\ndef prismaudio_rewards():\n    return [Component('MODULE:ToyReward', 'A toy.')]")
+    (tmp_path / "prismaudio-onset").mkdir()
+    assert main(["plugins", "new", *words, "--output", str(tmp_path)]) == 2
+    text = capsys.readouterr().err
+    assert said in text
+    assert text.count("\n") == 1
+    assert [path.name for path in tmp_path.glob("prismaudio-*")] == ["prismaudio-onset"]

@@ -11,7 +11,7 @@ from prismaudio.components import Component, Dimension
 from prismaudio.errors import UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry
 
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 
 
 def check_plugin(registry: Registry, name: str) -> int:

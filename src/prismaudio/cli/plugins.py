@@ -1,31 +1,49 @@
-"""``prismaudio plugins``: what is installed, and whether a plugin does what it should. Imports no torch."""
+"""``prismaudio plugins``: what is installed, whether a plugin does what it should, a new one. Imports no torch."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from prismaudio.cli.plugin_new import KINDS, new_plugin
 from prismaudio.components import Component, Dimension
 from prismaudio.registry import Entry, Plugin, Registry, discover
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COLUMNS = ("kind", "name", "summary", "distribution", "status")
 
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio plugins``."""
-    parser = argparse.ArgumentParser("prismaudio plugins", description="List what plugins provide, or check one.")
+    parser = argparse.ArgumentParser(
+        "prismaudio plugins", description="List what plugins provide, check one, or begin one."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="list every dimension, component and recipe, and every broken plugin")
     listing.add_argument("--json", action="store_true", help="print JSON for programs")
     check = commands.add_parser("check", help="import each component of a plugin in a process of its own, and judge it")
     check.add_argument("name", help="a plugin, its distribution, or one component")
+    new = commands.add_parser("new", help="write a small plugin that works, to be changed into yours")
+    new.add_argument("name", help="what it is called, as in room-tone; its folder is prismaudio-room-tone")
+    new.add_argument(
+        "--dimension", required=True, metavar="NAME", help="the dimension that it serves; may be a new one"
+    )
+    new.add_argument(
+        "--kind", action="append", choices=KINDS, help="what it provides; may be repeated, by default all of them"
+    )
+    new.add_argument(
+        "--output", type=Path, default=Path(), metavar="DIR", help="where its folder goes; here by default"
+    )
     options = parser.parse_args(argv)
     registry = discover()
+    if options.command == "new":
+        made = new_plugin(registry, options.name, options.dimension, options.kind or KINDS, options.output)
+        sys.stdout.write(
+            f"{made}; try: pip install -e {made} && pytest {made} && prismaudio plugins check {made.name}\n"
+        )
+        return 0
     if options.command == "check":
         from prismaudio.cli.plugin_check import check_plugin
 

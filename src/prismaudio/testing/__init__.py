@@ -25,17 +25,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prismaudio.testing.check import NonconformingError
+    from prismaudio.testing.check import NonconformingError, NotTriedError
     from prismaudio.testing.encoders import check_encoder
     from prismaudio.testing.kernels import check_kernel
     from prismaudio.testing.metrics import check_metric
     from prismaudio.testing.rewards import check_reward
     from prismaudio.testing.samplers import check_sampler
 
-__all__ = ["NonconformingError", "check_encoder", "check_kernel", "check_metric", "check_reward", "check_sampler"]
+__all__ = [
+    "NonconformingError",
+    "NotTriedError",
+    "check_encoder",
+    "check_kernel",
+    "check_metric",
+    "check_reward",
+    "check_sampler",
+]
 
 _PLACES = {
     "NonconformingError": "check",
+    "NotTriedError": "check",
     "check_encoder": "encoders",
     "check_kernel": "kernels",
     "check_metric": "metrics",

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from prismaudio.errors import NotApplicableError, PrismAudioError
+from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 
 
 class NonconformingError(PrismAudioError, AssertionError):
     """A component does not keep its contract."""
+
+
+class NotTriedError(NonconformingError):
+    """A component cannot judge the example; another is needed to see whether it keeps its contract."""
 
 
 class Check:
@@ -61,10 +65,11 @@ class Check:
 
         Raises:
             NonconformingError: Something did.
+            CheckpointError: Weights are missing.
         """
         try:
             yield
-        except NonconformingError:
+        except (NonconformingError, CheckpointError):  # missing weights are told as they are
             raise
         except NotApplicableError as error:
             raise NonconformingError(f"{self.name}: {what}: it says that this cannot be judged: {error}") from error

@@ -16,6 +16,13 @@ from prismaudio.hookspecs import CONTRACTS
 
 HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "pandas")
 """Packages whose import is worth a line in the report."""
+CHECKS = {
+    "rewards": "check_reward",
+    "metrics": "check_metric",
+    "encoders": "check_encoder",
+    "samplers": "check_sampler",
+}
+"""What of :mod:`prismaudio.testing` judges a component of a kind."""
 
 
 class NetworkUseError(OSError):
@@ -47,7 +54,9 @@ def judge(kind: str, target: str) -> dict[str, str]:
     report["base class"] = judge_base(kind, found)
     report["docstring"] = judge_docstring(found)
     report["arguments"] = judge_arguments(found)
-    report["offline"] = judge_offline(found)
+    report["offline"], made = judge_offline(found)
+    if made is not None and kind in CHECKS:
+        report["contract"] = judge_contract(kind, made)
     return report
 
 
@@ -76,20 +85,34 @@ def judge_arguments(found: type) -> str:
     return f"FAIL no type: {', '.join(untyped)}" if untyped else f"{len(parameters(found))}, all typed"
 
 
-def judge_offline(found: type) -> str:
-    """Whether a class can be built without the network, or says what it lacks."""
+def judge_offline(found: type) -> tuple[str, object]:
+    """Whether a class can be built without the network, or says what it lacks; and what was built, or None."""
     required = [name for name, p in parameters(found).items() if p.default is p.empty]
     if required:
-        return f"imports without the network; not built, for it needs {', '.join(required)}"
+        return f"imports without the network; not built, for it needs {', '.join(required)}", None
     try:
-        found()
+        return "works without the network", found()
+    except PrismAudioError as error:
+        return f"says what it lacks: {error}", None
+    except NetworkUseError as error:
+        return f"FAIL {error}; raise a PrismAudioError that says how to get what is missing", None
+    except Exception as error:  # noqa: BLE001  (a stranger's constructor may fail in any way)
+        return f"FAIL its defaults do not work: {type(error).__name__}: {error}", None
+
+
+def judge_contract(kind: str, made: object) -> str:
+    """Whether a component, made with its defaults, does what its kind's contract says."""
+    from prismaudio import testing
+
+    try:
+        getattr(testing, CHECKS[kind])(made)
+    except testing.NotTriedError as error:
+        return f"not tried: {error}"
+    except testing.NonconformingError as error:
+        return f"FAIL {error}"
     except PrismAudioError as error:
         return f"says what it lacks: {error}"
-    except NetworkUseError as error:
-        return f"FAIL {error}; raise a PrismAudioError that says how to get what is missing"
-    except Exception as error:  # noqa: BLE001  (a stranger's constructor may fail in any way)
-        return f"FAIL its defaults do not work: {type(error).__name__}: {error}"
-    return "works without the network"
+    return "kept, as far as one example shows"
 
 
 def parameters(found: type) -> dict[str, inspect.Parameter]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BANDWIDTH_HZ = 16_000
 """Sample rate at which the sounds are made; at a higher one they have nothing new to hear."""
+PASS_BAND = 0.85
 STRIKES_S = (0.5, 1.3)
 NEEDS: tuple[Need, ...] = get_args(Need)
 
@@ -76,6 +77,9 @@ def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Ten
         partials = [torch.sin(2 * math.pi * 440 * ratio * since_s) / ratio for ratio in (1, 2.76, 5.4)]
         bell += torch.where(since_s >= 0, torch.stack(partials).sum(0) * (-5 * since_s).exp(), 0.0)
     noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    spectrum = torch.fft.rfft(noise)
+    spectrum[round(len(spectrum) * PASS_BAND) :] = 0  # what resampling would take away
+    noise = torch.fft.irfft(spectrum, n_samples)
     late = torch.nn.functional.pad(bell, (5, 0))[:n_samples]
     bell_on_the_left = torch.stack([0.3 * bell, 0.15 * late]) + 1e-3 * torch.stack([noise, noise.flip(0)])
     noise_on_the_right = torch.stack([0.02 * noise.flip(0), 0.1 * noise])

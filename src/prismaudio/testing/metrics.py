@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.metrics.truth import Truth
-from prismaudio.testing.check import Check
+from prismaudio.testing.check import Check, NotTriedError
 from prismaudio.testing.examples import NEEDS, example_cases, example_clip, example_plan, example_sounds, without
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def check_metric(
         warnings.simplefilter("ignore")
         check.that(_value(check, metric).isnan(), "with nothing measured its result must be NaN")
         whole = _measured(check, metric, sounds, truths)
-        check.that(not whole.isnan(), "its result is NaN: give it a clip and a plan that it can judge")
+        if whole.isnan():
+            raise NotTriedError(f"{check.name}: its result is NaN; give it a clip and a plan that it can judge")
         low, high = metric.range
         check.that(low - 1e-5 <= whole <= high + 1e-5, f"its result {whole:g} is not in its range {low:g} .. {high:g}")
         _check_merging(check, metric, sounds, truths, whole, tolerance)

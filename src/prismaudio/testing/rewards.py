@@ -14,7 +14,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.preparing import fingerprint, prepare
 from prismaudio.signal.resample import resample
-from prismaudio.testing.check import Check
+from prismaudio.testing.check import Check, NotTriedError
 from prismaudio.testing.examples import NEEDS, example_clip, example_plan, example_sounds, without
 from prismaudio.types import Need
 
@@ -56,6 +56,7 @@ def check_reward(
 
     Raises:
         NonconformingError: It does not; the text says in one line what is wrong.
+        CheckpointError: Its weights are missing.
     """
     check = Check(reward)
     clip, plan = clip or example_clip(), plan or example_plan()
@@ -91,7 +92,10 @@ def _check_prepared(check: Check, reward: Reward, clip: Clip, plan: Plan) -> Cac
     """What it prepares is tensors on the CPU, the same every time, and can be kept."""
     before = [None if tensor is None else tensor.clone() for tensor in (clip.frames, clip.audio)]
     with check.doing("preparing the clip"):
-        cache = prepare(reward, clip, plan)
+        try:
+            cache = prepare(reward, clip, plan)
+        except NotApplicableError as error:
+            raise NotTriedError(f"{check.name}: give it a clip and a plan that it can judge: {error}") from error
     for name, value in cache.items():
         on_cpu = isinstance(value, Tensor) and value.device.type == "cpu" and not value.requires_grad
         check.that(on_cpu, f"the cache must hold plain tensors on the CPU, and {name!r} is none")

@@ -1,0 +1,94 @@
+"""``prismaudio plugins new``: writes a small plugin that works, to be changed into another."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from prismaudio import __version__
+from prismaudio.errors import DuplicateNameError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from prismaudio.registry import Registry
+
+KINDS = ("reward", "metric")
+_BLOCK = re.compile(r"^\[\[ (\w+)\n(.*?)^\]\]\n", re.MULTILINE | re.DOTALL)
+
+
+def new_plugin(registry: Registry, name: str, dimension: str, kinds: Sequence[str], folder: Path) -> Path:
+    """Write a plugin.
+
+    Args:
+        registry: What is installed, whose names are taken.
+        name: What it is called: small letters and digits, words joined by ``-``; ``prismaudio-`` may be left out.
+        dimension: The dimension that it serves, an installed one or a new one.
+        kinds: What it provides, of :data:`KINDS`.
+        folder: Where its folder goes.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        UnknownNameError: A name cannot be one.
+        DuplicateNameError: It is there already, or installed.
+    """
+    stem = _stem(name.removeprefix("prismaudio-"))
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", dimension):
+        raise UnknownNameError(f"dimension {dimension!r} must be one word of small letters, as in 'loudness'")
+    thing = "".join(word.capitalize() for word in stem.split("_"))
+    for kind in kinds:
+        if f"{thing}{kind.capitalize()}" in registry.names(f"{kind}s"):
+            raise DuplicateNameError(f"there is a {thing}{kind.capitalize()} already; choose another name")
+    blocks = {*kinds} if dimension in registry.names("dimensions") else {*kinds, "dimension"}
+    major, minor = __version__.split(".")[:2]
+    words = {
+        "distribution": f"prismaudio-{stem.replace('_', '-')}",
+        "module": f"prismaudio_{stem}",
+        "stem": stem,
+        "thing": thing,
+        "title": stem.replace("_", " ").capitalize(),
+        "dimension": dimension,
+        "version": f"{major}.{minor}",
+        "below": f"{major}.{int(minor) + 1}",
+        "imports": "Component, Dimension, hookimpl" if "dimension" in blocks else "Component, hookimpl",
+        "names": ", ".join([*sorted(f"{thing}{kind.capitalize()}" for kind in kinds), "measure", "planned"]),
+        "checks": ", ".join(sorted(f"check_{kind}" for kind in kinds)),
+    }
+    target = folder / words["distribution"]
+    if target.exists():
+        raise DuplicateNameError(f"{target} exists, and nothing is overwritten; choose another name or --output")
+    for path, template in _files(stem, blocks).items():
+        text = _BLOCK.sub(lambda block: block[2] if block[1] in blocks else "", template)
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text(Template(text).substitute(words), encoding="utf-8")
+    return target
+
+
+def _stem(name: str) -> str:
+    """The name as Python writes it."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise UnknownNameError(
+            f"a plugin cannot be called {name!r}: take small letters and digits, words joined by -, as in 'room-tone'"
+        )
+    return name.replace("-", "_")
+
+
+def _files(stem: str, blocks: Collection[str]) -> dict[str, str]:
+    """The template of each file by its path in the plugin."""
+    places = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"src/prismaudio_{stem}/__init__.py": "hooks.py",
+        f"src/prismaudio_{stem}/{stem}.py": "module.py",
+        f"tests/test_{stem}.py": "test.py",
+    }
+    if "metric" in blocks:
+        places[f"src/prismaudio_{stem}/recipes/smoke/{stem}.yaml"] = "recipe.yaml"
+    folder = files("prismaudio") / "plugin_template"
+    return {path: (folder / f"{name}.in").read_text(encoding="utf-8") for path, name in places.items()}
