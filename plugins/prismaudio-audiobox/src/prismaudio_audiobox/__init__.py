@@ -1,0 +1,31 @@
+"""Audiobox Aesthetics: how good a sound is, heard by a network; imported by every command, so it imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prismaudio import Component, hookimpl
+
+
+@hookimpl
+def prismaudio_rewards() -> Iterable[Component]:
+    """The aesthetic reward of the paper."""
+    return [
+        Component(
+            "prismaudio_audiobox.reward:AudioboxReward",
+            "Enjoyment, usefulness, simplicity and production quality, by Audiobox Aesthetics.",
+            "aesthetic",
+        )
+    ]
+
+
+@hookimpl
+def prismaudio_metrics() -> Iterable[Component]:
+    """The aesthetic metric of the paper."""
+    return [
+        Component(
+            "prismaudio_audiobox.metric:AudioboxAesthetics",
+            "Mean of one axis of Audiobox Aesthetics: CE, CU, PC or PQ.",
+            "aesthetic",
+        )
+    ]

@@ -1,0 +1,55 @@
+"""The four axes of Audiobox Aesthetics as metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.metrics.base import SoundMetric
+from prismaudio_audiobox.network import AXES, AudioboxNetwork
+from prismaudio_audiobox.rating import Rater
+
+if TYPE_CHECKING:
+    from prismaudio.metrics.truth import Truth
+
+
+class AudioboxAesthetics(SoundMetric):
+    """Mean rating of the clips on one axis, about 1 .. 10.
+
+    Args:
+        axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, for which more
+            is not better; ``"PQ"``, production quality.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
+            ``facebook/audiobox-aesthetics`` there.
+        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
+        network: A network in place of the published one.
+    """
+
+    dimension = "aesthetic"
+    ratings: Tensor
+    total: Tensor
+
+    def __init__(
+        self,
+        axis: Literal["CE", "CU", "PC", "PQ"] = "PQ",
+        weights: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        network: AudioboxNetwork | None = None,
+    ) -> None:
+        super().__init__()
+        self.axis, self.rater = AXES.index(axis), Rater(weights, network, precision)
+        self.higher_is_better = axis != "PC"
+        for name in ("ratings", "total"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
+        """Rate one sound ``(2, samples)``."""
+        rated = self.rater.rate(sound[None].to(self.device), sample_rate_hz)
+        self.ratings = self.ratings + rated[0, self.axis]
+        self.total = self.total + 1
+
+    def compute(self) -> Tensor:
+        """The mean over the clips."""
+        return self.ratings / self.total

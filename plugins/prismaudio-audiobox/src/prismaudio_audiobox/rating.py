@@ -1,0 +1,85 @@
+"""Rating sounds of any length on the four axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import PrismAudioError
+from prismaudio.signal.resample import sinc_resample
+from prismaudio_audiobox.network import AXES, AudioboxNetwork
+from prismaudio_audiobox.weights import SCALES, load_published
+
+RATE_HZ = 16_000
+CHUNK = 10 * RATE_HZ
+"""Samples that are heard at a time; a shorter rest is padded."""
+AT_ONCE = 8
+"""Chunks that go through the network together: 1.6 GB in its first layers."""
+
+
+class Rater:
+    """Rates sounds by Audiobox Aesthetics.
+
+    It is no module, so that whoever has one does not store the network with its own weights.
+
+    Args:
+        weights: The published weights; see :func:`prismaudio_audiobox.weights.load_published`.
+        network: A network in place of the published one.
+        precision: ``"fp32"`` or ``"bf16"``, of the network.
+        scales: Mean and deviation of each axis; None for those that come with the weights.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        network: AudioboxNetwork | None = None,
+        precision: str = "fp32",
+        scales: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        known: Mapping[str, tuple[float, float]] = SCALES
+        if network is None:
+            network, known = load_published(weights)
+        self.network, self.precision = network.eval(), precision
+        self.scales = torch.tensor([(scales or known)[axis] for axis in AXES]).T
+
+    @torch.no_grad()
+    def rate(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Ratings ``(batch, 4)`` of the axes CE, CU, PC and PQ, about 1 .. 10.
+
+        Args:
+            audio: Sound ``(batch, channels, samples)``; the network moves to its device.
+            sample_rate_hz: Its sample rate.
+        """
+        if audio.ndim != 3 or audio.numel() == 0:
+            raise PrismAudioError(f"no sound in a tensor of shape {tuple(audio.shape)}; expected (batch, 2, samples)")
+        mono = sinc_resample(audio.float().mean(1), sample_rate_hz, RATE_HZ)
+        chunks, lengths = split(mono)
+        ratings = self._scaled(chunks.flatten(0, 1), lengths.repeat(len(mono))).unflatten(0, chunks.shape[:2])
+        shares = (lengths / lengths.sum()).to(ratings.device)
+        return torch.einsum("bca,c->ba", ratings, shares)
+
+    def _scaled(self, chunks: Tensor, lengths: Tensor) -> Tensor:
+        """Ratings ``(chunks, 4)`` of chunks ``(chunks, samples)``."""
+        self.network.to(chunks.device)
+        lengths = lengths.to(chunks.device)
+        with torch.autocast(chunks.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            parts = zip(chunks.split(AT_ONCE), lengths.split(AT_ONCE), strict=True)
+            raw = torch.cat([self.network(*part) for part in parts]).float()
+        mean, deviation = self.scales.to(raw.device)
+        return raw * deviation + mean
+
+
+def split(mono: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunks of 10 s ``(batch, chunks, samples)``, the last one padded, and how many samples of each are sound.
+
+    Example:
+        >>> split(torch.ones(2, 200_000))[1]
+        tensor([160000,  40000])
+    """
+    n_chunks = math.ceil(mono.shape[-1] / CHUNK)
+    padded = torch.nn.functional.pad(mono, (0, n_chunks * CHUNK - mono.shape[-1]))
+    lengths = [min(CHUNK, mono.shape[-1] - i * CHUNK) for i in range(n_chunks)]
+    return padded.unflatten(-1, (n_chunks, CHUNK)), torch.tensor(lengths)

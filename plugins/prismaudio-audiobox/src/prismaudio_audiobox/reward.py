@@ -1,0 +1,55 @@
+"""The aesthetic reward of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.rewards.base import Cache, Reward
+from prismaudio_audiobox.network import AudioboxNetwork
+from prismaudio_audiobox.rating import Rater
+
+
+class AudioboxReward(Reward):
+    """How good a sound is by itself: a weighted sum of four ratings, each about 1 .. 10.
+
+    By default ``(CE + CU - PC + PQ) / 40``, about 0.1 .. 0.6. The whole sound is heard, in chunks of 10 s that count
+    by their length.
+
+    Args:
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
+            ``facebook/audiobox-aesthetics`` there.
+        ce: Weight of content enjoyment; 0.05, and the others 0, is another published reward.
+        cu: Weight of content usefulness.
+        pc: Weight of production complexity, that is how many sources are heard at once; 0.05, and the others 0, is
+            another published reward.
+        pq: Weight of production quality.
+        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
+        network: A network in place of the published one.
+
+    Source:
+        ``meta_reward`` of PrismAudio, with the ratings of "Meta Audiobox Aesthetics" (arXiv 2502.05139). It resamples
+        the mean of the channels; here as in the package of the authors the order makes no difference.
+    """
+
+    dimension = "aesthetic"
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        ce: float = 0.025,
+        cu: float = 0.025,
+        pc: float = -0.025,
+        pq: float = 0.025,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        network: AudioboxNetwork | None = None,
+    ) -> None:
+        self.axis_weights = torch.tensor([ce, cu, pc, pq])
+        self.rater = Rater(weights, network, precision)
+
+    def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
+        """Scores ``(batch,)``."""
+        return self.rater.rate(audio, sample_rate_hz) @ self.axis_weights.to(audio.device)
