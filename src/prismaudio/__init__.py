@@ -7,17 +7,17 @@ import pluggy
 from prismaudio.components import Component, Dimension
 
 if TYPE_CHECKING:
-    from prismaudio.generation import PrismAudio
+    from prismaudio.generation import PrismAudio, score
 
 __version__ = "0.1.0"
-__all__ = ["Component", "Dimension", "PrismAudio", "__version__", "hookimpl"]
+__all__ = ["Component", "Dimension", "PrismAudio", "__version__", "hookimpl", "score"]
 
 hookimpl = pluggy.HookimplMarker("prismaudio")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "PrismAudio":  # imports torch, so only when asked for
-        from prismaudio.generation import PrismAudio
+    if name in ("PrismAudio", "score"):  # they import torch, so only when asked for
+        from prismaudio import generation
 
-        return PrismAudio
+        return getattr(generation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
