@@ -9,6 +9,7 @@ from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencode
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
+from prismaudio.media import write_wav
 
 from .conftest import tensors
 
@@ -178,8 +179,25 @@ def test_max_s_needs_a_latent_rate(write, tmp_path):
 def test_media_files_need_a_length(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"0")
     (tmp_path / "clips.csv").write_text("video\na.mp4\n")
-    with pytest.raises(DataError, match=r"names no features, .* give max_s, or run prismaudio extract"):
+    with pytest.raises(DataError, match=r"need a length: give max_s, or run prismaudio extract"):
         _ready(module(tmp_path / "clips.csv", max_s=None))
+
+
+def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_path):
+    write({"a": tensors(10, n_texts=2), "b": tensors(12, n_texts=2)})
+    for name in "ab":
+        write_wav(0.1 * torch.ones(2, 16_000), 16_000, tmp_path / f"{name}.wav")
+    lines = [f"{name},{name}.wav,<Semantic> A bell rings in {name}." for name in "ab"]
+    (tmp_path / "clips.csv").write_text("\n".join(["id,audio,plan", *lines]) + "\n")
+    data = _ready(module(tmp_path / "clips.csv", features=str(tmp_path / "features"), prompts=True, validation=0))
+    for batch in data.train_dataloader():
+        assert [clip.id for clip in batch.clips] == batch.features.ids
+        assert [plan["semantic"] for plan in batch.plans] == [f"A bell rings in {name}." for name in batch.features.ids]
+        assert {clip.audio.shape[1] for clip in batch.clips} == {round(0.7 * 16_000)}
+        assert not batch.features.conditions.text.values.any()  # the first text is zeros
+        assert not batch.features.latents[:, :, 0].any()  # and the piece begins at the beginning
+    with pytest.raises(DataError, match="prompts need the media files, which .*features does not name"):
+        _ready(module(tmp_path / "features", prompts=True))
 
 
 def test_an_empty_split_is_told(folder):

@@ -52,6 +52,8 @@ class ManifestDataModule(LightningDataModule):
         picture_size: Height and width of their pictures.
         sample_rate_hz: Sample rate of their sound.
         sections: Sections that plans in the manifest may have.
+        prompts: Give the clips and their plans beside their features, for rewards to look at: what Fast-GRPO needs. The
+            manifest must name the media files, and ``max_s`` the length of the clips.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ManifestDataModule(LightningDataModule):
         picture_size: int = 48,
         sample_rate_hz: int = 16_000,
         sections: Sequence[str] = CORE,
+        prompts: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         shares = 0 <= validation < 1 and 0 <= max_broken <= 1
@@ -83,6 +86,7 @@ class ManifestDataModule(LightningDataModule):
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)
+        self.prompts = prompts
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -117,19 +121,31 @@ class ManifestDataModule(LightningDataModule):
             max_frames = max(1, round(self.max_s * rate_hz))
         splits = {record.id: SPLITS.get(str(record.info.get("split") or ""), "") for record in found.records}
         parts = split(found.records, splits, self.validation)
+        media = self._media_of(entries) if self.prompts else None
         return {
-            name: LatentClips(FeatureSet(rows, found.streams, found.latents), max_frames, self.seed)
+            name: LatentClips(FeatureSet(rows, found.streams, found.latents), max_frames, self.seed, media)
             for name, rows in parts.items()
         }
 
-    def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
+    def _media_of(self, entries: Sequence[Entry]) -> MediaClips:
+        """The clips themselves."""
+        if not entries or not all(entry.video or entry.audio for entry in entries):
+            raise DataError(
+                f"prompts need the media files, which {self.manifest} does not name; give the manifest that "
+                "prismaudio extract read, and its output as features"
+            )
+        return MediaClips(entries, self._reading(), self.seed)
+
+    def _reading(self) -> Reading:
         if self.max_s is None:
             raise DataError(
-                f"the manifest {self.manifest} names no features, and clips that are read from media files need "
-                "a length: give max_s, or run prismaudio extract and train on what it writes"
+                f"clips that are read from the media files of {self.manifest} need a length: give max_s, or run "
+                "prismaudio extract and train on what it writes"
             )
-        fps, size = self.pictures
-        reading = Reading(self.max_s, fps, size, self.sample_rate_hz)
+        return Reading(self.max_s, *self.pictures, self.sample_rate_hz)
+
+    def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
+        reading = self._reading()
         good, failures = readable(entries, reading) if self.verify else (list(entries), {})
         self._report(failures, len(entries))
         parts = split(good, {entry.id: entry.split for entry in good}, self.validation)

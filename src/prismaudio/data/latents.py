@@ -11,12 +11,13 @@ from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
 from prismaudio.data.features import FeatureSet, read
+from prismaudio.data.media_clips import MediaClips
 from prismaudio.data.records import LATENTS, Part, Record
 from prismaudio.errors import DataError
-from prismaudio.types import STREAMS, Conditions, Features, LatentBatch
+from prismaudio.types import STREAMS, ClipBatch, Conditions, Features, LatentBatch
 
 
-class LatentClips(Dataset[LatentBatch]):
+class LatentClips(Dataset[LatentBatch | ClipBatch]):
     """Whole batches of a feature set; nothing but what a batch needs is read.
 
     Of a clip that is longer than ``max_frames`` a piece is taken, at random in training, and from its beginning
@@ -27,10 +28,14 @@ class LatentClips(Dataset[LatentBatch]):
         found: The set.
         max_frames: Longest piece in latent frames; None for whole clips.
         seed: Seed of pieces and texts; they depend on it, the epoch and the clip alone.
+        media: Where the clips themselves are read from, to be given with their features; None to give no clips. With
+            them, pieces are from the beginning, and the first text is taken, because pictures and plans are.
     """
 
-    def __init__(self, found: FeatureSet, max_frames: int | None = None, seed: int = 0) -> None:
-        self.found, self.max_frames, self.seed = found, max_frames, seed
+    def __init__(
+        self, found: FeatureSet, max_frames: int | None = None, seed: int = 0, media: MediaClips | None = None
+    ) -> None:
+        self.found, self.max_frames, self.seed, self.media = found, max_frames, seed, media
         self.streams = [name for name in STREAMS if found.streams.get(name, {}).get("width")]
 
     @property
@@ -41,8 +46,15 @@ class LatentClips(Dataset[LatentBatch]):
     def __len__(self) -> int:
         return len(self.found.records)
 
-    def __getitem__(self, draws: Sequence[Draw] | int) -> LatentBatch:
+    def __getitem__(self, draws: Sequence[Draw] | int) -> LatentBatch | ClipBatch:
         draws = [Draw(draws)] if isinstance(draws, int) else draws
+        if self.media is None:
+            return self._features(draws)
+        draws = [Draw(draw.clip) for draw in draws]
+        clips = self.media.of([self.found.records[draw.clip].id for draw in draws])
+        return ClipBatch(clips.clips, clips.plans, self._features(draws))
+
+    def _features(self, draws: Sequence[Draw]) -> LatentBatch:
         clips = [self.clip(draw) for draw in draws]
         latents = [clip[LATENTS].T for clip in clips]
         padded = Features.pad(latents)

@@ -53,6 +53,11 @@ class MediaClips(Dataset[ClipBatch]):
         clips, plans = zip(*(self.clip(draw) for draw in draws), strict=True)
         return ClipBatch(clips, plans)
 
+    def of(self, ids: Sequence[str]) -> ClipBatch:
+        """The clips of these names, each with the first of its plans."""
+        numbers = {entry.id: number for number, entry in enumerate(self.entries)}
+        return self[[Draw(numbers[name]) for name in ids]]
+
     def clip(self, draw: Draw) -> tuple[Clip, Plan]:
         """A clip and its plan."""
         entry = self.entries[draw.clip]

@@ -213,7 +213,7 @@ class FastGrpoTask(RewardedTask):
     # One update --------------------------------------------------------------------------------------------------
     def training_step(self, batch: ClipBatch) -> None:
         """Roll out, score, normalise, replay, step."""
-        update = self.global_step // self.passes
+        update = self.update
         self.notes.taken()  # validation may have been in between
         with self.notes.phase("rollout"):
             prompts = self._prompts(batch)
@@ -221,14 +221,22 @@ class FastGrpoTask(RewardedTask):
             candidates = [self._roll_out(prompts, rows, window, update) for rows, window in together]
         with self.notes.phase("rewards"):
             rewards, groups = self._judged(candidates)
-        weights = {name: weight_at(weight, update) for name, weight in self.weights.items()}
-        advantages = self._advantages(rewards, groups, weights)
+        advantages = self._advantages(rewards, groups, self.weights_now())
         with self.notes.phase("training"):
             for number in range(self.passes):
                 self._improve(candidates, advantages, first=not number)
         found = self.notes.taken()
         self.log("reward", found.pop("reward"), prog_bar=True, batch_size=len(batch))
         self.log_dict(found, batch_size=len(batch))
+
+    @property
+    def update(self) -> int:
+        """Rollouts that were learnt from so far."""
+        return self.global_step // self.passes
+
+    def weights_now(self) -> dict[str, float]:
+        """How much each reward counts at this update."""
+        return {name: weight_at(weight, self.update) for name, weight in self.weights.items()}
 
     def _prompts(self, batch: ClipBatch | LatentBatch) -> Prompts:
         """The clips to make candidates for: those of the batch or, where groups are split, of all processes' batches.
