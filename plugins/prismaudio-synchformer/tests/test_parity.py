@@ -14,11 +14,11 @@ from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe
 from prismaudio.weight_files import fill
 from prismaudio_synchformer import audio
 from prismaudio_synchformer.metric import ends
-from prismaudio_synchformer.network import Synchformer, normalised, see
+from prismaudio_synchformer.network import Synchformer
 from prismaudio_synchformer.offsets import apart_s, grid_s
 from prismaudio_synchformer.reward import RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE, graded, mono
 from prismaudio_synchformer.segments import SIZE, WINDOW, cut_audio, cut_frames, middle, n_segments, square
-from prismaudio_synchformer.visual import VisualTower
+from prismaudio_synchformer.visual import VisualTower, normalised, see
 from prismaudio_synchformer.weights import empty_network, fill_visual, our_weights
 
 DATA = Path(__file__).with_name("data")

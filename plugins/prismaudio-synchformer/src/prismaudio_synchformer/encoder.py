@@ -10,9 +10,8 @@ from torch import Tensor
 from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
-from prismaudio_synchformer.network import see
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
-from prismaudio_synchformer.visual import TIMES, VisualTower
+from prismaudio_synchformer.visual import TIMES, VisualTower, see
 from prismaudio_synchformer.weights import fill_visual
 
 if TYPE_CHECKING:

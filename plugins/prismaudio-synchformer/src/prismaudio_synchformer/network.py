@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 from prismaudio_synchformer.audio import AudioTower, spectrogram
 from prismaudio_synchformer.head import SyncHead
-from prismaudio_synchformer.segments import LENGTH, SIZE, STEP, cut_frames, n_segments, square
 from prismaudio_synchformer.visual import VisualTower
 
-AT_ONCE = {"cpu": 2, "cuda": 27}
-"""Segments of pictures that go through the network together; bounds the memory."""
 HEARD_AT_ONCE = 256
+"""Segments of sound that go through the network together; bounds the memory."""
 
 
 class Synchformer(nn.Module):
@@ -57,27 +55,3 @@ class Synchformer(nn.Module):
         """Logits ``(batch, 21)`` of features ``(batch, 14, 8, width)`` and ``(batch, 14, 6, width)``."""
         logits: Tensor = self.transformer(self.vproj(seen).flatten(1, 2), self.aproj(heard).flatten(1, 2))
         return logits.float()
-
-
-def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Features ``(segments, 8, width)`` of pictures uint8 ``(time, 3, height, width)`` at 25 a second.
-
-    Args:
-        tower: The network, on the device where they are made.
-        frames: The pictures, at least 16.
-        side: Length in pixels of the shorter side to which they are brought before they are cropped.
-        dtype: Precision in which they are normalised.
-    """
-    device = tower.cls_token.device
-    count, at_once = n_segments(len(frames)), AT_ONCE.get(device.type, 8)
-    made = []
-    for first in range(0, count, at_once):
-        last = min(first + at_once, count) - 1
-        some = cut_frames(square(frames[first * STEP : last * STEP + LENGTH], side))
-        made.append(tower(normalised(some.to(device), dtype).float()))
-    return torch.cat(made).float()
-
-
-def normalised(pictures: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pictures uint8 in -1 .. 1."""
-    return (pictures.to(dtype) / 255 - 0.5) / 0.5

@@ -14,9 +14,10 @@ from prismaudio.rewards.base import Reward
 from prismaudio.signal.covering import cover
 from prismaudio.signal.resample import sinc_resample
 from prismaudio.weight_files import fingerprint
-from prismaudio_synchformer.network import Synchformer, see
+from prismaudio_synchformer.network import Synchformer
 from prismaudio_synchformer.offsets import Offset, apart_s
 from prismaudio_synchformer.segments import FPS, RATE_HZ, SHORTEST, SIZE, WINDOW, at_25_fps, cut_audio
+from prismaudio_synchformer.visual import see
 from prismaudio_synchformer.weights import load_network
 
 if TYPE_CHECKING:

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prismaudio_synchformer.aggregation import Aggregation
+from prismaudio_synchformer.segments import LENGTH, SIZE, STEP, cut_frames, n_segments, square
 
 TIMES, PLACES = 8, 196
 """Tokens of a segment along time, two pictures each, and over a picture: 14 rows of 14."""
+AT_ONCE = {"cpu": 2, "cuda": 27}
+"""Segments that go through the network together; bounds the memory."""
 
 
 class DividedAttention(nn.Module):
@@ -134,3 +137,27 @@ class VisualTower(nn.Module):
         places = self.norm(tokens[:, 1:]).unflatten(1, (TIMES, PLACES)).flatten(0, 1)
         gathered: Tensor = self.spatial_attn_agg(places)
         return gathered.unflatten(0, (-1, TIMES))
+
+
+def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Features ``(segments, 8, width)`` of pictures uint8 ``(time, 3, height, width)`` at 25 a second.
+
+    Args:
+        tower: The network, on the device where they are made.
+        frames: The pictures, at least 16.
+        side: Length in pixels of the shorter side to which they are brought before they are cropped.
+        dtype: Precision in which they are normalised.
+    """
+    device = tower.cls_token.device
+    count, at_once = n_segments(len(frames)), AT_ONCE.get(device.type, 8)
+    made = []
+    for first in range(0, count, at_once):
+        last = min(first + at_once, count) - 1
+        some = cut_frames(square(frames[first * STEP : last * STEP + LENGTH], side))
+        made.append(tower(normalised(some.to(device), dtype).float()))
+    return torch.cat(made).float()
+
+
+def normalised(pictures: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pictures uint8 in -1 .. 1."""
+    return (pictures.to(dtype) / 255 - 0.5) / 0.5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.downloads import PublishedFile
+from prismaudio.errors import CheckpointError
 from prismaudio.weight_files import below, fill, read_weights
 from prismaudio_synchformer.visual import VisualTower
 
@@ -71,9 +72,11 @@ def load_network(weights: str | Path | None = None) -> Synchformer:
     Raises:
         CheckpointError: The weights cannot be had, or are not those of this network.
     """
-    path = FILE.find(weights)
+    path, official = _read(weights)
+    if all(key.startswith(VISUAL) for key in official):
+        raise CheckpointError(f"{path} holds only the visual tower, which an encoder needs; expected {FILE.advice()}")
     network = empty_network()
-    fill(network, our_weights(read_weights(path)), path)
+    fill(network, our_weights(official), path)
     return network
 
 
@@ -91,6 +94,16 @@ def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
     Raises:
         CheckpointError: The weights cannot be had, or are not those of this tower.
     """
-    path = FILE.find(weights)
-    found = below(read_weights(path), VISUAL)
+    path, official = _read(weights)
+    found = below(official, VISUAL)
     fill(tower, {key: value for key, value in found.items() if not key.startswith(_UNUSED)}, path)
+
+
+def _read(weights: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
+    """A file and what it holds, if that has anything to do with Synchformer."""
+    path = FILE.find(weights)
+    official = read_weights(path)
+    if not any(key.startswith(VISUAL) for key in official):
+        some = ", ".join(list(official)[:3])
+        raise CheckpointError(f"{path} is of another model: it has {some} … and no {VISUAL}*; expected {FILE.advice()}")
+    return path, official

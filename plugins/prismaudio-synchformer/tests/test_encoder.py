@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.checkpoints import load_components, save_components
+from prismaudio.cli.main import main
+from prismaudio.cot.plan import Plan
+from prismaudio.errors import CheckpointError
+from prismaudio.generation import PrismAudio
+from prismaudio.media import write_video, write_video_with_sound
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.testing import check_encoder
+from prismaudio_synchformer.encoder import SynchformerEncoder
+from prismaudio_synchformer.reward import SynchformerReward
+
+PLAN = Plan({})
+
+
+@pytest.fixture(scope="module")
+def encoder(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "visual.pth"
+    torch.save({f"vfeat_extractor.{key}": v for key, v in network.vfeat_extractor.state_dict().items()}, path)
+    return SynchformerEncoder(str(path), 24, 1, 2)
+
+
+def test_nine_seconds_have_216_features_which_begin_like_those_of_the_reward(encoder, network, clip):
+    features = encoder.encode(clip, PLAN)
+    assert features.shape == (216, encoder.width)
+    torch.testing.assert_close(features, SynchformerReward(network=network).prepare(clip, PLAN)["seen"].flatten(0, 1))
+
+
+def test_it_keeps_the_contract(encoder):
+    check_encoder(encoder, steps_off=16)  # what begins in the last third of a second fills no segment
+
+
+@pytest.mark.parametrize(("n_frames", "fps", "expected"), [(3, 25.0, 8), (16, 25.0, 8), (24, 25.0, 16), (64, 16.0, 88)])
+def test_clips_of_any_length_and_rate(encoder, clip, n_frames, fps, expected):
+    short = replace(clip, frames=clip.frames[:n_frames], fps=fps, duration_s=n_frames / fps)
+    assert encoder.encode(short, PLAN).shape == (expected, 24)
+
+
+def test_a_short_clip_is_its_last_picture_held(encoder, clip):
+    short = replace(clip, frames=clip.frames[:3])
+    held = replace(clip, frames=torch.cat([clip.frames[:3], clip.frames[2:3].expand(13, -1, -1, -1)]))
+    torch.testing.assert_close(encoder.encode(short, PLAN), encoder.encode(held, PLAN))
+
+
+def test_without_pictures_there_are_no_features(encoder, clip):
+    assert encoder.encode(replace(clip, frames=None, fps=None), PLAN).shape == (0, 24)
+
+
+def test_a_model_folder_holds_its_weights(encoder, clip, tmp_path):
+    save_components(tmp_path, {"sync_encoder": encoder})
+    loaded = load_components(tmp_path, {"prismaudio", "prismaudio_synchformer"})["sync_encoder"]
+    assert torch.equal(loaded.encode(clip, PLAN), encoder.encode(clip, PLAN))
+    with pytest.raises(CheckpointError, match="no installed plugin provides"):
+        load_components(tmp_path, {"prismaudio"})
+
+
+def test_without_weights_it_says_so(clip):
+    with pytest.raises(CheckpointError, match="has no weights yet"):
+        SynchformerEncoder("", 24, 1, 2).encode(clip, PLAN)
+
+
+@pytest.fixture
+def model_folder(encoder, tmp_path):
+    torch.manual_seed(0)
+    autoencoder = ParametricStereoAutoencoder(components=8, level_bands=2, iterations=2)
+    autoencoder.observe(0.1 * torch.randn(2, 2, 16_000))
+    autoencoder.fit()
+    transformer = DiffusionTransformer(
+        autoencoder.channels, width=32, depth=1, heads=1, video_width=None, sync_width=24, text_width=None
+    )
+    model = PrismAudio(transformer.eval(), autoencoder.eval(), {"sync": encoder}, None, EulerSampler(2))
+    model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_extract_and_generate_use_it(model_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frames = torch.randint(0, 255, (32, 3, 48, 64), dtype=torch.uint8)
+    write_video(frames, 16.0, tmp_path / "mute.mp4")
+    write_video_with_sound(tmp_path / "mute.mp4", 0.1 * torch.randn(2, 32_000), 16_000, tmp_path / "a.mp4")
+    (tmp_path / "clips.csv").write_text("video\na.mp4\n")
+    assert main(["extract", "clips.csv", "-o", "features", "--model", str(model_folder)]) == 0
+    assert load_file("features/shard-00000.safetensors")["a/sync"].shape == (8 * ((50 - 16) // 8 + 1), 24)
+    plan = "<Semantic> A bell. <Temporal> It rings at 1.00 s. <Aesthetic> Clean. <Spatial> On the left."
+    sound = PrismAudio.from_pretrained(model_folder).generate("a.mp4", plan=plan)
+    assert sound.audio.shape == (2, 32_000)
+    assert sound.audio.isfinite().all()
