@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from prismaudio.errors import PrismAudioError
-from prismaudio.flow.kernels import EulerMaruyamaKernel, RhoKernel, TransitionKernel
+from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, RhoKernel, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
 from prismaudio.grpo.losses import ClippedLoss
@@ -201,6 +201,11 @@ def test_the_last_step_is_not_random() -> None:
         random_to_the_end = True
 
     assert rolled(Window(8, 10), ToTheEnd(0.7)).latents.isfinite().all()
+
+
+def test_a_step_without_noise_cannot_be_trained() -> None:
+    with pytest.raises(PrismAudioError, match="OdeKernel has steps without noise"):
+        rolled(Window(3, 5), OdeKernel())
 
 
 def test_siblings_need_something_to_share() -> None:

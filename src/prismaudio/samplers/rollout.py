@@ -101,13 +101,7 @@ def rollout(
     Raises:
         PrismAudioError: The window does not fit the grid or the kernel, or siblings have nothing to follow.
     """
-    steps = len(grid) - 1
-    last = steps if kernel.random_to_the_end else steps - 1
-    if len(window) and not 0 <= window.start < window.stop <= last:
-        raise PrismAudioError(
-            f"steps {window.start} to {window.stop - 1} cannot all be random with {type(kernel).__name__} and {steps} "
-            f"steps; choose from 0 to {last - 1}"
-        )
+    _check(window, grid, kernel)
     if branches > 1 and (window.start > 0 or share_first) and prefix is None:
         raise PrismAudioError(
             f"{branches} branches share the steps before {window.start}; give their velocity as prefix"
@@ -154,6 +148,26 @@ def replay(velocity: Velocity, rollout: Rollout, index: int, prefix: Velocity | 
     if prefix is None:
         raise PrismAudioError(f"{rollout.siblings} siblings share the step {step}; give their velocity as prefix")
     return _shared(prefix, rollout.states[0], rollout.grid, step, rollout.kernel, rollout.siblings)
+
+
+def _check(window: Window, grid: Tensor, kernel: TransitionKernel) -> None:
+    """See that the steps of a window can be random.
+
+    Raises:
+        PrismAudioError: They cannot.
+    """
+    steps, name = len(grid) - 1, type(kernel).__name__
+    last = steps if kernel.random_to_the_end else steps - 1
+    if len(window) and not 0 <= window.start < window.stop <= last:
+        raise PrismAudioError(
+            f"steps {window.start} to {window.stop - 1} cannot all be random with {name} and {steps} steps; choose "
+            f"from 0 to {last - 1}"
+        )
+    times = grid[window.start : window.stop + 1].double()
+    if not (kernel.step(times[:-1], times[1:]).std > 0).all():
+        raise PrismAudioError(
+            f"{name} has steps without noise, which have no density; give another kernel, or no window"
+        )
 
 
 def _shared(
