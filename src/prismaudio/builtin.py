@@ -22,8 +22,25 @@ def prismaudio_dimensions() -> Iterable[Dimension]:
 
 @hookimpl
 def prismaudio_rewards() -> Iterable[Component]:
-    """Rewards that need no weights."""
-    return []
+    """Rewards that need no weights but the embedded ones."""
+    return [
+        Component(
+            "prismaudio.rewards.semantic:SemanticReward",
+            "Probability of the planned things by the embedded classifier.",
+            "semantic",
+        ),
+        Component("prismaudio.rewards.temporal:TemporalReward", "Soft F1 score of onsets.", "temporal"),
+        Component(
+            "prismaudio.rewards.aesthetic:AestheticReward",
+            "Noise, clipping, highs, room, loudness, as the plan asks for them.",
+            "aesthetic",
+        ),
+        Component(
+            "prismaudio.rewards.spatial:SpatialReward",
+            "Time and level differences and side energy against directions.",
+            "spatial",
+        ),
+    ]
 
 
 @hookimpl

@@ -61,7 +61,7 @@ class SourceClassifier:
 
     def scores(self, features: Tensor) -> Tensor:
         """Unnormalised log-probabilities ``(..., classes)`` of features ``(..., n_features())``."""
-        w = self.weights
+        w = {name: tensor.to(features) for name, tensor in self.weights.items()}
         hidden = torch.relu(((features - w["mean"]) / w["deviation"]).clamp(-4, 4) @ w["w1"].T + w["b1"])
         return hidden @ w["w2"].T + w["b2"]
 

@@ -1,0 +1,107 @@
+"""Whether a recording is as clean, or as flawed, as the plan says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.rewards.base import Cache, Reward
+from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.signal.flaws import flat_tops, highs_db, late_energies_db, noise_floors_db, offset_share
+from prismaudio.signal.loudness import loudness_lufs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prismaudio.cot.plan import Plan
+    from prismaudio.types import Clip, Need
+
+TERMS = ("noise", "clipping", "highs", "room", "loudness", "offset")
+WEIGHTS = {"noise": 0.3, "clipping": 0.2, "highs": 0.15, "room": 0.15, "loudness": 0.1, "offset": 0.1}
+FLAWS = ("noisy", "clipped", "muffled")
+
+
+class AestheticReward(Reward):
+    """How a recording sounds: noise floor, clipping, highs, reverberation, loudness, constant offset.
+
+    Each term is 0 .. 1 and changes smoothly; the score is their weighted mean, and 0 for silence. What the aesthetic
+    section of the plan says is asked for: a noisy, clipped or muffled recording, a hall or a dry place. Of what it does
+    not say, clean is asked for; the room counts only if the plan names one and something is heard to die away in it.
+
+    Args:
+        weights: How much each term counts; terms that are left out do not.
+        noise_db: Noise floor between a clean and a noisy recording, in dB.
+        flat: Share of samples at flat tops between an undistorted and a clipped recording.
+        high_db: Power above 3 kHz, relative to all power, between a muffled and a clear recording, in dB.
+        late_db: Power 200 to 350 ms after an onset, relative to the direct sound, between a dry place and a hall.
+        loudness_lufs: Lowest and highest loudness that is not felt as too soft or too loud.
+    """
+
+    dimension = "aesthetic"
+    range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        weights: dict[str, float] | None = None,
+        noise_db: float = -57.0,
+        flat: float = 0.05,
+        high_db: float = -25.0,
+        late_db: float = -33.0,
+        loudness_lufs: tuple[float, float] = (-45.0, -6.0),
+    ) -> None:
+        self.weights = WEIGHTS if weights is None else weights
+        self.noise_db, self.flat, self.high_db, self.late_db = noise_db, flat, high_db, late_db
+        self.loudness_lufs = loudness_lufs
+
+    @property
+    def reads(self) -> frozenset[Need]:
+        """The plan, if there is one."""
+        return frozenset({"plan"})
+
+    def prepare(self, clip: Clip, plan: Plan) -> Cache:
+        """What is asked for, 1 or 0 for each flaw and for a hall, and when lasting things are heard."""
+        story = plan.story
+        lasting = [(s.onsets_s[0], s.end_s) for s in story.sources if s.end_s is not None and s.onsets_s]
+        asked = [float(story.quality == flaw) for flaw in FLAWS]
+        rooms = [float(story.room == "hall"), float(story.room is not None)]
+        return {"asked": torch.tensor([*asked, *rooms]), "lasting_s": torch.tensor(lasting).reshape(-1, 2)}
+
+    def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
+        """Weighted means of the terms ``(batch,)`` in 0 .. 1."""
+
+        def judge(audio: Tensor, asked: Tensor, lasting_s: Tensor) -> Tensor:
+            terms = self.terms(audio, sample_rate_hz, asked, lasting_s)
+            values = torch.stack([terms[name][0] for name in self.weights])
+            weights = torch.stack([weight * terms[name][1] for name, weight in self.weights.items()])
+            audible = torch.sigmoid((loudness_lufs(audio, sample_rate_hz) + 60) / 2)
+            return audible * (weights * values).sum(0) / weights.sum(0)
+
+        return a_few_at_a_time(judge, audio.float(), *side_by_side(caches, "asked", "lasting_s", device=audio.device))
+
+    def terms(
+        self, audio: Tensor, sample_rate_hz: int, asked: Tensor, lasting_s: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Value in 0 .. 1 of each term, and how much it applies, ``(batch,)`` each."""
+        noisy, clipped, muffled, hall, has_room = asked.unbind(1)
+        floor_db = noise_floors_db(audio, sample_rate_hz)
+        flat = (flat_tops(audio, sample_rate_hz) / self.flat).square()
+        late_db, n_late = late_energies_db(audio, sample_rate_hz, *lasting_s.unbind(2))
+        low, high = self.loudness_lufs
+        lufs = loudness_lufs(audio, sample_rate_hz)
+        noise = torch.sigmoid((floor_db - self.noise_db) / 5) * torch.sigmoid((self.noise_db + 27 - floor_db) / 3)
+        always = torch.ones_like(floor_db)
+        return {
+            "noise": (torch.where(noisy > 0, noise, torch.sigmoid((self.noise_db - floor_db) / 5)), always),
+            "clipping": (_as_asked(flat / (1 + flat), clipped), always),
+            "highs": (_as_asked(torch.sigmoid((self.high_db - highs_db(audio, sample_rate_hz)) / 6), muffled), always),
+            "room": (_as_asked(torch.sigmoid((late_db - self.late_db) / 5), hall), has_room * n_late.clamp(max=1)),
+            "loudness": (torch.sigmoid((lufs - low) / 3) * torch.sigmoid((high - lufs) / 1.5), always),
+            "offset": (1 / (1 + (offset_share(audio) / 0.1).square()), always),
+        }
+
+
+def _as_asked(flaw: Tensor, asked: Tensor) -> Tensor:
+    """A flaw that is heard where it is asked for, or its absence where it is not."""
+    return torch.where(asked > 0, flaw, 1 - flaw)

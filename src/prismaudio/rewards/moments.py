@@ -1,0 +1,66 @@
+"""Which source of a story a moment belongs to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prismaudio.cot.story import Source
+
+RINGING_S = 0.25
+"""How long a struck source is taken to disturb another after an onset."""
+
+
+def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[Tensor, Tensor]:
+    """The source that moments belong to: the one that began last.
+
+    Args:
+        sources: Sources with times.
+        times_s: Middles of moments ``(n,)``.
+        reach_s: How far a moment reaches to either side.
+
+    Returns:
+        Index of the source ``(n,)``, and whether no other one is heard then ``(n,)``.
+
+    Example:
+        >>> from prismaudio.cot.story import Source
+        >>> bell, drum = Source("bell", (1.0,)), Source("drum", (2.0,))
+        >>> [x.tolist() for x in whose([bell, drum], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
+        [[0, 0, 1, 1], [True, True, True, True]]
+    """
+    begun = torch.stack([_last_onset(source, times_s + reach_s) for source in sources])
+    earliest = min(range(len(sources)), key=lambda k: sources[k].onsets_s[0])
+    owner = torch.where(begun.amax(0) == -math.inf, earliest, begun.argmax(0))
+    heard = torch.stack([_heard(source, times_s - reach_s, times_s + reach_s) for source in sources])
+    others = heard & (torch.arange(len(sources))[:, None] != owner)
+    return owner, ~others.any(0)
+
+
+def azimuth_deg(source: Source, times_s: Tensor) -> Tensor:
+    """Direction of a source at times ``(n,)``, NaN if none is stated; it moves evenly from first to last moment."""
+    begin_deg, end_deg = source.azimuth_deg or (math.nan, math.nan)
+    if not source.onsets_s:
+        return torch.full_like(times_s, begin_deg)
+    last_s = source.end_s if source.end_s is not None else source.onsets_s[-1]
+    share = (times_s - source.onsets_s[0]) / max(last_s - source.onsets_s[0], 1e-6)
+    return begin_deg + (end_deg - begin_deg) * share.clamp(0, 1)
+
+
+def _last_onset(source: Source, times_s: Tensor) -> Tensor:
+    onsets_s = torch.tensor(source.onsets_s)[:, None]
+    return torch.where(onsets_s <= times_s, onsets_s, -math.inf).amax(0)
+
+
+def _heard(source: Source, start_s: Tensor, stop_s: Tensor) -> Tensor:
+    """Whether a source is heard between some times and others."""
+    onsets_s = torch.tensor(source.onsets_s)[:, None]
+    heard = ((onsets_s > start_s - RINGING_S) & (onsets_s < stop_s)).any(0)
+    if source.end_s is not None:
+        heard |= (source.onsets_s[0] < stop_s) & (start_s < source.end_s)
+    return heard
