@@ -1,0 +1,20 @@
+"""LAION-CLAP as reward and metric; this module is what every command imports, so it imports no torch."""
+
+from __future__ import annotations
+
+from prismaudio import Component, hookimpl
+
+
+@hookimpl
+def prismaudio_rewards() -> list[Component]:
+    """The reward."""
+    target = "prismaudio_laion_clap.reward:LaionClapReward"
+    return [Component(target, "Cosine of sound and plan by LAION-CLAP.", "semantic")]
+
+
+@hookimpl
+def prismaudio_metrics() -> list[Component]:
+    """The metric."""
+    return [
+        Component("prismaudio_laion_clap.metric:ClapScore", "CLAP score: mean cosine of sound and plan.", "semantic")
+    ]

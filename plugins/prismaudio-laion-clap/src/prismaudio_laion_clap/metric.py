@@ -1,0 +1,57 @@
+"""The CLAP score: how well sounds match what they should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.metrics.networks import CosineOfSound
+from prismaudio.rewards.base import plan_text
+from prismaudio.types import Need
+from prismaudio_laion_clap.network import LaionClap
+from prismaudio_laion_clap.reward import LaionClapReward
+
+if TYPE_CHECKING:
+    from prismaudio.metrics.truth import Truth
+
+
+class ClapScore(CosineOfSound):
+    """Mean cosine between sounds, without their DC, and plans by LAION-CLAP.
+
+    Args:
+        weights: See :class:`~prismaudio_laion_clap.reward.LaionClapReward`, which has the network.
+        tokenizer: The ``tokenizer.json`` of RoBERTa; see there.
+        text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
+        network: The network, if it is there already, in place of ``weights``.
+
+    Source:
+        av-benchmark at 050a5cdb. It compares with a caption, of which it reads 77 tokens.
+    """
+
+    dimension: ClassVar[str | None] = "semantic"
+    needs: frozenset[Need] = frozenset({"plan"})
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        tokenizer: str | None = None,
+        text: Literal["section", "plan"] = "section",
+        network: LaionClap | None = None,
+    ) -> None:
+        super().__init__()
+        self.reward = LaionClapReward(weights, tokenizer, text, network)
+
+    @torch.no_grad()
+    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embedding ``(1, width)`` of a sound."""
+        self.reward.space.to(sound.device)
+        return self.reward.embed_sound(sound[None] - sound.mean(), sample_rate_hz)
+
+    @torch.no_grad()
+    def target(self, truth: Truth) -> Tensor | None:
+        """Embedding ``(1, width)`` of the plan."""
+        if truth.plan is None:
+            return None
+        return self.reward.embed_text(plan_text(truth.plan, self.dimension, self.reward.text))[None].cpu()

@@ -1,0 +1,32 @@
+"""The semantic reward: does the sound match the plan?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prismaudio.rewards.shared_space import CosineReward
+from prismaudio_laion_clap.network import LaionClap
+from prismaudio_laion_clap.published import TOKENIZER, load
+
+
+class LaionClapReward(CosineReward):
+    """Cosine between the sound and the plan by LAION-CLAP.
+
+    Args:
+        weights: ``music_speech_audioset_epoch_15_esc_89.98`` or ``630k-audioset-fusion-best``, the file of one of
+            these or of weights in the form of transformers, a folder with it, or a repository of the hub in that form
+            (``laion/clap-htsat-unfused``); None for the first.
+        tokenizer: The ``tokenizer.json`` of RoBERTa, a folder with it, or a repository of the hub; None for the known
+            places.
+        text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
+        network: The network, if it is there already, in place of ``weights``.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        tokenizer: str | None = None,
+        text: Literal["section", "plan"] = "section",
+        network: LaionClap | None = None,
+    ) -> None:
+        super().__init__(load(weights) if network is None else network.eval(), TOKENIZER.load(tokenizer), text)
