@@ -11,6 +11,7 @@ from prismaudio.errors import PrismAudioError, UnknownNameError
 COMMANDS = {
     "generate": ("prismaudio.cli.generate:main", "make the sound of a silent video"),
     "plan": ("prismaudio.cli.plan:main", "write the plan of a video to a file that can be edited"),
+    "score": ("prismaudio.cli.score:main", "what the installed rewards and metrics say of sound"),
     "extract": ("prismaudio.cli.extract:main", "compute latents and features of clips, to train on them"),
     "fit": ("prismaudio.cli.fit:fit", "train what a recipe describes (what Lightning users know as lightning fit)"),
     "validate": ("prismaudio.cli.fit:validate", "measure a checkpoint on the validation clips of a recipe"),

@@ -1,0 +1,81 @@
+"""``prismaudio score``: what the installed rewards and metrics say of sound."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from prismaudio.cli.arguments import Parser
+from prismaudio.errors import PrismAudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = """\
+A video's sound is scored against its own pictures, a file of sound by itself. A reward or a metric that needs a plan
+or a reference is left out without one, and so is one whose weights are not on this machine; the reason is said.
+Files of scores are written as they come; with the same ones, a second run goes on where the first stopped.
+
+examples:
+  prismaudio score clip.mp4 --plan clip.plan.txt
+  prismaudio score generated/ --plan generated/ --reference originals/ --json scores.jsonl --csv scores.csv
+  prismaudio score clip.wav --rewards AestheticReward --metrics none --json -
+"""
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else [name for name in text.split(",") if name]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio score``."""
+    parser = Parser(
+        "prismaudio score",
+        description="Score sound by every reward and metric that is installed.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files of sound or video, or folders of them")
+    what = parser.add_argument_group("what they are compared with")
+    what.add_argument(
+        "--plan", default="", metavar="FILE|DIR|TEXT|auto",
+        help="the plan of all files, or a folder of plans by their names; auto lets the embedded model write them",
+    )  # fmt: skip
+    what.add_argument(
+        "--reference", default="", metavar="FILE|DIR",
+        help="the true sound, in a file of sound or video, or a folder of such files by their names",
+    )  # fmt: skip
+    who = parser.add_argument_group("who scores")
+    who.add_argument("--rewards", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
+    who.add_argument("--metrics", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
+    who.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    files = parser.add_argument_group("files")
+    files.add_argument("--json", metavar="OUT", help="write an object a line to this file, - for standard output")
+    files.add_argument("--csv", metavar="OUT", help="write a row for each score to this file, - for standard output")
+    files.add_argument("--force", action="store_true", help="score again what is in these files already")
+    files.add_argument("--no-cache", action="store_true", help="do not keep what rewards prepare of pictures and plans")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio score``.
+
+    Returns:
+        0, or 2 when some files could not be scored.
+    """
+    options = make_parser().parse_args(argv)
+    if options.json == options.csv == "-":
+        raise PrismAudioError("--json - and --csv - would mix on standard output; write one of them to a file")
+    from prismaudio.cli.score_jobs import collect
+
+    jobs = collect(options.files, options.plan, options.reference)
+    from prismaudio.cli.score_run import ScoreRun  # imports torch
+
+    failures = ScoreRun(options).run(jobs)
+    if failures and len(jobs) == 1:
+        raise PrismAudioError(failures[0])
+    if failures:
+        sys.stderr.write(f"prismaudio: error: {len(failures)} failures in {len(jobs)} files:\n")
+        sys.stderr.writelines(f"  {text}\n" for text in failures)
+    return 2 if failures else 0

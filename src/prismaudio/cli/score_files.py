@@ -1,0 +1,203 @@
+"""Where scores are kept as they come: files of JSON lines or CSV, to which the next run adds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.errors import MediaError
+from prismaudio.generation.judges import Score
+from prismaudio.media import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prismaudio.generation.judges import Judge
+
+STANDARD_OUTPUT = "-"
+
+
+@dataclass
+class Record:
+    """Scores of a file.
+
+    Args:
+        file: The file.
+        request: Hash of what the scores depend on.
+        scores: By name.
+        states: What metrics add to their value of all files, by name, where that is little.
+    """
+
+    file: str
+    request: str
+    scores: dict[str, Score]
+    states: dict[str, Any] = field(default_factory=dict)
+
+
+class Ledger(ABC):
+    """A file of scores; what is there is kept, and added to.
+
+    Args:
+        target: The file, ``-`` for standard output.
+        judges: Who scores.
+    """
+
+    def __init__(self, target: str, judges: Iterable[Judge]) -> None:
+        self.path = None if target == STANDARD_OUTPUT else Path(target).expanduser()
+        self.judges = {judge.name: judge for judge in judges}
+        self.records: dict[str, Record] = {}
+        if self.path is not None and self.path.exists():
+            if not self.path.is_file():
+                raise MediaError(f"{self.path} is no file; name a file for the scores")
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            self.records = {record.file: record for record in self.read(text)}
+            if text.strip() and not self.records and not self.is_ours(text):
+                raise MediaError(f"{self.path} exists and holds no scores; choose another name for them")
+
+    def start(self, again: Iterable[str]) -> None:
+        """Write what stays: everything but totals, and the files that are scored again."""
+        self.records = {file: record for file, record in self.records.items() if file not in set(again)}
+        text = self.head() + "".join(self.lines(record) for record in self.records.values())
+        if self.path is None:
+            sys.stdout.write(text)
+            return
+        with replacing(self.path) as part:
+            part.write_text(text, encoding="utf-8")
+
+    def add(self, record: Record) -> None:
+        """Append the scores of a file."""
+        self._append(self.lines(record))
+
+    def finish(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> None:
+        """Append what all files come to."""
+        self._append(self.total_lines(files, totals))
+
+    def _append(self, text: str) -> None:
+        if self.path is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise MediaError(f"cannot write {self.path}: {error.strerror}; choose another file") from error
+
+    @abstractmethod
+    def is_ours(self, text: str) -> bool:
+        """Whether a text without a record was written by this class."""
+
+    @abstractmethod
+    def read(self, text: str) -> Iterable[Record]:
+        """The records in a text; lines that were not written to their end are left out."""
+
+    @abstractmethod
+    def lines(self, record: Record) -> str:
+        """The text of a record."""
+
+    @abstractmethod
+    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+        """The text of what all files come to."""
+
+    def head(self) -> str:
+        """What the text begins with."""
+        return ""
+
+
+class JsonLines(Ledger):
+    """An object a line: one for each file, and a last one for all of them."""
+
+    def is_ours(self, text: str) -> bool:
+        """An empty object is a beginning, too."""
+        return text.startswith(('{"file":', '{"all":'))
+
+    def read(self, text: str) -> Iterable[Record]:
+        """Records, in order."""
+        for line in text.splitlines():
+            try:
+                held = json.loads(line)
+                scores = {name: Score(**said) for name, said in held["scores"].items()}
+                yield Record(held["file"], held["request"], scores, held.get("states", {}))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+
+    def lines(self, record: Record) -> str:
+        """One line."""
+        scores = {name: _plain(score) for name, score in record.scores.items()}
+        held = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
+        return json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+        """One line, with what is known of each reward and metric."""
+        about = {name: described(judge) | dict(totals[name]) for name, judge in self.judges.items()}
+        return json.dumps({"all": about, "files": files}, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class Csv(Ledger):
+    """A row for each file and reward or metric; rows of all files together have no file."""
+
+    COLUMNS = (
+        *("file", "name", "kind", "dimension", "value", "sd", "files"),
+        *("lowest", "highest", "higher_is_better", "reason", "request"),
+    )
+
+    def is_ours(self, text: str) -> bool:
+        """It has our columns."""
+        return text.startswith(",".join(self.COLUMNS))
+
+    def read(self, text: str) -> Iterable[Record]:
+        """Records; a file counts when all its rows are there."""
+        records: dict[str, Record] = {}
+        for row in csv.DictReader(io.StringIO(text)):
+            if row.get("file") and row.get("request"):
+                record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
+                record.scores[row["name"]] = Score(float(row["value"]) if row["value"] else None, row["reason"])
+        return [record for record in records.values() if self.judges.keys() <= record.scores.keys()]
+
+    def head(self) -> str:
+        """Names of the columns."""
+        return ",".join(self.COLUMNS) + "\n"
+
+    def lines(self, record: Record) -> str:
+        """A row for each score."""
+        rows = (
+            {"file": record.file, "name": name, "request": record.request} | _plain(score)
+            for name, score in record.scores.items()
+        )
+        return self._rows(rows)
+
+    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+        """A row for each reward and metric."""
+        return self._rows({"name": name} | dict(total) for name, total in totals.items())
+
+    def _rows(self, rows: Iterable[Mapping[str, Any]]) -> str:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.COLUMNS, extrasaction="ignore", lineterminator="\n")
+        for row in rows:
+            judge = self.judges.get(str(row["name"]))
+            about = {} if judge is None else described(judge)
+            lowest, highest = about.get("range", (None, None))
+            writer.writerow({**about, "lowest": lowest, "highest": highest, **row})
+        return out.getvalue()
+
+
+def described(judge: Judge) -> dict[str, Any]:
+    """What is known of a reward or a metric before it heard anything."""
+    return {
+        "kind": judge.kind,
+        "dimension": judge.dimension,
+        "range": [bound if math.isfinite(bound) else None for bound in judge.range],
+        "higher_is_better": judge.higher_is_better,
+        "source": judge.source,
+    }
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    return {"value": score.value} | ({"reason": score.reason} if score.reason else {})

@@ -1,0 +1,183 @@
+"""Scoring files one after the other: skip what is scored, go on after a failure, keep every score as it comes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from prismaudio.cli.progress import Reporter
+from prismaudio.cli.score_files import Csv, JsonLines, Ledger, Record
+from prismaudio.cli.score_jobs import AUTO, plan_text
+from prismaudio.cli.score_table import show
+from prismaudio.downloads import cache_home
+from prismaudio.errors import PrismAudioError
+from prismaudio.generation import PrismAudio
+from prismaudio.generation.judges import OF_MANY, Absent, MetricJudge
+from prismaudio.generation.scoring import Panel, read_plan
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from prismaudio.cli.score_jobs import ScoreJob
+    from prismaudio.cot.plan import Plan
+
+MOST_NUMBERS = 1024
+"""States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""
+
+
+class ScoreRun:
+    """Scores files.
+
+    Args:
+        options: The command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        folder = None if options.no_cache else cache_home() / "prepared"
+        self.panel = Panel.assemble(options.rewards, options.metrics, options.device, folder)
+        if not self.panel.judges:
+            raise PrismAudioError("nobody scores; name a reward or a metric, see prismaudio plugins list")
+        kinds = ((JsonLines, options.json), (Csv, options.csv))
+        self.ledgers: list[Ledger] = [kind(target, self.panel.judges) for kind, target in kinds if target]
+        self.judges = [f"{j.name} {j.source} {isinstance(j, Absent)}" for j in self.panel.judges]
+        self.records: list[Record] = []
+        self.failures: list[str] = []
+        self._model: PrismAudio | None = None
+
+    def run(self, jobs: Sequence[ScoreJob]) -> list[str]:
+        """Score files.
+
+        Returns:
+            One line for each failure.
+        """
+        done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
+        for ledger in self.ledgers:
+            ledger.start(str(job.path) for job in jobs if job.path not in done)
+        with Reporter(len(jobs), "files") as reporter:
+            for job in jobs:
+                try:
+                    if job.path in done:
+                        self._recall(job, done[job.path])
+                        reporter.finish(f"{job.path}: scored already (--force scores it again)")
+                    else:
+                        self._score(job, reporter)
+                except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
+                    self._fail(job, reporter, error)
+        totals = self.totals()
+        for ledger in self.ledgers:
+            ledger.finish(len(self.records), totals)
+        if self.records and not any(ledger.path is None for ledger in self.ledgers):
+            show(self.panel.judges, self.records, totals)
+        return self.failures
+
+    def totals(self) -> dict[str, dict[str, Any]]:
+        """What all files come to: rewards by their mean, metrics by their own rule."""
+        totals: dict[str, dict[str, Any]] = {}
+        for judge in self.panel.judges:
+            scores = [record.scores[judge.name] for record in self.records if judge.name in record.scores]
+            values = [score.value for score in scores if score.value is not None]
+            counted = len(values) + sum(score.reason == OF_MANY for score in scores)
+            said = judge.total() if isinstance(judge, MetricJudge) else None
+            value = said.value if said is not None else statistics.fmean(values) if values else None
+            reason = next((score.reason for score in scores if score.reason not in ("", OF_MANY)), "")
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            totals[judge.name] = {"value": value, "sd": spread, "files": counted}
+            if value is None:
+                totals[judge.name]["reason"] = reason or (said.reason if said is not None else "")
+        return totals
+
+    def _score(self, job: ScoreJob, reporter: Reporter) -> None:
+        begin_s = time.monotonic()
+        if job.error:
+            raise PrismAudioError(job.error)
+        scores, notices = self.panel.score(job.path, self._plan(job), job.reference)
+        states = {
+            judge.name: numbers
+            for judge in self.panel.judges
+            if isinstance(judge, MetricJudge) and judge.last is not None and (numbers := as_numbers(judge.last))
+        }
+        record = Record(str(job.path), job.request(self.judges), scores, states)
+        for ledger in self.ledgers:
+            ledger.add(record)
+        self.records.append(record)
+        for notice in notices:
+            reporter.say(f"notice: {job.path}: {notice}")
+        self.failures += [f"{job.path}: {name}: {said.reason}" for name, said in scores.items() if said.failed]
+        n_scored = sum(score.value is not None for score in scores.values())
+        spent_s = time.monotonic() - begin_s
+        reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} left out ({spent_s:.1f} s)")
+
+    def _recall(self, job: ScoreJob, record: Record) -> None:
+        """Count a file that was scored by an earlier run, and measure again what was too large to keep."""
+        lost = []
+        for judge in self.panel.judges:
+            score = record.scores[judge.name]
+            if not isinstance(judge, MetricJudge) or (score.value is None and score.reason != OF_MANY):
+                continue
+            if judge.name in record.states:
+                judge.add(from_numbers(record.states[judge.name], judge))
+            else:
+                lost.append(judge)
+        if lost:
+            Panel(lost).score(job.path, self._plan(job), job.reference)
+        self.records.append(record)
+
+    def _found(self, job: ScoreJob) -> Record | None:
+        """The scores of a file in all files of scores, if they were made with the same settings."""
+        found = [ledger.records.get(str(job.path)) for ledger in self.ledgers]
+        if not found or job.error:
+            return None
+        request = job.request(self.judges)
+        whole = [record for record in found if record is not None and record.request == request]
+        return whole[0] if len(whole) == len(found) else None
+
+    def _plan(self, job: ScoreJob) -> Plan | None:
+        if not job.plan:
+            return None
+        if job.plan != AUTO:
+            return read_plan(job.plan if "<" in job.plan else plan_text(Path(job.plan)))
+        if self._model is None:
+            self._model = PrismAudio.from_pretrained(None, self.options.device)
+        return self._model.plan(job.path)
+
+    def _fail(self, job: ScoreJob, reporter: Reporter, error: Exception) -> None:
+        if os.environ.get("PRISMAUDIO_TRACEBACK"):
+            traceback.print_exception(error)
+        text = " ".join(str(error).split())
+        text = text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+        self.failures.append(text if str(job.path) in text else f"{job.path}: {text}")
+        if reporter.total > 1:
+            reporter.finish(f"failed: {self.failures[-1]}")
+
+
+def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
+    """The states of a metric as JSON holds them; None when they are too large for that."""
+    tensors = [t for value in state.values() for t in (value if isinstance(value, list) else [value])]
+    if sum(tensor.numel() for tensor in tensors) > MOST_NUMBERS:
+        return None
+    return {
+        name: [tensor.tolist() for tensor in value] if isinstance(value, list) else value.tolist()
+        for name, value in state.items()
+    }
+
+
+def from_numbers(numbers: dict[str, Any], judge: MetricJudge) -> dict[str, Any]:
+    """The states of a metric from JSON."""
+    judge.metric.reset()
+    now = judge.metric.metric_state
+
+    def restored(value: Any, like: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        if isinstance(like, list):
+            return [torch.tensor(item, dtype=torch.float64, device=judge.metric.device) for item in value]
+        return torch.tensor(value).to(like)
+
+    return {name: restored(value, now[name]) for name, value in numbers.items()}

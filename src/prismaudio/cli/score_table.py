@@ -1,0 +1,85 @@
+"""Scores on the terminal."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from prismaudio.cli.score_files import Record
+    from prismaudio.generation.judges import Judge
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+FIXED_WIDTH, FILE_WIDTH = 80, 12
+"""Characters of a line without columns for files, and of such a column; they are there if all of them fit in."""
+
+
+def show(judges: Sequence[Judge], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a table of everything that has a value, and why the rest has none."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    n_columns = max(1, (console.width - FIXED_WIDTH) // FILE_WIDTH)
+    scored = [judge for judge in judges if totals[judge.name]["value"] is not None]
+    if scored:
+        console.print(_table(scored, records, totals, with_files=len(records) <= n_columns))
+    left_out: dict[str, list[str]] = {}
+    for judge in judges:
+        if judge not in scored:
+            left_out.setdefault(totals[judge.name]["reason"], []).append(judge.name)
+    if left_out:
+        console.print("\nleft out:", highlight=False)
+    for reason, names in left_out.items():
+        console.print(f"  {', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(
+    judges: Sequence[Judge], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
+) -> Table:
+    """A row for each reward and metric, a column for each file if that is wanted, and one for all if they are many."""
+    each = records if with_files else []
+    many = len(records) > 1
+    table = Table(show_edge=False)
+    for head in ("", "dimension"):
+        table.add_column(head, no_wrap=True)
+    for record in each:
+        table.add_column(Text(Path(record.file).stem), justify="right", overflow="ellipsis")
+    for head in ["all", "files"] * many:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("range", justify="right", no_wrap=True)
+    table.add_column("better", justify="center")
+    for judge in judges:
+        total = totals[judge.name]
+        cells = [_number(record.scores[judge.name].value) for record in each]
+        cells += [_number(total["value"], total["sd"]), str(total["files"])] * many
+        table.add_row(judge.name, judge.dimension or "", *cells, extent(judge.range), ARROWS[judge.higher_is_better])
+    return table
+
+
+def extent(bounds: tuple[float, float]) -> str:
+    """A range in few characters.
+
+    Example:
+        >>> extent((0.0, 1.0)), extent((-math.inf, 0.0)), extent((1.0, math.inf)), extent((-math.inf, math.inf))
+        ('0 .. 1', '≤ 0', '≥ 1', 'any')
+    """
+    low, high = bounds
+    if math.isinf(low) and math.isinf(high):
+        return "any"
+    if math.isinf(low):
+        return f"≤ {high:g}"
+    return f"≥ {low:g}" if math.isinf(high) else f"{low:g} .. {high:g}"
+
+
+def _number(value: float | None, spread: float | None = None) -> str:
+    """Four digits, and the deviation over files."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
