@@ -185,9 +185,11 @@ def test_the_first_ratio_is_one_and_every_number_of_an_update_is_logged(tmp_path
 @pytest.mark.parametrize(("guidance", "each"), [(1.0, 1), (3.0, 2)])
 def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
     window = RandomWindow(2, earliest=0.5, latest=0.5)
-    (row,) = logged(tmp_path, 1, task(window=window, guidance=guidance, group=6, branches=3, steps=8))
-    prefix, rest, trained = 4 * (6 // 3), 4 * 6, 2 * 6 * 3
-    assert row["nfe"] == 2 * each * (prefix + rest + trained)
+    options = {"window": window, "guidance": guidance, "group": 6, "branches": 3, "steps": 8}
+    (row,) = logged(tmp_path / "apart", 1, task(share_first=False, **options))
+    assert row["nfe"] == 2 * each * (4 * 2 + 4 * 6 + 2 * 6 * 3)  # before the window, from there on, trained
+    (row,) = logged(tmp_path / "shared", 1, task(**options))
+    assert row["nfe"] == 2 * each * (5 * 2 + 3 * 6 + (6 + 2) * 3)
 
 
 def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
@@ -200,7 +202,7 @@ def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
 
 def test_only_the_best_and_the_worst_are_replayed(tmp_path):
     whole, some = (logged(tmp_path / str(n), 1, task(group=8, trained=n))[0] for n in (8, 2))
-    assert some["nfe"] == whole["nfe"] - 2 * 2 * 3 * 6  # two clips, two steps, three each, six fewer
+    assert some["nfe"] == whole["nfe"] - 2 * 1 * 3 * 6  # two clips, one step that is not shared, three each, six fewer
     assert some["reward/spatial"] == whole["reward/spatial"]
 
 
@@ -208,8 +210,9 @@ def test_chunks_of_rows_give_the_same_update(tmp_path):
     whole, _ = fit(tmp_path / "whole", 2)
     chunked, _ = fit(tmp_path / "chunked", 2, task(rows_at_once=4))
     together, _ = fit(tmp_path / "together", 2, task(prompts_at_once=2))
+    apart, _ = fit(tmp_path / "apart", 2, task(share_first=False))
     for name, weight in whole.transformer.state_dict().items():
-        for other in (chunked, together):  # AdamW makes a whole step of rounding in a gradient near zero
+        for other in (chunked, together, apart):  # AdamW makes a whole step of rounding in a gradient near zero
             difference = (other.transformer.state_dict()[name] - weight).abs().max()
             assert difference < 2e-5 + 1e-3 * weight.abs().max(), name
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from prismaudio.types import Conditions, Features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from prismaudio.rewards.base import Cache
@@ -91,33 +91,41 @@ class Part:
     Args:
         candidates: Of which ones.
         index: Which step of their window.
-        rows: Which of them, ``(rows,)``.
+        rows: Which of them, ``(rows,)``; whole families where siblings share the step.
         advantages: Their advantages ``(rows,)``.
+        share: Share of the mean over these rows in the loss of the update; those of all parts are 1 together.
     """
 
     candidates: Candidates
     index: int
     rows: Tensor
     advantages: Tensor
+    share: float
 
 
 def parts(
     candidates: Sequence[Candidates], advantages: Tensor, trained: int, rows_at_once: int | None = None
-) -> Iterator[Part]:
-    """What is replayed, step by step.
+) -> list[Part]:
+    """What is replayed, step by step; every step of a window counts the same.
 
     Args:
         candidates: All candidates of the update in this process.
         advantages: The advantages of all of them.
-        trained: Candidates of each clip that are trained on, those with the largest advantages.
-        rows_at_once: How many are replayed at once at most.
+        trained: Candidates of each clip that are trained on, those with the largest advantages. A step that siblings
+            share costs one of them, so there all are.
+        rows_at_once: How many are replayed at once at most, but for siblings that share a step.
     """
+    found = []
     counts = [len(some.ids) for some in candidates]
     for some, own in zip(candidates, advantages.split(counts), strict=True):
-        rows = largest(own, some.groups, trained)
-        for index in range(len(some.rollout.window)):
-            for chunk in rows.split(rows_at_once or len(rows)):
-                yield Part(some, index, chunk, own[chunk])
+        steps = len(some.rollout.window)
+        for index in range(steps):
+            family = 1 if index else some.rollout.siblings
+            rows = torch.arange(len(own)) if family > 1 else largest(own, some.groups, trained)
+            size = max(family, (rows_at_once or len(rows)) // family * family)
+            weight = len(own) / sum(counts) / steps / len(rows)
+            found += [Part(some, index, chunk, own[chunk], weight * len(chunk)) for chunk in rows.split(size)]
+    return found
 
 
 def largest(advantages: Tensor, groups: Tensor, count: int) -> Tensor:

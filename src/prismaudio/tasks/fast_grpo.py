@@ -15,7 +15,7 @@ from torch import Tensor
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import DataError, RecipeError
-from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
+from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, uniform_grid
 from prismaudio.grpo.advantages import AdvantageEstimator, WeightedSumAdvantage, flat_groups
@@ -55,6 +55,8 @@ class FastGrpoTask(RewardedTask):
         held_out: Rewards by name that are only looked at, in validation.
         group: Candidates of a clip.
         branches: Siblings that share the steps before the window; None for the whole group.
+        share_first: Compute the first random step, which siblings begin from the same latents, once for all of them,
+            in training, too; it changes nothing but the cost.
         steps: Steps of a trajectory in training.
         grid: Its times: ``uniform``, or ``release``, which ends with a step of 0.001.
         window: Which steps are random; two at a random place by default, as in the paper.
@@ -100,6 +102,7 @@ class FastGrpoTask(RewardedTask):
         held_out: dict[str, Reward] | None = None,
         group: int = 16,
         branches: int | None = None,
+        share_first: bool = True,  # noqa: FBT001, FBT002 - a recipe names it
         steps: int = 24,
         grid: Literal["uniform", "release"] = "uniform",
         window: WindowSchedule | None = None,
@@ -115,7 +118,7 @@ class FastGrpoTask(RewardedTask):
         rows_at_once: int | None = None,
         clip_norm: float = 1.0,
         peaks: Literal["sample", "batch"] = "sample",
-        split_groups: bool = False,  # noqa: FBT001, FBT002 - a recipe names it
+        split_groups: bool = False,  # noqa: FBT001, FBT002
         cache: str | None = "auto",
         transformer: DiffusionTransformer | None = None,
         encoders: dict[str, Encoder] | None = None,
@@ -155,6 +158,7 @@ class FastGrpoTask(RewardedTask):
         self.guidance_interval = guidance_interval
         self.weights: dict[str, float | RewardWeight] = {**dict.fromkeys(rewards, 1.0), **(weights or {})}
         self.group, self.branches, self.trained = group, branches or group, trained or group
+        self.share_first = share_first
         self.grid = (uniform_grid if grid == "uniform" else release_grid)(steps)
         self.window, self.kernel = window or RandomWindow(), kernel or EulerMaruyamaKernel()
         self.advantage, self.policy_loss = advantage or WeightedSumAdvantage(), loss or ClippedLoss()
@@ -294,6 +298,7 @@ class FastGrpoTask(RewardedTask):
                 draw,
                 branches=self.branches,
                 prefix=self.velocity(prompts.conditions.index(each[:: self.branches]), n_frames, once=once),
+                share_first=self.share_first,
             )
             with torch.autocast(self.device.type, enabled=False):
                 audio = leveled(self._decoder.decode(made.latents), self.peaks)
@@ -336,18 +341,16 @@ class FastGrpoTask(RewardedTask):
         """One step of the optimiser, with all candidates."""
         optimizer, scheduler = cast("Any", self.optimizers()), cast("Any", self.lr_schedulers())
         optimizer.zero_grad()
-        todo = list(parts(candidates, advantages, self.trained // self._share, self.rows_at_once))
-        total = sum(len(part.rows) for part in todo)
+        todo = parts(candidates, advantages, self.trained // self._share, self.rows_at_once)
         for number, part in enumerate(todo):
-            share = len(part.rows) / total
             # gradients of processes are averaged once, with the last part
             with nullcontext() if number == len(todo) - 1 else self._by_myself():
                 terms, found = self._replayed(part)
-                self.manual_backward(share * terms.mean())
+                self.manual_backward(part.share * terms.mean())
             if first:
                 self.notes.add_largest("ratio_error", float(found.pop("ratio_error")))
                 for name, value in {**found, "loss": terms.detach().mean()}.items():
-                    self.notes.add(name, float(value), share)
+                    self.notes.add(name, float(value), part.share)
         self.clip_gradients(optimizer, self.clip_norm, "norm")
         optimizer.step()
         scheduler.step()
@@ -357,13 +360,20 @@ class FastGrpoTask(RewardedTask):
         rows, index = part.rows.to(self.device), part.index
         made, conditions = part.candidates.rollout.rows(rows), part.candidates.conditions.index(rows)
         n_frames, once = made.latents.shape[-1], self.device_mesh is None
-        new = replay(self.velocity(conditions, n_frames, once=once), made, index)
+
+        def step(network: DiffusionTransformer | None = None) -> Transition:
+            families = conditions.index(torch.arange(0, len(rows), made.siblings, device=self.device))
+            shared = made.siblings > 1 and not index
+            velocity = self.velocity(families if shared else conditions, n_frames, network, once=once)
+            return replay(velocity, made, index, prefix=velocity)
+
+        new = step()
         advantages = part.advantages.to(self.device)
         terms, found = self.policy_loss.loss(new, made.transition(index), made.states[index + 1], advantages)
         found[f"clipped/step_{made.window.start + index}"] = found["clip_fraction"]
         if self.reference is not None:
             with self.reference.network() as network, torch.no_grad():
-                other = replay(self.velocity(conditions, n_frames, network, once=once), made, index)
+                other = step(network)
             apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form)
             terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
         weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
