@@ -8,12 +8,16 @@ from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencode
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
 from prismaudio.cot.plan import Plan
+from prismaudio.data.extraction import Extractor
+from prismaudio.data.manifest import Entry
 from prismaudio.errors import CheckpointError
 from prismaudio.generation import PrismAudio
+from prismaudio.generation.settings import Settings
 from prismaudio.media import write_video, write_video_with_sound
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import check_encoder
+from prismaudio.types import Clip
 from prismaudio_synchformer.encoder import SynchformerEncoder
 from prismaudio_synchformer.reward import SynchformerReward
 
@@ -92,3 +96,16 @@ def test_extract_and_generate_use_it(model_folder, tmp_path, monkeypatch):
     sound = PrismAudio.from_pretrained(model_folder).generate("a.mp4", plan=plan)
     assert sound.audio.shape == (2, 32_000)
     assert sound.audio.isfinite().all()
+
+
+def test_wide_videos_are_not_squashed(encoder, tmp_path):
+    frames = torch.zeros(20, 3, 60, 120, dtype=torch.uint8)
+    frames[..., :20] = 255
+    write_video(frames, 25.0, tmp_path / "wide.mp4")
+    extractor = Extractor(None, {"sync": encoder}, 16.0, 48)
+    entry = Entry("wide", video=tmp_path / "wide.mp4")
+    seen = extractor._for_encoder(encoder, entry, Clip("wide", 0.8))
+    assert (seen.fps, tuple(seen.frames.shape)) == (25.0, (20, 3, 60, 120))
+    settings = Settings(None, 25.0, 30, keeps_shape=True)
+    model = PrismAudio(None, None, {}, None, EulerSampler(2), settings)
+    assert model.read(tmp_path / "wide.mp4").frames.shape == (20, 3, 30, 60)

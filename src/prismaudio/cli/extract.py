@@ -107,6 +107,7 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
         model.device,
         getattr(torch, options.dtype),
         {"prismaudio": __version__, "torch": torch.__version__},
+        model.settings.keeps_shape,
     )
 
 

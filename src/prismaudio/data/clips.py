@@ -19,13 +19,14 @@ from prismaudio.types import Clip
 SHORTEST_S = 0.2
 
 
-def read_pictures(entry: Entry, fps: float, size: int) -> Clip | None:
+def read_pictures(entry: Entry, fps: float, size: int, *, keeps_shape: bool = False) -> Clip | None:
     """The pictures of a clip; None when it has no video.
 
     Args:
         entry: The clip.
         fps: Pictures per second wanted.
         size: Height and width of the pictures wanted, in pixels.
+        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
 
     Raises:
         MediaError: The file cannot be read.
@@ -33,7 +34,7 @@ def read_pictures(entry: Entry, fps: float, size: int) -> Clip | None:
     """
     if entry.video is None:
         return None
-    whole = _watched(entry.video, fps, size)
+    whole = _watched(entry.video, fps, size if keeps_shape else (size, size))
     length_s = _length_s(entry, whole.duration_s)
     first, n_frames = round(entry.start_s * fps), max(1, round(length_s * fps))
     frames = whole.frames[first : first + n_frames] if whole.frames is not None else None
@@ -87,9 +88,9 @@ def _length_s(entry: Entry, available_s: float) -> float:
 
 
 @functools.lru_cache(maxsize=2)
-def _watched(path: Path, fps: float, size: int) -> Clip:
+def _watched(path: Path, fps: float, size: tuple[int, int] | int) -> Clip:
     """A whole video; several clips of one file follow each other in most manifests."""
-    return read_clip(path, fps, (size, size))
+    return read_clip(path, fps, size)
 
 
 @functools.lru_cache(maxsize=1)

@@ -34,6 +34,8 @@ class Extractor:
         encoders: Clips and plans to features, by stream.
         fps: Pictures per second that encoders watch, unless one says otherwise by an attribute ``fps``.
         picture_size: Height and width of their pictures, unless one says otherwise by ``picture_size``.
+        keeps_shape: Whether pictures keep their shape, unless one says otherwise by ``keeps_shape``; then the size is
+            that of the shorter side.
         write_plan: Writes the plan of a clip, given a caption or nothing; None to leave plans as they are.
         device: Where the autoencoder runs.
         dtype: How latents and features are stored.
@@ -48,6 +50,7 @@ class Extractor:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     versions: Mapping[str, str] = field(default_factory=dict)
+    keeps_shape: bool = False
 
     def description(self) -> dict[str, Any]:
         """What the latents and features are computed with."""
@@ -61,7 +64,7 @@ class Extractor:
             PrismAudioError: Its files cannot be read, its plan does not fit, or what comes out is not finite.
         """
         rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
-        seen = read_pictures(entry, self.fps, self.picture_size)
+        seen = read_pictures(entry, self.fps, self.picture_size, keeps_shape=self.keeps_shape)
         audio, duration_s = read_audio(entry, rate_hz, hop, None if seen is None else seen.duration_s)
         clip = seen or Clip(entry.id, duration_s)
         plans = self._plans(entry, clip)
@@ -88,6 +91,7 @@ class Extractor:
     def _for_encoder(self, encoder: Encoder, entry: Entry, clip: Clip) -> Clip:
         """The clip as an encoder wants to see it."""
         fps, size = getattr(encoder, "fps", self.fps), getattr(encoder, "picture_size", self.picture_size)
-        if (fps, size) == (self.fps, self.picture_size):
+        keeps_shape = getattr(encoder, "keeps_shape", self.keeps_shape)
+        if (fps, size, keeps_shape) == (self.fps, self.picture_size, self.keeps_shape):
             return clip
-        return read_pictures(entry, fps, size) or clip
+        return read_pictures(entry, fps, size, keeps_shape=keeps_shape) or clip

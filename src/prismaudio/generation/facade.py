@@ -182,7 +182,8 @@ class PrismAudio:
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:
         """A video as the model watches it."""
-        return read_clip(video, self.settings.fps, (self.settings.picture_size, self.settings.picture_size))
+        size = self.settings.picture_size
+        return read_clip(video, self.settings.fps, size if self.settings.keeps_shape else (size, size))
 
     def plan(self, clip: Clip | str | Path, prompt: str = "") -> Plan:
         """Watch a clip and write its plan.

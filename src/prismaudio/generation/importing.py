@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS, GUIDANCE = 24, 5.0
 """How the published model samples."""
 FPS, PICTURE_SIZE = 25.0, 288
-"""What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen."""
+"""What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen, unsquashed."""
 
 _GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
 _AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
@@ -79,7 +79,8 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
         raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
     if transformer and codec:
         belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
-    components: dict[str, Any] = {"settings": Settings(None, FPS, PICTURE_SIZE, GUIDANCE)}  # also for a new transformer
+    settings = Settings(None, FPS, PICTURE_SIZE, GUIDANCE, keeps_shape=True)
+    components: dict[str, Any] = {"settings": settings}  # also for a new transformer
     if transformer:
         try:
             weights = dit_weights(found.transformer)

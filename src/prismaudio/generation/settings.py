@@ -40,6 +40,7 @@ class Settings(Configured):
             that renders any length in one pass.
         fps: Pictures per second that planner and encoders watch.
         picture_size: Height and width of these pictures.
+        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
         guidance: How closely the conditions are followed; 1 is the network as it is.
         rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
         guidance_interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance.
@@ -59,11 +60,12 @@ class Settings(Configured):
         rescale: float = 0.0,
         guidance_interval: Sequence[float] = (0.0, 1.0),
         max_windows: int = 16,
+        keeps_shape: bool = False,  # noqa: FBT001, FBT002  (an argument in a model folder)
     ) -> None:
         self.window_s, self.fps, self.picture_size = window_s, fps, picture_size
         lowest, highest = guidance_interval
         self.guidance = Guidance(guidance, rescale, (lowest, highest))
-        self.max_windows = max_windows
+        self.max_windows, self.keeps_shape = max_windows, keeps_shape
 
     def guided(self, guidance: float | Guidance | None) -> Guidance:
         """The guidance that is asked for; a number is another scale, None asks for nothing in particular."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def read_clip(
     path: str | Path,
     fps: float = 16.0,
-    size: tuple[int, int] = (48, 48),
+    size: tuple[int, int] | int = (48, 48),
     *,
     with_audio: bool = False,
     sample_rate_hz: int = 16_000,
@@ -38,7 +38,8 @@ def read_clip(
         path: The video file.
         fps: Pictures per second of the clip. Each moment gets the picture whose presentation time is nearest,
             and a picture that is held on screen is held in the clip.
-        size: Height and width of the clip in pixels. The picture is squashed to it while it is decoded.
+        size: Height and width of the clip in pixels, to which the picture is squashed while it is decoded; or the
+            most that the shorter side has of pictures that keep their shape.
         with_audio: Read the sound too; it stays None when the file has no sound track.
         sample_rate_hz: Samples per second of that sound.
 
