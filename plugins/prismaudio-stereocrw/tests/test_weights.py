@@ -44,7 +44,7 @@ def test_safetensors_are_read_and_weights_of_another_network_are_refused(weights
     save_file(weights, path)
     assert torch.equal(load_network(str(path)).net.fc.bias, weights["net.fc.bias"])
     save_file({key: value for key, value in weights.items() if "layer4" not in key} | {"x": torch.ones(1)}, path)
-    with pytest.raises(CheckpointError, match="missing net.layer4") as caught:
+    with pytest.raises(CheckpointError, match=r"missing net\.layer4") as caught:
         load_network(str(path))
     assert "unknown x" in str(caught.value)
     assert "\n" not in str(caught.value)

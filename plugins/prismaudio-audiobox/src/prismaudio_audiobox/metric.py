@@ -21,8 +21,8 @@ class AudioboxAesthetics(SoundMetric):
     Args:
         axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, for which more
             is not better; ``"PQ"``, production quality.
-        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
-            ``facebook/audiobox-aesthetics`` there.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
+            look where they are kept, and then in ``facebook/audiobox-aesthetics``.
         precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
         network: A network in place of the published one.
     """
@@ -40,9 +40,13 @@ class AudioboxAesthetics(SoundMetric):
     ) -> None:
         super().__init__()
         self.axis, self.rater = AXES.index(axis), Rater(weights, network, precision)
-        self.higher_is_better = axis != "PC"
         for name in ("ratings", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether a higher rating is a better sound: not of complexity."""
+        return AXES[self.axis] != "PC"
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Rate one sound ``(2, samples)``."""

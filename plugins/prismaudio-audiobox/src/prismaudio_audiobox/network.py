@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import WavLMConfig, WavLMModel
+
+if TYPE_CHECKING:
+    from transformers.models.wavlm.modeling_wavlm import WavLMAttention, WavLMEncoderLayer
 
 AXES = ("CE", "CU", "PC", "PQ")
 """Content enjoyment, content usefulness, production complexity, production quality."""
@@ -68,8 +73,9 @@ class AudioboxNetwork(nn.Module):
         x = x.masked_fill(~mask[..., None], 0)
         x = wavlm.encoder.layer_norm(x + wavlm.encoder.pos_conv_embed(x))
         found = [x]
-        positions = wavlm.encoder.layers[0].attention.compute_bias(x.shape[1], x.shape[1])
-        for layer in wavlm.encoder.layers:
+        layers = cast("list[WavLMEncoderLayer]", wavlm.encoder.layers)
+        positions = layers[0].attention.compute_bias(x.shape[1], x.shape[1])
+        for layer in layers:
             x = layer.layer_norm(x + attend(layer.attention, x, positions, mask))
             x = layer.final_layer_norm(x + layer.feed_forward(x))
             found.append(x)
@@ -93,7 +99,7 @@ def frame_mask(lengths: Tensor, n_samples: int, n_frames: int) -> Tensor:
     return torch.arange(n_frames, device=lengths.device) * share < lengths[:, None]
 
 
-def attend(attention: nn.Module, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+def attend(attention: WavLMAttention, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
     """Self-attention with the gated relative positions of WavLM.
 
     Args:

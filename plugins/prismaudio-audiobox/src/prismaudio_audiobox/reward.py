@@ -20,8 +20,8 @@ class AudioboxReward(Reward):
     by their length.
 
     Args:
-        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
-            ``facebook/audiobox-aesthetics`` there.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
+            look where they are kept, and then in ``facebook/audiobox-aesthetics``.
         ce: Weight of content enjoyment; 0.05, and the others 0, is another published reward.
         cu: Weight of content usefulness.
         pc: Weight of production complexity, that is how many sources are heard at once; 0.05, and the others 0, is
@@ -47,7 +47,7 @@ class AudioboxReward(Reward):
         precision: Literal["fp32", "bf16"] = "fp32",
         network: AudioboxNetwork | None = None,
     ) -> None:
-        self.axis_weights = torch.tensor([ce, cu, pc, pq])
+        self.axis_weights = torch.tensor([ce, cu, pc, pq], dtype=torch.float32)
         self.rater = Rater(weights, network, precision)
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:

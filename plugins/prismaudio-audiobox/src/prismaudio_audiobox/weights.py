@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PUBLISHED = PublishedFile(
-    name="model.safetensors",
+    name="audiobox-aesthetics.safetensors",
     size_mb=416,
     licence="CC-BY-4.0",
     page="https://huggingface.co/facebook/audiobox-aesthetics",
     repository="facebook/audiobox-aesthetics",
+    path="model.safetensors",
 )
 SCALES = {
     "CE": (5.06865, 1.93029),
@@ -75,11 +76,14 @@ def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[st
     """The published network in eval mode, and mean and deviation of each axis.
 
     Args:
-        weights: ``checkpoint.pt``, ``model.safetensors`` or a repository of the hub; None for that of the authors.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
+            look where they are kept, and then in that of the authors.
 
     Raises:
         CheckpointError: They cannot be had, or are those of another network.
     """
+    if weights is not None and (inside := Path(weights).expanduser() / "model.safetensors").exists():
+        weights = str(inside)
     path = PUBLISHED.find(weights)
     tensors = read_weights(path)
     with torch.device("meta"):
@@ -91,7 +95,9 @@ def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[st
 def _scales(path: Path) -> dict[str, tuple[float, float]]:
     """Mean and deviation of each axis as a ``checkpoint.pt`` states them, else those that are known."""
     content: Any = torch.load(path, "cpu", weights_only=True, mmap=True)
-    stated = content.get("target_transform") or {axis: dict(zip(("mean", "std"), SCALES[axis])) for axis in AXES}
+    stated = content.get("target_transform")
+    if stated is None:
+        return SCALES
     try:
         return {axis: (float(stated[axis]["mean"]), float(stated[axis]["std"])) for axis in AXES}
     except (KeyError, TypeError, ValueError) as error:
