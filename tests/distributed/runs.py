@@ -18,13 +18,17 @@ from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.callbacks.ema import ExponentialMovingAverage
 from prismaudio.callbacks.export import ExportComponents
 from prismaudio.callbacks.listening import ListeningSamples
+from prismaudio.cot.plan import Plan
+from prismaudio.grpo.advantages import WeightedSumAdvantage
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.order import ShuffledBatches
+from prismaudio.tasks.fast_grpo import FastGrpoTask
 from prismaudio.tasks.foundation import FoundationTask
 from prismaudio.tasks.schedule import InverseSchedule
 from prismaudio.tasks.sharding import ShardedStrategy, whole_state
-from prismaudio.types import Conditions, Features, LatentBatch
+from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 
 STEPS, STOP = 5, 3
 
@@ -96,6 +100,56 @@ def fit(folder, steps=STEPS, checkpoint=None, **options):
     return {**state, "val_loss": run.callback_metrics["val_loss"]}
 
 
+class Right(Reward):
+    """Right louder than left."""
+
+    dimension = "spatial"
+
+    def score(self, audio, sample_rate_hz, caches):
+        return audio[:, 1].mean(1) - audio[:, 0].mean(1)
+
+
+class Numbered:
+    """Text of a clip: how long its plan is."""
+
+    width, rate_hz = 5, None
+
+    def encode(self, clip, plan):
+        return torch.full((2, 5), len(plan["semantic"]) / 10)
+
+
+class Prompts(LightningDataModule):
+    """Clips of two lengths, dealt to the processes; all of them together have four an update."""
+
+    def item(self, index, epoch=0):
+        return Clip(f"clip {index}", 0.2 + 0.1 * (index % 2)), Plan({"semantic": "a" * (1 + index)})
+
+    def train_dataloader(self):
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        return ShuffledBatches(8, self.item, gathered, 4 // world, 1, world, rank)
+
+
+def gathered(items):
+    clips, plans = zip(*items, strict=True)
+    return ClipBatch(clips, plans)
+
+
+def align(folder, steps=3, checkpoint=None, options=None, **trainer):
+    """Post-train, and give the trained weights, whole."""
+    made = FastGrpoTask(
+        {"spatial": Right()}, transformer=task().transformer, encoders={"text": Numbered()}, autoencoder=Held(),
+        group=4, steps=6, kl=0.1, learning_rate=1e-3, cache=None, advantage=WeightedSumAdvantage("batch"),
+        **{"branches": 2, **(options or {})},
+    )  # fmt: skip
+    run = Trainer(
+        max_steps=steps, accelerator="cpu", default_root_dir=folder, logger=False, enable_progress_bar=False,
+        callbacks=[ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)],
+        enable_model_summary=False, num_sanity_val_steps=0, **trainer,
+    )  # fmt: skip
+    run.fit(made, Prompts(), ckpt_path=checkpoint)
+    return {**whole_state(made.transformer), "ratio_error": run.callback_metrics["ratio_error"]}
+
+
 def both(folder):
     """Everything that two processes do."""
     warnings.filterwarnings("ignore")
@@ -105,6 +159,11 @@ def both(folder):
     }
     pause = folder / "fsdp" / f"step={STOP}.ckpt"
     made["resumed"] = fit(folder / "resumed", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
+    made["align_ddp"] = align(folder / "align", strategy="ddp", devices=2)
+    made["align_fsdp"] = align(folder / "align_fsdp", strategy=ShardedStrategy(), devices=2)
+    made["align_split"] = align(folder / "split", options={"split_groups": True}, strategy="ddp", devices=2)
+    pause = folder / "align_fsdp" / "step=2.ckpt"
+    made["align_resumed"] = align(folder / "again", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
     if not torch.distributed.get_rank():
         torch.save(made, folder / "made.pt")
     torch.distributed.barrier()

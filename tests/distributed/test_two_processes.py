@@ -75,9 +75,19 @@ def test_two_processes_train_what_one_trains(made, one, strategy):
         assert difference < 2e-5 + 1e-4 * expected.abs().max(), f"{strategy}: {name} differs by {difference}"
 
 
-def test_a_sharded_run_resumes_to_identical_numbers(made):
-    for name, expected in made["fsdp"].items():
-        assert torch.equal(made["resumed"][name], expected), name
+@pytest.mark.parametrize(("sharded", "resumed"), [("fsdp", "resumed"), ("align_fsdp", "align_resumed")])
+def test_a_sharded_run_resumes_to_identical_numbers(made, sharded, resumed):
+    for name, expected in made[sharded].items():
+        assert torch.equal(made[resumed][name], expected), name
+
+
+@pytest.mark.parametrize("kind", ["align_ddp", "align_fsdp", "align_split"])
+def test_two_processes_post_train_what_one_does(made, tmp_path, kind):
+    alone = load_runs().align(tmp_path, devices=1)
+    assert made[kind].keys() == alone.keys()
+    for name, expected in alone.items():
+        difference = (made[kind][name] - expected).abs().max()
+        assert difference < 2e-5 + 1e-3 * expected.abs().max(), f"{kind}: {name} differs by {difference}"
 
 
 def test_the_export_is_whole_and_has_the_averages(made, folder):
