@@ -54,6 +54,7 @@ class ManifestDataModule(LightningDataModule):
         sections: Sections that plans in the manifest may have.
         prompts: Give the clips and their plans beside their features, for rewards to look at: what Fast-GRPO needs. The
             manifest must name the media files, and ``max_s`` the length of the clips.
+        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ManifestDataModule(LightningDataModule):
         sample_rate_hz: int = 16_000,
         sections: Sequence[str] = CORE,
         prompts: bool = False,  # noqa: FBT001, FBT002
+        keeps_shape: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         shares = 0 <= validation < 1 and 0 <= max_broken <= 1
@@ -86,7 +88,7 @@ class ManifestDataModule(LightningDataModule):
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)
-        self.prompts = prompts
+        self.prompts, self.keeps_shape = prompts, keeps_shape
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -142,7 +144,7 @@ class ManifestDataModule(LightningDataModule):
                 f"clips that are read from the media files of {self.manifest} need a length: give max_s, or run "
                 "prismaudio extract and train on what it writes"
             )
-        return Reading(self.max_s, *self.pictures, self.sample_rate_hz)
+        return Reading(self.max_s, *self.pictures, self.sample_rate_hz, self.keeps_shape)
 
     def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
         reading = self._reading()

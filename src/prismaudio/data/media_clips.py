@@ -25,12 +25,14 @@ class Reading:
         fps: Pictures per second.
         picture_size: Height and width of pictures in pixels.
         sample_rate_hz: Samples per second.
+        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
     """
 
     duration_s: float
     fps: float
     picture_size: int
     sample_rate_hz: int
+    keeps_shape: bool = False
 
 
 class MediaClips(Dataset[ClipBatch]):
@@ -75,7 +77,7 @@ def read(entry: Entry, reading: Reading) -> Clip:
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    seen = read_pictures(entry, reading.fps, reading.picture_size)
+    seen = read_pictures(entry, reading.fps, reading.picture_size, keeps_shape=reading.keeps_shape)
     audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
     clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
     return fitted(clip, reading.duration_s)
