@@ -62,13 +62,7 @@ class Report:
         Raises:
             MediaError: It cannot be written.
         """
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
-            partial.replace(path)
-        except OSError as error:
-            raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error
+        write_json(path, self.as_dict())
 
     def listing(self, title: str) -> Table:
         """A table for the terminal: a line for each row."""
@@ -79,6 +73,25 @@ class Report:
         """A table for the terminal: a line for each column of the report, a column for each of its rows."""
         lines = ((column, [self.cell(row, column) for row in self.values]) for column in self.columns)
         return _table(title, "measure", self.values, lines)
+
+
+def write_json(path: Path, figures: dict[str, Any]) -> None:
+    """Write figures to a JSON file, complete or not at all.
+
+    Args:
+        path: The file.
+        figures: What to write; every number is finite.
+
+    Raises:
+        MediaError: It cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error
 
 
 def _table(title: str, corner: str, heads: Iterable[str], lines: Iterable[tuple[str, list[Cell | None]]]) -> Table:

@@ -48,3 +48,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="DIR|ID", help="a model folder, or owner/model on the Hugging Face hub")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
+
+
+def positive(text: str) -> int:
+    """The type of a whole number of at least 1."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return count

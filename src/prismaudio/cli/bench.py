@@ -1,4 +1,4 @@
-"""``prismaudio bench``: measure a model, or refit the instruments that measure it."""
+"""``prismaudio bench``: measure a model or a method, or refit the instruments that measure a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, number
+from prismaudio.cli import bench_rl
+from prismaudio.cli.arguments import Parser, number, positive
 from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prismaudio bench studio``, ``prismaudio bench model`` or ``prismaudio bench instruments``."""
+    """Run ``prismaudio bench`` with what is to be measured: studio, model, rl, or instruments."""
     options = _parser().parse_args(argv)
-    run = {"studio": _studio, "model": _model, "instruments": _instruments}[options.what]
+    run = {"studio": _studio, "model": _model, "rl": bench_rl.run, "instruments": _instruments}[options.what]
     report = getattr(options, "json", None)
     if report is not None and report.is_dir():
         raise UnknownNameError(f"{report} is a folder; --json wants the name of a file to write")
@@ -31,18 +32,18 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("prismaudio bench", description=__doc__)
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,instruments}")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,rl,instruments}")
     studio = kinds.add_parser(
         "studio",
         help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     studio.add_argument("--seed", type=int, default=0, help="seed of the held-out clips")
-    studio.add_argument("--limit", type=_positive, default=300, help="number of clips")
+    studio.add_argument("--limit", type=positive, default=300, help="number of clips")
     studio.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the pictures are")
     studio.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     studio.add_argument("--model", metavar="DIR", help="checkpoint to measure; the embedded model by default")
-    studio.add_argument("--seeds", type=_positive, default=3, help="number of sampling seeds")
+    studio.add_argument("--seeds", type=positive, default=3, help="number of sampling seeds")
     studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
     studio.add_argument("--rows", type=_names("row", ROWS), default=ROWS, help="rows to measure, separated by commas")
     studio.add_argument(
@@ -53,15 +54,16 @@ def _parser() -> argparse.ArgumentParser:
         choices=("training", "filmed"),
         help="size and frame rate of the pictures: of training, or as filmed; by default filmed for randomised only",
     )
-    studio.add_argument("--batch-size", type=_positive, default=16, help="clips rendered together")
+    studio.add_argument("--batch-size", type=positive, default=16, help="clips rendered together")
     _add_model(kinds)
+    bench_rl.add(kinds)
     instruments = kinds.add_parser(
         "instruments",
         help="refit the classifier of what sounds, from training clips",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     instruments.add_argument("--seed", type=int, default=0, help="seed of the training clips and of the fit")
-    instruments.add_argument("--count", type=_positive, default=2000, help="number of training clips")
+    instruments.add_argument("--count", type=positive, default=2000, help="number of training clips")
     instruments.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     return parser
 
@@ -74,12 +76,12 @@ def _add_model(kinds: argparse._SubParsersAction[Parser]) -> None:
     )
     model.add_argument("--model", metavar="DIR", help="model to time; by default random weights of the published size")
     model.add_argument("--duration", type=number(0.2, 3600), default=9.0, metavar="SECONDS", help="length of the clip")
-    model.add_argument("--steps", type=_positive, default=24, help="Euler steps of a clip")
+    model.add_argument("--steps", type=positive, default=24, help="Euler steps of a clip")
     model.add_argument("--guidance", type=number(0, 100), default=5.0, help="scale of classifier-free guidance, not 1")
     model.add_argument(
         "--precision", type=_names("precision", PRECISIONS), default=PRECISIONS, help="separated by commas"
     )
-    model.add_argument("--rounds", type=_positive, default=3, help="how often each row is timed")
+    model.add_argument("--rounds", type=positive, default=3, help="how often each row is timed")
     model.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
     model.add_argument("--compile", action="store_true", help="use torch.compile for the clip, and time it alone")
     model.add_argument("--no-clip", action="store_true", help="leave out the whole clip, which takes minutes on a CPU")
@@ -96,13 +98,6 @@ def _names(what: str, known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]
         return names
 
     return convert
-
-
-def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return count
 
 
 def _load(options: argparse.Namespace) -> PrismAudio | None:

@@ -1,0 +1,193 @@
+"""What the reinforcement-learning benchmark found, as JSON, as tables and as a picture."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from prismaudio.benchmark.report import write_json
+from prismaudio.benchmark.rl_world import WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from prismaudio.benchmark.rl_training import Course, Point
+
+BUDGETS = (25_000, 50_000, 100_000)
+BASELINE = "flow_grpo"
+RATIOS = {"release": "release", "paper": "paper", "recommended": "recommended"}
+Values = list[float | None]
+
+
+@dataclass
+class RLReport:
+    """Runs of methods.
+
+    Args:
+        runs: The runs of a method and a learning rate, one for each seed.
+        base: Reward of the base policy.
+        target: The reward to be reached.
+        updates: Updates after which a run is judged.
+        equal_rate: The learning rate that all methods were run with.
+        meta: What was run, and with which versions.
+    """
+
+    runs: dict[tuple[str, float], list[Course]]
+    base: float
+    target: float
+    updates: int
+    equal_rate: float
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods, in order."""
+        return list(dict.fromkeys(name for name, _ in self.runs))
+
+    def best_rate(self, method: str) -> float | None:
+        """The learning rate with which a method reaches the target cheapest; None where no rate does in all runs."""
+        costs = {rate: self.cost(method, rate) for name, rate in self.runs if name == method}
+        reached = {rate: cost for rate, cost in costs.items() if cost is not None}
+        return min(reached, key=reached.__getitem__) if reached else None
+
+    def cost(self, method: str, rate: float | None, what: str = "nfe") -> float | None:
+        """Mean cost of reaching the target, in evaluations of the network; None where a run did not reach it."""
+        if (method, rate) not in self.runs or rate is None:
+            return None
+        reached = [course.first(self.target) for course in self.runs[method, rate]]
+        return None if None in reached else statistics.fmean(getattr(point, what) for point in reached)
+
+    def ratio(self, method: str, *, best: bool = False, over: str = BASELINE, what: str = "nfe") -> float | None:
+        """How many times cheaper a method reaches the target than another.
+
+        Args:
+            method: Its name.
+            best: Each at its own best learning rate; otherwise both at the same.
+            over: Name of the other.
+            what: ``nfe``, ``cpu_s`` or ``update``.
+        """
+        mine, others = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
+        return None if mine is None or others is None else others / mine
+
+    def _rate(self, method: str, *, best: bool) -> float | None:
+        return self.best_rate(method) if best else self.equal_rate
+
+    def row(self, method: str, rate: float) -> dict[str, Any]:
+        """What the JSON file says of a method and a learning rate: lists with one number for each seed."""
+        courses = self.runs[method, rate]
+        reached = [course.first(self.target) for course in courses]
+
+        def costs(what: Callable[[Point], float]) -> Values:
+            return [None if point is None else round(what(point), 3) for point in reached]
+
+        return {
+            "learning_rate": rate,
+            "nfe_to_target": costs(lambda point: point.nfe),
+            "updates_to_target": costs(lambda point: point.update),
+            "cpu_s_to_target": costs(lambda point: point.cpu_s),
+            "final": _finite(course.final(self.updates) for course in courses),
+            "at_nfe": {str(nfe): _finite(course.at(nfe) for course in courses) for nfe in BUDGETS},
+            "rewards": {name: _finite(course.rewards[name] for course in courses) for name in WEIGHTS},
+            "kl": _finite(course.kl for course in courses),
+            "variance_ratio": _finite(course.variance_ratio for course in courses),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the JSON file holds; null where a target was not reached, or a run was over before a budget."""
+        best = {name: self.best_rate(name) for name in self.methods}
+        ratios = {name: self.ratio(name) for name in RATIOS} | {
+            "recommended_best_lr": self.ratio("recommended", best=True),
+            "recommended_over_best_T10": self.ratio("recommended", over="best_T10"),
+            "recommended_cpu": self.ratio("recommended", what="cpu_s"),
+        }
+        return {
+            "base": round(self.base, 6),
+            "target": round(self.target, 6),
+            "equal_lr": {name: self.row(name, self.equal_rate) for name in self.methods},
+            "best_lr": {name: None if rate is None else self.row(name, rate) for name, rate in best.items()},
+            "all": [{"method": name, **self.row(name, rate)} for name, rate in self.runs],
+            "ratio": {name: None if value is None else round(value, 3) for name, value in ratios.items()},
+            "meta": self.meta,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, complete or not at all.
+
+        Raises:
+            MediaError: It cannot be written.
+        """
+        write_json(path, self.as_dict())
+
+    def tables(self) -> list[Table]:
+        """Tables for the terminal: at the same learning rate, at each method's best, all others; rewards in the end."""
+        equal = [(name, self.equal_rate) for name in self.methods]
+        best = [(name, rate) for name in self.methods if (rate := self.best_rate(name)) is not None]
+        others = [key for key in self.runs if key not in equal and key not in best]
+        titled = (
+            (f"every method with learning rate {self.equal_rate:g}", equal, False),
+            ("each method with its best learning rate", best, True),
+            ("the other learning rates", others, None),
+        )
+        tables = [self._costs(title, keys, best=own) for title, keys, own in titled if keys]
+        return [
+            *tables,
+            self._qualities(
+                "reward at equal cost; each reward, KL to the base in nats and variance over the base's in the end",
+                equal,
+            ),
+        ]
+
+    def _costs(self, title: str, keys: Sequence[tuple[str, float]], *, best: bool | None) -> Table:
+        table = Table(title=f"{title}: up to a reward of {self.target:.3f}", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("method", no_wrap=True)
+        for head in ("rate", "reached", "updates", "1000 NFE", "× fewer", "CPU s", "× less", "final"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for name, rate in keys:
+            row = self.row(name, rate)
+            n_reached = len(row["final"]) - row["nfe_to_target"].count(None)
+            ratios = (None, None) if best is None else (self.ratio(name, best=best, what=w) for w in ("nfe", "cpu_s"))
+            fewer, less = ("-" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
+            table.add_row(
+                name,
+                f"{rate:g}",
+                f"{n_reached}/{len(row['final'])}",
+                _cell(row["updates_to_target"], "{:.0f}"),
+                _cell([None if nfe is None else nfe / 1000 for nfe in row["nfe_to_target"]], "{:.0f}"),
+                fewer,
+                _cell(row["cpu_s_to_target"], "{:.2f}"),
+                less,
+                _cell(row["final"], "{:.3f}"),
+            )
+        return table
+
+    def _qualities(self, title: str, keys: Sequence[tuple[str, float]]) -> Table:
+        table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("method", no_wrap=True)
+        budgets = [f"at {nfe // 1000}k" for nfe in BUDGETS]
+        for head in (*budgets, *WEIGHTS, "KL", "variance"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for name, rate in keys:
+            row = self.row(name, rate)
+            values = [*row["at_nfe"].values(), *row["rewards"].values()]
+            kl, variance = _cell(row["kl"], "{:.0f}"), _cell(row["variance_ratio"], "{:.3f}")
+            table.add_row(name, *(_cell(column, "{:.2f}") for column in values), kl, variance)
+        return table
+
+
+def _finite(values: Any) -> Values:
+    return [round(float(value), 6) if value is not None and math.isfinite(value) else None for value in values]
+
+
+def _cell(values: Values, form: str) -> str:
+    """Mean and standard deviation; ``-`` as soon as one value is missing."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
+        return "-"
+    spread = statistics.stdev(there) if len(there) > 1 else 0.0
+    return f"{form.format(statistics.fmean(there))} ± {form.format(spread)}"

@@ -1,0 +1,165 @@
+"""A world small enough for reinforcement learning in seconds: a 16-dimensional flow and four exact rewards."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from prismaudio.downloads import cache_home
+from prismaudio.flow.path import interpolate, velocity_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from prismaudio.samplers.base import Velocity
+
+CLASSES, WIDTH = 8, 16
+WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}
+"""Of the rewards, as the paper weighs them."""
+MODES = slice(0, 6)
+DIRECTION = slice(6, 12)
+RING = slice(12, 14)
+EARS = slice(14, 16)
+PRETRAINING_STEPS, PRETRAINING_BATCH = 6000, 256
+
+
+class World:
+    """Eight classes, which stand for videos, and what their sounds look like as latents ``(batch, 16, 1)``.
+
+    A latent has four parts that have nothing to do with each other: a mixture of three modes (one is what the class
+    sounds like), a direction, a ring (the nearer to one point of it, the better it sounds), and two ears (their
+    difference is the pan). A model of the data is good at none of the four: one mode in three is right, directions
+    scatter, all of the ring is as frequent, and pans are blurred and a little wrong.
+
+    Args:
+        seed: Of the geometry.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        self.modes = 1.5 * _unit(torch.randn(CLASSES, 3, 6, generator=draw))
+        self.directions = _unit(torch.randn(CLASSES, 6, generator=draw))
+        self.best = 1.5 * _unit(torch.randn(CLASSES, 2, generator=draw))
+        self.pans = 2 * torch.rand(CLASSES, generator=draw) - 1
+
+    def draw(self, classes: Tensor, generator: torch.Generator) -> Tensor:
+        """Data ``(batch, 16, 1)`` of classes ``(batch,)``."""
+        n = len(classes)
+        mode = torch.randint(3, (n,), generator=generator)
+        angle = 2 * math.pi * torch.rand(n, generator=generator)
+        parts = torch.randn(n, WIDTH, generator=generator)
+        parts[:, MODES] = self.modes[classes, mode] + 0.3 * parts[:, MODES]
+        parts[:, DIRECTION] = self.directions[classes] + 0.6 * parts[:, DIRECTION]
+        parts[:, RING] = 1.5 * torch.stack([angle.cos(), angle.sin()], 1) + 0.2 * parts[:, RING]
+        pan = self.pans[classes] + 0.3 + 0.4 * parts[:, 14]
+        parts[:, EARS] = torch.stack([pan, -pan], 1) / 2 + 0.3 * parts[:, 15:]
+        return parts[:, :, None]
+
+    def rewards(self, latents: Tensor, classes: Tensor) -> dict[str, Tensor]:
+        """The four exact rewards ``(batch,)`` of latents ``(batch, 16, 1)``, on scales as unequal as real ones.
+
+        Args:
+            latents: What was made.
+            classes: What it was made for, ``(batch,)``.
+
+        Returns:
+            ``semantic`` 0 .. 1, ``temporal`` -1 .. 1, ``aesthetic`` 1 .. 10, ``spatial`` at most 0.
+        """
+        x = latents[:, :, 0]
+        away = (x[:, MODES] - self.modes[classes, 0]).square().sum(1)
+        astray = (x[:, RING] - self.best[classes]).square().sum(1)
+        return {
+            "semantic": torch.exp(-away / 2),
+            "temporal": torch.cosine_similarity(x[:, DIRECTION], self.directions[classes]),
+            "aesthetic": 1 + 9 * torch.exp(-astray / 4.5),
+            "spatial": -(x[:, 14] - x[:, 15] - self.pans[classes]).abs(),
+        }
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=-1, keepdim=True)
+
+
+def total(rewards: dict[str, Tensor]) -> Tensor:
+    """The weighted sum of rewards ``(batch,)``."""
+    return sum((WEIGHTS[name] * reward for name, reward in rewards.items()), torch.zeros(()))
+
+
+class VelocityNetwork(nn.Module):
+    """Velocity of latents ``(batch, 16, 1)``: three layers of 128, told the time and the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Embedding(CLASSES, 16)
+        self.layers = nn.Sequential(
+            nn.Linear(WIDTH + 8 + 16, 128), nn.SiLU(),
+            nn.Linear(128, 128), nn.SiLU(),
+            nn.Linear(128, 128), nn.SiLU(),
+            nn.Linear(128, WIDTH),
+        )  # fmt: skip
+
+    def forward(self, latents: Tensor, times: Tensor, classes: Tensor) -> Tensor:
+        """Velocity ``(batch, 16, 1)`` at times ``(batch,)`` for classes ``(batch,)``."""
+        phase = times[:, None] * (math.pi * torch.tensor([0.5, 1, 2, 4]))
+        told = torch.cat([latents[:, :, 0], phase.cos(), phase.sin(), self.classes(classes)], 1)
+        return self.layers(told)[:, :, None]
+
+    def given(self, classes: Tensor) -> Velocity:
+        """The velocity of samples of these classes."""
+        return lambda latents, times: self(latents, times, classes)
+
+
+def pretrained(
+    world: World, steps: int = PRETRAINING_STEPS, on_step: Callable[[], None] = lambda: None
+) -> VelocityNetwork:
+    """A flow model of the world's data, made on one thread, or found where it was kept.
+
+    Args:
+        world: What it models.
+        steps: Steps of flow matching.
+        on_step: Called after each.
+    """
+    place = _place(world, steps)
+    network = VelocityNetwork()
+    if place.exists():
+        network.load_state_dict(load_file(place))
+        return network
+    _pretrain(network, world, steps, on_step)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
+    save_file(network.state_dict(), partial)
+    partial.replace(place)
+    return network
+
+
+def _place(world: World, steps: int) -> Path:
+    drawn = world.draw(torch.arange(CLASSES), torch.Generator().manual_seed(0))
+    code = pretrained.__module__, _pretrain.__code__.co_code, PRETRAINING_BATCH, steps, torch.__version__
+    key = hashlib.sha256(repr((code, drawn.tolist())).encode()).hexdigest()[:16]
+    return cache_home() / "benchmark" / f"rl-{key}.safetensors"
+
+
+def _pretrain(network: VelocityNetwork, world: World, steps: int, on_step: Callable[[], None]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        bound = 1 / math.sqrt(parameter.shape[-1])
+        nn.init.uniform_(parameter, -bound, bound, generator=draw)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        classes = torch.randint(CLASSES, (PRETRAINING_BATCH,), generator=draw)
+        data, times = world.draw(classes, draw), torch.rand(PRETRAINING_BATCH, generator=draw)
+        noise = torch.randn(data.shape, generator=draw)
+        error = network(interpolate(data, noise, times), times, classes) - velocity_target(data, noise)
+        optimizer.zero_grad()
+        error.square().mean().backward()
+        optimizer.step()
+        schedule.step()
+        on_step()

@@ -1,0 +1,54 @@
+"""``prismaudio bench rl``: the reinforcement-learning methods against each other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from prismaudio.cli.arguments import Parser, positive
+
+
+def add(kinds: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command to those of ``prismaudio bench``."""
+    parser = kinds.add_parser(
+        "rl",
+        help="reinforcement learning in a small world: evaluations of the network up to a reward, by method",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the main result only; this is the default")
+    size.add_argument("--full", action="store_true", help="all methods, with every learning rate")
+    parser.add_argument("--seeds", type=positive, default=5, help="runs of each method and learning rate")
+    parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the rewards into this file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``prismaudio bench rl``."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from prismaudio.benchmark.rl import RLBenchmark
+    from prismaudio.benchmark.rl_plot import save_plot
+
+    benchmark = (RLBenchmark.full() if options.full else RLBenchmark.quick()).restricted(
+        seeds=range(options.seed, options.seed + options.seeds), processes=options.processes
+    )
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("rl")
+        report = benchmark.run(
+            lambda what, done, total: progress.update(task, description=f"rl, {what}", completed=done, total=total)
+        )
+    if options.json:
+        report.save(options.json)
+    if options.plot:
+        save_plot(report, options.plot)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for table in report.tables():
+        console.print(table)
+    for name, ratio in report.as_dict()["ratio"].items():
+        console.print(f"{name}: {'not reached' if ratio is None else f'{ratio:.2f}'}", highlight=False)
+    return 0
