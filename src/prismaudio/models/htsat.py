@@ -76,4 +76,5 @@ def mel_decibels(audio: Tensor, bands: Tensor, hop: int) -> Tensor:
     window = torch.hann_window(N_FFT, device=audio.device)
     spectrum = torch.stft(audio, N_FFT, hop, window=window, pad_mode="reflect", return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square()
-    return 10.0 * (power.transpose(1, 2) @ bands).clamp(min=1e-10).log10()
+    with torch.autocast(audio.device.type, enabled=False):  # of levels a half-precision network needs all digits
+        return 10.0 * (power.transpose(1, 2) @ bands).clamp(min=1e-10).log10()
