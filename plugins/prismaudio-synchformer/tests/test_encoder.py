@@ -65,6 +65,12 @@ def test_a_model_folder_holds_its_weights(encoder, clip, tmp_path):
         load_components(tmp_path, {"prismaudio"})
 
 
+def test_random_weights_are_saved_with_a_model_too(clip, tmp_path):
+    save_components(tmp_path, {"sync_encoder": SynchformerEncoder("random", 24, 1, 2)})
+    loaded = load_components(tmp_path, {"prismaudio_synchformer"})["sync_encoder"]
+    assert loaded.encode(clip, PLAN).isfinite().all()
+
+
 def test_without_weights_it_says_so(clip):
     with pytest.raises(CheckpointError, match="has no weights yet"):
         SynchformerEncoder("", 24, 1, 2).encode(clip, PLAN)

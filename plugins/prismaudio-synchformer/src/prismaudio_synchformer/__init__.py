@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Component, hookimpl
 
 
@@ -23,3 +25,9 @@ def prismaudio_encoders() -> list[Component]:
     """The encoder."""
     summary = "When things move, as Synchformer sees it; 8 features for each third of a second."
     return [Component("prismaudio_synchformer.encoder:SynchformerEncoder", summary, "temporal")]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """The recipes."""
+    return [Path(__file__).with_name("recipes")]

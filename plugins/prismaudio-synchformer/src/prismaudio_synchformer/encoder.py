@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
     from prismaudio.types import Clip
 
+RANDOM = "random"
+
 
 class SynchformerEncoder(Configured, VisualTower, Encoder):
     """Synchformer's visual features: 8 for each segment of 16 pictures, which begin every 8 pictures; 216 in 9 s.
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one,
-            and ``""`` when they are loaded afterwards, as a model folder does.
+            ``"random"`` to draw them, for a try, and ``""`` when they are loaded afterwards, as a model folder does.
         width: Width of a feature.
         depth: Number of blocks.
         heads: Attention heads.
@@ -41,12 +43,13 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     keeps_shape = True
 
     def __init__(self, weights: str | None = None, width: int = 768, depth: int = 12, heads: int = 12) -> None:
-        with torch.device("meta"):
+        with torch.device("cpu" if weights == RANDOM else "meta"):
             super().__init__(width, depth, heads)
         self.width = width
-        if weights != "":
+        self.eval().requires_grad_(requires_grad=False)
+        if weights not in {RANDOM, ""}:
             fill_visual(self, weights)
-            self.config["weights"] = ""  # they are saved with the model
+        self.config["weights"] = ""  # they are saved with the model
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
