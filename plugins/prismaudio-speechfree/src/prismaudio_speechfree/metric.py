@@ -1,0 +1,40 @@
+"""The metric: in how many clips nobody is heard to speak unplanned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prismaudio.cot.plan import Plan
+from prismaudio.metrics.base import Share
+from prismaudio.types import Clip
+from prismaudio_speechfree.network import SpeechDetector
+from prismaudio_speechfree.reward import SpeechFreeReward
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prismaudio.metrics.truth import Truth
+
+
+class SpeechFreeShare(Share):
+    """Share of the clips in which nobody is heard to speak where the plan has nobody speaking.
+
+    Args:
+        weights: ``silero_vad_16k_op15.onnx``, or this network as ``.safetensors``; None to take that of the package
+            ``silero-vad``.
+        threshold: Probability of speech, averaged over a second, from which on somebody is heard.
+        network: A network in place of published weights.
+    """
+
+    dimension = "speechfree"
+
+    def __init__(
+        self, weights: str | None = None, threshold: float = 0.5, network: SpeechDetector | None = None
+    ) -> None:
+        super().__init__()
+        self.reward, self.threshold = SpeechFreeReward(weights, network=network), threshold
+
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
+        """Whether nobody is heard in a sound ``(2, samples)``."""
+        cache = self.reward.prepare(truth.clip or Clip("", 0.0), truth.plan or Plan({}))
+        return bool(self.reward.score(sound[None], sample_rate_hz, [cache]) > 1 - self.threshold)

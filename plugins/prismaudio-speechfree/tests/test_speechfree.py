@@ -1,0 +1,120 @@
+import math
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from prismaudio.cot.plan import Plan
+from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
+from prismaudio.metrics.truth import Truth
+from prismaudio.testing import check_metric, check_reward
+from prismaudio.testing.examples import example_sounds
+from prismaudio.types import Clip
+from prismaudio_speechfree.metric import SpeechFreeShare
+from prismaudio_speechfree.network import FRAME, SpeechDetector, load_detector
+from prismaudio_speechfree.plan import spoken_s
+from prismaudio_speechfree.reward import SpeechFreeReward
+
+RATE_HZ = 16_000
+VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
+NOBODY = Plan({"speechfree": "Nobody speaks."})
+
+
+def voice(seconds=2.0, pitch_hz=110):
+    """Syllables (2, samples) of a synthetic voice: pulses of a wandering pitch through the formants of vowels."""
+    times_s = torch.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    pitch = pitch_hz * (
+        1 + 0.15 * torch.sin(2 * math.pi * 2.3 * times_s) + 0.05 * torch.sin(2 * math.pi * 5.1 * times_s)
+    )
+    turns = torch.cumsum(pitch / RATE_HZ, 0)
+    pulses = torch.cat([torch.zeros(1), (turns[1:] % 1 < turns[:-1] % 1).float()])
+    syllables = []
+    for index, part in enumerate(pulses.split(RATE_HZ // 6)):
+        spectrum = torch.fft.rfft(part, 2 * RATE_HZ)
+        turn = torch.exp(-2j * math.pi * torch.fft.rfftfreq(2 * RATE_HZ))
+        for formant_hz, width_hz in zip(VOWELS[2 * index % 5], (80, 100, 140), strict=True):
+            radius = math.exp(-math.pi * width_hz / RATE_HZ)
+            a, b = 2 * radius * math.cos(2 * math.pi * formant_hz / RATE_HZ), -(radius**2)
+            spectrum = spectrum * (1 - a - b) / (1 - a * turn - b * turn**2)
+        syllables.append(torch.fft.irfft(spectrum)[: len(part)] * torch.hann_window(len(part)).sqrt())
+    sound = torch.cat(syllables)
+    return (0.3 * sound / sound.abs().max()).repeat(2, 1)
+
+
+def test_it_hears_what_the_published_detector_hears():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        silero_vad = pytest.importorskip("silero_vad")
+        published = silero_vad.load_silero_vad()
+        for sound in (voice(), example_sounds(2.0)[0]):
+            mono = sound.mean(0)
+            published.reset_states()
+            told = [published(frame, RATE_HZ).item() for frame in mono.split(FRAME) if len(frame) == FRAME]
+            found = load_detector().listen(sound[None], RATE_HZ)[0, : len(told)]
+            assert found.tolist() == pytest.approx(told, abs=1e-4)
+
+
+def test_the_reward_and_the_metric_keep_their_contracts():
+    check_reward(SpeechFreeReward())
+    check_reward(SpeechFreeReward(), plan=Plan({"speechfree": "A man speaks from 0.5 s to 1.0 s."}))
+    check_metric(SpeechFreeShare())
+
+
+@pytest.mark.parametrize("pitch_hz", [110, 140])
+def test_a_voice_is_heard_and_other_things_are_not(pitch_hz):
+    reward = SpeechFreeReward()
+    cache = reward.prepare(None, NOBODY)
+    sounds = torch.stack([voice(2.0, pitch_hz), *example_sounds(2.0)])
+    scores = reward.score(sounds, RATE_HZ, [cache] * 4)
+    assert scores[0] < 0.3
+    assert (scores[1:] > 0.9).all()
+
+
+def test_a_short_phrase_counts_wherever_it_is():
+    reward = SpeechFreeReward()
+    sounds = torch.zeros(2, 2, 8 * RATE_HZ)
+    sounds[0, :, : 2 * RATE_HZ] = sounds[1, :, -2 * RATE_HZ :] = voice()
+    early, late = reward.score(sounds, RATE_HZ, [reward.prepare(None, NOBODY)] * 2)
+    assert max(early, late) < 0.3
+
+
+def test_speech_that_is_planned_does_not_count():
+    reward = SpeechFreeReward()
+    sound = torch.nn.functional.pad(voice(), (RATE_HZ, RATE_HZ))[None]
+    plans = [NOBODY, Plan({"speechfree": "She speaks from 1.0 s to 3.0 s."}), Plan({"speechfree": "from 3 s to 4 s"})]
+    scores = reward.score(sound.expand(3, -1, -1), RATE_HZ, [reward.prepare(None, plan) for plan in plans])
+    assert (scores > 0.5).tolist() == [False, True, False]
+    metric = SpeechFreeShare()
+    metric.update(sound.expand(2, -1, -1), RATE_HZ, [Truth.of(Clip("a", 4.0), plan) for plan in plans[:2]])
+    assert metric.compute() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("sections", "spans"),
+    [
+        ({}, []),
+        ({"semantic": "A bell rings.", "temporal": "It rings from 1.0 s to 2.0 s."}, []),
+        ({"semantic": "A man talks beside a bell."}, [(0.0, math.inf)]),
+        ({"semantic": "A man talks.", "speechfree": "No human speech."}, []),
+        ({"speechfree": "Two voices, from 0.5 s to 1 s and from 2.25 s to 3 s."}, [(0.5, 1.0), (2.25, 3.0)]),
+    ],
+)
+def test_when_a_plan_has_somebody_speaking(sections, spans):
+    assert spoken_s(Plan(sections)) == spans
+
+
+def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(tmp_path):
+    with pytest.raises(NotApplicableError, match="does not say from when to when"):
+        SpeechFreeReward().prepare(None, Plan({"speechfree": "Somebody speaks."}))
+    with pytest.raises(CheckpointError, match=r"MIT.* run pip install --no-deps silero-vad"):
+        SpeechFreeReward(str(tmp_path / "lost.safetensors"))
+    (tmp_path / "bad.onnx").write_bytes(b"no onnx")
+    with pytest.raises(CheckpointError, match="is no ONNX file"):
+        SpeechFreeReward(str(tmp_path / "bad.onnx"))
+    save_file({"conv1.weight": torch.ones(3)}, tmp_path / "bad.safetensors")
+    with pytest.raises(CheckpointError, match="does not fit SpeechDetector"):
+        SpeechFreeReward(str(tmp_path / "bad.safetensors"))
+    with pytest.raises(PrismAudioError, match="more than 0 seconds"):
+        SpeechFreeReward(window_s=0)
+    assert SpeechFreeReward(network=SpeechDetector()).network is not load_detector()

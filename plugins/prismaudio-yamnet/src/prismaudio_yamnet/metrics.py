@@ -1,0 +1,65 @@
+"""Distances of generated sounds from true ones, by what YAMNet hears in them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prismaudio.metrics.networks import FrechetOfSound, InceptionOfSound, KlOfSound
+from prismaudio_yamnet.network import WIDTH, Yamnet
+from prismaudio_yamnet.weights import load_yamnet
+
+
+class YamnetFrechetDistance(FrechetOfSound):
+    """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of sound from those of the references.
+
+    Args:
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
+        network: A network in place of published weights.
+    """
+
+    def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
+        super().__init__(WIDTH)
+        self.listener = (network or load_yamnet(weights),)  # in a tuple: no part of the metric's state
+
+    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(windows, 1024)`` of a sound ``(2, samples)``."""
+        return self.listener[0].hear(sound[None], sample_rate_hz)[1][0]
+
+
+class YamnetKlDivergence(KlOfSound):
+    """Mean divergence (KL) of the classes that YAMNet hears in sounds from those in their references.
+
+    Args:
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
+        network: A network in place of published weights.
+    """
+
+    def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
+        super().__init__()
+        self.listener = (network or load_yamnet(weights),)
+
+    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
+        return mean_logits(self.listener[0], sound, sample_rate_hz)
+
+
+class YamnetInceptionScore(InceptionOfSound):
+    """Inception score (IS) by the classes that YAMNet hears.
+
+    Args:
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
+        network: A network in place of published weights.
+    """
+
+    def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
+        super().__init__()
+        self.listener = (network or load_yamnet(weights),)
+
+    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
+        return mean_logits(self.listener[0], sound, sample_rate_hz)
+
+
+def mean_logits(network: Yamnet, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    """Mean over the windows of a sound ``(2, samples)``, ``(1, 521)``."""
+    return network.hear(sound[None], sample_rate_hz)[0].mean(1)

@@ -1,0 +1,78 @@
+"""The reward: are the things that the plan names heard?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.errors import NotApplicableError
+from prismaudio.rewards.base import Cache, Reward, plan_text
+from prismaudio.rewards.rows import side_by_side
+from prismaudio_yamnet.labels import beside, check_labels, named_classes, read_labels
+from prismaudio_yamnet.network import N_CLASSES, Yamnet
+from prismaudio_yamnet.weights import load_yamnet
+
+if TYPE_CHECKING:
+    from prismaudio.cot.plan import Plan
+    from prismaudio.types import Clip, Need
+
+LOWEST = -20.0
+
+
+class YamnetReward(Reward):
+    """Mean, over the things that the plan names, of the log-probability that YAMNet hears each anywhere in the sound.
+
+    A thing counts as heard where any of its classes is; windows of 0.96 s every 0.48 s cover the whole sound. -20, the
+    lowest, is silence; 0 is certainty.
+
+    Args:
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``, with ``yamnet_class_map.csv`` beside
+            it; None to look where they are known to be.
+        text: ``"section"``: what the semantic section names; ``"plan"``: what the whole plan names.
+        labels: More words, and the AudioSet classes that each may be heard as, for example ``{"kettle": ["Boiling",
+            "Steam"]}``; our own nouns may be given others.
+        network: A network in place of published weights.
+    """
+
+    dimension, range = "semantic", (LOWEST, 0.0)
+    needs: frozenset[Need] = frozenset({"plan"})
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        text: Literal["section", "plan"] = "section",
+        labels: dict[str, list[str]] | None = None,
+        network: Yamnet | None = None,
+    ) -> None:
+        self.network = network or load_yamnet(weights)
+        self.text, self.own = text, labels or {}
+        self.labels = read_labels(beside(weights))
+        check_labels(self.own, self.labels)
+
+    @property
+    def identity(self) -> str:
+        """What the prepared classes depend on."""
+        return f"{type(self).__qualname__} {self.text} {self.own}"
+
+    def prepare(self, clip: Clip, plan: Plan) -> Cache:
+        """For every named thing its classes, as bool ``(things, 521)``."""
+        text = plan_text(plan, self.dimension, self.text)
+        found = named_classes(text, self.labels, self.own)
+        if not found:
+            raise NotApplicableError(f"nothing that the plan names is a class of AudioSet: {text[:60]!r}")
+        things = torch.zeros(len(found), N_CLASSES, dtype=torch.bool)
+        for row, classes in enumerate(found):
+            things[row, classes] = True
+        return {"things": things}
+
+    def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
+        """Scores ``(batch,)`` from -20 to 0."""
+        (things,) = side_by_side(caches, "things", device=audio.device)
+        logits = self.network.hear(audio, sample_rate_hz)[0].amax(1)
+        heard = torch.where(things, logits[:, None], -torch.inf).amax(2)
+        scores = torch.nn.functional.logsigmoid(heard).clamp(min=LOWEST)
+        named = things.any(2)
+        return (scores * named).sum(1) / named.sum(1)
