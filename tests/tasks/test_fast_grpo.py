@@ -375,6 +375,9 @@ def test_the_guard_needs_something_to_watch(tmp_path):
 def test_listening_samples_say_what_the_rewards_say(tmp_path):
     run = trainer(tmp_path, 1, ListeningSamples(1), val_check_interval=1, check_val_every_n_epoch=None)
     one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
-    run.fit(task(), Clips().loader(), one)
+    made = task()
+    before = validated(made, tmp_path)  # which must not be in the way of what fit validates
+    run.fit(made, Clips().loader(), one)
+    assert run.callback_metrics["val_reward/spatial"] != before["val_reward/spatial"]
     (text,) = tmp_path.rglob("rendered*.txt")
     assert "rewards: spatial " in text.read_text()

@@ -54,6 +54,11 @@ class RewardedTask(TransformerTask):
         ids = [clip.id for clip in batch.clips]
         return LatentBatch(ids, latents, mask.to(self.device), self._complete(conditions, len(batch)))
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count anew; what an earlier ``validate`` left cannot be added to in ``fit``."""
+        for mean in self.means.values():
+            cast("MeanMetric", mean).reset()
+
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """What the rewards and the held-out ones say of deterministic samples, with the same noise each time."""
         rate_hz, sounds = self._decoder.sample_rate_hz, self._sounds(batch)
