@@ -97,8 +97,7 @@ class RLBenchmark:
                 if done % 100 == 0:
                     on_step("pretraining", done, self.pretraining)
 
-            world = World()
-            trainer = Trainer(world, pretrained(world, self.pretraining, pretrain_step))
+            trainer = Trainer(World(), pretrained(self.pretraining, pretrain_step))
             courses: dict[tuple[str, float], dict[int, Course]] = {}
             jobs = list(self._jobs())
             for finished, (job, course) in enumerate(self._courses(trainer, jobs), 1):
@@ -141,8 +140,7 @@ _trainers: list[Trainer] = []
 
 def _start(pretraining: int) -> None:
     torch.set_num_threads(1)
-    world = World()
-    _trainers.append(Trainer(world, pretrained(world, pretraining)))
+    _trainers.append(Trainer(World(), pretrained(pretraining)))
 
 
 def _work(job: Job, updates: int, budget: float) -> Course:
