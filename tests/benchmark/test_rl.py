@@ -1,0 +1,178 @@
+"""The reinforcement-learning benchmark, with budgets of seconds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from prismaudio.benchmark.rl import BEST_RATES, EQUAL_RATE, QUICK, RATES, RLBenchmark
+from prismaudio.benchmark.rl_methods import GROUP, METHODS, Method
+from prismaudio.benchmark.rl_plot import plot_png
+from prismaudio.benchmark.rl_report import RLReport
+from prismaudio.benchmark.rl_training import Counter, Course, Point, Trainer
+from prismaudio.benchmark.rl_world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained, total
+from prismaudio.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRISMAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Trainer(World(), pretrained(300))
+
+
+@pytest.fixture(scope="module")
+def report(trainer):
+    settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
+    return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, pretraining=300).run()
+
+
+def test_the_best_that_the_world_knows_is_worth_the_sum_of_the_weights() -> None:
+    world, classes = World(), torch.arange(CLASSES)
+    best = torch.zeros(CLASSES, 16)
+    best[:, :6], best[:, 6:12], best[:, 12:14] = world.modes[:, 0], world.directions, world.best
+    best[:, 14], best[:, 15] = world.pans, 0
+    rewards = world.rewards(best[:, :, None], classes)
+    expected = {"semantic": 1.0, "temporal": 1.0, "aesthetic": 10.0, "spatial": 0.0}
+    for name, value in expected.items():
+        torch.testing.assert_close(rewards[name], torch.full((CLASSES,), value))
+    torch.testing.assert_close(total(rewards), torch.full((CLASSES,), 2.6))
+    drawn = world.draw(torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert 0.9 < float(total(world.rewards(drawn, torch.zeros(4000, dtype=torch.long))).mean()) < 1.2
+
+
+def test_the_base_policy_is_kept(trainer) -> None:
+    again = pretrained(300, lambda: pytest.fail("made again")).state_dict()
+    for name, tensor in trainer.base.state_dict().items():
+        assert torch.equal(tensor, again[name])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_hooks_count_what_the_formula_says(trainer, name) -> None:
+    method = METHODS[name]
+    network = VelocityNetwork()
+    counter = Counter(network)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    for update in range(3):
+        before = counter.count
+        trainer._update(network, optimizer, method, 0, update)
+        rolled, trained = method.evaluations(method.window(0, update))
+        assert counter.count - before == pytest.approx((rolled + trained) * CLASSES * GROUP)
+
+
+def test_the_formula_is_that_of_the_specification() -> None:
+    def cost(name: str) -> float:
+        method = METHODS[name]
+        costs = [sum(method.evaluations(method.window(0, update))) for update in range(2000)]
+        return sum(costs) / len(costs)
+
+    assert cost("flow_grpo") == 93
+    assert cost("flow_grpo_T10") == 37
+    assert cost("mix_grpo") == 36
+    assert cost("release") == pytest.approx(24.8, abs=0.3)
+
+
+def test_sharing_the_first_random_step_changes_nothing_but_the_cost(trainer) -> None:
+    courses = []
+    for share in (False, True):
+        method = Method(steps=6, schedule=METHODS["paper"].schedule, branches=GROUP, share_first=share)
+        courses.append(trainer.run(method, 1e-4, 0, updates=4))
+    plain, shared = (course.points[-1] for course in courses)
+    assert plain.reward == pytest.approx(shared.reward, abs=1e-4)
+    assert shared.nfe == plain.nfe - 4 * 4 * (GROUP - 1) * CLASSES  # rolled out once, trained as three
+
+
+def test_a_run_depends_on_its_seed_alone(trainer) -> None:
+    first, again, other = (trainer.run(METHODS["recommended"], 1e-3, seed, updates=4) for seed in (3, 3, 4))
+    known = [(point.update, point.nfe, point.reward) for point in first.points]
+    assert known == [(point.update, point.nfe, point.reward) for point in again.points]
+    assert (first.kl, first.rewards) == (again.kl, again.rewards)
+    assert first.points[-1].reward != other.points[-1].reward
+    assert first.kl > 0
+    assert first.points[0].reward == pytest.approx(trainer.reward())
+
+
+def test_evaluations_are_not_counted_and_a_budget_is_spent(trainer) -> None:
+    course = trainer.run(METHODS["recommended"], 1e-3, 0, updates=4, budget=4000)
+    assert course.points[0].nfe == 0
+    assert course.points[-1].nfe >= 4000 > course.points[-2].nfe
+    assert course.final(4) == course.points[1].reward
+
+
+def test_training_finds_what_is_rewarded(trainer) -> None:
+    course = trainer.run(METHODS["recommended"], 1e-3, 0, updates=40)
+    assert course.points[-1].reward > course.points[0].reward + 0.2
+
+
+def test_where_a_reward_was_reached() -> None:
+    course = Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0), Point(8, 160, 2.0, float("nan"))])
+    assert course.first(1.25) == Point(1, 20, 0.25, 1.25)
+    assert course.first(3) is None
+    assert course.at(40) == 1.5
+    assert course.at(1000) is None
+
+
+def test_a_missed_target_is_no_success() -> None:
+    def course(reward: float) -> Course:
+        return Course([Point(0, 0, 0.0, 1.0), Point(4, 100, 1.0, reward)], dict.fromkeys(WEIGHTS, 0.0))
+
+    runs = {
+        ("flow_grpo", 1e-3): [course(2.0), course(2.0)],
+        ("release", 1e-3): [course(3.0), course(1.5)],
+        ("release", 3e-3): [course(3.0), course(3.0)],
+    }
+    told = RLReport(runs, 1.0, 2.0, 4, 1e-3)
+    assert told.ratio("release") is None
+    assert told.best_rate("release") == 3e-3
+    assert told.ratio("release", best=True) == pytest.approx(2)
+    figures = told.as_dict()
+    assert figures["equal_lr"]["release"]["nfe_to_target"] == [50, None]
+    assert figures["ratio"]["release"] is None
+    assert [str(cell) for cell in told.tables()[0].columns[2].cells] == ["2/2", "1/2"]
+
+
+def test_the_report_says_what_is_promised(report) -> None:
+    figures = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert set(figures) == {"base", "target", "equal_lr", "best_lr", "all", "ratio", "meta"}
+    assert set(figures["ratio"]) >= {"release", "paper", "recommended", "recommended_best_lr"}
+    assert list(figures["equal_lr"]) == list(QUICK)
+    final = sum(figures["equal_lr"]["flow_grpo"]["final"]) / 2
+    assert figures["target"] == pytest.approx(figures["base"] + 0.8 * (final - figures["base"]), abs=1e-5)
+    for row in figures["equal_lr"].values():
+        assert {len(row[key]) for key in ("nfe_to_target", "cpu_s_to_target", "final", "kl", "variance_ratio")} == {2}
+        assert set(row["rewards"]) == set(WEIGHTS)
+    assert plot_png(report)[1:4] == b"PNG"
+
+
+def test_two_processes_say_what_one_says(report) -> None:
+    names = ("flow_grpo", "recommended")
+    settings = {"methods": {name: METHODS[name] for name in names}, "rates": dict.fromkeys(names, (EQUAL_RATE,))}
+    other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, pretraining=300).run()
+    assert other.target == report.target
+    for name in names:
+        for mine, theirs in zip(report.runs[name, EQUAL_RATE], other.runs[name, EQUAL_RATE], strict=True):
+            assert [(p.nfe, p.reward) for p in mine.points] == [(p.nfe, p.reward) for p in theirs.points]
+
+
+def test_what_is_run() -> None:
+    quick, full = RLBenchmark.quick(), RLBenchmark.full()
+    assert set(quick.methods) == set(QUICK) < set(full.methods)
+    assert all(EQUAL_RATE in rates for rates in quick.rates.values())
+    assert set(BEST_RATES.values()) <= set(RATES)
+    assert set(full.rates.values()) == {RATES}
+
+
+def test_the_command(trainer, tmp_path, capsys, monkeypatch) -> None:
+    small = {"updates": 4, "pretraining": 300, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
+    quick = RLBenchmark.quick().restricted(**small)
+    monkeypatch.setattr(RLBenchmark, "quick", classmethod(lambda cls: quick))
+    out, plot = tmp_path / "new" / "rl.json", tmp_path / "rl.png"
+    argv = ["bench", "rl", "--quick", "--seeds", "1", "--seed", "7", "--processes", "1"]
+    assert main([*argv, "--json", str(out), "--plot", str(plot)]) == 0
+    assert json.loads(out.read_text())["meta"]["seeds"] == [7]
+    assert plot.read_bytes()[1:4] == b"PNG"
+    assert "recommended: " in capsys.readouterr().out
+    assert main(["bench", "rl", "--seeds", "0"]) == 2
+    assert main([*argv, "--json", str(tmp_path)]) == 2
