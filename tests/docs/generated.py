@@ -22,6 +22,7 @@ COMMANDS = (
     "studio render",
     "bench studio",
     "bench model",
+    "bench rl",
     "bench instruments",
     "convert",
     "export",
