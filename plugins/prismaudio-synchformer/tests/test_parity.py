@@ -27,6 +27,7 @@ FILES = {
     "test_both_towers_and_the_head_at_full_size": "synchformer_full_recipe.npz",
     "test_what_is_done_before_and_after_the_network": "synch_pre.npz",
     "test_features_of_a_video": "synchformer_a.safetensors",
+    "test_pictures_are_brought_to_size_as_torchvision_does": "torchvision.npz",
 }
 
 
@@ -189,4 +190,14 @@ def test_features_of_a_video(path, tmp_path):
         seen = see(tower, golden["in/video_uint8"])
     comparison = Comparison({key: value.numpy() for key, value in golden.items()})
     comparison.close("out/sync_features", seen.flatten(0, 1)[None], 2e-5)
+    assert comparison.problems() == []
+
+
+def test_pictures_are_brought_to_size_as_torchvision_does(path):
+    golden = read_npz(path)
+    comparison = Comparison(golden)
+    for shape in ("wide", "high"):
+        for side in (SIZE, RELEASE_SIDE):
+            made = square(torch.as_tensor(golden[f"in/{shape}"]), side)
+            comparison.close(f"out/{shape}_{side}", made[..., 3::7, 3::7], 0)
     assert comparison.problems() == []
