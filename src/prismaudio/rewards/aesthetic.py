@@ -32,7 +32,7 @@ class AestheticReward(Reward):
 
     Args:
         weights: How much each term counts; terms that are left out do not.
-        noise_db: Noise floor between a clean and a noisy recording, in dB.
+        noise_db: Noise floors that are half clean and half noisy, in dB.
         flat: Share of samples at flat tops between an undistorted and a clipped recording.
         high_db: Power above 3 kHz, relative to all power, between a muffled and a clear recording, in dB.
         late_db: Power 200 to 350 ms after an onset, relative to the direct sound, between a dry place and a hall.
@@ -45,7 +45,7 @@ class AestheticReward(Reward):
     def __init__(
         self,
         weights: dict[str, float] | None = None,
-        noise_db: float = -57.0,
+        noise_db: tuple[float, float] = (-62.0, -50.0),
         flat: float = 0.05,
         high_db: float = -25.0,
         late_db: float = -33.0,
@@ -90,10 +90,12 @@ class AestheticReward(Reward):
         late_db, n_late = late_energies_db(audio, sample_rate_hz, *lasting_s.unbind(2))
         low, high = self.loudness_lufs
         lufs = loudness_lufs(audio, sample_rate_hz)
-        noise = torch.sigmoid((floor_db - self.noise_db) / 5) * torch.sigmoid((self.noise_db + 27 - floor_db) / 3)
+        clean_db, noisy_db = self.noise_db
+        clean = torch.sigmoid((clean_db - floor_db) / 5)
+        noise = torch.sigmoid((floor_db - noisy_db) / 5) * torch.sigmoid((noisy_db + 20 - floor_db) / 3)
         always = torch.ones_like(floor_db)
         return {
-            "noise": (torch.where(noisy > 0, noise, torch.sigmoid((self.noise_db - floor_db) / 5)), always),
+            "noise": (torch.where(noisy > 0, noise, clean), always),
             "clipping": (_as_asked(flat / (1 + flat), clipped), always),
             "highs": (_as_asked(torch.sigmoid((self.high_db - highs_db(audio, sample_rate_hz)) / 6), muffled), always),
             "room": (_as_asked(torch.sigmoid((late_db - self.late_db) / 5), hall), has_room * n_late.clamp(max=1)),

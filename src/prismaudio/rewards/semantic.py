@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.classes import SourceClassifier, embedded_classifier
 from prismaudio.metrics.timbre import timbre_features
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.rows import TOGETHER
+from prismaudio.rewards.lag import expected_onsets, lags_s
+from prismaudio.rewards.rows import TOGETHER, a_few_at_a_time, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,36 +72,39 @@ class SemanticReward(Reward):
                 f"the plan names none of the sounds that the classifier knows: {', '.join(classes)}"
             )
         parts: list[tuple[Part, float]] = []
+        onsets_s = None
         if len(sources) > 1 and all(source.onsets_s for source in sources):
+            onsets_s = torch.tensor([time_s for source in sources for time_s in source.onsets_s])
             for source in sources:
                 chosen = _parts(source, sources, clip.duration_s) if source.what in classes else []
                 parts += [(part, 1 / len(chosen)) for part in chosen]
         if not parts:
+            onsets_s = None
             parts = [((0.0, clip.duration_s, list(sources)), 1.0)]
         named = [[noun in {source.what for source in part[2]} for noun in classes] for part, _ in parts]
         times_s = torch.tensor([part[:2] for part, _ in parts])
         weights = torch.tensor([weight for _, weight in parts])
-        return {"start_s": times_s[:, 0], "length_s": times_s[:, 1], "named": torch.tensor(named), "weights": weights}
+        found = {"start_s": times_s[:, 0], "length_s": times_s[:, 1], "named": torch.tensor(named), "weights": weights}
+        return {**found, **expected_onsets(onsets_s)}
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Probabilities ``(batch,)`` in 0 .. 1."""
-        total, weights = (torch.zeros(len(audio), device=audio.device) for _ in range(2))
-        by_length: dict[int, list[tuple[int, int, Tensor, float]]] = {}
-        for row, cache in enumerate(caches):
-            for start_s, length_s, named, weight in zip(*(cache[name] for name in cache), strict=True):
-                length = round(float(length_s) * sample_rate_hz)
-                start = round(float(start_s) * sample_rate_hz)
-                by_length.setdefault(length, []).append((row, start, named, float(weight)))
-        for length, parts in by_length.items():
-            for first in range(0, len(parts), TOGETHER):
-                few = parts[first : first + TOGETHER]
-                rows = torch.tensor([row for row, *_ in few], device=audio.device)
-                weight = torch.tensor([weight for *_, weight in few], device=audio.device)
-                sounds = torch.stack([_cut(audio[row], start, length) for row, start, *_ in few])
-                named = torch.stack([named for _, _, named, _ in few]).to(audio.device)
-                total.index_add_(0, rows, weight * self._judge(sounds, sample_rate_hz, named))
-                weights.index_add_(0, rows, weight)
-        return total / weights
+        onsets = side_by_side(caches, "onsets_s", "counts", device=audio.device)
+        late_s = a_few_at_a_time(lambda *few: lags_s(few[0], sample_rate_hz, *few[1:]), audio, *onsets)
+        rows = torch.tensor([row for row, cache in enumerate(caches) for _ in cache["weights"]])
+        lengths_s, starts_s, named, weights = (
+            torch.cat([cache[name] for cache in caches]) for name in ("length_s", "start_s", "named", "weights")
+        )
+        starts = ((starts_s.to(audio.device) + late_s[rows]) * sample_rate_hz).round().long()
+        lengths = (lengths_s * sample_rate_hz).round().long()
+        total = torch.zeros(2, len(audio), device=audio.device)
+        for length in lengths.unique().tolist():
+            for few in (lengths == length).nonzero()[:, 0].split(TOGETHER):
+                sounds = _cut(audio, rows[few].to(audio.device), starts[few.to(audio.device)], length)
+                chances = self._judge(sounds, sample_rate_hz, named[few].to(audio.device))
+                weight = weights[few].to(audio.device)
+                total.index_add_(1, rows[few].to(audio.device), torch.stack([weight * chances, weight]))
+        return total[0] / total[1]
 
     def _judge(self, sounds: Tensor, sample_rate_hz: int, named: Tensor) -> Tensor:
         """The probability that each of some sounds is one of those that are named in its row."""
@@ -110,9 +113,11 @@ class SemanticReward(Reward):
         return ((scores / self.temperature).softmax(-1) * named).sum(1) * power / (power + HEARD)
 
 
-def _cut(sound: Tensor, start: int, length: int) -> Tensor:
-    part = sound[..., start : start + length]
-    return pad(part, (0, length - part.shape[-1]))
+def _cut(audio: Tensor, rows: Tensor, starts: Tensor, length: int) -> Tensor:
+    """Parts ``(n, 2, length)`` of some rows, silent where the sound has ended or has not begun."""
+    at = starts[:, None, None] + torch.arange(length, device=audio.device)
+    inside = (at >= 0) & (at < audio.shape[-1])
+    return audio[rows].gather(2, at.clamp(0, audio.shape[-1] - 1).expand(-1, 2, -1)) * inside
 
 
 def _parts(source: Source, sources: Sequence[Source], duration_s: float) -> list[Part]:

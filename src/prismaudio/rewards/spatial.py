@@ -13,6 +13,7 @@ from prismaudio.cot.story import SIDE_DEG
 from prismaudio.errors import NotApplicableError
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.base import Cache, Reward, plan_text
+from prismaudio.rewards.lag import expected_onsets, lags_s
 from prismaudio.rewards.moments import azimuth_deg, whose
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
 from prismaudio.signal.directions import HOP_S, WINDOW_S, Directions, directions, n_windows
@@ -126,12 +127,13 @@ class SpatialReward(Reward):
         alone = alone & azimuth.isfinite()
         if not bool(alone.any()):
             raise NotApplicableError("no sound with a direction is ever alone")
-        return self._cache(azimuth.nan_to_num(), alone.float(), owner.float())
+        onsets_s = torch.tensor([time_s for source in timed for time_s in source.onsets_s])
+        return self._cache(azimuth.nan_to_num(), alone.float(), owner.float(), onsets_s)
 
-    def _cache(self, azimuth: Tensor, weights: Tensor, source: Tensor) -> Cache:
+    def _cache(self, azimuth: Tensor, weights: Tensor, source: Tensor, onsets_s: Tensor | None = None) -> Cache:
         side = torch.sin(torch.deg2rad(azimuth)) / math.sin(math.radians(SIDE_DEG))
         expected = {"itd_ms": self.side_itd_ms * side, "ild_db": self.side_ild_db * side}
-        return {**expected, "weights": weights, "source": source}
+        return {**expected, "weights": weights, "source": source, **expected_onsets(onsets_s)}
 
     def _of_reference(self, clip: Clip, plan: Plan) -> Cache:
         if clip.audio is None or clip.sample_rate_hz is None:
@@ -142,31 +144,43 @@ class SpatialReward(Reward):
             raise NotApplicableError("the reference is silent")
         weights = fresh / (fresh + 0.03 * fresh.amax())
         itd_ms, ild_db = heard.itd_ms[0].cpu(), heard.ild_db[0].cpu()
-        return {"itd_ms": itd_ms, "ild_db": ild_db, "weights": weights, "source": torch.zeros_like(weights)}
+        expected = {"itd_ms": itd_ms, "ild_db": ild_db, "weights": weights, "source": torch.zeros_like(weights)}
+        return {**expected, **expected_onsets()}
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Nearness ``(batch,)`` in 0 .. 1."""
 
-        def judge(audio: Tensor, itd_ms: Tensor, ild_db: Tensor, weights: Tensor, source: Tensor) -> Tensor:
-            heard = directions(audio, sample_rate_hz)
-            n = min(heard.power.shape[1], weights.shape[1])
-            near = self._near(heard, itd_ms, ild_db, n)
-            belongs = (source[:, None, :n] == sources) & (weights[:, None, :n] > 0)
-            return _over_sources(near, _fresh(heard.power)[:, :n] * weights[:, :n], belongs)
+        def judge(audio: Tensor, expected: Tensor, onsets_s: Tensor, counts: Tensor) -> Tensor:
+            late_s = lags_s(audio, sample_rate_hz, onsets_s, counts)
+            heard = directions(audio, sample_rate_hz).first(expected.shape[2])
+            there = ((expected[:, 3:] == sources) & (expected[:, 2:3] > 0)).any(2)
+            itd_ms, ild_db, weights, source = _moved(expected, late_s)[..., : heard.power.shape[1]].unbind(1)
+            belongs = (source[:, None] == sources) & (weights[:, None] > 0)
+            near = self._near(heard, itd_ms, ild_db)
+            return _over_sources(near, _fresh(heard.power) * weights, belongs, there)
 
         n_sources = 1 + max(int(cache["source"].amax()) for cache in caches)
         sources = torch.arange(n_sources, device=audio.device)[:, None]
-        names = ("itd_ms", "ild_db", "weights", "source")
-        return a_few_at_a_time(judge, audio, *side_by_side(caches, *names, device=audio.device))
+        windows = side_by_side(caches, "itd_ms", "ild_db", "weights", "source", device=audio.device)
+        onsets = side_by_side(caches, "onsets_s", "counts", device=audio.device)
+        return a_few_at_a_time(judge, audio, torch.stack(windows, 1), *onsets)
 
-    def _near(self, heard: Directions, itd_ms: Tensor, ild_db: Tensor, n: int) -> Tensor:
-        """How near each of the first ``n`` windows is to what it should measure ``(batch, n)``, 0 .. 1."""
-        itd_ms, ild_db = itd_ms[:, :n], ild_db[:, :n]
-        late = 1 / (1 + ((heard.itd_ms[:, :n] - itd_ms) / self.itd_tolerance_ms).square())
-        loud = 1 / (1 + ((heard.ild_db[:, :n] - ild_db) / self.ild_tolerance_db).square())
+    def _near(self, heard: Directions, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
+        """How near each window is to what it should measure ``(batch, windows)``, 0 .. 1."""
+        late = 1 / (1 + ((heard.itd_ms - itd_ms) / self.itd_tolerance_ms).square())
+        loud = 1 / (1 + ((heard.ild_db - ild_db) / self.ild_tolerance_db).square())
         turned = (1 - 2 * heard.left_over(itd_ms, ild_db)).clamp(min=0)
         weights = torch.tensor(self.weights, device=itd_ms.device)
         return torch.stack([late, loud, turned], -1) @ (weights / weights.sum())
+
+
+def _moved(expected: Tensor, late_s: Tensor) -> Tensor:
+    """What is expected in each window ``(batch, kinds, windows)``, later; at the ends nothing moves in."""
+    windows = torch.arange(expected.shape[2], device=expected.device)
+    at = windows - (late_s / HOP_S).round().long()[:, None]
+    inside = (at >= 0) & (at < len(windows))
+    at = at.clamp(0, len(windows) - 1)[:, None].expand_as(expected)
+    return expected.gather(2, at) * inside[:, None]
 
 
 def _middles_s(clip: Clip) -> Tensor:
@@ -179,15 +193,15 @@ def _fresh(power: Tensor) -> Tensor:
     return (power - 0.9 * before).clamp(min=0) + 0.02 * power
 
 
-def _over_sources(values: Tensor, weights: Tensor, belongs: Tensor) -> Tensor:
+def _over_sources(values: Tensor, weights: Tensor, belongs: Tensor, counts: Tensor) -> Tensor:
     """Mean over the sources of their weighted means, lower where there is hardly anything to weigh ``(batch,)``.
 
     Args:
         values: What is averaged ``(batch, windows)``.
         weights: How much each window counts.
         belongs: Whether it counts for a source ``(batch, sources, windows)``.
+        counts: Which sources there are ``(batch, sources)``.
     """
     shares = weights[:, None] * belongs
     means = (shares * values[:, None]).sum(2) / (shares.sum(2) + HEARD)
-    there = belongs.any(2)
-    return (means * there).sum(1) / there.sum(1).clamp(min=1)
+    return (means * counts).sum(1) / counts.sum(1).clamp(min=1)

@@ -38,6 +38,10 @@ class Directions:
     power: Tensor
     spectra: Tensor
 
+    def first(self, n: int) -> Directions:
+        """The first ``n`` windows."""
+        return Directions(self.itd_ms[:, :n], self.ild_db[:, :n], self.power[:, :n], self.spectra[:, :n])
+
     def left_over(self, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
         """The side energy of each window, once it is turned so that a direction is in the middle ``(batch, windows)``.
 
