@@ -17,7 +17,7 @@ from prismaudio.generation.judges import Score
 from prismaudio.media import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from prismaudio.generation.judges import Judge
 
@@ -75,9 +75,9 @@ class Ledger(ABC):
         """Append the scores of a file."""
         self._append(self.lines(record))
 
-    def finish(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> None:
-        """Append what all files come to."""
-        self._append(self.total_lines(files, totals))
+    def finish(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> None:
+        """Append what all files come to, and what failed."""
+        self._append(self.total_lines(n_files, totals, failures))
 
     def _append(self, text: str) -> None:
         if self.path is None:
@@ -103,7 +103,7 @@ class Ledger(ABC):
         """The text of a record."""
 
     @abstractmethod
-    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
         """The text of what all files come to."""
 
     def head(self) -> str:
@@ -134,10 +134,11 @@ class JsonLines(Ledger):
         held = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
         return json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
         """One line, with what is known of each reward and metric."""
         about = {name: described(judge) | dict(totals[name]) for name, judge in self.judges.items()}
-        return json.dumps({"all": about, "files": files}, ensure_ascii=False, allow_nan=False) + "\n"
+        held = {"all": about, "files": n_files, "failures": list(failures)}
+        return json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class Csv(Ledger):
@@ -173,7 +174,7 @@ class Csv(Ledger):
         )
         return self._rows(rows)
 
-    def total_lines(self, files: int, totals: Mapping[str, Mapping[str, Any]]) -> str:
+    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
         """A row for each reward and metric."""
         return self._rows({"name": name} | dict(total) for name, total in totals.items())
 

@@ -21,6 +21,7 @@ from prismaudio.errors import PrismAudioError
 from prismaudio.generation import PrismAudio
 from prismaudio.generation.judges import OF_MANY, Absent, MetricJudge
 from prismaudio.generation.scoring import Panel, read_plan
+from prismaudio.media.windows import has_pictures
 
 if TYPE_CHECKING:
     import argparse
@@ -74,7 +75,7 @@ class ScoreRun:
                     self._fail(job, reporter, error)
         totals = self.totals()
         for ledger in self.ledgers:
-            ledger.finish(len(self.records), totals)
+            ledger.finish(len(self.records), totals, self.failures)
         if self.records and not any(ledger.path is None for ledger in self.ledgers):
             show(self.panel.judges, self.records, totals)
         return self.failures
@@ -105,13 +106,15 @@ class ScoreRun:
             for judge in self.panel.judges
             if isinstance(judge, MetricJudge) and judge.last is not None and (numbers := as_numbers(judge.last))
         }
-        record = Record(str(job.path), job.request(self.judges), scores, states)
+        failed = [f"{job.path}: {name}: {said.reason}" for name, said in scores.items() if said.failed]
+        request = job.request(self.judges) + " failed" * bool(failed)  # so the next run tries again
+        record = Record(str(job.path), request, scores, states)
         for ledger in self.ledgers:
             ledger.add(record)
         self.records.append(record)
         for notice in notices:
             reporter.say(f"notice: {job.path}: {notice}")
-        self.failures += [f"{job.path}: {name}: {said.reason}" for name, said in scores.items() if said.failed]
+        self.failures += failed
         n_scored = sum(score.value is not None for score in scores.values())
         spent_s = time.monotonic() - begin_s
         reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} left out ({spent_s:.1f} s)")
@@ -145,9 +148,12 @@ class ScoreRun:
             return None
         if job.plan != AUTO:
             return read_plan(job.plan if "<" in job.plan else plan_text(Path(job.plan)))
+        seen = next((path for path in (job.path, job.reference) if path is not None and has_pictures(path)), None)
+        if seen is None:
+            return None
         if self._model is None:
             self._model = PrismAudio.from_pretrained(None, self.options.device)
-        return self._model.plan(job.path)
+        return self._model.plan(seen)
 
     def _fail(self, job: ScoreJob, reporter: Reporter, error: Exception) -> None:
         if os.environ.get("PRISMAUDIO_TRACEBACK"):

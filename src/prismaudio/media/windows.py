@@ -45,16 +45,25 @@ class Survey:
     peak: float
 
 
+def has_pictures(path: str | Path) -> bool:
+    """Whether a file holds a video, a picture on the cover not counted.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    with opened(path) as container:
+        return any("ATTACHED_PIC" not in str(stream.disposition).upper() for stream in container.streams.video)
+
+
 def survey(path: str | Path) -> Survey:
     """Find out what a file of sound or video holds; decodes its sound, and keeps nothing of it.
 
     Raises:
         MediaError: It cannot be read, is empty, or its sound is not made of numbers.
     """
+    video = probe(path) if has_pictures(path) else None
     with opened(path) as container:
-        pictures = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
         rates_hz = [stream.sample_rate for stream in container.streams.audio]
-    video = probe(path) if pictures else None
     if not rates_hz:
         if video is None:
             raise MediaError(f"{path} holds neither pictures nor sound")

@@ -1,0 +1,351 @@
+"""``prismaudio score``: any file, every judge, one line for whatever is wrong, and no work done twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from prismaudio.cli.main import main
+from prismaudio.cli.score_jobs import collect
+from prismaudio.errors import MediaError, PlanError
+from prismaudio.media import write_video_with_sound
+from prismaudio.media.writing import write_video
+from prismaudio.registry import discover
+
+RATE_HZ = 16_000
+PLAN = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.50 s and 1.20 s. <Spatial> The bell is on the left."
+
+JUDGES = '''
+import pathlib
+import torch
+from prismaudio.errors import CheckpointError
+from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.networks import FrechetOfSound
+from prismaudio.rewards.base import Reward
+
+class WeightlessReward(Reward):
+    "Its weights are nowhere."
+    def __init__(self):
+        raise CheckpointError("toy.pt is not on this machine; get it from nowhere")
+    def score(self, audio, sample_rate_hz, caches):
+        return audio.new_zeros(len(audio))
+
+class FallingReward(Reward):
+    "It falls over loud sound."
+    range = (0.0, 1.0)
+    def score(self, audio, sample_rate_hz, caches):
+        if audio.abs().max() > 0.9:
+            raise RuntimeError("too loud for me")
+        with pathlib.Path("heard.txt").open("a") as file:
+            print("heard", file=file)
+        return audio.abs().amax((1, 2))
+
+class WideDistance(FrechetOfSound):
+    "States too large to keep."
+    def __init__(self):
+        super().__init__(40)
+    def features(self, sound, sample_rate_hz):
+        return sound[:, : sound.shape[1] // 40 * 40].reshape(-1, 40)
+
+@hookimpl
+def prismaudio_rewards():
+    return [Component("MODULE:WeightlessReward", "No weights."), Component("MODULE:FallingReward", "Falls.", "spatial")]
+
+@hookimpl
+def prismaudio_metrics():
+    return [Component("MODULE:WideDistance", "Wide.")]
+'''
+
+
+def bell(level: float = 0.3, n: int = 2 * RATE_HZ, seed: int = 0) -> np.ndarray:
+    """Two bursts of noise on the left, float32 ``(n, 2)``."""
+    sound = 1e-3 * np.random.default_rng(seed).standard_normal((n, 2))
+    for time_s in (0.5, 1.2):
+        start = int(time_s * RATE_HZ)
+        burst = level * np.exp(-np.arange(max(0, n - start)) / 800)
+        sound[start:] += burst[:, None] * np.random.default_rng(1).uniform(-1, 1, (len(burst), 1)) * [1.0, 0.4]
+    return sound.astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, install):
+    """A working directory with two sounds, a plugin of judges, and nothing of other plugins."""
+    for plugin in discover().plugins:
+        if plugin.name != "core":
+            known = os.environ.get("PRISMAUDIO_DISABLE_PLUGINS", "")
+            monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", f"{known},{plugin.name}")
+    install(JUDGES, name="judges")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path / "cache"))
+    for index, name in enumerate(("one", "two")):
+        soundfile.write(f"{name}.wav", bell(seed=index), RATE_HZ)
+    return work
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(["score", *arguments])
+    return code, *capsys.readouterr()
+
+
+def read(path="scores.jsonl") -> tuple[dict, dict]:
+    """Lines of files by name, and the line of all."""
+    lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return {line["file"]: line for line in lines if "file" in line}, lines[-1]
+
+
+def test_a_table_of_everything_with_reasons(folder, capsys):
+    code, out, err = run(capsys, "one.wav", "--plan", PLAN, "--reference", "one.wav")
+    assert (code, "[1/1] one.wav" in err) == (0, True)
+    (row,) = (line for line in out.splitlines() if "OnsetF1" in line)
+    assert [cell.strip() for cell in row.split("│")] == ["OnsetF1", "temporal", "1", "0 .. 1", "↑"]
+    (row,) = (line for line in out.splitlines() if "GccMse" in line)
+    assert [cell.strip() for cell in row.split("│")] == ["GccMse", "spatial", "0", "≥ 0", "↓"]
+    assert "FallingReward " in out
+    assert "WeightlessReward: toy.pt is not on this machine; get it from nowhere" in out
+    for reward in ("AestheticReward", "TemporalReward"):
+        assert f"{reward} " in out
+
+
+def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
+    _, out, _ = run(capsys, "one.wav")
+    assert "OnsetF1" in out.split("left out:")[1]
+    assert "it needs a plan, and there is none" in out
+    assert "GccMse, WideDistance: it needs a reference sound, and there is none" in out
+
+
+def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
+    names = ("--rewards", "FallingReward", "--metrics", "OnsetF1,WideDistance")
+    given = ("one.wav", "two.wav", "--plan", PLAN, "--reference", "one.wav")
+    code, out, _ = run(capsys, *given, *names, "--json", "scores.jsonl", "--csv", "scores.csv")
+    assert code == 0
+    files, everything = read()
+    assert set(files) == {"one.wav", "two.wav"}
+    first = files["one.wav"]["scores"]["FallingReward"]["value"]
+    second = files["two.wav"]["scores"]["FallingReward"]["value"]
+    assert everything["all"]["FallingReward"]["value"] == pytest.approx((first + second) / 2)
+    assert everything["all"]["FallingReward"]["range"] == [0, 1]
+    assert everything["all"]["OnsetF1"] == {
+        "kind": "metrics", "dimension": "temporal", "range": [0, 1], "higher_is_better": True,
+        "source": everything["all"]["OnsetF1"]["source"], "value": 1, "sd": 0, "files": 2,
+    }  # fmt: skip
+    assert files["one.wav"]["scores"]["WideDistance"] == {"value": None, "reason": "it is a number of many files"}
+    assert everything["all"]["WideDistance"]["value"] > 0
+    rows = list(csv.DictReader(Path("scores.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 9
+    for row in rows:
+        held = files[row["file"]]["scores"] if row["file"] else everything["all"]
+        value = held[row["name"]]["value"]
+        assert (row["value"] and float(row["value"])) == ("" if value is None else value)
+    assert (rows[0]["lowest"], rows[0]["highest"], rows[0]["higher_is_better"]) == ("0.0", "1.0", "True")
+    assert "two" in out
+    assert " ± " in out
+
+
+def test_what_is_scored_is_not_scored_again(folder, capsys):
+    given = ("--plan", PLAN, "--reference", "one.wav", "--rewards", "FallingReward", "--metrics", "OnsetF1,WideDistance")
+    given = (*given, "--json", "scores.jsonl")
+    run(capsys, "one.wav", *given)
+    _, _, err = run(capsys, "one.wav", "two.wav", *given)
+    assert "[1/2] one.wav: scored already" in err
+    assert len((folder / "heard.txt").read_text().splitlines()) == 2
+    resumed = read()[1]["all"]
+    run(capsys, "one.wav", "two.wav", *given, "--force")
+    assert len((folder / "heard.txt").read_text().splitlines()) == 4
+    whole = read()[1]["all"]
+    for name, total in whole.items():
+        assert resumed[name]["value"] == pytest.approx(total["value"], rel=1e-9), name
+    run(capsys, "one.wav", *given[:-2], "--json", "scores.jsonl", "--plan", PLAN.replace("1.20", "1.30"))
+    assert len((folder / "heard.txt").read_text().splitlines()) == 5  # another plan
+    assert set(read()[0]) == {"one.wav", "two.wav"}  # what this run does not score stays
+
+
+def test_a_torn_line_is_scored_again_and_a_strange_file_is_left_alone(folder, capsys):
+    given = ("--rewards", "FallingReward", "--metrics", "none")
+    run(capsys, "one.wav", "two.wav", *given, "--json", "scores.jsonl")
+    text = (folder / "scores.jsonl").read_text()
+    (folder / "scores.jsonl").write_text(text[: text.index("two.wav") + 30])
+    _, _, err = run(capsys, "one.wav", "two.wav", *given, "--json", "scores.jsonl")
+    assert "one.wav: scored already" in err
+    assert "two.wav: 1 scores" in err
+    (folder / "notes.txt").write_text("dear diary\n")
+    for option in ("--json", "--csv"):
+        code, _, err = run(capsys, "one.wav", *given, option, "notes.txt")
+        assert (code, "holds no scores" in err, err.count("\n")) == (2, True, 1)
+    assert (folder / "notes.txt").read_text() == "dear diary\n"
+
+
+def test_csv_alone_goes_on_too(folder, capsys):
+    given = ("--rewards", "FallingReward", "--metrics", "WideDistance", "--reference", "one.wav", "--csv", "scores.csv")
+    run(capsys, "one.wav", "two.wav", *given)
+    before = (folder / "scores.csv").read_text()
+    _, _, err = run(capsys, "one.wav", "two.wav", *given)
+    assert err.count("scored already") == 2
+    assert (folder / "scores.csv").read_text() == before
+
+
+def test_standard_output_holds_nothing_else(folder, capsys):
+    code, out, _ = run(capsys, "one.wav", "--rewards", "FallingReward", "--metrics", "none", "--json", "-")
+    assert code == 0
+    assert [list(json.loads(line))[0] for line in out.splitlines()] == ["file", "all"]
+
+
+def samples(kind: str) -> tuple[np.ndarray, int]:
+    sound = bell()
+    broken = sound.copy()
+    broken[7] = np.nan
+    return {
+        "mono": (sound[:, 0], RATE_HZ),
+        "5.1": (np.repeat(sound[:, :1], 6, axis=1), RATE_HZ),
+        "8 kHz": (sound[::2], 8000),
+        "192 kHz": (np.repeat(sound[:8000], 12, axis=0), 192_000),
+        "silence": (0 * sound, RATE_HZ),
+        "0.1 s": (sound[:1600], RATE_HZ),
+        "NaN": (broken, RATE_HZ),
+        "no samples": (sound[:0], RATE_HZ),
+        "10 samples": (sound[:10], RATE_HZ),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["mono", "5.1", "8 kHz", "192 kHz", "silence", "0.1 s"])
+def test_unusual_sound_is_scored(folder, capsys, kind):
+    soundfile.write("odd.wav", *samples(kind), subtype="FLOAT")
+    code, _, err = run(capsys, "odd.wav", "--plan", PLAN, "--reference", "odd.wav", "--json", "scores.jsonl")
+    assert code == 0, err
+    scores = read()[0]["odd.wav"]["scores"]
+    for name in ("FallingReward", "AestheticReward", "GccMse", "OnsetF1"):
+        assert scores[name]["value"] is not None, (name, scores[name])
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("NaN", "samples that are not numbers"),
+        ("no samples", "cannot be decoded, or is empty"),
+        ("10 samples", "expected at least 0.02 s"),
+    ],
+)
+def test_broken_sound_is_one_line(folder, capsys, kind, said):
+    soundfile.write("odd.wav", *samples(kind), subtype="FLOAT")
+    code, out, err = run(capsys, "odd.wav", "--rewards", "FallingReward", "--metrics", "none")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "odd.wav" in err
+    assert said in err
+
+
+def test_bad_files_do_not_stop_the_others(folder, capsys):
+    soundfile.write("nan.wav", *samples("NaN"), subtype="FLOAT")
+    (folder / "text.wav").write_text("no sound\n")
+    soundfile.write("loud.wav", bell(level=1.0).clip(-1, 1), RATE_HZ)
+    soundfile.write("loud.wav", np.ones((1600, 2)), RATE_HZ, subtype="FLOAT")
+    names = ("--rewards", "FallingReward", "--metrics", "none", "--json", "scores.jsonl")
+    code, out, err = run(capsys, "gone.wav", "loud.wav", "nan.wav", "text.wav", "one.wav", *names)
+    assert code == 2
+    listed = err.split("4 failures in 5 files:\n")[1].splitlines()
+    assert len(listed) == 4
+    assert "no such file: gone.wav" in listed[0]
+    assert "loud.wav: FallingReward: it failed: RuntimeError: too loud for me" in listed[1]
+    assert "FallingReward" in out
+    files, everything = read()
+    assert files["one.wav"]["scores"]["FallingReward"]["value"] > 0
+    assert len(everything["failures"]) == 4
+    code, _, err = run(capsys, "loud.wav", "one.wav", *names)  # what failed is tried again, what did not is not
+    assert ("too loud" in err, "one.wav: scored already" in err) == (True, True)
+
+
+@pytest.fixture
+def video(folder):
+    """A video of two seconds with sound, and one without."""
+    frames = torch.zeros(50, 3, 64, 64, dtype=torch.uint8)
+    for index in range(50):
+        frames[index, :, 20:40, index : index + 10] = 255
+    write_video(frames, 25.0, folder / "silent.mp4")
+    write_video_with_sound(folder / "silent.mp4", folder / "clip.mp4", torch.as_tensor(bell()).T, RATE_HZ)
+    return folder
+
+
+def test_a_video_is_scored_with_its_pictures_and_planned_if_asked(video, capsys):
+    names = ("--rewards", "TemporalReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
+    code, _, err = run(capsys, "clip.mp4", *names)
+    assert code == 0, err
+    assert read()[0]["clip.mp4"]["scores"]["TemporalReward"]["value"] is not None  # the pictures
+    code, _, err = run(capsys, "silent.mp4", *names)
+    assert (code, "silent.mp4 has no sound track" in err) == (2, True)
+    code, _, err = run(capsys, "clip.mp4", "one.wav", "--plan", "auto", *names)
+    assert code == 0, err
+    files = read()[0]
+    assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, and there is none"
+
+
+def test_lengths_that_differ_are_said(folder, capsys):
+    soundfile.write("long.wav", bell(n=3 * RATE_HZ), RATE_HZ)
+    _, _, err = run(capsys, "one.wav", "--reference", "long.wav", "--rewards", "none", "--metrics", "GccMse")
+    assert "one.wav: it lasts 2.00 s, its reference 3.00 s; the first 2.00 s count" in err
+
+
+def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
+    monkeypatch.setattr("prismaudio.generation.scoring.WINDOW_S", 0.5)
+    names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
+    run(capsys, "one.wav", "--plan", PLAN, *names)
+    assert len((folder / "heard.txt").read_text().splitlines()) == 4
+    quarters = [abs(bell()[i * 8000 : (i + 1) * 8000]).max() for i in range(4)]
+    scores = read()[0]["one.wav"]["scores"]
+    assert scores["FallingReward"]["value"] == pytest.approx(np.mean(quarters), rel=1e-3)
+    assert scores["OnsetF1"]["value"] == 1
+
+
+def test_folders_of_files_plans_and_references(folder):
+    (folder / "plans").mkdir()
+    (folder / "plans" / "one.plan.txt").write_text(PLAN)
+    (folder / "plans" / "two.json").write_text(json.dumps({"plan_text": PLAN}))
+    soundfile.write("three.wav", bell(), RATE_HZ)
+    jobs = collect([".", "one.wav"], "plans", ".")
+    assert [(job.path.name, job.plan and job.plan[6:], job.reference and job.reference.name) for job in jobs] == [
+        ("one.wav", "one.plan.txt", "one.wav"),
+        ("three.wav", "", None),
+        ("two.wav", "two.json", "two.wav"),
+    ]
+    assert jobs[1].error == "there is no plan for three.wav in plans; expected three.plan.txt"
+    (folder / "empty").mkdir()
+    for files, plan, reference, error in [
+        (["empty"], "", "", MediaError),
+        (["."], "nowhere", "", PlanError),
+        (["."], "", "nowhere.wav", MediaError),
+    ]:
+        with pytest.raises(error, match=r"empty|no such"):
+            collect(files, plan, reference)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rewards", "Nobody"], "no reward is named 'Nobody'"),
+        (["--rewards", "WeightlessReward"], "toy.pt is not on this machine"),
+        (["--rewards", "none", "--metrics", "none"], "nobody scores"),
+        (["--device", "cuda:77"], "no device 'cuda:77'"),
+        (["--json", "-", "--csv", "-"], "would mix"),
+        (["--json", "."], "is no file"),
+        (["--plan", "<Nonsense> x"], "nonsense"),
+    ],
+)
+def test_wrong_options_are_one_line(folder, capsys, arguments, said):
+    code, _, err = run(capsys, "one.wav", *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert said.lower() in err.lower()
+
+
+def test_what_rewards_prepare_is_kept_unless_that_is_unwanted(folder, capsys, tmp_path):
+    given = ("one.wav", "--reference", "one.wav", "--rewards", "TemporalReward", "--metrics", "none")
+    run(capsys, *given, "--no-cache")
+    kept = tmp_path / "cache" / "prepared"
+    assert not kept.exists()
+    run(capsys, *given)
+    assert list(kept.rglob("*.safetensors"))
