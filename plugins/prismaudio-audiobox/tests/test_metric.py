@@ -1,10 +1,9 @@
-import copy
-
 import pytest
 import torch
 
 from prismaudio.cot.story import Story
 from prismaudio.metrics.truth import Truth
+from prismaudio.testing.metrics import check_metric
 from prismaudio_audiobox.metric import AudioboxAesthetics
 from prismaudio_audiobox.network import AXES
 from prismaudio_audiobox.rating import Rater
@@ -26,11 +25,5 @@ def test_it_is_the_mean_of_an_axis(network, axis):
     assert not metric.state_dict()
 
 
-def test_two_processes_add_up(network):
-    metric = AudioboxAesthetics("PC", network=network)
-    parts = [copy.deepcopy(metric) for _ in range(2)]
-    metric.update(sounds(), 16_000, TRUTHS)
-    parts[0].update(sounds()[:2], 16_000, TRUTHS[:2])
-    parts[1].update(sounds()[2:], 16_000, TRUTHS[:1])
-    total = sum(part.total for part in parts)
-    assert torch.isclose(sum(part.ratings for part in parts) / total, metric.compute())
+def test_it_keeps_the_contract(network):
+    check_metric(AudioboxAesthetics("PC", network=network))
