@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli import bench_rl
+from prismaudio.cli import bench_damage, bench_rewards, bench_rl
 from prismaudio.cli.arguments import Parser, number, positive
 from prismaudio.errors import MediaError, UnknownNameError
 
@@ -21,9 +21,16 @@ NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prismaudio bench`` with what is to be measured: studio, model, rl, or instruments."""
+    """Run ``prismaudio bench`` with what is to be measured: studio, model, rl, rewards, damage, or instruments."""
     options = _parser().parse_args(argv)
-    run = {"studio": _studio, "model": _model, "rl": bench_rl.run, "instruments": _instruments}[options.what]
+    run = {
+        "studio": _studio,
+        "model": _model,
+        "rl": bench_rl.run,
+        "rewards": bench_rewards.run,
+        "damage": bench_damage.run,
+        "instruments": _instruments,
+    }[options.what]
     report = getattr(options, "json", None)
     if report is not None and report.is_dir():
         raise UnknownNameError(f"{report} is a folder; --json wants the name of a file to write")
@@ -32,7 +39,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("prismaudio bench", description=__doc__)
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,rl,instruments}")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,rl,rewards,damage,instruments}")
     studio = kinds.add_parser(
         "studio",
         help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
@@ -57,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     studio.add_argument("--batch-size", type=positive, default=16, help="clips rendered together")
     _add_model(kinds)
     bench_rl.add(kinds)
+    bench_rewards.add(kinds)
+    bench_damage.add(kinds)
     instruments = kinds.add_parser(
         "instruments",
         help="refit the classifier of what sounds, from training clips",

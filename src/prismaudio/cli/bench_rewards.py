@@ -1,0 +1,118 @@
+"""``prismaudio bench rewards``: what scoring costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.cli.arguments import Parser, number, positive
+from prismaudio.errors import CheckpointError, PrismAudioError
+
+if TYPE_CHECKING:
+    from prismaudio.registry import Registry
+    from prismaudio.rewards.base import Reward
+
+RANDOM = " *"
+"""Marks rewards with random weights."""
+
+
+def add(kinds: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command to those of ``prismaudio bench``."""
+    parser = kinds.add_parser(
+        "rewards",
+        help="what each installed reward costs for a clip, by phase, beside a loop over files without a cache",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--rewards", metavar="NAMES", help="rewards to time, separated by commas; all by default")
+    parser.add_argument("--duration", type=number(0.2, 600), default=9.0, metavar="SECONDS", help="length of the clip")
+    parser.add_argument("--group", type=positive, default=8, help="candidates of the clip")
+    parser.add_argument("--looped", type=positive, default=2, help="candidates that the loop over files really does")
+    parser.add_argument("--rounds", type=positive, default=1, help="how often each reward is timed")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``prismaudio bench rewards``."""
+    from rich.console import Console
+
+    from prismaudio.benchmark.rewards import RewardBenchmark
+    from prismaudio.generation.devices import find_device
+    from prismaudio.registry import discover
+    from prismaudio.testing.examples import example_clip, example_plan
+
+    registry = discover()
+    names = options.rewards.split(",") if options.rewards else registry.names("rewards")
+    for name in names:
+        registry.find("rewards", name)
+    benchmark = RewardBenchmark(
+        group=options.group,
+        looped=min(options.looped, options.group),
+        rounds=options.rounds,
+        device=find_device(options.device),
+    )
+    missing: dict[str, str] = {}
+    clip = example_clip(options.duration, benchmark.side, sample_rate_hz=44_100)
+    with tempfile.TemporaryDirectory() as folder, Console(stderr=True).status("rewards") as status:
+        made = rewards(registry, names, Path(folder), missing)
+        report = benchmark.run(made, clip, example_plan(), status.update)
+    report.meta["random_weights"] = [row for row in report.values if row.endswith(RANDOM)]
+    report.meta["skipped"] |= missing
+    if options.json:
+        report.save(options.json)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds"))
+    if report.meta["random_weights"]:
+        console.print("* random weights of the published size: the time is right, the scores mean nothing")
+    for name, reason in report.meta["skipped"].items():
+        console.print(f"{name} was not timed: {reason}", highlight=False)
+    return 0
+
+
+def rewards(
+    registry: Registry, names: list[str], folder: Path, missing: dict[str, str]
+) -> Iterator[tuple[str, Reward]]:
+    """Rewards one after the other, with random weights where the real ones are missing.
+
+    Args:
+        registry: What is installed.
+        names: Their names.
+        folder: Where a tokenizer may be written.
+        missing: Filled with those that cannot be made, and why.
+    """
+    from prismaudio.benchmark.rewards import untrained
+
+    for name in names:
+        kind: type[Reward] = registry.load("rewards", name)
+        try:
+            yield name, kind()
+            continue
+        except CheckpointError as error:
+            reason = str(error)
+        except (PrismAudioError, TypeError) as error:
+            missing[name] = " ".join(str(error).split())
+            continue
+        made = untrained(kind, stand_in(kind, folder))
+        if made is None:
+            missing[name] = reason
+        else:
+            yield name + RANDOM, made
+
+
+def stand_in(kind: type, folder: Path) -> str | None:
+    """A tokenizer of words with as many tokens as the published one of a reward, if it has one; all words are one."""
+    published = getattr(sys.modules[kind.__module__], "TOKENIZER", None)
+    if published is None:
+        return None
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {f"[{index}]": index for index in range(published.n_tokens)}
+    made = Tokenizer(models.WordLevel(words, unk_token="[99]"))  # noqa: S106  (no password)
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    path = folder / f"{kind.__name__}.json"
+    made.save(str(path))
+    return str(path)
