@@ -27,7 +27,14 @@ LOCAL_VARIABLE = "PRISMAUDIO_PLUGINS"
 CORE = "prismaudio.builtin"
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
+    "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
+    "prismaudio-laion-clap": ("LaionClapReward", "ClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
+    "prismaudio-msclap": ("MsClapReward",),
+    "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare"),
+    "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
+    "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),
+    "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
 """What the project's own plugin distributions provide, so that a missing one can be named."""
 

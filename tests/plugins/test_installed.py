@@ -88,3 +88,15 @@ def test_every_plugin_of_the_repository_is_known_to_suggestions():
     from prismaudio.registry import OFFICIAL
 
     assert sorted(OFFICIAL) == sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+def test_suggestions_know_what_each_plugin_brings():
+    from prismaudio.registry import OFFICIAL, discover
+
+    brought: dict[str, list[str]] = {}
+    for entry in discover().entries:
+        if entry.plugin.distribution in OFFICIAL and entry.kind != "recipes":
+            brought.setdefault(entry.plugin.distribution, []).append(entry.name)
+    assert {name: sorted(names) for name, names in brought.items()} == {
+        name: sorted(names) for name, names in OFFICIAL.items() if name in brought
+    }
