@@ -146,6 +146,7 @@ def test_the_report_says_what_is_promised(report) -> None:
     assert plot_png(report)[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_two_processes_say_what_one_says(report) -> None:
     names = ("flow_grpo", "recommended")
     settings = {"methods": {name: METHODS[name] for name in names}, "rates": dict.fromkeys(names, (EQUAL_RATE,))}
@@ -154,6 +155,31 @@ def test_two_processes_say_what_one_says(report) -> None:
     for name in names:
         for mine, theirs in zip(report.runs[name, EQUAL_RATE], other.runs[name, EQUAL_RATE], strict=True):
             assert [(p.nfe, p.reward) for p in mine.points] == [(p.nfe, p.reward) for p in theirs.points]
+
+
+def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(report, tmp_path, monkeypatch) -> None:
+    settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
+    benchmark = RLBenchmark(
+        **settings, seeds=(0, 1), updates=4, budget=0, processes=1, pretraining=300, kept=tmp_path / "runs"
+    )
+    begun = []
+    plain = Trainer.run
+
+    def interrupted(self, *args):
+        begun.append(args)
+        if len(begun) == 4:
+            raise KeyboardInterrupt
+        return plain(self, *args)
+
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run()
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+    told = benchmark.run()
+    assert len(begun) == 4 + 2 * len(QUICK) - 3
+    for key, courses in report.runs.items():
+        assert [course.rewards for course in told.runs[key]] == [course.rewards for course in courses]
+        assert [course.points[-1].nfe for course in told.runs[key]] == [course.points[-1].nfe for course in courses]
 
 
 def test_what_is_run() -> None:

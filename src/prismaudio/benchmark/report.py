@@ -75,12 +75,13 @@ class Report:
         return _table(title, "measure", self.values, lines)
 
 
-def write_json(path: Path, figures: dict[str, Any]) -> None:
+def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> None:
     """Write figures to a JSON file, complete or not at all.
 
     Args:
         path: The file.
-        figures: What to write; every number is finite.
+        figures: What to write.
+        finite: Whether every number must be.
 
     Raises:
         MediaError: It cannot be written.
@@ -88,7 +89,7 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(figures, indent=2, allow_nan=not finite) + "\n")
         partial.replace(path)
     except OSError as error:
         raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error

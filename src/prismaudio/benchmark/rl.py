@@ -8,16 +8,18 @@ that of Flow-GRPO with 24 steps in the end. What a method costs is counted by ho
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio.benchmark.report import write_json
 from prismaudio.benchmark.rl_methods import METHODS, Method
 from prismaudio.benchmark.rl_report import RLReport
 from prismaudio.benchmark.rl_training import Course, Trainer
@@ -25,6 +27,7 @@ from prismaudio.benchmark.rl_world import PRETRAINING_STEPS, World, pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 Step = Callable[[str, int, int], None]
 EQUAL_RATE = 1e-3
@@ -57,6 +60,7 @@ class RLBenchmark:
         budget: Evaluations of the network up to which a run goes on after that.
         processes: Runs at a time, each on one thread.
         pretraining: Steps of flow matching of the base policy.
+        kept: Folder of finished runs, of the same version; what it has is not run again. None to keep nothing.
     """
 
     methods: dict[str, Method]
@@ -66,6 +70,7 @@ class RLBenchmark:
     budget: float = 100_000
     processes: int = 2
     pretraining: int = PRETRAINING_STEPS
+    kept: Path | None = None
 
     @classmethod
     def quick(cls) -> RLBenchmark:
@@ -112,15 +117,32 @@ class RLBenchmark:
         return RLReport(runs, base, target, self.updates, EQUAL_RATE, meta)
 
     def _jobs(self) -> Iterator[Job]:
-        """The longest first."""
-        for name, method in self.methods.items():
-            for rate in self.rates[name]:
-                for seed in self.seeds:
-                    yield Job(name, method, rate, seed)
+        """First those at the same learning rate, then the others."""
+        for equal in (True, False):
+            for name, method in self.methods.items():
+                for rate in self.rates[name]:
+                    if (rate == EQUAL_RATE) == equal:
+                        yield from (Job(name, method, rate, seed) for seed in self.seeds)
 
     def _courses(self, trainer: Trainer, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
         """Runs as they come to their end."""
-        if self.processes == 1:
+        missing = []
+        for job in jobs:
+            place = self._place(job)
+            if place is not None and place.exists():
+                yield job, Course.from_dict(json.loads(place.read_text()))
+            else:
+                missing.append(job)
+        for job, course in self._run(trainer, missing):
+            if place := self._place(job):
+                write_json(place, asdict(course), finite=False)
+            yield job, course
+
+    def _place(self, job: Job) -> Path | None:
+        return self.kept and self.kept / f"{job.name}-{job.learning_rate:g}-{job.seed}.json"
+
+    def _run(self, trainer: Trainer, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
+        if self.processes == 1 or len(jobs) < 2:
             for job in jobs:
                 yield job, trainer.run(job.method, job.learning_rate, job.seed, self.updates, self.budget)
             return

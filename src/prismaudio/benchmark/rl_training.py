@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -67,6 +67,11 @@ class Course:
     rewards: dict[str, float] = field(default_factory=dict)
     kl: float = 0.0
     variance_ratio: float = 1.0
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Course:
+        """What :func:`dataclasses.asdict` made of one."""
+        return cls(**told | {"points": [Point(**point) for point in told["points"]]})
 
     def first(self, reward: float) -> Point | None:
         """Where a reward was reached first, between two points on a straight line; None where it was not.

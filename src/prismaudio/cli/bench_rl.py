@@ -22,6 +22,7 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--seeds", type=positive, default=5, help="runs of each method and learning rate")
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the rewards into this file")
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from prismaudio.benchmark.rl_plot import save_plot
 
     benchmark = (RLBenchmark.full() if options.full else RLBenchmark.quick()).restricted(
-        seeds=range(options.seed, options.seed + options.seeds), processes=options.processes
+        seeds=range(options.seed, options.seed + options.seeds), processes=options.processes, kept=options.runs
     )
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("rl")
