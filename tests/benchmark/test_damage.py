@@ -1,0 +1,55 @@
+"""The damage benchmark damages one dimension at a time, and its command prints what it finds."""
+
+import json
+
+import pytest
+import torch
+
+from prismaudio.benchmark.damage import COLUMNS, DamageBenchmark, damaged
+from prismaudio.cli.main import main
+from prismaudio.errors import NotApplicableError
+from prismaudio.metrics.classes import embedded_classifier
+from prismaudio.rewards.base import Reward
+from prismaudio.studio import sample_scene
+
+
+class PowerReward(Reward):
+    """Mean power; clips in a hall cannot be judged."""
+
+    def prepare(self, clip, plan):
+        if plan.story.room == "hall":
+            raise NotApplicableError("a hall")
+        return {}
+
+    def score(self, audio, sample_rate_hz, caches):
+        return audio.square().mean((1, 2))
+
+
+def test_only_what_is_meant_is_damaged() -> None:
+    scenes = [scene for scene in (sample_scene(i, 2, held_out=True) for i in range(12)) if len(scene.things) == 1]
+    sounds = damaged(scenes)
+    assert torch.equal(sounds["swapped"].flip(1), sounds["whole"])
+    assert torch.equal(sounds["late"][..., 4800:], sounds["whole"][..., :-4800])
+    heard = [embedded_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
+    assert not any(noun == scene.things[0].what for noun, scene in zip(heard, scenes, strict=True))
+
+
+def test_clips_that_a_reward_cannot_judge_are_left_out() -> None:
+    report = DamageBenchmark(limit=10, batch_size=4).run({"power": PowerReward()})
+    rooms = [sample_scene(i, 0, held_out=True).room for i in range(10)]
+    assert len(report.values["power"]["whole"]) == sum(room != "hall" for room in rooms)
+    assert report.cell("power", "swapped_by") == {"mean": pytest.approx(0, abs=1e-6), "sd": pytest.approx(0, abs=1e-6)}
+    assert report.cell("power", "noisy_by")["mean"] < 0
+
+
+def test_the_command_writes_a_table_and_figures(tmp_path, capsys) -> None:
+    out = tmp_path / "out.json"
+    assert main(["bench", "damage", "--limit", "2", "--rewards", "SpatialReward", "--json", str(out)]) == 0
+    read = json.loads(out.read_text())
+    assert list(read["rows"]["SpatialReward"]) == list(COLUMNS)
+    assert "swapped by" in capsys.readouterr().out.replace("_", " ")
+
+
+def test_an_unknown_reward_is_one_line(capsys) -> None:
+    assert main(["bench", "damage", "--rewards", "SpacialReward"]) == 2
+    assert "did you mean" in capsys.readouterr().err
