@@ -5,6 +5,7 @@ import torch
 
 from prismaudio.cot.plan import Plan
 from prismaudio.metrics.truth import Truth
+from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
 from prismaudio.testing.examples import example_clip
 from prismaudio_synchformer.metric import DeSync
@@ -20,6 +21,14 @@ def test_both_windows_of_all_clips_are_pooled(network, clip, sounds):
     metric.update(sounds, 16_000, [Truth.of(clip)] * 3)
     scores = reward.score(sounds, 16_000, [reward.prepare(clip, Plan({}))] * 3)  # of nine seconds: the same windows
     assert metric.compute().item() == pytest.approx((2 - 2 * scores).mean().item(), abs=1e-6)
+
+
+def test_what_is_seen_is_kept_where_scoring_looks_for_it(network, clip, sounds, cache, monkeypatch):
+    metric, truths = DeSync(network=network), [Truth.of(clip)] * 3
+    prepare(SynchformerReward(network=network), clip, Plan({}), cache / "prepared")
+    monkeypatch.setattr(SynchformerReward, "prepare", lambda *_: pytest.fail("it was prepared before"))
+    metric.update(sounds, 16_000, truths)
+    assert metric.windows == 6
 
 
 def test_of_more_than_nine_seconds_the_middle_does_not_count(network, clip, sounds):

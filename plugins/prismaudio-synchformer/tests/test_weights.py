@@ -94,16 +94,14 @@ def test_the_visual_part_alone_is_not_enough_for_the_reward(visual, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [SynchformerReward, SynchformerEncoder])
-def test_what_is_missing_is_said_in_one_line(kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
+def test_what_is_missing_is_said_in_one_line(kind, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=r"synchformer_state_dict.pth \(950 MB, licence .*put it to .*") as caught:
         kind()
     assert "\n" not in str(caught.value)
 
 
-def test_the_known_place_is_looked_at_first(visual, tmp_path, monkeypatch):
-    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
-    (tmp_path / "weights").mkdir()
-    torch.save(visual, tmp_path / "weights" / "synchformer_state_dict.pth")
+def test_the_known_place_is_looked_at_first(visual, cache):
+    (cache / "weights").mkdir(parents=True)
+    torch.save(visual, cache / "weights" / "synchformer_state_dict.pth")
     assert SynchformerEncoder(None, *TOWER).width == 24

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from prismaudio.cot.plan import Plan
+from prismaudio.downloads import cache_home
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
+from prismaudio.rewards.preparing import prepare
 from prismaudio_synchformer.network import Synchformer
 from prismaudio_synchformer.offsets import apart_s
 from prismaudio_synchformer.reward import Precision, SynchformerReward
 
 if TYPE_CHECKING:
     from prismaudio.metrics.truth import Truth
-    from prismaudio.rewards.base import Cache
-    from prismaudio.types import Clip
 
 
 class DeSync(SoundMetric):
@@ -26,6 +26,8 @@ class DeSync(SoundMetric):
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
         precision: ``"fp32"``, or ``"bf16"`` for the network in mixed precision.
+        keep: Keep what is seen in a clip in the cache of PrismAudio, where ``prismaudio score`` keeps that of the
+            reward; it takes nearly all of the time.
         network: The network itself, in place of weights.
 
     Source:
@@ -40,11 +42,15 @@ class DeSync(SoundMetric):
     windows: Tensor
 
     def __init__(
-        self, weights: str | None = None, precision: Precision = "fp32", network: Synchformer | None = None
+        self,
+        weights: str | None = None,
+        precision: Precision = "fp32",
+        keep: bool = True,  # noqa: FBT001, FBT002  (a recipe's key)
+        network: Synchformer | None = None,
     ) -> None:
         super().__init__()
         self.reward = SynchformerReward(weights, "argmax", precision=precision, network=network)
-        self._last: tuple[Clip, Cache] | None = None
+        self.keep = keep
         for name in ("total_s", "windows"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -52,9 +58,9 @@ class DeSync(SoundMetric):
         """Judge one sound ``(2, samples)`` in both windows."""
         if truth.clip is None:
             raise NotApplicableError("it needs pictures, and there are none")
-        if self._last is None or self._last[0] is not truth.clip:  # candidates of one clip follow each other
-            self._last = truth.clip, self.reward.prepare(truth.clip, truth.plan or Plan({}))
-        (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [self._last[1]], ends)
+        folder = cache_home() / "prepared" if self.keep else None
+        cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), folder)
+        (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
         distances = apart_s(logits, "argmax").double()
         self.total_s = self.total_s + distances.sum()
         self.windows = self.windows + len(distances)

@@ -61,6 +61,7 @@ class SynchformerReward(Reward):
         self.offset: Offset = "argmax" if release else offset
         self.release, self.precision = release, precision
         self.range = (0.0, 0.5 if release else 1.0)
+        self._placed = False
 
     @cached_property
     def identity(self) -> str:
@@ -82,7 +83,8 @@ class SynchformerReward(Reward):
         if len(frames) < round(needed_s * FPS):
             lasts_s = len(clip.frames) / clip.fps
             raise NotApplicableError(f"its pictures last {lasts_s:.2f} s, and Synchformer needs {needed_s:g} s of them")
-        self._move(torch.device("cuda" if clip.frames.is_cuda or torch.cuda.is_available() else "cpu"))
+        if not self._placed:  # nothing was scored yet, which decides where it is
+            self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         with self._autocast():
             if self.release:
                 seen = see(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
@@ -112,6 +114,7 @@ class SynchformerReward(Reward):
             starts: First segments of the windows, given the number of segments and that of a window.
         """
         self._move(audio.device)
+        self._placed = True
         counts = [len(cache["seen"]) for cache in caches]
         first = RELEASE_SAMPLE if self.release else 0
         sounds = mono(audio.float(), sample_rate_hz, release=self.release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,7 +65,7 @@ def our_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_network(weights: str | Path | None = None) -> Synchformer:
-    """The published network.
+    """The published network; the reward and the metric share it.
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
@@ -72,7 +73,14 @@ def load_network(weights: str | Path | None = None) -> Synchformer:
     Raises:
         CheckpointError: The weights cannot be had, or are not those of this network.
     """
-    path, official = _read(weights)
+    path = FILE.find(weights)
+    return _network(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _network(path: Path, changed_ns: int) -> Synchformer:  # noqa: ARG001  (tells a changed file from what it was)
+    """The network of a file, which is read again when it was changed."""
+    official = _read(path)
     if all(key.startswith(VISUAL) for key in official):
         raise CheckpointError(f"{path} holds only the visual tower, which an encoder needs; expected {FILE.advice()}")
     network = empty_network()
@@ -94,16 +102,16 @@ def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
     Raises:
         CheckpointError: The weights cannot be had, or are not those of this tower.
     """
-    path, official = _read(weights)
+    path = FILE.find(weights)
+    official = _read(path)
     found = below(official, VISUAL)
     fill(tower, {key: value for key, value in found.items() if not key.startswith(_UNUSED)}, path)
 
 
-def _read(weights: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
-    """A file and what it holds, if that has anything to do with Synchformer."""
-    path = FILE.find(weights)
+def _read(path: Path) -> dict[str, Tensor]:
+    """What a file holds, if that has anything to do with Synchformer."""
     official = read_weights(path)
     if not any(key.startswith(VISUAL) for key in official):
         some = ", ".join(list(official)[:3])
         raise CheckpointError(f"{path} is of another model: it has {some} … and no {VISUAL}*; expected {FILE.advice()}")
-    return path, official
+    return official
