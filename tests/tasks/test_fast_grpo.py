@@ -190,6 +190,8 @@ def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
     assert row["nfe"] == 2 * each * (4 * 2 + 4 * 6 + 2 * 6 * 3)  # before the window, from there on, trained
     (row,) = logged(tmp_path / "shared", 1, task(**options))
     assert row["nfe"] == 2 * each * (5 * 2 + 3 * 6 + (6 + 2) * 3)
+    (row,) = logged(tmp_path / "coarse", 1, task(after=1, **options))
+    assert row["nfe"] == 2 * each * (5 * 2 + 2 * 6 + (6 + 2) * 3)
 
 
 def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):

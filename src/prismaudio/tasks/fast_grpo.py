@@ -17,7 +17,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import DataError, RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import normal
-from prismaudio.flow.times import release_grid, uniform_grid
+from prismaudio.flow.times import release_grid, shortened, uniform_grid
 from prismaudio.grpo.advantages import AdvantageEstimator, WeightedSumAdvantage, flat_groups
 from prismaudio.grpo.divergence import Divergence, divergence
 from prismaudio.grpo.losses import ClippedLoss, PolicyLoss
@@ -59,6 +59,7 @@ class FastGrpoTask(RewardedTask):
             in training, too; it changes nothing but the cost.
         steps: Steps of a trajectory in training.
         grid: Its times: ``uniform``, or ``release``, which ends with a step of 0.001.
+        after: Steps after the window at most, longer than those of the grid; None for those of the grid.
         window: Which steps are random; two at a random place by default, as in the paper.
         kernel: What a random step is; Euler and Maruyama's with noise 0.7 by default, as in the paper.
         advantage: What becomes of the rewards of a group; their weighted sum in its standard deviations by default.
@@ -105,6 +106,7 @@ class FastGrpoTask(RewardedTask):
         share_first: bool = True,  # noqa: FBT001, FBT002 - a recipe names it
         steps: int = 24,
         grid: Literal["uniform", "release"] = "uniform",
+        after: int | None = None,
         window: WindowSchedule | None = None,
         kernel: TransitionKernel | None = None,
         advantage: AdvantageEstimator | None = None,
@@ -159,7 +161,7 @@ class FastGrpoTask(RewardedTask):
         self.weights: dict[str, float | RewardWeight] = {**dict.fromkeys(rewards, 1.0), **(weights or {})}
         self.group, self.branches, self.trained = group, branches or group, trained or group
         self.share_first = share_first
-        self.grid = (uniform_grid if grid == "uniform" else release_grid)(steps)
+        self.grid, self.after = (uniform_grid if grid == "uniform" else release_grid)(steps), after
         self.window, self.kernel = window or RandomWindow(), kernel or EulerMaruyamaKernel()
         self.advantage, self.policy_loss = advantage or WeightedSumAdvantage(), loss or ClippedLoss()
         self.weighting = weighting or UniformWeighting()
@@ -242,6 +244,13 @@ class FastGrpoTask(RewardedTask):
         """How much each reward counts at this update."""
         return {name: weight_at(weight, self.update) for name, weight in self.weights.items()}
 
+    def times(self, window: Window) -> Tensor:
+        """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""
+        steps = len(self.grid) - 1
+        if self.after is None or steps - window.stop <= self.after:
+            return self.grid
+        return shortened(self.grid, window.stop, self.after)
+
     def _prompts(self, batch: ClipBatch | LatentBatch) -> Prompts:
         """The clips to make candidates for: those of the batch or, where groups are split, of all processes' batches.
 
@@ -292,7 +301,7 @@ class FastGrpoTask(RewardedTask):
             made = rollout(
                 self.velocity(conditions, n_frames, once=once),
                 noise,
-                self.grid,
+                self.times(window),
                 window,
                 self.kernel,
                 draw,
@@ -376,7 +385,7 @@ class FastGrpoTask(RewardedTask):
                 other = step(network)
             apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form)
             terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
-        weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
+        weight = self.weighting.weights(self.kernel, made.grid, made.window)[index]
         return weight.to(terms) * terms, found
 
     # Processes ---------------------------------------------------------------------------------------------------
