@@ -20,7 +20,7 @@ FEATURE = 2e-5
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}.npz")
+        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}*.npz")
 
 
 def int16(array):
@@ -89,7 +89,7 @@ def published_shapes():
 
 
 @pytest.mark.slow
-def test_audiobox_full_recipe(path):
+def test_audiobox_full(path):
     golden = read_npz(path)
     config, comparison = json.loads(golden["config"]), Comparison(golden)
     with torch.device("meta"):

@@ -23,7 +23,7 @@ EMBEDDING, SECONDS, SAMPLES = 2e-5, 1e-9, 1e-6
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}.npz")
+        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}*.npz")
 
 
 def manifest():
@@ -42,7 +42,7 @@ def int16(array):
     return torch.as_tensor(array).float() / 32_768
 
 
-def check_affinity(path):
+def test_crw_affinity(path):
     golden = read_npz(path)
     config, comparison = json.loads(golden["config"]), Comparison(golden)
     logits = affinity(torch.as_tensor(golden["in/left"]), torch.as_tensor(golden["in/right"]))
@@ -57,14 +57,6 @@ def check_affinity(path):
     comparison.close("out/mean_s", delays_s(logits, step).mean(-1), SECONDS)
     comparison.close("out/ransac_s", consensus_s(delays_s(logits, step)), SECONDS)
     assert comparison.problems() == []
-
-
-def test_crw_affinity(path):
-    check_affinity(path)
-
-
-def test_crw_affinity_stride4(path):
-    check_affinity(path)
 
 
 def test_crw_embeddings(path):
@@ -84,7 +76,7 @@ def test_crw_embeddings(path):
 
 
 @pytest.mark.slow
-def test_crw_chain_prism(path):
+def test_crw_chain(path):
     golden = read_npz(path)
     config, comparison = json.loads(golden["config"]), Comparison(golden)
     reward = StereoCrwReward(release=True, network=recipe_network(config["seed"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 
@@ -43,7 +44,7 @@ class CrwListener:
         """Length of a window at 16 kHz."""
         return self.patch_samples + self.n_patches - 1
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """What time differences depend on beside the sound: the options, and a hash of the weights."""
         digest = hashlib.blake2b(digest_size=16)
