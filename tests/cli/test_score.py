@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,12 @@ from prismaudio.cli.main import main
 from prismaudio.cli.score_jobs import collect
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.media import write_video_with_sound
-from prismaudio.media.writing import write_video
 from prismaudio.registry import discover
 
 RATE_HZ = 16_000
 PLAN = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.50 s and 1.20 s. <Spatial> The bell is on the left."
 
-JUDGES = '''
+JUDGES = """
 import pathlib
 import torch
 from prismaudio.errors import CheckpointError
@@ -61,7 +61,7 @@ def prismaudio_rewards():
 @hookimpl
 def prismaudio_metrics():
     return [Component("MODULE:WideDistance", "Wide.")]
-'''
+"""
 
 
 def bell(level: float = 0.3, n: int = 2 * RATE_HZ, seed: int = 0) -> np.ndarray:
@@ -151,7 +151,16 @@ def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
 
 
 def test_what_is_scored_is_not_scored_again(folder, capsys):
-    given = ("--plan", PLAN, "--reference", "one.wav", "--rewards", "FallingReward", "--metrics", "OnsetF1,WideDistance")
+    given = (
+        "--plan",
+        PLAN,
+        "--reference",
+        "one.wav",
+        "--rewards",
+        "FallingReward",
+        "--metrics",
+        "OnsetF1,WideDistance",
+    )
     given = (*given, "--json", "scores.jsonl")
     run(capsys, "one.wav", *given)
     _, _, err = run(capsys, "one.wav", "two.wav", *given)
@@ -195,7 +204,7 @@ def test_csv_alone_goes_on_too(folder, capsys):
 def test_standard_output_holds_nothing_else(folder, capsys):
     code, out, _ = run(capsys, "one.wav", "--rewards", "FallingReward", "--metrics", "none", "--json", "-")
     assert code == 0
-    assert [list(json.loads(line))[0] for line in out.splitlines()] == ["file", "all"]
+    assert [next(iter(json.loads(line))) for line in out.splitlines()] == ["file", "all"]
 
 
 def samples(kind: str) -> tuple[np.ndarray, int]:
@@ -261,14 +270,13 @@ def test_bad_files_do_not_stop_the_others(folder, capsys):
     assert ("too loud" in err, "one.wav: scored already" in err) == (True, True)
 
 
+SAMPLE = Path(__file__).parents[2] / "samples" / "bell_and_ball.mp4"
+
+
 @pytest.fixture
 def video(folder):
-    """A video of two seconds with sound, and one without."""
-    frames = torch.zeros(50, 3, 64, 64, dtype=torch.uint8)
-    for index in range(50):
-        frames[index, :, 20:40, index : index + 10] = 255
-    write_video(frames, 25.0, folder / "silent.mp4")
-    write_video_with_sound(folder / "silent.mp4", folder / "clip.mp4", torch.as_tensor(bell()).T, RATE_HZ)
+    """A folder that holds a video with sound, too."""
+    write_video_with_sound(SAMPLE, torch.as_tensor(bell()).T, RATE_HZ, folder / "clip.mp4")
     return folder
 
 
@@ -277,8 +285,8 @@ def test_a_video_is_scored_with_its_pictures_and_planned_if_asked(video, capsys)
     code, _, err = run(capsys, "clip.mp4", *names)
     assert code == 0, err
     assert read()[0]["clip.mp4"]["scores"]["TemporalReward"]["value"] is not None  # the pictures
-    code, _, err = run(capsys, "silent.mp4", *names)
-    assert (code, "silent.mp4 has no sound track" in err) == (2, True)
+    code, _, err = run(capsys, str(SAMPLE), *names)
+    assert (code, "bell_and_ball.mp4 has no sound track" in err) == (2, True)
     code, _, err = run(capsys, "clip.mp4", "one.wav", "--plan", "auto", *names)
     assert code == 0, err
     files = read()[0]
@@ -292,13 +300,14 @@ def test_lengths_that_differ_are_said(folder, capsys):
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
-    monkeypatch.setattr("prismaudio.generation.scoring.WINDOW_S", 0.5)
+    monkeypatch.setattr("prismaudio.generation.scoring.WINDOW_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
-    assert len((folder / "heard.txt").read_text().splitlines()) == 4
-    quarters = [abs(bell()[i * 8000 : (i + 1) * 8000]).max() for i in range(4)]
+    assert len((folder / "heard.txt").read_text().splitlines()) == 3
+    edges = [round(i * 2 * RATE_HZ / 3) for i in range(4)]
+    peaks = [abs(bell()[begin:end]).max() for begin, end in pairwise(edges)]
     scores = read()[0]["one.wav"]["scores"]
-    assert scores["FallingReward"]["value"] == pytest.approx(np.mean(quarters), rel=1e-3)
+    assert scores["FallingReward"]["value"] == pytest.approx(np.mean(peaks), rel=1e-3)
     assert scores["OnsetF1"]["value"] == 1
 
 

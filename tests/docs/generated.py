@@ -18,6 +18,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 COMMANDS = (
     "generate",
     "plan",
+    "score",
     "extract",
     "studio render",
     "bench studio",
