@@ -58,14 +58,15 @@ def test_the_hooks_count_what_the_formula_says(trainer, name) -> None:
     for update in range(3):
         before = counter.count
         trainer._update(network, optimizer, method, 0, update)
-        rolled, trained = method.evaluations(method.window(0, update))
-        assert counter.count - before == pytest.approx((rolled + trained) * CLASSES * GROUP)
+        windows = method.windows(0, update, CLASSES).items()
+        expected = sum(sum(method.evaluations(window)) * len(groups) * GROUP for window, groups in windows)
+        assert counter.count - before == pytest.approx(expected)
 
 
 def test_the_formula_is_that_of_the_specification() -> None:
     def cost(name: str) -> float:
         method = METHODS[name]
-        costs = [sum(method.evaluations(method.window(0, update))) for update in range(2000)]
+        costs = [sum(method.evaluations(*method.windows(0, update, 1))) for update in range(2000)]
         return sum(costs) / len(costs)
 
     assert cost("flow_grpo") == 93

@@ -24,7 +24,7 @@ class Method:
 
     Args:
         steps: Steps of a trajectory in training.
-        schedule: Where the window is; one for all groups of an update.
+        schedule: Where the window is.
         kernel: The random steps.
         advantage: From rewards to advantages.
         branches: Siblings that share what comes before the window.
@@ -46,9 +46,12 @@ class Method:
     loss: PolicyLoss = field(default_factory=ClippedLoss)
     weighting: StepWeighting = field(default_factory=UniformWeighting)
 
-    def window(self, seed: int, update: int) -> Window:
-        """The random steps of an update."""
-        return self.schedule.window(self.steps, seed, update)
+    def windows(self, seed: int, update: int, groups: int) -> dict[Window, list[int]]:
+        """The random steps of an update, and the groups whose they are."""
+        found: dict[Window, list[int]] = {}
+        for group in range(groups):
+            found.setdefault(self.schedule.window(self.steps, seed, update, group), []).append(group)
+        return found
 
     def grid(self, window: Window) -> Tensor:
         """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""
@@ -80,25 +83,29 @@ _BEST = Method(
     schedule=_windowed(4, 10 / 24), kernel=EulerMaruyamaKernel(1.0), advantage=DecoupledAdvantage(), branches=GROUP
 )
 
+_BEST_T10 = replace(_BEST, steps=10, schedule=_windowed(3, 0.4))
+_RECOMMENDED = Method(
+    steps=10,
+    schedule=RandomWindow(1, latest=0.8),
+    kernel=RhoKernel(1.0),
+    advantage=WeightedSumAdvantage("group"),
+    branches=GROUP,
+    share_first=True,
+    after=4,
+)
+
 METHODS: dict[str, Method] = {
     "flow_grpo": Method(),
     "flow_grpo_T10": Method(steps=10),
     "mix_grpo": Method(schedule=SlidingWindow(4, every=25), advantage=DecoupledAdvantage(), same_start=True),
     "release": _RELEASE,
-    "paper": replace(
-        _RELEASE, schedule=_windowed(2, 1.0), advantage=WeightedSumAdvantage("group"), branches=GROUP
-    ),
+    "paper": replace(_RELEASE, schedule=_windowed(2, 1.0), advantage=WeightedSumAdvantage("group"), branches=GROUP),
     "release_T10": replace(_RELEASE, steps=10),
     "best_T24": _BEST,
-    "best_T10": replace(_BEST, steps=10, schedule=_windowed(3, 0.4)),
-    "recommended": Method(
-        steps=10,
-        schedule=_windowed(1, 0.8),
-        kernel=RhoKernel(1.0),
-        advantage=WeightedSumAdvantage("group"),
-        branches=GROUP,
-        share_first=True,
-        after=4,
-    ),
-}  # fmt: skip
-"""By name: the known methods, the two best of our survey's prototype, and what we recommend."""
+    "best_T10": _BEST_T10,
+    "best_T10_sum": replace(_BEST_T10, advantage=WeightedSumAdvantage("batch")),
+    "recommended": _RECOMMENDED,
+    "recommended_w2": replace(_RECOMMENDED, schedule=RandomWindow(2, latest=0.7)),
+}
+"""By name: the known methods; the two best of our survey's prototype, one with the rewards added up, too; and what we
+recommend, with windows of one step and of two."""

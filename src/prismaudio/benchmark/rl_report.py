@@ -103,9 +103,10 @@ class RLReport:
         best = {name: self.best_rate(name) for name in self.methods}
         ratios = {name: self.ratio(name) for name in RATIOS} | {
             "recommended_best_lr": self.ratio("recommended", best=True),
-            "recommended_over_best_T10": self.ratio("recommended", over="best_T10"),
             "recommended_cpu": self.ratio("recommended", what="cpu_s"),
         }
+        others = (name for name in ("best_T10", "best_T10_sum") if name in self.methods)
+        ratios |= {f"recommended_over_{name}": self.ratio("recommended", over=name) for name in others}
         return {
             "base": round(self.base, 6),
             "target": round(self.target, 6),

@@ -19,7 +19,7 @@ from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
 from prismaudio.grpo.windows import AllSteps
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.samplers.rollout import replay, rollout
+from prismaudio.samplers.rollout import Rollout, replay, rollout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from prismaudio.benchmark.rl_methods import Method
     from prismaudio.benchmark.rl_world import VelocityNetwork, World
+    from prismaudio.grpo.windows import Window
 
 EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 EVERY = 4
@@ -180,30 +181,20 @@ class Trainer:
         self, network: VelocityNetwork, optimizer: torch.optim.Optimizer, method: Method, seed: int, update: int
     ) -> None:
         """Roll out, judge, replay, step."""
-        classes = torch.arange(CLASSES).repeat_interleave(GROUP)
-        window = method.window(seed, update)
-        noise = normal((CLASSES if method.same_start else len(classes) // method.branches, WIDTH, 1), seed, update)
-        if method.same_start:
-            noise = noise.repeat_interleave(GROUP // method.branches, 0)
-        velocity, prefix = network.given(classes), network.given(classes[:: method.branches])
-        made = rollout(
-            velocity,
-            noise,
-            method.grid(window),
-            window,
-            method.kernel,
-            lambda step: normal((len(classes), WIDTH, 1), seed, update, step),
-            branches=method.branches,
-            prefix=prefix,
-            share_first=method.share_first,
-        )
-        advantages = method.advantage.estimate(self.world.rewards(made.latents, classes), classes, WEIGHTS)
-        weights = method.weighting.weights(method.kernel, uniform_grid(method.steps), window)
+        windows = method.windows(seed, update, CLASSES)
+        classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
+        made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
+        rewards = self.world.rewards(torch.cat([part.latents for part in made]), classes)
+        advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
+        sizes = [len(part.latents) for part in made]
         optimizer.zero_grad()
-        for index, weight in enumerate(weights):
-            new = replay(velocity, made, index, prefix)
-            loss = method.loss.loss(new, made.transition(index), made.states[index + 1], advantages)[0]
-            (weight * loss.mean() / len(window)).backward()
+        for part, mine, own in zip(made, classes.split(sizes), advantages.split(sizes), strict=True):
+            velocity, prefix = network.given(mine), network.given(mine[:: method.branches])
+            weights = method.weighting.weights(method.kernel, uniform_grid(method.steps), part.window)
+            for index, weight in enumerate(weights):
+                new = replay(velocity, part, index, prefix)
+                loss = method.loss.loss(new, part.transition(index), part.states[index + 1], own)[0]
+                (weight * loss.sum() / (len(classes) * len(weights))).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
@@ -240,3 +231,29 @@ class Trainer:
         base = self.base.given(classes)
         steps = range(len(made.window))
         return float(sum(made.transition(i).kl(replay(base, made, i), "sum").mean() for i in steps))
+
+
+def _rolled(
+    network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
+) -> Rollout:
+    """The candidates of the groups that have this window; their noise does not depend on which these are."""
+    classes = torch.tensor(groups).repeat_interleave(GROUP)
+    noise = _noise(groups, 1 if method.same_start else GROUP // method.branches, *key)
+    if method.same_start:
+        noise = noise.repeat_interleave(GROUP // method.branches, 0)
+    return rollout(
+        network.given(classes),
+        noise,
+        method.grid(window),
+        window,
+        method.kernel,
+        lambda step: _noise(groups, GROUP, *key, step),
+        branches=method.branches,
+        prefix=network.given(classes[:: method.branches]),
+        share_first=method.share_first,
+    )
+
+
+def _noise(groups: list[int], n_rows: int, *key: int) -> Tensor:
+    """Noise ``(len(groups) * n_rows, 16, 1)``."""
+    return normal((CLASSES * n_rows, WIDTH, 1), *key).view(CLASSES, n_rows, WIDTH, 1)[groups].flatten(0, 1)
