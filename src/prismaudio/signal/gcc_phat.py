@@ -13,7 +13,7 @@ FRAME = 3840
 N_FRAMES = 512
 MAX_ITD_S = 0.0015
 _CANDIDATES = 1001
-_CHUNK = 2**22
+_CHUNK = 2**20
 """Samples of frames that are transformed at a time, for memory."""
 
 
