@@ -43,6 +43,14 @@ def test_clips_without_reference_do_not_count_and_weights_stay_out_of_checkpoint
     assert not metric.state_dict()
 
 
+def test_windows_at_one_place_are_heard_once_and_count_each(metric):
+    sound, length = sounds()[0, :, :4_000], metric.listener.window_samples
+    metric.n_windows = 4  # at 0, 0 and twice at the end
+    both = torch.stack([sound[:, :length], sound[:, -length:]])
+    assert window_starts(4_000, length, 4) == [0, 0, 4_000 - length, 4_000 - length]
+    assert torch.isclose(metric.itd_ms(sound, 16_000), 1000 * metric.listener.delays_s(both).mean().double())
+
+
 @pytest.mark.parametrize("n_samples", [144_000, 160_000, 20_000])
 def test_windows_begin_every_tenth_of_a_second_inside_the_sound(n_samples):
     starts = window_starts(n_samples, 4352, 100)

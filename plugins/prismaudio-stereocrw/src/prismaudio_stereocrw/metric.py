@@ -72,8 +72,11 @@ class CrwMse(SoundMetric):
         length = self.listener.window_samples
         heard = repeated(resample(sound.float().to(self.device), sample_rate_hz, RATE_HZ), length)
         starts = window_starts(heard.shape[-1], length, self.n_windows)
-        windows = torch.stack([heard[:, start : start + length] for start in starts])
-        return 1000 * self.listener.delays_s(windows).mean(-1).double().mean()
+        places = sorted(set(starts))  # the last windows of a short sound are the same
+        windows = torch.stack([heard[:, place : place + length] for place in places])
+        counts = torch.tensor([starts.count(place) for place in places], device=heard.device)
+        itds_ms = 1000 * self.listener.delays_s(windows).mean(-1).double()
+        return (itds_ms * counts).sum() / len(starts)
 
     def compute(self) -> Tensor:
         """The mean over the clips."""
