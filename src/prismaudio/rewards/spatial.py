@@ -96,7 +96,7 @@ class SpatialReward(Reward):
     def _of_points(self, clip: Clip, plan: Plan) -> Cache:
         if not self.points:
             raise NotApplicableError("no trajectory is given")
-        at, azimuths = torch.tensor(self.points).unbind(1)
+        at, azimuths = torch.tensor(self.points).T.contiguous()
         times_s = _middles_s(clip)
         after = torch.searchsorted(at, times_s).clamp(1, max(1, len(at) - 1)).clamp(max=len(at) - 1)
         before = (after - 1).clamp(min=0)

@@ -8,27 +8,29 @@ from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 PICTURE_SIZE = 24
 """Pictures are compared on a grid about this high: finer detail is noise."""
-BEFORE_S = 0.2
-LEAST_RISE = 4.0
-"""How much a change must exceed the typical one to count half."""
+BEFORE_S = 0.4
+RELATIVE = 0.3
+"""A change counts half that exceeds those before it by the typical change, or by this share of the largest excess."""
 
 
 def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
-    """Moments at which the picture changes more suddenly than just before.
+    """Moments at which the picture changes more suddenly than in the 0.4 s before.
 
     Args:
         frames: Pictures uint8 ``(time, 3, height, width)``.
         fps: Pictures per second.
 
     Returns:
-        Times in seconds and how much each counts, 0 .. 1, ``(peaks,)``.
+        Times in seconds of the first picture that shows a change, and how much it counts, 0 .. 1, ``(peaks,)``.
 
     Example:
         >>> frames = torch.zeros(16, 3, 24, 24, dtype=torch.uint8)
         >>> frames[8:] = 255
         >>> [round(float(x[0]), 2) for x in change_peaks(frames, 16.0)]
-        [0.47, 1.0]
+        [0.5, 0.92]
     """
+    if len(frames) < 2:
+        return torch.zeros(0), torch.zeros(0)
     step = max(1, frames.shape[-2] // PICTURE_SIZE)
     small = avg_pool2d(frames.float().mean(1, keepdim=True) / 255, step, ceil_mode=True)
     change = small.diff(dim=0).abs().flatten(1)
@@ -36,8 +38,7 @@ def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     n_before = max(1, round(BEFORE_S * fps))
     earlier = max_pool1d(pad(change[None], (n_before, 0), mode="replicate"), n_before, 1)[0, : len(change)]
     rise = (change - earlier).clamp(min=0)
-    typical = change.median() + 1e-3
     peak = (rise > 0) & (rise == max_pool1d(rise[None], 3, 1, 1)[0])
-    clear = (rise / typical).square()
-    times_s = (torch.arange(len(change)) + 0.5) / fps
+    clear = (rise / torch.maximum(change.median() + 1e-3, RELATIVE * rise.amax())).square()
+    times_s = (torch.arange(len(change)) + 1) / fps
     return times_s[peak], (clear / (1 + clear))[peak]
