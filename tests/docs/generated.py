@@ -25,7 +25,6 @@ COMMANDS = (
     "bench model",
     "bench rl",
     "bench rewards",
-    "bench rewards",
     "bench damage",
     "bench instruments",
     "convert",
