@@ -18,8 +18,8 @@ QUALITIES = ("clean", "noisy", "clipped", "muffled")
 
 @pytest.fixture(scope="module")
 def recordings() -> dict[tuple[str, str], torch.Tensor]:
-    """One scene of a bell that is struck, in every quality and in two rooms, ``(1, 2, samples)`` each."""
-    index = next(i for i in range(200) if [thing.what for thing in sample_scene(i, 6).things] == ["bell"])
+    """One scene of a woodblock that is struck, in every quality and in two rooms, ``(1, 2, samples)`` each."""
+    index = next(i for i in range(200) if [thing.what for thing in sample_scene(i, 6).things] == ["woodblock"])
     scene = sample_scene(index, 6)
     return {
         (quality, room): torch.as_tensor(render_audio(replace(scene, quality=quality, room=room))).float()[None]
@@ -30,7 +30,7 @@ def recordings() -> dict[tuple[str, str], torch.Tensor]:
 
 def score(audio: torch.Tensor, text: str) -> float:
     reward = AestheticReward()
-    plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "A bell rings."})
+    plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "A woodblock knocks."})
     return reward.score(audio, RATE_HZ, [reward.prepare(Clip("x", 4.0), plan)]).item()
 
 
@@ -65,6 +65,7 @@ def test_terms_are_named_and_may_be_left_out(recordings) -> None:
     reward = AestheticReward({"offset": 1.0})
     cache = reward.prepare(Clip("x", 4.0), Plan({}))
     assert reward.score(clean, RATE_HZ, [cache]) > 0.95
-    terms = reward.terms(clean, RATE_HZ, *side_by_side([cache], "asked", "lasting_s", device=clean.device))
+    asked = side_by_side([cache], "asked", "lasting_s", device=clean.device)
+    terms = reward.terms(clean, RATE_HZ, *asked, torch.tensor([-20.0]))
     assert set(terms) == set(TERMS)
     assert all(0 <= value <= 1 for value, _ in terms.values())

@@ -13,6 +13,7 @@ from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.signal.resample import resample
+from prismaudio.testing import check_reward
 from prismaudio.types import Clip
 
 REWARDS = [SemanticReward, TemporalReward, AestheticReward, SpatialReward]
@@ -27,6 +28,23 @@ def damaged(name, audio):
     if name == "aesthetic":
         return audio + 0.01 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(0))
     return audio.flip(1) if name == "spatial" else audio.roll(1, 0)
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        SemanticReward(),
+        TemporalReward(),
+        TemporalReward("pictures"),
+        AestheticReward(),
+        SpatialReward(),
+        SpatialReward("reference"),
+        SpatialReward("trajectory", points=[(0.0, -20.0), (2.0, 30.0)]),
+    ],
+    ids=lambda reward: f"{type(reward).__name__}-{getattr(reward, 'against', '')}",
+)
+def test_the_contract_is_kept(reward) -> None:
+    check_reward(reward)
 
 
 @pytest.mark.parametrize("kind", REWARDS)

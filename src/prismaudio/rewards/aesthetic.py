@@ -72,16 +72,16 @@ class AestheticReward(Reward):
         """Weighted means of the terms ``(batch,)`` in 0 .. 1."""
 
         def judge(audio: Tensor, asked: Tensor, lasting_s: Tensor) -> Tensor:
-            terms = self.terms(audio, sample_rate_hz, asked, lasting_s)
+            lufs = loudness_lufs(audio, sample_rate_hz)
+            terms = self.terms(audio, sample_rate_hz, asked, lasting_s, lufs)
             values = torch.stack([terms[name][0] for name in self.weights])
             weights = torch.stack([weight * terms[name][1] for name, weight in self.weights.items()])
-            audible = torch.sigmoid((loudness_lufs(audio, sample_rate_hz) + 60) / 2)
-            return audible * (weights * values).sum(0) / weights.sum(0)
+            return torch.sigmoid((lufs + 60) / 2) * (weights * values).sum(0) / weights.sum(0)
 
         return a_few_at_a_time(judge, audio.float(), *side_by_side(caches, "asked", "lasting_s", device=audio.device))
 
     def terms(
-        self, audio: Tensor, sample_rate_hz: int, asked: Tensor, lasting_s: Tensor
+        self, audio: Tensor, sample_rate_hz: int, asked: Tensor, lasting_s: Tensor, lufs: Tensor
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Value in 0 .. 1 of each term, and how much it applies, ``(batch,)`` each."""
         noisy, clipped, muffled, hall, has_room = asked.unbind(1)
@@ -89,7 +89,6 @@ class AestheticReward(Reward):
         flat = (flat_tops(audio, sample_rate_hz) / self.flat).square()
         late_db, n_late = late_energies_db(audio, sample_rate_hz, *lasting_s.unbind(2))
         low, high = self.loudness_lufs
-        lufs = loudness_lufs(audio, sample_rate_hz)
         clean_db, noisy_db = self.noise_db
         clean = torch.sigmoid((clean_db - floor_db) / 5)
         noise = torch.sigmoid((floor_db - noisy_db) / 5) * torch.sigmoid((noisy_db + 20 - floor_db) / 3)
