@@ -39,10 +39,11 @@ Step = Callable[[str], None]
 class RewardBenchmark:
     """What is timed for each reward, on one clip and a group of candidate sounds for it.
 
-    In seconds: ``prepare`` of the clip, then ``kept``, the same from disk; ``one`` score, and ``group_each`` in a group
-    scored together. ``ours`` is the whole group: decoding, preparing, scoring. ``loop`` is the group as the published
-    glue has it: each candidate is written to a file and read again, the video is decoded and everything prepared anew,
-    and scored alone. ``bf16`` scores in half precision, where a reward has it, and how far that moves them.
+    In seconds, on a CPU those of all its cores together, so that other programs do not count: ``prepare`` of the clip,
+    then ``kept``, the same from disk; ``one`` score, and ``group_each`` in a group scored together. ``ours`` is the
+    whole group: decoding, preparing, scoring. ``loop`` is the group as the published glue has it: each candidate is
+    written to a file and read again, the video is decoded and everything prepared anew, and scored alone. ``bf16``
+    scores in half precision, where a reward has it, and how far that moves them.
 
     Args:
         group: Candidates of the clip.
@@ -89,6 +90,7 @@ class RewardBenchmark:
             "looped": self.looped,
             "duration_s": clip.duration_s,
             "device": str(self.device),
+            "clock": "processor" if self.device.type == "cpu" else "wall",
             "threads": torch.get_num_threads(),
             "versions": {"prismaudio": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
             "skipped": skipped,
@@ -154,11 +156,12 @@ class RewardBenchmark:
 
     def _time(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """Seconds that something takes, and what it returns."""
-        start_s = time.perf_counter()
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        start_s = clock()
         found = work()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter() - start_s, found
+        return clock() - start_s, found
 
 
 def candidates(clip: Clip, count: int) -> Tensor:

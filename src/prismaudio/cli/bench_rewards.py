@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         report.save(options.json)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds"))
+    device = "processor" if report.meta["clock"] == "processor" else "clock"
+    console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds of the {device}"))
     if report.meta["random_weights"]:
         console.print("* random weights of the published size: the time is right, the scores mean nothing")
     for name, reason in report.meta["skipped"].items():
