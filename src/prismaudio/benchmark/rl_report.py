@@ -176,7 +176,7 @@ class RLReport:
         for name, rate in keys:
             row = self.row(name, rate)
             values = [*row["at_nfe"].values(), *row["rewards"].values()]
-            kl, variance = _cell(row["kl"], "{:.0f}"), _cell(row["variance_ratio"], "{:.3f}")
+            kl, variance = _cell(row["kl"], "{:.0f}"), _cell(row["variance_ratio"], "{:.2f}")
             table.add_row(name, *(_cell(column, "{:.2f}") for column in values), kl, variance)
         return table
 
