@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -103,7 +102,6 @@ class ModelBenchmark:
     ) -> dict[str, Callable[[], object]]:
         """What is timed, by name; their work is counted on the way."""
         dtype = PRECISIONS[precision]
-        rate_hz = Fraction(autoencoder.sample_rate_hz, autoencoder.hop)
         n_frames = autoencoder.n_frames(self.duration_s)
         conditions = self._conditions(transformer, dtype)
         both = Conditions.cat(conditions, conditions.null())
