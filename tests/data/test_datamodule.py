@@ -208,7 +208,7 @@ def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_pa
         assert {clip.audio.shape[1] for clip in batch.clips} == {round(0.7 * 16_000)}
         assert not batch.features.conditions.text.values.any()  # the first text is zeros
         assert not batch.features.latents[:, :, 0].any()  # and the piece begins at the beginning
-    with pytest.raises(DataError, match="prompts need the media files, which .*features does not name"):
+    with pytest.raises(DataError, match=r"prompts need the media files, which .*features does not name"):
         _ready(module(tmp_path / "features", prompts=True))
 
 
