@@ -25,7 +25,7 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 900, 520, 60, 20, 230, 50
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 48), (205, 205, 212)
 COLOURS = (
     (0, 114, 178), (86, 180, 233), (150, 150, 160), (230, 159, 0), (0, 158, 115), (240, 200, 60), (110, 80, 160),
-    (204, 121, 167), (213, 40, 40),
+    (204, 121, 167), (120, 70, 40), (213, 40, 40), (20, 20, 20),
 )  # fmt: skip
 Place = Callable[[float, float], tuple[int, int]]
 Line = list[tuple[float, float]]
@@ -51,7 +51,7 @@ def plot_png(report: RLReport) -> bytes:
     _axes(image, (first, last), (low, high), place)
     y = place(10**first, report.target)[1]
     image[y, LEFT : WIDTH - RIGHT : 4] = INK
-    write(image, "TARGET", WIDTH - RIGHT + 8, y - 5, INK)
+    write(image, "TARGET", LEFT + 6, y - 14, INK)
     for index, (name, line) in enumerate(lines.items()):
         colour = COLOURS[index % len(COLOURS)]
         for start, end in pairwise(line):
