@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,14 +24,17 @@ from prismaudio.callbacks.listening import ListeningSamples
 from prismaudio.cot.plan import Plan
 from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
 from prismaudio.flow.kernels import RhoKernel
-from prismaudio.grpo.advantages import DecoupledAdvantage
+from prismaudio.flow.times import uniform_grid
+from prismaudio.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.grpo.losses import MaskedLoss
 from prismaudio.grpo.reward_weights import LinearWeight
+from prismaudio.grpo.weighting import RectifiedWeighting
 from prismaudio.grpo.windows import AllSteps, RandomWindow
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.order import ShuffledBatches
+from prismaudio.tasks.candidates import Prompts
 from prismaudio.tasks.fast_grpo import FastGrpoTask
 from prismaudio.tasks.lora import Lora
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
@@ -200,6 +204,57 @@ def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
     )
     assert [row["ratio_error"] for row in rows[:2]] == [0.0, 0.0]  # of the first pass
     assert len(rows) == 2
+    assert all(row["shift"] > 0 for row in rows)  # of all passes
+
+
+def test_in_half_precision_the_second_pass_sees_what_the_first_one_learnt(tmp_path):
+    (row,) = logged(tmp_path, 1, task(passes=2), precision="bf16-mixed")
+    assert row["ratio_error"] == 0.0
+    assert row["shift"] > 0
+
+
+class Exact(Right):
+    """Refuses to be asked in half precision."""
+
+    def prepare(self, clip, plan):
+        assert not torch.is_autocast_enabled("cpu")
+        return super().prepare(clip, plan)
+
+    def score(self, audio, sample_rate_hz, caches):
+        assert not torch.is_autocast_enabled("cpu")
+        return super().score(audio, sample_rate_hz, caches)
+
+
+def test_rewards_judge_in_whole_precision(tmp_path):
+    made = task({"spatial": Exact()}, held_out={"other": Exact()})
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+    trainer(tmp_path, 1, precision="bf16-mixed", val_check_interval=1).fit(made, Clips().loader(), one)
+
+
+def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
+    grids = []
+
+    class Asked(RectifiedWeighting):
+        def weights(self, kernel, grid, window):
+            grids.append(grid)
+            return super().weights(kernel, grid, window)
+
+    fit(tmp_path, 1, task(after=1, weighting=Asked(), window=RandomWindow(2, latest=0.0)))
+    assert all(torch.equal(grid, uniform_grid(6)) for grid in grids)
+
+
+def test_clips_of_different_duration_are_made_apart():
+    prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
+    made = task(prompts_at_once=3, window=RandomWindow(2, per="update"))
+    assert [rows for rows, _ in made._together(prompts, 0)] == [[0, 2], [1]]
+
+
+def test_what_was_not_judged_leaves_the_spread_of_the_others_alone():
+    made = task({"spatial": Right()}, advantage=WeightedSumAdvantage("batch"))
+    made._trainer = SimpleNamespace(world_size=1, global_rank=0)
+    rewards = {"spatial": torch.tensor([50.0, 52.0, torch.nan, torch.nan])}
+    found = made._advantages(rewards, torch.tensor([0, 0, 1, 1]), {"spatial": 1.0})
+    torch.testing.assert_close(found, torch.tensor([-1.0, 1.0, 0.0, 0.0]) * 2**0.5, atol=1e-3, rtol=0)
 
 
 def test_only_the_best_and_the_worst_are_replayed(tmp_path):
@@ -306,6 +361,9 @@ def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
     assert made.reference._copy is None
     assert float(run.callback_metrics["kl"]) > 0
     assert all("lora" in name for name, weight in made.transformer.named_parameters() if weight.requires_grad)
+    more = task(lora=Lora(rank=4, conditioners=True), kl=0.1)
+    assert more.reference is not None
+    assert more.reference._copy is not None  # without adapters it would still have other conditioners
 
 
 @pytest.mark.parametrize(
@@ -330,6 +388,26 @@ def test_features_alone_are_refused(tmp_path):
     batch = LatentBatch(["a"], torch.zeros(1, 2, 5), torch.ones(1, 5, dtype=torch.bool), Conditions(text=text))
     with pytest.raises(DataError, match="set prompts of ManifestDataModule"):
         trainer(tmp_path, 1).fit(task(), torch.utils.data.DataLoader([batch], batch_size=None))
+    with pytest.raises(DataError, match="set prompts of ManifestDataModule"):
+        trainer(tmp_path, 1).validate(task(), torch.utils.data.DataLoader([batch], batch_size=None))
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "mesh", "said"),
+    [
+        ({}, "16-mixed", None, "expected bf16-mixed"),
+        ({"after": 1}, "32-true", object(), "leave after out"),
+        ({"split_groups": True, "branches": 3, "trained": 3}, "32-true", None, "3 trained candidates"),
+        ({"split_groups": True, "branches": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
+    ],
+)
+def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said):
+    made = task(**options)
+    made._device_mesh = mesh
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    made._trainer = SimpleNamespace(precision=precision, world_size=2, strategy=strategy)
+    with pytest.raises(RecipeError, match=said):
+        made.setup("fit")
 
 
 class Falling(Reward):
@@ -349,7 +427,8 @@ class Rising(Falling):
 
 
 def guarded(folder, guard, **options):
-    made = task({"spatial": Rising()}, held_out={"quality": Falling()}, **options)
+    never = Right(inapplicable="clip 0")  # which must not be in the way
+    made = task({"spatial": Rising(), "never": never}, held_out={"quality": Falling()}, **options)
     run = trainer(folder, 6, guard, val_check_interval=1, check_val_every_n_epoch=None)
     one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
     run.fit(made, Clips().loader(), one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -69,9 +70,9 @@ class HeldOutGuard(Callback):
         if missing := [name for name in names if name not in values]:
             raise RecipeError(f"HeldOutGuard watches {', '.join(missing)}, which validation does not log")
         followed = sum(
-            weight * values[f"val_reward/{name}"]
+            weight * value
             for name, weight in task.weights_now().items()
-            if f"val_reward/{name}" in values
+            if not math.isnan(value := values.get(f"val_reward/{name}", math.nan))  # of what it cannot judge
         )
         self._first = followed if self._first is None else self._first
         fallen = [name for name in names if values[name] < self._best.get(name, values[name]) - self.tolerance]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import DataError, RecipeError
+from prismaudio.errors import RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shortened, uniform_grid
@@ -35,7 +35,7 @@ from prismaudio.tasks.notes import Notes
 from prismaudio.tasks.reference import Reference
 from prismaudio.tasks.rewarded import RewardedTask
 from prismaudio.tasks.schedule import ConstantSchedule, Schedule
-from prismaudio.types import ClipBatch, LatentBatch
+from prismaudio.types import ClipBatch
 
 
 class FastGrpoTask(RewardedTask):
@@ -169,7 +169,8 @@ class FastGrpoTask(RewardedTask):
         self.prompts_at_once, self.rows_at_once = prompts_at_once, rows_at_once
         self.clip_norm, self.peaks, self.split_groups = clip_norm, peaks, split_groups
         self.look_with(rewards, held_out or {}, cache)
-        self.reference = Reference(self.transformer, adapters=lora is not None) if kl else None
+        adapters = lora is not None and not lora.conditioners
+        self.reference = Reference(self.transformer, adapters=adapters) if kl else None
         self.notes = Notes()
         self.transformer.register_forward_hook(self.notes.count)
         self._check()
@@ -197,18 +198,27 @@ class FastGrpoTask(RewardedTask):
         self.window.window(len(self.grid) - 1, self.seed, 0)  # says if the trajectory is too short
 
     def setup(self, stage: str) -> None:
-        """See how the candidates are spread over processes.
+        """See how numbers are kept and candidates spread over processes.
 
         Raises:
             RecipeError: They cannot be.
         """
         super().setup(stage)
+        if self.trainer.precision == "16-mixed":
+            raise RecipeError("precision 16-mixed would scale gradients before they are clipped; expected bf16-mixed")
         share = self._share
+        if self.after is not None and self.device_mesh is not None and share == 1:
+            raise RecipeError(
+                "with after, clips may need different numbers of steps, and processes that share parameters wait for "
+                "each other at each: leave after out, set split_groups, or use the strategy ddp"
+            )
         if self.group % share or (self.group // share) % self.branches:
             raise RecipeError(
                 f"a group of {self.group} in branches of {self.branches} cannot be split over {share} processes; set "
                 "branches to a divisor of each share"
             )
+        if self.trained % share:
+            raise RecipeError(f"{self.trained} trained candidates of a group cannot be split over {share} processes")
 
     def configure_model(self) -> None:
         """Spread the reference like the transformer."""
@@ -251,14 +261,8 @@ class FastGrpoTask(RewardedTask):
             return self.grid
         return shortened(self.grid, window.stop, self.after)
 
-    def _prompts(self, batch: ClipBatch | LatentBatch) -> Prompts:
-        """The clips to make candidates for: those of the batch or, where groups are split, of all processes' batches.
-
-        Raises:
-            DataError: There are no clips, but only features, and rewards need to know what they judge.
-        """
-        if isinstance(batch, LatentBatch):
-            raise DataError("rewards need clips and their plans beside the features: set prompts of ManifestDataModule")
+    def _prompts(self, batch: ClipBatch) -> Prompts:
+        """The clips to make candidates for: the batch's or, where groups are split, those of all processes' batches."""
         ready = self._prepared(batch)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             caches = [self.judges.prepare(c, p) for c, p in zip(batch.clips, batch.plans, strict=True)]
@@ -268,15 +272,17 @@ class FastGrpoTask(RewardedTask):
 
     def _together(self, prompts: Prompts, update: int) -> list[tuple[list[int], Window]]:
         """Clips whose candidates are made together, and their window: those of one window and one length."""
-        alike: dict[tuple[Window, int], list[int]] = {}
-        for row, (name, n_frames) in enumerate(zip(prompts.ids, prompts.n_frames, strict=True)):
+        alike: dict[tuple[Window, int, float], list[int]] = {}
+        for row, (name, n_frames, seconds) in enumerate(
+            zip(prompts.ids, prompts.n_frames, prompts.durations_s, strict=True)
+        ):
             window = self.window.window(len(self.grid) - 1, self.seed, update, name)
-            alike.setdefault((window, n_frames), []).append(row)
+            alike.setdefault((window, n_frames, seconds), []).append(row)
         # where parameters are spread, every process must go through the network equally often
         most = self.prompts_at_once if self.device_mesh is None else 1
         return [
             (rows[first : first + most], window)
-            for (window, _), rows in alike.items()
+            for (window, *_), rows in alike.items()
             for first in range(0, len(rows), most)
         ]
 
@@ -335,7 +341,7 @@ class FastGrpoTask(RewardedTask):
     def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
         """Advantages of this process's candidates, ``(rows,)``; what a reward does not judge teaches nothing."""
         judged = {name: float(reward.nanmean()) for name, reward in rewards.items()}
-        rewards = {name: reward.nan_to_num(0.0) for name, reward in rewards.items()}
+        rewards = {name: reward.where(reward.isfinite(), judged[name]).nan_to_num() for name, reward in rewards.items()}
         advantages = self.advantage.estimate(rewards, groups, weights)
         shares = self.advantage.shares(rewards, groups, weights)
         for name, reward in rewards.items():
@@ -350,16 +356,18 @@ class FastGrpoTask(RewardedTask):
         """One step of the optimiser, with all candidates."""
         optimizer, scheduler = cast("Any", self.optimizers()), cast("Any", self.lr_schedulers())
         optimizer.zero_grad()
+        torch.clear_autocast_cache()  # of weights as they were before the last step
         todo = parts(candidates, advantages, self.trained // self._share, self.rows_at_once)
         for number, part in enumerate(todo):
             # gradients of processes are averaged once, with the last part
             with nullcontext() if number == len(todo) - 1 else self._by_myself():
                 terms, found = self._replayed(part)
                 self.manual_backward(part.share * terms.mean())
+            error = float(found.pop("ratio_error"))
             if first:
-                self.notes.add_largest("ratio_error", float(found.pop("ratio_error")))
-                for name, value in {**found, "loss": terms.detach().mean()}.items():
-                    self.notes.add(name, float(value), part.share)
+                self.notes.add_largest("ratio_error", error)
+            for name, value in {**found, "loss": terms.detach().mean()}.items():
+                self.notes.add(name, float(value), part.share)
         self.clip_gradients(optimizer, self.clip_norm, "norm")
         optimizer.step()
         scheduler.step()
@@ -385,7 +393,7 @@ class FastGrpoTask(RewardedTask):
                 other = step(network)
             apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form)
             terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
-        weight = self.weighting.weights(self.kernel, made.grid, made.window)[index]
+        weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
         return weight.to(terms) * terms, found
 
     # Processes ---------------------------------------------------------------------------------------------------

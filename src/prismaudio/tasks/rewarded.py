@@ -11,14 +11,16 @@ from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import MeanMetric
 
 from prismaudio.downloads import cache_home
+from prismaudio.errors import DataError
 from prismaudio.signal.resample import resample
 from prismaudio.tasks.candidates import leveled
 from prismaudio.tasks.judging import Judges
+from prismaudio.tasks.sharding import largest_over_processes
 from prismaudio.tasks.transformer import TransformerTask
 from prismaudio.types import ClipBatch, LatentBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from prismaudio.rewards.base import Reward
 
@@ -43,9 +45,15 @@ class RewardedTask(TransformerTask):
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="ignore") for name in names})
 
     def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
-        """Conditions of clips and how long they are; of their latents nothing is known, so they are zero."""
-        if isinstance(batch, LatentBatch) or batch.features is not None:
-            return super()._prepared(cast("LatentBatch", getattr(batch, "features", batch)))
+        """Conditions of clips and how long they are; of their latents nothing is known, so they are zero.
+
+        Raises:
+            DataError: There are no clips, but only features, and rewards need to know what they judge.
+        """
+        if isinstance(batch, LatentBatch):
+            raise DataError("rewards need clips and their plans beside the features: set prompts of ManifestDataModule")
+        if batch.features is not None:
+            return super()._prepared(batch.features)
         codec = self._decoder
         lengths = torch.tensor([codec.n_frames(clip.duration_s) for clip in batch.clips])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -61,7 +69,13 @@ class RewardedTask(TransformerTask):
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """What the rewards and the held-out ones say of deterministic samples, with the same noise each time."""
-        rate_hz, sounds = self._decoder.sample_rate_hz, self._sounds(batch)
+        sounds = self._sounds(batch)
+        with torch.autocast(self.device.type, enabled=False):  # as in training
+            self._look(batch, sounds)
+
+    def _look(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
+        """Log what rewards and metrics say of the sounds ``(2, samples)`` of clips."""
+        rate_hz = self._decoder.sample_rate_hz
         for prefix, judges in (("val_reward", self.judges), ("val_held_out", self.onlookers)):
             for sound, clip, plan in zip(sounds, batch.clips, batch.plans, strict=True):
                 scores = judges.score(sound[None], rate_hz, [clip.id], [judges.prepare(clip, plan)])
@@ -77,7 +91,10 @@ class RewardedTask(TransformerTask):
         ready = self._prepared(batch)
         noise, lengths = self.validation_noise(ready), ready.mask.sum(1)
         sounds: dict[int, Tensor] = {}
-        for n_frames in lengths.unique().tolist():
+        several = lengths.unique().tolist()
+        if self.device_mesh is not None:  # every process must go through the network equally often
+            several += several[-1:] * (largest_over_processes(len(several), self.device) - len(several))
+        for n_frames in several:
             rows = (lengths == n_frames).nonzero().flatten()
             made = leveled(self.render(ready.conditions.index(rows), noise[rows, :, :n_frames]))
             sounds |= dict(zip(rows.tolist(), made, strict=True))

@@ -223,7 +223,9 @@ class TransformerTask(LightningModule):
         """Sound ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
         with unsharded(self.transformer):
             velocity = self.velocity(conditions, noise.shape[-1])
-            return self._decoder.decode(self.sampler.sample(velocity, noise).float())
+            latents = self.sampler.sample(velocity, noise).float()
+        with torch.autocast(noise.device.type, enabled=False):
+            return self._decoder.decode(latents)
 
     @torch.no_grad()
     def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
