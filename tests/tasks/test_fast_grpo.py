@@ -29,7 +29,7 @@ from prismaudio.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.grpo.losses import MaskedLoss
 from prismaudio.grpo.reward_weights import LinearWeight
 from prismaudio.grpo.weighting import RectifiedWeighting
-from prismaudio.grpo.windows import AllSteps, RandomWindow
+from prismaudio.grpo.windows import AllSteps, RandomWindow, Window
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
@@ -245,8 +245,8 @@ def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
 
 def test_clips_of_different_duration_are_made_apart():
     prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
-    made = task(prompts_at_once=3, window=RandomWindow(2, per="update"))
-    assert [rows for rows, _ in made._together(prompts, 0)] == [[0, 2], [1]]
+    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=3)] == [[0, 2], [1]]
+    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=1)] == [[0], [2], [1]]
 
 
 def test_what_was_not_judged_leaves_the_spread_of_the_others_alone():

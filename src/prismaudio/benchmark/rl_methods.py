@@ -56,9 +56,7 @@ class Method:
     def grid(self, window: Window) -> Tensor:
         """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""
         grid = uniform_grid(self.steps)
-        if self.after is None or self.steps - window.stop <= self.after:
-            return grid
-        return shortened(grid, window.stop, self.after)
+        return grid if self.after is None else shortened(grid, window.stop, self.after)
 
     def evaluations(self, window: Window) -> tuple[float, float]:
         """Evaluations of the network for each sample, by formula: rolling out, and training.

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
+from prismaudio.data.clips import fitted
 from prismaudio.data.features import FeatureSet, read
 from prismaudio.data.media_clips import MediaClips
 from prismaudio.data.records import LATENTS, Part, Record
@@ -51,8 +52,13 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         if self.media is None:
             return self._features(draws)
         draws = [Draw(draw.clip) for draw in draws]
-        clips = self.media.of([self.found.records[draw.clip].id for draw in draws])
-        return ClipBatch(clips.clips, clips.plans, self._features(draws))
+        features = self._features(draws)
+        media, rate_hz = self.media.of(features.ids), self.found.latent_rate_hz
+        clips = media.clips
+        if rate_hz is not None:  # no longer than what features and latents are of
+            lengths_s = [length / rate_hz for length in features.mask.sum(1).tolist()]
+            clips = [fitted(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
+        return ClipBatch(clips, media.plans, features)
 
     def _features(self, draws: Sequence[Draw]) -> LatentBatch:
         clips = [self.clip(draw) for draw in draws]

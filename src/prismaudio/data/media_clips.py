@@ -46,6 +46,7 @@ class MediaClips(Dataset[ClipBatch]):
 
     def __init__(self, entries: Sequence[Entry], reading: Reading, seed: int = 0) -> None:
         self.entries, self.reading, self.seed = list(entries), reading, seed
+        self.numbers = {entry.id: number for number, entry in enumerate(self.entries)}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -57,8 +58,7 @@ class MediaClips(Dataset[ClipBatch]):
 
     def of(self, ids: Sequence[str]) -> ClipBatch:
         """The clips of these names, each with the first of its plans."""
-        numbers = {entry.id: number for number, entry in enumerate(self.entries)}
-        return self[[Draw(numbers[name]) for name in ids]]
+        return self[[Draw(self.numbers[name]) for name in ids]]
 
     def clip(self, draw: Draw) -> tuple[Clip, Plan]:
         """A clip and its plan."""

@@ -90,7 +90,7 @@ def release_grid(steps: int) -> Tensor:
 
 
 def shortened(grid: Tensor, kept: int, steps: int) -> Tensor:
-    """A grid whose steps after the first ``kept`` ones are replaced by ``steps`` equal ones, down to time 0.
+    """A grid whose steps after the first ``kept`` ones are replaced by ``steps`` equal ones, unless it has no more.
 
     Args:
         grid: Times from 1 to 0.
@@ -104,4 +104,6 @@ def shortened(grid: Tensor, kept: int, steps: int) -> Tensor:
         >>> shortened(uniform_grid(10), 4, 2).tolist()
         [1.0, 0.899..., 0.800..., 0.699..., 0.600..., 0.300..., 0.0]
     """
+    if len(grid) - 1 - kept <= steps:
+        return grid
     return torch.cat([grid[: kept + 1], torch.linspace(float(grid[kept]), 0, steps + 1)[1:]])

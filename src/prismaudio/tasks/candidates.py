@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
+    from prismaudio.grpo.windows import Window
     from prismaudio.rewards.base import Cache
     from prismaudio.samplers.rollout import Rollout
 
@@ -40,9 +41,31 @@ class Prompts:
     conditions: Conditions
     caches: Sequence[Mapping[str, Cache | None]]
 
+    def alike(self, windows: Sequence[Window], most: int) -> list[tuple[list[int], Window]]:
+        """Clips whose candidates can be made together, of one window and one length, and their window.
+
+        Args:
+            windows: The window of each clip.
+            most: Clips together at most.
+        """
+        found: dict[tuple[Window, int, float], list[int]] = {}
+        for row, key in enumerate(zip(windows, self.n_frames, self.durations_s, strict=True)):
+            found.setdefault(key, []).append(row)
+        return [
+            (rows[first : first + most], window)
+            for (window, *_), rows in found.items()
+            for first in range(0, len(rows), most)
+        ]
+
     def to(self, device: torch.device | str) -> Prompts:
         """The same with conditions on another device."""
         return replace(self, conditions=self.conditions.to(device))
+
+    def of_all_processes(self, device: torch.device) -> Prompts:
+        """The clips of all processes, in the order of the processes; every process must call this."""
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, self.to("cpu"))
+        return Prompts.cat(found).to(device)
 
     @staticmethod
     def cat(several: Sequence[Prompts]) -> Prompts:
@@ -81,7 +104,8 @@ class Candidates:
     @property
     def groups(self) -> Tensor:
         """A number for each row that candidates of one clip share, in all processes, ``(rows,)``."""
-        return torch.tensor([zlib.crc32(name.encode()) for name in self.ids])
+        numbers = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in self.ids]
+        return torch.tensor([int.from_bytes(number, "little") for number in numbers])
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import RecipeError
+from prismaudio.errors import PrismAudioError, RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shortened, uniform_grid
@@ -35,6 +34,7 @@ from prismaudio.tasks.notes import Notes
 from prismaudio.tasks.reference import Reference
 from prismaudio.tasks.rewarded import RewardedTask
 from prismaudio.tasks.schedule import ConstantSchedule, Schedule
+from prismaudio.tasks.sharding import largest_over_processes, within_process
 from prismaudio.types import ClipBatch
 
 
@@ -68,7 +68,8 @@ class FastGrpoTask(RewardedTask):
         kl: Weight of the divergence from the model at the beginning; 0 needs no second model.
         kl_form: Which divergence.
         passes: Updates with each rollout.
-        trained: Candidates of each group that are trained on, those with the largest advantages; None for all.
+        trained: Candidates of each group that are trained on, those with the largest advantages (of each process's
+            share of it); None for all.
         prompts_at_once: Clips whose candidates are made together.
         rows_at_once: Candidates that are replayed together; None for all that were made together.
         clip_norm: Largest norm of the gradient.
@@ -233,7 +234,8 @@ class FastGrpoTask(RewardedTask):
         self.notes.taken()  # validation may have been in between
         with self.notes.phase("rollout"):
             prompts = self._prompts(batch)
-            together = self._together(prompts, update)
+            windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
+            together = prompts.alike(windows, self.prompts_at_once if self.device_mesh is None else 1)  # equally many
             candidates = [self._roll_out(prompts, rows, window, update) for rows, window in together]
         with self.notes.phase("rewards"):
             rewards, groups = self._judged(candidates)
@@ -254,13 +256,6 @@ class FastGrpoTask(RewardedTask):
         """How much each reward counts at this update."""
         return {name: weight_at(weight, self.update) for name, weight in self.weights.items()}
 
-    def times(self, window: Window) -> Tensor:
-        """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""
-        steps = len(self.grid) - 1
-        if self.after is None or steps - window.stop <= self.after:
-            return self.grid
-        return shortened(self.grid, window.stop, self.after)
-
     def _prompts(self, batch: ClipBatch) -> Prompts:
         """The clips to make candidates for: the batch's or, where groups are split, those of all processes' batches."""
         ready = self._prepared(batch)
@@ -268,23 +263,10 @@ class FastGrpoTask(RewardedTask):
             caches = [self.judges.prepare(c, p) for c, p in zip(batch.clips, batch.plans, strict=True)]
         durations_s = [clip.duration_s for clip in batch.clips]
         prompts = Prompts(ready.ids, ready.mask.sum(1).tolist(), durations_s, ready.conditions, caches)
-        return self._gathered(prompts) if self._share > 1 else prompts
-
-    def _together(self, prompts: Prompts, update: int) -> list[tuple[list[int], Window]]:
-        """Clips whose candidates are made together, and their window: those of one window and one length."""
-        alike: dict[tuple[Window, int, float], list[int]] = {}
-        for row, (name, n_frames, seconds) in enumerate(
-            zip(prompts.ids, prompts.n_frames, prompts.durations_s, strict=True)
-        ):
-            window = self.window.window(len(self.grid) - 1, self.seed, update, name)
-            alike.setdefault((window, n_frames, seconds), []).append(row)
-        # where parameters are spread, every process must go through the network equally often
-        most = self.prompts_at_once if self.device_mesh is None else 1
-        return [
-            (rows[first : first + most], window)
-            for (window, *_), rows in alike.items()
-            for first in range(0, len(rows), most)
-        ]
+        if self._share == 1:
+            return prompts
+        prompts = prompts.of_all_processes(self.device)
+        return replace(prompts, conditions=self._complete(prompts.conditions, len(prompts.ids)))
 
     def _roll_out(self, prompts: Prompts, rows: Sequence[int], window: Window, update: int) -> Candidates:
         """Candidates of some clips, with a window of random steps; their scores are on the way."""
@@ -301,13 +283,14 @@ class FastGrpoTask(RewardedTask):
             return torch.stack([normal(shape, self.seed, step, update, name, k) for name in ids for k in siblings])
 
         once = self.device_mesh is None
+        grid = self.grid if self.after is None else shortened(self.grid, window.stop, self.after)
         each = torch.tensor(rows, device=self.device).repeat_interleave(share)
         conditions = prompts.conditions.index(each)
         with torch.no_grad():
             made = rollout(
                 self.velocity(conditions, n_frames, once=once),
                 noise,
-                self.times(window),
+                grid,
                 window,
                 self.kernel,
                 draw,
@@ -320,16 +303,15 @@ class FastGrpoTask(RewardedTask):
         names = [name for name in ids for _ in siblings]
         caches = [prompts.caches[row] for row in rows for _ in siblings]
         rate_hz = self._decoder.sample_rate_hz
-        n_samples = round(prompts.durations_s[rows[0]] * rate_hz)
-        scores = self.judges.ask(audio[..., :n_samples], rate_hz, names, caches)
-        return Candidates(names, made, conditions, scores)
+        audio = audio[..., : round(prompts.durations_s[rows[0]] * rate_hz)]
+        return Candidates(names, made, conditions, self.judges.ask(audio, rate_hz, names, caches))
 
     def _judged(self, candidates: Sequence[Candidates]) -> tuple[dict[str, Tensor], Tensor]:
         """Rewards ``(K, rows)`` of all candidates of all processes, by name, and the group of each row.
 
         What one process has is at ``[rank * count : (rank + 1) * count]``.
         """
-        found = [some.scores.result() for some in candidates]
+        found = self._scores(candidates)
         mine = torch.stack([torch.cat([scores[name] for scores in found]) for name in self.judges.rewards])
         groups = torch.cat([some.groups for some in candidates])
         if self.trainer.world_size > 1:
@@ -337,6 +319,17 @@ class FastGrpoTask(RewardedTask):
             mine = everybody.transpose(0, 1).flatten(1).cpu()
             groups = cast("Tensor", self.all_gather(groups.to(self.device))).flatten().cpu()
         return dict(zip(self.judges.rewards, mine, strict=True)), groups
+
+    def _scores(self, candidates: Sequence[Candidates]) -> list[dict[str, Tensor]]:
+        """Scores of this process's candidates; where one process has none, all stop together.
+
+        Raises:
+            PrismAudioError: A reward failed, here or elsewhere.
+        """
+        failures = [error for some in candidates if (error := some.scores.exception()) is not None]
+        if largest_over_processes(len(failures), self.device):
+            raise next(iter(failures), PrismAudioError("a reward failed in another process, which says for which clip"))
+        return [some.scores.result() for some in candidates]
 
     def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
         """Advantages of this process's candidates, ``(rows,)``; what a reward does not judge teaches nothing."""
@@ -360,7 +353,7 @@ class FastGrpoTask(RewardedTask):
         todo = parts(candidates, advantages, self.trained // self._share, self.rows_at_once)
         for number, part in enumerate(todo):
             # gradients of processes are averaged once, with the last part
-            with nullcontext() if number == len(todo) - 1 else self._by_myself():
+            with nullcontext() if number == len(todo) - 1 else within_process(self.trainer.strategy):
                 terms, found = self._replayed(part)
                 self.manual_backward(part.share * terms.mean())
             error = float(found.pop("ratio_error"))
@@ -391,26 +384,17 @@ class FastGrpoTask(RewardedTask):
         if self.reference is not None:
             with self.reference.network() as network, torch.no_grad():
                 other = step(network)
-            apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form)
+            apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form, self.policy_loss.reduction)
             terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
         weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
         return weight.to(terms) * terms, found
+
+    def teardown(self, stage: str) -> None:
+        """Let the workers go."""
+        self.judges.close()
 
     # Processes ---------------------------------------------------------------------------------------------------
     @property
     def _share(self) -> int:
         """Over how many processes a group is spread."""
         return self.trainer.world_size if self.split_groups else 1
-
-    def _gathered(self, prompts: Prompts) -> Prompts:
-        """The clips of all processes, in the order of the processes."""
-        found: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(found, prompts.to("cpu"))
-        all_of_them = Prompts.cat(found).to(self.device)
-        conditions = self._complete(all_of_them.conditions, len(all_of_them.ids))
-        return replace(all_of_them, conditions=conditions)
-
-    def _by_myself(self) -> AbstractContextManager[None]:
-        """While it lasts, gradients stay in this process."""
-        strategy = self.trainer.strategy
-        return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()

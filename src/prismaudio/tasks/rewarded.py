@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import MeanMetric
 
 from prismaudio.downloads import cache_home
@@ -57,7 +56,8 @@ class RewardedTask(TransformerTask):
         codec = self._decoder
         lengths = torch.tensor([codec.n_frames(clip.duration_s) for clip in batch.clips])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        conditions = self.clips.conditions(batch.clips, batch.plans).to(self.device)
+        with torch.autocast(self.device.type, enabled=False):  # as generation encodes them
+            conditions = self.clips.conditions(batch.clips, batch.plans).to(self.device)
         latents = torch.zeros(len(batch), codec.channels, mask.shape[1], device=self.device)
         ids = [clip.id for clip in batch.clips]
         return LatentBatch(ids, latents, mask.to(self.device), self._complete(conditions, len(batch)))
@@ -84,7 +84,7 @@ class RewardedTask(TransformerTask):
             for name in judges.rewards:
                 self.log(f"{prefix}/{name}", cast("MeanMetric", self.means[f"{prefix}/{name}"]), batch_size=len(batch))
         if self.metrics:
-            self._measure(batch, pad_sequence([sound.T for sound in sounds], batch_first=True).transpose(1, 2))
+            self._measure(batch, sounds)
 
     def _sounds(self, batch: ClipBatch) -> list[Tensor]:
         """Sound ``(2, samples)`` of each clip; those of one length are made together."""

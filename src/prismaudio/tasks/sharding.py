@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ def whole_state(network: nn.Module) -> dict[str, Any]:
     return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
 
 
+def within_process(strategy: Strategy) -> AbstractContextManager[None]:
+    """While it lasts, gradients stay in this process; where parameters are spread they cannot."""
+    return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a number over all processes; every process must call this."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -103,6 +108,8 @@ def mean_over_processes(value: Tensor) -> Tensor:
 
 def largest_over_processes(count: int, device: torch.device) -> int:
     """The largest of the numbers that all processes give; every process must call this."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return count
     largest = torch.tensor(count, device=device)
     torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
     return int(largest)

@@ -37,7 +37,7 @@ from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -248,12 +248,13 @@ class TransformerTask(LightningModule):
         """What to say of the sound ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
         return str(batch.plans[row]) if isinstance(batch, ClipBatch) else batch.ids[row]
 
-    def _measure(self, batch: ClipBatch, audio: Tensor) -> None:
-        """Let the metrics hear what the network makes of the plans."""
+    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor] | Tensor) -> None:
+        """Let the metrics hear what the network makes of the plans: sounds ``(2, samples)`` of any lengths."""
         rate_hz = self._decoder.sample_rate_hz
         truths = [Truth.of(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)]
         for name, metric in self.metrics.items():
-            metric.update(audio, rate_hz, truths)  # type: ignore[operator]
+            for sound, truth in zip(sounds, truths, strict=True):
+                metric.update(sound[None], rate_hz, [truth])  # type: ignore[operator]
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     @property

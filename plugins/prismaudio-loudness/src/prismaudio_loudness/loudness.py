@@ -44,10 +44,11 @@ class LoudnessMetric(SoundMetric):
     def __init__(self, target_lufs: float = -23.0) -> None:
         super().__init__()
         self.target_lufs = target_lufs
-        self.add_state("distances", [], dist_reduce_fx="cat")
+        self.add_state("sums", torch.zeros(2), dist_reduce_fx="sum")  # distances, and how many
 
     def observe(self, sound, sample_rate_hz, truth):
-        self.distances.append((loudness_lufs(sound[None], sample_rate_hz) - self.target_lufs).abs())
+        distance = (loudness_lufs(sound[None], sample_rate_hz) - self.target_lufs).abs()
+        self.sums = self.sums + torch.cat([distance, torch.ones(1)])
 
     def compute(self):
-        return torch.cat(list(self.distances)).mean()
+        return self.sums[0] / self.sums[1]
