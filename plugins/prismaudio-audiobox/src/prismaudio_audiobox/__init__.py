@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from prismaudio import Component, hookimpl
 
@@ -29,3 +30,9 @@ def prismaudio_metrics() -> Iterable[Component]:
             "aesthetic",
         )
     ]
+
+
+@hookimpl
+def prismaudio_recipes() -> Iterable[Path]:
+    """A recipe in miniature."""
+    return [Path(__file__).with_name("recipes")]
