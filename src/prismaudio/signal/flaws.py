@@ -30,7 +30,7 @@ def flat_tops(audio: Tensor, sample_rate_hz: int) -> Tensor:
     Example:
         >>> wave = torch.sin(2 * torch.pi * 300 * torch.arange(16_000) / 16_000).repeat(1, 2, 1)
         >>> flat_tops(torch.cat([wave, (4 * wave).clamp(-1, 1)]), 16_000)
-        tensor([0.15..., 0.85...])
+        tensor([0.16..., 0.83...])
     """
     blocks = _blocks(audio.abs().amax(1), BLOCK_S, sample_rate_hz)
     tops = blocks.amax(2)

@@ -187,4 +187,4 @@ def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tens
     if peaks == "batch":
         return audio / audio.abs().amax().clamp(min=1e-8)
     peak = audio.abs().amax(dim=(1, 2), keepdim=True)
-    return audio * (CEILING / peak.clamp(min=CEILING))
+    return audio * (CEILING / peak).clamp(max=1)
