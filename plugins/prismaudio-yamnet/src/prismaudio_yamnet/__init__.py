@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from prismaudio import Component, hookimpl
 
@@ -27,3 +28,9 @@ def prismaudio_metrics() -> Iterable[Component]:
         Component("prismaudio_yamnet.metrics:YamnetKlDivergence", "KL of YAMNet's classes from those of references."),
         Component("prismaudio_yamnet.metrics:YamnetInceptionScore", "IS by YAMNet's classes."),
     ]
+
+
+@hookimpl
+def prismaudio_recipes() -> Iterable[Path]:
+    """A recipe in miniature."""
+    return [Path(__file__).with_name("recipes")]
