@@ -6,6 +6,8 @@ import math
 
 from torch import Tensor
 
+from prismaudio.errors import PrismAudioError
+
 
 def cover(length: int, window: int) -> list[int]:
     """Where the fewest windows begin that cover a length, evenly spaced, the last aligned to the end.
@@ -26,13 +28,17 @@ def cover(length: int, window: int) -> list[int]:
 def repeated(sound: Tensor, n_samples: int) -> Tensor:
     """Sound ``(..., samples)``, again and again until there are so many samples, if there are fewer.
 
+    Raises:
+        PrismAudioError: There is no sample to repeat.
+
     Example:
         >>> import torch
         >>> repeated(torch.arange(3), 7)
         tensor([0, 1, 2, 0, 1, 2, 0])
     """
     there = sound.shape[-1]
+    if there == 0:
+        raise PrismAudioError("a sound has no samples; give one with at least one sample")
     if there >= n_samples:
         return sound
-    times = math.ceil(n_samples / max(1, there))
-    return sound.repeat(*[1] * (sound.ndim - 1), times)[..., :n_samples]
+    return sound.repeat(*[1] * (sound.ndim - 1), math.ceil(n_samples / there))[..., :n_samples]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.errors import PrismAudioError
+from prismaudio.signal.covering import repeated
 from prismaudio.signal.gcc_phat import gcc_phat_itd_s
 from prismaudio_stereocrw.delays import affinity, delays_s
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
@@ -70,24 +71,6 @@ class CrwListener:
         """Time differences ``(batch, 2)`` in ms, by StereoCRW and by GCC-PHAT; positive when the right one is late."""
         crw_s = self.delays_s(windows).mean(-1)
         return 1000 * torch.stack([crw_s, gcc_phat_itd_s(windows, RATE_HZ, n_frames=self.n_patches)], dim=-1)
-
-
-def repeated(sound: Tensor, n_samples: int) -> Tensor:
-    """Sound ``(..., samples)``, again and again until there are so many samples, if there are fewer.
-
-    Raises:
-        PrismAudioError: There is no sample to repeat.
-
-    Example:
-        >>> repeated(torch.arange(3), 7)
-        tensor([0, 1, 2, 0, 1, 2, 0])
-    """
-    there = sound.shape[-1]
-    if there == 0:
-        raise PrismAudioError("a sound has no samples; give one with at least one sample")
-    if there >= n_samples:
-        return sound
-    return sound.repeat(*[1] * (sound.ndim - 1), math.ceil(n_samples / there))[..., :n_samples]
 
 
 def cut_windows(sound: Tensor, length: int) -> Tensor:

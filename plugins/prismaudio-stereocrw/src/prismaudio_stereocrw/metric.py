@@ -9,9 +9,10 @@ from torch import Tensor
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
+from prismaudio.signal.covering import repeated
 from prismaudio.signal.gcc_phat import MAX_ITD_S
 from prismaudio.signal.resample import resample
-from prismaudio_stereocrw.listening import CrwListener, repeated
+from prismaudio_stereocrw.listening import CrwListener
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:

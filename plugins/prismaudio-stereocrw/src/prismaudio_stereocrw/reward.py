@@ -10,9 +10,10 @@ from torch import Tensor
 
 from prismaudio.errors import NotApplicableError, PrismAudioError
 from prismaudio.rewards.base import Cache, Reward
+from prismaudio.signal.covering import repeated
 from prismaudio.signal.gcc_phat import MAX_ITD_S
 from prismaudio.signal.resample import fourier_resample, resample
-from prismaudio_stereocrw.listening import CrwListener, cut_windows, repeated
+from prismaudio_stereocrw.listening import CrwListener, cut_windows
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:
