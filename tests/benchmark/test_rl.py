@@ -8,25 +8,29 @@ import pytest
 import torch
 
 from prismaudio.benchmark.rl import BEST_RATES, EQUAL_RATE, QUICK, RATES, RLBenchmark
+from prismaudio.benchmark.rl_course import Counter, Course, Point
+from prismaudio.benchmark.rl_embedded import EmbeddedTier
 from prismaudio.benchmark.rl_methods import GROUP, METHODS, Method
 from prismaudio.benchmark.rl_plot import plot_png
 from prismaudio.benchmark.rl_report import RLReport
-from prismaudio.benchmark.rl_training import Counter, Course, Point, Trainer
-from prismaudio.benchmark.rl_world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained, total
+from prismaudio.benchmark.rl_small import SmallTier
+from prismaudio.benchmark.rl_world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained
 from prismaudio.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
+def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRISMAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Trainer(World(), pretrained(300))
+        tier = SmallTier(pretraining=300)
+        tier.prepare()
+        yield tier
 
 
 @pytest.fixture(scope="module")
-def report(trainer):
+def report(small):
     settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
-    return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, pretraining=300).run()
+    return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, tier=small).run()
 
 
 def test_the_best_that_the_world_knows_is_worth_the_sum_of_the_weights() -> None:
@@ -38,26 +42,27 @@ def test_the_best_that_the_world_knows_is_worth_the_sum_of_the_weights() -> None
     expected = {"semantic": 1.0, "temporal": 1.0, "aesthetic": 10.0, "spatial": 0.0}
     for name, value in expected.items():
         torch.testing.assert_close(rewards[name], torch.full((CLASSES,), value))
-    torch.testing.assert_close(total(rewards), torch.full((CLASSES,), 2.6))
-    drawn = world.draw(torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(0))
-    assert 0.9 < float(total(world.rewards(drawn, torch.zeros(4000, dtype=torch.long))).mean()) < 1.2
+    classes = torch.zeros(4000, dtype=torch.long)
+    drawn = world.rewards(world.draw(classes, torch.Generator().manual_seed(0)), classes)
+    assert 0.9 < sum(WEIGHTS[name] * float(reward.mean()) for name, reward in drawn.items()) < 1.2
 
 
-def test_the_base_policy_is_kept(trainer) -> None:
-    again = pretrained(300, lambda: pytest.fail("made again")).state_dict()
-    for name, tensor in trainer.base.state_dict().items():
+def test_the_base_policy_is_kept(small) -> None:
+    again = pretrained(300, lambda *_: pytest.fail("made again")).state_dict()
+    for name, tensor in small.base.state_dict().items():
         assert torch.equal(tensor, again[name])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_hooks_count_what_the_formula_says(trainer, name) -> None:
+def test_the_hooks_count_what_the_formula_says(small, name) -> None:
     method = METHODS[name]
     network = VelocityNetwork()
     counter = Counter(network)
+    counter.counting = True
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     for update in range(3):
         before = counter.count
-        trainer._update(network, optimizer, method, 0, update)
+        small._update(network, optimizer, method, 0, update)
         windows = method.windows(0, update, CLASSES).items()
         expected = sum(sum(method.evaluations(window)) * len(groups) * GROUP for window, groups in windows)
         assert counter.count - before == pytest.approx(expected)
@@ -75,35 +80,35 @@ def test_the_formula_is_that_of_the_specification() -> None:
     assert cost("release") == pytest.approx(24.8, abs=0.3)
 
 
-def test_sharing_the_first_random_step_changes_nothing_but_the_cost(trainer) -> None:
+def test_sharing_the_first_random_step_changes_nothing_but_the_cost(small) -> None:
     courses = []
     for share in (False, True):
         method = Method(steps=6, schedule=METHODS["paper"].schedule, branches=GROUP, share_first=share)
-        courses.append(trainer.run(method, 1e-4, 0, updates=4))
+        courses.append(small.run(method, 1e-4, 0, updates=4))
     plain, shared = (course.points[-1] for course in courses)
     assert plain.reward == pytest.approx(shared.reward, abs=1e-4)
     assert shared.nfe == plain.nfe - 4 * 4 * (GROUP - 1) * CLASSES  # rolled out once, trained as three
 
 
-def test_a_run_depends_on_its_seed_alone(trainer) -> None:
-    first, again, other = (trainer.run(METHODS["recommended"], 1e-3, seed, updates=4) for seed in (3, 3, 4))
+def test_a_run_depends_on_its_seed_alone(small) -> None:
+    first, again, other = (small.run(METHODS["recommended"], 1e-3, seed, updates=4) for seed in (3, 3, 4))
     known = [(point.update, point.nfe, point.reward) for point in first.points]
     assert known == [(point.update, point.nfe, point.reward) for point in again.points]
     assert (first.kl, first.rewards) == (again.kl, again.rewards)
     assert first.points[-1].reward != other.points[-1].reward
     assert first.kl > 0
-    assert first.points[0].reward == pytest.approx(trainer.reward())
+    assert first.points[0].reward == other.points[0].reward
 
 
-def test_evaluations_are_not_counted_and_a_budget_is_spent(trainer) -> None:
-    course = trainer.run(METHODS["recommended"], 1e-3, 0, updates=4, budget=4000)
+def test_evaluations_are_not_counted_and_a_budget_is_spent(small) -> None:
+    course = small.run(METHODS["recommended"], 1e-3, 0, updates=4, budget=4000)
     assert course.points[0].nfe == 0
     assert course.points[-1].nfe >= 4000 > course.points[-2].nfe
     assert course.final(4) == course.points[1].reward
 
 
-def test_training_finds_what_is_rewarded(trainer) -> None:
-    course = trainer.run(METHODS["recommended"], 1e-3, 0, updates=40)
+def test_training_finds_what_is_rewarded(small) -> None:
+    course = small.run(METHODS["recommended"], 1e-3, 0, updates=40)
     assert course.points[-1].reward > course.points[0].reward + 0.2
 
 
@@ -124,12 +129,12 @@ def test_a_missed_target_is_no_success() -> None:
         ("release", 1e-3): [course(3.0), course(1.5)],
         ("release", 3e-3): [course(3.0), course(3.0)],
     }
-    told = RLReport(runs, 1.0, 2.0, 4, 1e-3)
+    told = RLReport(runs, 4, 1e-3, (50,))
     assert told.ratio("release") is None
     assert told.best_rate("release") == 3e-3
     assert told.ratio("release", best=True) == pytest.approx(2)
     figures = told.as_dict()
-    assert figures["equal_lr"]["release"]["nfe_to_target"] == [50, None]
+    assert figures["equal_lr"]["release"]["nfe_to_target"] == [40, None]
     assert figures["ratio"]["release"] is None
     assert [str(cell) for cell in told.tables()[0].columns[2].cells] == ["2/2", "1/2"]
 
@@ -148,23 +153,23 @@ def test_the_report_says_what_is_promised(report) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_say_what_one_says(report) -> None:
+def test_two_processes_say_what_one_says(small, report) -> None:
     names = ("flow_grpo", "recommended")
     settings = {"methods": {name: METHODS[name] for name in names}, "rates": dict.fromkeys(names, (EQUAL_RATE,))}
-    other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, pretraining=300).run()
+    other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, tier=small).run()
     assert other.target == report.target
     for name in names:
         for mine, theirs in zip(report.runs[name, EQUAL_RATE], other.runs[name, EQUAL_RATE], strict=True):
             assert [(p.nfe, p.reward) for p in mine.points] == [(p.nfe, p.reward) for p in theirs.points]
 
 
-def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(report, tmp_path, monkeypatch) -> None:
+def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(small, report, tmp_path, monkeypatch) -> None:
     settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
     benchmark = RLBenchmark(
-        **settings, seeds=(0, 1), updates=4, budget=0, processes=1, pretraining=300, kept=tmp_path / "runs"
+        **settings, seeds=(0, 1), updates=4, budget=0, processes=1, tier=small, kept=tmp_path / "runs"
     )
     begun = []
-    plain = Trainer.run
+    plain = SmallTier.run
 
     def interrupted(self, *args):
         begun.append(args)
@@ -172,7 +177,7 @@ def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(report, tmp
             raise KeyboardInterrupt
         return plain(self, *args)
 
-    monkeypatch.setattr(Trainer, "run", interrupted)
+    monkeypatch.setattr(SmallTier, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         benchmark.run()
     assert len(list((tmp_path / "runs").iterdir())) == 3
@@ -191,9 +196,34 @@ def test_what_is_run() -> None:
     assert set(full.rates.values()) == {RATES}
 
 
-def test_the_command(trainer, tmp_path, capsys, monkeypatch) -> None:
-    small = {"updates": 4, "pretraining": 300, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
-    quick = RLBenchmark.quick().restricted(**small)
+@pytest.mark.slow
+def test_the_second_tier_trains_the_embedded_model_and_counts_what_it_costs(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
+    monkeypatch.setattr(EmbeddedTier, "every", 1)
+    tier = EmbeddedTier(training=2, validation=2, clips=1)
+    benchmark = RLBenchmark.embedded()
+    assert isinstance(benchmark.tier, EmbeddedTier)
+    names = ("flow_grpo", "recommended")
+    methods = {name: benchmark.methods[name] for name in names}
+    settings = {"methods": methods, "rates": dict.fromkeys(names, (benchmark.equal_rate,)), "kept": tmp_path / "runs"}
+    told = benchmark.restricted(**settings, seeds=(0,), updates=1, processes=1, tier=tier).run()
+    assert told.dimensions == list(tier.weights)
+    for name in names:
+        (course,) = told.runs[name, benchmark.equal_rate]
+        assert [point.update for point in course.points] == [0, 1]
+        assert course.points[0].reward == told.base
+        assert course.points[1].reward == pytest.approx(sum(course.rewards.values()))
+        assert course.points[1].reward != told.base
+        assert 0 < course.kl < float("inf")
+        assert 0 < course.variance_ratio < 2
+    flow, recommended = (told.runs[name, benchmark.equal_rate][0].points[1].nfe for name in names)
+    assert flow == GROUP * (8 + 3 * 7)
+    assert recommended < flow / 4
+    assert len(list((tmp_path / "runs").glob("embedded-*.json"))) == 2
+
+
+def test_the_command(small, tmp_path, capsys, monkeypatch) -> None:
+    quick = RLBenchmark.quick().restricted(updates=4, tier=small, rates=dict.fromkeys(QUICK, (EQUAL_RATE,)))
     monkeypatch.setattr(RLBenchmark, "quick", classmethod(lambda cls: quick))
     out, plot = tmp_path / "new" / "rl.json", tmp_path / "rl.png"
     argv = ["bench", "rl", "--quick", "--seeds", "1", "--seed", "7", "--processes", "1"]

@@ -27,6 +27,7 @@ class Hummer(LightningModule):
         return []
 
     def listening_samples(self, batch, count):
+        self.precise = not torch.is_autocast_enabled("cpu")
         hum = 0.1 * torch.sin(torch.arange(4000) / 5).repeat(2, 1)
         return [(name, hum, hum / 2, 8000) for name in batch.ids[:count]]
 
@@ -45,8 +46,10 @@ def validate(folder, times, **options):
         accelerator="cpu", default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[callback], **{"logger": False, **options},
     )  # fmt: skip
+    hummer = Hummer()
     for _ in range(times):
-        run.validate(Hummer(), loader, verbose=False)
+        run.validate(hummer, loader, verbose=False)
+    return hummer
 
 
 def test_without_a_logger_there_are_files(tmp_path):
@@ -56,6 +59,11 @@ def test_without_a_logger_there_are_files(tmp_path):
     assert names == sorted([*rendered, *(name.replace("rendered", "true") for name in rendered)])
     assert (tmp_path / "listening" / "a0" / "true-step0000000.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "listening" / "a0" / "true-step0000000.txt").read_text() == "a0\n"
+
+
+def test_samples_are_rendered_as_precisely_as_validation_is(tmp_path):
+    assert validate(tmp_path / "whole", 1).precise
+    assert not validate(tmp_path / "half", 1, precision="bf16-mixed").precise
 
 
 def test_a_task_without_an_autoencoder_is_refused_before_training(tmp_path):

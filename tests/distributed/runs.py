@@ -19,6 +19,7 @@ from prismaudio.callbacks.ema import ExponentialMovingAverage
 from prismaudio.callbacks.export import ExportComponents
 from prismaudio.callbacks.listening import ListeningSamples
 from prismaudio.cot.plan import Plan
+from prismaudio.errors import PrismAudioError
 from prismaudio.grpo.advantages import WeightedSumAdvantage
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
@@ -109,6 +110,15 @@ class Right(Reward):
         return audio[:, 1].mean(1) - audio[:, 0].mean(1)
 
 
+class Choosy(Right):
+    """Fails for one clip."""
+
+    def prepare(self, clip, plan):
+        if clip.id == "clip 3":
+            raise PrismAudioError("clip 3 has no pictures")
+        return super().prepare(clip, plan)
+
+
 class Numbered:
     """Text of a clip: how long its plan is."""
 
@@ -134,10 +144,11 @@ def gathered(items):
     return ClipBatch(clips, plans)
 
 
-def align(folder, steps=3, checkpoint=None, options=None, **trainer):
+def align(folder, steps=3, checkpoint=None, options=None, reward=None, **trainer):
     """Post-train, and give the trained weights, whole."""
     made = FastGrpoTask(
-        {"spatial": Right()}, transformer=task().transformer, encoders={"text": Numbered()}, autoencoder=Held(),
+        {"spatial": reward or Right()},
+        transformer=task().transformer, encoders={"text": Numbered()}, autoencoder=Held(),
         group=4, steps=6, kl=0.1, learning_rate=1e-3, cache=None, advantage=WeightedSumAdvantage("batch"),
         **{"branches": 2, **(options or {})},
     )  # fmt: skip
@@ -148,6 +159,15 @@ def align(folder, steps=3, checkpoint=None, options=None, **trainer):
     )  # fmt: skip
     run.fit(made, Prompts(), ckpt_path=checkpoint)
     return {**whole_state(made.transformer), "ratio_error": run.callback_metrics["ratio_error"]}
+
+
+def complaint(folder, **options):
+    """What is said where post-training fails."""
+    try:
+        align(folder, **options)
+    except PrismAudioError as error:
+        return str(error)
+    return "nothing"
 
 
 def both(folder):
@@ -164,6 +184,10 @@ def both(folder):
     made["align_split"] = align(folder / "split", options={"split_groups": True}, strategy="ddp", devices=2)
     pause = folder / "align_fsdp" / "step=2.ckpt"
     made["align_resumed"] = align(folder / "again", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
+    complaints = [None, None]
+    said = complaint(folder / "choosy", reward=Choosy(), strategy="ddp", devices=2)
+    torch.distributed.all_gather_object(complaints, said)
+    made["complaints"] = sorted(complaints)
     if not torch.distributed.get_rank():
         torch.save(made, folder / "made.pt")
     torch.distributed.barrier()

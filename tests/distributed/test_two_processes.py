@@ -90,6 +90,12 @@ def test_two_processes_post_train_what_one_does(made, tmp_path, kind):
         assert difference < 2e-5 + 1e-3 * expected.abs().max(), f"{kind}: {name} differs by {difference}"
 
 
+def test_where_a_reward_fails_in_one_process_none_waits(made):
+    assert made["complaints"] == [
+        "a reward failed in another process, which says for which clip", "clip 3 has no pictures",
+    ]  # fmt: skip
+
+
 def test_the_export_is_whole_and_has_the_averages(made, folder):
     for strategy in ("ddp", "fsdp"):
         exported = load_components(folder / strategy / "model")["transformer"].state_dict()

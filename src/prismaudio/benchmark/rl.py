@@ -1,33 +1,36 @@
-"""The reinforcement-learning benchmark: how much computing each method needs to reach a reward, in a small world.
+"""The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
 
-The protocol is the same for all methods: eight classes with a group of 16 each, AdamW, gradients clipped to norm 1, one
-update with each rollout, 120 updates; every four updates, 1,024 samples from noise that is always the same are made by
-24 deterministic steps and judged exactly. The reward to be reached is four fifths of the way from the base policy's to
-that of Flow-GRPO with 24 steps in the end. What a method costs is counted by hooks on the network.
+It has two tiers, with the same methods and the same report: a small world, where a run takes seconds and every reward
+is exact, see :mod:`prismaudio.benchmark.rl_small`, and the embedded model with the rewards of the core, see
+:mod:`prismaudio.benchmark.rl_embedded`. In each the protocol is the same for all methods: AdamW at a constant learning
+rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
+is always the same are made by deterministic steps and judged. The reward to be reached is four fifths of the way from
+the base policy's to that of Flow-GRPO in the end. What a method costs is counted by hooks on the network.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import torch
 
 from prismaudio.benchmark.report import write_json
-from prismaudio.benchmark.rl_methods import METHODS, Method
+from prismaudio.benchmark.rl_course import Course
+from prismaudio.benchmark.rl_methods import EMBEDDED_METHODS, METHODS, Method
 from prismaudio.benchmark.rl_report import RLReport
-from prismaudio.benchmark.rl_training import Course, Trainer
-from prismaudio.benchmark.rl_world import PRETRAINING_STEPS, World, pretrained
+from prismaudio.benchmark.rl_small import SmallTier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from prismaudio.benchmark.rl_tier import Tier
 
 Step = Callable[[str, int, int], None]
 EQUAL_RATE = 1e-3
@@ -35,7 +38,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 BEST_RATES = {"flow_grpo": 3e-3, "recommended": 3e-3}
 """The best of the three in the whole benchmark; the quick one runs no others."""
 QUICK = ("flow_grpo", "release", "paper", "recommended")
-BASELINE = "flow_grpo"
+EMBEDDED_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class RLBenchmark:
         seeds: Of the runs.
         updates: Updates of each run.
         budget: Evaluations of the network up to which a run goes on after that.
+        equal_rate: The learning rate at which all are compared.
+        tier: What they are compared on.
         processes: Runs at a time, each on one thread.
-        pretraining: Steps of flow matching of the base policy.
         kept: Folder of finished runs, of the same version; what it has is not run again. None to keep nothing.
     """
 
@@ -68,8 +72,9 @@ class RLBenchmark:
     seeds: Sequence[int] = range(5)
     updates: int = 120
     budget: float = 100_000
+    equal_rate: float = EQUAL_RATE
+    tier: Tier = field(default_factory=SmallTier)
     processes: int = 2
-    pretraining: int = PRETRAINING_STEPS
     kept: Path | None = None
 
     @classmethod
@@ -83,6 +88,16 @@ class RLBenchmark:
         """All methods and all learning rates."""
         return cls(METHODS, dict.fromkeys(METHODS, RATES))
 
+    @classmethod
+    def embedded(cls) -> RLBenchmark:
+        """The embedded model with the rewards of the core: about an hour of two cores."""
+        from prismaudio.benchmark.rl_embedded import EmbeddedTier  # brings Lightning
+
+        rates: dict[str, tuple[float, ...]] = dict.fromkeys(EMBEDDED_METHODS, (EMBEDDED_RATE,))
+        return cls(
+            EMBEDDED_METHODS, rates, range(3), updates=32, budget=0, equal_rate=EMBEDDED_RATE, tier=EmbeddedTier()
+        )
+
     def restricted(self, **settings: object) -> RLBenchmark:
         """The same with other settings."""
         return replace(self, **settings)  # type: ignore[arg-type]
@@ -94,37 +109,32 @@ class RLBenchmark:
             on_step: Called with what is being done, how much of it is done, and how much there is.
         """
         with _one_thread():
-            done = 0
-
-            def pretrain_step() -> None:
-                nonlocal done
-                done += 1
-                if done % 100 == 0:
-                    on_step("pretraining", done, self.pretraining)
-
-            trainer = Trainer(World(), pretrained(self.pretraining, pretrain_step))
+            self.tier.prepare(lambda done, total: on_step("preparing", done, total))
             courses: dict[tuple[str, float], dict[int, Course]] = {}
             jobs = list(self._jobs())
-            for finished, (job, course) in enumerate(self._courses(trainer, jobs), 1):
+            for finished, (job, course) in enumerate(self._courses(jobs), 1):
                 courses.setdefault((job.name, job.learning_rate), {})[job.seed] = course
                 on_step("runs", finished, len(jobs))
-            base = trainer.reward()
         ordered = {(job.name, job.learning_rate): None for job in jobs}
         runs = {key: [courses[key][seed] for seed in self.seeds] for key in ordered}
-        final = statistics.fmean(course.final(self.updates) for course in runs[BASELINE, EQUAL_RATE])
-        target = base + 0.8 * (final - base)
-        meta = {"seeds": list(self.seeds), "updates": self.updates, "torch": torch.__version__}
-        return RLReport(runs, base, target, self.updates, EQUAL_RATE, meta)
+        meta = {
+            "tier": self.tier.name,
+            "seeds": list(self.seeds),
+            "updates": self.updates,
+            "weights": dict(self.tier.weights),
+            "torch": torch.__version__,
+        }
+        return RLReport(runs, self.updates, self.equal_rate, self.tier.budgets, meta)
 
     def _jobs(self) -> Iterator[Job]:
         """First those at the same learning rate, then the others, the highest first."""
-        others = sorted({rate for rates in self.rates.values() for rate in rates} - {EQUAL_RATE}, reverse=True)
-        for rate in (EQUAL_RATE, *others):
+        others = sorted({rate for rates in self.rates.values() for rate in rates} - {self.equal_rate}, reverse=True)
+        for rate in (self.equal_rate, *others):
             for name, method in self.methods.items():
                 if rate in self.rates[name]:
                     yield from (Job(name, method, rate, seed) for seed in self.seeds)
 
-    def _courses(self, trainer: Trainer, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
+    def _courses(self, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
         """Runs as they come to their end."""
         missing = []
         for job in jobs:
@@ -133,20 +143,20 @@ class RLBenchmark:
                 yield job, Course.from_dict(json.loads(place.read_text()))
             else:
                 missing.append(job)
-        for job, course in self._run(trainer, missing):
+        for job, course in self._run(missing):
             if place := self._place(job):
                 write_json(place, asdict(course), finite=False)
             yield job, course
 
     def _place(self, job: Job) -> Path | None:
-        return self.kept and self.kept / f"{job.name}-{job.learning_rate:g}-{job.seed}.json"
+        return self.kept and self.kept / f"{self.tier.name}-{job.name}-{job.learning_rate:g}-{job.seed}.json"
 
-    def _run(self, trainer: Trainer, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
+    def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
         if self.processes == 1 or len(jobs) < 2:
             for job in jobs:
-                yield job, trainer.run(job.method, job.learning_rate, job.seed, self.updates, self.budget)
+                yield job, self.tier.run(job.method, job.learning_rate, job.seed, self.updates, self.budget)
             return
-        pool = ProcessPoolExecutor(self.processes, get_context("spawn"), _start, (self.pretraining,))
+        pool = ProcessPoolExecutor(self.processes, get_context("spawn"), _start, (self.tier,))
         with pool:
             waiting = {pool.submit(_work, job, self.updates, self.budget): job for job in jobs}
             try:
@@ -157,16 +167,18 @@ class RLBenchmark:
                 raise
 
 
-_trainers: list[Trainer] = []
+_tiers: list[Tier] = []
+"""Of this process, as it was started for it."""
 
 
-def _start(pretraining: int) -> None:
+def _start(tier: Tier) -> None:
     torch.set_num_threads(1)
-    _trainers.append(Trainer(World(), pretrained(pretraining)))
+    tier.prepare()
+    _tiers.append(tier)
 
 
 def _work(job: Job, updates: int, budget: float) -> Course:
-    return _trainers[0].run(job.method, job.learning_rate, job.seed, updates, budget)
+    return _tiers[0].run(job.method, job.learning_rate, job.seed, updates, budget)
 
 
 @contextmanager

@@ -107,3 +107,9 @@ METHODS: dict[str, Method] = {
 }
 """By name: the known methods; the two best of our survey's prototype, one with the rewards added up, too; and what we
 recommend, with windows of one step and of two."""
+
+EMBEDDED_STEPS = 8
+EMBEDDED_METHODS: dict[str, Method] = {
+    name: replace(METHODS[name], steps=EMBEDDED_STEPS) for name in ("flow_grpo", "release", "paper", "recommended")
+}
+"""By name: those of the second tier, where all trajectories have eight steps, in training as in evaluation."""

@@ -11,15 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from prismaudio.benchmark.report import write_json
-from prismaudio.benchmark.rl_world import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from prismaudio.benchmark.rl_training import Course, Point
+    from prismaudio.benchmark.rl_course import Course, Point
 
-BUDGETS = (25_000, 50_000, 100_000)
 BASELINE = "flow_grpo"
 RATIOS = {"release": "release", "paper": "paper", "recommended": "recommended"}
 Values = list[float | None]
@@ -31,19 +29,33 @@ class RLReport:
 
     Args:
         runs: The runs of a method and a learning rate, one for each seed.
-        base: Reward of the base policy.
-        target: The reward to be reached.
         updates: Updates after which a run is judged.
         equal_rate: The learning rate that all methods were run with.
+        budgets: Evaluations of the network after which rewards are compared.
         meta: What was run, and with which versions.
     """
 
     runs: dict[tuple[str, float], list[Course]]
-    base: float
-    target: float
     updates: int
     equal_rate: float
+    budgets: tuple[int, ...]
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def base(self) -> float:
+        """Reward of the base policy."""
+        return next(iter(self.runs.values()))[0].points[0].reward
+
+    @property
+    def target(self) -> float:
+        """The reward to be reached: four fifths of the way from the base policy's to the baseline's in the end."""
+        final = statistics.fmean(course.final(self.updates) for course in self.runs[BASELINE, self.equal_rate])
+        return self.base + 0.8 * (final - self.base)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Names of the rewards."""
+        return list(next(iter(self.runs.values()))[0].rewards)
 
     @property
     def methods(self) -> list[str]:
@@ -92,8 +104,8 @@ class RLReport:
             "updates_to_target": costs(lambda point: point.update),
             "cpu_s_to_target": costs(lambda point: point.cpu_s),
             "final": _finite(course.final(self.updates) for course in courses),
-            "at_nfe": {str(nfe): _finite(course.at(nfe) for course in courses) for nfe in BUDGETS},
-            "rewards": {name: _finite(course.rewards[name] for course in courses) for name in WEIGHTS},
+            "at_nfe": {str(nfe): _finite(course.at(nfe) for course in courses) for nfe in self.budgets},
+            "rewards": {name: _finite(course.rewards[name] for course in courses) for name in self.dimensions},
             "kl": _finite(course.kl for course in courses),
             "variance_ratio": _finite(course.variance_ratio for course in courses),
         }
@@ -170,8 +182,8 @@ class RLReport:
     def _qualities(self, title: str, keys: Sequence[tuple[str, float]]) -> Table:
         table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("method", no_wrap=True)
-        budgets = [f"at {nfe // 1000}k" for nfe in BUDGETS]
-        for head in (*budgets, *WEIGHTS, "KL", "variance"):
+        budgets = [f"at {nfe // 1000}k" for nfe in self.budgets]
+        for head in (*budgets, *self.dimensions, "KL", "variance"):
             table.add_column(head, justify="right", no_wrap=True)
         for name, rate in keys:
             row = self.row(name, rate)

@@ -84,11 +84,6 @@ def _unit(vectors: Tensor) -> Tensor:
     return vectors / vectors.norm(dim=-1, keepdim=True)
 
 
-def total(rewards: dict[str, Tensor]) -> Tensor:
-    """The weighted sum of rewards ``(batch,)``."""
-    return sum((WEIGHTS[name] * reward for name, reward in rewards.items()), torch.zeros(()))
-
-
 class VelocityNetwork(nn.Module):
     """Velocity of latents ``(batch, 16, 1)``: three layers of 128, told the time and the class."""
 
@@ -113,12 +108,14 @@ class VelocityNetwork(nn.Module):
         return lambda latents, times: self(latents, times, classes)
 
 
-def pretrained(steps: int = PRETRAINING_STEPS, on_step: Callable[[], None] = lambda: None) -> VelocityNetwork:
+def pretrained(
+    steps: int = PRETRAINING_STEPS, on_step: Callable[[int, int], None] = lambda *_: None
+) -> VelocityNetwork:
     """A flow model of the world's data, or found where it was kept.
 
     Args:
         steps: Steps of flow matching.
-        on_step: Called after each.
+        on_step: Called after each with how many are done and how many there are.
     """
     place = _place(steps)
     network = VelocityNetwork()
@@ -138,14 +135,14 @@ def _place(steps: int) -> Path:
     return cache_home() / "benchmark" / f"rl-{key}.safetensors"
 
 
-def _pretrain(network: VelocityNetwork, world: World, steps: int, on_step: Callable[[], None]) -> None:
+def _pretrain(network: VelocityNetwork, world: World, steps: int, on_step: Callable[[int, int], None]) -> None:
     draw = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         bound = 1 / math.sqrt(parameter.shape[-1])
         nn.init.uniform_(parameter, -bound, bound, generator=draw)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
+    for step in range(steps):
         classes = torch.randint(CLASSES, (PRETRAINING_BATCH,), generator=draw)
         data, times = world.draw(classes, draw), torch.rand(PRETRAINING_BATCH, generator=draw)
         noise = torch.randn(data.shape, generator=draw)
@@ -154,4 +151,4 @@ def _pretrain(network: VelocityNetwork, world: World, steps: int, on_step: Calla
         error.square().mean().backward()
         optimizer.step()
         schedule.step()
-        on_step()
+        on_step(step + 1, steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -87,18 +87,20 @@ class ListeningSamples(Callback):
             return
         samples: list[Sample] = []
         left = min(self.count, sum(len(batch) for batch in batches))
-        if pl_module.device_mesh is not None:
-            left = fewest(left, pl_module.device)
+        if pl_module.device_mesh is not None:  # all must render equally often
+            left = int(trainer.strategy.reduce(torch.tensor(left, device=pl_module.device), reduce_op="min"))
         for batch in batches:
-            samples += self._render(pl_module, batch, left)
+            with trainer.precision_plugin.val_step_context():  # as validation makes them
+                listened = cast("Any", pl_module).listening_samples(batch, left)
+            samples += self._samples(pl_module, batch, listened)
             left -= min(left, len(batch))
         if trainer.is_global_zero:
             self._log(trainer, samples)
         self._truth_logged = True
 
-    def _render(self, task: Any, batch: ClipBatch | LatentBatch, most: int) -> list[Sample]:
+    def _samples(self, task: Any, batch: Any, listened: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
         samples = []
-        for row, (name, true, made, rate_hz) in enumerate(task.listening_samples(batch, most)):
+        for row, (name, true, made, rate_hz) in enumerate(listened):
             if not self._truth_logged:
                 samples.append(Sample(f"listening/{name}/true", true, rate_hz, task.caption(batch, row, true)))
             samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, task.caption(batch, row, made)))
@@ -111,13 +113,6 @@ class ListeningSamples(Callback):
                 log_sample(logger, sample, trainer.global_step)
             if not loggers:
                 write_sample(self._folder, sample, trainer.global_step)
-
-
-def fewest(count: int, device: torch.device) -> int:
-    """The smallest of the numbers that all processes give, for sharded ones must render equally often."""
-    smallest = torch.tensor(count, device=device)
-    torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN)
-    return int(smallest)
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:

@@ -13,13 +13,18 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
     """Add the command to those of ``prismaudio bench``."""
     parser = kinds.add_parser(
         "rl",
-        help="reinforcement learning in a small world: evaluations of the network up to a reward, by method",
+        help="reinforcement learning: evaluations of the network up to a reward, by method",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="the main result only; this is the default")
     size.add_argument("--full", action="store_true", help="all methods, with every learning rate")
-    parser.add_argument("--seeds", type=positive, default=5, help="runs of each method and learning rate")
+    size.add_argument(
+        "--embedded",
+        action="store_true",
+        help="the second tier: the main methods post-train the embedded model with the rewards of the core (an hour)",
+    )
+    parser.add_argument("--seeds", type=positive, help="runs of each method and learning rate (default: 5, embedded 3)")
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
@@ -35,9 +40,11 @@ def run(options: argparse.Namespace) -> int:
     from prismaudio.benchmark.rl import RLBenchmark
     from prismaudio.benchmark.rl_plot import save_plot
 
-    benchmark = (RLBenchmark.full() if options.full else RLBenchmark.quick()).restricted(
-        seeds=range(options.seed, options.seed + options.seeds), processes=options.processes, kept=options.runs
-    )
+    benchmark = RLBenchmark.full() if options.full else RLBenchmark.quick()
+    if options.embedded:
+        benchmark = RLBenchmark.embedded()
+    seeds = range(options.seed, options.seed + (options.seeds or len(benchmark.seeds)))
+    benchmark = benchmark.restricted(seeds=seeds, processes=options.processes, kept=options.runs)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("rl")
         report = benchmark.run(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import PrismAudioError, RecipeError
+from prismaudio.errors import RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shortened, uniform_grid
@@ -34,7 +34,7 @@ from prismaudio.tasks.notes import Notes
 from prismaudio.tasks.reference import Reference
 from prismaudio.tasks.rewarded import RewardedTask
 from prismaudio.tasks.schedule import ConstantSchedule, Schedule
-from prismaudio.tasks.sharding import largest_over_processes, within_process
+from prismaudio.tasks.sharding import within_process
 from prismaudio.types import ClipBatch
 
 
@@ -260,7 +260,7 @@ class FastGrpoTask(RewardedTask):
         """The clips to make candidates for: the batch's or, where groups are split, those of all processes' batches."""
         ready = self._prepared(batch)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            caches = [self.judges.prepare(c, p) for c, p in zip(batch.clips, batch.plans, strict=True)]
+            caches = self._caches(batch)
         durations_s = [clip.duration_s for clip in batch.clips]
         prompts = Prompts(ready.ids, ready.mask.sum(1).tolist(), durations_s, ready.conditions, caches)
         if self._share == 1:
@@ -321,14 +321,9 @@ class FastGrpoTask(RewardedTask):
         return dict(zip(self.judges.rewards, mine, strict=True)), groups
 
     def _scores(self, candidates: Sequence[Candidates]) -> list[dict[str, Tensor]]:
-        """Scores of this process's candidates; where one process has none, all stop together.
-
-        Raises:
-            PrismAudioError: A reward failed, here or elsewhere.
-        """
+        """Scores of this process's candidates; where one process has none, all stop together."""
         failures = [error for some in candidates if (error := some.scores.exception()) is not None]
-        if largest_over_processes(len(failures), self.device):
-            raise next(iter(failures), PrismAudioError("a reward failed in another process, which says for which clip"))
+        self._stop_together(failures)
         return [some.scores.result() for some in candidates]
 
     def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:

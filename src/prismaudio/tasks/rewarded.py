@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from prismaudio.downloads import cache_home
-from prismaudio.errors import DataError
+from prismaudio.errors import DataError, PrismAudioError
 from prismaudio.signal.resample import resample
 from prismaudio.tasks.candidates import leveled
 from prismaudio.tasks.judging import Judges
-from prismaudio.tasks.sharding import largest_over_processes
 from prismaudio.tasks.transformer import TransformerTask
 from prismaudio.types import ClipBatch, LatentBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prismaudio.rewards.base import Reward
+    from prismaudio.rewards.base import Cache, Reward
 
 
 class RewardedTask(TransformerTask):
@@ -93,13 +92,41 @@ class RewardedTask(TransformerTask):
         sounds: dict[int, Tensor] = {}
         several = lengths.unique().tolist()
         if self.device_mesh is not None:  # every process must go through the network equally often
-            several += several[-1:] * (largest_over_processes(len(several), self.device) - len(several))
+            several += several[-1:] * (self._largest(len(several)) - len(several))
         for n_frames in several:
             rows = (lengths == n_frames).nonzero().flatten()
             made = leveled(self.render(ready.conditions.index(rows), noise[rows, :, :n_frames]))
             sounds |= dict(zip(rows.tolist(), made, strict=True))
         rate_hz = self._decoder.sample_rate_hz
         return [sounds[row][:, : round(clip.duration_s * rate_hz)] for row, clip in enumerate(batch.clips)]
+
+    def _largest(self, count: int) -> int:
+        """The largest of the numbers that all processes give; every process must call this."""
+        largest = self.trainer.strategy.reduce(torch.tensor(count, device=self.device), reduce_op="max")
+        return int(cast("Tensor", largest))
+
+    def _stop_together(self, failures: Sequence[BaseException]) -> None:
+        """Stop where a reward failed in any process, so that none waits for another; every process must call this.
+
+        Args:
+            failures: Those of this process.
+
+        Raises:
+            PrismAudioError: It failed elsewhere; a failure here is raised as it is.
+        """
+        if self._largest(len(failures)):
+            raise next(iter(failures), PrismAudioError("a reward failed in another process, which says for which clip"))
+
+    def _caches(self, batch: ClipBatch) -> list[dict[str, Cache | None]]:
+        """What each reward knows of the clips; where one process cannot know it, all stop together."""
+        caches: list[dict[str, Cache | None]] = []
+        failures: list[BaseException] = []
+        try:
+            caches += [self.judges.prepare(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)]
+        except Exception as error:  # noqa: BLE001 - it is raised again, after the others know
+            failures.append(error)
+        self._stop_together(failures)
+        return caches
 
     def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
         """The clip's own sound; silence for a silent clip."""

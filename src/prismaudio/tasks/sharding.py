@@ -104,12 +104,3 @@ def mean_over_processes(value: Tensor) -> Tensor:
         torch.distributed.all_reduce(value)
         value /= torch.distributed.get_world_size()
     return value
-
-
-def largest_over_processes(count: int, device: torch.device) -> int:
-    """The largest of the numbers that all processes give; every process must call this."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return count
-    largest = torch.tensor(count, device=device)
-    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-    return int(largest)

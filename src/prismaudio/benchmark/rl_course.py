@@ -1,0 +1,103 @@
+"""What becomes of a policy in a run of the reinforcement-learning benchmark, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Point:
+    """How good a policy is after so many updates.
+
+    Args:
+        update: Updates so far.
+        nfe: Samples that the network was evaluated for so far, a backward pass counting as two evaluations.
+        cpu_s: CPU seconds of the updates so far.
+        reward: Mean weighted reward of the evaluation samples.
+    """
+
+    update: float
+    nfe: float
+    cpu_s: float
+    reward: float
+
+
+@dataclass
+class Course:
+    """What became of a policy.
+
+    Args:
+        points: Every few updates, the first before any.
+        rewards: Mean of each reward in the end.
+        kl: Divergence from the base policy in the end, in nats a sample: along whole random trajectories, so an upper
+            bound of that of the samples.
+        variance_ratio: Variance of the samples within their class in the end, over that of the base's.
+    """
+
+    points: list[Point] = field(default_factory=list)
+    rewards: dict[str, float] = field(default_factory=dict)
+    kl: float = 0.0
+    variance_ratio: float = 1.0
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Course:
+        """What :func:`dataclasses.asdict` made of one."""
+        return cls(**told | {"points": [Point(**point) for point in told["points"]]})
+
+    def first(self, reward: float) -> Point | None:
+        """Where a reward was reached first, between two points on a straight line; None where it was not.
+
+        Example:
+            >>> Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
+            Point(update=2.0, nfe=40.0, cpu_s=0.5, reward=1.5)
+        """
+        for before, after in pairwise(self.points):
+            if after.reward >= reward:
+                share = (reward - before.reward) / (after.reward - before.reward)
+                return _between(before, after, share)
+        return None
+
+    def final(self, updates: int) -> float:
+        """The reward after so many updates, a multiple of those between evaluations."""
+        return next(point.reward for point in self.points if point.update == updates)
+
+    def at(self, nfe: float) -> float | None:
+        """The reward after so many evaluations of the network; None where the run was over before."""
+        for before, after in pairwise(self.points):
+            if after.nfe >= nfe:
+                return _between(before, after, (nfe - before.nfe) / (after.nfe - before.nfe)).reward
+        return None
+
+
+def _between(before: Point, after: Point, share: float) -> Point:
+    def mixed(name: str) -> float:
+        start, end = getattr(before, name), getattr(after, name)
+        return start + share * (end - start)
+
+    return Point(mixed("update"), mixed("nfe"), mixed("cpu_s"), mixed("reward"))
+
+
+class Counter:
+    """Counts what a network is evaluated for, by hooks on it: a sample forward is 1, its backward pass 2.
+
+    Args:
+        network: The network; it is counted while ``counting`` is true.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.count, self.counting = 0, False
+        network.register_forward_hook(self._forward)
+
+    def _forward(self, network: nn.Module, given: tuple[Tensor, ...], velocity: Tensor) -> None:
+        if self.counting:
+            self.count += len(velocity)
+            if velocity.requires_grad:
+                velocity.register_hook(self._backward)
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.count += 2 * len(gradient)

@@ -1,0 +1,185 @@
+"""The second tier of the reinforcement-learning benchmark: the embedded model, with the rewards of the core."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import warnings
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+
+from prismaudio.benchmark.rl_course import Counter, Course, Point
+from prismaudio.benchmark.rl_methods import EMBEDDED_STEPS, GROUP
+from prismaudio.benchmark.rl_tier import Tier, path_divergence
+from prismaudio.downloads import cache_home
+from prismaudio.flow.randomness import normal
+from prismaudio.rewards.aesthetic import AestheticReward
+from prismaudio.rewards.semantic import SemanticReward
+from prismaudio.rewards.spatial import SpatialReward
+from prismaudio.rewards.temporal import TemporalReward
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.studio.datamodule import StudioDataModule
+from prismaudio.tasks.fast_grpo import FastGrpoTask
+from prismaudio.types import ClipBatch, LatentBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from prismaudio.autoencoders.base import Autoencoder
+    from prismaudio.benchmark.rl_methods import Method
+
+SAMPLES = 8
+"""Of each of a few clips: divergence and variance are theirs."""
+
+
+class EmbeddedTier(Tier):
+    """Post-trains the embedded model to do without guidance, in few steps, as the recipe ``fast_grpo/embedded`` does.
+
+    Args:
+        training: Clips of the studio that updates take in turn.
+        validation: Held-out clips that policies are evaluated with.
+        clips: Clips of an update.
+    """
+
+    name = "embedded"
+    weights = dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), 1.0)
+    every = 8
+    budgets = (5_000, 10_000)
+
+    def __init__(self, training: int = 160, validation: int = 96, clips: int = 4) -> None:
+        self.training, self.validation, self.clips = training, validation, clips
+
+    def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Render the clips, or find them where they were kept."""
+        on_step(0, 1)
+        self.data().prepare_data()
+        on_step(1, 1)
+
+    def data(self) -> StudioDataModule:
+        """The clips."""
+        folder = cache_home() / "benchmark" / "clips"
+        return StudioDataModule(self.training, 0, self.validation, self.clips, seed=5, cache_dir=str(folder))
+
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
+        """One run, see :class:`Tier`."""
+        task, data = _policy(method, learning_rate, seed), self.data()
+        watch = _Watch(self, task, updates, budget)
+        seed_everything(seed, verbose=False)
+        with TemporaryDirectory() as folder, _quietly():
+            trainer = Trainer(
+                accelerator="cpu",
+                devices=1,
+                max_steps=-1,
+                max_epochs=-1,
+                val_check_interval=self.every,
+                check_val_every_n_epoch=None,
+                num_sanity_val_steps=0,
+                callbacks=[watch],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                default_root_dir=folder,
+            )
+            trainer.validate(task, data, verbose=False)
+            trainer.fit(task, data)
+        return watch.course
+
+
+class _Policy(FastGrpoTask):
+    """Is heard with the same noise whatever the seed."""
+
+    def validation_noise(self, batch: LatentBatch) -> Tensor:
+        shape = batch.latents.shape[1:]
+        return torch.stack([normal(tuple(shape), "evaluation", name) for name in batch.ids])
+
+
+def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
+    return _Policy(
+        rewards={
+            "semantic": SemanticReward(),
+            "temporal": TemporalReward(),
+            "aesthetic": AestheticReward(),
+            "spatial": SpatialReward(),
+        },
+        group=GROUP,
+        branches=method.branches,
+        share_first=method.share_first,
+        steps=method.steps,
+        after=method.after,
+        window=method.schedule,
+        kernel=method.kernel,
+        advantage=method.advantage,
+        loss=method.loss,
+        weighting=method.weighting,
+        cache=None,
+        pretrained="embedded",
+        learning_rate=learning_rate,
+        sampler=EulerSampler(EMBEDDED_STEPS),
+        seed=seed,
+    )
+
+
+class _Watch(Callback):
+    """Writes the course of a policy down, and ends its run."""
+
+    def __init__(self, tier: EmbeddedTier, task: FastGrpoTask, updates: int, budget: float) -> None:
+        self.course, self.tier, self.updates, self.budget = Course(), tier, updates, budget
+        self.base = copy.deepcopy(task.transformer)
+        self.counter = Counter(task.transformer)
+        self.cpu_s = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, task: Any, batch: ClipBatch, batch_idx: int) -> None:
+        self.counter.counting, self.start_s = True, time.process_time()
+
+    def on_train_batch_end(self, trainer: Trainer, task: Any, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
+        self.cpu_s += time.process_time() - self.start_s
+        self.counter.counting = False
+
+    def on_validation_end(self, trainer: Trainer, task: Any) -> None:
+        update = trainer.global_step
+        rewards = {name: float(trainer.callback_metrics[f"val_reward/{name}"]) for name in self.tier.weights}
+        reward = sum(self.tier.weights[name] * value for name, value in rewards.items())
+        self.course.points.append(Point(update, self.counter.count, self.cpu_s, reward))
+        if update == self.updates:
+            self.course.rewards = rewards
+            self._compare(task)
+        trainer.should_stop = update >= self.updates and self.counter.count >= self.budget
+
+    @torch.no_grad()
+    def _compare(self, task: FastGrpoTask) -> None:
+        """How far the policy went from its base, and what is left of its variety."""
+        batch = next(iter(self.tier.data().val_dataloader()))
+        conditions = task.clips.conditions(batch.clips, batch.plans)
+        autoencoder = cast("Autoencoder", task.autoencoder)
+        frames = autoencoder.n_frames(batch.clips[0].duration_s)
+        several = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
+        shape = (len(batch) * SAMPLES, autoencoder.channels, frames)
+        policy, base = (task.velocity(several, frames, network) for network in (task.transformer, self.base))
+        self.course.kl = path_divergence(policy, base, shape, EMBEDDED_STEPS)
+        noise, sampler = normal(shape, "variance"), EulerSampler(EMBEDDED_STEPS)
+        now, then = (
+            sampler.sample(velocity, noise).unflatten(0, (-1, SAMPLES)).var(1).sum() for velocity in (policy, base)
+        )
+        self.course.variance_ratio = float(now / then)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Lightning says nothing of devices and workers."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,138 @@
+"""The first tier of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prismaudio.benchmark.rl_course import Counter, Course, Point
+from prismaudio.benchmark.rl_methods import GROUP
+from prismaudio.benchmark.rl_tier import Tier, path_divergence
+from prismaudio.benchmark.rl_world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
+from prismaudio.flow.randomness import normal
+from prismaudio.flow.times import uniform_grid
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.samplers.rollout import Rollout, replay, rollout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prismaudio.benchmark.rl_methods import Method
+    from prismaudio.benchmark.rl_world import VelocityNetwork
+    from prismaudio.grpo.windows import Window
+
+EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
+
+
+class SmallTier(Tier):
+    """Trains copies of a flow model of a small world.
+
+    Args:
+        pretraining: Steps of flow matching of the base policy.
+    """
+
+    name = "small"
+    weights = WEIGHTS
+    every = 4
+    budgets = (25_000, 50_000, 100_000)
+
+    def __init__(self, pretraining: int = PRETRAINING_STEPS) -> None:
+        self.pretraining, self.world = pretraining, World()
+
+    def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Train the base policy, or find it where it was kept."""
+        self.base = pretrained(self.pretraining, on_step)
+
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
+        """One run, see :class:`Tier`."""
+        network = deepcopy(self.base)
+        counter = Counter(network)
+        optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
+        course, cpu_s, update = Course(), 0.0, 0
+        while True:
+            if update % self.every == 0:
+                rewards = self._means(network)
+                reward = sum(self.weights[name] * value for name, value in rewards.items())
+                course.points.append(Point(update, counter.count, cpu_s, reward))
+            if update == updates:
+                course.rewards = rewards
+                course.kl, course.variance_ratio = (
+                    self._kl(network),
+                    self._variance(network) / self._variance(self.base),
+                )
+            if update >= updates and update % self.every == 0 and counter.count >= budget:
+                return course
+            counter.counting, start_s = True, time.process_time()
+            self._update(network, optimizer, method, seed, update)
+            cpu_s += time.process_time() - start_s
+            counter.counting = False
+            update += 1
+
+    def _update(
+        self, network: VelocityNetwork, optimizer: torch.optim.Optimizer, method: Method, seed: int, update: int
+    ) -> None:
+        """Roll out, judge, replay, step."""
+        windows = method.windows(seed, update, CLASSES)
+        classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
+        made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
+        rewards = self.world.rewards(torch.cat([part.latents for part in made]), classes)
+        advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
+        sizes = [len(part.latents) for part in made]
+        optimizer.zero_grad()
+        for part, mine, own in zip(made, classes.split(sizes), advantages.split(sizes), strict=True):
+            velocity, prefix = network.given(mine), network.given(mine[:: method.branches])
+            weights = method.weighting.weights(method.kernel, uniform_grid(method.steps), part.window)
+            for index, weight in enumerate(weights):
+                new = replay(velocity, part, index, prefix)
+                loss = method.loss.loss(new, part.transition(index), part.states[index + 1], own)[0]
+                (weight * loss.sum() / (len(classes) * len(weights))).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    @torch.no_grad()
+    def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
+        """Evaluation samples ``(1024, 16, 1)`` of a policy, from noise that is always the same, and their classes."""
+        classes = torch.arange(EVALUATION_SAMPLES) % CLASSES
+        noise = normal((EVALUATION_SAMPLES, WIDTH, 1), "evaluation")
+        return EulerSampler(EVALUATION_STEPS).sample(network.given(classes), noise), classes
+
+    def _means(self, network: VelocityNetwork) -> dict[str, float]:
+        return {name: float(reward.mean()) for name, reward in self.world.rewards(*self.samples(network)).items()}
+
+    def _variance(self, network: VelocityNetwork) -> float:
+        latents, classes = self.samples(network)
+        return float(torch.stack([latents[classes == c].var(0).sum() for c in range(CLASSES)]).mean())
+
+    def _kl(self, network: VelocityNetwork) -> float:
+        classes = torch.arange(256) % CLASSES
+        return path_divergence(network.given(classes), self.base.given(classes), (256, WIDTH, 1), EVALUATION_STEPS)
+
+
+def _rolled(
+    network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
+) -> Rollout:
+    """The candidates of the groups that have this window; their noise does not depend on which these are."""
+    classes = torch.tensor(groups).repeat_interleave(GROUP)
+    noise = _noise(groups, 1 if method.same_start else GROUP // method.branches, *key)
+    if method.same_start:
+        noise = noise.repeat_interleave(GROUP // method.branches, 0)
+    return rollout(
+        network.given(classes),
+        noise,
+        method.grid(window),
+        window,
+        method.kernel,
+        lambda step: _noise(groups, GROUP, *key, step),
+        branches=method.branches,
+        prefix=network.given(classes[:: method.branches]),
+        share_first=method.share_first,
+    )
+
+
+def _noise(groups: list[int], n_rows: int, *key: int) -> Tensor:
+    """Noise ``(len(groups) * n_rows, 16, 1)``."""
+    return normal((CLASSES * n_rows, WIDTH, 1), *key).view(CLASSES, n_rows, WIDTH, 1)[groups].flatten(0, 1)
