@@ -27,6 +27,7 @@ COLOURS = (
     (0, 114, 178), (86, 180, 233), (150, 150, 160), (230, 159, 0), (0, 158, 115), (240, 200, 60), (110, 80, 160),
     (204, 121, 167), (120, 70, 40), (213, 40, 40), (20, 20, 20),
 )  # fmt: skip
+TICKS = tuple(digit * 10.0**exponent for exponent in range(-4, 4) for digit in (1, 2, 5))
 Place = Callable[[float, float], tuple[int, int]]
 Line = list[tuple[float, float]]
 
@@ -40,7 +41,9 @@ def plot_png(report: RLReport) -> bytes:
     lines = {name: _line(report, name) for name in report.methods}
     points = [point for line in lines.values() for point in line]
     first, last = (f(math.log10(nfe) for nfe, _ in points) for f in (min, max))
-    low, high = report.base - 0.1, max(reward for _, reward in points) + 0.1
+    best = max(reward for _, reward in points)
+    margin = 0.06 * (best - report.base)
+    low, high = report.base - margin, best + margin
     image = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
 
     def place(nfe: float, reward: float) -> tuple[int, int]:
@@ -93,10 +96,11 @@ def _axes(image: NDArray[np.uint8], nfes: tuple[float, float], rewards: tuple[fl
                 x = place(nfe, rewards[0])[0]
                 image[TOP : HEIGHT - BOTTOM, x] = FAINT
                 write(image, f"{nfe / 1000:g}K", x - 10, HEIGHT - BOTTOM + 8, INK)
-    for tenths in range(math.ceil(5 * rewards[0]), math.floor(5 * rewards[1]) + 1):
-        y = place(10 ** nfes[0], tenths / 5)[1]
+    apart = next(tick for tick in TICKS if rewards[1] - rewards[0] < 10 * tick)
+    for number in range(math.ceil(rewards[0] / apart), math.floor(rewards[1] / apart) + 1):
+        y = place(10 ** nfes[0], number * apart)[1]
         image[y, LEFT : WIDTH - RIGHT] = FAINT
-        write(image, f"{tenths / 5:.1f}", LEFT - 34, y - 5, INK)
+        write(image, f"{number * apart:.2f}", LEFT - 42, y - 5, INK)
     write(image, "REWARD", 4, 4, INK)
     write(image, "EVALUATIONS OF THE NETWORK", LEFT, HEIGHT - 18, INK)
 

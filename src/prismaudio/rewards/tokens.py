@@ -33,6 +33,25 @@ class Tokenize:
         return list(self.tokenizer.encode(text + self.end).ids)
 
 
+class ByteTokens(Tokenize):
+    """The bytes of a text as tokens: for networks with random weights, to which no token means anything.
+
+    Example:
+        >>> ByteTokens()("a!")
+        [100, 36]
+    """
+
+    FIRST = 3
+    """Lower numbers begin, pad and end a text."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def __call__(self, text: str) -> list[int]:
+        """Numbers of the bytes of a text."""
+        return [self.FIRST + byte for byte in text.encode()]
+
+
 @dataclass(frozen=True)
 class PublishedTokenizer:
     """The tokenizer of a published text encoder.
@@ -47,15 +66,18 @@ class PublishedTokenizer:
     n_tokens: int
     end: str = ""
 
-    def load(self, given: str | None = None) -> Tokenize:
+    def load(self, given: str | Tokenize | None = None) -> Tokenize:
         """Read it; it needs the package ``tokenizers``, which comes with transformers.
 
         Args:
-            given: The file, a folder with a ``tokenizer.json``, or a repository of the hub; None for the known places.
+            given: The file, a folder with a ``tokenizer.json``, or a repository of the hub; None for the known places;
+                or a tokenizer, which is taken as it is.
 
         Raises:
             CheckpointError: It cannot be had, it is damaged, or it is another one or empty.
         """
+        if isinstance(given, Tokenize):
+            return given
         inside = Path(given or "").expanduser() / "tokenizer.json"
         path = inside if given and inside.is_file() else self.file.find(given)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Component, hookimpl
 
 
@@ -18,3 +20,9 @@ def prismaudio_metrics() -> list[Component]:
     return [
         Component("prismaudio_laion_clap.metric:ClapScore", "CLAP score: mean cosine of sound and plan.", "semantic")
     ]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """A recipe in miniature."""
+    return [Path(__file__).with_name("recipes")]

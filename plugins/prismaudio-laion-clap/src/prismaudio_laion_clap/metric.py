@@ -9,6 +9,7 @@ from torch import Tensor
 
 from prismaudio.metrics.networks import CosineOfSound
 from prismaudio.rewards.base import plan_text
+from prismaudio.rewards.tokens import Tokenize
 from prismaudio.types import Need
 from prismaudio_laion_clap.network import LaionClap
 from prismaudio_laion_clap.reward import LaionClapReward
@@ -36,7 +37,7 @@ class ClapScore(CosineOfSound):
     def __init__(
         self,
         weights: str | None = None,
-        tokenizer: str | None = None,
+        tokenizer: str | Tokenize | None = None,
         text: Literal["section", "plan"] = "section",
         network: LaionClap | None = None,
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from prismaudio.rewards.shared_space import CosineReward
+from prismaudio.rewards.tokens import Tokenize
 from prismaudio_laion_clap.network import LaionClap
 from prismaudio_laion_clap.published import TOKENIZER, load
 
@@ -17,7 +18,7 @@ class LaionClapReward(CosineReward):
             these or of weights in the form of transformers, a folder with it, or a repository of the hub in that form
             (``laion/clap-htsat-unfused``); None for the first.
         tokenizer: The ``tokenizer.json`` of RoBERTa, a folder with it, or a repository of the hub; None for the known
-            places.
+            places; or a tokenizer.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
         network: The network, if it is there already, in place of ``weights``.
     """
@@ -25,7 +26,7 @@ class LaionClapReward(CosineReward):
     def __init__(
         self,
         weights: str | None = None,
-        tokenizer: str | None = None,
+        tokenizer: str | Tokenize | None = None,
         text: Literal["section", "plan"] = "section",
         network: LaionClap | None = None,
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Component, hookimpl
 
 
@@ -9,3 +11,9 @@ from prismaudio import Component, hookimpl
 def prismaudio_rewards() -> list[Component]:
     """The reward."""
     return [Component("prismaudio_msclap.reward:MsClapReward", "Cosine of sound and plan by MS-CLAP.", "semantic")]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """A recipe in miniature."""
+    return [Path(__file__).with_name("recipes")]

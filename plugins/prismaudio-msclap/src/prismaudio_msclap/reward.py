@@ -12,6 +12,7 @@ from torch import Tensor
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache
 from prismaudio.rewards.shared_space import CosineReward
+from prismaudio.rewards.tokens import Tokenize
 from prismaudio_msclap.network import MsClap
 from prismaudio_msclap.published import TOKENIZER, load
 
@@ -25,7 +26,7 @@ class MsClapReward(CosineReward):
     Args:
         weights: The file of the weights, a folder with it, or a repository of the hub; None for the known places.
         tokenizer: The ``tokenizer.json`` of GPT-2, a folder with it, or a repository of the hub; None for the known
-            places.
+            places; or a tokenizer.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
         release: Do as the published reward does: of a sound longer than 7.4 s leave out what follows the last whole
             crop (of nine seconds the last 1.5), read the text at once, up to 1,024 tokens, and divide the scaled
@@ -36,7 +37,7 @@ class MsClapReward(CosineReward):
     def __init__(
         self,
         weights: str | None = None,
-        tokenizer: str | None = None,
+        tokenizer: str | Tokenize | None = None,
         text: Literal["section", "plan"] = "section",
         release: bool = False,  # noqa: FBT001, FBT002  (a recipe names it)
         network: MsClap | None = None,
