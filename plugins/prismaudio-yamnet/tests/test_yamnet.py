@@ -138,3 +138,15 @@ def test_weights_of_safetensors_are_read_too(network, tmp_path):
     save_file(random.state_dict(), tmp_path / "yamnet.safetensors")
     again = load_yamnet(str(tmp_path / "yamnet.safetensors"))
     assert torch.equal(again.classifier.weight, random.classifier.weight)
+
+
+def test_the_reward_is_told_by_the_names_of_its_classes(tmp_path):
+    found = []
+    for first in ("Bell", "Gong"):
+        folder = tmp_path / first
+        folder.mkdir()
+        names = [first, *(f"class {index}" for index in range(1, 521))]
+        rows = [f"{index},/m/{index},{name}" for index, name in enumerate(names)]
+        (folder / "yamnet_class_map.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
+        found.append(YamnetReward(str(folder / "yamnet.safetensors"), network=Yamnet()).identity)
+    assert found[0] != found[1]

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.checkpoints import Configured
 from prismaudio.errors import NotApplicableError
+from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
     from prismaudio.cot.plan import Plan
@@ -59,15 +60,16 @@ class Reward(Configured, ABC):
         return self.needs
 
     @property
-    def identity(self) -> str:
+    def identity(self) -> str | None:
         """Everything about this reward that ``prepare`` depends on: what was prepared by another is not reused.
 
-        One with weights adds what tells these from others.
+        One with weights adds what tells these from others. None where nothing tells it from others, as with an
+        argument that is no :class:`prismaudio.checkpoints.Configured`: then nothing that it prepares is kept.
         """
-        kind = type(self)
-        return (
-            f"{kind.__module__}:{kind.__qualname__} {json.dumps(self.config_or_empty(), sort_keys=True, default=str)}"
-        )
+        try:
+            return f"{_name(self)} {json.dumps(self.config_or_empty(), sort_keys=True, default=_told)}"
+        except TypeError:
+            return None
 
     def config_or_empty(self) -> dict[str, object]:
         """The arguments that it was made with; none for a class without a constructor."""
@@ -98,6 +100,22 @@ class Reward(Configured, ABC):
             sample_rate_hz: Their sample rate.
             caches: What ``prepare`` returned, one per row; candidates of one clip share the object.
         """
+
+
+def _name(thing: object) -> str:
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"
+
+
+def _told(argument: object) -> dict[str, object]:
+    """What tells an argument that is an object from others of its kind.
+
+    Raises:
+        TypeError: Nothing does.
+    """
+    if not isinstance(argument, Configured):
+        raise TypeError(f"{_name(argument)} is not Configured")
+    weights = fingerprint(argument) if isinstance(argument, nn.Module) else ""
+    return {"class": _name(argument), "weights": weights, "config": argument.__dict__.get("config", {})}
 
 
 def plan_text(plan: Plan, dimension: str | None, text: Literal["section", "plan"] = "section") -> str:

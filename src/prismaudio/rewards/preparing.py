@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
@@ -29,13 +31,16 @@ def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) 
         clip: The clip, whose sound is the reference.
         plan: Its plan.
         folder: Where what was prepared is kept, by a hash of everything that it depends on; None to keep nothing.
+            Nothing is kept of a reward without an identity.
 
     Raises:
         NotApplicableError: The reward cannot judge this clip.
         PrismAudioError: The reward is broken: it did not return tensors by name.
     """
     require(reward.needs, clip.has | ({"plan"} if plan else set()))
-    kept = None if folder is None else folder / type(reward).__name__ / f"{fingerprint(reward, clip, plan)}.safetensors"
+    kept = None
+    if folder is not None and reward.identity is not None:
+        kept = folder / type(reward).__name__ / f"{fingerprint(reward, clip, plan)}.safetensors"
     if kept is not None and (found := _read(kept)) is not None:
         return found
     cache = reward.prepare(clip, plan)
@@ -53,7 +58,7 @@ def fingerprint(reward: Reward, clip: Clip, plan: Plan) -> str:
     def add(*parts: object) -> None:
         digest.update(repr(parts).encode())
 
-    add(reward.identity, clip.duration_s)
+    add(reward.identity, versions(type(reward)), clip.duration_s)
     if "video" in reward.reads and clip.frames is not None:
         add("video", clip.fps, tuple(clip.frames.shape))
         digest.update(clip.frames.contiguous().cpu().numpy().data)
@@ -63,6 +68,20 @@ def fingerprint(reward: Reward, clip: Clip, plan: Plan) -> str:
     if "plan" in reward.reads:
         add("plan", str(plan))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def versions(kind: type) -> tuple[tuple[str, str], ...]:
+    """Name and version of the core and of each plugin that a class and those that it is made of come from.
+
+    Example:
+        >>> from prismaudio.rewards import Reward
+        >>> [name for name, _ in versions(Reward)]
+        ['prismaudio']
+    """
+    packages = {parent.__module__.partition(".")[0] for parent in kind.__mro__}
+    points = [point for point in entry_points(group="prismaudio") if point.value.partition(".")[0] in packages]
+    return tuple(sorted({(point.dist.name, point.dist.version) for point in points if point.dist is not None}))
 
 
 def _read(path: Path) -> Cache | None:

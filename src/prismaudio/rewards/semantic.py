@@ -59,6 +59,12 @@ class SemanticReward(Reward):
         """What hears classes."""
         return embedded_classifier() if self.path is None else SourceClassifier.load(Path(self.path))
 
+    @property
+    def identity(self) -> str | None:
+        """The classes that the classifier knows, wherever its file is."""
+        own = super().identity
+        return own and f"{own} {' '.join(self.classifier.classes)}"
+
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """When each part begins, how long it is, which classes may be heard in it, and how much it counts.
 

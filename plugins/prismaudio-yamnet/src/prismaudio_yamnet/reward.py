@@ -55,7 +55,7 @@ class YamnetReward(Reward):
     @property
     def identity(self) -> str:
         """What the prepared classes depend on."""
-        return f"{type(self).__qualname__} {self.text} {self.own}"
+        return f"{type(self).__qualname__} {self.text} {self.own} {self.labels}"
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """For every named thing its classes, as bool ``(things, 521)``."""

@@ -1,0 +1,87 @@
+"""What was prepared by another reward, or by another version of it, is not reused."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from prismaudio.checkpoints import Configured
+from prismaudio.cot.plan import Plan
+from prismaudio.metrics.classes import embedded_classifier
+from prismaudio.planners.base import Planner
+from prismaudio.rewards import prepare
+from prismaudio.rewards.preparing import fingerprint, versions
+from prismaudio.rewards.semantic import SemanticReward
+from prismaudio.rewards.spatial import SpatialReward
+from prismaudio.types import Clip
+
+CLIP = Clip("x", 1.0, frames=torch.zeros(25, 3, 8, 8, dtype=torch.uint8), fps=25.0)
+
+
+class Fixed(Planner):
+    """Says where the bell is, whatever it sees."""
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+
+    def plan(self, clip, dimensions):
+        return Plan.parse(f"<Temporal> The bell sounds at 0.50 s. <Spatial> The bell is on the {self.side}.")
+
+
+class Told(Configured, Fixed):
+    def __init__(self, side: str) -> None:
+        super().__init__(side)
+
+
+class Weighing(Configured, torch.nn.Module):
+    def __init__(self, bias: float = 0.0) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(self.layer.bias, bias)
+        torch.nn.init.zeros_(self.layer.weight)
+
+
+@pytest.mark.parametrize("kind", [Fixed, Told])
+def test_what_one_planner_says_is_not_what_another_says(kind, tmp_path) -> None:
+    for _ in range(4):  # an address in memory is soon that of another
+        for side, sign in (("left", -1), ("right", 1)):
+            cache = prepare(SpatialReward(planner=kind(side)), CLIP, Plan({}), tmp_path)
+            assert cache["itd_ms"].sign().unique().tolist() == [sign]
+    assert len(list(tmp_path.rglob("*.safetensors"))) == (2 if kind is Told else 0)
+
+
+def test_a_reward_is_told_by_the_weights_of_its_planner() -> None:
+    planner = Weighing()
+    before = SpatialReward(planner=planner).identity
+    assert SpatialReward(planner=Weighing()).identity == before
+    torch.nn.init.ones_(planner.layer.bias)  # as if loaded
+    assert SpatialReward(planner=planner).identity != before
+    assert SpatialReward(planner=torch.nn.Linear(1, 1)).identity is None
+
+
+def test_a_reward_is_told_by_the_classes_in_the_file_of_its_classifier(tmp_path) -> None:
+    path, found = tmp_path / "classes.safetensors", []
+    for word in ("bell", "gong"):
+        classifier = embedded_classifier()
+        names = [word if name == "bell" else name for name in classifier.classes]
+        type(classifier)(names, classifier.weights).save(path)
+        found.append(SemanticReward(classifier=str(path)).identity)
+    assert found[0] != found[1]
+
+
+def test_another_release_prepares_again(monkeypatch) -> None:
+    installed: list = []
+    monkeypatch.setattr("prismaudio.rewards.preparing.entry_points", lambda group: installed)
+
+    def told(version):
+        versions.cache_clear()
+        installed[:] = [
+            SimpleNamespace(value="prismaudio.builtin", dist=SimpleNamespace(name="prismaudio", version=version)),
+            SimpleNamespace(value="other_package.hooks", dist=SimpleNamespace(name="other", version=version)),
+        ]
+        return versions(SemanticReward), fingerprint(SemanticReward(), CLIP, Plan({}))
+
+    (one, first), (_, second) = told("1.0"), told("1.1")
+    versions.cache_clear()
+    assert one == (("prismaudio", "1.0"),)
+    assert first != second
