@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from prismaudio.benchmark.rl import BEST_RATES, EQUAL_RATE, QUICK, RATES, RLBenchmark
+from prismaudio.benchmark.rl import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
 from prismaudio.benchmark.rl_course import Counter, Course, Point
 from prismaudio.benchmark.rl_embedded import EmbeddedTier
 from prismaudio.benchmark.rl_methods import GROUP, METHODS, Method
@@ -116,6 +116,8 @@ def test_where_a_reward_was_reached() -> None:
     course = Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0), Point(8, 160, 2.0, float("nan"))])
     assert course.first(1.25) == Point(1, 20, 0.25, 1.25)
     assert course.first(3) is None
+    assert course.first(0.5) is None  # it never had to rise to that
+    assert Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 1.0)]).first(1.0) is None
     assert course.at(40) == 1.5
     assert course.at(1000) is None
 
@@ -183,6 +185,8 @@ def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(small, repo
     assert len(list((tmp_path / "runs").iterdir())) == 3
     told = benchmark.run()
     assert len(begun) == 4 + 2 * len(QUICK) - 3
+    longer = benchmark.restricted(methods={"flow_grpo": METHODS["flow_grpo"]}, updates=8)
+    assert [course.points[-1].update for course in longer.run().runs["flow_grpo", EQUAL_RATE]] == [8, 8]
     for key, courses in report.runs.items():
         assert [course.rewards for course in told.runs[key]] == [course.rewards for course in courses]
         assert [course.points[-1].nfe for course in told.runs[key]] == [course.points[-1].nfe for course in courses]
@@ -191,8 +195,9 @@ def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(small, repo
 def test_what_is_run() -> None:
     quick, full = RLBenchmark.quick(), RLBenchmark.full()
     assert set(quick.methods) == set(QUICK) < set(full.methods)
-    assert all(EQUAL_RATE in rates for rates in quick.rates.values())
-    assert set(BEST_RATES.values()) <= set(RATES)
+    assert set(quick.rates.values()) == {QUICK_RATES}
+    assert EQUAL_RATE in QUICK_RATES
+    assert set(QUICK_RATES) < set(RATES)
     assert set(full.rates.values()) == {RATES}
 
 
@@ -206,7 +211,7 @@ def test_the_second_tier_trains_the_embedded_model_and_counts_what_it_costs(tmp_
     names = ("flow_grpo", "recommended")
     methods = {name: benchmark.methods[name] for name in names}
     settings = {"methods": methods, "rates": dict.fromkeys(names, (benchmark.equal_rate,)), "kept": tmp_path / "runs"}
-    told = benchmark.restricted(**settings, seeds=(0,), updates=1, processes=1, tier=tier).run()
+    told = benchmark.restricted(**settings, seeds=(0,), updates=1, budget=0, processes=1, tier=tier).run()
     assert told.dimensions == list(tier.weights)
     for name in names:
         (course,) = told.runs[name, benchmark.equal_rate]

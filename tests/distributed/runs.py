@@ -158,7 +158,10 @@ def align(folder, steps=3, checkpoint=None, options=None, reward=None, **trainer
         enable_model_summary=False, num_sanity_val_steps=0, **trainer,
     )  # fmt: skip
     run.fit(made, Prompts(), ckpt_path=checkpoint)
-    return {**whole_state(made.transformer), "ratio_error": run.callback_metrics["ratio_error"]}
+    return {
+        **whole_state(made.transformer),
+        **{name: run.callback_metrics[name] for name in ("ratio_error", "nfe", "kl")},
+    }
 
 
 def complaint(folder, **options):

@@ -165,6 +165,15 @@ def test_weights_have_mean_1_over_all_random_steps(weighting: StepWeighting) -> 
     torch.testing.assert_close(weighting.weights(kernel, GRID, Window(4, 6)), found[4:6])
 
 
+def test_a_kernel_that_is_random_to_the_end_has_weights_to_the_end() -> None:
+    class Endless(EulerMaruyamaKernel):
+        random_to_the_end = True
+
+    found = NoiseWeighting().weights(Endless(0.3, "dance"), GRID, Window(22, 24))
+    assert len(found) == 2
+    assert float(NoiseWeighting().weights(Endless(0.3, "dance"), GRID, Window(0, 24)).mean()) == pytest.approx(1)
+
+
 def test_rectified_gradients_have_one_size() -> None:
     kernel, every = EulerMaruyamaKernel(0.7), AllSteps().window(24, 0, 0)
     sizes = RectifiedWeighting().weights(kernel, GRID, every) * kernel.kappa(GRID[:-2], GRID[1:-1])

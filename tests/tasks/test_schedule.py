@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from lightning.pytorch import LightningModule
 
 from prismaudio.errors import RecipeError
@@ -44,3 +47,18 @@ def test_the_constant_one_stays():
 def test_a_learning_rate_below_zero_is_refused():
     with pytest.raises(RecipeError, match="learning_rate is -1"):
         scheduled_adamw(LightningModule(), -1.0, 0.0, ConstantSchedule())
+
+
+@pytest.mark.parametrize(("max_steps", "total"), [(-1, 12), (6, 6)])
+def test_a_run_of_epochs_has_as_many_steps_as_passes_over_its_batches(max_steps, total):
+    seen = []
+
+    class Noted(ConstantSchedule):
+        def factor(self, step, n_steps):
+            seen.append(n_steps)
+            return 1.0
+
+    module = torch.nn.Linear(2, 2)
+    module.trainer = SimpleNamespace(estimated_stepping_batches=6, max_steps=max_steps)
+    scheduled_adamw(module, 1e-3, 0.0, Noted(), passes=2)
+    assert set(seen) == {total}

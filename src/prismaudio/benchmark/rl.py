@@ -10,6 +10,7 @@ the base policy's to that of Flow-GRPO in the end. What a method costs is counte
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prismaudio import __version__
 from prismaudio.benchmark.report import write_json
 from prismaudio.benchmark.rl_course import Course
 from prismaudio.benchmark.rl_methods import EMBEDDED_METHODS, METHODS, Method
 from prismaudio.benchmark.rl_report import RLReport
 from prismaudio.benchmark.rl_small import SmallTier
+from prismaudio.checkpoints import Configured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
 Step = Callable[[str, int, int], None]
 EQUAL_RATE = 1e-3
 RATES = (3e-4, 1e-3, 3e-3)
-BEST_RATES = {"flow_grpo": 3e-3, "recommended": 3e-3}
-"""The best of the three in the whole benchmark; the quick one runs no others."""
 QUICK = ("flow_grpo", "release", "paper", "recommended")
+QUICK_RATES = (EQUAL_RATE, 3e-3)
+"""The one at which all are compared, and the best of these methods in the whole benchmark."""
 EMBEDDED_RATE = 1e-4
 
 
@@ -64,7 +67,7 @@ class RLBenchmark:
         equal_rate: The learning rate at which all are compared.
         tier: What they are compared on.
         processes: Runs at a time, each on one thread.
-        kept: Folder of finished runs, of the same version; what it has is not run again. None to keep nothing.
+        kept: Folder of finished runs; what it has with the same settings is not run again. None to keep nothing.
     """
 
     methods: dict[str, Method]
@@ -80,8 +83,7 @@ class RLBenchmark:
     @classmethod
     def quick(cls) -> RLBenchmark:
         """What shows the main result in less than three minutes."""
-        rates = {name: tuple(sorted({EQUAL_RATE, BEST_RATES.get(name, EQUAL_RATE)})) for name in QUICK}
-        return cls({name: METHODS[name] for name in QUICK}, rates, budget=0)
+        return cls({name: METHODS[name] for name in QUICK}, dict.fromkeys(QUICK, QUICK_RATES), budget=0)
 
     @classmethod
     def full(cls) -> RLBenchmark:
@@ -95,7 +97,7 @@ class RLBenchmark:
 
         rates: dict[str, tuple[float, ...]] = dict.fromkeys(EMBEDDED_METHODS, (EMBEDDED_RATE,))
         return cls(
-            EMBEDDED_METHODS, rates, range(3), updates=32, budget=0, equal_rate=EMBEDDED_RATE, tier=EmbeddedTier()
+            EMBEDDED_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=EMBEDDED_RATE, tier=EmbeddedTier()
         )
 
     def restricted(self, **settings: object) -> RLBenchmark:
@@ -149,7 +151,11 @@ class RLBenchmark:
             yield job, course
 
     def _place(self, job: Job) -> Path | None:
-        return self.kept and self.kept / f"{self.tier.name}-{job.name}-{job.learning_rate:g}-{job.seed}.json"
+        """Where a run is kept, by all that it depends on."""
+        settings = {name: _described(value) for name, value in vars(job.method).items()}
+        protocol = (settings, _described(self.tier), self.updates, self.budget, __version__, torch.__version__)
+        key = hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
+        return self.kept and self.kept / f"{self.tier.name}-{job.name}-{job.learning_rate:g}-{job.seed}-{key}.json"
 
     def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
         if self.processes == 1 or len(jobs) < 2:
@@ -165,6 +171,10 @@ class RLBenchmark:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def _described(value: object) -> object:
+    return (type(value).__qualname__, getattr(value, "config", {})) if isinstance(value, Configured) else value
 
 
 _tiers: list[Tier] = []

@@ -50,14 +50,14 @@ class Course:
         return cls(**told | {"points": [Point(**point) for point in told["points"]]})
 
     def first(self, reward: float) -> Point | None:
-        """Where a reward was reached first, between two points on a straight line; None where it was not.
+        """Where a policy first rose to a reward, between two points on a straight line; None where it did not.
 
         Example:
             >>> Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
             Point(update=2.0, nfe=40.0, cpu_s=0.5, reward=1.5)
         """
         for before, after in pairwise(self.points):
-            if after.reward >= reward:
+            if before.reward < reward <= after.reward:
                 share = (reward - before.reward) / (after.reward - before.reward)
                 return _between(before, after, share)
         return None

@@ -51,7 +51,7 @@ class EmbeddedTier(Tier):
     name = "embedded"
     weights = dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), 1.0)
     every = 8
-    budgets = (5_000, 10_000)
+    budgets = (5_000, 10_000, 15_000)
 
     def __init__(self, training: int = 160, validation: int = 96, clips: int = 4) -> None:
         self.training, self.validation, self.clips = training, validation, clips
@@ -109,6 +109,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
             "aesthetic": AestheticReward(),
             "spatial": SpatialReward(),
         },
+        weights=dict(EmbeddedTier.weights),
         group=GROUP,
         branches=method.branches,
         share_first=method.share_first,

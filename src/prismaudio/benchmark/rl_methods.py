@@ -110,6 +110,6 @@ recommend, with windows of one step and of two."""
 
 EMBEDDED_STEPS = 8
 EMBEDDED_METHODS: dict[str, Method] = {
-    name: replace(METHODS[name], steps=EMBEDDED_STEPS) for name in ("flow_grpo", "release", "paper", "recommended")
+    name: replace(METHODS[name], steps=EMBEDDED_STEPS) for name in ("flow_grpo", "release", "recommended")
 }
 """By name: those of the second tier, where all trajectories have eight steps, in training as in evaluation."""

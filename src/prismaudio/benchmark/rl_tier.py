@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from prismaudio.checkpoints import Configured
 from prismaudio.flow.kernels import EulerMaruyamaKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Velocity
 
 
-class Tier(ABC):
+class Tier(Configured, ABC):
     """Policies, rewards, and how a run goes. It must be picklable: every process prepares its own."""
 
     name: ClassVar[str]

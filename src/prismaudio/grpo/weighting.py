@@ -30,14 +30,15 @@ class StepWeighting(Configured, ABC):
         """
 
     def weights(self, kernel: TransitionKernel, grid: Tensor, window: Window) -> Tensor:
-        """Weights ``(len(window),)`` float32, of mean 1 over all steps of the grid but the last.
+        """Weights ``(len(window),)`` float32, of mean 1 over all steps of the grid that may be random.
 
         Args:
             kernel: The kernel of the random steps.
             grid: Times ``(steps + 1,)``.
             window: The window.
         """
-        importance = self.importance(kernel, grid[:-2], grid[1:-1]).float()
+        n_steps = len(grid) - (1 if kernel.random_to_the_end else 2)
+        importance = self.importance(kernel, grid[:n_steps], grid[1 : n_steps + 1]).float()
         return (importance / importance.mean())[window.start : window.stop]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
+from torch.nn.modules.dropout import _DropoutNd
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
@@ -30,7 +31,7 @@ from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.rollout import replay, rollout
 from prismaudio.tasks.candidates import Candidates, Part, Prompts, leveled, parts
 from prismaudio.tasks.lora import Lora
-from prismaudio.tasks.notes import Notes
+from prismaudio.tasks.notes import Notes, of_all_processes
 from prismaudio.tasks.reference import Reference
 from prismaudio.tasks.rewarded import RewardedTask
 from prismaudio.tasks.schedule import ConstantSchedule, Schedule
@@ -64,7 +65,7 @@ class FastGrpoTask(RewardedTask):
         kernel: What a random step is; Euler and Maruyama's with noise 0.7 by default, as in the paper.
         advantage: What becomes of the rewards of a group; their weighted sum in its standard deviations by default.
         loss: What the policy follows; PPO's clipped ratio by default.
-        weighting: How much each step counts; all the same by default.
+        weighting: How much each step counts, with its divergence; all the same by default.
         kl: Weight of the divergence from the model at the beginning; 0 needs no second model.
         kl_form: Which divergence.
         passes: Updates with each rollout.
@@ -191,7 +192,7 @@ class FastGrpoTask(RewardedTask):
             raise RecipeError(
                 f"a group of {self.group} does not consist of branches of {self.branches}, {self.trained} of it trained"
             )
-        drops = [name for name, m in self.transformer.named_modules() if isinstance(m, torch.nn.Dropout) and m.p > 0]
+        drops = [name for name, m in self.transformer.named_modules() if isinstance(m, _DropoutNd) and m.p > 0]
         if drops:
             raise RecipeError(
                 f"dropout must be off, or a step cannot be replayed: {drops[0]} has it; set dropout of lora to 0"
@@ -231,7 +232,7 @@ class FastGrpoTask(RewardedTask):
     def training_step(self, batch: ClipBatch) -> None:
         """Roll out, score, normalise, replay, step."""
         update = self.update
-        self.notes.taken()  # validation may have been in between
+        self.notes.clear()  # validation may have been in between
         with self.notes.phase("rollout"):
             prompts = self._prompts(batch)
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
@@ -243,7 +244,7 @@ class FastGrpoTask(RewardedTask):
         with self.notes.phase("training"):
             for number in range(self.passes):
                 self._improve(candidates, advantages, first=not number)
-        found = self.notes.taken()
+        found = of_all_processes(self.notes.taken())
         self.log("reward", found.pop("reward"), prog_bar=True, batch_size=len(batch))
         self.log_dict(found, batch_size=len(batch))
 
@@ -353,7 +354,7 @@ class FastGrpoTask(RewardedTask):
                 self.manual_backward(part.share * terms.mean())
             error = float(found.pop("ratio_error"))
             if first:
-                self.notes.add_largest("ratio_error", error)
+                self.notes.add_ratio_error(error, self.update)
             for name, value in {**found, "loss": terms.detach().mean()}.items():
                 self.notes.add(name, float(value), part.share)
         self.clip_gradients(optimizer, self.clip_norm, "norm")

@@ -104,6 +104,7 @@ def scheduled_adamw(
     weight_decay: float,
     schedule: Schedule,
     betas: tuple[float, float] = (0.9, 0.98),
+    passes: int = 1,
 ) -> Any:
     """AdamW with a schedule that is stepped with the optimiser.
 
@@ -113,6 +114,7 @@ def scheduled_adamw(
         weight_decay: Decay of the weights of two or more axes; gains and biases have none.
         schedule: How the learning rate goes.
         betas: Memory of the gradient and of its square.
+        passes: Steps with each batch.
     """
     if not (learning_rate >= 0 and weight_decay >= 0):
         raise RecipeError(f"learning_rate is {learning_rate} and weight_decay {weight_decay}; both must be 0 or more")
@@ -123,5 +125,7 @@ def scheduled_adamw(
     ]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], learning_rate, betas=betas)
     total = module.trainer.estimated_stepping_batches  # infinite where nothing but a time ends the run
+    if module.trainer.max_steps < 0:  # it counted batches
+        total *= passes
     factors = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}

@@ -64,6 +64,9 @@ class TransformerTask(LightningModule):
         seed: Seed of everything random.
     """
 
+    passes = 1
+    """Steps of the optimiser with each batch."""
+
     def __init__(
         self,
         transformer: DiffusionTransformer | None = None,
@@ -135,7 +138,7 @@ class TransformerTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule."""
-        return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas)
+        return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas, self.passes)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With adapters, keep only what was trained: what was not is in the model folder; shards are kept whole."""
