@@ -40,6 +40,33 @@ def test_it_falls_smoothly_with_time() -> None:
     assert scores[-1] < 0.02
 
 
+def score_of_plan(text: str, *times_s: float) -> float:
+    reward = TemporalReward("plan")
+    return reward.score(clicks(*times_s), RATE_HZ, [reward.prepare(Clip("x", 4.0), Plan({"temporal": text}))]).item()
+
+
+def test_the_first_moments_are_not_judged() -> None:
+    both = "The bell sounds at 0.00 s and 1.00 s."
+    assert score_of_plan(both, 0.0, 1.0) == score_of_plan(both, 1.0) > 0.97
+    assert score_of_plan(both, 0.03, 1.0) > 0.97
+    assert score_of_plan(both, 0.0, 1.5) < 0.05
+    assert score_of_plan("The bell sounds at 1.00 s.", 0.03, 1.0) > 0.97
+    clip = Clip("x", 4.0, audio=clicks(0.03, 3.0)[0], sample_rate_hz=RATE_HZ)
+    assert TemporalReward("reference").prepare(clip, PLAN)["times_s"].tolist() == pytest.approx([3.0], abs=0.01)
+    with pytest.raises(NotApplicableError, match=r"begin in the first 0\.05 s, where beginnings are not heard"):
+        score_of_plan("The bell sounds at 0.00 s and 0.04 s.", 0.0)
+
+
+@pytest.mark.parametrize("time_s", [0.05, 0.055, 0.06])
+def test_what_is_expected_just_after_them_may_be_heard_a_little_early(time_s) -> None:
+    assert score_of_plan(f"The bell sounds at {time_s} s.", time_s - 0.002) > 0.97
+    assert score_of_plan(f"The bell sounds at {time_s} s.", time_s) > 0.97
+
+
+def test_one_heard_onset_is_not_two_expected_ones() -> None:
+    assert score_of_plan("The bell sounds at 0.99 s and 1.01 s.", 1.0) == pytest.approx(2 / 3, abs=0.05)
+
+
 def test_the_reference_may_say_when() -> None:
     clip = Clip("x", 4.0, audio=clicks(1.0, 3.0)[0], sample_rate_hz=RATE_HZ)
     reward = TemporalReward("reference")

@@ -25,13 +25,16 @@ NEEDS: dict[str, frozenset[Need]] = {
     "pictures": frozenset({"video"}),
     "auto": frozenset(),
 }
+EARLIEST_S = 0.05
+"""What begins before this is not judged: it sounds like what was going on already when the file begins."""
 
 
 class TemporalReward(Reward):
     """A soft F1 score of onsets: every expected one looks for one near it, every heard one that is not expected costs.
 
     What begins counts by how clearly it does: an onset at the threshold of :func:`detect_onsets` counts half. A pair
-    counts by a bell curve of its distance in time. Which thing sounds does not matter here.
+    counts by a bell curve of its distance in time. Which thing sounds does not matter here. The first 0.05 s are not
+    judged: what begins there cannot be told from what was going on already when the file begins.
 
     Args:
         against: Where the expected onsets come from: the times of the ``"plan"``, the onsets of the ``"reference"``
@@ -64,7 +67,7 @@ class TemporalReward(Reward):
         """The expected onsets, and how much each of them counts.
 
         Raises:
-            NotApplicableError: Nothing says when anything should begin.
+            NotApplicableError: Nothing says when anything should begin after the first 0.05 s.
         """
         kinds = (self.against,) if self.against != "auto" else ("plan", "reference", "pictures")
         reasons = []
@@ -83,7 +86,8 @@ class TemporalReward(Reward):
         times_s = [time_s for source in plan.story.sources for time_s in source.onsets_s]
         if not times_s:
             raise NotApplicableError("the plan states no times")
-        return torch.tensor(times_s), torch.ones(len(times_s))
+        only_early = f"the plan has everything begin in the first {EARLIEST_S} s, where beginnings are not heard"
+        return _counting(torch.tensor(times_s), torch.ones(len(times_s)), only_early)
 
     def _of_reference(self, clip: Clip, plan: Plan) -> tuple[Tensor, Tensor]:
         if clip.audio is None or clip.sample_rate_hz is None:
@@ -108,15 +112,20 @@ class TemporalReward(Reward):
         def judge(audio: Tensor, expected_s: Tensor, weights: Tensor, tolerance_s: Tensor) -> Tensor:
             heard_s, clear = self._heard(audio, sample_rate_hz)
             apart = (expected_s[:, :, None] - heard_s[:, None]) / tolerance_s[..., None]
-            found = (torch.exp(-apart.square() / 2) * clear[:, None]).amax(2)
-            return 2 * (weights * found).sum(1) / (weights.sum(1) + clear.sum(1))
+            near = weights[..., None] * torch.exp(-apart.square() / 2) * clear[:, None]
+            met = near.amax(1)  # by each of the heard ones
+            found = torch.minimum(near.amax(2).sum(1), met.sum(1))  # one heard onset is not two expected ones
+            costs = torch.where(heard_s < EARLIEST_S, met, clear)
+            return 2 * found / (weights.sum(1) + costs.sum(1))
 
         expected = side_by_side(caches, "times_s", "weights", "tolerance_s", device=audio.device)
         return a_few_at_a_time(judge, audio, *expected)
 
 
 def _counting(times_s: Tensor, weights: Tensor, nothing: str) -> tuple[Tensor, Tensor]:
-    """Only what counts."""
-    if not bool((weights > 0.1).any()):
+    """Only what counts, and is not too early to be heard."""
+    judged = times_s >= EARLIEST_S
+    if not bool((weights[judged] > 0.1).any()):
         raise NotApplicableError(nothing)
-    return times_s[weights > 0.01], weights[weights > 0.01]
+    judged &= weights > 0.01
+    return times_s[judged], weights[judged]
