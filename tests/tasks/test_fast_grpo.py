@@ -14,11 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+import prismaudio
 from prismaudio.autoencoders.base import Autoencoder
-from prismaudio.callbacks.ema import ExponentialMovingAverage
+from prismaudio.callbacks.ema import ExponentialMovingAverage, PolicyAverage
 from prismaudio.callbacks.held_out import HeldOutGuard
 from prismaudio.callbacks.listening import ListeningSamples
 from prismaudio.cot.plan import Plan
@@ -128,9 +130,9 @@ def task(rewards=None, **options):
     return FastGrpoTask(rewards, **{**defaults, **options})
 
 
-def trainer(folder, steps, *callbacks, **options):
+def trainer(folder, steps, *callbacks, keep=None, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    keep = keep or ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     return Trainer(
         max_steps=steps, default_root_dir=folder, callbacks=[keep, *callbacks], num_sanity_val_steps=0,
         **{**quiet, **options},
@@ -299,6 +301,44 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(tmp_path):
         resumed = state(tmp_path / f"from {stop}" / "step=7.ckpt")
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
             torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
+
+
+class Drifting(Reward):
+    """So much more with every update."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def score(self, audio, sample_rate_hz, caches):
+        return torch.full((len(audio),), self.slope * self.followed.global_step)
+
+
+RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_checkpoints_of_the_recipes_know_what_the_validation_of_their_step_changed(tmp_path):
+    names = ("paper", "release", "recommended", "flow_grpo", "mix_grpo")
+    recipes = [yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["trainer"] for name in names]
+    kept = [c["init_args"] for r in recipes for c in r["callbacks"] if c["class_path"].endswith("ModelCheckpoint")]
+    assert kept == kept[:1] * len(names)
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+
+    def trained(folder, checkpoint=None):
+        up, down = Drifting(1.0), Drifting(-1.0)
+        made = task({"spatial": Right(), "up": up}, held_out={"down": down}, kl=0.5)
+        up.followed = down.followed = made
+        callbacks = PolicyAverage(0.9, 1), HeldOutGuard(0.1, 1, raise_kl=5.0)
+        keep = ModelCheckpoint(folder, **kept[0])
+        run = trainer(folder, 12, *callbacks, keep=keep, val_check_interval=5, check_val_every_n_epoch=None)
+        run.fit(made, Clips().loader(), one, ckpt_path=checkpoint)
+        assert made.kl == 2.5
+        return made.state_dict()
+
+    whole = trained(tmp_path / "whole")
+    for path in sorted((tmp_path / "whole").glob("step*.ckpt")):
+        torch.testing.assert_close(trained(tmp_path / path.stem, path), whole, rtol=0, atol=0, msg=path.name)
+    assert (tmp_path / "step=10").is_dir()
 
 
 KILLED = """

@@ -21,8 +21,9 @@ class HeldOutGuard(Callback):
 
     A value has fallen when it is more than ``tolerance`` below its best so far. When that was so at ``patience``
     validations in a row, the divergence from the model at the beginning counts ``raise_kl`` times as much from then
-    on or, without that, training stops. Rewards have risen when their weighted sum is above that of the first
-    validation.
+    on or, without that, training stops. Rewards have risen when the changes since the first validation, weighted as the
+    rewards are now, add up to more than 0. The first validation is that of the model before training where
+    ``trainer.num_sanity_val_steps`` lets it see every clip (-1), and the first one in training elsewhere.
 
     Args:
         tolerance: Fall that is put down to chance, in the unit of the value.
@@ -38,9 +39,14 @@ class HeldOutGuard(Callback):
             raise RecipeError("expected a patience of 1 or more, a tolerance of 0 or more and a raise_kl above 1")
         self.tolerance, self.patience, self.watch, self.raise_kl = tolerance, patience, watch, raise_kl
         self._best: dict[str, float] = {}
-        self._first: float | None = None
+        self._first: dict[str, float] = {}
         self._fallen = 0
         self._raised = self._restored = 1.0
+
+    @property
+    def state_key(self) -> str:
+        """Tells the guards of one run apart."""
+        return self._generate_state_key(watch=self.watch, raises=self.raise_kl is not None)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """See that there is something to watch, and something to do.
@@ -62,22 +68,21 @@ class HeldOutGuard(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look."""
-        if trainer.sanity_checking:
-            return
+        if trainer.sanity_checking and trainer.num_sanity_val_batches != trainer.num_val_batches:
+            return  # some clips are not to be compared with all
         task: Any = pl_module
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         names = self.watch or [name for name in values if name.startswith("val_held_out/")]
         if missing := [name for name in names if name not in values]:
             raise RecipeError(f"HeldOutGuard watches {', '.join(missing)}, which validation does not log")
-        followed = sum(
-            weight * value
-            for name, weight in task.weights_now().items()
-            if not math.isnan(value := values.get(f"val_reward/{name}", math.nan))  # of what it cannot judge
-        )
-        self._first = followed if self._first is None else self._first
+        weights = task.weights_now()
+        rewards = {name: values.get(f"val_reward/{name}", math.nan) for name in weights}
+        rewards = {name: value for name, value in rewards.items() if not math.isnan(value)}  # of what it can judge
+        self._first = rewards | self._first
+        risen = sum(weights[name] * (value - self._first[name]) for name, value in rewards.items()) > 0
         fallen = [name for name in names if values[name] < self._best.get(name, values[name]) - self.tolerance]
         self._best |= {name: max(values[name], self._best.get(name, values[name])) for name in names}
-        self._fallen = self._fallen + 1 if fallen and followed > self._first else 0
+        self._fallen = self._fallen + 1 if fallen and risen else 0
         if self._fallen >= self.patience:
             self._fallen = 0
             self._act(trainer, task, fallen)
