@@ -51,6 +51,26 @@ def test_windows_at_one_place_are_heard_once_and_count_each(metric):
     assert torch.isclose(metric.itd_ms(sound, 16_000), 1000 * metric.listener.delays_s(both).mean().double())
 
 
+@pytest.mark.parametrize(
+    ("seconds", "release", "n_windows", "last_s"),
+    [
+        (0.5, False, 5, 0.5),
+        (12.0, False, 120, 12.0),
+        (0.5, True, 100, 0.5),
+        (12.0, True, 100, 10.05),
+    ],
+)
+def test_a_sound_is_heard_to_its_end_unless_as_published(seconds, release, n_windows, last_s):
+    metric = CrwMse(release=release, n_patches=50, network=CrwNetwork(width=2))
+    length, heard = metric.listener.window_samples, []
+    assert length == (3840 + 512 if release else 3840 + 49)
+    metric.listener.delays_s = lambda windows: heard.append(windows[:, 0, -1]) or heard[-1][:, None]
+    time_s = torch.arange(round(16_000 * seconds)).repeat(2, 1) / 16_000
+    ends_s = (torch.tensor(window_starts(time_s.shape[-1], length, n_windows)).double() + length - 1) / 16_000
+    assert metric.itd_ms(time_s, 16_000).item() == pytest.approx(1000 * ends_s.mean().item(), rel=1e-5)
+    assert torch.cat(heard).max().item() == pytest.approx(last_s, abs=0.01)
+
+
 @pytest.mark.parametrize("n_samples", [144_000, 160_000, 20_000])
 def test_windows_begin_every_tenth_of_a_second_inside_the_sound(n_samples):
     starts = window_starts(n_samples, 4352, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
     from prismaudio.metrics.truth import Truth
     from prismaudio.types import Need
 
+WINDOWS_PER_S, LEAD_S = 10, 0.12
+RELEASE_WINDOWS, RELEASE_PATCHES = 100, 513
+TOGETHER = 32
+"""Windows that are listened to together, 34 MB for each comparison of all their patches."""
+
 
 class CrwMse(SoundMetric):
     """Mean over clips of the squared error of the mean time difference by StereoCRW, in ms² × 1000.
 
-    Windows of 0.27 s begin every 0.1 s, 0.12 s early, moved into the sound; StereoCRW says the time difference in each.
+    Windows of 0.27 s begin every 0.1 s, 0.12 s early, moved into the sound, up to its end; StereoCRW says the time
+    difference in each.
 
     Args:
         weights: The published ``FreeMusic-StereoCRW-1024.pth.tar``, or its tensors as ``.safetensors``; None to look
             where they are kept.
-        n_windows: Windows of a clip.
-        n_patches: Patches of a window, each a sample after the other. With as many as published, 205,200 patches are
-            embedded for a clip and its reference: for a GPU only.
+        n_windows: Windows of a clip; None for as many as its length takes.
+        n_patches: Patches of a window, each a sample after the other. With as many as published, 10,260 patches are
+            embedded for a second of a clip and its reference: for a GPU only.
+        release: Look at 100 windows of 513 patches as published: in shorter clips than 10 s the last one repeats, and
+            what comes after 10 s is not heard.
         precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
         network: A network in place of published weights.
 
@@ -49,13 +58,15 @@ class CrwMse(SoundMetric):
     def __init__(
         self,
         weights: str | None = None,
-        n_windows: int = 100,
+        n_windows: int | None = None,
         n_patches: int = 513,
+        release: bool = False,  # noqa: FBT001, FBT002  (an option of a recipe)
         precision: Literal["fp32", "bf16"] = "fp32",
         network: CrwNetwork | None = None,
     ) -> None:
         super().__init__()
-        self.listener, self.n_windows = CrwListener(weights, network, 0.24, n_patches, precision), n_windows
+        self.n_windows, n_patches = (RELEASE_WINDOWS, RELEASE_PATCHES) if release else (n_windows, n_patches)
+        self.listener = CrwListener(weights, network, 0.24, n_patches, precision)
         for name in ("squares", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -72,12 +83,13 @@ class CrwMse(SoundMetric):
         """Mean time difference of a sound ``(2, samples)`` over its windows, in ms."""
         length = self.listener.window_samples
         heard = repeated(resample(sound.float().to(self.device), sample_rate_hz, RATE_HZ), length)
-        starts = window_starts(heard.shape[-1], length, self.n_windows)
+        n_windows = self.n_windows or math.ceil(heard.shape[-1] / RATE_HZ * WINDOWS_PER_S)
+        starts = window_starts(heard.shape[-1], length, n_windows)
         places = sorted(set(starts))  # the last windows of a short sound are the same
         windows = torch.stack([heard[:, place : place + length] for place in places])
         counts = torch.tensor([starts.count(place) for place in places], device=heard.device)
-        itds_ms = 1000 * self.listener.delays_s(windows).mean(-1).double()
-        return (itds_ms * counts).sum() / len(starts)
+        found = [self.listener.delays_s(some).mean(-1).double() for some in windows.split(TOGETHER)]
+        return 1000 * (torch.cat(found) * counts).sum() / len(starts)
 
     def compute(self) -> Tensor:
         """The mean over the clips."""
@@ -91,4 +103,5 @@ def window_starts(n_samples: int, length: int, n_windows: int) -> list[int]:
         >>> window_starts(20_000, 4352, 5)
         [0, 0, 1280, 2880, 4480]
     """
-    return [min(max(int((i / 10 - 0.12) * RATE_HZ), 0), n_samples - length) for i in range(n_windows)]
+    starts = (int((i / WINDOWS_PER_S - LEAD_S) * RATE_HZ) for i in range(n_windows))
+    return [min(max(start, 0), n_samples - length) for start in starts]
