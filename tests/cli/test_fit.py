@@ -90,6 +90,69 @@ def test_what_cannot_be_resumed_is_told_in_one_line(toy, capsys, tmp_path, conte
     assert expected in error(capsys, "--config", toy, "--ckpt_path", str(path))
 
 
+LOGGED = """
+trainer:
+  default_root_dir: run
+  enable_checkpointing: true
+  num_sanity_val_steps: 0
+  logger: {class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: run, name: null}}
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {every_n_train_steps: 1, save_last: true}
+"""
+
+RESUMED = pytest.mark.filterwarnings(
+    "ignore:The dirpath has changed", "ignore:You're resuming", "ignore:Checkpoint dir"
+)
+
+
+@pytest.fixture
+def versioned(toy, tmp_path):
+    """Words for a run of two steps whose checkpoints are in a folder for each version."""
+    (tmp_path / "logged.yaml").write_text(LOGGED)
+    return ["--config", toy, "--config", str(tmp_path / "logged.yaml")]
+
+
+def step(path):
+    return torch.load(path, weights_only=True)["global_step"]
+
+
+@RESUMED
+def test_last_is_the_newest_of_all_versions_of_a_run(versioned):
+    assert main(["fit", *versioned]) == 0
+    assert main(["fit", *versioned, "--trainer.max_steps", "1"]) == 0  # newer, though it came less far
+    assert main(["fit", *versioned, "--ckpt_path", "last", "--trainer.max_steps", "3"]) == 0
+    assert [step(f"run/version_{version}/checkpoints/last.ckpt") for version in range(3)] == [2, 1, 3]
+    assert sorted(path.stem for path in Path("run/version_2/checkpoints").glob("epoch*")) == ["epoch=0-step=3"]
+    recipe = yaml.safe_load(Path("run/version_2/recipe.yaml").read_text())
+    assert recipe["ckpt_path"] == "run/version_1/checkpoints/last.ckpt"
+
+
+@RESUMED
+@pytest.mark.parametrize("words", [["--trainer.logger", "false"], ["--trainer.logger.version", "mine"]])
+def test_last_is_of_the_run_that_is_named(versioned, words, capsys):
+    assert main(["fit", *versioned]) == 0
+    assert "there is no last.ckpt in run" in error(capsys, *versioned, *words, "--ckpt_path", "last")
+    assert main(["fit", *versioned, *words]) == 0
+    assert main(["fit", *versioned, "--trainer.max_steps", "1"]) == 0
+    assert main(["validate", *versioned, *words, "--ckpt_path", "last"]) == 0
+    assert main(["fit", *versioned, *words, "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
+    (mine,) = [path for path in Path("run").rglob("last*.ckpt") if step(path) == 4]
+    assert mine.parts[1] in {"mine", "checkpoints"}
+
+
+def test_no_last_checkpoint_is_one_line(versioned, tmp_path, capsys):
+    text = error(capsys, *versioned, "--ckpt_path", "last")
+    assert text.startswith(
+        "there is no last.ckpt in run, where ModelCheckpoint with save_last writes it; give the path"
+    )
+    folder = Path("run/version_0/checkpoints/last.ckpt")
+    folder.mkdir(parents=True)  # a sharded one that was not completed
+    assert "there is no last.ckpt" in error(capsys, *versioned, "--ckpt_path", "last")
+    (folder.parent / "last-v1.ckpt").write_text("no")
+    assert "last-v1.ckpt is not a checkpoint" in error(capsys, *versioned, "--ckpt_path", "last")
+
+
 def test_a_model_folder_is_no_checkpoint(toy, capsys, tmp_path):
     assert "is not a checkpoint of prismaudio fit" in error(capsys, "--config", toy, "--ckpt_path", str(tmp_path))
 

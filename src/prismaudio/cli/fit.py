@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
-from prismaudio.cli.fit_checkpoint import check_checkpoint, misloaded
+from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
 from prismaudio.cli.recipe_errors import refusal, shorten
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
@@ -292,6 +292,10 @@ class CommandLine(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise RecipeError(refusal(str(error))) from error
+        config = self.config[self.wanted]
+        if config.get("ckpt_path") == "last":
+            config.ckpt_path = self.config_init[self.wanted].ckpt_path = last_checkpoint(self.trainer)
+            check_checkpoint(config.ckpt_path)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

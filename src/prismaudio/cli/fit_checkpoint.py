@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.errors import CheckpointError
 from prismaudio.weight_files import read_weights
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 WORDS = ("last", "best", "hpc")
 """What Lightning takes instead of a path."""
@@ -42,6 +47,40 @@ def check_checkpoint(path: str | None) -> None:
         found = torch.load(place, "cpu", weights_only=True, mmap=True)
     if not isinstance(found, dict) or not all(key in found for key in NEEDED):
         raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged")
+
+
+def last_checkpoint(trainer: Trainer) -> str:
+    """The ``last.ckpt`` of a run that was written last, whichever version of the run wrote it.
+
+    Lightning itself looks only into the folder of the version that is about to begin, and begins anew.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    named = [Path(callback.dirpath) for callback in callbacks if callback.dirpath]
+    root, versions = run_folders(trainer)
+    folders = [*named, *(version / "checkpoints" for version in versions)]
+    found = [path for folder in folders for path in folder.glob("last*.ckpt")]
+    # a sharded one is a folder, and complete once it has this file
+    written = {path: path / ".metadata" if path.is_dir() else path for path in found}
+    times = {path: file.stat().st_mtime_ns for path, file in written.items() if file.is_file()}
+    if not times:
+        raise CheckpointError(
+            f"there is no last.ckpt in {' or '.join(map(str, [*named, root]))}, where ModelCheckpoint with save_last "
+            "writes it; give the path of a checkpoint, or leave --ckpt_path out to begin anew"
+        )
+    return str(max(times, key=times.__getitem__))
+
+
+def run_folders(trainer: Trainer) -> tuple[Path, list[Path]]:
+    """The folder of a run, and those of its versions; only one version if it is named or there already."""
+    root, logger = Path(trainer.default_root_dir), trainer.logger
+    if logger is None:
+        return root, [root]
+    root, version = Path(logger.save_dir or root, str(logger.name)), logger.version
+    own = root / (version if isinstance(version, str) else f"version_{version}")
+    return root, [own] if isinstance(version, str) or own.is_dir() else list(root.glob("*"))
 
 
 def misloaded(report: str) -> list[str]:
