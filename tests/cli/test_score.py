@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -16,7 +18,9 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.cli.score_jobs import collect
 from prismaudio.errors import MediaError, PlanError
+from prismaudio.generation.scoring import Panel
 from prismaudio.media import write_video_with_sound
+from prismaudio.media.windows import survey
 from prismaudio.registry import discover
 
 RATE_HZ = 16_000
@@ -51,6 +55,7 @@ class WideDistance(FrechetOfSound):
     "States too large to keep."
     def __init__(self):
         super().__init__(40)
+        self.keep = True
     def features(self, sound, sample_rate_hz):
         return sound[:, : sound.shape[1] // 40 * 40].reshape(-1, 40)
 
@@ -358,3 +363,106 @@ def test_what_rewards_prepare_is_kept_unless_that_is_unwanted(folder, capsys, tm
     assert not kept.exists()
     run(capsys, *given)
     assert list(kept.rglob("*.safetensors"))
+    for given_folder in (None, kept):
+        (judge,) = Panel.assemble([], ["WideDistance"], folder=given_folder).judges
+        assert judge.metric.keep is (given_folder is not None)
+
+
+def test_other_weights_score_again(folder, capsys, install):
+    module = install(
+        """
+        import torch
+        from prismaudio.rewards.base import Reward
+
+        BIAS = 0.25
+
+        class WeighingReward(Reward):
+            "Its weights say it all."
+            def __init__(self):
+                self.parts = [torch.nn.Linear(1, 1)]
+                for weight in self.parts[0].parameters():
+                    torch.nn.init.constant_(weight, BIAS)
+            def score(self, audio, sample_rate_hz, caches):
+                return self.parts[0].bias.expand(len(audio))
+
+        @hookimpl
+        def prismaudio_rewards():
+            return [Component("MODULE:WeighingReward", "Weighs.")]
+        """,
+        name="weighing",
+    )
+    given = ("one.wav", "--rewards", "WeighingReward", "--metrics", "none", "--json", "scores.jsonl")
+    run(capsys, *given)
+    assert "scored already" in run(capsys, *given)[2]
+    sys.modules[module].BIAS = 0.5
+    assert "scored already" not in run(capsys, *given)[2]
+    assert read()[0]["one.wav"]["scores"]["WeighingReward"]["value"] == 0.5
+
+
+def test_a_reward_that_judges_some_files_says_why_not_the_others(video, capsys):
+    code, out, _ = run(capsys, "one.wav", "clip.mp4", "--rewards", "TemporalReward,FallingReward", "--metrics", "none")
+    assert code == 0
+    (line,) = out.split("left out:\n")[1].splitlines()
+    assert line.startswith("  TemporalReward: ")
+    assert line.endswith(" (1 of 2 files)")
+
+
+def test_columns_tell_files_of_one_name_apart(folder, capsys):
+    names = ("--rewards", "FallingReward", "--metrics", "none")
+    (folder / "more").mkdir()
+    for name in ("more/one.wav", "one.flac"):
+        soundfile.write(name, bell(), RATE_HZ)
+    assert {"one.wav", "one.flac"} <= set(run(capsys, "one.wav", "one.flac", *names)[1].split())
+    assert {"/one", "more/one"} <= set(run(capsys, "one.wav", "more/one.wav", *names)[1].split())
+
+
+def test_sound_after_the_last_picture_is_said(video, capsys):
+    soundfile.write("long.wav", bell(n=9 * RATE_HZ), RATE_HZ)
+    with av.open(SAMPLE) as pictures, av.open("long.wav") as sound, av.open("long.mkv", "w") as out:
+        tracks = [(source, out.add_stream_from_template(source.streams[0])) for source in (pictures, sound)]
+        for source, stream in tracks:
+            for packet in source.demux(source.streams[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+    names = ("--rewards", "FallingReward", "--metrics", "none")
+    lasts_s = survey("clip.mp4").duration_s
+    said = f"lasts 9.00 s, the pictures {lasts_s:.2f} s; the first {lasts_s:.2f} s count"
+    assert f"long.mkv: its sound {said}" in run(capsys, "long.mkv", *names)[2]
+    assert (
+        f"clip.mp4: the sound of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
+    )
+    assert "notice" not in run(capsys, "clip.mp4", *names)[2]
+
+
+def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):
+    given = ("one.wav", "two.wav", "--rewards", "FallingReward", "--metrics", "none", "--csv", "scores.csv")
+    run(capsys, *given)
+    whole = (folder / "scores.csv").read_text()
+    (row,) = (line for line in whole.splitlines() if line.startswith("one.wav"))
+    value = row.split(",")[4]
+    for damaged in (whole.replace(value, "0.2x9", 1), whole.replace(value, "nan", 1), whole.replace(row, row[:-30])):
+        (folder / "scores.csv").write_text(damaged)
+        code, _, err = run(capsys, *given)
+        assert (code, "one.wav: 1 scores" in err, "two.wav: scored already" in err) == (0, True, True)
+        assert sorted((folder / "scores.csv").read_text().splitlines()) == sorted(whole.splitlines())
+    (folder / "scores.csv").write_text(whole.replace("file,name,", "file,nome,", 1))
+    code, _, err = run(capsys, *given)
+    assert (code, "holds no scores" in err, err.count("\n")) == (2, True, 1)
+    (folder / "scores.csv").write_text(whole)
+    run(capsys, "gone.wav", *given)
+    rows = csv.DictReader((folder / "scores.csv").read_text().splitlines())
+    (failure,) = (row for row in rows if row["kind"] == "failure")
+    assert (failure["file"], failure["reason"]) == ("", "no such file: gone.wav")
+
+
+def test_a_folder_of_references_is_listed_once(folder, monkeypatch):
+    listed = []
+
+    def media_of(path):
+        listed.append(path)
+        return sorted(path.glob("*.wav"))
+
+    monkeypatch.setattr("prismaudio.cli.score_jobs.media_of", media_of)
+    assert [job.reference.name for job in collect(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
+    assert len(listed) == 1

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from prismaudio.errors import MediaError
-from prismaudio.media.probing import probe, video_stream
+from prismaudio.media.probing import opened, probe, video_stream
 
 
 class Streams:
@@ -35,6 +35,14 @@ def track(width: int = 0, disposition: str = "DEFAULT", *, decodable: bool = Tru
 def test_tracks_without_a_picture_that_can_be_seen(tracks, words):
     with pytest.raises(MediaError, match=words):
         video_stream(SimpleNamespace(streams=Streams(*tracks)), "clip.mp4")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.wav", "sound"), ("a.mp3", "sound"), ("a.mp4", "video")])
+def test_what_was_expected_is_of_the_kind_that_the_name_says(name, expected, tmp_path):
+    for content in (b"", b"noise" * 1000):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MediaError, match=f"a (whole )?{expected} file"), opened(tmp_path / name):
+            pass
 
 
 def test_a_cover_is_not_the_picture():

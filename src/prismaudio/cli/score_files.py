@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from prismaudio.generation.judges import Score
 from prismaudio.media import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prismaudio.generation.judges import Judge
 
@@ -123,7 +124,7 @@ class JsonLines(Ledger):
         for line in text.splitlines():
             try:
                 held = json.loads(line)
-                scores = {name: Score(**said) for name, said in held["scores"].items()}
+                scores = {name: _read_score(**said) for name, said in held["scores"].items()}
                 yield Record(held["file"], held["request"], scores, held.get("states", {}))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
@@ -142,7 +143,7 @@ class JsonLines(Ledger):
 
 
 class Csv(Ledger):
-    """A row for each file and reward or metric; rows of all files together have no file."""
+    """A row for each file and reward or metric; rows of all files together, and those of failures, have no file."""
 
     COLUMNS = (
         *("file", "name", "kind", "dimension", "value", "sd", "files"),
@@ -156,11 +157,19 @@ class Csv(Ledger):
     def read(self, text: str) -> Iterable[Record]:
         """Records; a file counts when all its rows are there."""
         records: dict[str, Record] = {}
-        for row in csv.DictReader(io.StringIO(text)):
-            if row.get("file") and row.get("request"):
+        for row in self._whole_rows(text):
+            with suppress(ValueError):
+                score = _read_score(row["value"], row["reason"])
                 record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
-                record.scores[row["name"]] = Score(float(row["value"]) if row["value"] else None, row["reason"])
+                record.scores[row["name"]] = score
         return [record for record in records.values() if self.judges.keys() <= record.scores.keys()]
+
+    def _whole_rows(self, text: str) -> Iterator[dict[str, str]]:
+        """Rows of files that were written to their end, up to where the text is no CSV any more."""
+        with suppress(csv.Error):
+            for row in csv.DictReader(io.StringIO(text if self.is_ours(text) else "")):
+                if row["file"] and row["request"]:
+                    yield row
 
     def head(self) -> str:
         """Names of the columns."""
@@ -175,8 +184,9 @@ class Csv(Ledger):
         return self._rows(rows)
 
     def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
-        """A row for each reward and metric."""
-        return self._rows({"name": name} | dict(total) for name, total in totals.items())
+        """A row for each reward and metric, and one for each failure."""
+        sums = [{"name": name} | dict(total) for name, total in totals.items()]
+        return self._rows([*sums, *({"name": "", "kind": "failure", "reason": text} for text in failures)])
 
     def _rows(self, rows: Iterable[Mapping[str, Any]]) -> str:
         out = io.StringIO()
@@ -198,6 +208,18 @@ def described(judge: Judge) -> dict[str, Any]:
         "higher_is_better": judge.higher_is_better,
         "source": judge.source,
     }
+
+
+def _read_score(value: str | float | None, reason: str = "") -> Score:
+    """The score that was written.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    number = None if value in (None, "") else float(value)
+    if number is not None and not math.isfinite(number):
+        raise ValueError(f"{value} is no score")
+    return Score(number, reason)
 
 
 def _plain(score: Score) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from prismaudio.cli.jobs import SUFFIXES
 from prismaudio.errors import MediaError, PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SOUNDS = frozenset(
     [".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"]
@@ -43,7 +43,7 @@ class ScoreJob:
         """A hash of everything that its scores depend on.
 
         Args:
-            judges: Who scores, with versions.
+            judges: Who scores, with releases and weights.
         """
         plan = Path(self.plan) if self.plan and self.plan != AUTO and "<" not in self.plan else None
         parts = [_stat(self.path), self.plan, plan and _text(plan), self.reference and _stat(self.reference)]
@@ -73,7 +73,10 @@ def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
         path = Path(text).expanduser()
         for found in media_of(path) if path.is_dir() else [path]:
             paths.setdefault(found.resolve(), found)
-    return [_job(path, plan, given, true) for path in paths.values()]
+    references: dict[str, Path] = {}
+    for file in media_of(true) if true is not None and true.is_dir() else []:
+        references.setdefault(file.stem, file)
+    return [_job(path, plan, given, true, references) for path in paths.values()]
 
 
 def media_of(folder: Path) -> list[Path]:
@@ -94,8 +97,8 @@ def media_of(folder: Path) -> list[Path]:
     return kept
 
 
-def _job(path: Path, plan: str, given: Path | None, true: Path | None) -> ScoreJob:
-    """The job of a file, with what the folders have for it."""
+def _job(path: Path, plan: str, given: Path | None, true: Path | None, references: Mapping[str, Path]) -> ScoreJob:
+    """The job of a file, with what the folders have for it: references by their names without the ending."""
     if given is not None and given.is_dir():
         at = next((at for suffix in PLANS if (at := given / f"{path.stem}{suffix}").is_file()), None)
         if at is None:
@@ -104,10 +107,9 @@ def _job(path: Path, plan: str, given: Path | None, true: Path | None) -> ScoreJ
     elif given is not None:
         plan = str(given)
     if true is not None and true.is_dir():
-        same = [file for file in media_of(true) if file.stem == path.stem]
-        if not same:
+        if path.stem not in references:
             return ScoreJob(path, error=f"there is no reference for {path} in {true}; expected a file {path.stem}.wav")
-        true = same[0]
+        true = references[path.stem]
     return ScoreJob(path, plan, true)
 
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from prismaudio.cli.progress import Reporter
 from prismaudio.cli.score_files import Csv, JsonLines, Ledger, Record
+from prismaudio.cli.score_identity import identity
 from prismaudio.cli.score_jobs import AUTO, plan_text
 from prismaudio.cli.score_table import show
 from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
 from prismaudio.generation import PrismAudio
-from prismaudio.generation.judges import OF_MANY, Absent, MetricJudge
+from prismaudio.generation.judges import OF_MANY, MetricJudge
 from prismaudio.generation.scoring import Panel, read_plan
 from prismaudio.media.windows import has_pictures
 
@@ -49,7 +50,7 @@ class ScoreRun:
             raise PrismAudioError("nobody scores; name a reward or a metric, see prismaudio plugins list")
         kinds = ((JsonLines, options.json), (Csv, options.csv))
         self.ledgers: list[Ledger] = [kind(target, self.panel.judges) for kind, target in kinds if target]
-        self.judges = [f"{j.name} {j.source} {isinstance(j, Absent)}" for j in self.panel.judges]
+        self.judges = [identity(judge) for judge in self.panel.judges]
         self.records: list[Record] = []
         self.failures: list[str] = []
         self._model: PrismAudio | None = None

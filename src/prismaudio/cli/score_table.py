@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from prismaudio.generation.judges import OF_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,12 +35,33 @@ def show(judges: Sequence[Judge], records: Sequence[Record], totals: Mapping[str
         console.print(_table(scored, records, totals, with_files=len(records) <= n_columns))
     left_out: dict[str, list[str]] = {}
     for judge in judges:
-        if judge not in scored:
-            left_out.setdefault(totals[judge.name]["reason"], []).append(judge.name)
+        for reason in _reasons(judge, records, totals[judge.name]):
+            left_out.setdefault(reason, []).append(judge.name)
     if left_out:
         console.print("\nleft out:", highlight=False)
     for reason, names in left_out.items():
         console.print(f"  {', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _reasons(judge: Judge, records: Sequence[Record], total: Mapping[str, Any]) -> list[str]:
+    """Why files have no score, each with the number of files, where these are not all."""
+    scores = [record.scores[judge.name] for record in records]
+    counts = Counter(score.reason for score in scores if score.value is None and score.reason != OF_MANY)
+    if not counts and total["value"] is None:
+        return [total["reason"]]
+    n_files = len(records)
+    return [reason + f" ({n} of {n_files} files)" * (n < n_files) for reason, n in counts.items()]
+
+
+def _heads(records: Sequence[Record]) -> list[str]:
+    """Names of the files, as short as tells them apart."""
+    paths = [Path(record.file) for record in records]
+    named: list[list[str]] = [
+        [path.stem for path in paths],
+        [path.name for path in paths],
+        [f"{path.parent.name}/{path.stem}" for path in paths],
+    ]
+    return next((names for names in named if len(set(names)) == len(paths)), [str(path) for path in paths])
 
 
 def _table(
@@ -49,8 +73,8 @@ def _table(
     table = Table(show_edge=False)
     for head in ("", "dimension"):
         table.add_column(head, no_wrap=True)
-    for record in each:
-        table.add_column(Text(Path(record.file).stem), justify="right", overflow="ellipsis")
+    for name in _heads(each):
+        table.add_column(Text(name), justify="right", overflow="ellipsis")
     for head in ["all", "files"] * many:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("range", justify="right", no_wrap=True)

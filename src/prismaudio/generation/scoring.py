@@ -55,7 +55,7 @@ class Panel:
             rewards: Names of rewards; None for all that are installed, of which some may not work here.
             metrics: Names of metrics, likewise.
             device: Where they run, see :func:`prismaudio.generation.devices.find_device`.
-            folder: Where what rewards prepare is kept; None to keep nothing.
+            folder: Where what rewards prepare is kept; None to keep nothing, which metrics that have ``keep`` obey.
 
         Raises:
             PrismAudioError: One that is named is not there, or cannot be made.
@@ -184,6 +184,8 @@ def _judge(registry: Registry, kind: str, name: str, device: str, folder: Path |
         raise PrismAudioError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
     if kind == "rewards":
         return RewardJudge(name, made.dimension or dimension, source, made, find_device(device), folder)
+    if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
+        made.keep = False
     return MetricJudge(name, made.dimension or dimension, source, made, find_device(device))
 
 
@@ -206,11 +208,27 @@ def _check(file: Survey, true: Survey | None) -> list[str]:
         raise MediaError(f"{file.path} has no sound track; expected a file with the sound to score")
     if file.duration_s < SHORTEST_S:
         raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {SHORTEST_S} s")
+    notices = _unheard("its sound", file)
     if true is None:
-        return []
+        return notices
     if true.sample_rate_hz is None:
         raise MediaError(f"the reference {true.path} has no sound track; expected a file with the true sound")
-    longer, shorter = max(file.duration_s, true.duration_s), min(file.duration_s, true.duration_s)
-    if longer - shorter <= max(0.1, 0.01 * longer):
+    notices += _unheard("the sound of its reference", true)
+    shorter = min(file.duration_s, true.duration_s)
+    if _longer(file.duration_s, shorter) or _longer(true.duration_s, shorter):
+        lasting = f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s"
+        notices.append(f"{lasting}; the first {shorter:.2f} s count")
+    return notices
+
+
+def _unheard(sound: str, file: Survey) -> list[str]:
+    """That the sound of a video goes on after its pictures, if it does."""
+    if not _longer(file.sound_s, file.duration_s):
         return []
-    return [f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s; the first {shorter:.2f} s count"]
+    lasting = f"{sound} lasts {file.sound_s:.2f} s, the pictures {file.duration_s:.2f} s"
+    return [f"{lasting}; the first {file.duration_s:.2f} s count"]
+
+
+def _longer(one_s: float, other_s: float) -> bool:
+    """Whether the difference is more than what files of the same length have."""
+    return one_s - other_s > max(0.1, 0.01 * one_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from mimetypes import guess_type
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -64,19 +65,20 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
         MediaError: There is no such file, or it holds neither picture nor sound that can be read.
     """
     file = Path(path).expanduser()
+    expected = "sound" if (guess_type(file.name)[0] or "").startswith("audio/") else "video"
     if not file.exists():
         raise MediaError(f"no such file: {file}")
     if file.is_dir():
-        raise MediaError(f"{file} is a folder; expected a video file")
+        raise MediaError(f"{file} is a folder; expected a {expected} file")
     try:
         if file.is_file() and file.stat().st_size == 0:
-            raise MediaError(f"{file} is empty (0 bytes); expected a video file")
+            raise MediaError(f"{file} is empty (0 bytes); expected a {expected} file")
         with av.open(str(file.absolute()), metadata_errors="replace") as container:
             if container.format.name in _TEXT_FORMATS:
-                raise MediaError(f"{file} is a text file; expected a video file")
+                raise MediaError(f"{file} is a text file; expected a {expected} file")
             yield container
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"cannot read {file}: {reason(error)}; is it a whole video file?") from error
+        raise MediaError(f"cannot read {file}: {reason(error)}; is it a whole {expected} file?") from error
 
 
 def video_stream(container: InputContainer, path: str | Path) -> VideoStream:

@@ -36,6 +36,7 @@ class Survey:
         video: Its pictures; None for a file of sound.
         sample_rate_hz: Samples per second that its sound is read with; None when there is no sound.
         peak: Largest sample of that.
+        sound_s: How long the sound lasts, from the first picture on.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Survey:
     video: VideoInfo | None
     sample_rate_hz: int | None
     peak: float
+    sound_s: float = 0.0
 
 
 def has_pictures(path: str | Path) -> bool:
@@ -77,7 +79,8 @@ def survey(path: str | Path) -> Survey:
                 raise MediaError(f"{path} has samples that are not numbers (NaN or infinite); write the file again")
     if not n_samples:
         raise MediaError(f"the sound of {path} cannot be decoded, or is empty")
-    return Survey(Path(path), video.duration_s if video else n_samples / rate_hz, video, rate_hz, peak)
+    sound_s = n_samples / rate_hz
+    return Survey(Path(path), video.duration_s if video else sound_s, video, rate_hz, peak, sound_s)
 
 
 def window_edges(duration_s: float, longest_s: float) -> list[tuple[float, float]]:
