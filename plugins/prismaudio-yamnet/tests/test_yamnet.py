@@ -131,6 +131,14 @@ def test_the_same_sounds_are_no_distance_apart(network):
         assert math.isnan(YamnetFrechetDistance(network=network).compute())
 
 
+@pytest.mark.parametrize("kind", [YamnetFrechetDistance, YamnetKlDivergence, YamnetInceptionScore])
+def test_the_metrics_do_not_hear_dc(network, kind):
+    sound, metric = 0.5 * example_sounds(1.5)[1], kind(network=network)
+    torch.testing.assert_close(
+        metric.features(sound + 0.3, RATE_HZ), metric.features(sound, RATE_HZ), atol=0.02, rtol=0
+    )
+
+
 def test_weights_of_safetensors_are_read_too(network, tmp_path):
     from safetensors.torch import save_file
 
