@@ -24,7 +24,12 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
         action="store_true",
         help="the second tier: the main methods post-train the embedded model with the rewards of the core (an hour)",
     )
-    parser.add_argument("--seeds", type=positive, help="runs of each method and learning rate (default: 5, embedded 3)")
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        default=argparse.SUPPRESS,
+        help="runs of each method and learning rate (default: 5, with --embedded 3)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
@@ -43,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     benchmark = RLBenchmark.full() if options.full else RLBenchmark.quick()
     if options.embedded:
         benchmark = RLBenchmark.embedded()
-    seeds = range(options.seed, options.seed + (options.seeds or len(benchmark.seeds)))
+    seeds = range(options.seed, options.seed + getattr(options, "seeds", len(benchmark.seeds)))
     benchmark = benchmark.restricted(seeds=seeds, processes=options.processes, kept=options.runs)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("rl")
