@@ -14,7 +14,7 @@ from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDiver
 from prismaudio.metrics.itd import WINDOW, GccMse, window_starts, windows
 from prismaudio.signal.gcc_phat import consensus, gcc_phat_itds_s
 from prismaudio.signal.resample import fourier_resample
-from prismaudio.testing.parity import Comparison, golden_files, read_npz
+from prismaudio.testing.parity import Comparison, golden_files, kind_of, read_npz
 
 DATA = Path(__file__).with_name("data")
 RATE_HZ = 16_000
@@ -85,12 +85,11 @@ CHECKS = {"gcc_phat": check_gcc_phat, "metrics": check_metrics}
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, *(f"{start}*.npz" for start in CHECKS))
+        golden_files(metafunc, DATA, *CHECKS)
 
 
 def test_every_tensor_agrees(path):
-    (check,) = (check for start, check in CHECKS.items() if path.name.startswith(start))
-    assert check(read_npz(path)) == []
+    assert CHECKS[kind_of(path)](read_npz(path)) == []
 
 
 OUTPUTS = [(file, name) for file in CHECKS for name in read_npz(DATA / f"{file}.npz") if name.startswith("out/")]

@@ -15,12 +15,13 @@ from prismaudio_audiobox.reward import AudioboxReward
 from prismaudio_audiobox.weights import fill_published
 
 DATA = Path(__file__).with_name("data")
+KINDS = {"test_audiobox_tiny": "audiobox_tiny", "test_audiobox_full": "audiobox_full"}
 FEATURE = 2e-5
 
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}*.npz")
+        golden_files(metafunc, DATA, KINDS[metafunc.function.__name__])
 
 
 def int16(array):

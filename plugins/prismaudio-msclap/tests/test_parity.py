@@ -22,7 +22,7 @@ MEASURED_IN = 32_000
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, "msclap_*.npz")
+        golden_files(metafunc, DATA, "msclap")
 
 
 def manifest():

@@ -18,12 +18,13 @@ from prismaudio_stereocrw.network import CrwNetwork
 from prismaudio_stereocrw.reward import HEARD_S, StereoCrwReward
 
 DATA = Path(__file__).with_name("data")
+KINDS = {"test_crw_affinity": "crw_affinity", "test_crw_embeddings": "crw_embeddings", "test_crw_chain": "crw_chain"}
 EMBEDDING, SECONDS, SAMPLES = 2e-5, 1e-9, 1e-6
 
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        golden_files(metafunc, DATA, f"{metafunc.function.__name__.removeprefix('test_')}*.npz")
+        golden_files(metafunc, DATA, KINDS[metafunc.function.__name__])
 
 
 def manifest():

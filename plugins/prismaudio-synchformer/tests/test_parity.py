@@ -22,18 +22,17 @@ from prismaudio_synchformer.visual import VisualTower, normalised, see
 from prismaudio_synchformer.weights import empty_network, fill_visual, our_weights
 
 DATA = Path(__file__).with_name("data")
-FILES = {
-    "test_the_whole_network_in_miniature": "synchformer_tiny.npz",
-    "test_both_towers_and_the_head_at_full_size": "synchformer_full_recipe.npz",
-    "test_what_is_done_before_and_after_the_network": "synch_pre.npz",
-    "test_features_of_a_video": "synchformer_a.safetensors",
-    "test_pictures_are_brought_to_size_as_torchvision_does": "torchvision.npz",
+KINDS = {
+    "test_the_whole_network_in_miniature": "synchformer_tiny",
+    "test_both_towers_and_the_head_at_full_size": "synchformer_full",
+    "test_what_is_done_before_and_after_the_network": "synchformer_pre",
+    "test_features_of_a_video": "synchformer_visual",
 }
 
 
 def pytest_generate_tests(metafunc):
-    if metafunc.function.__name__ in FILES:
-        golden_files(metafunc, DATA, FILES[metafunc.function.__name__])
+    if "path" in metafunc.fixturenames:
+        golden_files(metafunc, DATA, KINDS[metafunc.function.__name__])
 
 
 def enlarged(low):
@@ -193,8 +192,8 @@ def test_features_of_a_video(path, tmp_path):
     assert comparison.problems() == []
 
 
-def test_pictures_are_brought_to_size_as_torchvision_does(path):
-    golden = read_npz(path)
+def test_pictures_are_brought_to_size_as_torchvision_does():
+    golden = read_npz(DATA / "torchvision.npz")
     comparison = Comparison(golden)
     for shape in ("wide", "high"):
         for side in (SIZE, RELEASE_SIDE):

@@ -6,13 +6,36 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+KINDS = {
+    "dit": "out/velocity",
+    "grpo_sde": "adv/reward",
+    "grpo_rollout": "out/final_latent",
+    "vae": "out/encoder_raw",
+    "schedules": "inverse_lr/",
+    "gcc_phat": "out/case",
+    "metrics": "out/fd",
+    "synchformer_tiny": "out/v0_",
+    "synchformer_full": "out/head_logits",
+    "synchformer_pre": "out/frame_index",
+    "synchformer_visual": "out/sync_features",
+    "crw_affinity": "out/aff_corner",
+    "crw_embeddings": "out/emb_",
+    "crw_chain": "out/crw_itd_ms",
+    "audiobox_tiny": "out/score_",
+    "audiobox_full": "out/raw_",
+    "msclap": "out/prism_ms_clap",
+}
+"""Kinds of golden files, each with the beginning of a name that only it holds, of those that come after it."""
 
 
 def recipe_weight(key: str, shape: Sequence[int], seed: int) -> Tensor:
@@ -56,23 +79,46 @@ def read_npz(path: Path) -> dict[str, Any]:
         return {name: file[name].item() if file[name].ndim == 0 else file[name] for name in file.files}
 
 
-def golden_files(metafunc: Any, copies: Path, *patterns: str) -> None:
+def kind_of(path: Path) -> str | None:
+    """The kind of a golden file, told by what is in it, whatever its name; None for a file of no kind.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        if path.suffix == ".npz":
+            with ZipFile(path) as arrays:
+                names = arrays.namelist()
+        else:
+            with safe_open(path, "np") as tensors:
+                names = list(tensors.keys())
+    except (OSError, BadZipFile, SafetensorError) as error:
+        raise ValueError(f"{path} is no golden file: {error}; copy it again") from error
+    return next((kind for kind, start in KINDS.items() if any(name.startswith(start) for name in names)), None)
+
+
+def golden_files(metafunc: Any, copies: Path, *kinds: str) -> None:
     """Make one test of each golden file, as the argument ``path``; of those beside the tests there must be some.
 
     Args:
         metafunc: What ``pytest_generate_tests`` is called with.
         copies: The folder that is looked through when ``--parity-dir`` is not given.
-        patterns: Names of the files, as for ``Path.glob``.
+        kinds: Kinds of the files, of :data:`KINDS`.
 
     Raises:
         ValueError: There are none beside the tests.
     """
     given = metafunc.config.getoption("parity_dir")
     folder = given or copies
-    files = sorted({path for pattern in patterns for path in folder.rglob(pattern)})
+    files = [path for path in arrays_in(folder) if kind_of(path) in kinds]
     if not files and given is None:
-        raise ValueError(f"{folder} holds none of {', '.join(patterns)}")
+        raise ValueError(f"{folder} holds no files of the kind {' or '.join(kinds)}")
     metafunc.parametrize("path", files, ids=[path.stem for path in files])
+
+
+def arrays_in(folder: Path) -> list[Path]:
+    """Files of arrays in a folder and below it, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".safetensors"))
 
 
 class Comparison:
