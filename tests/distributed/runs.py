@@ -27,6 +27,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.order import ShuffledBatches
 from prismaudio.tasks.fast_grpo import FastGrpoTask
 from prismaudio.tasks.foundation import FoundationTask
+from prismaudio.tasks.lora import Lora
 from prismaudio.tasks.schedule import InverseSchedule
 from prismaudio.tasks.sharding import ShardedStrategy, whole_state
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
@@ -99,6 +100,9 @@ def fit(folder, steps=STEPS, checkpoint=None, **options):
     run.fit(made, Lengths(), ckpt_path=checkpoint)
     state = {**whole_state(made.transformer), **whole_state(made.average)}
     return {**state, "val_loss": run.callback_metrics["val_loss"]}
+
+
+ADAPTED = {"lora": Lora(rank=2, alpha=4)}
 
 
 class Right(Reward):
@@ -185,6 +189,7 @@ def both(folder):
     made["align_ddp"] = align(folder / "align", strategy="ddp", devices=2)
     made["align_fsdp"] = align(folder / "align_fsdp", strategy=ShardedStrategy(), devices=2)
     made["align_split"] = align(folder / "split", options={"split_groups": True}, strategy="ddp", devices=2)
+    made["align_lora"] = align(folder / "lora", options=ADAPTED, strategy="ddp", devices=2)
     pause = folder / "align_fsdp" / "step=2.ckpt"
     made["align_resumed"] = align(folder / "again", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
     complaints = [None, None]

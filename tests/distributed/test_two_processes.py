@@ -81,9 +81,10 @@ def test_a_sharded_run_resumes_to_identical_numbers(made, sharded, resumed):
         assert torch.equal(made[resumed][name], expected), name
 
 
-@pytest.mark.parametrize("kind", ["align_ddp", "align_fsdp", "align_split"])
+@pytest.mark.parametrize("kind", ["align_ddp", "align_fsdp", "align_split", "align_lora"])
 def test_two_processes_post_train_what_one_does(made, tmp_path, kind):
-    alone = load_runs().align(tmp_path, devices=1)
+    runs = load_runs()
+    alone = runs.align(tmp_path, devices=1, options=runs.ADAPTED if kind == "align_lora" else None)
     assert made[kind].keys() == alone.keys()
     for name, expected in alone.items():
         difference = (made[kind][name] - expected).abs().max()

@@ -70,7 +70,8 @@ $ prismaudio fit --data.help=StudioDataModule
 ```
 
 `--config` takes a path or the name of a recipe; it may be given more than once, later ones win. `--ckpt_path` resumes a
-run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See [Write a recipe](../how-to/write-a-recipe.md).
+run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See
+[Write a recipe](../how-to/write-a-recipe.md).
 """
 
 COMPONENTS_HEAD = """\

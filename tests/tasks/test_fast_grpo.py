@@ -370,7 +370,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     fit(tmp_path / "again", stop + 2, checkpoint=path)
     fit(tmp_path / "whole", stop + 2)
     again, whole = (state(tmp_path / name / f"step={stop + 2}.ckpt") for name in ("again", "whole"))
-    torch.testing.assert_close(again["state_dict"], whole["state_dict"], rtol=0, atol=0)
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(again[part], whole[part], rtol=0, atol=0)
 
 
 def test_rewards_score_in_their_worker(tmp_path):
@@ -421,6 +422,21 @@ def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
 def test_a_recipe_that_makes_no_sense_is_refused(options, said):
     with pytest.raises((RecipeError, PrismAudioError), match=said):
         task(**options)
+
+
+def test_every_kind_of_dropout_is_refused():
+    unsteady = network()
+    unsteady.blocks.append(torch.nn.AlphaDropout(0.1))
+    with pytest.raises(RecipeError, match=r"dropout must be off.* blocks\.2 has it"):
+        task(transformer=unsteady)
+
+
+def test_a_network_that_does_not_say_again_what_it_said_is_found(tmp_path, caplog):
+    unsteady = network()
+    unsteady.project_in.register_forward_hook(lambda layer, given, made: torch.dropout(made, 0.1, True))
+    fit(tmp_path, 2, task(transformer=unsteady))
+    assert caplog.text.count("of update 0 is off by") == 1
+    assert "of update 1" not in caplog.text
 
 
 def test_features_alone_are_refused(tmp_path):
