@@ -13,7 +13,7 @@ from prismaudio.testing.examples import example_sounds
 from prismaudio.types import Clip
 from prismaudio_speechfree.metric import SpeechFreeShare
 from prismaudio_speechfree.network import FRAME, SpeechDetector, load_detector
-from prismaudio_speechfree.plan import spoken_s
+from prismaudio_speechfree.plan import ALWAYS, spoken_s
 from prismaudio_speechfree.reward import SpeechFreeReward
 
 RATE_HZ = 16_000
@@ -95,9 +95,27 @@ def test_speech_that_is_planned_does_not_count():
     [
         ({}, []),
         ({"semantic": "A bell rings.", "temporal": "It rings from 1.0 s to 2.0 s."}, []),
-        ({"semantic": "A man talks beside a bell."}, [(0.0, math.inf)]),
+        ({"semantic": "A man talks beside a bell."}, [ALWAYS]),
+        ({"semantic": "A man talks to a friend.", "aesthetic": "The sound never distorts."}, [ALWAYS]),
+        ({"semantic": "No music, a man speaks."}, [ALWAYS]),
+        ({"semantic": "A bird sings in a tree, the wind whispers softly, and the singing of birds goes on."}, []),
+        ({"semantic": "A bird sings and a woman sings."}, [ALWAYS]),
+        ({"semantic": "There is no music, speech or noise."}, []),
+        ({"semantic": "A bell rings, without music, noise, or speech."}, []),
+        ({"semantic": "No sound except a bell."}, []),
         ({"semantic": "A man talks.", "speechfree": "No human speech."}, []),
         ({"speechfree": "Two voices, from 0.5 s to 1 s and from 2.25 s to 3 s."}, [(0.5, 1.0), (2.25, 3.0)]),
+        ({"speechfree": "A man speaks from 1.0 s to 2.5 s without other voices."}, [(1.0, 2.5)]),
+        ({"speechfree": "From 1.0 s to 2.5 s, a man speaks. There are no other voices."}, [(1.0, 2.5)]),
+        ({"speechfree": "A man speaks. He does so from 1 s to 2 s and never again."}, [(1.0, 2.0)]),
+        ({"speechfree": "Nobody speaks, except a man from 1.0 s to 2.5 s."}, [(1.0, 2.5)]),
+        ({"speechfree": "Nobody speaks from 0 s to 1 s, then a man talks from 1 s to 2 s."}, [(1.0, 2.0)]),
+        ({"speechfree": "Nobody speaks from 0 s to 1 s."}, []),
+        ({"speechfree": "The bell rings from 1 s to 2 s. There isn't anybody speaking."}, []),
+        ({"speechfree": "Voices are never heard."}, []),
+        ({"speechfree": "The man never speaks."}, []),
+        ({"speechfree": "Speech-free."}, []),
+        ({"speechfree": "None."}, []),
     ],
 )
 def test_when_a_plan_has_somebody_speaking(sections, spans):

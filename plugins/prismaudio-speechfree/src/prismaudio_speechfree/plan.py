@@ -10,21 +10,41 @@ if TYPE_CHECKING:
 
 ALWAYS = (0.0, float("inf"))
 
-_NOBODY = re.compile(
-    r"\b(?:nobody|no one|none|never|"
-    r"(?:no|without|free of)(?: \w+)? (?:speech|voices?|words|talking|people|speaking))\b",
-    re.IGNORECASE,
-)
 _SPEAKS = re.compile(
-    r"\b(?:speak\w*|speech|talk\w*|voices?|say(?:s|ing)|sing(?:s|ing)|shout\w*|narrat\w*|conversations?|dialogue|"
-    r"chatter\w*|whisper\w*|announce\w*|crowd)\b",
+    r"\b(?:speak\w*|speech|talk\w*|voices?|say(?:s|ing)|sing(?:s|ing)?|shout\w*|narrat\w*|conversations?|dialogue|"
+    r"chatter\w*|whisper\w*|announce\w*|crowd)\b(?!-free)",
     re.IGNORECASE,
 )
-_SPAN = re.compile(r"from (\d+(?:\.\d+)?) s to (\d+(?:\.\d+)?) s")
+_CREATURE = r"(?:\w*birds?|robins?|nightingales?|canar(?:y|ies)|larks?|cicadas?|crickets?|frogs?|whales?|kettles?|wind)"
+_VOICE = r"(?:sing(?:s|ing)?|chatter\w*|whisper\w*|voices?)"
+_NO_PERSON = re.compile(
+    rf"\b{_CREATURE}(?: (?:is|are|\w+ly))* {_VOICE}\b|\b{_VOICE}(?: of)?(?: (?:an?|the|some|many))? {_CREATURE}\b",
+    re.IGNORECASE,
+)
+_NOT_BEFORE = re.compile(
+    r"(?:\b(?:no|nobody|none|neither|nor|without|free (?:of|from)|(?:absence|lack|devoid) of)\b(?:\W+\w+){0,5}|"
+    r"(?:\bnever|\bnot|cannot|n't)\b(?:\W+\w+){0,2})\W*$",
+    re.IGNORECASE,
+)
+_NOT_AFTER = re.compile(
+    r"^ nothing\b|(?:\bnever|\bnot|cannot|n't) (?:be )?(?:heard|audible|present)\b|\b(?:absent|missing|inaudible)\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"[.;!?](?!\d)")
+_CLAUSE = re.compile(
+    r",(?!(?:,? \w+){0,3},? n?or\b)|"  # not within "no music, speech or noise"
+    r"\b(?:while|whereas|but|then|when|until|before|after|though|although)\b|(?=\b(?:except|apart from)\b)|"
+    r"\b(?:and|as)\b(?= (?:an?|the|one|two|some|several|another|he|she|they|people|somebody|someone)\b)",
+    re.IGNORECASE,
+)
+_EXCEPT = re.compile(r"except|apart from", re.IGNORECASE)
+_SPAN = re.compile(r"from (\d+(?:\.\d+)?) s to (\d+(?:\.\d+)?) s\b", re.IGNORECASE)
 
 
 def spoken_s(plan: Plan) -> list[tuple[float, float]]:
     """Spans in seconds in which somebody may speak, as its section says, or without one what the other sections say.
+
+    What is negated, "no speech", "nobody talks", counts for its clause only, so a stated span stays beside it.
 
     Args:
         plan: The plan.
@@ -34,13 +54,34 @@ def spoken_s(plan: Plan) -> list[tuple[float, float]]:
 
     Example:
         >>> from prismaudio.cot.plan import Plan
-        >>> spoken_s(Plan({"speechfree": "A man speaks from 1.0 s to 2.5 s."}))
+        >>> spoken_s(Plan({"speechfree": "A man speaks from 1.0 s to 2.5 s, without other voices."}))
         [(1.0, 2.5)]
         >>> spoken_s(Plan({"semantic": "A woman talks."})), spoken_s(Plan({"speechfree": "Nobody speaks."}))
         ([(0.0, inf)], [])
     """
-    text = plan.get("speechfree", "") or " ".join(plan.values())
-    if _NOBODY.search(text) or not _SPEAKS.search(text):
-        return []
-    spans = _SPAN.findall(text) if plan.get("speechfree") else []  # other sections have times of other things
-    return [(float(start), float(end)) for start, end in spans] or [ALWAYS]
+    section = plan.get("speechfree", "")
+    somebody = ever = False
+    spans = []
+    for sentence in _SENTENCE.split(section or ". ".join(plan.values())):
+        clauses = _CLAUSE.split(sentence)
+        told = [_speaks(clause) for clause in clauses]
+        if False in told:
+            told = [True if _EXCEPT.match(clause) else speaks for clause, speaks in zip(clauses, told, strict=True)]
+        if set(told) != {None}:  # else it goes on about what the sentence before it is about
+            somebody = True in told
+        ever |= somebody
+        for clause, speaks in zip(clauses, told, strict=True):
+            if section and (somebody if speaks is None else speaks):  # other sections have times of other things
+                spans += _SPAN.findall(clause)
+    return [(float(start), float(end)) for start, end in spans] or [ALWAYS] * ever
+
+
+def _speaks(clause: str) -> bool | None:
+    """Whether a clause has somebody speaking; None if it is about something else."""
+    clause = _NO_PERSON.sub("", clause)
+    words = list(_SPEAKS.finditer(clause))
+    if not words:
+        return None
+    return any(
+        not _NOT_BEFORE.search(clause[: word.start()]) and not _NOT_AFTER.search(clause[word.end() :]) for word in words
+    )
