@@ -63,8 +63,13 @@ class RLReport:
         return list(dict.fromkeys(name for name, _ in self.runs))
 
     def best_rate(self, method: str) -> float | None:
-        """The learning rate with which a method reaches the target cheapest; None where no rate does in all runs."""
+        """The learning rate with which a method reaches the target cheapest, of several.
+
+        None where no rate does in all runs, or only one was tried.
+        """
         costs = {rate: self.cost(method, rate) for name, rate in self.runs if name == method}
+        if len(costs) < 2:
+            return None
         reached = {rate: cost for rate, cost in costs.items() if cost is not None}
         return min(reached, key=reached.__getitem__) if reached else None
 
