@@ -36,7 +36,7 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.order import ShuffledBatches
-from prismaudio.tasks.candidates import Prompts
+from prismaudio.tasks.candidates import CEILING, Prompts
 from prismaudio.tasks.fast_grpo import FastGrpoTask
 from prismaudio.tasks.lora import Lora
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
@@ -518,3 +518,14 @@ def test_listening_samples_say_what_the_rewards_say(tmp_path):
     assert run.callback_metrics["val_reward/spatial"] != before["val_reward/spatial"]
     (text,) = tmp_path.rglob("rendered*.txt")
     assert "rewards: spatial " in text.read_text()
+
+
+class Loud(Held):
+    def decode(self, latents):
+        return 100 * super().decode(latents)
+
+
+def test_what_would_be_too_loud_to_play_is_lowered_for_listening():
+    batch = ClipBatch(*zip(Clips().item(0), strict=True))
+    ((_, _, made, _),) = task(autoencoder=Loud()).listening_samples(batch, 1)
+    assert float(made.abs().max()) == pytest.approx(CEILING)

@@ -21,6 +21,7 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
+from prismaudio.tasks.candidates import leveled
 from prismaudio.tasks.clip_features import ClipFeatures
 from prismaudio.tasks.draws import draw
 from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
@@ -232,14 +233,17 @@ class TransformerTask(LightningModule):
 
     @torch.no_grad()
     def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
-        """Name, true sound and rendered sound ``(2, samples)``, and sample rate, of the first clips of a batch."""
+        """Name, true sound and rendered sound ``(2, samples)``, and sample rate, of the first clips of a batch.
+
+        What was rendered is lowered where it is too loud to be played, as generation does.
+        """
         ready = self._prepared(batch)
         noise, rate_hz = self.validation_noise(ready), self._decoder.sample_rate_hz
         samples = []
         for row, length in enumerate(ready.mask.sum(1).tolist()[:count]):
             this = torch.tensor([row], device=noise.device)
             true = self._true_sound(batch, ready, row, length)
-            made = self.render(ready.conditions.index(this), noise[this, :, :length])[0].float().cpu()
+            made = leveled(self.render(ready.conditions.index(this), noise[this, :, :length]))[0].cpu()
             samples.append((ready.ids[row], true, made, rate_hz))
         return samples
 
