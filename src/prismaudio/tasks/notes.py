@@ -61,7 +61,7 @@ class Notes:
         yield
         self.add(f"seconds/{name}", time.perf_counter() - start_s)
         if self._evaluations > before:
-            self._values[f"nfe/{name}"] = [(1.0, float(self._evaluations - before))]
+            self.add(f"nfe/{name}", self._evaluations - before)
 
     def count(self, network: object, arguments: object, velocity: Sized) -> None:
         """Forward hook that counts evaluations of a network by sample; one with gradients is worth three."""
