@@ -9,7 +9,7 @@ import torch
 
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
-from prismaudio.generation import Guidance, PrismAudio, Settings
+from prismaudio.generation import Guidance, PrismAudio, Settings, rendering, windows
 from prismaudio.media import probe, read_sound, write_video
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.signal.level import true_peak_db
@@ -62,6 +62,29 @@ def test_more_windows_than_fit_together_give_the_same(model):
     )
     (pieces,) = small.render([clip(9.0)], [BELL], [0])
     assert torch.allclose(whole, pieces, atol=2e-3)
+
+
+def test_a_long_clip_is_sampled_in_segments_and_sounds_the_same(model, monkeypatch):
+    clips, plans = [clip(26.0), clip(2.0, "bb")], [BELL, BELL.replace({"semantic": "A drum."})]
+    together, counted, whole_counted = [], [], []
+    sample = type(model.sampler).sample
+
+    def watched(self, velocity, noise, on_step=None):
+        together.append(tuple(noise.shape))
+        return sample(self, velocity, noise, on_step)
+
+    whole = model.render(clips, plans, [1, 2], on_step=lambda *step: whole_counted.append(step))
+    monkeypatch.setattr(type(model.sampler), "sample", watched)
+    monkeypatch.setattr(windows, "SEGMENT_WINDOWS", 8)
+    monkeypatch.setattr(rendering, "SEGMENT_WINDOWS", 8)
+    monkeypatch.setattr(windows, "SHARED_WINDOWS", 6)
+    pieces = model.render(clips, plans, [1, 2], on_step=lambda *step: counted.append(step))
+    assert len(together) > 1
+    assert max(frames for _, _, frames in together) == 250 + 7 * 125  # eight windows, however long the clip is
+    steps = whole_counted[-1][1]
+    assert counted == [(i + 1, steps * len(together)) for i in range(steps * len(together))]
+    for one, other in zip(whole, pieces, strict=True):
+        assert torch.allclose(one, other, atol=2e-3)
 
 
 def test_plan_seed_guidance_and_negative_plan_matter(model):

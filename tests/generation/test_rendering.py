@@ -7,6 +7,7 @@ from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.generation import rendering
 from prismaudio.generation.rendering import Renderer, limited
 from prismaudio.generation.settings import Settings
+from prismaudio.signal import level
 from prismaudio.signal.level import true_peak_db
 
 
@@ -32,6 +33,16 @@ def test_one_blast_does_not_hide_the_rest():
     made = limited(audio, 16_000)
     assert torch.allclose(made[:, :7000], audio[:, :7000], rtol=0.2)
     assert torch.allclose(made[:, 9000:], audio[:, 9000:], rtol=0.2)
+
+
+def test_a_long_sound_is_lowered_in_pieces_that_cannot_be_heard(monkeypatch):
+    torch.manual_seed(0)
+    audio = torch.randn(2, 50_000)
+    audio[:, 20_000:30_000] *= 0.01
+    whole = limited(audio, 16_000)
+    monkeypatch.setattr(rendering, "LIMITED_SAMPLES", 3_000)
+    monkeypatch.setattr(level, "_PIECE", 5_000)
+    torch.testing.assert_close(limited(audio, 16_000), whole, atol=1e-6, rtol=1e-5)
 
 
 def test_both_ears_are_lowered_alike():

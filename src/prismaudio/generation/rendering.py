@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d, pad
+from torch.nn.utils.rnn import pad_sequence
 
-from prismaudio.generation.windows import Grid, joined
+from prismaudio.generation.windows import SEGMENT_WINDOWS, Grid, Segment, joined
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.signal.level import true_peak_db
 from prismaudio.types import Clip, Conditions, Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.cot.plan import Plan
@@ -29,6 +30,8 @@ PEAK_DB = -1.0
 """True peak that no sound exceeds."""
 LOOK_AHEAD_S = 0.02
 """How long before and after something too loud the sound is lowered."""
+LIMITED_SAMPLES = 1 << 21
+"""Samples that are lowered at once."""
 DECODED_FRAMES = 7_500
 """Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
 DECODED_OVERLAP = 32
@@ -82,17 +85,21 @@ class Renderer:
             negative_plans = negative_plans or [None] * len(clips)
             rows = zip(clips, plans, seeds, negative_plans, strict=True)
             return [self.render([c], [p], [s], sampler, guidance, [n], on_step)[0] for c, p, s, n in rows]
-        places = [(row, start) for row, clip in enumerate(clips) for start in grid.starts(clip.duration_s)]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
-        velocities = []
-        for first in range(0, len(places), self.settings.max_windows):
-            some = slice(first, first + self.settings.max_windows)
-            velocities.append((some, self._velocity(grid, clips, plans, negatives, places[some], guidance)))
         totals = [grid.total(clip.duration_s) for clip in clips]
-        noise = self.noise(seeds, totals).to(self.device)
-        latents = sampler.sample(joined(places, grid, velocities), noise, on_step).float()
+        noise = self.noise(seeds, totals)
+        latents = torch.zeros_like(noise)
+        groups = grouped(segment for row, clip in enumerate(clips) for segment in grid.segments(row, clip.duration_s))
+        for index, group in enumerate(groups):
+            velocity = self._joined_velocity(grid, clips, plans, negatives, group, guidance)
+            spans = [slice(segment.starts[0], segment.starts[-1] + grid.frames) for segment in group]
+            drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
+            moving = drawn.mT.contiguous().to(self.device)
+            made = sampler.sample(velocity, moving, share_of(on_step, index, len(groups))).float().cpu()
+            for segment, span, piece in zip(group, spans, made, strict=True):
+                latents[segment.row, :, span] += grid.segment_fade(segment) * piece[:, : span.stop - span.start]
         return [
-            self.finished(row[:, :total], clip.duration_s)
+            self.finished(row[:, :total].to(self.device), clip.duration_s)
             for row, total, clip in zip(latents, totals, clips, strict=True)
         ]
 
@@ -108,6 +115,24 @@ class Renderer:
             generator = torch.Generator().manual_seed(seed)
             row[:, :total] = torch.randn(self.autoencoder.channels, total, generator=generator)
         return noise
+
+    def _joined_velocity(
+        self,
+        grid: Grid,
+        clips: Sequence[Clip],
+        plans: Sequence[Plan],
+        negatives: Sequence[Plan | None] | None,
+        segments: Sequence[Segment],
+        guidance: Guidance,
+    ) -> Velocity:
+        """Guided velocity of whole segments."""
+        places = [(segment.row, start) for segment in segments for start in segment.starts]
+        velocities = []
+        for first in range(0, len(places), self.settings.max_windows):
+            some = slice(first, first + self.settings.max_windows)
+            velocities.append((some, self._velocity(grid, clips, plans, negatives, places[some], guidance)))
+        inside = [(i, start - segment.starts[0]) for i, segment in enumerate(segments) for start in segment.starts]
+        return joined(inside, grid, velocities)
 
     def _velocity(
         self,
@@ -170,6 +195,26 @@ class Renderer:
         return whole[:, :n_samples].cpu()
 
 
+def grouped(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """Segments in groups that are sampled together: as many as have no more windows than one may have."""
+    groups: list[list[Segment]] = []
+    n_windows = 0
+    for segment in segments:
+        n_windows += len(segment.starts)
+        if not groups or n_windows > SEGMENT_WINDOWS:
+            groups.append([])
+            n_windows = len(segment.starts)
+        groups[-1].append(segment)
+    return groups
+
+
+def share_of(on_step: Callable[[int, int], None] | None, index: int, n_parts: int) -> Callable[[int, int], None] | None:
+    """A callback for one of several samplings, which counts the steps of all."""
+    if on_step is None or n_parts == 1:
+        return on_step
+    return lambda done, steps: on_step(index * steps + done, n_parts * steps)
+
+
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
     """The plan of one window, word for word where the window covers the clip."""
     return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)
@@ -189,9 +234,17 @@ def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
     if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
         return audio
     reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
+    lowered = torch.empty_like(audio)
+    for first in range(0, audio.shape[1], LIMITED_SAMPLES):
+        begin, end = max(0, first - 2 * reach), first + LIMITED_SAMPLES
+        piece = audio[:, begin : end + 2 * reach]
+        lowered[:, first:end] = (piece * _gain(piece, reach))[:, first - begin : end - begin]
+    excess_db = true_peak_db(lowered, sample_rate_hz) - PEAK_DB  # what lies between the samples
+    return lowered.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else lowered
+
+
+def _gain(audio: Tensor, reach: int) -> Tensor:
+    """What every sample is multiplied by, ``(1, samples)``; it falls and rises over ``reach`` samples."""
     too_loud = (audio.abs().amax(0) / 10 ** (PEAK_DB / 20)).clamp_min(1)[None]
     gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
-    gain = avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)
-    audio = audio * gain
-    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
-    return audio * 10 ** (-excess_db / 20) if excess_db > 0 else audio
+    return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

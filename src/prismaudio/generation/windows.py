@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 
 QUIET_SHARE = 0.15
 """Share of an overlap, at either of its ends, where one window alone is heard: windows are weakest at their edges."""
+SEGMENT_WINDOWS = 128
+"""Windows that are sampled together: what the network keeps for each of them bounds the memory."""
+SHARED_WINDOWS = 8
+"""Windows that two consecutive segments of a clip both sample; in the middle of them one fades into the other."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive windows of a clip that are sampled together; a clip of usual length is one segment.
+
+    Args:
+        row: Place of the clip in its batch.
+        starts: Latent frames of the clip at which the windows begin.
+        is_first: Whether the clip begins with it.
+        is_last: Whether the clip ends with it.
+    """
+
+    row: int
+    starts: tuple[int, ...]
+    is_first: bool = True
+    is_last: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,20 @@ class Grid:
         """Latent frames that the windows of a clip cover together."""
         return self.starts(duration_s)[-1] + self.frames
 
+    def segments(self, row: int, duration_s: float) -> list[Segment]:
+        """The segments of a clip; two that follow each other share :data:`SHARED_WINDOWS` windows.
+
+        Example:
+            >>> [len(segment.starts) for segment in Grid(Fraction(125, 2), Fraction(16), 4.0).segments(0, 600.0)]
+            [128, 128, 59]
+        """
+        starts = self.starts(duration_s)
+        firsts = range(0, max(1, len(starts) - SHARED_WINDOWS), SEGMENT_WINDOWS - SHARED_WINDOWS)
+        return [
+            Segment(row, tuple(starts[first : first + SEGMENT_WINDOWS]), first == 0, first == firsts[-1])
+            for first in firsts
+        ]
+
     def crop(self, clip: Clip, start: int) -> Clip:
         """The clip of one window; the last picture is held where the clip is too short."""
         start_s = float(start / self.rate_hz)
@@ -74,14 +109,36 @@ class Grid:
     def fade(self, *, is_first: bool, is_last: bool) -> Tensor:
         """Weights ``(frames,)`` of a window; those of neighbours add up to 1 where they overlap."""
         overlap = self.frames - self.hop
-        ramp = ((torch.arange(overlap) + 0.5) / overlap - QUIET_SHARE) / (1 - 2 * QUIET_SHARE)
-        ramp = ramp.clamp(0, 1)
-        weights = torch.ones(self.frames)
-        if not is_first:
-            weights[:overlap] = ramp
-        if not is_last:
-            weights[-overlap:] *= ramp.flip(0)
-        return weights
+        return cross_fade(self.frames, overlap, (1 - 2 * QUIET_SHARE) * overlap, is_first=is_first, is_last=is_last)
+
+    def segment_fade(self, segment: Segment) -> Tensor:
+        """Weights of the latent frames of a segment; those of neighbours add up to 1 where they overlap."""
+        n_frames = segment.starts[-1] - segment.starts[0] + self.frames
+        overlap = (SHARED_WINDOWS - 1) * self.hop + self.frames
+        return cross_fade(n_frames, overlap, self.hop, is_first=segment.is_first, is_last=segment.is_last)
+
+
+def cross_fade(n_frames: int, overlap: int, n_ramp: float, *, is_first: bool, is_last: bool) -> Tensor:
+    """Weights ``(n_frames,)`` of a piece that fades from the one before it and into the one after it.
+
+    Args:
+        n_frames: Length of the piece.
+        overlap: Frames that it shares with each neighbour.
+        n_ramp: How many of these, in the middle, the fade takes.
+        is_first: Whether there is no piece before it.
+        is_last: Whether there is none after it.
+
+    Example:
+        >>> cross_fade(6, 4, 2, is_first=False, is_last=True)
+        tensor([0.0000, 0.2500, 0.7500, 1.0000, 1.0000, 1.0000])
+    """
+    ramp = ((torch.arange(overlap) + 0.5 - overlap / 2) / n_ramp + 0.5).clamp(0, 1)
+    weights = torch.ones(n_frames)
+    if not is_first:
+        weights[:overlap] = ramp
+    if not is_last:
+        weights[-overlap:] *= ramp.flip(0)
+    return weights
 
 
 def hold(frames: Tensor, length: int, otherwise: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from prismaudio.signal.resample import resample
 from prismaudio.signal.spectral import decibels, power_spectrogram
 
 FRAME_S = 0.02
+_PIECE, _MARGIN = 1 << 20, 64
+"""Samples whose true peak is found at once, and how many beside them its filter needs."""
 
 
 def peak_db(audio: Tensor) -> float:
@@ -26,7 +28,12 @@ def true_peak_db(audio: Tensor, sample_rate_hz: int) -> float:
 
     Source: ITU-R BS.1770-5, annex 2, with a longer interpolation filter.
     """
-    return max(peak_db(audio), peak_db(resample(audio, sample_rate_hz, 4 * sample_rate_hz)))
+    peaks_db = []
+    for first in range(0, max(1, audio.shape[-1]), _PIECE):
+        begin, end = max(0, first - _MARGIN), first + _PIECE
+        finer = resample(audio[..., begin : end + _MARGIN], sample_rate_hz, 4 * sample_rate_hz)
+        peaks_db += [peak_db(audio[..., first:end]), peak_db(finer[..., 4 * (first - begin) : 4 * (end - begin)])]
+    return max(peaks_db)
 
 
 def rms_db(audio: Tensor) -> float:
