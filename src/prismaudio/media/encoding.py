@@ -13,6 +13,8 @@ from av.audio.resampler import AudioResampler
 from prismaudio.errors import MediaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from av.container import OutputContainer
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -53,25 +55,29 @@ def add_picture(
 class SoundTrack:
     """A stereo AAC track of an exact length, muxed as far as the picture has come.
 
+    The waveform is resampled piece by piece, so that no second copy of it is held.
+
     Args:
         output: The file to add the track to.
-        audio: Sound ``(2, samples)`` in -1 .. 1.
+        audio: Waveform ``(2, samples)`` in -1 .. 1.
         sample_rate_hz: Its sample rate.
-        duration_s: Length of the track; the sound is cut or filled with silence.
+        duration_s: Length of the track; the waveform is cut or filled with silence.
     """
 
     def __init__(self, output: OutputContainer, audio: Tensor, sample_rate_hz: int, duration_s: float) -> None:
         self._output = output
         self._stream = output.add_stream("aac", SOUND_RATE_HZ, layout="stereo", bit_rate=_BIT_RATE)
         self._stream.codec_context.time_base = Fraction(1, SOUND_RATE_HZ)
-        self._sound = fit(resample(as_array(audio), sample_rate_hz, SOUND_RATE_HZ), round(duration_s * SOUND_RATE_HZ))
-        self._done = 0
+        n_samples = round(duration_s * SOUND_RATE_HZ)
+        lengths = (min(_PIECE, n_samples - first) for first in range(0, n_samples, _PIECE))
+        self._pieces = recut(resampled(blocks(audio), sample_rate_hz, SOUND_RATE_HZ), lengths)
+        self._done, self._n_samples = 0, n_samples
 
     def mux_until(self, time_s: float) -> None:
         """Write the sound up to a time in seconds."""
-        while self._done < self._sound.shape[1] and self._done < time_s * SOUND_RATE_HZ:
-            piece = np.ascontiguousarray(self._sound[:, self._done : self._done + _PIECE])
-            frame = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
+        while self._done < min(self._n_samples, time_s * SOUND_RATE_HZ):
+            piece = next(self._pieces)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", "stereo")
             frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE_HZ, self._done, Fraction(1, SOUND_RATE_HZ)
             self._done += piece.shape[1]
             self._output.mux(self._stream.encode(frame))
@@ -82,34 +88,51 @@ class SoundTrack:
         self._output.mux(self._stream.encode(None))
 
 
-def as_array(audio: Tensor) -> NDArray[np.float32]:
-    """Sound as a finite array ``(2, samples)`` within full scale.
+def blocks(audio: Tensor, n_samples: int = 1 << 16) -> Iterator[NDArray[np.float32]]:
+    """A waveform ``(2, samples)`` as finite arrays within full scale, a few seconds each.
 
     Raises:
         MediaError: It is not stereo.
     """
     if audio.ndim != 2 or audio.shape[0] != 2:
         raise MediaError(f"cannot write sound of shape {tuple(audio.shape)}; expected (2, samples)")
-    sound = torch.nan_to_num(audio.detach().float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
-    return sound.clamp(-1, 1).numpy()
+    for block in audio.detach().split(n_samples, dim=1):
+        finite = torch.nan_to_num(block.float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
+        yield finite.clamp(-1, 1).numpy()
 
 
-def resample(sound: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
-    """Change the sample rate of sound ``(2, samples)``; time zero stays in place.
+def resampled(pieces: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
+    """Pieces ``(2, any)`` of a waveform at another sample rate; time zero stays in place.
 
     Example:
-        >>> resample(np.zeros((2, 160), np.float32), 16_000, 48_000).shape[1] >= 470
+        >>> made = resampled([np.zeros((2, 160), np.float32)], 16_000, 48_000)
+        >>> sum(piece.shape[1] for piece in made) >= 470
         True
     """
-    if from_hz == to_hz or not sound.shape[1]:
-        return sound
+    if from_hz == to_hz:
+        yield from pieces
+        return
     resampler = AudioResampler("fltp", "stereo", to_hz)
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), "fltp", "stereo")
-    frame.sample_rate = from_hz
-    frames = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([f.to_ndarray() for f in frames], axis=1).astype(np.float32)
+    for piece in filter(np.size, pieces):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", "stereo")
+        frame.sample_rate = from_hz
+        yield from (made.to_ndarray() for made in resampler.resample(frame))
+    yield from (made.to_ndarray() for made in resampler.resample(None))
 
 
-def fit(sound: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
-    """Cut sound ``(2, samples)``, or fill it with silence, to a length."""
-    return np.pad(sound[:, :n_samples], ((0, 0), (0, max(0, n_samples - sound.shape[1]))))
+def recut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iterator[NDArray[np.float32]]:
+    """Pieces ``(2, any)`` put together to those of given lengths; silence where they end too early.
+
+    Example:
+        >>> [piece.shape[1] for piece in recut([np.zeros((2, 5)), np.zeros((2, 2))], [3, 3, 3])]
+        [3, 3, 3]
+    """
+    source, rest = iter(pieces), np.zeros((2, 0), np.float32)
+    for length in lengths:
+        held, n_held = [rest], rest.shape[1]
+        while n_held < length and (piece := next(source, None)) is not None:
+            held.append(piece)
+            n_held += piece.shape[1]
+        whole = np.concatenate(held, axis=1)
+        yield np.pad(whole[:, :length], ((0, 0), (0, max(0, length - whole.shape[1]))))
+        rest = whole[:, length:]

@@ -35,8 +35,8 @@ def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> ND
 
     Example:
         >>> stored = np.arange(6, dtype=np.uint8).reshape(1, 6, 1)
-        >>> upright(stored, (0, 1, -1, 0)).shape, upright(stored, (-1, 0, 0, -1))[0, 0, 0]
-        ((6, 1, 1), np.uint8(5))
+        >>> upright(stored, (0, 1, -1, 0)).shape, int(upright(stored, (-1, 0, 0, -1))[0, 0, 0])
+        ((6, 1, 1), 5)
     """
     a, b, c, d = matrix
     if b or c:
@@ -57,10 +57,13 @@ class Shrinker:
         self.size = size if isinstance(size, tuple) else None
         self._side = size if isinstance(size, int) else 0
         self._reformatter = VideoReformatter()
+        self._matrices: dict[int, tuple[int, int, int, int]] = {}
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """RGB ``(height, width, 3)`` of a frame as it is shown."""
-        matrix = display_matrix(frame)
+        # PyAV ties a frame to its side data in a cycle, which keeps the frame until garbage is collected: once is enough
+        if (matrix := self._matrices.get(frame.rotation)) is None:
+            matrix = self._matrices[frame.rotation] = display_matrix(frame)
         if self.size is None:
             shown = (frame.height, frame.width) if matrix[0] else (frame.width, frame.height)
             scale = min(1.0, self._side / min(shown))

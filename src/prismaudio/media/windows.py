@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from prismaudio.errors import MediaError
+from prismaudio.media.encoding import recut
 from prismaudio.media.probing import VideoInfo, opened, probe
 from prismaudio.media.reading import clip_pictures, stereo_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     Edges = Sequence[tuple[float, float]]
@@ -109,21 +109,8 @@ def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[T
     scale = 1 / max(1.0, file.peak)
     with opened(file.path) as container:
         pieces = stereo_pieces(container, sample_rate_hz, file.video.start_s if file.video else 0.0)
-        for window in _cut(pieces, lengths):
+        for window in recut(pieces, lengths):
             yield torch.from_numpy(np.ascontiguousarray((window * scale).clip(-1, 1), dtype=np.float32))
-
-
-def _cut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iterator[NDArray[np.float32]]:
-    """Pieces ``(2, any)`` put together to those of given lengths."""
-    source, rest = iter(pieces), np.zeros((2, 0), np.float32)
-    for length in lengths:
-        held, n_held = [rest], rest.shape[1]
-        while n_held < length and (piece := next(source, None)) is not None:
-            held.append(piece)
-            n_held += piece.shape[1]
-        whole = np.concatenate(held, axis=1)
-        yield np.pad(whole[:, :length], ((0, 0), (0, max(0, length - whole.shape[1]))))
-        rest = whole[:, length:]
 
 
 def picture_windows(video: VideoInfo, edges: Edges, fps: float, side: int) -> Iterator[Tensor]:

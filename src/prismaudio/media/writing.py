@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import soundfile
 
 from prismaudio.errors import MediaError
-from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, as_array
+from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, blocks
 from prismaudio.media.files import reason, replacing
 from prismaudio.media.pictures import Shrinker, display_matrix
 from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """Kinds of video file that can be written."""
 
+MAX_WAV_BYTES = 2**32 - 2**12
+"""Bytes of sound that the header of a wav file can count."""
+
+_WAV_BYTES = 3
 _KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered pictures
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
@@ -100,10 +105,16 @@ def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
     Raises:
         MediaError: The file cannot be written.
     """
-    with replacing(out) as part:
-        data = io.BytesIO()  # so that the error of a full disk is the system's own
-        soundfile.write(data, as_array(audio).T, sample_rate_hz, subtype="PCM_24", format="WAV")
-        part.write_bytes(data.getbuffer())
+    if audio.shape[-1] * 2 * _WAV_BYTES >= MAX_WAV_BYTES:
+        raise MediaError(f"cannot write {out}: {audio.shape[-1] / sample_rate_hz:.0f} s are more than a wav file holds")
+    with replacing(out) as part, part.open("wb") as file, wave.open(file, "wb") as sink:
+        sink.setnchannels(2)
+        sink.setsampwidth(_WAV_BYTES)
+        sink.setframerate(sample_rate_hz)
+        for block in blocks(audio):
+            data = io.BytesIO()
+            soundfile.write(data, block.T, sample_rate_hz, subtype="PCM_24", format="RAW", endian="LITTLE")
+            sink.writeframesraw(data.getbuffer())
 
 
 @contextmanager
