@@ -5,6 +5,8 @@ import sys
 import pytest
 
 TOYS = '''
+import os
+import signal
 from prismaudio import Component, hookimpl
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -42,6 +44,13 @@ class InterruptedTask(ToyTask):
 
     def training_step(self, batch, index):
         raise KeyboardInterrupt
+
+class TerminatedTask(ToyTask):
+    """One whose process is ended."""
+
+    def training_step(self, batch, index):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().training_step(batch, index)
 
 class ToyData(LightningDataModule):
     """Data for tests.

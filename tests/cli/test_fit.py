@@ -210,6 +210,17 @@ def test_ctrl_c_is_130(toy, capsys):
         signal.signal(signal.SIGINT, before)
 
 
+def test_sigterm_ends_with_143_and_one_line(toy, capsys):
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["fit", "--config", toy, "--model", "TerminatedTask"]) == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.splitlines()[-1] == "prismaudio: terminated"
+
+
 def test_help_of_one_class_comes_from_its_docstring(toy, capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--model.help", "ToyTask"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,36 +118,25 @@ def extract_all(
         Id and reason of each clip that failed.
     """
     failures: dict[str, str] = {}
-    with terminating():
-        try:
-            for entry in entries:
-                try:
-                    values, info = extractor.extract(entry)
-                except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
-                    if os.environ.get("PRISMAUDIO_TRACEBACK"):
-                        traceback.print_exception(error)
-                    failures[entry.id] = " ".join(str(error).split()) or type(error).__name__
-                    reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
-                    continue
-                reporter.count()
-                shard = folder.add(entry, values, info, asked)
-                if shard is not None:
-                    reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
-        finally:
-            shard = folder.flush()
+    try:
+        for entry in entries:
+            try:
+                values, info = extractor.extract(entry)
+            except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
+                if os.environ.get("PRISMAUDIO_TRACEBACK"):
+                    traceback.print_exception(error)
+                failures[entry.id] = " ".join(str(error).split()) or type(error).__name__
+                reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
+                continue
+            reporter.count()
+            shard = folder.add(entry, values, info, asked)
             if shard is not None:
                 reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
-    return failures
-
-
-@contextmanager
-def terminating() -> Iterator[None]:
-    """Let the signal by which cluster managers end a job do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        shard = folder.flush()
+        if shard is not None:
+            reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
+    return failures
 
 
 def conclude(

@@ -16,12 +16,13 @@ import jsonargparse
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
 from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
 from prismaudio.cli.recipe_errors import refusal, shorten
+from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
 from prismaudio.registry import Registry, discover
@@ -71,7 +72,7 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
 
     Raises:
         RecipeError: The recipe or an option is not valid.
-        KeyboardInterrupt: Ctrl-C, after Lightning has shut down.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after Lightning has shut down.
     """
     quiet()
     registry = discover()
@@ -81,9 +82,11 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
         (command_line or CommandLine)(subcommand, known, find_recipes(argv, registry))
     except MisconfigurationException as error:
         raise RecipeError(str(error)) from error
+    except SIGTERMException as error:  # Lightning noticed the signal at the end of a batch
+        raise Terminated from error
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise stop.__context__ from None
         raise
     return 0
 

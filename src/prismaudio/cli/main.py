@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
 
+from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
 from prismaudio.errors import PrismAudioError, UnknownNameError
 
 COMMANDS = {
@@ -36,10 +38,12 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C.
+        Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C, or 143 after SIGTERM.
     """
+    show_any_character()
     try:
-        return dispatch(list(sys.argv[1:] if argv is None else argv))
+        with terminating():
+            return dispatch(list(sys.argv[1:] if argv is None else argv))
     except PrismAudioError as error:
         return fail(error, str(error))
     except BrokenPipeError:  # `prismaudio plugins list | head`
@@ -47,13 +51,26 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except OSError as error:
         return fail(error, str(error))
+    except Terminated:
+        sys.stderr.write("prismaudio: terminated\n")
+        return EXIT_CODE
     except KeyboardInterrupt:
         sys.stderr.write("prismaudio: interrupted\n")
         return 130
 
 
+def show_any_character() -> None:
+    """Print what the terminal's encoding lacks, and names of files that are no text, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def dispatch(argv: list[str]) -> int:
     """Take the general options off ``argv`` and call the subcommand."""
+    for word in argv:
+        if "\0" in word:
+            raise PrismAudioError(f"the argument {word[:80]!r} holds a NUL byte, which no name or text has")
     argv = take_local_plugins(argv)
     command = argv[0] if argv else None
     if command in ("-h", "--help", "help"):
