@@ -46,8 +46,8 @@ CLI_HEAD = """\
 
 The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11.
 
-Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C. `prismaudio plugins check` ends
-with 1 when a check fails.
+Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C, 143 after SIGTERM.
+`prismaudio plugins check` ends with 1 when a check fails.
 
 | Variable | What it does |
 |---|---|

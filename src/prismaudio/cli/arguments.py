@@ -7,6 +7,9 @@ from typing import NoReturn
 
 from prismaudio.errors import PrismAudioError
 
+MOST_SEED = 2**63 - 1
+"""The largest seed that a generator of random numbers takes."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports errors the way the rest of the program does."""
@@ -20,9 +23,12 @@ def whole(low: int, high: int) -> argparse._ActionType:
     """The type of a whole number in a range."""
 
     def convert(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:  # no number, or one of more digits than Python reads
+            raise argparse.ArgumentTypeError(f"{brief(text)} is no whole number, expected {low} to {high}") from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{value} is out of range, expected {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{brief(text)} is out of range, expected {low} to {high}")
         return value
 
     convert.__name__ = "whole number"
@@ -33,7 +39,10 @@ def number(low: float, high: float) -> argparse._ActionType:
     """The type of a number in a range."""
 
     def convert(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{brief(text)} is no number, expected {low:g} to {high:g}") from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{value:g} is out of range, expected {low:g} to {high:g}")
         return value
@@ -50,9 +59,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
 
 
-def positive(text: str) -> int:
-    """The type of a whole number of at least 1."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return count
+positive = whole(1, 2**31 - 1)
+"""The type of a whole number of at least 1."""
+seed = whole(0, MOST_SEED)
+"""The type of a seed."""
+
+
+def brief(text: str) -> str:
+    """The beginning of what was given.
+
+    Example:
+        >>> brief("7"), brief("9" * 100)
+        ("'7'", "'9999999999999999999999999999999999999999…'")
+    """
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import traceback
@@ -10,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prismaudio.cli.jobs import RESULT_SUFFIXES
+from prismaudio.cli.names import files_of, outputs_of
 from prismaudio.cli.progress import Reporter
-from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import PrismAudio
-from prismaudio.generation.loading import find, fingerprint
-from prismaudio.media import make_writable, replacing
+from prismaudio.generation.loading import FILES, find, fingerprint
+from prismaudio.media import make_writable
+from prismaudio.media.files import check_regular, json_text, portable, read_small, reason, replacing, spare
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +45,8 @@ class Batch:
         if folder.suffix.lower() in (".mp4", ".wav", ".mov", ".mkv", ".json") and not folder.is_dir():
             raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
         make_writable(folder)
-        self.model_id = fingerprint(find(options.model))
+        model = find(options.model)
+        self.model_id, self.model_files = fingerprint(model), [model / name for name in FILES]
         self._model: PrismAudio | None = None
         self.failures: list[str] = []
 
@@ -105,6 +108,11 @@ class Batch:
             self._run_together([job], reporter)
 
     def _request(self, job: Job) -> Request:
+        if job.video is not None:
+            check_regular(job.video, "a video file")
+        if job.plan_file is not None:
+            _plan_text(job.plan_file)
+        self._check_places(job)
         return self.model.request(
             job.video,
             plan=job.plan or None,
@@ -135,32 +143,46 @@ class Batch:
         }
         return replace(self.model.settings.guidance, **{k: v for k, v in asked.items() if v is not None})
 
+    def _check_places(self, job: Job) -> None:
+        """See that the files of a job may be written.
+
+        Raises:
+            MediaError: They are somebody else's, or files of the model.
+        """
+        result = files_of(job.output)
+        for path in (*map(result.path, RESULT_SUFFIXES), result.marker):
+            spare(path, self.model_files)
+        result.check(force=self.options.force)
+
     def _save(self, job: Job, sound: Sound) -> Path:
-        """Write the files of a job; the JSON comes last and says that the job is done."""
-        files = _files(job, picture=self.options.picture)
-        described = sound.describe() | {"outputs": [file.name for file in files], "request": self._asked(job)}
-        try:
-            for file in files:
-                sound.save(file)
-            with replacing(_marker(job)) as part:
-                part.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except BaseException:  # a full disk, or Ctrl-C: all files of a sound, or none
-            for file in files:
-                file.unlink(missing_ok=True)
-            raise
-        return files[0]
+        """Write the files of a job: all of them, or none."""
+        result = files_of(job.output)
+        suffixes = _suffixes(job, picture=self.options.picture)
+        described = sound.describe(job.output.parent) | {
+            "model": self._model_name(sound, job.output.parent),
+            "outputs": [result.path(suffix).name for suffix in suffixes],
+            "request": self._asked(job),
+        }
+        self._check_places(job)  # again, for rendering takes long
+        with result.writing() as folder:
+            for suffix in suffixes:
+                sound.save(folder / result.path(suffix).name)
+            with replacing(folder / result.marker.name) as part:
+                part.write_bytes(json_text(described, indent=2))
+        return result.path(suffixes[0])
+
+    def _model_name(self, sound: Sound, folder: Path) -> str:
+        """The name of the model; a folder is named as seen from the results."""
+        name, at, version = str(sound.settings["model"]).rpartition("@")
+        is_folder = self.options.model and Path(name).expanduser().is_dir()
+        return f"{portable(Path(name).expanduser(), folder)}{at}{version}" if is_folder else f"{name}{at}{version}"
 
     def _asked(self, job: Job) -> dict[str, Any]:
-        """All that the sound depends on."""
-        source = job.video.stat() if job.video and job.video.is_file() else None
-        plan = job.plan
-        if plan and "<" not in plan and Path(plan).is_file():
-            plan = Path(plan).read_text(encoding="utf-8", errors="replace")
+        """All that the sound depends on, without a word of where it is."""
+        plan = job.plan if job.plan_file is None else _plan_text(job.plan_file) or job.plan_file.name
         return {
             "model": self.model_id,
-            "video": str(job.video.resolve()) if job.video else None,
-            "video_size": source.st_size if source else None,
-            "video_time": source.st_mtime if source else None,
+            **job.source(),
             "plan": plan,
             "prompt": job.prompt,
             "seed": job.seed,
@@ -169,12 +191,12 @@ class Batch:
 
     def _is_done(self, job: Job) -> bool:
         """Whether the files of a job are there and were made by the same request."""
+        made = files_of(job.output).read()
         try:
-            made = json.loads(_marker(job).read_text(encoding="utf-8"))
-            whole = all((job.output.parent / name).stat().st_size for name in made["outputs"])
-        except (OSError, ValueError, KeyError, TypeError):
+            whole = made is not None and all((job.output.parent / name).stat().st_size for name in outputs_of(made))
+            return bool(whole and made and made["request"] == self._asked(job))
+        except (OSError, PlanError):
             return False
-        return bool(whole and made.get("request") == self._asked(job))
 
     def _attempt(self, job: Job, reporter: Reporter, action: Any, *arguments: Any) -> Any:
         """What ``action`` returns, or None after a failure of this job."""
@@ -199,11 +221,20 @@ def _batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
     return (jobs[first : first + size] for first in range(0, len(jobs), size))
 
 
-def _files(job: Job, *, picture: bool) -> list[Path]:
-    """The files of a job, the most important first."""
-    suffixes = [".mp4"] * (job.video is not None) + [".wav"] + [".png"] * picture
-    return [job.output.with_name(job.output.name + suffix) for suffix in suffixes]
+def _suffixes(job: Job, *, picture: bool) -> list[str]:
+    """Of the files of a job, the most important first."""
+    return [".mp4"] * (job.video is not None) + [".wav"] + [".png"] * picture
 
 
-def _marker(job: Job) -> Path:
-    return job.output.with_name(f"{job.output.name}.json")
+def _plan_text(path: Path) -> str:
+    """What a plan's file says; nothing if there is no such file, which is said where the plan is read.
+
+    Raises:
+        PlanError: It cannot be read.
+    """
+    try:
+        return read_small(path).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {path}: {reason(error)}; expected a text file with sections") from error

@@ -14,6 +14,7 @@ import soundfile
 from prismaudio.errors import MediaError
 from prismaudio.generation.picture import picture_png
 from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_sound, write_wav
+from prismaudio.media.files import portable, spare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,8 +53,10 @@ class Sound:
         """Write it: ``.wav`` is the sound, ``.mp4`` (or ``.mov``, ``.mkv``) the video with it, ``.png`` its picture.
 
         Raises:
-            MediaError: The file cannot be written, or there is no video.
+            MediaError: The file cannot be written, is the video that the sound was made for, or there is no video.
         """
+        if self.video is not None:
+            spare(Path(path), [self.video])
         suffix = Path(path).suffix.lower()
         if suffix == ".wav":
             write_wav(self.audio, self.sample_rate_hz, path)
@@ -71,10 +74,16 @@ class Sound:
         """PNG of the spectrogram of both channels with the plan's events."""
         return picture_png(self.audio, self.sample_rate_hz, self.plan.story)
 
-    def describe(self) -> dict[str, Any]:
-        """What can be written as JSON, and makes the same sound again."""
+    def describe(self, folder: Path | None = None) -> dict[str, Any]:
+        """What can be written as JSON, and makes the same sound again.
+
+        Args:
+            folder: Where the description is kept; the video is named as seen from there, so that both can be moved.
+                None names it as it was given.
+        """
+        video = self.video if self.video is None or folder is None else portable(self.video, folder)
         return {
-            "video": None if self.video is None else str(self.video),
+            "video": None if video is None else str(video),
             "duration_s": round(self.duration_s, 6),
             "sample_rate_hz": self.sample_rate_hz,
             "plan": dict(self.plan),

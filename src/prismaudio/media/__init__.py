@@ -3,10 +3,12 @@
 from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.reading import read_clip, read_sound
+from prismaudio.media.results import ResultFiles
 from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_sound, write_wav
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "ResultFiles",
     "VideoInfo",
     "make_writable",
     "probe",

@@ -1,17 +1,26 @@
-"""Files that are either written whole or not at all."""
+"""Files that are written whole or not at all, and small files that are read without surprises."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+MOST_TEXT_BYTES = 16 << 20
+"""Plans, tables and descriptions of results are smaller than this; a file that is larger is something else."""
+MOST_NAME_BYTES = 255
+"""The longest name that the usual file systems take, in bytes of UTF-8."""
 
 
 @contextmanager
@@ -41,9 +50,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if target.is_dir():
             raise MediaError(f"cannot write {target}: it is a folder; give the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem[:80]}-", suffix=f".part{target.suffix}", dir=target.parent
-        )
+        suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
+        handle, name = tempfile.mkstemp(prefix=hidden_prefix(target.stem), suffix=f".part{suffix}", dir=target.parent)
         os.close(handle)
         part = Path(name)
         part.chmod(0o666 & ~_umask())
@@ -79,6 +87,131 @@ def reason(error: BaseException) -> str:
     """
     text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
     return text[:1].lower() + text[1:]
+
+
+def read_small(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
+    """The content of a regular file that is expected to be small.
+
+    Args:
+        path: The file.
+        most_bytes: No more than this is read.
+
+    Raises:
+        OSError: It cannot be read, is larger, or is a folder, a pipe or a device, which may have no end.
+    """
+    file = Path(path)
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
+    with file.open("rb") as opened:
+        data = opened.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MiB", str(file))
+    return data
+
+
+def check_regular(path: str | Path, expected: str) -> None:
+    """See that a name is not that of a pipe or a device, which may have no end; whether it is there at all is open.
+
+    Raises:
+        MediaError: It is one.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise MediaError(f"{path} is a pipe or a device; expected {expected} on a disk")
+
+
+def load_json(text: str | bytes) -> Any:
+    """The value of a JSON text that somebody else may have written.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def json_text(value: Any, *, indent: int | None = None) -> bytes:
+    r"""JSON as UTF-8, with a line's end; names of files that are not UTF-8 are read back as they are.
+
+    Raises:
+        ValueError: A number is not finite.
+
+    Example:
+        >>> json_text("caf\udce9"), load_json(json_text("caf\udce9")) == "caf\udce9"
+        (b'"caf\\udce9"\n', True)
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")  # of a lone surrogate it makes the escape that JSON has
+
+
+def shortened(name: str, most_bytes: int) -> str:
+    """A name of at most so many bytes; of a longer one the beginning, and a hash that tells it from others.
+
+    Example:
+        >>> shortened("bell", 20), shortened("鐘" * 80, 20)
+        ('bell', '鐘鐘鐘-...')
+    """
+    data = os.fsencode(name)
+    if len(data) <= most_bytes:
+        return name
+    mark = hashlib.blake2b(data, digest_size=4).hexdigest()
+    end = most_bytes - len(mark) - 1
+    while end and data[end] & 0xC0 == 0x80:  # in the middle of a character
+        end -= 1
+    return f"{os.fsdecode(data[:end])}-{mark}"
+
+
+def hidden_prefix(stem: str) -> str:
+    """What the names of temporary files and folders of a file begin with."""
+    return f".{shortened(stem, 80)}-"
+
+
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """What two names of one file have in common: links, and letters that the file system does not tell apart."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path cannot hold every text that is tried
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def spare(target: Path, sources: Iterable[str | Path]) -> None:
+    """See that a file to be written is none of the files that the command reads.
+
+    Raises:
+        MediaError: It is one of them.
+    """
+    written = identity(target)
+    for source in sources:
+        if written is not None and written == identity(source):
+            raise MediaError(f"{target} is read by this command, and is never written over; choose another name")
+
+
+def portable(path: Path, folder: Path) -> str:
+    """A path as a file in a folder names it: relative to the folder, so that both can be moved together.
+
+    Where that would lead through folders above the user's own, and so tell their name, it is the file's name alone.
+
+    Example:
+        >>> portable(Path("/shots/clips/bell.mp4"), Path("/shots/out"))
+        '../clips/bell.mp4'
+        >>> portable(Path.home() / "bell.mp4", Path("/shots/out"))
+        'bell.mp4'
+    """
+    file, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user without a home is no error here
+    try:
+        shared = Path(os.path.commonpath([file, base]))
+    except ValueError:  # another drive
+        return file.name
+    if shared == Path(shared.anchor) or (shared != home and home.is_relative_to(shared)):
+        return file.name
+    return os.path.relpath(file, base)
 
 
 def _umask() -> int:
