@@ -466,3 +466,125 @@ def test_a_folder_of_references_is_listed_once(folder, monkeypatch):
     monkeypatch.setattr("prismaudio.cli.score_jobs.media_of", media_of)
     assert [job.reference.name for job in collect(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
     assert len(listed) == 1
+
+
+DAMAGES = {
+    "a value": lambda row: row["scores"]["OnsetF1"].update(value=0.25),
+    "a number of 400 digits": lambda row: row["scores"]["OnsetF1"].update(value=10**400),
+    "a text for a value": lambda row: row["scores"]["OnsetF1"].update(value="much"),
+    "a judge": lambda row: row["scores"].pop("OnsetF1"),
+    "its states": lambda row: row["states"].update(OnsetF1={"nonsense": [1]}),
+    "all states": lambda row: row.update(states=7),
+    "its file": lambda row: row.update(file=["one.wav"]),
+    "the request": lambda row: row.pop("request"),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "depth", "truncated"])
+def test_a_damaged_line_of_scores_is_scored_again(folder, capsys, damage):
+    words = (
+        "one.wav",
+        "two.wav",
+        "--plan",
+        PLAN,
+        "--rewards",
+        "none",
+        "--metrics",
+        "OnsetF1",
+        "--json",
+        "scores.jsonl",
+    )
+    assert run(capsys, *words)[0] == 0
+    before = read()
+    lines = Path("scores.jsonl").read_text(encoding="utf-8").splitlines()
+    if damage in DAMAGES:
+        row = json.loads(lines[0])
+        DAMAGES[damage](row)
+        lines[0] = json.dumps(row)
+    else:
+        lines[0] = "[" * 100_000 if damage == "depth" else lines[0][:60]
+    Path("scores.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = run(capsys, *words)
+    assert (code, err.count("scored already"), "two.wav: scored already" in err) == (0, 1, True)
+    assert read() == before
+
+
+@pytest.mark.parametrize(
+    "row", ["one.wav,OnsetF1,metrics", "one.wav,OnsetF1,,,1e999,,,,,,,x", "one.wav,Onset,,,1,,,,,,,x,y", '"one.wav']
+)
+def test_damaged_rows_of_a_table_of_scores_are_scored_again(folder, capsys, row):
+    words = ("one.wav", "--plan", PLAN, "--rewards", "none", "--metrics", "OnsetF1", "--csv", "scores.csv")
+    assert run(capsys, *words)[0] == 0
+    before = Path("scores.csv").read_text(encoding="utf-8")
+    Path("scores.csv").write_text("\n".join([before.splitlines()[0], row, *before.splitlines()[2:]]), encoding="utf-8")
+    assert run(capsys, *words)[0] == 0
+    assert Path("scores.csv").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notes.jsonl", '{"file": "one.wav", "caption": "A bell."}\n{"file": "two.wav", "caption": "A drum."}\n'),
+        ("note.json", '{"file": "one.wav"}'),
+        ("plan.txt", ""),
+        ("one.wav", None),
+        ("table.csv", "file,name\none.wav,mine\n"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_scores_are_written_over_no_other_file(folder, capsys, name, text, option):
+    Path("plan.txt").write_text(PLAN)
+    if text:
+        Path(name).write_text(text)
+    before = Path(name).read_bytes()
+    code, _, err = run(capsys, "one.wav", "--plan", "plan.txt", "--metrics", "none", option, name, "--force")
+    assert (code, err.count("\n")) == (2, 1)
+    assert Path(name).read_bytes() == before
+
+
+def test_two_files_of_scores_need_two_names(folder, capsys):
+    code, _, err = run(capsys, "one.wav", "--json", "s", "--csv", "s")
+    assert (code, "name two files" in err) == (2, True)
+
+
+def test_what_is_no_file_on_a_disk_is_refused_at_once(folder, capsys):
+    os.mkfifo("pipe.wav")
+    for words in (
+        ["/dev/zero"],
+        ["pipe.wav"],
+        ["one.wav", "--reference", "/dev/zero"],
+        ["one.wav", "--plan", "/dev/zero"],
+    ):
+        code, _, err = run(capsys, *words, "--rewards", "none", "--metrics", "OnsetF1")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "pipe or a device" in err or "not a regular file" in err
+
+
+ENDLESS = """
+import torch
+from prismaudio.metrics.base import SoundMetric
+
+class EndlessMetric(SoundMetric):
+    "It hears everything and says nothing."
+    of_one = False
+    def __init__(self):
+        super().__init__()
+        self.add_state("n", torch.zeros(()), "sum")
+    def observe(self, sound, sample_rate_hz, truth):
+        self.n += 1
+    def compute(self):
+        raise RuntimeError("no end")
+
+@hookimpl
+def prismaudio_metrics():
+    return [Component("MODULE:EndlessMetric", "Fails at the end.")]
+"""
+
+
+def test_a_metric_that_fails_at_its_end_stops_nothing(folder, capsys, install):
+    install(ENDLESS, name="endless")
+    words = ("one.wav", "two.wav", "--plan", PLAN, "--rewards", "FallingReward", "--metrics", "EndlessMetric")
+    code, out, err = run(capsys, *words)
+    assert "Traceback" not in err
+    assert code == 0
+    assert "EndlessMetric: it failed: RuntimeError: no end" in out

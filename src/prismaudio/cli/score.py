@@ -65,14 +65,14 @@ def main(argv: Sequence[str]) -> int:
         0, or 2 when some files could not be scored.
     """
     options = make_parser().parse_args(argv)
-    if options.json == options.csv == "-":
-        raise PrismAudioError("--json - and --csv - would mix on standard output; write one of them to a file")
+    if options.json is not None and options.json == options.csv:
+        raise PrismAudioError(f"--json {options.json} and --csv {options.csv} would mix; name two files")
     from prismaudio.cli.score_jobs import collect
 
     jobs = collect(options.files, options.plan, options.reference)
     from prismaudio.cli.score_run import ScoreRun  # imports torch
 
-    failures = ScoreRun(options).run(jobs)
+    failures = ScoreRun(options, [path for job in jobs for path in job.sources()]).run(jobs)
     if failures and len(jobs) == 1:
         raise PrismAudioError(failures[0])
     if failures:

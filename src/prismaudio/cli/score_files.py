@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
+import re
 import sys
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.errors import MediaError
 from prismaudio.generation.judges import Score
 from prismaudio.media import replacing
+from prismaudio.media.files import load_json, read_small, reason, spare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from prismaudio.generation.judges import Judge
 
 STANDARD_OUTPUT = "-"
+MOST_BYTES = 1 << 30
+"""A file of scores is smaller than this."""
 
 
 @dataclass
@@ -48,29 +53,44 @@ class Ledger(ABC):
     Args:
         target: The file, ``-`` for standard output.
         judges: Who scores.
+        sources: The files that are read for the scores.
+
+    Raises:
+        MediaError: There is something else than scores in the file, or it is one of the sources.
     """
 
-    def __init__(self, target: str, judges: Iterable[Judge]) -> None:
+    def __init__(self, target: str, judges: Iterable[Judge], sources: Iterable[Path] = ()) -> None:
         self.path = None if target == STANDARD_OUTPUT else Path(target).expanduser()
         self.judges = {judge.name: judge for judge in judges}
         self.records: dict[str, Record] = {}
         if self.path is not None and self.path.exists():
+            spare(self.path, sources)
             if not self.path.is_file():
                 raise MediaError(f"{self.path} is no file; name a file for the scores")
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-            self.records = {record.file: record for record in self.read(text)}
+            try:
+                text = read_small(self.path, MOST_BYTES).decode("utf-8", "replace")
+            except OSError as error:
+                raise MediaError(
+                    f"cannot read {self.path}: {reason(error)}; name another file for the scores"
+                ) from error
+            self.records = {escaped(record.file): record for record in self.read(text)}
             if text.strip() and not self.records and not self.is_ours(text):
                 raise MediaError(f"{self.path} exists and holds no scores; choose another name for them")
 
-    def start(self, again: Iterable[str]) -> None:
+    def find(self, path: Path) -> Record | None:
+        """The scores of a file, if they are there."""
+        return self.records.get(escaped(str(path)))
+
+    def start(self, again: Iterable[Path]) -> None:
         """Write what stays: everything but totals, and the files that are scored again."""
-        self.records = {file: record for file, record in self.records.items() if file not in set(again)}
+        dropped = {escaped(str(path)) for path in again}
+        self.records = {file: record for file, record in self.records.items() if file not in dropped}
         text = self.head() + "".join(self.lines(record) for record in self.records.values())
         if self.path is None:
             sys.stdout.write(text)
             return
         with replacing(self.path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_bytes(escaped(text).encode())
 
     def add(self, record: Record) -> None:
         """Append the scores of a file."""
@@ -86,8 +106,8 @@ class Ledger(ABC):
             sys.stdout.flush()
             return
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
+            with self.path.open("ab") as file:
+                file.write(escaped(text).encode())
         except OSError as error:
             raise MediaError(f"cannot write {self.path}: {error.strerror}; choose another file") from error
 
@@ -116,30 +136,37 @@ class JsonLines(Ledger):
     """An object a line: one for each file, and a last one for all of them."""
 
     def is_ours(self, text: str) -> bool:
-        """An empty object is a beginning, too."""
-        return text.startswith(('{"file":', '{"all":'))
+        """A first line that was not written to its end is a beginning, too."""
+        line, ended, _ = text.partition("\n")
+        return bool(re.match(r'{"(all|file": ".*", "scores)": {', line)) or (
+            not ended and not line.endswith("}") and line.startswith('{"file": "'[: len(line)])
+        )
 
     def read(self, text: str) -> Iterable[Record]:
-        """Records, in order."""
-        for line in text.splitlines():
+        """Records, in order; a line that is not as it was written is left out."""
+        for line in text.split("\n"):
             try:
-                held = json.loads(line)
-                scores = {name: _read_score(**said) for name, said in held["scores"].items()}
-                yield Record(held["file"], held["request"], scores, held.get("states", {}))
-            except (ValueError, KeyError, TypeError, AttributeError):
+                held = load_json(line)
+                if held.pop("check") == _check(held):
+                    scores = {name: _read_score(**said) for name, said in held["scores"].items()}
+                    yield Record(held["file"], held["request"], scores, held["states"])
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
 
     def lines(self, record: Record) -> str:
         """One line."""
         scores = {name: _plain(score) for name, score in record.scores.items()}
         held = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
-        return json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n"
+        return self._line(held | {"check": _check(held)})
+
+    def _line(self, held: Mapping[str, Any]) -> str:
+        """A line; on standard output, whose encoding may be any, of ASCII alone."""
+        return json.dumps(held, ensure_ascii=self.path is None, allow_nan=False) + "\n"
 
     def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
         """One line, with what is known of each reward and metric."""
         about = {name: described(judge) | dict(totals[name]) for name, judge in self.judges.items()}
-        held = {"all": about, "files": n_files, "failures": list(failures)}
-        return json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n"
+        return self._line({"all": about, "files": n_files, "failures": list(failures)})
 
 
 class Csv(Ledger):
@@ -158,17 +185,18 @@ class Csv(Ledger):
         """Records; a file counts when all its rows are there."""
         records: dict[str, Record] = {}
         for row in self._whole_rows(text):
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 score = _read_score(row["value"], row["reason"])
                 record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
-                record.scores[row["name"]] = score
+                if row["request"] == record.request:
+                    record.scores[row["name"]] = score
         return [record for record in records.values() if self.judges.keys() <= record.scores.keys()]
 
     def _whole_rows(self, text: str) -> Iterator[dict[str, str]]:
         """Rows of files that were written to their end, up to where the text is no CSV any more."""
         with suppress(csv.Error):
-            for row in csv.DictReader(io.StringIO(text if self.is_ours(text) else "")):
-                if row["file"] and row["request"]:
+            for row in csv.DictReader(io.StringIO(text if self.is_ours(text) else "", newline="")):
+                if None not in row and None not in row.values() and row["file"] and row["request"]:
                     yield row
 
     def head(self) -> str:
@@ -224,3 +252,18 @@ def _read_score(value: str | float | None, reason: str = "") -> Score:
 
 def _plain(score: Score) -> dict[str, Any]:
     return {"value": score.value} | ({"reason": score.reason} if score.reason else {})
+
+
+def escaped(text: str) -> str:
+    r"""A text that UTF-8 can hold: of names of files that are not UTF-8, the bytes as escapes, which JSON reads back.
+
+    Example:
+        >>> print(escaped("caf\udce9.wav"))
+        caf\udce9.wav
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _check(held: Mapping[str, Any]) -> str:
+    """What a line is known to be whole by."""
+    return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=8).hexdigest()

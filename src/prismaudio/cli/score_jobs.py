@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.jobs import SUFFIXES
 from prismaudio.errors import MediaError, PlanError
+from prismaudio.media.files import check_regular, load_json, read_small, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,13 +39,22 @@ class ScoreJob:
     reference: Path | None = None
     error: str = ""
 
+    @property
+    def plan_file(self) -> Path | None:
+        """The file of its plan; None if it has none."""
+        return Path(self.plan) if self.plan and self.plan != AUTO and "<" not in self.plan else None
+
+    def sources(self) -> list[Path]:
+        """The files that are read."""
+        return [path for path in (self.path, self.plan_file, self.reference) if path is not None]
+
     def request(self, judges: Iterable[str]) -> str:
         """A hash of everything that its scores depend on.
 
         Args:
             judges: Who scores, with releases and weights.
         """
-        plan = Path(self.plan) if self.plan and self.plan != AUTO and "<" not in self.plan else None
+        plan = self.plan_file
         parts = [_stat(self.path), self.plan, plan and _text(plan), self.reference and _stat(self.reference)]
         return hashlib.blake2b(repr([parts, sorted(judges)]).encode(), digest_size=12).hexdigest()
 
@@ -68,6 +77,8 @@ def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
     true = Path(reference).expanduser() if reference else None
     if true is not None and not true.exists():
         raise MediaError(f"no such reference: {true}; expected a file of sound or video, or a folder of them")
+    if true is not None:
+        check_regular(true, "a file of sound or video")
     paths: dict[Path, Path] = {}
     for text in files:
         path = Path(text).expanduser()
@@ -99,6 +110,10 @@ def media_of(folder: Path) -> list[Path]:
 
 def _job(path: Path, plan: str, given: Path | None, true: Path | None, references: Mapping[str, Path]) -> ScoreJob:
     """The job of a file, with what the folders have for it: references by their names without the ending."""
+    try:
+        check_regular(path, "a file of sound or video")
+    except MediaError as error:
+        return ScoreJob(path, error=str(error))
     if given is not None and given.is_dir():
         at = next((at for suffix in PLANS if (at := given / f"{path.stem}{suffix}").is_file()), None)
         if at is None:
@@ -123,16 +138,17 @@ def plan_text(path: Path) -> str:
     if path.suffix.lower() != ".json":
         return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     try:
-        return str(json.loads(text)["plan_text"])
+        return str(load_json(text)["plan_text"])
     except (ValueError, KeyError, TypeError) as error:
         raise PlanError(f"{path} holds no plan; expected a file that prismaudio generate wrote") from error
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_small(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"cannot read the plan {path}; expected a text file with sections") from error
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise PlanError(f"cannot read the plan {path}: {why}; expected a text file with sections") from error
 
 
 def _stat(path: Path) -> tuple[str, int, int]:

@@ -40,16 +40,17 @@ class ScoreRun:
 
     Args:
         options: The command line.
+        sources: The files that are read, which no scores are written over.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, sources: Sequence[Path] = ()) -> None:
         self.options = options
         folder = None if options.no_cache else cache_home() / "prepared"
         self.panel = Panel.assemble(options.rewards, options.metrics, options.device, folder)
         if not self.panel.judges:
             raise PrismAudioError("nobody scores; name a reward or a metric, see prismaudio plugins list")
         kinds = ((JsonLines, options.json), (Csv, options.csv))
-        self.ledgers: list[Ledger] = [kind(target, self.panel.judges) for kind, target in kinds if target]
+        self.ledgers: list[Ledger] = [kind(target, self.panel.judges, sources) for kind, target in kinds if target]
         self.judges = [identity(judge) for judge in self.panel.judges]
         self.records: list[Record] = []
         self.failures: list[str] = []
@@ -63,7 +64,7 @@ class ScoreRun:
         """
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
         for ledger in self.ledgers:
-            ledger.start(str(job.path) for job in jobs if job.path not in done)
+            ledger.start(job.path for job in jobs if job.path not in done)
         with Reporter(len(jobs), "files") as reporter:
             for job in jobs:
                 try:
@@ -89,9 +90,9 @@ class ScoreRun:
             values = [score.value for score in scores if score.value is not None]
             counted = len(values) + sum(score.reason == OF_MANY for score in scores)
             said = judge.total() if isinstance(judge, MetricJudge) else None
-            value = said.value if said is not None else statistics.fmean(values) if values else None
+            mean, spread = mean_and_spread(values)
+            value = said.value if said is not None else mean
             reason = next((score.reason for score in scores if score.reason not in ("", OF_MANY)), "")
-            spread = statistics.stdev(values) if len(values) > 1 else None
             totals[judge.name] = {"value": value, "sd": spread, "files": counted}
             if value is None:
                 totals[judge.name]["reason"] = reason or (said.reason if said is not None else "")
@@ -127,9 +128,9 @@ class ScoreRun:
             score = record.scores[judge.name]
             if not isinstance(judge, MetricJudge) or (score.value is None and score.reason != OF_MANY):
                 continue
-            if judge.name in record.states:
+            try:
                 judge.add(from_numbers(record.states[judge.name], judge))
-            else:
+            except Exception:  # noqa: BLE001 - not kept, or a metric of somebody else's cannot take it any more
                 lost.append(judge)
         if lost:
             Panel(lost).score(job.path, self._plan(job), job.reference)
@@ -137,11 +138,15 @@ class ScoreRun:
 
     def _found(self, job: ScoreJob) -> Record | None:
         """The scores of a file in all files of scores, if they were made with the same settings."""
-        found = [ledger.records.get(str(job.path)) for ledger in self.ledgers]
-        if not found or job.error:
+        found = [ledger.find(job.path) for ledger in self.ledgers]
+        if job.error or not found or None in found:
             return None
-        request = job.request(self.judges)
-        whole = [record for record in found if record is not None and record.request == request]
+        try:
+            request = job.request(self.judges)
+        except (PrismAudioError, OSError):  # which is said when it is scored
+            return None
+        names = {judge.name for judge in self.panel.judges}
+        whole = [record for record in found if record and record.request == request and names <= record.scores.keys()]
         return whole[0] if len(whole) == len(found) else None
 
     def _plan(self, job: ScoreJob) -> Plan | None:
@@ -166,10 +171,24 @@ class ScoreRun:
             reporter.finish(f"failed: {self.failures[-1]}")
 
 
+def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation; None where there is none, or it is no number.
+
+    Example:
+        >>> mean_and_spread([1.0, 3.0]), mean_and_spread([1.0]), mean_and_spread([1e308, 1e308])
+        ((2.0, 1.4142135623730951), (1.0, None), (None, None))
+    """
+    try:
+        mean = statistics.fmean(values) if values else None
+        return mean, statistics.stdev(values) if len(values) > 1 else None
+    except OverflowError:
+        return None, None
+
+
 def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
-    """The states of a metric as JSON holds them; None when they are too large for that."""
+    """The states of a metric as JSON holds them; None when they are too large for that, or no numbers."""
     tensors = [t for value in state.values() for t in (value if isinstance(value, list) else [value])]
-    if sum(tensor.numel() for tensor in tensors) > MOST_NUMBERS:
+    if sum(tensor.numel() for tensor in tensors) > MOST_NUMBERS or not all(t.isfinite().all() for t in tensors):
         return None
     return {
         name: [tensor.tolist() for tensor in value] if isinstance(value, list) else value.tolist()

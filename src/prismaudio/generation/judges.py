@@ -90,15 +90,15 @@ class Judge(ABC):
                 self._hear(part)
             except CheckpointError as error:  # weights that are missing are missed by every file
                 self.broken = self.lost = Score(reason=str(error))
-            except PrismAudioError as error:
-                self.broken = Score(reason=str(error))
             except Exception as error:  # noqa: BLE001 - a network of somebody else's may raise anything
-                text = " ".join(str(error).split())[:200]
-                self.broken = Score(reason=f"it failed: {type(error).__name__}: {text}", failed=True)
+                self.broken = failure(error)
 
     def end(self) -> Score:
         """What the file is worth."""
-        return self.broken or self._end()
+        try:
+            return self.broken or self._end()
+        except Exception as error:  # noqa: BLE001 - as above
+            return failure(error)
 
     @abstractmethod
     def _hear(self, part: Part) -> None: ...
@@ -228,12 +228,23 @@ class MetricJudge(Judge):
         """The value of all files."""
         if self.all is None:
             return Score(reason="no file counts")
-        self._restore(self.all)
-        with warnings.catch_warnings():  # the states were put there without an update
-            warnings.simplefilter("ignore")
-            return said(float(self.metric.compute()))
+        try:
+            self._restore(self.all)
+            with warnings.catch_warnings():  # the states were put there without an update
+                warnings.simplefilter("ignore")
+                return said(float(self.metric.compute()))
+        except Exception as error:  # noqa: BLE001 - a metric of somebody else's may raise anything
+            return failure(error)
 
 
 def said(value: float) -> Score:
     """A score, if it is a number."""
     return Score(value) if math.isfinite(value) else Score(reason=NO_NUMBER)
+
+
+def failure(error: Exception) -> Score:
+    """The place of a score that could not be had: what a PrismAudioError says is no failure."""
+    if isinstance(error, PrismAudioError):
+        return Score(reason=str(error))
+    text = " ".join(str(error).split())[:200]
+    return Score(reason=f"it failed: {type(error).__name__}: {text}", failed=True)

@@ -177,16 +177,16 @@ def _judge(registry: Registry, kind: str, name: str, device: str, folder: Path |
     made_of = registry.load(kind, name)
     try:
         made: Any = made_of()
+        if kind == "rewards":
+            return RewardJudge(name, made.dimension or dimension, source, made, find_device(device), folder)
+        if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
+            made.keep = False
+        return MetricJudge(name, made.dimension or dimension, source, made, find_device(device))
     except PrismAudioError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         raise PrismAudioError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
-    if kind == "rewards":
-        return RewardJudge(name, made.dimension or dimension, source, made, find_device(device), folder)
-    if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
-        made.keep = False
-    return MetricJudge(name, made.dimension or dimension, source, made, find_device(device))
 
 
 def _described(registry: Registry, kind: str, name: str) -> tuple[str | None, str]:
