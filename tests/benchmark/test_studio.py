@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
+from prismaudio.benchmark.rows import ShuffledRow
 from prismaudio.benchmark.stage import RATE_HZ, Camera, restage, take
 from prismaudio.benchmark.studio import COLUMNS, StudioBenchmark
 from prismaudio.cot.narration import narrate
@@ -120,3 +123,18 @@ def test_pictures_are_of_training_size_or_as_they_were_filmed() -> None:
     assert filmed.audio is None
     assert filmed.id == drawn.id == scene.id
     assert 0 < float((drawn.frames.float() - filmed.frames.float()).abs().mean()) < 40
+
+
+@pytest.mark.parametrize(("n_clips", "batch_size"), [(1, 16), (100, 16), (100, 90)])
+def test_the_shuffled_row_has_a_sound_for_clips_that_it_meets_again(n_clips, batch_size):
+    """The edits of a plan come back to clips from the beginning, which are not among the last ones any more."""
+    row = ShuffledRow()
+    takes = [SimpleNamespace(index=index, audio=torch.full((2, 1), float(index))) for index in range(n_clips)]
+    for start in range(0, n_clips, batch_size):
+        row.sounds(takes[start : start + batch_size], 0)
+    for start in (36, 0, 3, 60):
+        again = takes[start : start + batch_size : 3] or takes
+        for seed in range(3):
+            heard = [int(sound[0, 0]) for sound in row.edited_sounds(again, [None] * len(again), seed)]
+            assert len(heard) == len(again)
+            assert n_clips == 1 or all(one != take.index for one, take in zip(heard, again, strict=True))

@@ -10,7 +10,8 @@ import torch
 
 from prismaudio.cli.jobs import Job, collect
 from prismaudio.cli.main import main
-from prismaudio.errors import PrismAudioError
+from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.generation import PrismAudio
 from prismaudio.media import write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
@@ -154,3 +155,73 @@ def test_an_output_may_be_said_in_other_ways(put, tmp_path):
     jobs = collect([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
     wanted = ["absolute", "plain", "take v1.5", "first", "a.b/second", "v1.2"]
     assert [str(job.output.relative_to(tmp_path / "out")) for job in jobs] == wanted
+
+
+OTHERS = {
+    "bench": (["bench", "studio", "--limit", "1", "--edit-limit", "0", "--rows", "truth", "--json", "x"], "x"),
+    "bench rl": (["bench", "rl", "--plot", "x"], "x"),
+    "bench instruments": (["bench", "instruments", "--count", "1", "-o", "x"], "x"),
+    "plan": (["plan", "clip.mp4", "-o", "x"], "x"),
+    "studio": (["studio", "render", "--count", "1", "-o", "."], "plain-held-out-0-00000.wav"),
+    "convert": (["convert", "clip.mp4", "."], "model.safetensors"),
+    "export": (["export", "clip.mp4", ".", "--config", "x.yaml"], "model.safetensors"),
+}
+"""Commands and the file that each of them would write."""
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_other_commands_leave_files_of_somebody_else_alone(put, tmp_path, capsys, command):
+    words, name = OTHERS[command]
+    put("clip.mp4")
+    theirs = put(name, "theirs")
+    before = names(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("prismaudio: error: ")
+    assert name in said or "holds a model already" in said
+    assert (theirs.read_text(), names(tmp_path)) == ("theirs", before)
+
+
+@pytest.mark.parametrize("option", [["--force"], []])
+def test_a_plan_is_not_written_over_its_video(put, clip, tiny_model_folder, capsys, option):
+    source = put("clip.mp4")
+    assert main(["plan", "clip.mp4", "-o", "clip.mp4", "--model", str(tiny_model_folder), *option]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert source.read_bytes() == clip
+
+
+def test_a_converted_model_is_not_written_over_its_source(put, tmp_path, tiny_model_folder, capsys):
+    (tmp_path / "model").mkdir()
+    for path in tiny_model_folder.iterdir():
+        (tmp_path / "model" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "other").symlink_to(tmp_path / "model")
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    for target in ("model", "other"):
+        assert main(["convert", "model", target, "--half", "bf16", "--force"]) == 2
+        assert "never written over" in capsys.readouterr().err
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_report_of_a_benchmark_is_replaced_by_the_next_and_others_by_force(put, tmp_path):
+    words = ["bench", "studio", "--limit", "1", "--edit-limit", "0", "--rows", "truth", "--json", "out.json"]
+    report = put("out.json", "theirs")
+    assert main(words) == 2
+    assert main([*words, "--force"]) == 0
+    assert main(words) == 0
+    assert json.loads(report.read_text())["meta"]["limit"] == 1
+    assert names(tmp_path) == ["out.json"]
+
+
+def test_clips_of_the_studio_that_were_rendered_otherwise_are_rendered_again(put, tmp_path):
+    words = ["studio", "render", "--count", "1", "--fps", "8", "-o", "clips", "--size"]
+    assert main([*words, "32"]) == 0
+    assert main([*words, "48"]) == 0
+    assert json.loads((tmp_path / "clips" / "plain-held-out-0-00000.json").read_text())["size_px"] == [48, 48]
+
+
+def test_a_sound_is_not_saved_over_its_video(put, clip, tiny_model_folder):
+    source = put("clip.mp4")
+    sound = PrismAudio.from_pretrained(tiny_model_folder).generate(source, plan=PLAN, steps=1)
+    with pytest.raises(MediaError, match="never written over"):
+        sound.save(source)
+    assert source.read_bytes() == clip

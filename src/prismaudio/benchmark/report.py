@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prismaudio.errors import MediaError
+from prismaudio.media.files import load_json, read_small, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Cell = dict[str, float]
+MOST_BYTES = 256 << 20
+"""A file of figures is smaller than this."""
 
 
 @dataclass
@@ -86,13 +88,17 @@ def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> N
     Raises:
         MediaError: It cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    with replacing(path, "choose another file with --json") as part:
+        part.write_text(json.dumps(figures, indent=2, allow_nan=not finite) + "\n", encoding="utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file holds figures that ``prismaudio bench`` wrote."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(figures, indent=2, allow_nan=not finite) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --json") from error
+        found = load_json(read_small(path, MOST_BYTES))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("meta"), dict) and ("rows" in found or "base" in found)
 
 
 def _table(title: str, corner: str, heads: Iterable[str], lines: Iterable[tuple[str, list[Cell | None]]]) -> Table:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prismaudio.errors import MediaError
 from prismaudio.generation.letters import write
+from prismaudio.media import replacing
 from prismaudio.media.stills import png
 
 if TYPE_CHECKING:
@@ -71,13 +71,8 @@ def save_plot(report: RLReport, path: Path) -> None:
     Raises:
         MediaError: It cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(plot_png(report))
-        partial.replace(path)
-    except OSError as error:
-        raise MediaError(f"cannot write {path}: {error.strerror}; choose another file with --plot") from error
+    with replacing(path, "choose another file with --plot") as part:
+        part.write_bytes(plot_png(report))
 
 
 def _line(report: RLReport, name: str) -> Line:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prismaudio.generation import PrismAudio
 
 POOL = 64
-"""How many clips the shuffled row remembers; at least a batch."""
+"""How many clips the shuffled row remembers, besides those of the batch."""
 ROWS = ("truth", "codec", "given_plan", "end_to_end", "shuffled")
 
 
@@ -151,7 +151,8 @@ class ShuffledRow(Row):
     def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """The sound of the clip ``seed + 1`` places before; the first clips take those of the end of their batch."""
         self._sounds.update({take.index: take.audio for take in takes})
-        order = list(self._sounds)[-POOL:]
+        recent = {*list(self._sounds)[-POOL:], *(take.index for take in takes)}  # edits come back to the first clips
+        order = [index for index in self._sounds if index in recent]
         self._sounds = {index: self._sounds[index] for index in order}
         return [self._sounds[order[order.index(take.index) - 1 - seed % len(order)]] for take in takes]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import NoReturn
 
 from prismaudio.errors import PrismAudioError
@@ -26,9 +28,13 @@ def whole(low: int, high: int) -> argparse._ActionType:
         try:
             value = int(text)
         except ValueError:  # no number, or one of more digits than Python reads
-            raise argparse.ArgumentTypeError(f"{brief(text)} is no whole number, expected {low} to {high}") from None
+            raise argparse.ArgumentTypeError(
+                f"{brief(text)} is no whole number; expected one from {low} to {high}"
+            ) from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{brief(text)} is out of range, expected {low} to {high}")
+            raise argparse.ArgumentTypeError(
+                f"{brief(text)} is out of range, expected a whole number from {low} to {high}"
+            )
         return value
 
     convert.__name__ = "whole number"
@@ -63,6 +69,12 @@ positive = whole(1, 2**31 - 1)
 """The type of a whole number of at least 1."""
 seed = whole(0, MOST_SEED)
 """The type of a seed."""
+
+
+def model_files(model: str | None) -> list[Path]:
+    """The files of the model folder that ``--model`` names, if it names one."""
+    folder = Path(os.path.expanduser(model or ""))  # noqa: PTH111 - whether there is such a user is said elsewhere
+    return [folder / name for name in ("config.json", "model.safetensors")] if model else []
 
 
 def brief(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli import bench_damage, bench_rewards, bench_rl
-from prismaudio.cli.arguments import Parser, number, positive
+from prismaudio.cli.arguments import Parser, model_files, number, positive, seed, whole
 from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -31,10 +31,26 @@ def main(argv: list[str]) -> int:
         "damage": bench_damage.run,
         "instruments": _instruments,
     }[options.what]
-    report = getattr(options, "json", None)
-    if report is not None and report.is_dir():
-        raise UnknownNameError(f"{report} is a folder; --json wants the name of a file to write")
+    for option in ("json", "plot", "output"):
+        if (path := getattr(options, option, None)) is not None:
+            check_output(path, option, options)
     return run(options)
+
+
+def check_output(path: Path, option: str, options: argparse.Namespace) -> None:
+    """See, before anything is measured, that a file may be written.
+
+    Raises:
+        PrismAudioError: It is a folder, a file of the model, or a file of somebody else and ``--force`` is not said.
+    """
+    from prismaudio.benchmark.report import is_report
+    from prismaudio.media.files import spare
+
+    if path.is_dir():
+        raise UnknownNameError(f"{path} is a folder; --{option} wants the name of a file to write")
+    spare(path, model_files(getattr(options, "model", None)))
+    if path.exists() and not options.force and not is_report(path):
+        raise MediaError(f"{path} exists and is no report of prismaudio bench; choose another name, or say --force")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,13 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    studio.add_argument("--seed", type=int, default=0, help="seed of the held-out clips")
+    studio.add_argument("--seed", type=seed, default=0, help="seed of the held-out clips")
     studio.add_argument("--limit", type=positive, default=300, help="number of clips")
     studio.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the pictures are")
     studio.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     studio.add_argument("--model", metavar="DIR", help="checkpoint to measure; the embedded model by default")
     studio.add_argument("--seeds", type=positive, default=3, help="number of sampling seeds")
-    studio.add_argument("--edit-limit", type=int, default=100, help="number of clips whose plan is edited")
+    studio.add_argument(
+        "--edit-limit", type=whole(0, 2**31 - 1), default=100, help="number of clips whose plan is edited"
+    )
     studio.add_argument("--rows", type=_names("row", ROWS), default=ROWS, help="rows to measure, separated by commas")
     studio.add_argument(
         "--guidance", type=number(0, 100), help="scale of classifier-free guidance; the model's own by default"
@@ -71,9 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         help="refit the classifier of what sounds, from training clips",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    instruments.add_argument("--seed", type=int, default=0, help="seed of the training clips and of the fit")
+    instruments.add_argument("--seed", type=seed, default=0, help="seed of the training clips and of the fit")
     instruments.add_argument("--count", type=positive, default=2000, help="number of training clips")
     instruments.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
+    for kind in kinds.choices.values():
+        kind.add_argument(
+            "--force", action="store_true", help="write over files that are there and hold something else"
+        )
     return parser
 
 
@@ -182,15 +204,13 @@ def _instruments(options: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from prismaudio.benchmark.instruments import accuracy, fit_classifier, training_set
+    from prismaudio.media import replacing
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("rendering training clips", total=options.count)
         features, labels = training_set(options.seed, options.count, lambda: progress.advance(task))
     classifier = fit_classifier(features, labels, options.seed)
-    try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        classifier.save(options.output)
-    except OSError as error:
-        raise MediaError(f"cannot write {options.output}: {error.strerror}; choose another with -o") from error
+    with replacing(options.output, "choose another with -o") as part:
+        classifier.save(part)
     Console().print(f"{options.output}: accuracy {accuracy(classifier, options.seed, 200):.3f} on 200 held-out clips")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from prismaudio.cli.arguments import Parser, positive
+from prismaudio.cli.arguments import Parser, positive, seed
 
 CORE = ("SemanticReward", "TemporalReward", "AestheticReward", "SpatialReward")
 
@@ -18,7 +18,7 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
         help="scores of held-out studio clips, whole and damaged in one dimension",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the held-out clips")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the held-out clips")
     parser.add_argument("--limit", type=positive, default=200, help="number of clips")
     parser.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the clips are")
     parser.add_argument("--rewards", default=",".join(CORE), help="rewards to try, separated by commas")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from prismaudio.cli.arguments import Parser, positive
+from prismaudio.cli.arguments import Parser, positive, seed
 
 
 def add(kinds: argparse._SubParsersAction[Parser]) -> None:
@@ -30,7 +30,7 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
         default=argparse.SUPPRESS,
         help="runs of each method and learning rate (default: 5, with --embedded 3)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--seed", type=seed, default=0, help="the first of the seeds")
     parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser
+from prismaudio.cli.arguments import Parser, model_files
 from prismaudio.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
     source, target = Path(options.source).expanduser(), Path(options.target).expanduser()
     if target.exists() and not target.is_dir():
         raise CheckpointError(f"{target} is a file; expected a folder to write the model to")
-    if (target / "config.json").exists() and not options.force:
+    written = model_files(str(target))
+    if any(path.exists() for path in written) and not options.force:
         raise CheckpointError(f"{target} holds a model already; choose another folder, or say --force")
     if not source.exists():
         raise CheckpointError(f"no such file or folder: {source}")
@@ -58,8 +59,11 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.checkpoints import save_components
     from prismaudio.generation.importing import belong_together, import_autoencoder, import_published
     from prismaudio.generation.loading import NEEDED, load_parts
+    from prismaudio.media.files import spare
 
     vae = Path(options.vae).expanduser() if options.vae else None
+    for path in written:
+        spare(path, [*(model_files(str(source)) if source.is_dir() else [source]), *filter(None, [vae])])
     if source.is_dir():
         components = load_parts(source)
         if vae is not None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser
+from prismaudio.cli.arguments import Parser, model_files
 from prismaudio.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def main(argv: Sequence[str]) -> int:
         raise CheckpointError(f"no such checkpoint: {checkpoint}")
     recipe = options.config or kept_recipe(checkpoint)
     from prismaudio.cli.fit import run
+    from prismaudio.media.files import spare
+
+    config, weights = model_files(options.target)
+    if weights.exists() and not config.exists():
+        raise CheckpointError(f"{weights} is there without config.json; choose another folder")
+    for path in (config, weights):
+        spare(path, [checkpoint, recipe])
     from prismaudio.cli.fit_export import ExportCommandLine
 
     ExportCommandLine.job = (checkpoint, Path(options.target).expanduser(), options.half)

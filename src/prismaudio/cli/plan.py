@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, add_model
+from prismaudio.cli.arguments import Parser, add_model, model_files
 from prismaudio.errors import PlanError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+ENDING = ".plan.txt"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,20 +36,37 @@ def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio plan``."""
     options = make_parser().parse_args(argv)
     video = Path(options.video).expanduser()
-    file = Path(options.output or f"{video.stem}.plan.txt").expanduser()
     to_screen = options.output == "-"
-    if file.exists() and not to_screen and not options.force:
-        raise PlanError(f"{file} exists and may have been edited; choose another name with -o, or say --force")
+    file = Path(options.output or plan_name(video)).expanduser()
+    if not to_screen:
+        _check(file, options)
     from prismaudio.generation import PrismAudio
     from prismaudio.media import probe, replacing
+    from prismaudio.media.files import check_regular, spare
 
+    check_regular(video, "a video file")
+    if not to_screen:
+        spare(file, [video, *model_files(options.model)])
     probe(video)  # says what is wrong with it before the model is loaded
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
     plan = model.plan(video, options.prompt)
     if to_screen:
         sys.stdout.write(f"{plan}\n")
         return 0
+    _check(file, options)  # again, for watching takes long
     with replacing(file) as part:
         plan.save(part)
     sys.stderr.write(f"{file}: edit it, then run: prismaudio generate {options.video} --plan {file}\n")
     return 0
+
+
+def plan_name(video: Path) -> str:
+    """What the plan of a video is called, in a length that file systems allow."""
+    from prismaudio.media.files import MOST_NAME_BYTES, shortened
+
+    return shortened(video.stem, MOST_NAME_BYTES - len(ENDING)) + ENDING
+
+
+def _check(file: Path, options: argparse.Namespace) -> None:
+    if file.exists() and not options.force:
+        raise PlanError(f"{file} exists and may have been edited; choose another name with -o, or say --force")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prismaudio.cli.arguments import brief, seed, whole
 from prismaudio.errors import MediaError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ LARGEST_PX, HIGHEST_FPS = 2048, 240.0
 
 
 def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected pixels as 256, or HEIGHTxWIDTH as 180x320")
+        raise argparse.ArgumentTypeError(
+            f"{brief(text)} is no size; expected pixels as 256, or HEIGHTxWIDTH as 180x320"
+        )
     size = int(match[1]), int(match[2] or match[1])
     if not all(16 <= side <= LARGEST_PX for side in size):
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected 16 to {LARGEST_PX} pixels a side")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is out of range; expected 16 to {LARGEST_PX} pixels a side")
     return size
 
 
@@ -35,15 +38,9 @@ def _fps(text: str) -> float:
         fps = 0.0
     if not 1.0 <= fps <= HIGHEST_FPS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no frame rate; expected 1 to {HIGHEST_FPS:g} pictures per second"
+            f"{brief(text)} is no frame rate; expected 1 to {HIGHEST_FPS:g} pictures per second"
         )
     return fps
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -62,9 +59,9 @@ def parser() -> argparse.ArgumentParser:
         "already are skipped. By default the clips are HELD OUT: their combinations of classes, rooms and qualities "
         "occur in no training clip.",
     )
-    render.add_argument("--seed", type=_whole, default=0, help="seed of the clips (default: 0)")
-    render.add_argument("--count", type=_whole, default=10, help="number of clips (default: 10)")
-    render.add_argument("--start", type=_whole, default=0, help="number of the first clip (default: 0)")
+    render.add_argument("--seed", type=seed, default=0, help="seed of the clips (default: 0)")
+    render.add_argument("--count", type=whole(0, 2**31 - 1), default=10, help="number of clips (default: 10)")
+    render.add_argument("--start", type=whole(0, 2**31 - 1), default=0, help="number of the first clip (default: 0)")
     render.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the picture is")
     render.add_argument(
         "--held-out",
@@ -77,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "--size", type=_size, metavar="PX|HxW", help="picture size (default: 256 for plain, varied for randomised)"
     )
     render.add_argument("--fps", type=_fps, help="pictures per second (default: 24 for plain, varied for randomised)")
+    render.add_argument("--force", action="store_true", help="write over files that are there and are no such clips")
     return top
 
 
@@ -119,5 +117,5 @@ def main(argv: list[str]) -> int:
         randomised = args.split == "randomised"
         size_px = args.size or (scene.look.size_px if randomised else SIZE_PX)
         fps = args.fps or (scene.look.fps if randomised else FPS)
-        _report(number + 1, args.count, scene, written=write_scene(scene, folder, size_px, fps))
+        _report(number + 1, args.count, scene, written=write_scene(scene, folder, size_px, fps, force=args.force))
     return 0

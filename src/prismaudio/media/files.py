@@ -24,11 +24,12 @@ MOST_NAME_BYTES = 255
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, advice: str = "choose another folder with -o") -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends, and vanishes when it fails.
 
     Args:
         path: The file to write. Its folder is created when it is missing.
+        advice: What to do where it cannot be written.
 
     Yields:
         A name in the same folder and with the same suffix, to be written in the block.
@@ -58,7 +59,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield part
         part.replace(target)
     except OSError as error:
-        raise MediaError(f"cannot write {target}: {reason(error)}; choose another folder with -o") from error
+        raise MediaError(f"cannot write {target}: {reason(error)}; {advice}") from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

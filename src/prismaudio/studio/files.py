@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prismaudio.cot.narration import narrate
-from prismaudio.media import replacing, write_video, write_video_with_sound, write_wav
+from prismaudio.media import ResultFiles, replacing, write_video, write_video_with_sound, write_wav
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.video import render_video
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prismaudio.studio.scene import Scene
 
 SAMPLE_RATE_HZ = 16_000
@@ -56,46 +57,52 @@ def truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
     }
 
 
-def _paths(folder: Path, name: str) -> dict[str, Path]:
-    endings = {"video": ".mp4", "silent": ".silent.mp4", "sound": ".wav", "truth": ".json"}
-    return {kind: folder / f"{name}{ending}" for kind, ending in endings.items()}
+SUFFIXES = (".mp4", ".silent.mp4", ".wav")
+"""The files of a clip, besides its truth."""
+
+
+def files_of(folder: Path, name: str) -> ResultFiles:
+    """The files of a clip."""
+    every = [name + suffix for suffix in SUFFIXES]
+    return ResultFiles(
+        folder / name, SUFFIXES, lambda told: every if told.get("id") == name and "events" in told else ()
+    )
 
 
 def is_written(folder: Path, told: dict[str, Any]) -> bool:
     """Whether all files of a clip are there and tell the same truth."""
-    paths = _paths(folder, told["id"])
-    if not all(path.is_file() for path in paths.values()):
-        return False
-    try:
-        return bool(json.loads(paths["truth"].read_text(encoding="utf-8")) == told)
-    except (OSError, ValueError):
-        return False
+    files = files_of(folder, told["id"])
+    return files.read() == told and all(files.path(suffix).is_file() for suffix in SUFFIXES)
 
 
-def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float) -> bool:
+def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float, *, force: bool = False) -> bool:
     """Write a video with sound, the same video silent, the sound and the truth, unless they are there.
 
     Args:
         scene: What to render.
-        folder: Where to; it must exist. The truth is written last, so a clip that has one is complete.
+        folder: Where to. The truth comes last, so a clip that has one is complete.
         size_px: Height and width of the picture.
         fps: Pictures per second.
+        force: Write over files of these names that are no clip of ours.
 
     Returns:
         Whether anything had to be written.
 
     Raises:
-        MediaError: A file cannot be written.
+        MediaError: A file cannot be written, or is somebody else's.
     """
     told = truth(scene, size_px, fps)
     if is_written(folder, told):
         return False
-    paths = _paths(folder, scene.id)
+    files = files_of(folder, scene.id)
+    files.check(force=force)
     frames = torch.from_numpy(render_video(scene, size_px, fps))
     audio = torch.from_numpy(render_audio(scene, SAMPLE_RATE_HZ))
-    write_video(frames, fps, paths["silent"])
-    write_video_with_sound(paths["silent"], audio, SAMPLE_RATE_HZ, paths["video"])  # the very same picture
-    write_wav(audio, SAMPLE_RATE_HZ, paths["sound"])
-    with replacing(paths["truth"]) as part:
-        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with files.writing() as stage:
+        video, silent, sound = (stage / files.path(suffix).name for suffix in SUFFIXES)
+        write_video(frames, fps, silent)
+        write_video_with_sound(silent, audio, SAMPLE_RATE_HZ, video)  # the very same picture
+        write_wav(audio, SAMPLE_RATE_HZ, sound)
+        with replacing(stage / files.marker.name) as part:
+            part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return True
