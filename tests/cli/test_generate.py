@@ -100,12 +100,25 @@ def test_a_table(generate, videos, tmp_path):
         ("plan\nx\n", "no column 'video'"),
         ("video,seed\na.mp4,many\n", "line 2: the seed 'many'"),
         ("video\n", "no rows"),
+        ("video,seed\na.mp4,9223372036854775808\n", "line 2: the seed 9223372036854775808 is out of range"),
+        (f"video,seed\na.mp4,{'9' * 5000}\n", "expected 0 to 9223372036854775807"),
+        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: more cells than the header has"),
+        ("video,prompt\na.mp4,a\0b\n", "line 2: the prompt holds a NUL byte"),
+        ("video\n" + "a" * 200_000 + "\n", "field larger than field limit"),
     ],
 )
 def test_bad_tables(generate, videos, capsys, table, words):
     (videos / "jobs.csv").write_text(table)
     assert generate(videos / "jobs.csv") == 2
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said) < 500
+
+
+def test_a_table_of_no_end_is_refused(generate, tmp_path, capsys):
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    assert generate(tmp_path / "zero.csv") == 2
+    assert "not a regular file" in capsys.readouterr().err
 
 
 def test_videos_of_one_name_get_files_of_their_own(generate, videos, tmp_path):
@@ -155,7 +168,15 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--duration", "nan"], "out of range"),
         (["a.mp4", "--steps", "many"], "--steps"),
         (["a.mp4", "--seed", "-1"], "out of range"),
+        (["a.mp4", "--seed", str(2**63)], f"from 0 to {2**63 - 1}"),
+        (["a.mp4", "--seed", "9" * 5000], f"from 0 to {2**63 - 1}"),
+        (["a.mp4", "--duration", "9" * 400], "out of range"),
+        (["a.mp4", "--precision=--"], "expected a value"),
+        (["a\0.mp4"], "NUL byte"),
+        (["a.mp4", "--plan", "/dev/zero"], "not a regular file"),
+        (["/dev/zero"], "a pipe or a device"),
         (["a.mp4", "--device", "toaster"], "no device 'toaster'"),
+        (["a.mp4", "--device", "meta"], "no device 'meta'"),
         (["a.mp4", "--sampler", "euller"], "EulerSampler"),
         (["a.mp4", "--plan", "<Semantik> x"], "Semantic"),
         (["a.mp4", "--plan", "<Temporal> The bell sounds at 9 s."], "9.00 s"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from prismaudio.errors import PrismAudioError
 
@@ -15,6 +15,13 @@ MOST_SEED = 2**63 - 1
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports errors the way the rest of the program does."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; ``--option=--`` is an option without a value, of which argparse makes an empty list."""
+        for word in args or ():
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word[:-3]}: expected a value")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the whole usage."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, add_model, number, whole
+from prismaudio.cli.arguments import Parser, add_model, number, seed, whole
 from prismaudio.cli.jobs import Job, collect
 from prismaudio.errors import MediaError, PrismAudioError
 
@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="add the video's own sound (gain 1 if none is given)",
     )  # fmt: skip
     how = parser.add_argument_group("sampling")
-    how.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="same seed, same sound (default: %(default)s)")
+    how.add_argument("--seed", type=seed, default=0, help="same seed, same sound (default: %(default)s)")
     how.add_argument("--steps", type=whole(1, 1000), help="steps of the sampler")
     how.add_argument("--guidance", type=number(0, 100), help="how closely the plan is followed; 1 is as it is")
     how.add_argument("--guidance-rescale", type=number(0, 1), metavar="SHARE", help="guidance without its loudness")

@@ -70,9 +70,11 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.cli.score_jobs import collect
 
     jobs = collect(options.files, options.plan, options.reference)
-    from prismaudio.cli.score_run import ScoreRun  # imports torch
+    failures = [job.error for job in jobs]
+    if not all(failures):
+        from prismaudio.cli.score_run import ScoreRun  # imports what rewards and metrics need
 
-    failures = ScoreRun(options, [path for job in jobs for path in job.sources()]).run(jobs)
+        failures = ScoreRun(options, [path for job in jobs for path in job.sources()]).run(jobs)
     if failures and len(jobs) == 1:
         raise PrismAudioError(failures[0])
     if failures:

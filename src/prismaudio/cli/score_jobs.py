@@ -110,6 +110,8 @@ def media_of(folder: Path) -> list[Path]:
 
 def _job(path: Path, plan: str, given: Path | None, true: Path | None, references: Mapping[str, Path]) -> ScoreJob:
     """The job of a file, with what the folders have for it: references by their names without the ending."""
+    if not path.exists():
+        return ScoreJob(path, error=f"no such file: {path}")
     try:
         check_regular(path, "a file of sound or video")
     except MediaError as error:
