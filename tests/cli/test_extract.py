@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,9 @@ def run(filmed, tiny_model_folder, tmp_path, monkeypatch):
     for path in filmed.iterdir():
         (tmp_path / path.name).symlink_to(path)
 
-    def run(text, *options, model=tiny_model_folder):
-        (tmp_path / "clips.csv").write_text(text)
-        return main(["extract", "clips.csv", "-o", "features", "--model", str(model), *options])
+    def run(text, *options, model=tiny_model_folder, name="clips.csv"):
+        (tmp_path / name).write_text(text)
+        return main(["extract", name, "-o", "features", "--model", str(model), *options])
 
     return run
 
@@ -176,6 +177,26 @@ def test_processes_may_share_a_folder(run):
         "shard-2of2-00001.safetensors",
     ]
     assert len(gather(find_files(_folder()))[0]) == 3
+
+
+def test_a_name_that_is_not_utf8_costs_no_other_clip(run, tmp_path, capsys):
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes((tmp_path / "b.mp4").read_bytes())
+    (tmp_path / os.fsdecode(b"broken\xe9.mp4")).write_bytes(b"no video at all, but not empty")
+    assert (
+        run('{"video": "a.mp4"}\n{"video": "caf\\udce9.mp4"}\n{"video": "broken\\udce9.mp4"}\n', name="clips.jsonl")
+        == 0
+    )
+    assert "2 clips computed, 0 were there, 1 left out" in capsys.readouterr().err
+    assert sorted(gather(find_files(_folder()))[0]) == ["a", "caf\\xe9"]
+    assert json.loads((tmp_path / "features" / "failures.jsonl").read_text())["id"] == "broken\\xe9"
+
+
+def test_an_encoder_may_give_one_tensor_to_several_clips(run, tiny_model, monkeypatch):
+    encoder = type(tiny_model.encoders["text"])
+    kept = {}
+    monkeypatch.setattr(encoder, "encode", lambda self, *_: kept.setdefault(0, torch.ones(2, self.width)))
+    assert run("video,caption\na.mp4,A bell.\nb.mp4,A bell.\n") == 0
+    assert len(gather(find_files(_folder()))[0]) == 2
 
 
 def test_the_planner_may_write_plans(run):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -92,6 +93,23 @@ def test_columns_of_others_are_left_alone(manifest):
         ("video,plan\na.mp4,<Temporel> x\n", "clips.csv", "line 2: unknown section <Temporel>"),
         ("video,plan\na.mp4,no.txt\n", "clips.csv", "line 2: cannot read the plan"),
         ([{"video": 7}], "clips.jsonl", "line 1: video is 7; expected the path"),
+        ([{"video": "a.mp4", "id": "\ud800"}], "clips.jsonl", "line 1: id is .* not text in UTF-8"),
+        ([{"video": "a.mp4", "caption": ["x", "\udce9"]}], "clips.jsonl", "line 1: caption is .* not text in UTF-8"),
+        ([{"video": "a.mp4", "semantic": "\udce9"}], "clips.jsonl", "line 1: semantic is .* not text in UTF-8"),
+        ([{"video": "a.mp4", "plan": {"semantic": "\ud800"}}], "clips.jsonl", "line 1: plan is .* not text in UTF-8"),
+        ([{"video": "\ud800.mp4"}], "clips.jsonl", "line 1: video is .* cannot be the name of a file"),
+        ([{"video": "a\0.mp4"}], "clips.jsonl", "line 1: video is .* cannot be the name of a file"),
+        ([{"video": "a.mp4", "plan": "a\0b"}], "clips.jsonl", "line 1: plan is .* cannot be the name of a file"),
+        ([{"video": "a.mp4", "caption": {"a": 1}}], "clips.jsonl", "line 1: caption is {'a': 1}; expected text"),
+        ([{"video": "a.mp4", "start_s": 10**400}], "clips.jsonl", "start_s is 1000.*…; expected seconds"),
+        ('{"video": ' + "[" * 100_000, "clips.jsonl", "line 1: JSON that is nested too deeply"),
+        ('{"video": "a.mp4", "x": ' + "9" * 5000 + "}", "clips.jsonl", "line 1: not JSON"),
+        ('{"video": "' + "a" * (1 << 20), "clips.jsonl", "line 1: .* characters of JSON; expected 1048576 at most"),
+        ("video\n/dev/zero\n", "clips.csv", r"names what is no regular file: /dev/zero \(line 2\)"),
+        ("audio,features\n,/dev/zero\n", "clips.csv", r"names what is no regular file: /dev/zero \(line 2\)"),
+        ("video,plan\na.mp4,/dev/zero\n", "clips.csv", "line 2: cannot read the plan: /dev/zero is no regular file"),
+        ("\0\0video\n", "clips.csv", "it is not text in UTF-8"),
+        (",".join(f"c{i}" for i in range(2000)) + "\n" + "," * 1999 + "\n", "clips.csv", "2000 columns; expected 1000"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(manifest, text, name, says):
@@ -109,3 +127,39 @@ def test_bytes_are_no_manifest(tmp_path):
     (tmp_path / "clips.csv").write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="cannot read the manifest"):
         read_manifest(tmp_path / "clips.csv")
+
+
+def test_a_large_plan_file_is_refused_unread(manifest, tmp_path):
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match=r"line 2: cannot read the plan: .*huge.txt has 1099511627776 bytes; expected"):
+        read_manifest(manifest("video,plan\na.mp4,huge.txt\n"))
+
+
+def test_a_device_is_no_manifest(tmp_path):
+    (tmp_path / "clips.jsonl").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"clips\.jsonl is no regular file"):
+        read_manifest(tmp_path / "clips.jsonl")
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
+def test_names_of_files_may_have_bytes_that_are_not_utf8(tmp_path, name):
+    film = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    film.write_bytes(b"0")
+    text = b"video\ncaf\xe9.mp4\n" if name == "clips.csv" else b'{"video": "caf\\udce9.mp4"}\n'
+    (tmp_path / name).write_bytes(text)
+    (entry,) = read_manifest(tmp_path / name)
+    assert (entry.video, entry.id) == (film, "caf\\xe9")
+
+
+def test_a_caption_in_another_encoding_is_refused_with_its_line(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"0")
+    (tmp_path / "clips.csv").write_bytes("video,caption\na.mp4,café\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 2: caption is .* not text in UTF-8; save the manifest as UTF-8"):
+        read_manifest(tmp_path / "clips.csv")
+
+
+def test_a_line_separator_in_a_caption_ends_no_line_of_json(manifest):
+    path = manifest("")
+    path.with_suffix(".jsonl").write_text('{"video": "a.mp4", "caption": "One.\u2028Two."}\n', encoding="utf-8")
+    assert read_manifest(path.with_suffix(".jsonl"))[0].captions == ("One. Two.",)

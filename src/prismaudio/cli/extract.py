@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     with Reporter(len(entries), "clips") as reporter:
         reporter.count(len(entries) - len(waiting))
         failures = extract_all(waiting, extractor, folder, asked, reporter)
-    return conclude(options, folder, failures, len(entries), len(waiting))
+    return conclude(options, folder, failures, {entry.id for entry in entries}, len(waiting))
 
 
 def make_extractor(options: argparse.Namespace) -> Extractor:
@@ -125,7 +125,7 @@ def extract_all(
             except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
                 if os.environ.get("PRISMAUDIO_TRACEBACK"):
                     traceback.print_exception(error)
-                failures[entry.id] = " ".join(str(error).split()) or type(error).__name__
+                failures[entry.id] = one_line(error)
                 reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
                 continue
             reporter.count()
@@ -139,20 +139,26 @@ def extract_all(
     return failures
 
 
+def one_line(error: Exception) -> str:
+    """What an error says; bytes of a file's name that are not UTF-8 are written as escapes."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def conclude(
-    options: argparse.Namespace, folder: FeatureFolder, failures: dict[str, str], n_clips: int, n_waiting: int
+    options: argparse.Namespace, folder: FeatureFolder, failures: dict[str, str], ids: Collection[str], n_waiting: int
 ) -> int:
     """Say what is there now, and what failed.
 
     Raises:
         DataError: All clips failed, or one of them and that is an error.
     """
-    listed = folder.report(failures)
-    if failures and (len(failures) == n_clips or options.strict):
+    listed = folder.report(failures, ids)
+    if failures and (len(failures) == len(ids) or options.strict):
         first = next(f"{name}: {why}" for name, why in failures.items())
-        raise DataError(f"{len(failures)} of {n_clips} clips failed; the first is {first}; all are listed in {listed}")
+        raise DataError(f"{len(failures)} of {len(ids)} clips failed; the first is {first}; all are listed in {listed}")
     sys.stderr.write(
-        f"{folder.folder}: {folder.n_written} clips computed, {n_clips - n_waiting} were there"
+        f"{folder.folder}: {folder.n_written} clips computed, {len(ids) - n_waiting} were there"
         + (f", {len(failures)} left out, see {listed}" if failures else "")
         + f"; train on them with --data.manifest {options.output}\n"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from prismaudio.encoders.base import Encoder
 
 FORMAT = 1
+RATES = ("sample_rate_hz", "rate_hz")
+COUNTS = ("hop", "channels", "width", "group")
+"""What a description has numbers of."""
+MAX_NUMBER = 1 << 40
 
 
 def describe(
@@ -79,6 +84,34 @@ def fingerprint(module: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+def check_description(said: Any, where: str) -> None:
+    """Make sure that a description that was read has the types of one that :func:`describe` made.
+
+    Args:
+        said: The description.
+        where: Whose it is, for the error.
+
+    Raises:
+        DataError: It has others.
+    """
+    parts = {LATENTS: said.get("latents", {}), **_streams(said)} if isinstance(said, Mapping) else {"all": None}
+    for what, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise DataError(f"{where} describes its {what} as {str(part)[:80]}; expected an object; make it again")
+        for name, value in part.items():
+            kind = int | float if name in RATES else int if name in COUNTS else None
+            if kind is None or (name == "rate_hz" and value is None):
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < MAX_NUMBER:
+                shown = str(value)[:80]
+                raise DataError(f"{where}: {name} of its {what} is {shown}; expected a number above 0; make it again")
+
+
+def _streams(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    streams = said.get("streams", {})
+    return streams if isinstance(streams, Mapping) else {"streams": streams}
+
+
 def compare(said: Mapping[str, Any], wanted: Mapping[str, Any], where: str, what: str) -> None:
     """Make sure that two descriptions of latents, or of a stream, agree where both say something.
 
@@ -109,4 +142,5 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def _short(name: str, value: Any) -> str:
-    return str(value).rpartition(":")[2] if name == "class" else str(value)
+    text = str(value).rpartition(":")[2] if name == "class" else str(value)
+    return text[:200]

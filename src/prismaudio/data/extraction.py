@@ -79,7 +79,8 @@ class Extractor:
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise DataError(f"the {name} computed from clip {entry.id} hold NaN or infinity")
-        stored = {name: value.to("cpu", self.dtype).contiguous() for name, value in values.items()}
+        # copied, for an encoder may keep and give again what it gave; one file holds no tensor twice
+        stored = {name: value.to("cpu", self.dtype, copy=True).contiguous() for name, value in values.items()}
         return stored, {"duration_s": round(duration_s, 6), "split": entry.split, "plans": [str(p) for p in plans]}
 
     def _plans(self, entry: Entry, clip: Clip) -> list[Plan]:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from prismaudio.data.description import compare
 from prismaudio.data.manifest import Entry
-from prismaudio.data.published import index_npz, read_npz
+from prismaudio.data.published import DAMAGED, index_npz, read_npz
 from prismaudio.data.records import LATENTS, UNTIMED, Contents, Part, Record
 from prismaudio.data.shards import index_shard, read_part
 from prismaudio.data.tars import index_tar, read_tar
+from prismaudio.data.untrusted import check_file
 from prismaudio.errors import DataError
 
 INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}
@@ -44,7 +46,7 @@ class FeatureSet:
     @property
     def latent_rate_hz(self) -> float | None:
         """Latent frames per second, if the files say so."""
-        if "hop" not in self.latents:
+        if not {"hop", "sample_rate_hz"} <= self.latents.keys():
             return None
         return float(self.latents["sample_rate_hz"] / self.latents["hop"])
 
@@ -81,6 +83,10 @@ def index_file(path: Path) -> Contents:
     index = INDEX.get(path.suffix)
     if index is None:
         raise DataError(f"{path} holds no features that can be read; expected {', '.join(INDEX)}")
+    try:
+        check_file(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     return index(path)
 
 
@@ -198,8 +204,8 @@ def not_finite(record: Record) -> str:
     for key, part in record.parts.items():
         try:
             values = read(part)
-        except (OSError, ValueError, EOFError) as error:
-            return f"its {key} in {part.path} cannot be read: {error}"
+        except DataError as error:
+            return str(error)
         if not bool(torch.isfinite(values).all()):
             return f"its {key} in {part.path} hold NaN or infinity"
     return ""
@@ -213,9 +219,15 @@ def read(part: Part, start: int = 0, stop: int | None = None, *, axis: int = 0) 
         start: First frame or feature.
         stop: First one that is left out; None for all there are.
         axis: Time: 1 of latents, 0 of features.
+
+    Raises:
+        DataError: It is damaged.
     """
     last = part.shape[axis] if stop is None else stop
-    if part.path.suffix == ".safetensors":
-        return read_part(part, axis, start, last)
-    values = read_npz(part.path, part.key) if part.path.suffix == ".npz" else read_tar(part)
+    try:
+        if part.path.suffix == ".safetensors":
+            return read_part(part, axis, start, last)
+        values = read_npz(part.path, part.key) if part.path.suffix == ".npz" else read_tar(part)
+    except (*DAMAGED, SafetensorError) as error:
+        raise DataError(f"{part.key} in {part.path} cannot be read: {error}; make it again") from error
     return values[:, start:last] if axis else values[start:last]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from prismaudio.cot.plan import CORE, Plan
+from prismaudio.data.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 from prismaudio.errors import DataError, PlanError
 
 FILES = ("video", "audio", "features", "latents")
@@ -21,6 +22,11 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 EXPECTED = "expected .csv or .tsv with a header, or .jsonl with one object a line"
 NAMED_FILES = 3
 """Missing files that an error names; the others it counts."""
+MAX_COLUMNS = 1000
+HEAD_BYTES = 4096
+"""How much of a file shows whether it is text."""
+SHOWN = 80
+"""Characters of a wrong value that an error shows."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +113,19 @@ def _rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
     if reader is None:
         raise DataError(f"{file} is no manifest: its name ends in {file.suffix or 'nothing'!r}; {EXPECTED}")
     try:
+        check_file(file, MAX_TABLE_BYTES)
+        with file.open("rb") as opened:
+            if b"\0" in opened.read(HEAD_BYTES):
+                raise DataError(f"cannot read the manifest {file}: it is not text in UTF-8; {EXPECTED}")
         return reader(file)
     except FileNotFoundError as error:
         raise DataError(f"no such manifest: {file}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"cannot read the manifest {file}: {error}; {EXPECTED}") from error
 
 
 def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
-    with file.open(newline="", encoding="utf-8-sig") as opened:
+    with _opened(file, newline="") as opened:
         reader = csv.DictReader(opened, strict=True, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
         rows = []
         for cells in reader:
@@ -130,28 +140,40 @@ def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _json_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            try:
-                cells = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{file}, line {number}: not JSON ({error}); {EXPECTED}") from error
-            if not isinstance(cells, dict):
-                raise DataError(f"{file}, line {number}: not an object; {EXPECTED}")
-            rows.append((number, {str(key).lower(): value for key, value in cells.items()}))
+    with _opened(file) as opened:
+        for number, line in enumerate(_lines(opened), 1):
+            if line.strip():
+                cells = parse_json(line, f"{file}, line {number}")
+                if not isinstance(cells, dict):
+                    raise DataError(f"{file}, line {number}: not an object; {EXPECTED}")
+                rows.append((number, {str(key).lower(): value for key, value in cells.items()}))
     return rows
+
+
+def _opened(file: Path, newline: str | None = None) -> TextIO:
+    """The text of a manifest; names of files in it may have bytes that are not UTF-8."""
+    return file.open(newline=newline, encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _lines(opened: TextIO) -> Iterator[str]:
+    """Lines of a file; of one that never ends no more than is needed to refuse it."""
+    while line := opened.readline(MAX_TEXT_BYTES + 1):
+        yield line
 
 
 def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], sections: Sequence[str]) -> None:
     known = [*COLUMNS, *sections]
     found = dict.fromkeys(name for _, cells in rows for name in cells)
+    if len(found) > MAX_COLUMNS:
+        raise DataError(f"the manifest {file} has {len(found)} columns; expected {MAX_COLUMNS} at most")
     for name in found:
-        near = [] if name in known else get_close_matches(name, known, n=1, cutoff=0.75)
+        near = [] if name in known or len(name) > SHOWN else get_close_matches(name, known, n=1, cutoff=0.75)
         if near:
             raise DataError(f"the manifest {file} has a column {name!r}; did you mean {near[0]!r}?")
     if not any(name in FILES for name in found):
         raise DataError(
-            f"the manifest {file} has none of the columns {', '.join(FILES)}; it has {', '.join(found) or 'none'}"
+            f"the manifest {file} has none of the columns {', '.join(FILES)}; "
+            f"it has {_first([_shown(name)[1:-1] for name in found]) or 'none'}"
         )
 
 
@@ -165,12 +187,12 @@ def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[s
         raise DataError(f"{where}: end_s {end_s:g} is not after start_s {start_s or 0.0:g}")
     split = str(cells.get("split") or "").strip().lower()
     if split and split not in SPLITS:
-        raise DataError(f"{where}: unknown split {split!r}; expected {', '.join(SPLITS)}")
+        raise DataError(f"{where}: unknown split {_shown(split)}; expected {', '.join(SPLITS)}")
     first = next(path for path in paths.values() if path is not None)
     usual = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
     return Entry(
-        id=str(cells.get("id") or "").strip() or usual,
-        captions=_texts(cells.get("caption")),
+        id=_text(where, "id", cells.get("id")) or usual,
+        captions=_texts(where, cells.get("caption")),
         plans=_plans(where, file.parent, cells, sections),
         start_s=start_s or 0.0,
         end_s=end_s,
@@ -183,13 +205,20 @@ def _path(where: str, folder: Path, name: str, value: Any) -> Path | None:
     if value in (None, ""):
         return None
     if not isinstance(value, str):
-        raise DataError(f"{where}: {name} is {value!r}; expected the path of a file")
+        raise DataError(f"{where}: {name} is {_shown(value)}; expected the path of a file")
+    try:
+        possible = b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise DataError(f"{where}: {name} is {_shown(value)}, which cannot be the name of a file")
     return folder / Path(value).expanduser()
 
 
 def _usual_id(folder: Path, path: Path) -> str:
     """A clip is called like its file, with the folders that lead to it."""
-    return (path.relative_to(folder) if path.is_relative_to(folder) else path).with_suffix("").as_posix().lstrip("/.")
+    path = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return readable_name(path.with_suffix("").as_posix().lstrip("/."))
 
 
 def _seconds(where: str, name: str, value: Any) -> float | None:
@@ -197,25 +226,44 @@ def _seconds(where: str, name: str, value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise DataError(f"{where}: {name} is {value!r}; expected seconds, 0 or more")
+        raise DataError(f"{where}: {name} is {_shown(value)}; expected seconds, 0 or more")
     return seconds
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(where: str, value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    return tuple(" ".join(str(text).split()) for text in values if text not in (None, ""))
+    texts = (_text(where, "caption", item) for item in values)
+    return tuple(" ".join(text.split()) for text in texts if text)
+
+
+def _text(where: str, name: str, value: Any) -> str:
+    """The text of a cell; a number in a .jsonl counts as its text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{where}: {name} is {_shown(value)}; expected text")
+    text = str(value).strip()
+    if not is_text(text) or "\0" in text:
+        raise DataError(f"{where}: {name} is {_shown(text)}, which is not text in UTF-8; save the manifest as UTF-8")
+    return text
+
+
+def _shown(value: Any) -> str:
+    """A value in an error, as far as a line has room for it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> tuple[Plan, ...]:
     """Plans of the column ``plan``, or the one of the columns that are called like sections."""
-    columns = {name: str(cells[name]) for name in sections if cells.get(name)}
+    columns = {name: text for name in sections if (text := _text(where, name, cells.get(name)))}
     value = cells.get("plan")
     values = [item for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
     try:
-        plans = tuple(_plan(folder, item, sections) for item in values)
+        plans = tuple(_plan(where, folder, item, sections) for item in values)
     except PlanError as error:
         raise DataError(f"{where}: {error}") from error
     if not columns:
@@ -223,11 +271,24 @@ def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequenc
     return tuple(plan.replace(columns) for plan in plans) or (Plan(columns),)
 
 
-def _plan(folder: Path, value: Any, sections: Sequence[str]) -> Plan:
+def _plan(where: str, folder: Path, value: Any, sections: Sequence[str]) -> Plan:
     if isinstance(value, dict):
-        return Plan.parse(" ".join(f"<{name}> {text}" for name, text in value.items()), sections)
-    text = str(value)
-    return Plan.parse(text, sections) if "<" in text else Plan.load(folder / Path(text).expanduser(), sections)
+        texts = {_text(where, "plan", name): _text(where, "plan", text) for name, text in value.items()}
+        return Plan.parse(" ".join(f"<{name}> {text}" for name, text in texts.items()), sections)
+    if isinstance(value, str) and "<" not in value:
+        path = _path(where, folder, "plan", value)
+        return Plan({}) if path is None else _plan_file(where, path, sections)
+    return Plan.parse(_text(where, "plan", value), sections)
+
+
+def _plan_file(where: str, path: Path, sections: Sequence[str]) -> Plan:
+    try:
+        check_file(path, MAX_TEXT_BYTES)
+    except DataError as error:
+        raise DataError(f"{where}: cannot read the plan: {error}") from error
+    except OSError as error:
+        raise DataError(f"{where}: cannot read the plan {path}: {error.strerror}") from error
+    return Plan.load(path, sections)
 
 
 def _check_ids(file: Path, lines: Mapping[int, Entry]) -> None:
@@ -242,28 +303,24 @@ def _check_ids(file: Path, lines: Mapping[int, Entry]) -> None:
 
 
 def _check_files(file: Path, lines: Mapping[int, Entry]) -> None:
-    exists = _remembering(Path.exists)
-    missing = [
-        f"{path} (line {line})"
+    named = [
+        (line, path)
         for line, entry in lines.items()
         for path in (entry.video, entry.audio, entry.features, entry.latents)
-        if path is not None and not exists(path)
+        if path is not None
     ]
+    there = {path: path.exists() for path in dict.fromkeys(path for _, path in named)}  # many clips of one file
+    missing = [f"{path} (line {line})" for line, path in named if not there[path]]
     if missing:
-        more = f" and {len(missing) - NAMED_FILES} more" if len(missing) > NAMED_FILES else ""
         raise DataError(
             f"the manifest {file} names {len(missing)} file{'s' * (len(missing) > 1)} that do not exist: "
-            f"{', '.join(missing[:NAMED_FILES])}{more}; paths are relative to its folder"
+            f"{_first(missing)}; paths are relative to its folder"
         )
+    regular = {path: path.is_file() for path in there}
+    if others := [f"{path} (line {line})" for line, path in named if not regular[path]]:
+        raise DataError(f"the manifest {file} names what is no regular file: {_first(others)}")
 
 
-def _remembering(ask: Callable[[Path], bool]) -> Callable[[Path], bool]:
-    """A question that is asked once for each path: many clips of one file, or of one shard."""
-    known: dict[Path, bool] = {}
-
-    def answer(path: Path) -> bool:
-        if path not in known:
-            known[path] = ask(path)
-        return known[path]
-
-    return answer
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    return f"{', '.join(names[:NAMED_FILES])}{more}"

@@ -92,4 +92,4 @@ def is_part(name: str) -> bool:
         [True, True, False, False]
     """
     base, dot, number = name.partition(".")
-    return base in (LATENTS, *STREAMS) and (not dot or number.isdecimal())
+    return base in (LATENTS, *STREAMS) and (not dot or (number.isascii() and number.isdecimal() and len(number) < 5))

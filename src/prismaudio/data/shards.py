@@ -13,10 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from prismaudio.data.description import check_description
 from prismaudio.data.records import Contents, Part, Record, is_part
+from prismaudio.data.untrusted import parse_json, readable_name
 from prismaudio.errors import DataError
 from prismaudio.media import replacing
 
+SUFFIX = ".safetensors"
 METADATA = "prismaudio"
 """Key of our JSON in the header of a file."""
 
@@ -32,10 +35,17 @@ def write_shard(
         infos: What else is known of each clip.
         description: What the tensors were computed with.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(shard_bytes(clips, infos, description))
+
+
+def shard_bytes(
+    clips: Mapping[str, Mapping[str, Tensor]], infos: Mapping[str, Any], description: Mapping[str, Any]
+) -> bytes:
+    """The content of a shard, see :func:`write_shard`."""
     tensors = {f"{name}/{part}": value.contiguous() for name, parts in clips.items() for part, value in parts.items()}
     said = json.dumps({"description": description, "clips": infos}, ensure_ascii=False)
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, {METADATA: said}))
+    return save(tensors, {METADATA: said})
 
 
 def index_shard(path: Path) -> Contents:
@@ -46,18 +56,30 @@ def index_shard(path: Path) -> Contents:
     """
     try:
         with safe_open(path, "pt") as opened:
-            said = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
+            text = (opened.metadata() or {}).get(METADATA, "{}")
             shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path} is truncated, damaged or no safetensors file ({error}); make it again") from error
+    said = parse_json(text, f"{path}: what it says of itself", None)
+    description, infos = _checked(said, path)
     found: dict[str, dict[str, Part]] = {}
     for key, shape in shapes.items():
         name, _, part = key.rpartition("/")
         if is_part(part):
-            found.setdefault(name or path.stem, {})[part] = Part(path, key, shape)
-    infos = said.get("clips", {})
+            found.setdefault(name or readable_name(path.stem), {})[part] = Part(path, key, shape)
     records = {name: Record(name, parts, infos.get(name, {})) for name, parts in found.items()}
-    return Contents(path, records, said.get("description"))
+    return Contents(path, records, description)
+
+
+def _checked(said: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
+    """Description and infos of a shard, if they are of the types that they should be."""
+    infos = said.get("clips", {}) if isinstance(said, dict) else None
+    if not isinstance(infos, dict) or not all(isinstance(info, dict) for info in infos.values()):
+        raise DataError(f"{path} says of its clips what cannot be read; expected an object for each; make it again")
+    description = said.get("description")
+    if description is not None:
+        check_description(description, str(path))
+    return description, infos
 
 
 def read_part(part: Part, axis: int, start: int, stop: int) -> Tensor:

@@ -7,11 +7,9 @@ shards; a stream of samples, which is what the webdataset package makes of them,
 from __future__ import annotations
 
 import io
-import json
 import tarfile
-import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from prismaudio.data import published
 from prismaudio.data.records import Contents, Part, Record, is_part
+from prismaudio.data.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
 from prismaudio.errors import DataError
 
 
@@ -34,31 +33,43 @@ def index_tar(path: Path) -> Contents:
     infos: dict[str, dict[str, Any]] = {}
     known = None
     try:
+        n_bytes = path.stat().st_size
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                folder, slash, file = member.name.rpartition("/")
-                stem, _, ending = file.partition(".")
-                name, opened = f"{folder}{slash}{stem}", archive.extractfile(member)
-                if opened is None:
+                if not member.isreg() or member.issparse():  # a link may lead anywhere, a hole has no end
                     continue
+                if member.offset_data + member.size > n_bytes:
+                    raise EOFError("its end is missing")
+                folder, slash, file = readable_name(member.name).rpartition("/")
+                stem, _, ending = file.partition(".")
+                name, where = f"{folder}{slash}{stem}", f"{path}: {readable_name(member.name)}"
+                opened = cast("IO[bytes]", archive.extractfile(member))
                 if ending == "json":
-                    infos[name] = dict(json.load(opened))
-                for key, shape in _shapes(opened, ending, f"{path}: {member.name}").items():
+                    infos[name] = _info(opened, where)
+                for key, shape in _shapes(opened, ending, where, member.size).items():
                     ours = published.NAMES.get(key, key)
                     known = published.DESCRIPTION if ours != key else known
                     part = Part(path, f"{ending}:{key}", shape, member.offset_data, member.size)
                     parts.setdefault(name, {})[ours] = part
-    except (tarfile.TarError, zipfile.BadZipFile, SafetensorError, OSError, ValueError, EOFError) as error:
+    except (*published.DAMAGED, tarfile.TarError, SafetensorError, MemoryError) as error:
         raise DataError(f"{path} is truncated, damaged or no plain tar file ({error}); make it again") from error
     records = {name: Record(name, found, infos.get(name, {})) for name, found in parts.items()}
     return Contents(path, records, known)
 
 
-def _shapes(opened: IO[bytes], ending: str, where: str) -> dict[str, tuple[int, ...]]:
+def _info(opened: IO[bytes], where: str) -> dict[str, Any]:
+    """What else an archive says of a clip."""
+    info = parse_json(opened.read(MAX_TEXT_BYTES + 1), where)
+    if not isinstance(info, dict):
+        raise DataError(f"{where}: expected an object")
+    return info
+
+
+def _shapes(opened: IO[bytes], ending: str, where: str, size: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the latents and features in a member; none for a member of another kind."""
     key, _, last = ending.rpartition(".")
     if last == "npy" and is_part(published.NAMES.get(key, key)):
-        shape = published.npy_shape(opened, where)
+        shape = published.npy_shape(opened, where, size)
         return {} if shape is None else {key: shape}
     if ending == "npz":
         return published.npz_shapes(io.BytesIO(opened.read()), where)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,21 @@ from torch import Tensor
 
 from prismaudio.data.description import compare
 from prismaudio.data.manifest import Entry
-from prismaudio.data.records import LATENTS
-from prismaudio.data.shards import index_shard, write_shard
+from prismaudio.data.records import LATENTS, Contents
+from prismaudio.data.shards import SUFFIX, index_shard, shard_bytes
+from prismaudio.data.sharing import add_file, locked, remove_left_over
+from prismaudio.data.untrusted import MAX_TABLE_BYTES, check_file, parse_json
+from prismaudio.errors import DataError
 from prismaudio.media import make_writable, replacing
 
-SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 32 << 20
+"""What a shard says of its clips; of safetensors files with more than 100 MB of it nothing can be read."""
 
 
 class FeatureFolder:
     """Writes clips to shards; clips wait in memory until a shard is full, or :meth:`flush`.
+
+    Several processes may write to one folder: each shard gets a number that no other one has.
 
     Args:
         folder: Where the shards are.
@@ -41,19 +48,35 @@ class FeatureFolder:
         self.n_written = 0
         self._clips: dict[str, Mapping[str, Tensor]] = {}
         self._infos: dict[str, dict[str, Any]] = {}
-        there = sorted(folder.glob(f"[!.]*{SUFFIX}"))  # a name that begins with a dot is not finished
-        for path in there:
-            self._look_at(path)
-        self._number = 1 + max((self._number_of(path) for path in there), default=-1)
+        self._header_bytes = 0
+        self._known: set[Path] = set()
+        remove_left_over(folder.glob(f".shard*.part{SUFFIX}"))
+        for path in self._unknown():
+            contents = index_shard(path)
+            self._check(contents)
+            self.done |= {name: str(record.info.get("asked", "")) for name, record in contents.records.items()}
 
-    def _look_at(self, path: Path) -> None:
-        """Remember what is in a shard, which must be of the same model."""
-        contents = index_shard(path)
-        said = contents.description or {}
-        compare(said.get("latents", {}), self.description["latents"], str(path), LATENTS)
+    def _unknown(self) -> list[Path]:
+        """Shards that were not looked at yet; a name that begins with a dot is not finished."""
+        found = sorted(path for path in self.folder.glob(f"[!.]*{SUFFIX}") if path not in self._known)
+        self._known.update(found)
+        return found
+
+    def _check(self, contents: Contents) -> None:
+        """See that a shard is of the same model."""
+        said, where = contents.description or {}, str(contents.path)
+        compare(said.get("latents", {}), self.description["latents"], where, LATENTS)
         for name, stream in said.get("streams", {}).items():
-            compare(stream, self.description["streams"].get(name, {}), str(path), f"{name} features")
-        self.done |= {name: str(record.info.get("asked", "")) for name, record in contents.records.items()}
+            compare(stream, self.description["streams"].get(name, {}), where, f"{name} features")
+
+    def _check_others(self) -> None:
+        """See that what other processes have written meanwhile is of the same model; its damage is theirs."""
+        for path in self._unknown():
+            try:
+                contents = index_shard(path)
+            except DataError:
+                continue
+            self._check(contents)
 
     @staticmethod
     def _number_of(path: Path) -> int:
@@ -70,30 +93,62 @@ class FeatureFolder:
         """Keep a clip; gives the path of the shard, if that made one full."""
         self._clips[entry.id] = values
         self._infos[entry.id] = {**info, "asked": asked(entry, options)}
-        return self.flush() if len(self._clips) >= self.shard_size else None
+        per_tensor = len(entry.id.encode()) + 150
+        self._header_bytes += len(json.dumps(info)) + per_tensor * (1 + len(values))
+        full = len(self._clips) >= self.shard_size or self._header_bytes > MAX_HEADER_BYTES
+        return self.flush() if full else None
 
     def flush(self) -> Path | None:
         """Write the clips that wait; gives the path of their shard, if there were any."""
         if not self._clips:
             return None
-        path = self.folder / f"shard{self.part}-{self._number:05d}{SUFFIX}"
-        write_shard(path, self._clips, self._infos, self.description)
+        data = shard_bytes(self._clips, self._infos, self.description)
+        with locked(self.folder):
+            self._check_others()
+            numbers = (self._number_of(path) for path in self._known)
+            first = 1 + max(numbers, default=-1)
+            targets = (self.folder / f"shard{self.part}-{number:05d}{SUFFIX}" for number in itertools.count(first))
+            path = add_file(targets, lambda part: part.write_bytes(data))
+        self._known.add(path)
         self.done |= {name: info["asked"] for name, info in self._infos.items()}
         self.n_written += len(self._clips)
-        self._number += 1
-        self._clips, self._infos = {}, {}
+        self._clips, self._infos, self._header_bytes = {}, {}, 0
         return path
 
-    def report(self, failures: Mapping[str, str]) -> Path | None:
-        """Write the list of clips that failed, one JSON object a line; no file when there are none."""
+    def report(self, failures: Mapping[str, str], ids: Collection[str] = ()) -> Path | None:
+        """Write the list of clips that failed, one JSON object a line; no file when there are none.
+
+        Args:
+            failures: Reason of each clip that failed.
+            ids: Clips of this run; what is listed of others stays.
+        """
         path = self.folder / f"failures{self.part}.jsonl"
-        if not failures:
-            path.unlink(missing_ok=True)
-            return None
-        lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in failures.items()]
-        with replacing(path) as part:
-            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
+        with locked(self.folder):
+            listed = {name: why for name, why in _failures(path).items() if name not in ids} | failures
+            if not listed:
+                path.unlink(missing_ok=True)
+                return None
+            lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
+            with replacing(path) as part:  # names of files may have bytes that are not UTF-8; JSON has escapes for them
+                part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+        return path if failures else None
+
+
+def _failures(path: Path) -> dict[str, str]:
+    """What a list of failures holds, as far as it can be read."""
+    found: dict[str, str] = {}
+    try:
+        check_file(path, MAX_TABLE_BYTES)
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError, DataError):
+        return found
+    for line in lines:
+        try:
+            row = parse_json(line, str(path))
+            found[str(row["id"])] = str(row["reason"])
+        except (DataError, KeyError, TypeError):
+            continue
+    return found
 
 
 def asked(entry: Entry, options: str = "") -> str:

@@ -1,0 +1,113 @@
+"""Files in a folder that several processes write to at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prismaudio.errors import MediaError
+from prismaudio.media.files import reason
+
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV, errno.EACCES)
+"""What file systems without hard links answer."""
+LEFT_OVER_S = 3600.0
+"""A temporary file that was not written to for so long belongs to a process that was killed."""
+
+
+def add_file(targets: Iterable[Path], write: Callable[[Path], object]) -> Path:
+    """Write a file under the first of some names that no file has, whole or not at all.
+
+    Args:
+        targets: Names in one folder, without an end.
+        write: Writes the file, given a temporary name in that folder.
+
+    Returns:
+        The name that was free.
+
+    Raises:
+        MediaError: The folder cannot be written to, or is full.
+    """
+    names = iter(targets)
+    target = next(names)
+    part = target.with_name(f".{target.stem[:80]}-{secrets.token_hex(4)}.part{target.suffix}")
+    try:
+        try:
+            write(part)
+            flush(part)
+            while not _place(part, target):
+                target = next(names)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise MediaError(f"cannot write {target}: {reason(error)}; choose another folder with -o") from error
+    return target
+
+
+def _place(part: Path, target: Path) -> bool:
+    """Give a finished file its final name, unless there is a file of that name already; whether it has it now."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return part.samefile(target)  # over a network a link may be made and its answer lost
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        return _place_claimed(part, target)
+    return True
+
+
+def _place_claimed(part: Path, target: Path) -> bool:
+    """Without hard links: whoever makes a second file, the claim, may rename; one that is left over costs a name."""
+    claim = target.with_name(f".{target.name}.claim")
+    try:
+        claim.open("xb").close()
+    except FileExistsError:
+        return False
+    try:
+        if target.exists():
+            return False
+        part.rename(target)
+    finally:
+        claim.unlink(missing_ok=True)
+    return True
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or a folder is on the disk, where the system can tell."""
+    with contextlib.suppress(PermissionError):  # folders, on Windows
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block, where the system can lock folders; a killed process holds no lock."""
+    handle = None
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def remove_left_over(paths: Iterable[Path]) -> None:
+    """Delete temporary files of processes that were killed."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_OVER_S:
+                path.unlink()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prismaudio.data import writing
+from prismaudio.data.features import gather
+from prismaudio.data.manifest import Entry
+from prismaudio.data.writing import FeatureFolder
+
+DESCRIPTION = {"latents": {}, "streams": {}}
+VALUES = {"latents": torch.zeros(2, 3)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return FeatureFolder(tmp_path, DESCRIPTION, 2)
+
+
+def test_a_shard_that_came_meanwhile_stays(folder, tmp_path):
+    (tmp_path / "shard-00000.safetensors").write_bytes(b"of another process")
+    folder.add(Entry("a"), VALUES, {})
+    assert folder.flush() == tmp_path / "shard-00001.safetensors"
+    assert (tmp_path / "shard-00000.safetensors").read_bytes() == b"of another process"
+
+
+def test_failures_of_other_runs_stay_listed_until_these_clips_are_done(folder, tmp_path):
+    folder.report({"a": "broken", "b": "broken"}, ["a", "b"])
+    folder.report({"c": "broken"}, ["c", "d"])
+    lines = (tmp_path / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["a", "b", "c"]
+    assert folder.report({}, ["a", "b"]) is None
+    assert json.loads((tmp_path / "failures.jsonl").read_text())["id"] == "c"
+    assert folder.report({}, ["c"]) is None
+    assert not (tmp_path / "failures.jsonl").exists()
+
+
+def test_a_reason_may_name_a_file_that_is_not_utf8(folder, tmp_path):
+    folder.report({"a": "cannot read caf\udce9.mp4"})
+    assert json.loads((tmp_path / "failures.jsonl").read_text())["reason"] == "cannot read caf\udce9.mp4"
+
+
+def test_a_shard_never_says_more_than_can_be_read_again(folder, monkeypatch):
+    monkeypatch.setattr(writing, "MAX_HEADER_BYTES", 1000)
+    assert folder.add(Entry("a"), VALUES, {"plans": ["x" * 1000]}) is not None
+
+
+def test_what_a_killed_process_left_is_deleted_after_an_hour(tmp_path):
+    old, new = tmp_path / ".shard-x.part.safetensors", tmp_path / ".shard-y.part.safetensors"
+    for path in (old, new):
+        path.write_bytes(b"0")
+    os.utime(old, (0, time.time() - 4000))
+    FeatureFolder(tmp_path, DESCRIPTION, 2)
+    assert list(tmp_path.iterdir()) == [new]
+
+
+def test_new_files_have_the_permissions_of_the_umask(folder):
+    before = os.umask(0o027)
+    try:
+        folder.add(Entry("a"), VALUES, {})
+        path = folder.flush()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert load_file(path).keys() == {"a/latents"}
+    assert list(gather([path])[0]) == ["a"]
