@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,38 @@ def test_a_recipe_of_bare_names_runs(toy, command):
 )
 def test_mistakes_are_explained_in_one_line(toy, capsys, words, expected):
     assert expected in error(capsys, "--config", toy, *words.format(recipe=toy).split())
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS + "model: *i\n", "it would become more than 20000 values"),
+        (LAUGHS, "it would become more than 20000 values"),
+        ("a: b\n" * 20_001, "it would become more than 20000 values"),
+        ("a: &a [*a]\nmodel: *a\n", "'a' is part of itself"),
+        ("model: &m {class_path: *m}\n", "'m' is part of itself"),
+        ("[" * 3000, "it is nested more than 64 levels deep"),
+        ("{" * 500 + "}" * 500, "it is nested more than 64 levels deep"),
+        ("model: \0\n", "is not YAML"),
+        ("model: " + "x" * (1 << 20), "bytes; expected 1048576 at most"),
+        ("- a\n", "is not a recipe"),
+    ],
+)
+def test_recipes_that_would_exhaust_memory_or_time_are_one_line(tmp_path, capsys, text, expected):
+    path = tmp_path / "evil.yaml"
+    path.write_text(text)
+    assert expected in error(capsys, "--config", str(path))
+
+
+def test_values_of_options_and_files_that_a_recipe_names_are_bounded_too(toy, tmp_path, capsys):
+    (tmp_path / "part.yaml").write_text("class_path: EulerSampler\ninit_args: &a [*a]\n")
+    assert "'a' is part of itself" in error(capsys, "--config", toy, "--model.sampler", str(tmp_path / "part.yaml"))
+    assert "levels deep" in error(capsys, "--config", toy, "--model.sampler", "{a: " + "[" * 3000)
 
 
 def test_a_refusal_of_the_data_is_one_line(toy, capsys):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jsonargparse
-import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
@@ -22,6 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from prismaudio import __version__
 from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
 from prismaudio.cli.recipe_errors import refusal, shorten
+from prismaudio.cli.recipe_files import bound_values, read_recipe
 from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
@@ -78,12 +78,15 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
     registry = discover()
     known = import_components(registry)
     restrict_imports(registry)
+    bound_values()
     try:
         (command_line or CommandLine)(subcommand, known, find_recipes(argv, registry))
     except MisconfigurationException as error:
         raise RecipeError(str(error)) from error
     except SIGTERMException as error:  # Lightning noticed the signal at the end of a batch
         raise Terminated from error
+    except RecursionError as error:
+        raise RecipeError("a value of the recipe is nested too deeply") from error
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
@@ -190,12 +193,7 @@ def recipe_path(name: str, registry: Registry) -> str:
             path = Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
         except UnknownNameError as error:
             raise RecipeError(f"there is no file {name!r}, and {error}") from None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path} is not a recipe: it must be a mapping with keys such as model, data and trainer")
+    read_recipe(path)
     return str(path)
 
 
