@@ -37,7 +37,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
     def make(
         name: str = "clip.mp4",
-        codec: str = "libx264",
+        codec: str | None = "libx264",
         size: tuple[int, int] = (64, 96),
         fps: int = 25,
         duration_s: float = 1.0,
@@ -50,33 +50,45 @@ def make_video(tmp_path: Path) -> MakeVideo:
         rate_hz: int = 48_000,
         metadata: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        sound_codec: str | None = None,
+        lost_s: tuple[float, float] = (0.0, 0.0),
+        container: dict[str, str] | None = None,
+        sound_start_s: float = 0.0,
     ) -> Path:
         path = tmp_path / name
         times = [i / fps for i in range(round(duration_s * fps))] if times_s is None else list(times_s)
-        with av.open(path, "w") as output:
+        with av.open(path, "w", container_options=container or {}) as output:
             output.metadata.update(metadata or {})
-            stream: Any = output.add_stream(codec, fps, options=options or {})
-            stream.height, stream.width = size
-            stream.pix_fmt = pixels
             base = Fraction(1, 1000) if times_s is not None else Fraction(1, fps)
-            stream.codec_context.time_base = base
+            stream: Any = None
+            if codec:
+                stream = output.add_stream(codec, fps, options=options or {})
+                stream.height, stream.width = size
+                stream.pix_fmt = pixels
+                stream.codec_context.time_base = base
             if rotation is not None:
                 stream.set_display_rotation(rotation)
             if layout:
-                sound: Any = output.add_stream("aac" if name.endswith(("mp4", "mov")) else "pcm_s16le", rate_hz)
+                usual = "aac" if name.endswith(("mp4", "mov")) else "pcm_s16le"
+                sound: Any = output.add_stream(sound_codec or usual, rate_hz)
                 sound.layout = layout
-            for time_s in times:
+            for time_s in times if codec else []:
                 frame = av.VideoFrame.from_ndarray(picture(time_s, size), "rgb24")
                 frame.pts, frame.time_base = round((time_s + start_s) / base), base
                 output.mux(stream.encode(frame))
-            output.mux(stream.encode(None))
+            output.mux(stream.encode(None) if codec else [])
             if layout:
                 array = clicks(duration_s, clicks_s, rate_hz, len(av.AudioLayout(layout).channels))
                 samples = av.AudioFrame.from_ndarray(array, "fltp", layout)
                 samples.sample_rate, samples.pts, samples.time_base = rate_hz, 0, Fraction(1, rate_hz)
-                for part in av.AudioResampler(sound.format, layout, rate_hz).resample(samples):
-                    output.mux(sound.encode(part))
-                output.mux(sound.encode(None))
+                size = sound.codec_context.frame_size or 1024
+                parts = av.AudioResampler(sound.format, layout, rate_hz, size)
+                for part in [*parts.resample(samples), *parts.resample(None), None]:
+                    for packet in sound.encode(part):
+                        packet.pts += round(sound_start_s / packet.time_base)
+                        packet.dts = packet.pts
+                        if not lost_s[0] <= float(packet.pts * packet.time_base) - sound_start_s < lost_s[1]:
+                            output.mux(packet)
         return path
 
     return make

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from mimetypes import guess_type
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -13,18 +11,16 @@ from typing import TYPE_CHECKING
 import av
 
 from prismaudio.errors import MediaError
-from prismaudio.media.files import reason
+from prismaudio.media.clock import packets
+from prismaudio.media.opening import opened, video_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 MIN_DURATION_S = 0.2
 """Shorter videos are refused."""
 
-_TEXT_FORMATS = {"tty", "concat", "hls", "dash", "sdp", "lavfi"}  # these read text, or other files than the one given
 _FORMATS_THAT_STATE_THEIR_DURATION = ("mp4", "matroska", "avi")
 
 
@@ -55,49 +51,6 @@ class VideoInfo:
     height: int
     codec: str
     has_sound: bool
-
-
-@contextmanager
-def opened(path: str | Path) -> Iterator[InputContainer]:
-    """Open a media file for reading; whatever is wrong with it becomes a one-line error.
-
-    Raises:
-        MediaError: There is no such file, or it holds neither picture nor sound that can be read.
-    """
-    file = Path(path).expanduser()
-    expected = "sound" if (guess_type(file.name)[0] or "").startswith("audio/") else "video"
-    if not file.exists():
-        raise MediaError(f"no such file: {file}")
-    if file.is_dir():
-        raise MediaError(f"{file} is a folder; expected a {expected} file")
-    try:
-        if file.is_file() and file.stat().st_size == 0:
-            raise MediaError(f"{file} is empty (0 bytes); expected a {expected} file")
-        with av.open(str(file.absolute()), metadata_errors="replace") as container:
-            if container.format.name in _TEXT_FORMATS:
-                raise MediaError(f"{file} is a text file; expected a {expected} file")
-            yield container
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"cannot read {file}: {reason(error)}; is it a whole {expected} file?") from error
-
-
-def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
-    """The picture track of a file.
-
-    Raises:
-        MediaError: There is none, or it has no size.
-    """
-    streams = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
-    if not streams:
-        raise MediaError(f"{path} has no picture track; expected a video")
-    best = container.streams.best("video")
-    stream = best if best in streams else streams[0]
-    if stream.codec_context is None:
-        raise MediaError(f"the picture of {path} is in a codec that this build of PyAV cannot decode")
-    if not stream.codec_context.width or not stream.codec_context.height:
-        raise MediaError(f"the picture of {path} is 0x0 pixels; expected a video with a picture")
-    stream.thread_type = "AUTO"
-    return stream
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -149,7 +102,7 @@ def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[
     times: list[float] = []
     last_s, end_s = 0.0, 0.0
     rate_hz = float(stream.average_rate or stream.base_rate or 25)  # of files without time stamps
-    for packet in container.demux():
+    for packet in packets(container):
         stamp = packet.pts if packet.pts is not None else packet.dts
         if packet.time_base is None or not packet.size:
             continue

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 import torch
-from av.audio.resampler import AudioResampler
 
 from prismaudio.errors import MediaError
+from prismaudio.media.decoding import decoded
+from prismaudio.media.opening import opened, sound_stream, video_stream
 from prismaudio.media.pictures import Shrinker
-from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
+from prismaudio.media.probing import VideoInfo, probe
+from prismaudio.media.stereo import stereo_pieces
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from av.container import InputContainer
-    from av.stream import Stream
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -90,14 +91,14 @@ def read_sound(
     """The sound track of a file as stereo, float32 ``(2, samples)``; None when there is none.
 
     More than two channels are mixed down by the usual weights, and one is played on both sides. A mix that would
-    exceed full scale is lowered as a whole.
+    exceed full scale is lowered as a whole. Holes of its time stamps are silent.
 
     Args:
         path: A video or sound file.
         sample_rate_hz: Samples per second wanted.
         duration_s: Length wanted, cut or filled with silence; None for all there is.
         start_s: Where to begin, on the file's own clock (:attr:`prismaudio.media.VideoInfo.start_s` for the moment of
-            the first picture).
+            the first picture); in a file without pictures, from the first sample on.
 
     Raises:
         MediaError: It cannot be read.
@@ -105,22 +106,21 @@ def read_sound(
     with opened(path) as container:
         if not container.streams.audio:
             return None
-        pieces = list(stereo_pieces(container, sample_rate_hz, start_s))
-    sound = np.concatenate([np.zeros((2, 0), np.float32), *pieces], axis=1)
-    if duration_s is not None:
-        n_samples = round(duration_s * sample_rate_hz)
-        sound = np.pad(sound[:, :n_samples], ((0, 0), (0, max(0, n_samples - sound.shape[1]))))
-    peak = float(np.abs(sound).max(initial=0.0))
-    return torch.from_numpy(np.ascontiguousarray(sound / max(1.0, peak), dtype=np.float32))
+        pieces = stereo_pieces(container, sound_stream(container, path), sample_rate_hz, start_s)
+        n_samples = None if duration_s is None else round(duration_s * sample_rate_hz)
+        sound = np.concatenate([np.zeros((2, 0), np.float32), *_up_to(pieces, n_samples)], axis=1)
+    sound /= max(1.0, float(np.abs(sound).max(initial=0.0)))
+    return torch.from_numpy(sound)
 
 
-def decoded(container: InputContainer, stream: Stream) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Decode a stream frame by frame; packets that are damaged are left out."""
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()  # type: ignore[misc]
-        except av.error.InvalidDataError:
-            continue
+def _up_to(pieces: Iterable[NDArray[np.float32]], n_samples: int | None) -> Iterator[NDArray[np.float32]]:
+    """Pieces ``(2, any)``, cut or filled with silence to a length; None for all there is."""
+    n_left = n_samples
+    for piece in pieces:
+        yield piece[:, :n_left]
+        if n_left is not None and (n_left := n_left - piece.shape[1]) <= 0:
+            return
+    yield np.zeros((2, n_left or 0), np.float32)
 
 
 def timed_pictures(container: InputContainer, info: VideoInfo) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -147,48 +147,3 @@ def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int)
             return
     if shown is not None:
         yield shown, n_frames - n_done
-
-
-def stereo_pieces(container: InputContainer, sample_rate_hz: int, start_s: float) -> Iterator[NDArray[np.float32]]:
-    """The sound of a file, resampled, in stereo ``(2, samples)``, piece by piece from a moment on.
-
-    Args:
-        container: The file; it has a sound track.
-        sample_rate_hz: Samples per second wanted.
-        start_s: Where to begin, on the file's own clock; silence up to the first sample.
-    """
-    n_skipped: int | None = None
-    for first_s, piece in _stereo_pieces(container, sample_rate_hz):
-        if n_skipped is None:
-            offset = round((first_s - start_s) * sample_rate_hz)
-            n_skipped = max(-offset, 0)
-            yield np.zeros((2, max(offset, 0)), np.float32)
-        yield piece[:, n_skipped:]
-        n_skipped = max(0, n_skipped - piece.shape[1])
-
-
-def _stereo_pieces(container: InputContainer, sample_rate_hz: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Resampled stereo pieces, each with the time of the first one in seconds."""
-    stream = container.streams.best("audio") or container.streams.audio[0]
-    first_s: float | None = None
-    resampler: AudioResampler | None = None
-    layout = ""
-    for frame in decoded(container, stream):
-        if not isinstance(frame, av.AudioFrame):
-            continue
-        if first_s is None:
-            first_s = frame.time or 0.0
-        form = f"{frame.layout.name} {frame.format.name} {frame.sample_rate}"
-        if resampler is None or form != layout:
-            yield from _arrays(first_s, resampler.resample(None) if resampler else [])
-            target = "mono" if len(frame.layout.channels) == 1 else "stereo"
-            resampler, layout = AudioResampler("fltp", target, sample_rate_hz), form
-        frame.pts = None
-        yield from _arrays(first_s, resampler.resample(frame))
-    if resampler is not None and first_s is not None:
-        yield from _arrays(first_s, resampler.resample(None))
-
-
-def _arrays(first_s: float, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    for frame in frames:
-        yield first_s, np.broadcast_to(frame.to_ndarray(), (2, frame.samples)).astype(np.float32)

@@ -12,8 +12,10 @@ import torch
 
 from prismaudio.errors import MediaError
 from prismaudio.media.encoding import recut
-from prismaudio.media.probing import VideoInfo, opened, probe
-from prismaudio.media.reading import clip_pictures, stereo_pieces
+from prismaudio.media.opening import opened, picture_streams, sound_stream
+from prismaudio.media.probing import VideoInfo, probe
+from prismaudio.media.reading import clip_pictures
+from prismaudio.media.stereo import stereo_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +56,7 @@ def has_pictures(path: str | Path) -> bool:
         MediaError: It cannot be read.
     """
     with opened(path) as container:
-        return any("ATTACHED_PIC" not in str(stream.disposition).upper() for stream in container.streams.video)
+        return bool(picture_streams(container))
 
 
 def survey(path: str | Path) -> Survey:
@@ -65,15 +67,16 @@ def survey(path: str | Path) -> Survey:
     """
     video = probe(path) if has_pictures(path) else None
     with opened(path) as container:
-        rates_hz = [stream.sample_rate for stream in container.streams.audio]
-    if not rates_hz:
+        own_rate_hz = sound_stream(container, path).sample_rate if container.streams.audio else None
+    if own_rate_hz is None:
         if video is None:
             raise MediaError(f"{path} holds neither pictures nor sound")
         return Survey(Path(path), video.duration_s, video, None, 0.0)
-    rate_hz = min(max(rates_hz[0], LOWEST_HZ), HIGHEST_HZ)
+    rate_hz = min(max(own_rate_hz, LOWEST_HZ), HIGHEST_HZ)
     n_samples, peak = 0, 0.0
     with opened(path) as container:
-        for piece in stereo_pieces(container, rate_hz, video.start_s if video else 0.0):
+        stream = sound_stream(container, path)
+        for piece in stereo_pieces(container, stream, rate_hz, video.start_s if video else 0.0):
             n_samples, peak = n_samples + piece.shape[1], max(peak, float(np.abs(piece).max(initial=0.0)))
             if not np.isfinite(piece).all():
                 raise MediaError(f"{path} has samples that are not numbers (NaN or infinite); write the file again")
@@ -108,7 +111,8 @@ def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[T
     lengths = [round(end_s * sample_rate_hz) - round(begin_s * sample_rate_hz) for begin_s, end_s in edges]
     scale = 1 / max(1.0, file.peak)
     with opened(file.path) as container:
-        pieces = stereo_pieces(container, sample_rate_hz, file.video.start_s if file.video else 0.0)
+        stream = sound_stream(container, file.path)
+        pieces = stereo_pieces(container, stream, sample_rate_hz, file.video.start_s if file.video else 0.0)
         for window in recut(pieces, lengths):
             yield torch.from_numpy(np.ascontiguousarray((window * scale).clip(-1, 1), dtype=np.float32))
 

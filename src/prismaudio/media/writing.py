@@ -14,10 +14,12 @@ import numpy as np
 import soundfile
 
 from prismaudio.errors import MediaError
+from prismaudio.media.clock import packets
 from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, blocks
 from prismaudio.media.files import reason, replacing
+from prismaudio.media.opening import opened, video_stream
 from prismaudio.media.pictures import Shrinker, display_matrix
-from prismaudio.media.probing import VideoInfo, opened, probe, video_stream
+from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.reading import timed_pictures
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def _copy_picture(
     stream.metadata.update(source.metadata)
     _copy_metadata(container, output)
     track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
-    for packet in container.demux(source):
+    for packet in packets(container, source):
         if not packet.size:
             continue  # the end of the stream
         if packet.dts is None and packet.pts is None:
