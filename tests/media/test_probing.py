@@ -26,3 +26,28 @@ def test_files_without_time_stamps(make_video, tmp_path):
                 packet.stream = stream
                 raw.mux(packet)
     assert probe(path).duration_s == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"name": "a.mkv"},
+        {"name": "a.webm", "codec": "libvpx", "sound_codec": "libopus"},
+        {"name": "a.mp4"},
+        {"name": "a.mp4", "container": {"movflags": "dash+delay_moov"}},
+        {"name": "a.ts", "sound_codec": "mp2"},
+    ],
+    ids=lambda kind: "-".join(str(value) for value in kind.values()),
+)
+def test_later_parts_of_a_recording_are_whole(make_video, kind):
+    """Segments and copies that keep the time stamps: some containers count their length from zero, others do not."""
+    info = probe(make_video(layout="stereo", start_s=60.0, sound_start_s=60.0, **kind))
+    assert (info.start_s, info.duration_s) == (pytest.approx(60.0, abs=1.5), pytest.approx(1.0, abs=0.05))
+
+
+def test_later_parts_that_are_cut_are_not(make_video):
+    path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", duration_s=8.0, start_s=60.0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MediaError, match="truncated"):
+        probe(path)

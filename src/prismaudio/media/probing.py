@@ -68,12 +68,13 @@ def probe(path: str | Path) -> VideoInfo:
     with opened(path) as container:
         stream = video_stream(container, path)
         times, last_s, end_s = _packet_times(container, stream)
-        stated_s = (container.duration or 0) / av.time_base + (container.start_time or 0) / av.time_base
+        stated_s, begin_s = (container.duration or 0) / av.time_base, (container.start_time or 0) / av.time_base
         states = any(name in container.format.name for name in _FORMATS_THAT_STATE_THEIR_DURATION)
         if not times:
             raise MediaError(f"{path} holds no pictures; expected a video")
-        if states and end_s < 0.95 * stated_s - 0.2:
-            raise MediaError(f"{path} ends after {end_s:.2f} s of {stated_s:.2f} s: it is truncated; copy it again")
+        if states and not _is_whole(end_s - begin_s, stated_s, begin_s):
+            found = f"{end_s - begin_s:.2f} s of {stated_s:.2f} s"
+            raise MediaError(f"{path} ends after {found}: it is truncated; copy it again")
         if len(times) == 1:
             raise MediaError(f"{path} holds a single picture; expected a video of at least {MIN_DURATION_S} s")
         times.sort()
@@ -95,6 +96,18 @@ def probe(path: str | Path) -> VideoInfo:
             codec=context.name,
             has_sound=bool(container.streams.audio),
         )
+
+
+def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:
+    """Whether a file lasts as long as it states, where some writers count from the beginning of the clock.
+
+    Example:
+        >>> _is_whole(10.0, 10.0, 60.0), _is_whole(10.0, 70.0, 60.0), _is_whole(5.0, 70.0, 60.0)
+        (True, True, False)
+    """
+    from_zero_s = stated_s - begin_s
+    counted_from_zero = from_zero_s > 0 and abs(length_s - from_zero_s) <= 0.05 * from_zero_s + 0.2
+    return counted_from_zero or length_s >= 0.95 * stated_s - 0.2
 
 
 def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[float], float, float]:
