@@ -31,6 +31,19 @@ def clicks(duration_s: float, times_s: Sequence[float], rate_hz: int, channels: 
     return sound
 
 
+def mux_sound(output: Any, stream: Any, array: np.ndarray, start_s: float, lost_s: tuple[float, float]) -> None:
+    """Encode sound ``(channels, samples)`` that begins at a time; its packets of a span of it are lost."""
+    samples = av.AudioFrame.from_ndarray(array, "fltp", stream.layout.name)
+    samples.sample_rate, samples.pts, samples.time_base = stream.rate, 0, Fraction(1, stream.rate)
+    parts = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or 1024)
+    for part in [*parts.resample(samples), *parts.resample(None), None]:
+        for packet in stream.encode(part):
+            packet.pts += round(start_s / packet.time_base)
+            packet.dts = packet.pts
+            if not lost_s[0] <= float(packet.pts * packet.time_base) - start_s < lost_s[1]:
+                output.mux(packet)
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
     """Write a test video; keyword arguments say what is special about it."""
@@ -54,6 +67,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
         lost_s: tuple[float, float] = (0.0, 0.0),
         container: dict[str, str] | None = None,
         sound_start_s: float = 0.0,
+        picture_tags: dict[str, Any] | None = None,
+        draw: Callable[[float], av.VideoFrame] | None = None,
     ) -> Path:
         path = tmp_path / name
         times = [i / fps for i in range(round(duration_s * fps))] if times_s is None else list(times_s)
@@ -66,6 +81,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 stream.height, stream.width = size
                 stream.pix_fmt = pixels
                 stream.codec_context.time_base = base
+                for tag, value in (picture_tags or {}).items():
+                    setattr(stream.codec_context, tag, value)
             if rotation is not None:
                 stream.set_display_rotation(rotation)
             if layout:
@@ -73,22 +90,13 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 sound: Any = output.add_stream(sound_codec or usual, rate_hz)
                 sound.layout = layout
             for time_s in times if codec else []:
-                frame = av.VideoFrame.from_ndarray(picture(time_s, size), "rgb24")
+                frame = draw(time_s) if draw else av.VideoFrame.from_ndarray(picture(time_s, size), "rgb24")
                 frame.pts, frame.time_base = round((time_s + start_s) / base), base
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None) if codec else [])
             if layout:
                 array = clicks(duration_s, clicks_s, rate_hz, len(av.AudioLayout(layout).channels))
-                samples = av.AudioFrame.from_ndarray(array, "fltp", layout)
-                samples.sample_rate, samples.pts, samples.time_base = rate_hz, 0, Fraction(1, rate_hz)
-                size = sound.codec_context.frame_size or 1024
-                parts = av.AudioResampler(sound.format, layout, rate_hz, size)
-                for part in [*parts.resample(samples), *parts.resample(None), None]:
-                    for packet in sound.encode(part):
-                        packet.pts += round(sound_start_s / packet.time_base)
-                        packet.dts = packet.pts
-                        if not lost_s[0] <= float(packet.pts * packet.time_base) - sound_start_s < lost_s[1]:
-                            output.mux(packet)
+                mux_sound(output, sound, array, sound_start_s, lost_s)
         return path
 
     return make

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,42 @@ def test_rotation_is_applied(make_video, rotation, corner):
     down, right = corner
     quarters = red[:8, :8], red[:8, -8:], red[-8:, :8], red[-8:, -8:]
     assert int(torch.stack([q.mean() for q in quarters]).argmax()) == 2 * down + right
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [((2, 1), (40, 120)), ((1, 2), (40, 60)), ((2000, 1), (40, 60))])
+def test_shapes_are_those_that_are_shown(make_video, aspect, shape):
+    size = (64, 192) if aspect == (1, 2) else (64, 96)
+    path = make_video("a.mkv", codec="mpeg4", size=size, picture_tags={"sample_aspect_ratio": Fraction(*aspect)})
+    assert read_clip(path, size=40).frames.shape[2:] == shape
+    assert read_clip(path, size=(40, 40)).frames.shape[2:] == (40, 40)
+
+
+def test_turned_shapes_are_those_that_are_shown(make_video):
+    path = make_video(rotation=90, picture_tags={"sample_aspect_ratio": Fraction(2, 1)})
+    assert read_clip(path, size=40).frames.shape[2:] == (120, 40)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "colour_range", "expected"),
+    [
+        (1, 1, (31, 191, 31)),
+        (6, 1, (43, 219, 37)),
+        (9, 1, (38, 197, 30)),
+        (1, 2, (40, 181, 41)),
+        (2, 0, (43, 219, 37)),
+        (14, 1, (43, 219, 37)),  # ICtCp, which the scaler does not know, is seen as if it named nothing
+    ],
+)
+def test_colours_are_those_that_the_file_names(make_video, matrix, colour_range, expected):
+    def draw(time_s: float) -> av.VideoFrame:
+        frame = av.VideoFrame(96, 64, "yuv420p")
+        for plane, value in zip(frame.planes, (141, 74, 64), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        return frame
+
+    tags = {"colorspace": matrix, "color_range": colour_range}
+    path = make_video("a.mkv", options={"crf": "4"}, picture_tags=tags, draw=draw, duration_s=0.4)
+    assert read_clip(path).frames.float().mean((0, 2, 3)).tolist() == pytest.approx(expected, abs=4)
 
 
 def test_pictures_start_at_the_first_one_and_the_sound_with_them(make_video):

@@ -105,6 +105,133 @@ def test_turned_pictures_are_upright_when_encoded_anew(make_video, tmp_path, mon
     assert (before - after).abs().mean() < 6
 
 
+def stated(path: Path) -> dict[str, object]:
+    """What a picture track says of itself."""
+    with av.open(path) as file:
+        stream = file.streams.video[0]
+        context = stream.codec_context
+        tags = context.colorspace, context.color_range, context.color_primaries, context.color_trc
+        return {"aspect": stream.sample_aspect_ratio, "tags": tags, "codec": context.name, "letters": context.codec_tag}
+
+
+WIDE = {"sample_aspect_ratio": Fraction(64, 45)}
+HD = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"name": "a.mkv"},
+        {"name": "a.mp4", "codec": "libvpx-vp9"},
+        {"name": "a.mov", "codec": "prores_ks", "pixels": "yuv422p10le"},
+    ],
+    ids=lambda kind: "-".join(kind.values()) or "plain",
+)
+def test_pixels_that_are_not_square_stay_so(make_video, tmp_path, kind, suffix):
+    source, out = make_video(picture_tags=WIDE, **kind), tmp_path / f"new{suffix}"
+    assert stated(source)["aspect"] == Fraction(64, 45)
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    assert float(stated(out)["aspect"]) == pytest.approx(64 / 45, rel=1e-3)
+
+
+def test_turned_pixels_are_turned(make_video, tmp_path, monkeypatch):
+    source, out = make_video(rotation=90, picture_tags=WIDE), tmp_path / "new.mp4"
+    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    assert (probe(out).width, probe(out).height, probe(out).pixel_aspect) == (64, 96, Fraction(45, 64))
+
+
+def test_a_copy_keeps_its_colour_tags(make_video, tmp_path):
+    source = make_video("a.mkv", codec="libvpx-vp9", picture_tags=HD)
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    assert stated(tmp_path / "new.mp4")["tags"] == stated(source)["tags"] == (1, 1, 1, 1)
+
+
+def flat(y: int, u: int, v: int, matrix: int, colour_range: int):
+    """A picture of one colour."""
+
+    def draw(time_s: float) -> av.VideoFrame:
+        frame = av.VideoFrame(96, 64, "yuv420p")
+        for plane, value in zip(frame.planes, (y, u, v), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        frame.colorspace, frame.color_range = matrix, colour_range
+        return frame
+
+    return draw
+
+
+def values(path: Path) -> list[int]:
+    """Luma and chroma in the middle of the third picture."""
+    with av.open(path) as file:
+        frame = list(file.decode(video=0))[2]
+        return [memoryview(plane)[plane.line_size * (plane.height // 2) + plane.width // 2] for plane in frame.planes]
+
+
+@pytest.mark.parametrize("rotation", [None, 90])
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ((1, 1, 1, 1), [140, 74, 64]),
+        ((6, 1, 6, 6), [140, 74, 64]),
+        ((9, 1, 9, 16), [140, 74, 64]),
+        ((8, 1, 1, 1), [140, 74, 64]),  # YCgCo, which the scaler does not know
+        ((2, 0, 2, 2), [140, 74, 64]),
+        ((1, 2, 1, 1), [136, 81, 72]),  # full range becomes that of video
+    ],
+)
+def test_colours_are_the_same_when_encoded_anew(make_video, tmp_path, monkeypatch, rotation, tags, expected):
+    names = ("colorspace", "color_range", "color_primaries", "color_trc")
+    source = make_video(
+        "a.mp4",
+        codec="libx264",
+        options={"crf": "4"},
+        rotation=rotation,
+        duration_s=0.4,
+        picture_tags=dict(zip(names, tags, strict=True)),
+        draw=flat(140, 74, 64, *tags[:2]),
+    )
+    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
+    out = tmp_path / "new.mp4"
+    write_video_with_sound(source, click(0.1, 0.4), 16_000, out)
+    assert np.abs(np.array(values(out)) - expected).max() <= 1
+    assert stated(out)["tags"] == (tags[0], min(1, tags[1]), *tags[2:])
+    if tags[0] != 8:
+        before, after = (read_clip(path).frames.float().mean((0, 2, 3)) for path in (source, out))
+        assert (before - after).abs().max() < 4
+
+
+def test_rgb_pictures_say_what_they_became(make_video, tmp_path):
+    source = make_video("a.avi", codec="huffyuv", pixels="rgb24")
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    assert stated(tmp_path / "new.mp4")["tags"][:2] == (6, 1)
+    before, after = (read_clip(path, size=(30, 40)).frames.float() for path in (source, tmp_path / "new.mp4"))
+    assert (before - after).abs().mean() < 6
+
+
+@pytest.mark.parametrize(("source", "tag"), [("a.mp4", "hev1"), ("a.mov", "hvc1"), ("a.mkv", None), ("a.ts", None)])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_hevc_is_tagged_as_apple_needs_it(make_video, tmp_path, source, tag, suffix):
+    options = {"x265-params": "log-level=error"}
+    path = make_video(source, codec="libx265", options=options, picture_tags={"codec_tag": tag} if tag else {})
+    write_video_with_sound(path, click(0.1, 1.0), 16_000, tmp_path / f"new{suffix}")
+    found = stated(tmp_path / f"new{suffix}")
+    assert found["codec"] == "hevc"
+    assert found["letters"] == "hvc1" or suffix == ".mkv"
+    assert read_clip(tmp_path / f"new{suffix}").frames.shape[0] == 16
+
+
+@pytest.mark.parametrize(
+    ("profile", "pixels", "letters"), [("lt", "yuv422p10le", "apcs"), ("4444", "yuva444p10le", "ap4h")]
+)
+def test_quicktime_keeps_the_kind_of_prores(make_video, tmp_path, profile, pixels, letters):
+    source = make_video("a.mov", codec="prores_ks", pixels=pixels, options={"profile": profile})
+    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mov")
+    assert stated(source)["letters"] == stated(tmp_path / "new.mov")["letters"] == letters
+    assert same_packets(source, tmp_path / "new.mov")
+
+
 @pytest.mark.parametrize("suffix", [".mov", ".mkv", ".m4v"])
 def test_other_containers(make_video, tmp_path, suffix):
     out = tmp_path / f"new{suffix}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from av.container import OutputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
     from torch import Tensor
@@ -28,7 +29,12 @@ _PIECE = 1024
 
 
 def add_picture(
-    output: OutputContainer, width: int, height: int, rate: Fraction, time_base: Fraction, quality: int
+    output: OutputContainer,
+    first: VideoFrame,
+    rate: Fraction,
+    time_base: Fraction,
+    quality: int,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> VideoStream:
     """Add an H.264 picture track, or MPEG-4 where this build of PyAV has no H.264 encoder.
 
@@ -36,17 +42,23 @@ def add_picture(
 
     Args:
         output: The file.
-        width: Width in pixels; even.
-        height: Height in pixels; even.
+        first: A picture as :class:`prismaudio.media.pictures.PictureConverter` makes it; it has the size and the colour
+            tags of the track.
         rate: Nominal pictures per second.
         time_base: Unit of the time stamps.
         quality: H.264 quality, 0 (lossless) .. 51.
+        pixel_aspect: Width of a pixel as it is shown, by its height.
     """
     has_h264 = "libx264" in av.codecs_available
     options = {"crf": str(quality), "preset": "medium", "bf": "0"} if has_h264 else {"qscale": "2", "qmin": "1"}
     stream = output.add_stream("libx264" if has_h264 else "mpeg4", rate, options=options)
-    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.codec_context.time_base = time_base
+    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
+    context = stream.codec_context
+    context.time_base = time_base
+    context.colorspace, context.color_range = first.colorspace, first.color_range
+    context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
+    if pixel_aspect != 1:
+        context.sample_aspect_ratio = pixel_aspect
     if not has_h264:
         stream.bit_rate = 8_000_000
     return stream

@@ -1,17 +1,25 @@
-"""Decoded pictures: which way up they are shown, and how they become small RGB arrays."""
+"""Decoded pictures: which way up and in which colours they are shown, as small RGB arrays and for an encoder."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 UPRIGHT = (1, 0, 0, 1)
+
+_UNKNOWN = 2  # the colour matrix of pictures that do not name one
+_KNOWN_MATRICES = {0, 1, _UNKNOWN, 4, 5, 6, 7, 9}  # AVColorSpace values that FFmpeg's scaler converts
+_TALLEST_SD = 576  # of RGB pictures, taller ones become BT.709, as players expect of HD
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
@@ -51,11 +59,13 @@ class Shrinker:
         size: Height and width of the result in pixels; the whole picture is squashed into it, whatever its aspect
             ratio, so that left stays left and the edges stay the edges. Or one number, the most that the shorter side
             of a picture has that keeps its shape; the first picture decides.
+        pixel_aspect: Width of a stored pixel as it is shown, by its height.
     """
 
-    def __init__(self, size: tuple[int, int] | int) -> None:
+    def __init__(self, size: tuple[int, int] | int, pixel_aspect: Fraction = Fraction(1)) -> None:
         self.size = size if isinstance(size, tuple) else None
         self._side = size if isinstance(size, int) else 0
+        self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()
         self._matrices: dict[int, tuple[int, int, int, int]] = {}
 
@@ -65,9 +75,10 @@ class Shrinker:
         if (matrix := self._matrices.get(frame.rotation)) is None:
             matrix = self._matrices[frame.rotation] = display_matrix(frame)
         if self.size is None:
-            shown = (frame.height, frame.width) if matrix[0] else (frame.width, frame.height)
+            stored = frame.height, float(frame.width * self._pixel_aspect)
+            shown = stored if matrix[0] else stored[::-1]
             scale = min(1.0, self._side / min(shown))
-            self.size = round(scale * shown[0]), round(scale * shown[1])
+            self.size = max(1, round(scale * shown[0])), max(1, round(scale * shown[1]))
         height, width = self.size if matrix[0] else self.size[::-1]
         while frame.width > 64 * width or frame.height > 64 * height:  # the scaler's filters are limited in length
             frame = self._scale(frame, max(frame.width // 16, width), max(frame.height // 16, height), "rgb24")
@@ -77,4 +88,65 @@ class Shrinker:
     def _scale(self, frame: VideoFrame, width: int, height: int, pixels: str) -> VideoFrame:
         shrinks = frame.width >= width and frame.height >= height
         how = Interpolation.AREA if shrinks else Interpolation.BILINEAR
-        return self._reformatter.reformat(frame, width, height, pixels, interpolation=how)
+        with _known_matrix(frame):
+            return self._reformatter.reformat(frame, width, height, pixels, interpolation=how)
+
+
+class PictureConverter:
+    """Turns pictures into what a video encoder takes, upright and of even size, in the colours in which they are shown.
+
+    The colour matrix stays as it is, so that pictures that name none look as before; the range becomes that of video.
+    The first picture decides the size.
+    """
+
+    def __init__(self) -> None:
+        self._size: tuple[int, int] | None = None  # width and height as they are shown
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """A picture in 8-bit YUV 4:2:0, with its colour tags."""
+        matrix = display_matrix(frame)
+        stored = frame.width + frame.width % 2, frame.height + frame.height % 2
+        self._size = self._size or (stored if matrix[0] else stored[::-1])
+        width, height = self._size if matrix[0] else self._size[::-1]
+        is_rgb = frame.format.is_rgb or frame.format.name == "pal8"
+        target = (Colorspace.ITU709 if frame.height > _TALLEST_SD else Colorspace.ITU601) if is_rgb else None
+        with _known_matrix(frame) as named:
+            made = self._reformatter.reformat(
+                frame,
+                width,
+                height,
+                "yuv420p",
+                dst_colorspace=target,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.AREA,
+            )
+        if not is_rgb:
+            made.colorspace = named
+        return made if matrix == UPRIGHT else _turned(made, matrix)
+
+
+@contextmanager
+def _known_matrix(frame: VideoFrame) -> Iterator[int]:
+    """Leave out the colour matrix of a picture while it is scaled, where the scaler does not know it."""
+    named = frame.colorspace
+    if named not in _KNOWN_MATRICES:
+        frame.colorspace = _UNKNOWN
+    try:
+        yield named
+    finally:
+        frame.colorspace = named
+
+
+def _turned(frame: VideoFrame, matrix: tuple[int, int, int, int]) -> VideoFrame:
+    """A 4:2:0 picture the way it is shown."""
+    planes = []
+    for plane in frame.planes:
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        planes.append(upright(rows[..., None], matrix)[..., 0])
+    height, width = planes[0].shape
+    array = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height * 3 // 2, width)
+    made = VideoFrame.from_ndarray(np.ascontiguousarray(array), "yuv420p")
+    for tag in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        setattr(made, tag, getattr(frame, tag))
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MIN_DURATION_S = 0.2
 """Shorter videos are refused."""
 
+_MOST_STRETCHED = 16  # pixels of anamorphic pictures are 2 times as wide as high, or half as wide
 _FORMATS_THAT_STATE_THEIR_DURATION = ("mp4", "matroska", "avi")
 
 
@@ -39,6 +41,7 @@ class VideoInfo:
         height: Stored height in pixels, before rotation.
         codec: Name of the picture's codec.
         has_sound: Whether there is a sound track.
+        pixel_aspect: Width of a stored pixel as it is shown, by its height.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class VideoInfo:
     height: int
     codec: str
     has_sound: bool
+    pixel_aspect: Fraction = Fraction(1)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -95,7 +99,14 @@ def probe(path: str | Path) -> VideoInfo:
             height=context.height,
             codec=context.name,
             has_sound=bool(container.streams.audio),
+            pixel_aspect=_pixel_aspect(stream),
         )
+
+
+def _pixel_aspect(stream: VideoStream) -> Fraction:
+    """Width of a stored pixel as it is shown, by its height; 1 where a file states none that can be."""
+    stated = stream.sample_aspect_ratio
+    return stated if stated and 1 / _MOST_STRETCHED <= stated <= _MOST_STRETCHED else Fraction(1)
 
 
 def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:

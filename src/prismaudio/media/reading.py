@@ -74,7 +74,7 @@ def clip_pictures(info: VideoInfo, fps: float, size: tuple[int, int] | int) -> I
     Raises:
         MediaError: It has none that can be decoded.
     """
-    shrink = Shrinker(size)
+    shrink = Shrinker(size, info.pixel_aspect)
     n_frames = max(1, round(info.duration_s * fps))
     picture: Tensor | None = None
     with opened(info.path) as container:

@@ -18,7 +18,7 @@ from prismaudio.media.clock import packets
 from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, blocks
 from prismaudio.media.files import reason, replacing
 from prismaudio.media.opening import opened, video_stream
-from prismaudio.media.pictures import Shrinker, display_matrix
+from prismaudio.media.pictures import PictureConverter, display_matrix
 from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.reading import timed_pictures
 
@@ -37,6 +37,7 @@ MAX_WAV_BYTES = 2**32 - 2**12
 
 _WAV_BYTES = 3
 _KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered pictures
+_SAME_SHAPE = 1e-3  # relative difference of pixel aspect ratios that containers round
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
@@ -87,11 +88,13 @@ def write_video(
     height, width = pictures.shape[1:3]
     pictures = np.pad(pictures, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rate = Fraction(fps).limit_denominator(1001)
+    convert = PictureConverter()
+    first = convert(av.VideoFrame.from_ndarray(pictures[0], "rgb24"))
     with replacing(out) as part, _sink(part, out) as output:
-        stream = add_picture(output, pictures.shape[2], pictures.shape[1], rate, 1 / rate, _RENDERED_QUALITY)
+        stream = add_picture(output, first, rate, 1 / rate, _RENDERED_QUALITY)
         track = None if audio is None else SoundTrack(output, audio, sample_rate_hz, len(pictures) / float(rate))
         for index, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame = convert(av.VideoFrame.from_ndarray(picture, "rgb24"))
             frame.pts, frame.time_base = index, 1 / rate
             output.mux(stream.encode(frame))
             if track:
@@ -140,6 +143,10 @@ def _copy_picture(
     """Copy the packets of the picture, shifted to begin at zero, and interleave the sound."""
     source = video_stream(container, info.path)
     stream = output.add_stream_from_template(source, opaque=True)
+    if info.pixel_aspect != 1:
+        stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+    if tag := _codec_tag(container, source, output):
+        stream.codec_context.codec_tag = tag
     stream.metadata.update(source.metadata)
     _copy_metadata(container, output)
     track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
@@ -158,6 +165,21 @@ def _copy_picture(
     track.finish()
 
 
+def _codec_tag(container: InputContainer, source: VideoStream, output: OutputContainer) -> str | None:
+    """The four letters by which players of QuickTime and MP4 know the codec; None for the usual ones.
+
+    HEVC is ``hvc1``, the kind that Apple's players show. From QuickTime to QuickTime they are kept: they tell the kinds
+    of ProRes, DV and uncompressed pictures.
+    """
+    if output.format.name not in {"mov", "mp4"}:
+        return None
+    if source.codec_context.name == "hevc":
+        return "hvc1"
+    tag = source.codec_context.codec_tag
+    kept = output.format.name == "mov" and "mov" in container.format.name and len(tag) == 4 and tag.isprintable()
+    return tag if kept else None
+
+
 def _encode_picture(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
@@ -165,14 +187,14 @@ def _encode_picture(
     rate = Fraction(1 / info.frame_s).limit_denominator(1001)
     time_base = Fraction(1, 90_000)
     _copy_metadata(container, output)
-    stream = track = shrink = None
+    stream = track = None
+    convert = PictureConverter()
     for time_s, frame in timed_pictures(container, info):
-        if stream is None or track is None or shrink is None:
-            width, height = (frame.width, frame.height) if display_matrix(frame)[0] else (frame.height, frame.width)
-            width, height = width + width % 2, height + height % 2
-            stream = add_picture(output, width, height, rate, time_base, _KEPT_QUALITY)
-            track, shrink = SoundTrack(output, audio, sample_rate_hz, info.duration_s), Shrinker((height, width))
-        picture = av.VideoFrame.from_ndarray(shrink(frame), "rgb24")
+        picture = convert(frame)
+        if stream is None or track is None:
+            pixel_aspect = info.pixel_aspect if display_matrix(frame)[0] else 1 / info.pixel_aspect
+            stream = add_picture(output, picture, rate, time_base, _KEPT_QUALITY, pixel_aspect)
+            track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
         picture.pts, picture.time_base = round(time_s / time_base), time_base
         output.mux(_timed(stream.encode(picture), info))
         track.mux_until(time_s)
@@ -196,6 +218,7 @@ def _copy_metadata(container: InputContainer, output: OutputContainer) -> None:
 
 
 def _same_picture(source: VideoInfo, written: VideoInfo) -> bool:
-    """Whether a copy shows the same pictures at the same times."""
+    """Whether a copy shows the same pictures at the same times and in the same shape."""
     tolerance_s = max(0.002, 0.1 * source.frame_s)
-    return written.n_frames == source.n_frames and abs(written.duration_s - source.duration_s) < tolerance_s
+    in_time = written.n_frames == source.n_frames and abs(written.duration_s - source.duration_s) < tolerance_s
+    return in_time and abs(written.pixel_aspect / source.pixel_aspect - 1) < _SAME_SHAPE
