@@ -1,11 +1,15 @@
+import contextlib
 import random
+import time
 
 import pytest
 
 from prismaudio.cot import words
 from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
+from prismaudio.cot.nouns import Nouns
+from prismaudio.cot.plan import CORE, Plan
 from prismaudio.cot.story import Source, Story
+from prismaudio.errors import PlanError
 
 
 def sources(text: str) -> list[tuple[object, ...]]:
@@ -92,3 +96,57 @@ def test_never_fails_on_garbled_text():
         plan = Plan(dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), text))
         assert isinstance(plan.story, Story)
         plan.crop(0.5, 1.5)
+
+
+def cost_s(text: str) -> float:
+    """The least processor time of three readings of a text as every section, and as the sections of a file."""
+    times = []
+    for _ in range(3):
+        begin = time.process_time()
+        assert isinstance(Plan(dict.fromkeys(CORE, text)).story, Story)
+        with contextlib.suppress(PlanError):
+            Plan.parse(f"<Semantic> {text}")
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def made_of(unit: str, n_characters: int) -> str:
+    """Repetitions of a unit, in which each ``@`` is another word."""
+    parts, n = [], 0
+    while n < n_characters:
+        word = "".join("bcdfghklmnprst"[int(digit)] + "aeiouaeiou"[int(digit)] for digit in str(len(parts)))
+        parts.append(unit.replace("@", f"{word}k"))
+        n += len(parts[-1])
+    return "".join(parts)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "A @ rattles at 1.5 s. The @ is on the left. ",
+        "a @, ",
+        "the @ and a small bell ",
+        "1", "1deg", "1 deg ", "azimuth -", "0:03, ", "1 min 2 s and ", "twenty two ", "a-", "bell's ", "end ",
+        "x", "<", "< ", "</", "\\<", "no hiss ", "at again at ", "((",
+    ],
+)  # fmt: skip
+def test_reading_takes_a_time_that_grows_with_the_text_only(unit):
+    short, long = made_of(unit, 2_500), made_of(unit, 20_000)
+    assert cost_s(long) < 24 * cost_s(short) + 0.05  # 8 if it is linear, 64 if it is quadratic
+
+
+@pytest.mark.parametrize("tag", ["<", "</", "<Semantic"])
+def test_a_tag_with_a_long_gap_is_read_in_no_time(tag):
+    begin = time.process_time()
+    with pytest.raises(PlanError):
+        Plan.parse(f"{tag}{' ' * 40_000}!")
+    gap_s = time.process_time() - begin
+    assert gap_s < 24 * cost_s(made_of("A @ rattles at 1.5 s. ", 5_000)) + 0.05
+
+
+def test_a_noun_is_found_whole_and_a_thing_of_many_names_once():
+    assert [m.noun for m in Nouns(["bell", "bell tower"]).mentions("A bell tower, bells, a bellow.")] == [
+        "bell tower", "bell"
+    ]  # fmt: skip
+    assert Nouns(["bell"]).mentions("İİ bell's")[0] == (3, 9, "bell")
+    assert Nouns([]).mentions("a bell") == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import insort
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from prismaudio.cot import words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _DETERMINER = re.compile(r"\b(?:an?|the|some|one|two|three|several|another|many|his|her|its|their)\s+", re.IGNORECASE)
 _CLAUSE = re.compile(
@@ -33,6 +34,14 @@ _STOP = _LEADING | frozenset(_NO_NOUNS.split())
 _GENERIC = frozenset(_NO_THINGS.split())
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 _VERB_NOUNS = ("whistles", "drums", "bells")
+_WORD = re.compile(r"\b\w")
+_ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
+_JOINT = re.compile(r"[\s-]+")
+_BREAK = re.compile(r"[,;:!?()\n]|\.(?!\d)")
+LONGEST_NOUN = 80
+"""Characters of the longest phrase that is taken for a noun."""
+LOOK_BACK = 160
+"""Characters before a noun in which its adjectives are looked for."""
 
 
 class Mention(NamedTuple):
@@ -43,35 +52,85 @@ class Mention(NamedTuple):
     noun: str
 
 
-@lru_cache(maxsize=256)
-def _pattern(nouns: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted(nouns, key=len, reverse=True)
-    return re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})(?:'s|’s|es|s)?\b", re.IGNORECASE)
+class Nouns:
+    """A set of nouns that texts are searched for, in a time that does not depend on how many there are.
+
+    Args:
+        nouns: The nouns; each may consist of several words.
+
+    Example:
+        >>> [mention.noun for mention in Nouns(["bell", "car door"]).mentions("The bells and a car door.")]
+        ['bell', 'car door']
+    """
+
+    def __init__(self, nouns: Iterable[str] = ()) -> None:
+        self._nouns: set[str] = set()
+        self._lengths: list[int] = []  # ascending, each once
+        self.add(nouns)
+
+    def add(self, nouns: Iterable[str]) -> None:
+        """Search for these nouns too."""
+        for noun in map(_lowered, nouns):
+            if noun and noun not in self._nouns:
+                self._nouns.add(noun)
+                if len(noun) not in self._lengths:
+                    insort(self._lengths, len(noun))
+
+    def mentions(self, text: str) -> list[Mention]:
+        """Where a text names them; in *glass marble* it is the marble, in *engine whistles* the engine."""
+        lowered = _lowered(text)
+        found: list[Mention] = []
+        end = 0
+        for word in _WORD.finditer(text):
+            here = self._at(lowered, word.start()) if word.start() >= end else None
+            if here is None:
+                continue
+            end = here.end
+            adjoins = bool(found) and _JOINT.fullmatch(text, found[-1].end, here.start) is not None
+            if adjoins and lowered[here.start : here.end] in _VERB_NOUNS:
+                continue
+            if adjoins:
+                found.pop()
+            found.append(here)
+        return found
+
+    def named(self, text: str) -> list[str]:
+        """Those that a text names, in the order of their first mention."""
+        return list(dict.fromkeys(mention.noun for mention in self.mentions(text)))
+
+    def _at(self, lowered: str, start: int) -> Mention | None:
+        """The longest noun, singular or plural, that begins at ``start``."""
+        for length in reversed(self._lengths):
+            noun = lowered[start : start + length]
+            if noun in self._nouns and (ending := _ENDING.match(lowered, start + len(noun))):
+                return Mention(start, ending.end(), noun)
+        return None
 
 
-def mentions(text: str, nouns: Sequence[str]) -> list[Mention]:
-    """Where a text names any of ``nouns``; in *glass marble* it is the marble, in *engine whistles* the engine."""
-    if not nouns:
-        return []
-    found: list[Mention] = []
-    for match in _pattern(tuple(nouns)).finditer(text):
-        adjoins = bool(found) and re.fullmatch(r"[\s-]+", text[found[-1].end : match.start()]) is not None
-        if adjoins and match[0].lower() in _VERB_NOUNS:
-            continue
-        if adjoins:
-            found.pop()
-        found.append(Mention(match.start(), match.end(), match[1].lower()))
-    return found
+def _lowered(text: str) -> str:
+    """The text in lower case, every character at its place."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+
+
+@lru_cache(maxsize=8)
+def _cached(nouns: tuple[str, ...]) -> Nouns:
+    return Nouns(nouns)
+
+
+_OURS = Nouns(words.CLASSES)
 
 
 def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
     """Those of ``nouns`` that a text names, in the order of their first mention."""
-    return list(dict.fromkeys(mention.noun for mention in mentions(text, nouns)))
+    return _cached(tuple(nouns)).named(text)
 
 
 def _phrase(text: str) -> str | None:
     taken: list[str] = []
-    for word in re.findall(r"[^\W\d_][\w'’-]*|\S", text.lower()):
+    for word in re.findall(r"[^\W\d_][\w'’-]*|\S", _lowered(text)):
         if word == "of" and taken and taken[-1] in _GENERIC:
             taken = []
             continue
@@ -83,7 +142,8 @@ def _phrase(text: str) -> str | None:
         taken.pop()
     if not taken or taken[-1] in _GENERIC:
         return None
-    return " ".join(taken[-3:])
+    phrase = " ".join(taken[-3:])
+    return phrase if len(phrase) <= LONGEST_NOUN else None
 
 
 def noun_phrases(text: str) -> list[str]:
@@ -96,7 +156,7 @@ def noun_phrases(text: str) -> list[str]:
     found = []
     for clause in _CLAUSE.split(text):
         clause_words = clause.lower().split()
-        if not clause_words or clause_words[0] in _LEADING or find_nouns(clause, words.CLASSES):
+        if not clause_words or clause_words[0] in _LEADING or _OURS.named(clause):
             continue
         determiner = _DETERMINER.search(clause)
         phrase = _phrase(clause[determiner.end() :] if determiner else "")
@@ -105,15 +165,26 @@ def noun_phrases(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def size_before(text: str, noun: str, nouns: Sequence[str]) -> str | None:
-    """The size that an adjective gives to ``noun``, looking back from each of its mentions."""
-    for mention in mentions(text, nouns):
-        if mention.noun != noun:
-            continue
-        clause = re.split(r"[,;:!?()\n]|\.(?!\d)", text[: mention.start])[-1].lower()
-        for word in reversed(clause.split()[-4:]):
-            if word in _SIZE_OF:
-                return _SIZE_OF[word]
-            if word in ("a", "an", "the", "and", "or", "with"):
-                break
+def sizes(text: str, nouns: Nouns) -> dict[str, str]:
+    """The size that an adjective gives to a noun, for the nouns that have one.
+
+    Example:
+        >>> sizes("A tiny bell, a drum and a very large drum.", Nouns(["bell", "drum"]))
+        {'bell': 'small', 'drum': 'large'}
+    """
+    found: dict[str, str] = {}
+    for mention in nouns.mentions(text):
+        if mention.noun not in found:
+            size = _size_at_end(text[max(0, mention.start - LOOK_BACK) : mention.start])
+            if size is not None:
+                found[mention.noun] = size
+    return found
+
+
+def _size_at_end(text: str) -> str | None:
+    for word in reversed(_BREAK.split(text)[-1].lower().split()[-4:]):
+        if word in _SIZE_OF:
+            return _SIZE_OF[word]
+        if word in ("a", "an", "the", "and", "or", "with"):
+            break
     return None

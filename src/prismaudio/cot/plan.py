@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class Plan(Mapping[str, str]):
         except OSError as error:
             raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
 
-    @property
+    @cached_property
     def story(self) -> Story:
         """What the sections state, as far as it can be understood; never an error."""
         return reading.read(self._texts)

@@ -34,7 +34,7 @@ _FAR, _SIDE, _HALF = 60.0, 35.0, 18.0
 _SIGNED = r"[+\-−–]?\s*\d+(?:\.\d+)?"
 _DIRECTION = re.compile(
     rf"(?P<azimuth>\b(?:azimuth|az)\b\.?\s*(?:of|is|=|:)?\s*{_SIGNED}\s*(?:°|º|deg\w*)?)"
-    rf"|(?P<sided>\d+(?:\.\d+)?\s*(?:°|º|deg\w*)\s*(?:to\s+the\s+|on\s+the\s+)?(?:left|right))"
+    rf"|(?P<sided>(?<!\d)\d+(?:\.\d+)?\s*(?:°|º|deg[a-z]*+)\s*(?:to\s+the\s+|on\s+the\s+)?(?:left|right))"
     rf"|(?P<signed>(?<![\w.]){_SIGNED}\s*(?:°|º|deg\w*))"
     r"|(?P<near>\b(?:left|right)\s+of\s+(?:the\s+)?(?:cent|middle)\w*)"
     r"|(?P<word>(?:\b(?:far|extreme|hard|fully|slightly|half|mid|a little|a bit|cent(?:re|er))(?:\s+to\s+the)?[\s-]+)?"

@@ -10,12 +10,14 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from prismaudio.cot import words
-from prismaudio.cot.nouns import find_nouns, mentions, noun_phrases, size_before
+from prismaudio.cot.nouns import Nouns, noun_phrases, sizes
 from prismaudio.cot.quantities import Value, azimuths, times
 from prismaudio.cot.story import Source, Story
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from prismaudio.cot.nouns import Mention
 
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _EVERYTHING = re.compile(r"\b(?:all|every\w*|both|sounds?|audio|sources?|it|they|each)\b", re.IGNORECASE)
@@ -33,11 +35,9 @@ def _sentences(text: str) -> list[str]:
     return [s for s in _SENTENCE.split(text) if s.strip()]
 
 
-def _attach(
-    sentence: str, values: Sequence[Value], nouns: Sequence[str], before: str | None
-) -> list[tuple[str, Value]]:
+def _attach(values: Sequence[Value], named: Sequence[Mention], before: str | None) -> list[tuple[str, Value]]:
     """Pair each value with its noun: the one before it, or the one after it where the sentence begins with a value."""
-    tokens = [_Token(m.start, m.noun, None) for m in mentions(sentence, nouns)]
+    tokens = [_Token(m.start, m.noun, None) for m in named]
     tokens = sorted([*tokens, *(_Token(v.start, None, v) for v in values)], key=lambda token: token.start)
     value_first = bool(tokens) and tokens[0].value is not None
     last = None if value_first else before
@@ -57,18 +57,18 @@ def _attach(
 
 
 def _collect(
-    text: str, nouns: Sequence[str], find: Callable[[str], list[Value]], shared: re.Pattern[str] | None = None
+    text: str, nouns: Nouns, find: Callable[[str], list[Value]], shared: re.Pattern[str] | None = None
 ) -> dict[str, list[Value]]:
     """Values of each noun; those of no noun are under ``""``, those of sentences about everything under ``"*"``."""
     found: dict[str, list[Value]] = {}
     before = None
     for sentence in _sentences(text):
         values = find(sentence)
-        named = mentions(sentence, nouns)
+        named = nouns.mentions(sentence)
         if shared is not None and not named and shared.search(sentence):
             found.setdefault("*", []).extend(values)
             continue
-        for noun, value in _attach(sentence, values, nouns, before):
+        for noun, value in _attach(values, named, before):
             found.setdefault(noun, []).append(value)
         before = named[-1].noun if named else before
     return found
@@ -124,13 +124,11 @@ _ROOM = {
 def _whats(texts: Mapping[str, str]) -> list[str]:
     """Every thing that the text names, in order: our own nouns anywhere, others where the wording shows them."""
     semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")
-    free = noun_phrases(semantic)
+    known = Nouns((*words.CLASSES, *noun_phrases(semantic)))
     for sentence in _sentences(temporal):
-        known = [*words.CLASSES, *free]
-        if times(sentence) and not find_nouns(sentence, known):
-            free += noun_phrases(sentence)
-    everything = "\n".join((semantic, temporal, texts.get("spatial", "")))
-    return find_nouns(everything, [*words.CLASSES, *dict.fromkeys(free)])
+        if times(sentence) and not known.mentions(sentence):
+            known.add(noun_phrases(sentence))
+    return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
 
 
 def read(texts: Mapping[str, str]) -> Story:
@@ -144,20 +142,22 @@ def read(texts: Mapping[str, str]) -> Story:
         (Source(what='dog', onsets_s=(0.7, 2.0), end_s=None, azimuth_deg=(-35.0, -35.0), size=None),)
     """
     whats = _whats(texts)
+    nouns = Nouns(whats)
     semantic = texts.get("semantic", "")
-    when = _collect(texts.get("temporal", ""), whats, times) or _collect(semantic, whats, times)
-    where = _collect(texts.get("spatial", ""), whats, azimuths, _EVERYTHING)
+    when = _collect(texts.get("temporal", ""), nouns, times) or _collect(semantic, nouns, times)
+    where = _collect(texts.get("spatial", ""), nouns, azimuths, _EVERYTHING)
     if not where and "spatial" not in texts:
-        where = _collect(semantic, whats, azimuths)
+        where = _collect(semantic, nouns, azimuths)
     if when.get("") and len(whats) != 1:
         whats = [*whats, _UNNAMED]
         when[_UNNAMED] = when.pop("")
+    size = sizes(semantic, Nouns(whats))
     sources = []
     for what in whats:
         only = len(whats) == 1
         onsets_s, end_s = _timing(when.get(what) or (when.get("", []) if only else []))
         azimuth = _direction(where.get(what) or (where.get("", []) if only else []) or where.get("*", []))
-        sources.append(Source(what, onsets_s, end_s, azimuth, size_before(semantic, what, whats)))
+        sources.append(Source(what, onsets_s, end_s, azimuth, size.get(what)))
     aesthetic = texts.get("aesthetic", "")
     quality = _attribute(aesthetic, _QUALITY, ("clipped", "muffled", "noisy", "clean"))
     return Story(tuple(sources), quality, _attribute(aesthetic, _ROOM, ("hall", "dry", "room")))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CORE = ("semantic", "temporal", "aesthetic", "spatial")
 
-_TAG = re.compile(r"<\s*(/?)\s*([A-Za-z][\w-]*)\s*>")
+_TAG = re.compile(r"<\s*(?:(/)\s*)?([A-Za-z][\w-]*)\s*>")
 
 
 def tag(name: str) -> str:

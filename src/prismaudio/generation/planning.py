@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from prismaudio.cot.narration import narrate
-from prismaudio.cot.nouns import mentions
+from prismaudio.cot.nouns import Nouns
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.cot.story import Source, Story
 from prismaudio.cot.words import COUNTS, LASTING
@@ -65,7 +65,8 @@ def recast(named: Sequence[Source], seen: Sequence[Source]) -> tuple[Source, ...
     names, the last name gets the rest.
     """
     own = {source.what: source for source in seen}
-    free = [source for source in seen if source.what not in {n.what for n in named}]
+    names = {source.what for source in named}
+    free = [source for source in seen if source.what not in names]
     out = []
     waiting = [source for source in named if source.what not in own]
     for source in named:
@@ -125,8 +126,8 @@ def counted(text: str, whats: Sequence[str]) -> dict[str, int]:
         >>> counted("A small bell rings twice and a drum booms.", ["bell", "drum"])
         {'bell': 2}
     """
-    named = mentions(text, whats)
-    ends = [mention.start for mention in named[1:]] + [len(text)]
+    named = Nouns(whats).mentions(text)
+    ends = [mention.start for mention in named][1:] + [len(text)] * bool(named)
     found: dict[str, int] = {}
     for mention, end in zip(named, ends, strict=True):
         said = re.split(r"[.;]", text[mention.end : end].lower())[0]
