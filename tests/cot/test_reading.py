@@ -8,6 +8,7 @@ from prismaudio.cot import words
 from prismaudio.cot.narration import narrate
 from prismaudio.cot.nouns import Nouns
 from prismaudio.cot.plan import CORE, Plan
+from prismaudio.cot.quantities import times
 from prismaudio.cot.story import Source, Story
 from prismaudio.errors import PlanError
 
@@ -51,6 +52,82 @@ def sources(text: str) -> list[tuple[object, ...]]:
 )  # fmt: skip
 def test_reads_what_people_write(text, expected):
     assert sources(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_s"),
+    [
+        ("at 0:03", [3]),
+        ("0:03 the bell", [3]),
+        ("[00:03.25]", [3.25]),
+        ("at 1:02.5", [62.5]),
+        ("at 0:03,500", [3.5]),
+        ("at 01:02:03", [3723]),
+        ("at 0:03,0:05", [3, 5]),
+        ("at 0:03, 0:05 and 1:02.5", [3, 5, 62.5]),
+        ("at 3 and 0:05", [3, 5]),
+        ("at the 0:03 mark", [3]),
+        ("at 1:30 h", [5400]),
+        ("every 2 s from 0:01", [1]),
+        ("1 min 2 s", [62]),
+        ("1 min. 2 sec.", [62]),
+        ("1m2s", [62]),
+        ("1h2m3.5s", [3723.5]),
+        ("1 minute and 2 seconds", [62]),
+        ("1′02″", [62]),
+        ("2 s 500 ms", [2.5]),
+        ("2 minutes", [120]),
+        ("1 and 2 minutes", [60, 120]),
+        ("1 min and 2 min", [60, 120]),
+        ("half a minute", [30]),
+        ("one and a half minutes", [90]),
+        ("at twenty-two seconds", [22]),
+        ("at one, two and three seconds", [1, 2, 3]),
+        ("at 1 1/2 s", [1.5]),
+        ("at 1e9", []),
+        ("at -1 s", []),
+        ("at 16:9", []),
+        ("with a 16:10 picture", []),
+        ("at 12:00 am", []),
+        ("at 5 o'clock", []),
+        ("at 0:75", []),
+        ("at 00:00:03:12", []),  # a time code counts pictures, and their rate is not known
+        ("the 12:15 train at 3 s", [3]),
+        ("a drum 5 m away at 2 s", [2]),
+        ('a 3" pipe at 2 s', [2]),
+        ("at 1.2.3 s", []),
+    ],
+)  # fmt: skip
+def test_reads_times_of_every_form_whole_or_not_at_all(text, expected_s):
+    assert [value.number for value in times(text)] == expected_s
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The bell from 0:01 to 0:04.", (1, 4)),
+        ("The bell 0:01-0:04", (1, 4)),
+        ("The bell between 1 and 2 min 30 s", (1, 150)),
+        ("The bell starts at 1 minute 2 seconds and stops at 1:05", (62, 65)),
+        ("The bell at 0:10 for 1 min 2 s", (10, 72)),
+    ],
+)
+def test_reads_spans_of_clock_times(text, expected):
+    (bell,) = Plan({"temporal": text}).story.sources
+    assert (*bell.onsets_s, bell.end_s) == expected
+
+
+def test_a_number_in_words_leaves_the_rest_of_a_sentence_where_it_is():
+    text = "At twenty-two seconds the bell, at thirty-three seconds the drum, at forty-four seconds the coin"
+    story = Plan({"temporal": text}).story
+    assert [(s.what, s.onsets_s) for s in story.sources] == [("bell", (22,)), ("drum", (33,)), ("coin", (44,))]
+
+
+def test_a_time_is_finite_however_long_its_number():
+    (bell,) = Plan({"temporal": f"The bell at {'9' * 400} s."}).story.sources
+    assert bell.onsets_s == (1e9,)
+    with pytest.raises(PlanError, match=r"^the plan has the bell at 1000000000\.00 s"):
+        Plan({"temporal": f"The bell at {'9' * 400} s."}).check(4.0)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Nouns:
 
     def add(self, nouns: Iterable[str]) -> None:
         """Search for these nouns too."""
-        for noun in map(_lowered, nouns):
+        for noun in map(lowered, nouns):
             if noun and noun not in self._nouns:
                 self._nouns.add(noun)
                 if len(noun) not in self._lengths:
@@ -78,16 +78,16 @@ class Nouns:
 
     def mentions(self, text: str) -> list[Mention]:
         """Where a text names them; in *glass marble* it is the marble, in *engine whistles* the engine."""
-        lowered = _lowered(text)
+        low = lowered(text)
         found: list[Mention] = []
         end = 0
         for word in _WORD.finditer(text):
-            here = self._at(lowered, word.start()) if word.start() >= end else None
+            here = self._at(low, word.start()) if word.start() >= end else None
             if here is None:
                 continue
             end = here.end
             adjoins = bool(found) and _JOINT.fullmatch(text, found[-1].end, here.start) is not None
-            if adjoins and lowered[here.start : here.end] in _VERB_NOUNS:
+            if adjoins and low[here.start : here.end] in _VERB_NOUNS:
                 continue
             if adjoins:
                 found.pop()
@@ -98,20 +98,20 @@ class Nouns:
         """Those that a text names, in the order of their first mention."""
         return list(dict.fromkeys(mention.noun for mention in self.mentions(text)))
 
-    def _at(self, lowered: str, start: int) -> Mention | None:
+    def _at(self, low: str, start: int) -> Mention | None:
         """The longest noun, singular or plural, that begins at ``start``."""
         for length in reversed(self._lengths):
-            noun = lowered[start : start + length]
-            if noun in self._nouns and (ending := _ENDING.match(lowered, start + len(noun))):
+            noun = low[start : start + length]
+            if noun in self._nouns and (ending := _ENDING.match(low, start + len(noun))):
                 return Mention(start, ending.end(), noun)
         return None
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
     """The text in lower case, every character at its place."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
+    whole = text.lower()
+    if len(whole) == len(text):
+        return whole
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
@@ -130,7 +130,7 @@ def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
 
 def _phrase(text: str) -> str | None:
     taken: list[str] = []
-    for word in re.findall(r"[^\W\d_][\w'’-]*|\S", _lowered(text)):
+    for word in re.findall(r"[^\W\d_][\w'’-]*|\S", lowered(text)):
         if word == "of" and taken and taken[-1] in _GENERIC:
             taken = []
             continue

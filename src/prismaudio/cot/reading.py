@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from prismaudio.cot.nouns import Mention
 
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
+_SENTENCE = re.compile(
+    r"(?<=[.;!?])(?:(?<!min\.)(?<!sec\.)(?<!hr\.)(?<!mins\.)(?<!secs\.)|(?!\s*\d))\s+|\n+", re.IGNORECASE
+)
 _EVERYTHING = re.compile(r"\b(?:all|every\w*|both|sounds?|audio|sources?|it|they|each)\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:no|not|without|hardly|free of|never|little|lacks?|lacking|minimal|nor)\b")
 _UNNAMED = "sound"
