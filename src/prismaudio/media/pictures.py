@@ -38,6 +38,22 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     return tuple((v > 0) - (v < 0) for v in snapped)  # type: ignore[return-value]
 
 
+class Orientation:
+    """The display matrix of each picture of a video, read once for each rotation.
+
+    PyAV ties a frame to its side data in a cycle, which keeps the frame until garbage is collected.
+    """
+
+    def __init__(self) -> None:
+        self._matrices: dict[int, tuple[int, int, int, int]] = {}
+
+    def __call__(self, frame: VideoFrame) -> tuple[int, int, int, int]:
+        """See :func:`display_matrix`."""
+        if (matrix := self._matrices.get(frame.rotation)) is None:
+            matrix = self._matrices[frame.rotation] = display_matrix(frame)
+        return matrix
+
+
 def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Turn a stored picture ``(height, width, 3)`` the way it is shown.
 
@@ -67,13 +83,11 @@ class Shrinker:
         self._side = size if isinstance(size, int) else 0
         self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()
-        self._matrices: dict[int, tuple[int, int, int, int]] = {}
+        self._orientation = Orientation()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """RGB ``(height, width, 3)`` of a frame as it is shown."""
-        # PyAV ties a frame to its side data in a cycle, which keeps the frame until garbage is collected: once is enough
-        if (matrix := self._matrices.get(frame.rotation)) is None:
-            matrix = self._matrices[frame.rotation] = display_matrix(frame)
+        matrix = self._orientation(frame)
         if self.size is None:
             stored = frame.height, float(frame.width * self._pixel_aspect)
             shown = stored if matrix[0] else stored[::-1]
@@ -102,10 +116,11 @@ class PictureConverter:
     def __init__(self) -> None:
         self._size: tuple[int, int] | None = None  # width and height as they are shown
         self._reformatter = VideoReformatter()
+        self._orientation = Orientation()
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """A picture in 8-bit YUV 4:2:0, with its colour tags."""
-        matrix = display_matrix(frame)
+        matrix = self._orientation(frame)
         stored = frame.width + frame.width % 2, frame.height + frame.height % 2
         self._size = self._size or (stored if matrix[0] else stored[::-1])
         width, height = self._size if matrix[0] else self._size[::-1]

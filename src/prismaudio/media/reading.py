@@ -52,11 +52,15 @@ def read_clip(
         MediaError: It cannot be read.
     """
     info = probe(path)
-    pictures = list(clip_pictures(info, fps, size))
+    frames: Tensor | None = None
+    for index, picture in enumerate(clip_pictures(info, fps, size)):
+        if frames is None:
+            frames = picture.new_empty((_n_frames(info, fps), *picture.shape))
+        frames[index] = picture
     return Clip(
         id=Path(path).stem,
         duration_s=info.duration_s,
-        frames=torch.stack(pictures),
+        frames=frames,
         fps=fps,
         audio=read_sound(path, sample_rate_hz, info.duration_s, info.start_s) if with_audio else None,
         sample_rate_hz=sample_rate_hz if with_audio and info.has_sound else None,
@@ -75,7 +79,7 @@ def clip_pictures(info: VideoInfo, fps: float, size: tuple[int, int] | int) -> I
         MediaError: It has none that can be decoded.
     """
     shrink = Shrinker(size, info.pixel_aspect)
-    n_frames = max(1, round(info.duration_s * fps))
+    n_frames = _n_frames(info, fps)
     picture: Tensor | None = None
     with opened(info.path) as container:
         for frame, n_times in _held(container, info, fps, n_frames):
@@ -83,6 +87,10 @@ def clip_pictures(info: VideoInfo, fps: float, size: tuple[int, int] | int) -> I
             yield from [picture] * n_times
     if picture is None:
         raise MediaError(f"no picture of {info.path} can be decoded; is it damaged?")
+
+
+def _n_frames(info: VideoInfo, fps: float) -> int:
+    return max(1, round(info.duration_s * fps))
 
 
 def read_sound(
