@@ -107,7 +107,7 @@ def test_the_result_of_another_video_of_the_same_name_stays(generate, put, tmp_p
     before = (tmp_path / "out" / "clip.json").read_text()
     assert generate("b/clip.mp4", "-o", "out") == 0
     assert (tmp_path / "out" / "clip.json").read_text() == before
-    assert json.loads((tmp_path / "out" / "clip-2.json").read_text())["video"] == "../b/clip.mp4"
+    assert json.loads((tmp_path / "out" / "clip-2.json").read_text())["request"]["video"] == "../b/clip.mp4"
     os.utime("a/clip.mp4", (1e9, 1e9 + 1))  # changed at its place: its own result is made again
     assert generate("a/clip.mp4", "-o", "out", "--seed", "1") == 0
     assert [name for name in names(tmp_path / "out") if name.endswith(".mp4")] == ["clip-2.mp4", "clip.mp4"]
@@ -118,7 +118,8 @@ def test_a_moved_folder_is_still_done_and_tells_no_place(generate, put, tmp_path
     assert generate("here/videos/clip.mp4", "-o", "here/out") == 0
     text = (tmp_path / "here" / "out" / "clip.json").read_text()
     assert str(tmp_path) not in text
-    assert json.loads(text)["video"] == "../videos/clip.mp4"
+    assert json.loads(text)["video"] == "clip.mp4"
+    assert json.loads(text)["request"]["video"] == "../videos/clip.mp4"
     (tmp_path / "here").rename(tmp_path / "there")
     assert generate(tmp_path / "there" / "videos" / "clip.mp4", "-o", tmp_path / "there" / "out") == 0
     assert "already done" in capsys.readouterr().err

@@ -158,7 +158,8 @@ class Batch:
         """Write the files of a job: all of them, or none."""
         result = files_of(job.output)
         suffixes = _suffixes(job, picture=self.options.picture)
-        described = sound.describe(job.output.parent) | {
+        described = sound.describe() | {
+            "video": job.video.name if job.video else None,
             "model": self._model_name(sound, job.output.parent),
             "outputs": [result.path(suffix).name for suffix in suffixes],
             "request": self._asked(job),
@@ -178,10 +179,11 @@ class Batch:
         return f"{portable(Path(name).expanduser(), folder)}{at}{version}" if is_folder else f"{name}{at}{version}"
 
     def _asked(self, job: Job) -> dict[str, Any]:
-        """All that the sound depends on, without a word of where it is."""
+        """All that the sound depends on; and where its video is, seen from the results."""
         plan = job.plan if job.plan_file is None else _plan_text(job.plan_file) or job.plan_file.name
         return {
             "model": self.model_id,
+            "video": portable(job.video, job.output.parent) if job.video else None,
             **job.source(),
             "plan": plan,
             "prompt": job.prompt,
@@ -194,7 +196,10 @@ class Batch:
         made = files_of(job.output).read()
         try:
             whole = made is not None and all((job.output.parent / name).stat().st_size for name in outputs_of(made))
-            return bool(whole and made and made["request"] == self._asked(job))
+            if made is None or not whole:
+                return False
+            where = {"video": made["request"].get("video")}  # the same file is the same, wherever it is now
+            return bool(made["request"] == self._asked(job) | where)
         except (OSError, PlanError):
             return False
 

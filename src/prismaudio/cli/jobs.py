@@ -76,13 +76,12 @@ class Job:
         return Path(self.plan) if self.plan and "<" not in self.plan and "\n" not in self.plan else None
 
     def source(self) -> dict[str, Any]:
-        """What tells its video from another, and from itself before it was changed, in whatever folder it is."""
+        """What tells its video from another, and from itself before it was changed, wherever it is."""
         try:
             found = self.video.stat() if self.video is not None else None
         except OSError:
             found = None
         return {
-            "video": self.video.name if self.video is not None else None,
             "video_size": found.st_size if found else None,
             "video_time": found.st_mtime if found else None,
         }

@@ -79,6 +79,6 @@ def _is_of_another_video(stem: Path, job: Job) -> bool:
     if made is None:
         return False
     place = None if job.video is None else portable(job.video, stem.parent)
-    here, there = job.source(), made["request"]
-    same_file = all(here[key] == there.get(key) for key in ("video_size", "video_time"))
-    return made.get("video") != place and not same_file
+    request = made["request"]
+    same_file = all(request.get(key) == value for key, value in job.source().items())
+    return request.get("video") != place and not same_file

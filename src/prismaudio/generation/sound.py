@@ -14,7 +14,7 @@ import soundfile
 from prismaudio.errors import MediaError
 from prismaudio.generation.picture import picture_png
 from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_sound, write_wav
-from prismaudio.media.files import portable, spare
+from prismaudio.media.files import spare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,16 +74,10 @@ class Sound:
         """PNG of the spectrogram of both channels with the plan's events."""
         return picture_png(self.audio, self.sample_rate_hz, self.plan.story)
 
-    def describe(self, folder: Path | None = None) -> dict[str, Any]:
-        """What can be written as JSON, and makes the same sound again.
-
-        Args:
-            folder: Where the description is kept; the video is named as seen from there, so that both can be moved.
-                None names it as it was given.
-        """
-        video = self.video if self.video is None or folder is None else portable(self.video, folder)
+    def describe(self) -> dict[str, Any]:
+        """What can be written as JSON, and makes the same sound again."""
         return {
-            "video": None if video is None else str(video),
+            "video": None if self.video is None else str(self.video),
             "duration_s": round(self.duration_s, 6),
             "sample_rate_hz": self.sample_rate_hz,
             "plan": dict(self.plan),
