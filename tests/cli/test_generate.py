@@ -173,6 +173,8 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--duration", "9" * 400], "out of range"),
         (["a.mp4", "--precision=--"], "expected a value"),
         (["a\0.mp4"], "NUL byte"),
+        (["a.mp4", "--prompt", "caf\udce9"], "--prompt: it is not UTF-8"),
+        (["a.mp4", "--plan", "<Semantic> caf\udce9"], "--plan: it is not UTF-8"),
         (["a.mp4", "--plan", "/dev/zero"], "not a regular file"),
         (["/dev/zero"], "a pipe or a device"),
         (["a.mp4", "--device", "toaster"], "no device 'toaster'"),

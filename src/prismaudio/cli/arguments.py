@@ -78,6 +78,32 @@ seed = whole(0, MOST_SEED)
 """The type of a seed."""
 
 
+def is_text(given: str) -> bool:
+    r"""Whether what was given is text; names of files may be other bytes, which Python keeps as lone surrogates.
+
+    Example:
+        >>> is_text("café"), is_text("caf\udce9")
+        (True, False)
+    """
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text(given: str) -> str:
+    """The type of what is to be read as words."""
+    if not is_text(given):
+        raise argparse.ArgumentTypeError("it is not UTF-8; set the terminal, or the script, to UTF-8")
+    return given
+
+
+def plan(given: str) -> str:
+    """The type of a plan: its text, or the name of its file, which may be any bytes."""
+    return text(given) if "<" in given else given
+
+
 def model_files(model: str | None) -> list[Path]:
     """The files of the model folder that ``--model`` names, if it names one."""
     folder = Path(os.path.expanduser(model or ""))  # noqa: PTH111 - whether there is such a user is said elsewhere

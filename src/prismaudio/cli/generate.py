@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, add_model, number, seed, whole
+from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
 from prismaudio.cli.jobs import Job, collect
 from prismaudio.errors import MediaError, PrismAudioError
 
@@ -39,9 +39,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="video files, folders of them, or .csv tables")
     parser.add_argument("-o", "--output", default=OUTPUT, metavar="DIR", help="where results go (default: %(default)s)")
     what = parser.add_argument_group("what is to be heard")
-    what.add_argument("--plan", default="", metavar="FILE|TEXT", help="a plan; sections that it lacks are planned")
-    what.add_argument("--prompt", default="", help="in your words; the planner writes the other sections")
-    what.add_argument("--negative-prompt", default="", metavar="TEXT", help="what is not to be heard")
+    what.add_argument(
+        "--plan", type=plan, default="", metavar="FILE|TEXT", help="a plan; sections that it lacks are planned"
+    )
+    what.add_argument("--prompt", type=text, default="", help="in your words; the planner writes the other sections")
+    what.add_argument("--negative-prompt", type=text, default="", metavar="TEXT", help="what is not to be heard")
     what.add_argument("--duration", type=number(0.2, 3600), metavar="SECONDS", help="length of sound without a video")
     what.add_argument(
         "--mix", nargs="?", type=number(0, 100), const=1.0, default=0.0, metavar="GAIN",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.cli.arguments import MOST_SEED
+from prismaudio.cli.arguments import MOST_SEED, is_text
 from prismaudio.errors import MediaError, PrismAudioError
 
 if TYPE_CHECKING:
@@ -193,8 +193,8 @@ def _check_text(row: dict[str, str], where: str) -> None:
     for name, cell in row.items():
         if "\0" in cell:
             raise PrismAudioError(f"{where}: the {name} holds a NUL byte, which no name or text has")
-        is_text = name in ("prompt", "seed") or (name == "plan" and "<" in cell)
-        if is_text and any("\ud800" <= letter <= "\udfff" for letter in cell):
+        is_read = name in ("prompt", "seed") or (name == "plan" and "<" in cell)
+        if is_read and not is_text(cell):
             raise PrismAudioError(f"{where}: the {name} is not UTF-8; save the table as CSV in UTF-8")
 
 

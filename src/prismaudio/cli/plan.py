@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, add_model, model_files
+from prismaudio.cli.arguments import Parser, add_model, model_files, text
 from prismaudio.errors import PlanError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="the plan's file, - to print it (default: VIDEO.plan.txt)"
     )
-    parser.add_argument("--prompt", default="", help="what is to be heard; the other sections are about it")
+    parser.add_argument("--prompt", type=text, default="", help="what is to be heard; the other sections are about it")
     parser.add_argument("--force", action="store_true", help="write over a plan that is there already")
     add_model(parser)
     return parser

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser
+from prismaudio.cli.arguments import Parser, plan
 from prismaudio.errors import PrismAudioError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of sound or video, or folders of them")
     what = parser.add_argument_group("what they are compared with")
     what.add_argument(
-        "--plan", default="", metavar="FILE|DIR|TEXT|auto",
+        "--plan", type=plan, default="", metavar="FILE|DIR|TEXT|auto",
         help="the plan of all files, or a folder of plans by their names; auto lets the embedded model write them",
     )  # fmt: skip
     what.add_argument(
