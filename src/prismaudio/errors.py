@@ -39,3 +39,7 @@ class CheckpointError(PrismAudioError):
 
 class NotApplicableError(PrismAudioError):
     """A reward or a metric cannot judge a clip, because something that it needs is not there."""
+
+
+class TrainingError(PrismAudioError):
+    """A run cannot go on: what it computes is no number any more."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
+from torch import Tensor, nn
 
 from prismaudio.callbacks.ema import averaged
 from prismaudio.checkpoints import check_target, save_components
+from prismaudio.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning.pytorch import LightningModule, Trainer
 
 
@@ -42,7 +46,24 @@ class ExportComponents(Callback):
         """Write the folder; every process calls this, and the first one writes."""
         with averaged(pl_module):
             components = pl_module.components()  # type: ignore[operator]
+            check_finite(components, self.folder)
             if first:
                 save_components(self.folder, components, self.half, beside=True)
             if getattr(pl_module, "lora", None) is not None:
                 pl_module.save_adapters(self.folder, first=first)  # type: ignore[operator]
+
+
+def check_finite(components: Mapping[str, Any], folder: Path) -> None:
+    """See that weights are numbers before a model folder is made of them.
+
+    Raises:
+        CheckpointError: Some are not.
+    """
+    for name, component in components.items():
+        state = component.state_dict() if isinstance(component, nn.Module) else {}
+        wrong = [key for key, value in state.items() if isinstance(value, Tensor) and not bool(value.isfinite().all())]
+        if wrong:
+            raise CheckpointError(
+                f"the {name} has NaN or infinity in {len(wrong)} of {len(state)} tensors, such as {wrong[0]}; "
+                f"{folder} was not written: export a checkpoint from before"
+            )

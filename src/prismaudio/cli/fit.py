@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import jsonargparse
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
@@ -25,7 +26,10 @@ from prismaudio.cli.recipe_files import bound_values, read_recipe
 from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
+from prismaudio.media import replacing
 from prismaudio.registry import Registry, discover
+from prismaudio.tasks.checkpoint_files import WholeCheckpointIO
+from prismaudio.tasks.finite import guards
 from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
@@ -222,12 +226,22 @@ class Parser(LightningArgumentParser):
 
 
 class Provenance(SaveConfigCallback):
-    """Saves the recipe of a run, with the plugins that it was made with, in the folder of the run."""
+    """Saves the recipe of a training run, with the plugins that it was made with, in the folder of the run.
+
+    Evaluation saves none: its folder may be that of the training run, whose recipe an export needs.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save; a run without a folder of its own leaves the working directory alone."""
-        if trainer.loggers or Path(trainer.default_root_dir).resolve() != Path.cwd():
+        if stage == "fit" and (trainer.loggers or Path(trainer.default_root_dir).resolve() != Path.cwd()):
+            self.path = Path(str(trainer.log_dir), self.config_filename)  # every process must ask for the folder
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file, whole or not at all."""
+        text = self.parser.dump(self.config, skip_none=False)
+        with replacing(self.path) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 class CommandLine(LightningCLI):
@@ -242,7 +256,7 @@ class CommandLine(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=Provenance,
-            save_config_kwargs={"config_filename": "recipe.yaml", "overwrite": True},
+            save_config_kwargs={"config_filename": "recipe.yaml", "overwrite": True, "save_to_log_dir": False},
             parser_class=Parser,
             parser_kwargs={"prog": "prismaudio", "allow_abbrev": False},
             seed_everything_default=0,
@@ -286,6 +300,14 @@ class CommandLine(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         check_checkpoint(self.config[self.wanted].get("ckpt_path"))
         super()._parse_ckpt_path()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer whose checkpoints are written whole, and which stops before weights become NaN."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was named in the recipe
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        trainer.callbacks += guards(trainer)  # type: ignore[attr-defined]
+        return trainer
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is an error in the recipe."""

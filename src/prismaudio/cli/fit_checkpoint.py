@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,18 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.errors import CheckpointError
+from prismaudio.tasks.checkpoint_files import PREVIOUS
 from prismaudio.weight_files import read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lightning.pytorch import Trainer
 
 WORDS = ("last", "best", "hpc")
 """What Lightning takes instead of a path."""
+LAST = ("last*.ckpt", f".last*.ckpt{PREVIOUS}")
+"""Names of the newest checkpoint; the second is what a run leaves that is killed while a folder takes its place."""
 NEEDED = ("state_dict", "pytorch-lightning_version")
 GROUP = re.compile(r"(Missing|Unexpected) key\(s\) in state_dict: (.*)")
 SIZE = re.compile(r"size mismatch for (\S+): .*?(\[[\d, ]*\]).*?(\[[\d, ]*\])")
@@ -52,7 +58,8 @@ def check_checkpoint(path: str | None) -> None:
 def last_checkpoint(trainer: Trainer) -> str:
     """The ``last.ckpt`` of a run that was written last, whichever version of the run wrote it.
 
-    Lightning itself looks only into the folder of the version that is about to begin, and begins anew.
+    Lightning itself looks only into the folder of the version that is about to begin, and begins anew. If that file is
+    damaged, it is the newest whole checkpoint of the run.
 
     Raises:
         CheckpointError: There is none.
@@ -61,16 +68,31 @@ def last_checkpoint(trainer: Trainer) -> str:
     named = [Path(callback.dirpath) for callback in callbacks if callback.dirpath]
     root, versions = run_folders(trainer)
     folders = [*named, *(version / "checkpoints" for version in versions)]
-    found = [path for folder in folders for path in folder.glob("last*.ckpt")]
-    # a sharded one is a folder, and complete once it has this file
-    written = {path: path / ".metadata" if path.is_dir() else path for path in found}
-    times = {path: file.stat().st_mtime_ns for path, file in written.items() if file.is_file()}
-    if not times:
+    found = newest_first([path for folder in folders for name in LAST for path in folder.glob(name)])
+    if not found:
         raise CheckpointError(
             f"there is no last.ckpt in {' or '.join(map(str, [*named, root]))}, where ModelCheckpoint with save_last "
             "writes it; give the path of a checkpoint, or leave --ckpt_path out to begin anew"
         )
-    return str(max(times, key=times.__getitem__))
+    others = newest_first({path for folder in folders for path in folder.glob("*.ckpt")} - {found[0]})
+    first: CheckpointError | None = None
+    for path in (found[0], *others):
+        try:
+            check_checkpoint(str(path))
+        except CheckpointError as error:
+            first = first or error
+            continue
+        if first is not None and trainer.is_global_zero:
+            sys.stderr.write(f"notice: {' '.join(str(first).split())}; going on from {path} instead\n")
+        return str(path)
+    raise first or CheckpointError(f"{found[0]} is damaged")
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """Checkpoints by the time when they were written; a sharded one is a folder, and complete once it has a file."""
+    written = {path: path / ".metadata" if path.is_dir() else path for path in paths}
+    times = {path: file.stat().st_mtime_ns for path, file in written.items() if file.is_file()}
+    return sorted(times, key=times.__getitem__, reverse=True)
 
 
 def run_folders(trainer: Trainer) -> tuple[Path, list[Path]]:

@@ -73,6 +73,9 @@ def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | 
     if not rest.shape[1]:
         raise DataError(f"the sound of {path} ends before clip {entry.id} begins, at {entry.start_s:g} s")
     audio = rest[:, :n_samples]
+    if not bool(audio.isfinite().all()):
+        first_s = entry.start_s + int((~audio.isfinite()).any(0).nonzero()[0]) / sample_rate_hz
+        raise DataError(f"the sound of {path} holds NaN or infinity at {first_s:.2f} s, in clip {entry.id}")
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.errors import TrainingError
 
 if TYPE_CHECKING:
     from prismaudio.types import ClipBatch
@@ -34,7 +35,13 @@ class AutoencoderFittingTask(LightningModule):
         return []
 
     def training_step(self, batch: ClipBatch) -> None:
-        """Add the batch to the statistics."""
+        """Add the batch to the statistics.
+
+        Raises:
+            TrainingError: A sound has values that are no numbers, which would be in every statistic.
+        """
+        if wrong := [clip.id for clip in batch.clips if clip.audio is not None and not clip.audio.isfinite().all()]:
+            raise TrainingError(f"the audio of {', '.join(wrong)} holds NaN or infinity; leave it out")
         self.autoencoder.observe(_sound(batch))
 
     def on_train_batch_end(self, *_: Any) -> None:

@@ -55,7 +55,7 @@ class ClipFeatures:
             if latents is None:
                 if clip.audio is None:
                     raise DataError(f"clip {clip.id} has no sound; there is nothing to learn from it")
-                latents = self.autoencoder.encode(clip.audio[None])[0].half()
+                latents = _finite(self.autoencoder.encode(clip.audio[None])[0].half(), "latents", clip)
                 self._remember(self._latents, clip.id, latents)
             rows.append(latents.float())
         return torch.stack(rows)
@@ -76,10 +76,16 @@ class ClipFeatures:
         key = f"{stream}/{clip.id}"
         features = self._seen.get(key)
         if features is None:
-            features = encoder.encode(clip, plan).half().cpu()
+            features = _finite(encoder.encode(clip, plan).half().cpu(), f"{stream} features", clip)
             self._remember(self._seen, key, features)
         return features.float()
 
     def _remember(self, memory: dict[str, Tensor], key: str, value: Tensor) -> None:
         if len(memory) < self.most:
             memory[key] = value
+
+
+def _finite(values: Tensor, what: str, clip: Clip) -> Tensor:
+    if not bool(values.isfinite().all()):
+        raise DataError(f"the {what} of clip {clip.id} hold NaN or infinity; leave it out of the manifest")
+    return values

@@ -10,9 +10,11 @@ from lightning.pytorch import LightningModule
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.metrics.plan_events import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
+from prismaudio.tasks.finite import guards
 from prismaudio.tasks.schedule import CosineSchedule, scheduled_adamw
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
     from torch import Tensor
 
     from prismaudio.types import ClipBatch
@@ -47,6 +49,10 @@ class CotTuningTask(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
         return scheduled_adamw(self, self.learning_rate, self.weight_decay, CosineSchedule(self.warmup_steps))
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The guard against losses that are no numbers."""
+        return guards(self.trainer)
 
     def training_step(self, batch: ClipBatch) -> Tensor:
         """Loss of a batch."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.utils.checkpoint import checkpoint
+
+from prismaudio.errors import CheckpointError
+from prismaudio.tasks.checkpoint_files import replace, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +35,31 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def __init__(self, save_distributed_checkpoint: bool = True) -> None:  # noqa: FBT001, FBT002 - Lightning's own
         super().__init__(1, 1, save_distributed_checkpoint)
+        self._in_shards = save_distributed_checkpoint
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        """Write a folder of shards beside its final place, and rename it once every process is done.
+
+        Raises:
+            CheckpointError: A process cannot write its part.
+        """
+        if not self._in_shards:  # one file, which the first process writes
+            super().save_checkpoint(checkpoint, filepath, storage_options)
+            return
+        target, part = self.broadcast((Path(filepath), temporary(Path(filepath))))
+        try:
+            super().save_checkpoint(checkpoint, part, storage_options)
+        except (CheckpointException, OSError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            told = " ".join(str(error).split())[-200:]
+            raise CheckpointError(
+                f"cannot write the checkpoint {target}: {told}; those that were written before are whole"
+            ) from error
+        self.barrier()
+        for rank in range(2):  # the first process, and on disks that nodes do not share the first one of each node
+            if (self.global_rank if rank == 0 else self.local_rank) == 0 and part.is_dir():
+                replace(part, target)
+            self.barrier()
 
     def setup_environment(self) -> None:
         """All processes, on however many nodes, share the parameters."""

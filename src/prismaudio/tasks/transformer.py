@@ -24,6 +24,7 @@ from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.tasks.candidates import leveled
 from prismaudio.tasks.clip_features import ClipFeatures
 from prismaudio.tasks.draws import draw
+from prismaudio.tasks.finite import guards
 from prismaudio.tasks.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.tasks.schedule import CosineSchedule, Schedule, scheduled_adamw
 from prismaudio.tasks.sharding import (
@@ -39,6 +40,8 @@ from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from lightning.pytorch import Callback
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -140,6 +143,10 @@ class TransformerTask(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule."""
         return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas, self.passes)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The guard against losses that are no numbers."""
+        return guards(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With adapters, keep only what was trained: what was not is in the model folder; shards are kept whole."""
