@@ -234,3 +234,14 @@ def test_sound_that_ends_before_the_clip_begins_is_no_silence(run, tmp_path):
     (late,) = read_manifest(tmp_path / "clips.csv")
     with pytest.raises(DataError, match="ends before clip"):
         read_audio(late, RATE_HZ, HOP, 0.5)
+
+
+def test_sound_that_is_no_number_is_left_out_with_its_name(run, tmp_path, capsys):
+    sound = np.zeros(32_000, np.float32)
+    sound[12_000:12_010] = float("nan")
+    soundfile.write(tmp_path / "nan.wav", sound, RATE_HZ, subtype="FLOAT")
+    assert run("id,video,audio\ngood,a.mp4,\nbad,b.mp4,nan.wav\n") == 0
+    assert "left out bad: the sound of nan.wav holds NaN or infinity at 0.75 s" in capsys.readouterr().err
+    data = ManifestDataModule("clips.csv", max_s=1.5, batch_size=1, validation=0, workers=0, max_broken=0.5)
+    data.setup("fit")
+    assert "holds NaN or infinity" in data.failures["bad"]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -161,3 +163,108 @@ def test_a_manifest_may_name_the_files_of_each_clip(write, tmp_path):
     assert set(records["c"].parts) == {"video", "text", "latents"}
     assert records["b"].info["split"] == "val"
     assert look_over(records, contents, verify=True).failures == {}
+
+
+def declaring(shape, dtype="<f4", data=b""):
+    """A ``.npy`` file that declares a shape, whatever it holds."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
+
+
+def npz(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (4, 3), (10**30, 2)])
+def test_arrays_that_declare_more_than_they_have_are_refused(tmp_path, shape):
+    text = declaring(shape)
+    for path in (npz(tmp_path / "a.npz", {"latent.npy": text}), archive(tmp_path / "a.tar", {"a.latents.npy": text})):
+        with pytest.raises(DataError, match=r"declares an array of shape|damaged"):
+            index_file(path)
+
+
+def test_an_array_that_is_larger_than_any_clip_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("prismaudio.data.published.MAX_ARRAY_BYTES", 1000)
+    path = npz(tmp_path / "a.npz", {"latent.npy": npy(np.zeros((4, 99), np.float32))}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(DataError, match=r"declares an array of shape \(4, 99\)"):
+        index_file(path)
+
+
+def test_a_flipped_byte_in_a_compressed_npz_leaves_the_clip_out(tmp_path):
+    path = tmp_path / "clip.npz"
+    values = np.random.default_rng(0).normal(size=(64, 194)).astype(np.float16)
+    np.savez_compressed(path, latents=values.repeat(8, 1))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    found = look_over(*gather([path]), verify=True)
+    assert "clip.npz cannot be read: " in found.failures["clip"]
+    with pytest.raises(DataError, match=r"latents in .*clip\.npz cannot be read"):
+        read(index_file(path).records["clip"].parts["latents"])
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_links_and_devices_in_an_archive_are_passed_over(tmp_path, kind):
+    path = archive(tmp_path / "a.tar", {"b.latents.npy": npy(np.zeros((4, 9), np.float32))})
+    with tarfile.open(path, "a") as tar:
+        info = tarfile.TarInfo("c.latents.npy")
+        info.type, info.linkname = kind, "/etc/passwd"
+        tar.addfile(info)
+    assert list(index_file(path).records) == ["b"]
+
+
+def test_a_member_that_is_longer_than_its_archive_is_refused(tmp_path):
+    path = tmp_path / "a.tar"
+    info = tarfile.TarInfo("a.safetensors")
+    info.size = 1 << 40
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(DataError, match="its end is missing"):
+        index_file(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], "says of its clips what cannot be read"),
+        ({"clips": {"a": []}}, "says of its clips what cannot be read"),
+        ({"description": 3}, "describes itself as 3; expected an object"),
+        ({"description": {"latents": []}}, "describes its latents as .*; expected an object"),
+        ({"description": {"streams": [1]}}, "describes its streams as .*; expected an object"),
+        ({"description": {"streams": {"video": 1}}}, "describes its video as 1; expected an object"),
+        ({"description": {"latents": {"hop": 0}}}, "hop of its latents is 0; expected a number above 0"),
+        ({"description": {"latents": {"hop": 1.5}}}, r"hop of its latents is 1\.5; expected"),
+        ({"description": {"latents": {"sample_rate_hz": 10**400}}}, "sample_rate_hz of its latents is 1000"),
+        ({"description": {"streams": {"video": {"rate_hz": -1}}}}, "rate_hz of its video is -1; expected"),
+        ({"description": {"streams": {"video": {"group": True}}}}, "group of its video is True; expected"),
+    ],
+)
+def test_a_shard_that_says_what_makes_no_sense_is_one_line(tmp_path, said, expected):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"a/latents": torch.zeros(4, 9)}, {"prismaudio": json.dumps(said)}))
+    with pytest.raises(DataError, match=expected) as error:
+        index_file(path)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_shard_that_says_it_too_deeply_is_one_line(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"a/latents": torch.zeros(4, 9)}, {"prismaudio": "[" * 100_000}))
+    with pytest.raises(DataError, match="nested too deeply"):
+        index_file(path)
+
+
+def test_a_device_with_the_name_of_features_is_refused(tmp_path):
+    for name in ("a.npz", "b.tar", "c.safetensors"):
+        (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(DataError, match="is no regular file"):
+            index_file(tmp_path / name)
+
+
+def test_names_of_files_that_are_not_utf8_are_written_out(tmp_path):
+    contents = index_file(published(tmp_path / os.fsdecode(b"caf\xe9.npz")))
+    assert list(contents.records) == ["caf\\xe9"]

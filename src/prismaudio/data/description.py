@@ -94,7 +94,9 @@ def check_description(said: Any, where: str) -> None:
     Raises:
         DataError: It has others.
     """
-    parts = {LATENTS: said.get("latents", {}), **_streams(said)} if isinstance(said, Mapping) else {"all": None}
+    if not isinstance(said, Mapping):
+        raise DataError(f"{where} describes itself as {str(said)[:80]}; expected an object; make it again")
+    parts = {LATENTS: said.get("latents", {}), **_streams(said)}
     for what, part in parts.items():
         if not isinstance(part, Mapping):
             raise DataError(f"{where} describes its {what} as {str(part)[:80]}; expected an object; make it again")

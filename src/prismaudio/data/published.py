@@ -97,7 +97,7 @@ def npy_shape(opened: IO[bytes], where: str, size: int) -> tuple[int, ...] | Non
     if dtype.kind not in "fiub":
         raise DataError(f"{where} holds {str(dtype)[:80]}, which are no numbers")
     n_bytes = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or n_bytes > min(size, MAX_ARRAY_BYTES):
+    if min(shape, default=0) < 0 or n_bytes > min(size - opened.tell(), MAX_ARRAY_BYTES):
         raise DataError(f"{where} declares an array of shape {shape}, but has {size} bytes")
     return shape
 

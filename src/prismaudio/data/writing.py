@@ -124,7 +124,7 @@ class FeatureFolder:
         """
         path = self.folder / f"failures{self.part}.jsonl"
         with locked(self.folder):
-            listed = {name: why for name, why in _failures(path).items() if name not in ids} | failures
+            listed = {name: why for name, why in _failures(path).items() if name not in ids} | dict(failures)
             if not listed:
                 path.unlink(missing_ok=True)
                 return None
