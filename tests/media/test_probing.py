@@ -51,3 +51,14 @@ def test_later_parts_that_are_cut_are_not(make_video):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MediaError, match="truncated"):
         probe(path)
+
+
+def test_pictures_that_are_days_apart_are_refused(make_video):
+    path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", times_s=[0.0, 0.1, 0.2, 200_000.0])
+    with pytest.raises(MediaError, match=r"shows 4 pictures in 55\.6 hours: its time stamps are damaged"):
+        probe(path)
+
+
+def test_a_picture_may_be_shown_for_long(make_video):
+    path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", times_s=[0.0, 1800.0, 3000.0])
+    assert probe(path).duration_s > 3000

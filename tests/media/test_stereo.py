@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from prismaudio.errors import MediaError
@@ -74,3 +76,10 @@ def test_a_length_is_read_no_further_than_it_goes(make_video):
         sound = read_sound(path, 16_000, duration_s)
         assert sound.shape == (2, round(duration_s * 16_000))
         assert int(sound[0].abs().argmax()) == pytest.approx(8_000, abs=2)
+
+
+def test_sample_rates_that_cannot_be_are_refused(tmp_path):
+    soundfile.write(tmp_path / "slow.wav", np.zeros((8000, 2)), 2)
+    for read in (survey, lambda path: read_sound(path, 16_000)):
+        with pytest.raises(MediaError, match="states 2 samples per second; expected at least 1000"):
+            read(tmp_path / "slow.wav")

@@ -13,6 +13,7 @@ import av
 
 from prismaudio.errors import MediaError
 from prismaudio.media.clock import packets
+from prismaudio.media.continuity import LONGEST_HOLE_S
 from prismaudio.media.opening import opened, video_stream
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MIN_DURATION_S = 0.2
 """Shorter videos are refused."""
 
+_MOST_S_A_PICTURE = 60.0
 _MOST_STRETCHED = 16  # pixels of anamorphic pictures are 2 times as wide as high, or half as wide
 _FORMATS_THAT_STATE_THEIR_DURATION = ("mp4", "matroska", "avi")
 
@@ -85,6 +87,11 @@ def probe(path: str | Path) -> VideoInfo:
         frame_s = median(b - a for a, b in pairwise(times)) or 1 / 25
         last_s = last_s or frame_s
         duration_s = times[-1] - times[0] + last_s
+        if duration_s > LONGEST_HOLE_S + _MOST_S_A_PICTURE * len(times):
+            raise MediaError(
+                f"{path} shows {len(times)} pictures in {duration_s / 3600:.1f} hours: its time stamps are damaged; "
+                "convert the file anew"
+            )
         if duration_s < MIN_DURATION_S:
             raise MediaError(f"{path} lasts {duration_s:.3f} s; expected at least {MIN_DURATION_S} s")
         context = stream.codec_context

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from numpy.typing import NDArray
 
+LOWEST_RATE_HZ = 1000
+"""Sound of fewer samples per second is refused: it would last for hours by a few bytes that are damaged."""
+
 _SILENCE_TO_SOUND = 20  # holes may be this many times as long as what is heard, beyond the longest one
 
 
@@ -72,10 +75,9 @@ def _runs(
     container: InputContainer, stream: AudioStream, sample_rate_hz: int
 ) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Resampled stereo pieces, each with the time in seconds at which the run of frames began that it belongs to."""
-    frames = (frame for frame in decoded(container, stream) if isinstance(frame, av.AudioFrame))
     resampler: AudioResampler | None = None
     run_s, form = 0.0, ""
-    for time_s, follows, frame in placed(frames):
+    for time_s, follows, frame in placed(_frames(container, stream)):
         form_now = f"{frame.layout.name} {frame.format.name} {frame.sample_rate}"
         if resampler is None or not follows or form_now != form:
             yield from _arrays(run_s, resampler.resample(None) if resampler else [])
@@ -85,6 +87,15 @@ def _runs(
         yield from _arrays(run_s, resampler.resample(frame))
     if resampler is not None:
         yield from _arrays(run_s, resampler.resample(None))
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    for frame in decoded(container, stream):
+        if isinstance(frame, av.AudioFrame) and frame.sample_rate < LOWEST_RATE_HZ:
+            stated = f"the sound of {container.name} states {frame.sample_rate} samples per second"
+            raise MediaError(f"{stated}; expected at least {LOWEST_RATE_HZ}; is it damaged?")
+        if isinstance(frame, av.AudioFrame):
+            yield frame
 
 
 def _arrays(run_s: float, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[float, NDArray[np.float32]]]:
