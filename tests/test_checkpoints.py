@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
-from prismaudio.checkpoints import Configured, check_target, load_components, save_components
+from prismaudio.checkpoints import LOADABLE, Configured, check_target, load_components, loadable, save_components
 from prismaudio.encoders.plan_grid import PlanGridEncoder
 from prismaudio.errors import CheckpointError
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.registry import discover
 
 
 @pytest.fixture
@@ -124,15 +126,150 @@ def test_a_config_that_was_changed_by_hand(folder: Path, change: Callable[[dict[
         load_components(folder)
 
 
-def test_a_folder_may_name_the_classes_of_trusted_packages_only(
+def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The folder, with other components in its config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    change(config["components"])
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    """The one line that loading a folder ends with."""
+    with pytest.raises(CheckpointError) as caught:
+        load_components(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
+    return str(caught.value)
+
+
+PLUGIN = """
+from pathlib import Path
+Path(__file__).with_name("imported").touch()
+from prismaudio.checkpoints import Configured
+class Codec(Configured):
+    def __init__(self): ...
+"""
+
+
+def test_a_folder_names_only_what_hooks_name_and_nothing_else_is_imported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "strange_plugin.py").write_text("class Codec:\n    def __init__(self): ...\n")
+    (tmp_path / "strange_plugin.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = json.loads((folder / "config.json").read_text())
-    config["components"] = {"video_encoder": {"class": "strange_plugin:Codec", "arguments": {}}}
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="strange_plugin"):
-        load_components(folder)
-    monkeypatch.setattr("prismaudio.checkpoints.TRUSTED", {"prismaudio", "strange_plugin"})
-    assert type(load_components(folder)["video_encoder"]).__name__ == "Codec"
+    changed(folder, lambda parts: parts.update(x_encoder={"class": "strange_plugin:Codec", "arguments": {}}))
+    assert "strange_plugin" in refusal(folder)
+    assert not (tmp_path / "imported").exists()
+    monkeypatch.setitem(LOADABLE, "strange_plugin:Codec", "encoders")
+    assert type(load_components(folder)["x_encoder"]).__name__ == "Codec"
+    changed(folder, lambda parts: parts.update(sampler=parts.pop("x_encoder")))
+    assert "is a Codec, which is one of the encoders; expected the samplers" in refusal(folder)
+
+
+def test_a_hook_may_name_a_class_where_it_is_imported_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "split_plugin"
+    package.mkdir()
+    (package / "inner.py").write_text(PLUGIN)
+    (package / "__init__.py").write_text("from split_plugin.inner import Codec\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(LOADABLE, "split_plugin:Codec", "encoders")
+    changed(folder, lambda parts: parts.update(x_encoder={"class": "split_plugin.inner:Codec", "arguments": {}}))
+    assert type(load_components(folder)["x_encoder"]).__module__ == "split_plugin.inner"
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        ("prismaudio.cli.main:main", {"argv": ["--version"]}),
+        ("prismaudio.cli.main:import_module", {"name": "this"}),
+        ("prismaudio.media.files:make_writable", {"folder": "made"}),
+        ("prismaudio.media.files:os.system", {"command": "touch made"}),
+        ("prismaudio.types:Clip", {"id": "a", "duration_s": 1.0}),
+        ("prismaudio.samplers.base:EulerSampler", {}),
+        ("prismaudio.tasks.transformer:EulerSampler", {}),  # where it is imported, not where it is
+        ("prismaudio.samplers.euler:EulerSampler.sample", {}),
+        ("prismaudio.rewards.temporal:TemporalReward", {}),
+        ("prismaudio", {}),
+        (":", {}),
+        (["prismaudio.samplers.euler:EulerSampler"], {}),
+        (None, {}),
+    ],
+)
+def test_nothing_but_listed_classes_is_called(
+    folder: Path, target: object, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed(folder, lambda parts: parts.update(sampler={"class": target, "arguments": arguments}))
+    assert "which no installed plugin provides" in refusal(folder)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "arguments", "words"),
+    [
+        ("autoencoder", {"components": "3"}, "components.autoencoder.arguments.components is '3'; expected int"),
+        ("autoencoder", {"components": 3.0}, "expected int"),
+        ("autoencoder", {"components": True}, "expected int"),
+        ("autoencoder", {"components": [3]}, "expected int"),
+        ("autoencoder", {"components": 10**400}, "expected int"),
+        ("autoencoder", {"components": 10**9}, "expected 1 to 514"),
+        (
+            "autoencoder",
+            {"wavelet": 3},
+            "'wavelet', which ParametricStereoAutoencoder does not take",
+        ),
+        ("autoencoder", {"self": 3}, "which ParametricStereoAutoencoder does not take"),
+        ("plan_encoder", {}, "lacks classes"),
+        ("plan_encoder", {"classes": "bell"}, "is 'bell'; expected Sequence[str]"),
+        ("plan_encoder", {"classes": ["bell", 3]}, "expected Sequence[str]"),
+        ("plan_encoder", {"classes": ["\ud800"]}, "expected Sequence[str]"),
+        ("plan_encoder", {"classes": ["bell"], "rate_hz": 1e999}, "Infinity"),
+        ("plan_encoder", {"classes": ["bell"], "rate_hz": float("nan")}, "NaN"),
+        ("plan_encoder", {"classes": ["bell"], "rate_hz": 1e300}, "rate_hz is 1e+300; expected 0.1 to 1000"),
+    ],
+)
+def test_arguments_are_of_the_types_that_a_class_declares(
+    folder: Path, part: str, arguments: dict[str, Any], words: str
+) -> None:
+    said = refusal(changed(folder, lambda parts: parts[part].update(arguments=arguments)))
+    assert words in said
+    assert "config.json" in said
+
+
+@pytest.mark.parametrize("sizes", [{"depth": 10**6}, {"depth": 10**18}, {"width": 2**20}, {"heads": 0}, {"heads": 3}])
+def test_networks_larger_than_their_weights_take_no_memory(tmp_path: Path, sizes: dict[str, int]) -> None:
+    network = DiffusionTransformer(4, width=32, depth=1, heads=1, video_width=8, sync_width=None, text_width=8)
+    save_components(tmp_path, {"transformer": network})
+    assert load_components(tmp_path)["transformer"].config["depth"] == 1
+    assert "transformer" in refusal(changed(tmp_path, lambda parts: parts["transformer"]["arguments"].update(sizes)))
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"components": ' + '{"a":' * 5000,
+        "9" * 5000,
+        "\ufeff{}",
+        "[]",
+        "null",
+        '{"components": {}, "x": 1}',
+    ],
+)
+def test_json_that_is_none_or_deep(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    assert "config.json" in refusal(folder)
+
+
+def test_files_that_never_end_are_not_read(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("/dev/zero")
+    assert "is missing" in refusal(folder)
+
+
+def test_the_classes_that_may_be_named_are_those_of_the_cores_hooks() -> None:
+    assert loadable(discover().components()).keys() >= LOADABLE.keys()
+    assert not any("rewards" in target or "metrics" in target for target in LOADABLE)

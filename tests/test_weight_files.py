@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
-from prismaudio.weight_files import listed, misfits, read_weights
+from prismaudio.weight_files import check_finite, check_held, fill, listed, misfits, read_weights, save_tensors
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
 
@@ -91,3 +94,63 @@ def test_of_many_problems_some_of_each_kind_are_listed():
     assert "w1 is (7,), expected (1,)" in text
     assert text.endswith("(50 missing, 1 unknown, 1 misshapen)")
     assert len(text) < 1000
+
+
+def test_views_that_declare_more_than_there_is_take_no_memory(tmp_path):
+    check_held(read_weights(written(tmp_path / "tied.ckpt", {"a": WEIGHTS["a.weight"], "b": WEIGHTS["a.weight"]})), "x")
+    read = read_weights(written(tmp_path / "x.ckpt", {"weight": torch.ones(1).expand(10**6, 10**6)}))
+    with pytest.raises(CheckpointError, match=r"x\.ckpt declares 4,000,000,000,000 bytes of weights, but holds 4"):
+        check_held(read, tmp_path / "x.ckpt")
+    layer = torch.nn.Linear(3000, 3000)
+    with pytest.raises(CheckpointError, match="declares"):
+        fill(layer, {"weight": torch.ones(1).expand(3000, 3000), "bias": torch.ones(1).expand(3000)}, "x")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float8_e5m2, torch.complex64])
+def test_weights_that_are_no_numbers_are_refused(value, dtype):
+    check_finite({"a": torch.ones(5).to(dtype), "empty": torch.ones(0), "whole": torch.ones(2, dtype=torch.int64)}, "x")
+    weights = {"weight": torch.tensor([[1.0, value]]).to(dtype), "bias": torch.ones(1)}
+    with pytest.raises(CheckpointError, match=r"x: it holds NaN or infinity in weight; its training diverged"):
+        fill(torch.nn.Linear(2, 1), weights, "x")
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(3).to_sparse(), torch.empty(3, device="meta")])
+def test_tensors_of_other_layouts(tmp_path, tensor):
+    with pytest.raises(CheckpointError, match="expected plain ones"):
+        read_weights(written(tmp_path / "x.ckpt", {"a": tensor}))
+
+
+class Large:
+    def __reduce__(self):
+        return (bytearray, (10**12,))
+
+
+def test_archives_that_grow_when_they_are_read(tmp_path):
+    path = written(tmp_path / "x.ckpt", {"a": torch.zeros(1000)})
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "y.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for member in plain.namelist():
+            packed.writestr(member, plain.read(member))
+    with pytest.raises(CheckpointError, match="compressed, as torch does not"):
+        read_weights(tmp_path / "y.ckpt")
+    with pytest.raises(CheckpointError, match="bytearray"):
+        read_weights(written(tmp_path / "z.ckpt", {"a": Large()}))
+
+
+def test_safetensors_that_declare_what_is_not_there(tmp_path):
+    for shape, end in (([10**6, 10**6], 4 * 10**12), ([2**32, 2**32], 0), ([-1], 4), ([10**30], 4)):
+        header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
+        (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+        with pytest.raises(CheckpointError, match="damaged"):
+            read_weights(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_the_umask_says_who_can_read_files_of_weights(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        save_tensors({"a": torch.ones(2)}, tmp_path / "x.safetensors", {"what": "a"})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert read_weights(tmp_path / "x.safetensors").keys() == {"a"}

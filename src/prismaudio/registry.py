@@ -110,6 +110,10 @@ class Registry:
             raise DuplicateNameError(clash_text(found))
         return found[0]
 
+    def components(self) -> list[tuple[str, Component]]:
+        """Kind and component of every class that is provided."""
+        return [(entry.kind, entry.item) for entry in self.entries if isinstance(entry.item, Component)]
+
     def dimensions(self) -> list[Dimension]:
         """All perceptual dimensions, the core's first."""
         found = [self.find("dimensions", name).item for name in self.names("dimensions")]

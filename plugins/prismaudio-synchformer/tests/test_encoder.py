@@ -22,6 +22,7 @@ from prismaudio_synchformer.encoder import SynchformerEncoder
 from prismaudio_synchformer.reward import SynchformerReward
 
 PLAN = Plan({})
+LISTED = {"prismaudio_synchformer.encoder:SynchformerEncoder": "encoders"}
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +60,15 @@ def test_without_pictures_there_are_no_features(encoder, clip):
 
 def test_a_model_folder_holds_its_weights(encoder, clip, tmp_path):
     save_components(tmp_path, {"sync_encoder": encoder})
-    loaded = load_components(tmp_path, {"prismaudio", "prismaudio_synchformer"})["sync_encoder"]
+    loaded = load_components(tmp_path, LISTED)["sync_encoder"]
     assert torch.equal(loaded.encode(clip, PLAN), encoder.encode(clip, PLAN))
     with pytest.raises(CheckpointError, match="no installed plugin provides"):
-        load_components(tmp_path, {"prismaudio"})
+        load_components(tmp_path, {})
 
 
 def test_random_weights_are_saved_with_a_model_too(clip, tmp_path):
     save_components(tmp_path, {"sync_encoder": SynchformerEncoder("random", 24, 1, 2)})
-    loaded = load_components(tmp_path, {"prismaudio_synchformer"})["sync_encoder"]
+    loaded = load_components(tmp_path, LISTED)["sync_encoder"]
     assert loaded.encode(clip, PLAN).isfinite().all()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prismaudio.autoencoders.base import Autoencoder
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 
 
 class ParametricStereoAutoencoder(Configured, Autoencoder):
@@ -52,6 +52,8 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
     def __init__(self, components: int = 40, level_bands: int = 4, iterations: int = 12) -> None:
         super().__init__()
+        within(1, 2 * (self.window // 2 + 1), components=components, level_bands=level_bands)
+        within(0, 1000, iterations=iterations)
         self.components, self.level_bands, self.iterations = components, level_bands, iterations
         self.channels = components + level_bands + 2
         size = 2 * (self.window // 2 + 1)

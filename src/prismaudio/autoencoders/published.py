@@ -121,7 +121,8 @@ def oobleck_arguments(official: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     ends = ("weight", "weight_v", "parametrizations.weight.original1")
 
     def kernel(layer: str) -> Sequence[int] | None:
-        return next((official[f"{layer}.{end}"] for end in ends if f"{layer}.{end}" in official), None)
+        shapes = (official[f"{layer}.{end}"] for end in ends if f"{layer}.{end}" in official)
+        return next((shape for shape in shapes if len(shape) == 3 and min(shape) > 0), None)
 
     first, last = kernel("encoder.layers.0"), kernel("decoder.layers.0")
     stages: list[Sequence[int]] = []

@@ -148,13 +148,11 @@ def import_components(registry: Registry) -> Known:
 
 
 def restrict_imports(registry: Registry) -> None:
-    """Let recipes, and model folders that they name, name only classes of the packages that belong here."""
-    from prismaudio.checkpoints import TRUSTED
+    """Let recipes name only classes of the packages that belong here, and model folders only what hooks name."""
+    from prismaudio.checkpoints import LOADABLE, loadable
 
-    targets = [entry.item.target for entry in registry.entries if isinstance(entry.item, Component)]
-    plugged = {re.split(r"[.:]", target)[0] for target in targets}
-    packages = {*IMPORTABLE, *plugged}
-    TRUSTED.update(plugged)
+    LOADABLE.update(loadable(registry.components()))
+    packages = {*IMPORTABLE, *(re.split(r"[.:]", component.target)[0] for _, component in registry.components())}
     jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
 
 
@@ -294,6 +292,7 @@ class CommandLine(LightningCLI):
             if plugin not in present:
                 rank_zero_warn(f"this recipe was made with plugin {plugin}, which is not what is installed here")
         config.plugins = present
+        config.weights_only = True  # whatever the recipe says: a checkpoint never runs code
         if config.trainer.strategy in SHARDED:
             config.trainer.strategy = jsonargparse.Namespace(class_path=SHARDED_STRATEGY)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.cot.sections import CORE
 from prismaudio.encoders.base import Encoder
 
@@ -49,6 +49,7 @@ class HashedTextEncoder(Configured, Encoder):
     rate_hz = None
 
     def __init__(self, limit: int = 80, *, numbers: bool = False, sections: Sequence[str] = CORE) -> None:
+        within(1, 100_000, limit=limit)
         self.limit = limit
         self.numbers = numbers
         self.sections = tuple(sections)

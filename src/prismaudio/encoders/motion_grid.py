@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import MediaError
 
@@ -26,6 +26,8 @@ class MotionGridEncoder(Configured, Encoder):
     """
 
     def __init__(self, cells: int = 8, rate_hz: float = 16.0) -> None:
+        within(1, 256, cells=cells)
+        within(0.1, 1000, rate_hz=rate_hz)
         self.cells = cells
         self.rate_hz = rate_hz
         self.width = 4 * cells * cells

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.cot import words
 from prismaudio.cot.story import SIDE_DEG
 from prismaudio.encoders.base import Encoder
@@ -42,6 +42,8 @@ class PlanGridEncoder(Configured, Encoder):
     rate_hz: float
 
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
+        within(0.1, 1000, rate_hz=rate_hz)
+        within(0, 4096, classes=len(classes))
         self.classes = list(classes)
         self.rate_hz = rate_hz
         self.width = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)

@@ -17,7 +17,7 @@ from prismaudio.generation.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.weight_files import below, listed, misfits, read_weights
+from prismaudio.weight_files import below, check_finite, check_held, listed, misfits, read_weights, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,8 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
         raise CheckpointError(f"{path} does not fit: {listed(problems)}")
     if vae_problems:
         raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
+    check_held(found.transformer, path)
+    check_held(found.autoencoder, vae_path)
     if transformer and codec:
         belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
     settings = Settings(None, FPS, PICTURE_SIZE, GUIDANCE, keeps_shape=True)
@@ -136,10 +138,6 @@ def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
     return Published(transformer, below(named, _AUTOENCODER), unknown)
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in weights.items()}
-
-
 def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
     """Constructor arguments of the transformer, and what does not fit it."""
     if not official:
@@ -153,7 +151,7 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
             problems.append(f"unknown {key}")
     arguments = transformer_arguments(given)
     try:
-        with WithoutDrawing():
+        with torch.device("meta"), WithoutDrawing():
             one_block = DiffusionTransformer(**arguments | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
@@ -174,25 +172,26 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
     """
     part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
     arguments: dict[str, Any] = {}
+    matrices = {key: shape for key, shape in official.items() if len(shape) == 2 and min(shape) > 0}
     width, channels = (
-        official.get(f"{part}project_in.weight") or official.get(f"{part}project_out.weight", (0, 0))[::-1]
+        matrices.get(f"{part}project_in.weight") or matrices.get(f"{part}project_out.weight", (0, 0))[::-1]
     )
     if width:
         arguments |= {"width": width, "latent_channels": channels}
-    depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d+)\.", key))]
+    depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d{{1,9}})\.", key))]
     if depths:
-        arguments["depth"] = max(depths) + 1
+        arguments["depth"] = min(max(depths) + 1, len(official))  # a name may hold any number
     heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
     if width and heads:  # what most layers say: one that says otherwise is then listed
         arguments["heads"] = width // max(heads.most_common(1)[0][0], 1)
     tokens = {}
     for stream in ("video", "sync", "text"):
-        first, second = (official.get(told.format(stream, layer)) for layer in (0, 2))
+        first, second = (matrices.get(told.format(stream, layer)) for layer in (0, 2))
         if first:
             arguments[f"{stream}_width"] = first[1]
         if second and width and second[0] != width:
             tokens[stream] = second[0]
-    context = official.get("model.model.to_cond_embed.2.weight")
+    context = matrices.get("model.model.to_cond_embed.2.weight")
     if context and width and context[0] != width:
         arguments["context_width"] = context[0]
     return arguments | ({"token_widths": tokens} if tokens else {})
@@ -202,14 +201,14 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     """Constructor arguments of the autoencoder, and what does not fit it."""
     if not official:
         return None, []
-    given = _shapes(official)
+    given = shapes_of(official)
     arguments = oobleck_arguments(given)
     try:
         with torch.device("meta"), WithoutDrawing():
             codec = OobleckAutoencoder(**arguments)
     except ValueError as error:
         return None, [str(error)]
-    expected = oobleck_shapes(_shapes(codec.state_dict()), given)
+    expected = oobleck_shapes(shapes_of(codec.state_dict()), given)
     return codec.config, misfits(given, expected)
 
 
@@ -217,10 +216,8 @@ def _filled(
     path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> nn.Module:
     """A module with these weights, in float32."""
+    check_finite(weights, path)
     with WithoutDrawing():
         module = kind(**arguments)
-    lost = [key for key, value in weights.items() if not bool(torch.isfinite(value.float()).all())]
-    if lost:
-        raise CheckpointError(f"{path} holds NaN or infinity in {listed(lost)}")
     module.load_state_dict(weights)
     return module.eval().requires_grad_(requires_grad=False)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prismaudio
-from prismaudio.checkpoints import load_components
+from prismaudio.checkpoints import load_components, loadable
+from prismaudio.encoders.base import by_stream
 from prismaudio.errors import CheckpointError
 from prismaudio.registry import discover
+from prismaudio.types import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,13 +45,35 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
             f"{folder} is not a whole model: it lacks {' and '.join(missing)}; train the remaining stages, or give "
             "prismaudio convert all the files that the model has, the autoencoder's with --vae"
         )
+    check_sizes(folder, components)
     return components, f"{'embedded' if source is None else source}@{fingerprint(folder)}"
 
 
 def load_parts(folder: Path) -> dict[str, Any]:
-    """Components of a folder, all of them or not, of the core's classes and those of the plugins that work."""
-    working = [plugin for plugin in discover().plugins if plugin.status == "ok"]
-    return load_components(folder, {"prismaudio", *(plugin.module.partition(".")[0] for plugin in working)})
+    """Components of a folder, all of them or not, of the classes that hooks name, the core's and those of plugins."""
+    return load_components(folder, loadable(discover().components()))
+
+
+def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
+    """See that the parts of a model are made for each other.
+
+    Raises:
+        CheckpointError: The latents or the features of one are not those of another.
+    """
+    transformer, codec = components["transformer"], components["autoencoder"]
+    sizes = {"latents": (codec.channels, transformer.config["latent_channels"], "autoencoder")}
+    for stream, encoder in by_stream(components).items():
+        if stream not in STREAMS:
+            raise CheckpointError(f"{folder} has an encoder of {stream}, which is no stream: {', '.join(STREAMS)}")
+        if stream in transformer.conditioners:
+            width = transformer.config[f"{stream}_width"]
+            sizes[f"{stream} features"] = (encoder.width, width, f"{stream}_encoder")
+    for what, (given, expected, part) in sizes.items():
+        if given != expected:
+            raise CheckpointError(
+                f"{folder}: the {part} gives {what} of width {given}, but its transformer takes {expected}; they "
+                "do not belong together"
+            )
 
 
 def find(source: str | Path | None, revision: str | None = None) -> Path:

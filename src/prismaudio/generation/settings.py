@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.errors import PrismAudioError
 
 if TYPE_CHECKING:
@@ -62,6 +62,15 @@ class Settings(Configured):
         max_windows: int = 16,
         keeps_shape: bool = False,  # noqa: FBT001, FBT002  (an argument in a model folder)
     ) -> None:
+        within(0.1, 3600, window_s=window_s)
+        within(0.1, 1000, fps=fps)
+        within(1, 4096, picture_size=picture_size, max_windows=max_windows)
+        within(-1000, 1000, guidance=guidance)
+        within(0, 1, rescale=rescale, **dict(zip(("lowest", "highest"), guidance_interval, strict=False)))
+        if len(guidance_interval) != 2:
+            raise ValueError(
+                f"guidance_interval has {len(guidance_interval)} numbers; expected the lowest and the highest time"
+            )
         self.window_s, self.fps, self.picture_size = window_s, fps, picture_size
         lowest, highest = guidance_interval
         self.guidance = Guidance(guidance, rescale, (lowest, highest))

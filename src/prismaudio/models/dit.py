@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.models.conditioners import FeatureConditioner, GridConditioner, SyncConditioner, to_length
 from prismaudio.models.layers import Block, RotaryEmbedding, TimeEmbedding
 from prismaudio.types import STREAMS, Conditions, Features
 
 if TYPE_CHECKING:
     from prismaudio.models.conditioners import Conditioner
+
+MAX_WIDTH = 2**20
+"""Above every width, depth or number of heads that a transformer has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,18 @@ class DiffusionTransformer(Configured, nn.Module):
         context_width: int | None = None,
     ) -> None:
         super().__init__()
+        within(
+            1, MAX_WIDTH, latent_channels=latent_channels, width=width, depth=depth, heads=heads, expansion=expansion
+        )
+        within(
+            0, MAX_WIDTH, video_width=video_width, sync_width=sync_width, text_width=text_width, plan_width=plan_width
+        )
+        within(1, MAX_WIDTH, context_width=context_width, **(token_widths or {}))
+        within(1e-6, 1e6, data_spread=data_spread)
+        if unknown := sorted({*attended, *added, *(token_widths or {})} - {*STREAMS}):
+            raise ValueError(f"{', '.join(map(repr, unknown))} is no stream; expected some of {', '.join(STREAMS)}")
+        if width % heads:
+            raise ValueError(f"a width of {width} is not a whole number for each of {heads} heads")
         widths = dict(zip(STREAMS, (video_width, sync_width, text_width, plan_width), strict=True))
         token_widths = {name: (token_widths or {}).get(name, width) for name in STREAMS}
         self.latent_channels = latent_channels
@@ -119,7 +134,7 @@ class DiffusionTransformer(Configured, nn.Module):
         self.to_context = FeatureConditioner(attended_widths.pop(), context_width)
         self.to_added = nn.ModuleDict({name: FeatureConditioner(token_widths[name], width) for name in self.added})
         # Video is let in at first, what comes after it waits to be learned; the plan leads.
-        start = {"video": 1.0, "sync": 0.0, "plan": 2.0}
+        start = {"video": 1.0, "sync": 0.0, "text": 0.0, "plan": 2.0}
         self.gates = nn.ParameterDict({name: nn.Parameter(torch.full((width,), start[name])) for name in self.added})
         self.time_embedding = TimeEmbedding(width)
         self.pre = nn.Conv1d(latent_channels, latent_channels, 1, bias=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.cot import words
 from prismaudio.cot.narration import narrate
 from prismaudio.cot.plan import Plan
@@ -72,6 +72,11 @@ class EventPlanner(Configured, TrainablePlanner):
         class_chance: float = 0.3,
     ) -> None:
         super().__init__()
+        within(0.1, 1000, fps=fps)
+        within(
+            1, 4096, picture_size=picture_size, width=width, time_width=time_width, depth=depth, classes=len(classes)
+        )
+        within(0, 1, onset_chance=onset_chance, class_chance=class_chance)
         self.classes, self.fps, self.picture_size = list(classes), fps, picture_size
         self.onset_chance, self.class_chance = onset_chance, class_chance
         self.network = EventNetwork(

@@ -11,6 +11,8 @@ from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError
 from prismaudio.flow.times import uniform_grid
 
+MAX_STEPS = 10_000
+"""Steps of a sampler: more take hours, and gain nothing."""
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Velocity ``(batch, channels, frames)`` of latents of that shape at times ``(batch,)``; 1 is noise, 0 is data.
 
@@ -40,8 +42,8 @@ class GridSampler(Sampler):
     """
 
     def __init__(self, steps: int) -> None:
-        if steps < 1:
-            raise PrismAudioError(f"{type(self).__name__} cannot make {steps} steps; give it 1 or more")
+        if not 1 <= steps <= MAX_STEPS:
+            raise PrismAudioError(f"{type(self).__name__} cannot make {steps} steps; give it 1 to {MAX_STEPS}")
         self.steps = steps
 
     @abstractmethod
