@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.errors import CheckpointError
 from prismaudio.tasks.checkpoint_files import PREVIOUS
-from prismaudio.weight_files import read_weights
+from prismaudio.tasks.consolidation import check_shards
+from prismaudio.weight_files import load_plain, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,13 +44,14 @@ def check_checkpoint(path: str | None) -> None:
     if place.is_dir():
         if not (place / ".metadata").is_file():
             raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit: a sharded one has a file .metadata")
+        check_shards(place)
         return
     with place.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     found = None
     if is_zip:
         read_weights(place)  # which says what is wrong with a damaged one
-        found = torch.load(place, "cpu", weights_only=True, mmap=True)
+        found = load_plain(place, mmap=True)
     if not isinstance(found, dict) or not all(key in found for key in NEEDED):
         raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged")
 

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from prismaudio.errors import CheckpointError
 from prismaudio.tasks.checkpoint_files import replace, temporary
+from prismaudio.tasks.consolidation import check_shards
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +66,16 @@ class ShardedStrategy(ModelParallelStrategy):
         """All processes, on however many nodes, share the parameters."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: FBT001
+        """The state of a run, from a file or from shards; nothing in it is run.
+
+        Raises:
+            CheckpointError: It holds more than tensors and plain data, or is damaged.
+        """
+        if Path(checkpoint_path).is_dir():
+            check_shards(Path(checkpoint_path))
+        return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 
 def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
