@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
 from prismaudio.generation import Guidance, PrismAudio, Settings, rendering, windows
@@ -237,6 +238,46 @@ def test_devices_and_precision(model):
     assert 0 < (half - full).square().mean() < 0.2 * full.square().mean()
 
 
-def test_holes_in_the_sound_are_silence(model, monkeypatch):
-    monkeypatch.setattr(type(model.autoencoder), "decode", lambda self, x: torch.full((1, 2, 64_000), float("nan")))
-    assert not model.render([clip(1.0)], [BELL], [0])[0].any()
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_sound_that_is_no_numbers_is_an_error_and_not_silence(model, monkeypatch, value):
+    with monkeypatch.context() as changed:
+        changed.setattr(type(model.autoencoder), "decode", lambda self, x: torch.full((1, 2, 64_000), value))
+        with pytest.raises(PrismAudioError, match="there is NaN or infinity in the sound"):
+            model.render([clip(1.0)], [BELL], [0])
+    diverged = copy.deepcopy(model)
+    diverged.transformer.project_in.weight[0, 0] = value
+    with pytest.raises(PrismAudioError, match="the model made NaN or infinity in place of sound"):
+        diverged.render([clip(1.0)], [BELL], [0])
+
+
+def test_a_diverged_model_is_neither_loaded_nor_exported(model, tmp_path):
+    diverged = copy.deepcopy(model)
+    diverged.transformer.project_in.weight[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"transformer is not written to .* in project_in\.weight"):
+        save_components(tmp_path / "model", diverged.parts())
+    assert not (tmp_path / "model").exists()
+    diverged.save_pretrained(tmp_path / "model")  # to be looked at
+    with pytest.raises(CheckpointError, match=r"model: transformer: it holds NaN or infinity in project_in\.weight"):
+        PrismAudio.from_pretrained(tmp_path / "model")
+
+
+def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
+    for part, argument, value, words in (
+        (
+            "video_encoder",
+            "cells",
+            3,
+            "the video_encoder gives video features of width 36, but its transformer takes 16",
+        ),
+        ("sampler", "steps", 10**9, "config.json: components.sampler: cannot make a EulerSampler"),
+        ("settings", "max_windows", 0, "max_windows is 0; expected 1 to 4096"),
+        ("settings", "guidance_interval", [0.1], "expected the lowest"),
+        ("transformer", "added", ["smell"], "'smell' is no stream; expected some of video, sync, text, plan"),
+    ):
+        model.save_pretrained(tmp_path / part)
+        config = json.loads((tmp_path / part / "config.json").read_text())
+        config["components"][part]["arguments"][argument] = value
+        (tmp_path / part / "config.json").write_text(json.dumps(config))
+        with pytest.raises(CheckpointError) as caught:
+            PrismAudio.from_pretrained(tmp_path / part)
+        assert words in str(caught.value)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from prismaudio.downloads import cache_home
 from prismaudio.flow.path import interpolate, velocity_target
+from prismaudio.weight_files import save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ def pretrained(
     _pretrain(network, World(), steps, on_step)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
-    save_file(network.state_dict(), partial)
+    save_tensors(network.state_dict(), partial)
     partial.replace(place)
     return network
 

@@ -131,16 +131,21 @@ class PrismAudio:
         return model.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, half: Collection[str] = ()) -> None:
-        """Write a model folder.
+        """Write a model folder, of weights that are not finite, too, so that they can be looked at.
+
+        :meth:`from_pretrained`, :meth:`push_to_hub` and the exports of training refuse NaN and infinity.
 
         Args:
             folder: The folder.
             half: Parts whose weights are stored in half precision, such as ``transformer``.
         """
+        save_components(Path(folder), self.parts(), half, finite=False)
+
+    def parts(self) -> dict[str, Any]:
+        """Components by their names in a model folder."""
         parts: dict[str, Any] = {"transformer": self.transformer, "autoencoder": self.autoencoder}
         parts |= {"planner": self.planner} if self.planner is not None else {}
-        parts |= {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}
-        save_components(Path(folder), parts, half)
+        return parts | {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}
 
     def push_to_hub(self, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
         """Put the model, with a page about it, on the Hugging Face hub, and give its address.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio import __version__
+from prismaudio.checkpoints import save_components
 from prismaudio.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def push(model: PrismAudio, repository: str, half: Collection[str] = (), *, priv
 
     api = HfApi(library_name="prismaudio", library_version=__version__)
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, half)
+        save_components(Path(folder), model.parts(), half)
         card = Path(folder) / "README.md"
         card.write_text(card_text(model, repository), encoding="utf-8")
         try:

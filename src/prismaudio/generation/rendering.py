@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d, pad
 from torch.nn.utils.rnn import pad_sequence
 
+from prismaudio.errors import PrismAudioError
 from prismaudio.generation.windows import SEGMENT_WINDOWS, Grid, Segment, joined
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.signal.level import true_peak_db
@@ -104,7 +105,16 @@ class Renderer:
         ]
 
     def finished(self, latents: Tensor, duration_s: float) -> Tensor:
-        """Sound of latents ``(channels, frames)``, as long as it should be and not too loud."""
+        """Sound of latents ``(channels, frames)``, as long as it should be and not too loud.
+
+        Raises:
+            PrismAudioError: The latents are no numbers.
+        """
+        if not bool(latents.isfinite().all()):
+            raise PrismAudioError(
+                "the model made NaN or infinity in place of sound; its guidance is too high for it, its precision too "
+                "low, or its training diverged"
+            )
         sample_rate_hz = self.autoencoder.sample_rate_hz
         return limited(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
 
@@ -221,16 +231,21 @@ def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
 
 
 def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Sound ``(2, samples)`` that is finite and nowhere exceeds a true peak of -1 dB.
+    """Sound ``(2, samples)`` that nowhere exceeds a true peak of -1 dB.
 
     It is lowered around what is too loud, in both ears alike, and nowhere else.
+
+    Raises:
+        PrismAudioError: It is not finite.
 
     Example:
         >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
         >>> round(true_peak_db(limited(loud, 16000), 16000), 2)
         -1.0
     """
-    audio = torch.nan_to_num(audio.float(), nan=0.0, posinf=0.0, neginf=0.0)
+    audio = audio.float()
+    if not bool(audio.isfinite().all()):
+        raise PrismAudioError("there is NaN or infinity in the sound, of which nothing can be heard; expected numbers")
     if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
         return audio
     reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from prismaudio.errors import CheckpointError, NotApplicableError
 from prismaudio.metrics.base import Share
 from prismaudio.metrics.timbre import n_features, timbre_features
+from prismaudio.weight_files import check_finite, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,14 +50,16 @@ class SourceClassifier:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot read the classifier {path}: {error}; {REFIT}") from error
-        if not classes or weights["w1"].shape[1] != n_features():
+        shapes = {name: weights[name].shape[1:] if name in weights else None for name in ("w1", "w2")}
+        if not classes or shapes["w1"] != (n_features(),) or shapes["w2"] is None:
             raise CheckpointError(f"{path} is no classifier of {n_features()} features; {REFIT}")
+        check_finite(weights, path)
         return cls(classes.split(), weights)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file that :meth:`load` reads."""
         weights = {name: tensor.contiguous() for name, tensor in self.weights.items()}
-        save_file(weights, path, metadata={"classes": " ".join(self.classes)})
+        save_tensors(weights, path, {"classes": " ".join(self.classes)})
 
     def scores(self, features: Tensor) -> Tensor:
         """Unnormalised log-probabilities ``(..., classes)`` of features ``(..., n_features())``."""

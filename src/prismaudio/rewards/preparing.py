@@ -9,11 +9,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.types import require
+from prismaudio.weight_files import save_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ def _write(path: Path, cache: Cache) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in cache.items()}, partial)
+        save_tensors({name: value.detach().cpu().contiguous().clone() for name, value in cache.items()}, partial)
         partial.replace(path)
     except OSError as error:
         raise PrismAudioError(f"cannot keep what was prepared in {path.parent}: {error.strerror}") from error

@@ -6,10 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
-
 from prismaudio.errors import PrismAudioError
 from prismaudio.media import replacing
+from prismaudio.weight_files import save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +88,7 @@ def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
     with replacing(folder / "adapter.safetensors") as part:
-        save_file(weights, part)
+        save_tensors(weights, part)
     with replacing(folder / "adapter.json") as part:
         part.write_text(json.dumps({"format": 1, "lora": asdict(lora)}, indent=2) + "\n")
 
