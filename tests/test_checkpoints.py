@@ -222,6 +222,7 @@ def test_nothing_but_listed_classes_is_called(
         ),
         ("autoencoder", {"self": 3}, "which ParametricStereoAutoencoder does not take"),
         ("plan_encoder", {}, "lacks classes"),
+        ("plan_encoder", {"classes": {"bell": 1}}, "expected Sequence[str]"),
         ("plan_encoder", {"classes": "bell"}, "is 'bell'; expected Sequence[str]"),
         ("plan_encoder", {"classes": ["bell", 3]}, "expected Sequence[str]"),
         ("plan_encoder", {"classes": ["\ud800"]}, "expected Sequence[str]"),

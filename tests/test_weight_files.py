@@ -111,7 +111,7 @@ def test_views_that_declare_more_than_there_is_take_no_memory(tmp_path):
 def test_weights_that_are_no_numbers_are_refused(value, dtype):
     check_finite({"a": torch.ones(5).to(dtype), "empty": torch.ones(0), "whole": torch.ones(2, dtype=torch.int64)}, "x")
     weights = {"weight": torch.tensor([[1.0, value]]).to(dtype), "bias": torch.ones(1)}
-    with pytest.raises(CheckpointError, match=r"x: it holds NaN or infinity in weight; its training diverged"):
+    with pytest.raises(CheckpointError, match=r"x: it holds NaN or infinity in weight; did its training diverge"):
         fill(torch.nn.Linear(2, 1), weights, "x")
 
 

@@ -373,9 +373,10 @@ def is_of(value: Any, hint: Any) -> bool:
     if origin is Any:
         return True
     if isinstance(value, dict):
+        if origin not in (dict, abc.Mapping, abc.MutableMapping):
+            return False
         key, item = parts or (Any, Any)
-        mapping = origin in (dict, abc.Mapping, abc.MutableMapping)
-        return mapping and all(is_of(k, key) and is_of(v, item) for k, v in value.items())
+        return all(is_of(k, key) and is_of(v, item) for k, v in value.items())
     if isinstance(value, list):
         if origin is tuple and parts and parts[-1] is not ...:
             return len(value) == len(parts) and all(map(is_of, value, parts))
@@ -403,7 +404,7 @@ def _made(
     """A component with its weights."""
     try:
         if issubclass(kind, torch.nn.Module):
-            with torch.device("meta"), Outline(len(weights)):
+            with Outline(len(weights)):
                 outline = kind(**arguments)
             check_fit(shapes_of(weights), shapes_of(outline.state_dict()), f"{folder}: {name}", kind.__name__)
         with WithoutDrawing():
@@ -440,11 +441,16 @@ class WithoutDrawing(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_MAKING = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.tensor)
+_MAKING = {torch.rand: torch.empty, torch.randn: torch.empty}
+_MAKING |= {func: func for func in (torch.empty, torch.zeros, torch.ones, torch.full)}
+"""What makes tensors of a given size, and what makes them without memory."""
 
 
 class Outline(WithoutDrawing):
-    """Ends the construction of a network that has many more layers than there are weights for.
+    """Lets a network be made without memory, and no larger than there are weights for.
+
+    Only what makes tensors of a given size is on torch's meta device: the rest of what constructors compute is small,
+    and on that device some of it imports what torch compiles with, which takes seconds.
 
     Args:
         n_weights: How many tensors there are.
@@ -456,7 +462,10 @@ class Outline(WithoutDrawing):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count the tensors that are made."""
-        self.n_left -= func in _MAKING
-        if self.n_left < 0 and func in _MAKING:  # nowhere else: the end of torch.no_grad is a call, too
-            raise ValueError(f"it is far larger than the {self.n_weights} tensors that the file has for it")
+        if func in _MAKING:
+            self.n_left -= 1
+            if self.n_left < 0:
+                raise ValueError(f"it is far larger than the {self.n_weights} tensors that the file has for it")
+            func, kwargs = _MAKING[func], {**(kwargs or {}), "device": "meta"}
+            kwargs.pop("generator", None)
         return super().__torch_function__(func, types, args, kwargs)

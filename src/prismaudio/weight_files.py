@@ -272,7 +272,10 @@ def check_finite(weights: Mapping[str, Tensor], source: object) -> None:
         CheckpointError: Some are not; the text lists them.
     """
     if lost := [key for key, value in weights.items() if not _is_finite(value)]:
-        raise CheckpointError(f"{source}: it holds NaN or infinity in {listed(lost)}; its training diverged")
+        more = f" and {len(lost) - 1} more of its {len(weights)} tensors" if len(lost) > 1 else ""
+        raise CheckpointError(
+            f"{source}: it holds NaN or infinity in {lost[0][:LISTED_LETTERS]}{more}; did its training diverge?"
+        )
 
 
 def _is_finite(value: Tensor) -> bool:

@@ -7,11 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import WithoutDrawing
+from prismaudio.checkpoints import Outline, WithoutDrawing
 from prismaudio.errors import CheckpointError
 from prismaudio.generation.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer
@@ -65,7 +63,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     if not found.transformer and not found.autoencoder:
         raise CheckpointError(
             f"{path} is not a PrismAudio checkpoint: none of its {len(found.unknown)} weights has a name that "
-            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {', '.join(found.unknown[:3])} …"
+            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {listed(found.unknown[:3])} …"
         )
     if autoencoder is not None:
         found.autoencoder = sort_out(autoencoder, read_weights(autoencoder)).autoencoder
@@ -151,7 +149,7 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
             problems.append(f"unknown {key}")
     arguments = transformer_arguments(given)
     try:
-        with torch.device("meta"), WithoutDrawing():
+        with Outline(len(official)):
             one_block = DiffusionTransformer(**arguments | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
@@ -204,7 +202,7 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     given = shapes_of(official)
     arguments = oobleck_arguments(given)
     try:
-        with torch.device("meta"), WithoutDrawing():
+        with Outline(len(official)):
             codec = OobleckAutoencoder(**arguments)
     except ValueError as error:
         return None, [str(error)]
