@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from prismaudio.components import Dimension
@@ -106,3 +108,49 @@ def test_crop_shifts_events_and_keeps_the_rest():
 def test_crop_keeps_plans_without_events_word_for_word():
     plan = Plan.parse("<Semantic> Rain on leaves. <Temporal> Steady throughout.")
     assert plan.crop(1.0, 2.0) == plan
+
+
+NASTY = [
+    "#asmr a glass clinks", "# x", "##", "I <3 a glass", "a > b < c", "<", ">", "<>", "&lt;", "'\"`$(x)", " ", "",
+    "<Semantic>", "I say <Semantic> and </Semantic>", "</Spatial>", "\u202e<Temporal>\u202c",
+    "\\", "\\\\", "\\<", "a\\", "\\# x", "C:\\dir\\#1 <x>",
+    "line\n# two", "\r\n#\r\n", "\u2028# x", "\x85#", "\x1c#", "a\x00b",
+    "\ud800", "a\udce4b", "\ud83d\ude00", "\ufeff", "\ufeff#", "铃响了 #", "💥",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_text_of_a_section_is_read_back(tmp_path, text):
+    for plan in (Plan({"semantic": text}), Plan(dict.fromkeys(CORE, text)), Plan({"spatial": f"{text} {text}"})):
+        plan.save(tmp_path / "plan.txt")
+        assert Plan.load(tmp_path / "plan.txt") == plan
+        assert Plan.parse(str(plan)) == plan
+        (tmp_path / "plan.txt").write_text(str(plan), encoding="utf-8")
+        assert Plan.load(tmp_path / "plan.txt") == plan
+
+
+def test_random_texts_are_read_back(tmp_path):
+    rng = random.Random(0)
+    for _ in range(300):
+        plan = Plan({name: "".join(rng.choices([*NASTY, " ", "x"], k=rng.randrange(6))) for name in CORE})
+        plan.save(tmp_path / "plan.txt")
+        assert Plan.load(tmp_path / "plan.txt") == plan
+        assert Plan.parse(str(plan)) == plan
+
+
+def test_what_is_written_is_what_was_said_where_a_file_can_hold_it():
+    assert Plan({"semantic": " I <3\n# it \\ "})["semantic"] == "I <3 # it \\"
+    assert Plan({"semantic": "\ud83d\ude00 a\ud800"})["semantic"] == "😀 a\ufffd"
+
+
+def test_remarks_are_ignored_in_a_text_as_in_a_file():
+    assert Plan.parse("\ufeff# a remark <Temporal>\n<Semantic> A bell.\n  # another\n") == {"semantic": "A bell."}
+
+
+def test_a_file_that_does_not_end_is_no_plan(tmp_path, monkeypatch):
+    monkeypatch.setattr("prismaudio.cot.plan.MOST_CHARACTERS", 1000)
+    (tmp_path / "plan.txt").write_text("<Semantic> " + "x" * 1000)
+    with pytest.raises(PlanError, match="has more than 1000 characters"):
+        Plan.load(tmp_path / "plan.txt")
+    with pytest.raises(PlanError, match="cannot read the plan"):
+        Plan.load("a\x00b")

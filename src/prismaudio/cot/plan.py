@@ -23,6 +23,18 @@ _HEADER = """\
 # A plan: one section for each dimension, each introduced by its tag. Lines that begin with # are ignored.
 # Times are written "at 0.66 s" or "from 0.50 s to 2.30 s", directions "on the right (azimuth +24°)".
 """
+MOST_CHARACTERS = 4_000_000
+"""Characters of the longest file that is read as a plan."""
+
+
+def _line(text: str) -> str:
+    """A text as one line of Unicode; half a surrogate pair, which no file can hold, becomes U+FFFD."""
+    line = " ".join(text.split())
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return line.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return line
 
 
 class Plan(Mapping[str, str]):
@@ -42,14 +54,15 @@ class Plan(Mapping[str, str]):
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = {name.lower(): " ".join(text.split()) for name, text in texts.items()}
+        self._texts = {name.lower(): _line(text) for name, text in texts.items()}
 
     @classmethod
     def parse(cls, text: str, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
         """Read a plan from its text.
 
         Args:
-            text: Sections, each introduced by its tag, in any order; some may be missing.
+            text: Sections, each introduced by its tag, in any order; some may be missing. Lines that begin with ``#``
+                are ignored.
             dimensions: The dimensions (or their names) that may have a section.
 
         Raises:
@@ -70,12 +83,15 @@ class Plan(Mapping[str, str]):
             PlanError: The file cannot be read, or its text is no plan.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            with Path(path).open(encoding="utf-8-sig") as file:
+                text = file.read(MOST_CHARACTERS + 1)
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
             raise PlanError(f"cannot read the plan {path}: {reason}; expected a text file with sections") from error
+        if len(text) > MOST_CHARACTERS:
+            raise PlanError(f"cannot read the plan {path}: it has more than {MOST_CHARACTERS} characters")
         try:
-            return cls.parse("\n".join(line for line in lines if not line.lstrip().startswith("#")), dimensions)
+            return cls.parse(text, dimensions)
         except PlanError as error:
             raise PlanError(f"{path}: {error}") from error
 
@@ -85,11 +101,11 @@ class Plan(Mapping[str, str]):
         Raises:
             PlanError: The file cannot be written.
         """
-        paragraphs = "\n\n".join(f"{sections.tag(name)}\n{text}" for name, text in self.items())
+        paragraphs = "\n\n".join(f"{sections.tag(name)}\n{sections.escaped(text)}" for name, text in self.items())
         try:
             Path(path).write_text(f"{_HEADER}\n{paragraphs}\n", encoding="utf-8")
-        except OSError as error:
-            raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise PlanError(f"cannot write the plan {path}: {getattr(error, 'strerror', error)}") from error
 
     @cached_property
     def story(self) -> Story:
@@ -137,7 +153,7 @@ class Plan(Mapping[str, str]):
         return Plan({**self._texts, **texts})
 
     def __str__(self) -> str:
-        return " ".join(f"{sections.tag(name)} {text}".strip() for name, text in self.items())
+        return " ".join(f"{sections.tag(name)} {sections.escaped(text)}".strip() for name, text in self.items())
 
     def __repr__(self) -> str:
         return f"Plan({self._texts!r})"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 CORE = ("semantic", "temporal", "aesthetic", "spatial")
 
-_TAG = re.compile(r"<\s*(?:(/)\s*)?([A-Za-z][\w-]*)\s*>")
+_MARK = re.compile(r"\\[\\<>#]|<\s*(?:(?P<closing>/)\s*)?(?P<name>[A-Za-z][\w-]*)\s*>|[<>]")
+_ESCAPED = re.compile(r"\\([\\<>#])")
 
 
 def tag(name: str) -> str:
@@ -26,16 +27,38 @@ def tag(name: str) -> str:
     return f"<{name.capitalize()}>"
 
 
+def escaped(text: str) -> str:
+    r"""The text of a section as it is written, so that nothing in it is taken for a tag or a remark.
+
+    Example:
+        >>> print(escaped("#asmr I <3 it"))
+        \#asmr I \<3 it
+    """
+    return re.sub(r"[\\<>]|^#", r"\\\g<0>", text)
+
+
 def expected_form(names: Iterable[str]) -> str:
     """What a plan looks like, for error messages."""
     return " ".join(f"{tag(name)} …" for name in names)
 
 
-def _reject_stray(text: str, names: tuple[str, ...]) -> None:
-    stray = re.search(r"[<>]", text)
-    if stray:
-        near = text[max(0, stray.start() - 5) : stray.start() + 20].partition("\n")[0].strip()
-        raise PlanError(f"malformed section tag near {near!r}; expected {expected_form(names)}")
+def _without_remarks(text: str) -> str:
+    lines = text.removeprefix("\ufeff").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def _tags(text: str, names: tuple[str, ...]) -> list[re.Match[str]]:
+    tags = []
+    for mark in _MARK.finditer(text):
+        if mark["name"]:
+            tags.append(mark)
+        elif mark[0] in "<>":
+            near = text[max(0, mark.start() - 5) : mark.start() + 20].partition("\n")[0].strip()
+            raise PlanError(
+                f"malformed section tag near {near!r}; expected {expected_form(names)}, "
+                f"and \\{mark[0]} for a {mark[0]} that is part of the text"
+            )
+    return tags
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:
@@ -50,7 +73,8 @@ def split(text: str, names: tuple[str, ...]) -> dict[str, str]:
     """Section texts by dimension name, in the order of the text.
 
     Args:
-        text: Sections, each introduced by its tag; a closing tag after a section is allowed.
+        text: Sections, each introduced by its tag; a closing tag after a section is allowed. Lines that begin with
+            ``#`` are left out. A backslash before ``<``, ``>``, ``#`` or another one makes it part of the text.
         names: The dimensions that may have a section, in lower case.
 
     Raises:
@@ -60,8 +84,8 @@ def split(text: str, names: tuple[str, ...]) -> dict[str, str]:
         >>> split("<Semantic> A bell rings. <Spatial> From the left.", CORE)
         {'semantic': 'A bell rings.', 'spatial': 'From the left.'}
     """
-    tags = list(_TAG.finditer(text))
-    _reject_stray(_TAG.sub("", text), names)
+    text = _without_remarks(text)
+    tags = _tags(text, names)
     if not tags:
         raise PlanError(f"the plan has no section tags; expected {expected_form(names)}")
     before = text[: tags[0].start()].strip()
@@ -70,14 +94,14 @@ def split(text: str, names: tuple[str, ...]) -> dict[str, str]:
     sections: dict[str, str] = {}
     is_open = ""
     for this, following in zip(tags, [*tags, None][1:], strict=True):
-        name = _known(this[2], names)
+        name = _known(this["name"], names)
         body = " ".join(text[this.end() : following.start() if following else len(text)].split())
-        if this[1]:
+        if this["closing"]:
             if name != is_open or body:
                 raise PlanError(f"malformed section tag {this[0]}: it closes nothing; expected {expected_form(names)}")
             is_open = ""
             continue
         if name in sections:
             raise PlanError(f"duplicate section {tag(name)} in the plan; keep one of them")
-        sections[name], is_open = body, name
+        sections[name], is_open = _ESCAPED.sub(r"\1", body), name
     return sections

@@ -274,7 +274,7 @@ def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequenc
 def _plan(where: str, folder: Path, value: Any, sections: Sequence[str]) -> Plan:
     if isinstance(value, dict):
         texts = {_text(where, "plan", name): _text(where, "plan", text) for name, text in value.items()}
-        return Plan.parse(" ".join(f"<{name}> {text}" for name, text in texts.items()), sections)
+        return Plan.parse(str(Plan(texts)), sections)
     if isinstance(value, str) and "<" not in value:
         path = _path(where, folder, "plan", value)
         return Plan({}) if path is None else _plan_file(where, path, sections)
