@@ -1,5 +1,21 @@
 """Errors that a user can act on. The command line prints their text as one line and exits with code 2."""
 
+MOST_CHARACTERS = 1_000
+"""Of the text of an error; a longer one is shortened in the middle."""
+
+
+def shortened(text: str, most_characters: int = MOST_CHARACTERS) -> str:
+    """A text of at most so many characters, whose beginning and end are kept.
+
+    Example:
+        >>> shortened("abcdefghijklmnopqrstuvwxyz", 11)
+        'abcde…vwxyz'
+    """
+    if len(text) <= most_characters:
+        return text
+    tail = (most_characters - 1) // 2
+    return f"{text[: most_characters - 1 - tail]}…{text[len(text) - tail :]}"
+
 
 class PrismAudioError(Exception):
     """What was wrong, what was expected and what to do, in one line."""

@@ -9,6 +9,7 @@ import torch
 
 from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
+from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
 from prismaudio.generation import Guidance, PrismAudio, Settings, rendering, windows
 from prismaudio.media import probe, read_sound, write_video
@@ -281,3 +282,26 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
         with pytest.raises(CheckpointError) as caught:
             PrismAudio.from_pretrained(tmp_path / part)
         assert words in str(caught.value)
+
+
+class AnyTextEncoder(Encoder):
+    """Stands for a language model: it understands any text."""
+
+    width, rate_hz = 262, None
+
+    def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
+        return torch.zeros(1, self.width)
+
+
+@pytest.mark.parametrize("prompt", ["Eine Glocke läutet", "铃响了"])
+def test_a_text_that_is_not_understood_is_named_unless_the_model_understands_any(model, prompt):
+    said = model.request(prompt=prompt, duration_s=1.0).notices[0]
+    assert said.startswith(f"nothing that sounds is understood in '{prompt}'")
+    assert "bell, woodblock" in said
+    plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
+    assert model.request(plan=plan, duration_s=1.0).notices[0].startswith(f"not understood: '{prompt}'; this model")
+    plain = model.request(prompt="a bell rings", negative_prompt=prompt, duration_s=1.0)
+    assert [notice for notice in plain.notices if "understood" in notice] == [f"negative prompt: {said}"]
+    encoders = {**model.encoders, "text": AnyTextEncoder()}
+    other = PrismAudio(model.transformer, model.autoencoder, encoders, model.planner)
+    assert "understood" not in str(other.request(prompt=prompt, duration_s=1.0).notices)

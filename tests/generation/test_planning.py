@@ -9,7 +9,9 @@ from prismaudio.cot.plan import Plan
 from prismaudio.cot.story import Source, Story
 from prismaudio.generation.planning import (
     completed,
+    counted,
     merged_sections,
+    not_understood,
     recast,
     timed,
     unwanted,
@@ -109,3 +111,21 @@ def test_negative_words_go_where_they_belong():
     assert list(unwanted("a bell")) == ["semantic"]
     assert list(unwanted("muffled, hall reverb")) == ["aesthetic"]
     assert list(unwanted("whatever")) == ["semantic"]
+
+
+def test_nothing_is_counted_where_nothing_is_named():
+    assert counted("", ["bell"]) == counted("three times", ["bell"]) == {}
+
+
+def test_a_prompt_that_is_not_understood_does_not_become_silence():
+    assert worded("Eine Glocke läutet", None) == {"semantic": "Eine Glocke läutet"}
+    assert worded("läutet in a hall", None) == {"semantic": "läutet in a hall", "aesthetic": "Hall acoustics."}
+
+
+def test_what_is_not_understood_is_quoted_briefly():
+    things = [f"thing{i}" for i in range(30)]
+    (notice,) = not_understood(["thing1, " + ", ".join(f"{letter}" * 500 for letter in "abcde")], things)
+    assert notice.startswith("not understood: 'aaa")
+    assert notice.endswith(" and 2 more; this model knows " + ", ".join(things[:20]) + " and 10 more")
+    assert len(notice) < 500
+    assert not_understood(["xyz"], None) == not_understood(["thing2"], things) == not_understood([], things) == []

@@ -12,7 +12,10 @@ from prismaudio.cot import words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_DETERMINER = re.compile(r"\b(?:an?|the|some|one|two|three|several|another|many|his|her|its|their)\s+", re.IGNORECASE)
+_DETERMINERS = (
+    "an", "a", "the", "some", "one", "two", "three", "several", "another", "many", "his", "her", "its", "their"
+)  # fmt: skip
+_DETERMINER = re.compile(rf"\b(?:{'|'.join(_DETERMINERS)})\s+", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"[,;:!?()\n]+|\.(?!\d)|"
     r"\b(?:and|while|then|plus|or|followed by)\b(?=\s+(?:an?|the|one|two|some|several|another)\b)",
@@ -33,6 +36,8 @@ _LEADING = frozenset(_PREPOSITIONS.split())
 _STOP = _LEADING | frozenset(_NO_NOUNS.split())
 _GENERIC = frozenset(_NO_THINGS.split())
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
+COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
+"""Words that name nothing."""
 _VERB_NOUNS = ("whistles", "drums", "bells")
 _WORD = re.compile(r"\b\w")
 _ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
@@ -146,6 +151,16 @@ def _phrase(text: str) -> str | None:
     return phrase if len(phrase) <= LONGEST_NOUN else None
 
 
+def clauses(text: str) -> list[str]:
+    """The clauses of a text.
+
+    Example:
+        >>> clauses("A small dog barks twice and a car door slams.")
+        ['A small dog barks twice', 'a car door slams']
+    """
+    return [clause.strip() for clause in _CLAUSE.split(text) if clause.strip()]
+
+
 def noun_phrases(text: str) -> list[str]:
     """Noun phrases that are none of our own classes, at most one for each clause.
 
@@ -154,9 +169,8 @@ def noun_phrases(text: str) -> list[str]:
         ['dog', 'car door']
     """
     found = []
-    for clause in _CLAUSE.split(text):
-        clause_words = clause.lower().split()
-        if not clause_words or clause_words[0] in _LEADING or _OURS.named(clause):
+    for clause in clauses(text):
+        if clause.lower().split(maxsplit=1)[0] in _LEADING or _OURS.named(clause):
             continue
         determiner = _DETERMINER.search(clause)
         phrase = _phrase(clause[determiner.end() :] if determiner else "")

@@ -123,6 +123,16 @@ _ROOM = {
 }
 
 
+def describes_sound(word: str) -> bool:
+    """Whether a word says something about quality or room.
+
+    Example:
+        >>> describes_sound("muffled"), describes_sound("purple")
+        (True, False)
+    """
+    return any(re.search(pattern, word) for pattern in (*_QUALITY, *_ROOM))
+
+
 def _whats(texts: Mapping[str, str]) -> list[str]:
     """Every thing that the text names, in order: our own nouns anywhere, others where the wording shows them."""
     semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from torch import Tensor
@@ -24,10 +24,13 @@ class Encoder(ABC):
     Attributes:
         width: Width of a feature.
         rate_hz: Features per second of a stream along time; None for text.
+        vocabulary: The things that it knows by name, where these are all that its features can say; None for an encoder
+            of any text, and for one that reads no text.
     """
 
     width: int
     rate_hz: float | None
+    vocabulary: Sequence[str] | None = None
 
     @abstractmethod
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
@@ -50,3 +53,16 @@ def by_stream(components: Mapping[str, Any]) -> dict[str, Any]:
 def as_components(encoders: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of :func:`by_stream`."""
     return {f"{stream}{_SUFFIX}": encoder for stream, encoder in encoders.items()}
+
+
+def known_things(encoders: Mapping[str, Encoder]) -> list[str] | None:
+    """The things that a model with these encoders knows by name; None when one of them understands any text.
+
+    Example:
+        >>> known_things({})
+    """
+    text = [encoder.vocabulary for encoder in encoders.values() if encoder.rate_hz is None]
+    if any(vocabulary is None for vocabulary in text):
+        return None
+    named = [name for encoder in encoders.values() for name in encoder.vocabulary or ()]
+    return list(dict.fromkeys(named)) or None

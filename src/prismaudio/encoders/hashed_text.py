@@ -37,6 +37,8 @@ class HashedTextEncoder(Configured, Encoder):
         numbers: Whether numbers are tokens of their own, or left out because the plan grid says them.
         sections: Sections that are read: those that the transformer was trained on. Words of others would only be in
             their way; a model that knows a further dimension names it here.
+        vocabulary: Things that the transformer learned by these features alone, besides those of its other encoders;
+            None when it learned of so many that any text may be tried.
 
     Example:
         >>> from prismaudio.cot.plan import Plan
@@ -48,11 +50,19 @@ class HashedTextEncoder(Configured, Encoder):
     width = 4 * WORD_WIDTH + NUMBER_WIDTH
     rate_hz = None
 
-    def __init__(self, limit: int = 80, *, numbers: bool = False, sections: Sequence[str] = CORE) -> None:
+    def __init__(
+        self,
+        limit: int = 80,
+        *,
+        numbers: bool = False,
+        sections: Sequence[str] = CORE,
+        vocabulary: Sequence[str] | None = (),
+    ) -> None:
         within(1, 100_000, limit=limit)
         self.limit = limit
         self.numbers = numbers
         self.sections = tuple(sections)
+        self.vocabulary = vocabulary
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Features ``(words, width)`` of the plan."""

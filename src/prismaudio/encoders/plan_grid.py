@@ -44,7 +44,7 @@ class PlanGridEncoder(Configured, Encoder):
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
         within(0.1, 1000, rate_hz=rate_hz)
         within(0, 4096, classes=len(classes))
-        self.classes = list(classes)
+        self.classes = self.vocabulary = list(classes)
         self.rate_hz = rate_hz
         self.width = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)
 

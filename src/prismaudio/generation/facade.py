@@ -11,7 +11,7 @@ import torch
 from prismaudio import __version__
 from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
-from prismaudio.encoders.base import as_components, by_stream
+from prismaudio.encoders.base import as_components, by_stream, known_things
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import features, hub, loading, planning
 from prismaudio.generation.devices import PRECISIONS, find_device
@@ -197,11 +197,17 @@ class PrismAudio:
             clip: The clip, or a video file.
             prompt: What is to be heard: it becomes the semantic section, and the other sections are about it.
         """
-        seen = clip if isinstance(clip, Clip) else self.read(clip)
-        return self._draft(seen, None, prompt).plan
+        return self.draft(clip, prompt=prompt).plan
 
-    def _draft(self, clip: Clip, given: Plan | None, prompt: str) -> planning.Draft:
-        """The plan of a clip, and what is to be said about it."""
+    def draft(self, clip: Clip | str | Path, given: Plan | None = None, prompt: str = "") -> planning.Draft:
+        """The plan of a clip, as :meth:`plan` gives it, and what is to be said about it.
+
+        Args:
+            clip: The clip, or a video file.
+            given: A plan whose missing sections are written.
+            prompt: What is to be heard.
+        """
+        clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
         dimensions = self.dimensions
         whole = given is not None and all(given.get(name) for name in CORE)
         seen = None
@@ -217,7 +223,9 @@ class PrismAudio:
         timed = planning.timed(plan or Plan({}), clip.duration_s)
         timed.plan.check(clip.duration_s)
         draft = planning.completed(timed.plan, dimensions)
-        return replace(draft, notices=[*timed.notices, *draft.notices])
+        told = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
+        unknown = planning.not_understood(told, known_things(self.encoders))
+        return replace(draft, notices=[*unknown, *timed.notices, *draft.notices])
 
     def read_plan(self, plan: Plan | str | Path) -> Plan:
         """A plan from its text or its file."""
@@ -290,8 +298,11 @@ class PrismAudio:
             raise MediaError("a duration is for sound without video; a video's sound is as long as the video")
         else:
             clip = self.read(video)
-        draft = self._draft(clip, given, prompt.strip())
+        draft = self.draft(clip, given, prompt)
         negative = planning.unwanted(negative_prompt) if negative_prompt.strip() else None
+        if negative is not None:
+            unknown = planning.not_understood([negative_prompt], known_things(self.encoders))
+            draft.notices.extend(f"negative prompt: {notice}" for notice in unknown)
         path = None if video is None else Path(video)
         return Request(clip, draft.plan, seed, negative, tuple(draft.notices), path, mix)
 

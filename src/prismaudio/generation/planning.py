@@ -10,7 +10,9 @@ from prismaudio.cot.narration import narrate
 from prismaudio.cot.nouns import Nouns
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.cot.story import Source, Story
+from prismaudio.cot.understanding import unknown_clauses
 from prismaudio.cot.words import COUNTS, LASTING
+from prismaudio.errors import shortened
 from prismaudio.generation.watching import merged
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from prismaudio.components import Dimension
 
+MOST_QUOTED, MOST_LETTERS, MOST_NAMED = 3, 60, 20
+"""How much a notice says of what is not understood: clauses, letters of each, and things that are known."""
 FIRST_S, EVERY_S = 0.5, 2.0
 """When and how often a thing sounds that no times are known of."""
 
@@ -51,6 +55,8 @@ def worded(prompt: str, seen: Plan | None) -> Plan:
     quality, room = said.quality or known.quality, said.room or known.room
     sources = recast(said.sources, known.sources) if said.sources else known.sources
     told = narrate(Story(sources, quality, room))
+    if not sources:  # what is not understood may well sound
+        told = Plan({name: text for name, text in told.items() if name == "aesthetic"})
     if seen is not None and not (said.quality or said.room) and "aesthetic" in seen:
         told = told.replace({"aesthetic": seen["aesthetic"]})
     texts = {name: prompt if name == "semantic" else told.get(name, "") for name in CORE}
@@ -180,3 +186,31 @@ def unwanted(prompt: str) -> Plan:
     if story.sources or not about:
         about = ["semantic", *about]
     return Plan(dict.fromkeys(about, prompt))
+
+
+def not_understood(texts: Sequence[str], known: Sequence[str] | None) -> list[str]:
+    """A notice about what a model that knows things by name cannot follow in texts; none when it understands any text.
+
+    Args:
+        texts: What the user wrote.
+        known: The things that the model knows by name; None for a model of any text.
+
+    Example:
+        >>> not_understood(["A bell rings and a dog barks."], ["bell", "drum"])
+        ["not understood: 'a dog barks'; this model knows bell, drum"]
+        >>> not_understood(["Eine Glocke"], ["bell", "drum"])
+        ["nothing that sounds is understood in 'Eine Glocke', so the model cannot follow it; it knows bell, drum"]
+    """
+    if known is None:
+        return []
+    nouns = Nouns(known)
+    clauses = list(dict.fromkeys(clause for text in texts for clause in unknown_clauses(text, nouns)))
+    if not clauses:
+        return []
+    quoted = ", ".join(repr(shortened(clause, MOST_LETTERS)) for clause in clauses[:MOST_QUOTED])
+    quoted += f" and {len(clauses) - MOST_QUOTED} more" if len(clauses) > MOST_QUOTED else ""
+    things = ", ".join(known[:MOST_NAMED])
+    things += f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    if any(nouns.mentions(text) for text in texts):
+        return [f"not understood: {quoted}; this model knows {things}"]
+    return [f"nothing that sounds is understood in {quoted}, so the model cannot follow it; it knows {things}"]
