@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from prismaudio import hookspecs
+from prismaudio import hookspecs, local
 from prismaudio.components import Component, Dimension
 from prismaudio.errors import BrokenPluginError, DuplicateNameError, PrismAudioError, UnknownNameError
+from prismaudio.local import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 GROUP = "prismaudio"
 DISABLE_VARIABLE = "PRISMAUDIO_DISABLE_PLUGINS"
-LOCAL_VARIABLE = "PRISMAUDIO_PLUGINS"
+LOCAL_VARIABLE = local.VARIABLE
 CORE = "prismaudio.builtin"
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
@@ -189,7 +189,10 @@ def discover() -> Registry:
         registry.plugins.append(plugin)
         registry.entries += entries
     for module in names_in(LOCAL_VARIABLE):
-        plugin, entries = read(local_plugin(module), pluggy_manager)
+        found = local_plugin(module)
+        if any(found.module == other.module and other.status == "ok" for other in registry.plugins):
+            continue
+        plugin, entries = read(found, pluggy_manager)
         if plugin.status != "ok":
             raise BrokenPluginError(f"local plugin {module!r} cannot be loaded: {plugin.error}")
         registry.plugins.append(plugin)
@@ -220,12 +223,13 @@ def installed_plugins() -> list[Plugin]:
     return plugins
 
 
-def local_plugin(module: str) -> Plugin:
+def local_plugin(name: str) -> Plugin:
     """A plugin that is not installed: a module in the working directory or on the path, or a ``.py`` file."""
-    path = Path(module)
-    folder, name = (path.parent, path.stem) if path.suffix == ".py" else (Path(), module)
-    if (where := str(folder.resolve())) not in sys.path:
-        sys.path.insert(0, where)
+    module = local.module_name(name)
+    if module is not None:
+        return Plugin(module.rpartition(".")[2], module)
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
     return Plugin(name, name)
 
 
@@ -236,12 +240,18 @@ def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, 
         bare = [name for name in vars(module) if name.startswith("prismaudio_") and not is_marked(module, name)]
         if bare:
             raise BrokenPluginError(f"{bare[0]} lacks @hookimpl")
-        pluggy_manager.register(module, plugin.name)
+        if plugin.distribution is None and plugin.module in sys.stdlib_module_names:
+            raise BrokenPluginError(
+                f"it is a module of Python itself; for the file in this folder say {plugin.name}.py"
+            )
+        if is_file(plugin):
+            local.make_known(module)
+        pluggy_manager.register(module, plugin.module)
         pluggy_manager.check_pending()
         entries = [entry for kind in hookspecs.KINDS for entry in provided(kind, plugin, pluggy_manager)]
     except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it does, the others must work on)
-        if pluggy_manager.has_plugin(plugin.name):
-            pluggy_manager.unregister(name=plugin.name)
+        if pluggy_manager.has_plugin(plugin.module):
+            pluggy_manager.unregister(name=plugin.module)
         return replace(plugin, status="broken", error=describe(error)), []
     return plugin, entries
 
@@ -252,13 +262,18 @@ def is_marked(module: ModuleType, name: str) -> bool:
     return not isinstance(thing, FunctionType) or hasattr(thing, "prismaudio_impl")
 
 
+def is_file(plugin: Plugin) -> bool:
+    """Whether a plugin is a single ``.py`` file."""
+    return plugin.module.startswith(f"{local.__name__}.")
+
+
 def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
     """What a plugin returns for a kind, checked."""
     hook = getattr(pluggy_manager.hook, f"prismaudio_{kind}")
     special: dict[str, type] = {"dimensions": Dimension, "recipes": Path}
     expected = special.get(kind, Component)
     for implementation in hook.get_hookimpls():
-        if implementation.plugin_name != plugin.name:
+        if implementation.plugin_name != plugin.module:
             continue
         for item in implementation.function():
             if not isinstance(item, expected):
@@ -270,17 +285,21 @@ def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) ->
             elif isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
                 raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
             elif isinstance(item, (Component, Dimension)):
-                yield Entry(kind, item.name, item, plugin)
+                yield Entry(kind, item.name, own_target(item, plugin), plugin)
+
+
+def own_target(item: Component | Dimension, plugin: Plugin) -> Component | Dimension:
+    """The component of a local file under the file's own module name, which it may not know."""
+    if is_file(plugin) and isinstance(item, Component):
+        module, _, attribute = item.target.partition(":")
+        if module == Path(str(sys.modules[plugin.module].__file__)).stem:
+            return replace(item, target=f"{plugin.module}:{attribute}")
+    return item
 
 
 def recipe_name(folder: Path, file: Path) -> str:
     """``smoke/loudness`` for ``smoke/loudness.yaml`` in a plugin's folder."""
     return file.relative_to(folder).with_suffix("").as_posix()
-
-
-def names_in(variable: str) -> list[str]:
-    """The comma-separated names in an environment variable."""
-    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
 
 def clash_text(rivals: Sequence[Entry]) -> str:

@@ -27,7 +27,7 @@ from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
 from prismaudio.media import replacing
-from prismaudio.registry import Registry, discover
+from prismaudio.registry import Registry, discover, is_file
 from prismaudio.tasks.checkpoint_files import WholeCheckpointIO
 from prismaudio.tasks.finite import guards
 from prismaudio.weight_files import listed
@@ -152,7 +152,10 @@ def restrict_imports(registry: Registry) -> None:
     from prismaudio.checkpoints import LOADABLE, loadable
 
     LOADABLE.update(loadable(registry.components()))
-    packages = {*IMPORTABLE, *(re.split(r"[.:]", component.target)[0] for _, component in registry.components())}
+    plugged = {re.split(r"[.:]", component.target)[0] for _, component in registry.components()}
+    files = [plugin for plugin in registry.plugins if is_file(plugin)]
+    plugged |= {plugin.name for plugin in files if sys.modules.get(plugin.name) is sys.modules[plugin.module]}
+    packages = {*IMPORTABLE, *plugged}
     jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
 
 
