@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 
@@ -138,6 +139,15 @@ def test_a_local_plugin_may_be_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PRISMAUDIO_PLUGINS", str(tmp_path / "warm_file.py"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert plugin_named(registry.discover(), "warm_file").status == "ok"
+
+
+def test_files_beside_a_local_plugin_do_not_replace_modules_of_python(tmp_path):
+    (tmp_path / "plain_plugin.py").write_text("import signal\nfrom prismaudio import hookimpl\n")
+    (tmp_path / "signal.py").write_text("raise RuntimeError\n")
+    line = [sys.executable, "-P", "-c", "from prismaudio.registry import discover; import subprocess; discover()"]
+    for name in ("plain_plugin", "plain_plugin.py"):
+        environment = {**os.environ, "PRISMAUDIO_PLUGINS": name}
+        assert subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
 
 
 def test_a_broken_local_plugin_is_an_error(monkeypatch):

@@ -229,7 +229,7 @@ def local_plugin(name: str) -> Plugin:
     if module is not None:
         return Plugin(module.rpartition(".")[2], module)
     if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)  # last, so that no file of the folder takes the place of a module of Python
     return Plugin(name, name)
 
 

@@ -68,7 +68,7 @@ def judge_entry(entry: Entry) -> dict[str, str]:
 
 def judge_component(component: Component, kind: str) -> dict[str, str]:
     """Judge a component in a process of its own."""
-    command = [sys.executable, "-m", "prismaudio.testing.component", kind, component.target]
+    command = [sys.executable, "-P", "-m", "prismaudio.testing.component", kind, component.target]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # a local plugin's folder is on the path
     try:
         done = subprocess.run(  # noqa: S603  (the command is ours)
