@@ -1,4 +1,4 @@
-"""Media that nobody made for us: what is read, written and refused, by the commands that users give."""
+"""Everyday and damaged media files, as the commands read, write and refuse them."""
 
 from __future__ import annotations
 

@@ -118,6 +118,15 @@ def test_a_wav_file_of_an_unknown_kind(tmp_path):
         survey(path)
 
 
+def test_a_codec_that_cannot_begin_is_one_line(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((1000, 2)), 16_000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20] + struct.pack("<HH", 2, 9) + whole[24:])  # ADPCM of nine channels
+    with pytest.raises(MediaError, match=r"cannot read .*a\.wav: invalid argument; is it a whole sound file"):
+        read_sound(path, 16_000)
+
+
 def test_an_animated_webp_is_called_by_its_name(make_video):
     path = make_video("a.webp", codec="libwebp_anim")
     with pytest.raises(MediaError, match="animated WebP, which this build of PyAV cannot decode; convert it"):

@@ -49,7 +49,8 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
                 raise MediaError(f"{file} is a text file; expected a {expected} file")
             yield container
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError) as error:
-        if getattr(error, "filename", None) not in {None, str(file.absolute())}:
+        named = str(getattr(error, "filename", ""))  # a file, or a function of FFmpeg
+        if Path(named).is_absolute() and named != str(file.absolute()):
             raise  # of another file, which is written while this one is read
         why = "a size in it cannot be" if isinstance(error, MemoryError) else reason(error)
         raise MediaError(f"cannot read {file}: {why}; is it a whole {expected} file?") from error
