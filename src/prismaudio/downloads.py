@@ -8,13 +8,14 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 
 
 def cache_home() -> Path:
     """Where PrismAudio keeps what can be had again: ``$PRISMAUDIO_CACHE``, else ``prismaudio`` in the user's cache."""
     if given := os.environ.get("PRISMAUDIO_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "prismaudio"
+        return expanded(given)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "prismaudio"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PublishedFile:
             CheckpointError: It cannot be had; the text says what, from where, how large, and where to put it.
         """
         if given is not None:
-            local = Path(given).expanduser()
+            local = expanded(given)
             if local.is_dir():
                 local /= self.name
             if local.exists():

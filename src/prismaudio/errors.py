@@ -18,7 +18,14 @@ def shortened(text: str, most_characters: int = MOST_CHARACTERS) -> str:
 
 
 class PrismAudioError(Exception):
-    """What was wrong, what was expected and what to do, in one line."""
+    """What was wrong, what was expected and what to do, in one line that can be read.
+
+    Args:
+        text: The line; what is longer than :data:`MOST_CHARACTERS`, by what it quotes, is shortened in the middle.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(shortened(text))
 
 
 class UnknownNameError(PrismAudioError):

@@ -17,6 +17,7 @@ from prismaudio.generation import PrismAudio
 from prismaudio.generation.loading import FILES, find, fingerprint
 from prismaudio.media import make_writable
 from prismaudio.media.files import check_regular, json_text, portable, read_small, reason, replacing, spare
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     import argparse
@@ -175,8 +176,8 @@ class Batch:
     def _model_name(self, sound: Sound, folder: Path) -> str:
         """The name of the model; a folder is named as seen from the results."""
         name, at, version = str(sound.settings["model"]).rpartition("@")
-        is_folder = self.options.model and Path(name).expanduser().is_dir()
-        return f"{portable(Path(name).expanduser(), folder)}{at}{version}" if is_folder else f"{name}{at}{version}"
+        is_folder = self.options.model and expanded(name).is_dir()
+        return f"{portable(expanded(name), folder)}{at}{version}" if is_folder else f"{name}{at}{version}"
 
     def _asked(self, job: Job) -> dict[str, Any]:
         """All that the sound depends on; and where its video is, seen from the results."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, model_files
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio convert``."""
     options = make_parser().parse_args(argv)
-    source, target = Path(options.source).expanduser(), Path(options.target).expanduser()
+    source, target = expanded(options.source), expanded(options.target)
     if target.exists() and not target.is_dir():
         raise CheckpointError(f"{target} is a file; expected a folder to write the model to")
     written = model_files(str(target))
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.generation.loading import NEEDED, load_parts
     from prismaudio.media.files import spare
 
-    vae = Path(options.vae).expanduser() if options.vae else None
+    vae = expanded(options.vae) if options.vae else None
     for path in written:
         spare(path, [*(model_files(str(source)) if source.is_dir() else [source]), *filter(None, [vae])])
     if source.is_dir():

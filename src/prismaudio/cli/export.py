@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, model_files
 from prismaudio.errors import CheckpointError, RecipeError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio export``."""
     options = make_parser().parse_args(argv)
-    checkpoint = Path(options.checkpoint).expanduser()
+    checkpoint = expanded(options.checkpoint)
     if not checkpoint.exists():
         raise CheckpointError(f"no such checkpoint: {checkpoint}")
     recipe = options.config or kept_recipe(checkpoint)
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         spare(path, [checkpoint, recipe])
     from prismaudio.cli.fit_export import ExportCommandLine
 
-    ExportCommandLine.job = (checkpoint, Path(options.target).expanduser(), options.half)
+    ExportCommandLine.job = (checkpoint, expanded(options.target), options.half)
     return run("fit", ["--config", str(recipe), *ONE_PROCESS], ExportCommandLine)
 
 

@@ -8,11 +8,11 @@ import re
 import sys
 import traceback
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
 from prismaudio.errors import DataError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from prismaudio.cli.progress import Reporter
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     entries = entries[number - 1 :: total]
     extractor = make_extractor(options)
     part = f"-{number}of{total}" if total > 1 else ""
-    folder = FeatureFolder(Path(options.output).expanduser(), extractor.description(), options.shard_size, part)
+    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, part)
     asked = f"{options.dtype} {'planner' if options.planner else ''}"
     waiting = [entry for entry in entries if not folder.is_done(entry, asked)]
     with Reporter(len(entries), "clips") as reporter:

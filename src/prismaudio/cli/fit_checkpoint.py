@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 from prismaudio.tasks.checkpoint_files import PREVIOUS
 from prismaudio.tasks.consolidation import check_shards
 from prismaudio.weight_files import load_plain, read_weights
@@ -38,7 +39,7 @@ def check_checkpoint(path: str | None) -> None:
     """
     if not path or path in WORDS or "://" in path or path.startswith("registry"):
         return
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.exists():
         raise CheckpointError(f"no such checkpoint: {path}")
     if place.is_dir():

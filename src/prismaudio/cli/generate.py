@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
 from prismaudio.cli.jobs import Job, collect
 from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         0, or 2 when some videos failed.
     """
     options = make_parser().parse_args(argv)
-    folder = Path(options.output).expanduser()
+    folder = expanded(options.output)
     if not options.videos and not (options.plan or options.prompt):
         raise PrismAudioError("nothing to do: name a video, or give --prompt or --plan with --duration")
     jobs = collect(options.videos, folder, Job(None, folder, options.plan, options.prompt, options.seed))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import MOST_SEED, is_text
 from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +102,7 @@ def collect(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
     jobs: list[Job] = []
     tables = []
     for text in videos:
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.is_dir():
             jobs += (replace(usual, video=video, output=folder / _stem(video)) for video in _folder(path, folder))
         elif path.suffix.lower() == ".csv":
@@ -140,7 +141,7 @@ def _table(path: Path, folder: Path, usual: Job) -> Iterator[Job]:
             raise PrismAudioError(
                 f"{path}, line {line}: the seed {row['seed'][:40]} is out of range; expected 0 to {MOST_SEED}"
             )
-        video = path.parent / Path(row["video"]).expanduser() if row["video"] else None
+        video = path.parent / expanded(row["video"]) if row["video"] else None
         output = folder / (_stem(video) if video else f"sound{line - 1}")
         if row["output"]:
             output = _inside(folder, row["output"], f"{path}, line {line}")
@@ -219,4 +220,4 @@ def _inside(folder: Path, cell: str, where: str) -> Path:
 
 def _plan(text: str, folder: Path) -> str:
     """A plan's text as it is, or the path of its file."""
-    return text if not text or "<" in text else str(folder / Path(text).expanduser())
+    return text if not text or "<" in text else str(folder / expanded(text))

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
-from prismaudio.errors import PrismAudioError, UnknownNameError
+from prismaudio.errors import PrismAudioError, UnknownNameError, shortened
 
 COMMANDS = {
     "generate": ("prismaudio.cli.generate:main", "make the sound of a silent video"),
@@ -136,5 +136,5 @@ def fail(error: BaseException, text: str) -> int:
         import traceback
 
         traceback.print_exception(error)
-    sys.stderr.write(f"prismaudio: error: {' '.join(text.split())}\n")
+    sys.stderr.write(f"prismaudio: error: {shortened(' '.join(text.split()))}\n")
     return 2

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, model_files, text
 from prismaudio.errors import PlanError
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
 ENDING = ".plan.txt"
 
@@ -35,9 +36,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio plan``."""
     options = make_parser().parse_args(argv)
-    video = Path(options.video).expanduser()
+    video = expanded(options.video)
     to_screen = options.output == "-"
-    file = Path(options.output or plan_name(video)).expanduser()
+    file = expanded(options.output or plan_name(video))
     if not to_screen:
         _check(file, options)
     from prismaudio.generation import PrismAudio

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from prismaudio.cli.arguments import Parser
 from prismaudio.cli.plugin_new import KINDS, new_plugin
 from prismaudio.components import Component, Dimension
 from prismaudio.registry import Entry, Plugin, Registry, discover
@@ -17,9 +17,7 @@ COLUMNS = ("kind", "name", "summary", "distribution", "status")
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio plugins``."""
-    parser = argparse.ArgumentParser(
-        "prismaudio plugins", description="List what plugins provide, check one, or begin one."
-    )
+    parser = Parser("prismaudio plugins", description="List what plugins provide, check one, or begin one.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="list every dimension, component and recipe, and every broken plugin")
     listing.add_argument("--json", action="store_true", help="print JSON for programs")

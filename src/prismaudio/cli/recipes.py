@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from prismaudio.cli.arguments import Parser
 from prismaudio.cli.plugins import recipe_summary
 from prismaudio.errors import PrismAudioError
 from prismaudio.registry import Registry, discover
@@ -13,7 +13,7 @@ from prismaudio.registry import Registry, discover
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio recipes``."""
-    parser = argparse.ArgumentParser("prismaudio recipes", description="Recipes: what prismaudio fit --config takes.")
+    parser = Parser("prismaudio recipes", description="Recipes: what prismaudio fit --config takes.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the recipes of all plugins")
     show = commands.add_parser("show", help="print a recipe")

@@ -12,16 +12,17 @@ import sys
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import MediaError
 from prismaudio.generation.judges import Score
 from prismaudio.media import replacing
 from prismaudio.media.files import load_json, read_small, reason, spare
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from prismaudio.generation.judges import Judge
 
@@ -60,7 +61,7 @@ class Ledger(ABC):
     """
 
     def __init__(self, target: str, judges: Iterable[Judge], sources: Iterable[Path] = ()) -> None:
-        self.path = None if target == STANDARD_OUTPUT else Path(target).expanduser()
+        self.path = None if target == STANDARD_OUTPUT else expanded(target)
         self.judges = {judge.name: judge for judge in judges}
         self.records: dict[str, Record] = {}
         if self.path is not None and self.path.exists():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prismaudio.cli.jobs import SUFFIXES
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.media.files import check_regular, load_json, read_small, reason
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,17 +72,17 @@ def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
         MediaError: A folder holds nothing to score, or there is no such reference.
         PlanError: There is no such plan.
     """
-    given = Path(plan).expanduser() if plan and plan != AUTO and "<" not in plan else None
+    given = expanded(plan) if plan and plan != AUTO and "<" not in plan else None
     if given is not None and not given.exists():
         raise PlanError(f"no such plan: {given}; expected a file, a folder of plans, a text with tags, or auto")
-    true = Path(reference).expanduser() if reference else None
+    true = expanded(reference) if reference else None
     if true is not None and not true.exists():
         raise MediaError(f"no such reference: {true}; expected a file of sound or video, or a folder of them")
     if true is not None:
         check_regular(true, "a file of sound or video")
     paths: dict[Path, Path] = {}
     for text in files:
-        path = Path(text).expanduser()
+        path = expanded(text)
         for found in media_of(path) if path.is_dir() else [path]:
             paths.setdefault(found.resolve(), found)
     references: dict[str, Path] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import LightningDataModule
@@ -20,6 +19,7 @@ from prismaudio.data.matching import check_task
 from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
+from prismaudio.paths import expanded
 
 NAMED = 3
 """Clips left out that a message names; the others it counts."""
@@ -83,8 +83,8 @@ class ManifestDataModule(LightningDataModule):
                 "expected batch_size of 1 or more, workers of 0 or more, validation from 0 to below 1, "
                 "max_broken from 0 to 1, max_s above 0"
             )
-        self.manifest = Path(manifest).expanduser()
-        self.features = None if features is None else Path(features).expanduser()
+        self.manifest = expanded(manifest)
+        self.features = None if features is None else expanded(features)
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)

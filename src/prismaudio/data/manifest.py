@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.data.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 from prismaudio.errors import DataError, PlanError
+from prismaudio.paths import expanded
 
 FILES = ("video", "audio", "features", "latents")
 """Columns that name files; one of them at least is needed."""
@@ -92,7 +93,7 @@ def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Entr
         ...     read_manifest(Path(folder) / "clips.csv")[0].id
         'bell'
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     rows = _rows(file)
     if not rows:
         raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
@@ -212,7 +213,10 @@ def _path(where: str, folder: Path, name: str, value: Any) -> Path | None:
         possible = False
     if not possible:
         raise DataError(f"{where}: {name} is {_shown(value)}, which cannot be the name of a file")
-    return folder / Path(value).expanduser()
+    try:
+        return folder / expanded(value)
+    except PrismAudioError as error:
+        raise DataError(f"{where}: {name} {error}") from error
 
 
 def _usual_id(folder: Path, path: Path) -> str:

@@ -12,7 +12,7 @@ from prismaudio import __version__
 from prismaudio.checkpoints import save_components
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.encoders.base import as_components, by_stream, known_things
-from prismaudio.errors import MediaError, PlanError, PrismAudioError
+from prismaudio.errors import MediaError, PlanError, PrismAudioError, shortened
 from prismaudio.generation import features, hub, loading, planning
 from prismaudio.generation.devices import PRECISIONS, find_device
 from prismaudio.generation.rendering import Renderer, limited
@@ -21,6 +21,7 @@ from prismaudio.generation.settings import Guidance, Settings
 from prismaudio.generation.sound import Sound
 from prismaudio.generation.watching import watch
 from prismaudio.media import probe, read_clip, read_sound
+from prismaudio.paths import expanded
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.signal.resample import resample
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
+MOST_SEEDS = 2**63
 MIX_RATE_HZ = 48_000
 """Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
 
@@ -232,7 +234,7 @@ class PrismAudio:
         if isinstance(plan, Plan):
             return plan
         is_text = isinstance(plan, str) and ("<" in plan or "\n" in plan)
-        return Plan.parse(str(plan), self.dimensions) if is_text else Plan.load(plan, self.dimensions)
+        return Plan.parse(str(plan), self.dimensions) if is_text else Plan.load(expanded(plan), self.dimensions)
 
     # Sound -------------------------------------------------------------------------------------------------------
     def generate(
@@ -287,6 +289,9 @@ class PrismAudio:
     ) -> Request:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
         loading.need_encoders(self.transformer, self.encoders)
+        if not 0 <= seed < MOST_SEEDS:
+            shown = shortened(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
+            raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
         given = None if plan is None else self.read_plan(plan)
         if video is None:
             if duration_s is None:

@@ -11,6 +11,7 @@ import prismaudio
 from prismaudio.checkpoints import load_components, loadable
 from prismaudio.encoders.base import by_stream
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 from prismaudio.registry import discover
 from prismaudio.types import STREAMS
 
@@ -82,7 +83,7 @@ def find(source: str | Path | None, revision: str | None = None) -> Path:
         if not (EMBEDDED / "config.json").exists():
             raise CheckpointError("this installation has no embedded model; name a model folder with --model DIR")
         return EMBEDDED
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if folder.is_dir():
         return folder
     if folder.is_file():

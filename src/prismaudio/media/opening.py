@@ -14,6 +14,7 @@ from av.stream import Disposition
 
 from prismaudio.errors import MediaError
 from prismaudio.media.files import reason
+from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
     Raises:
         MediaError: There is no such file, or it holds neither picture nor sound that can be read.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     expected = "sound" if (guess_type(file.name)[0] or "").startswith("audio/") else "video"
     if not file.exists():
         raise MediaError(f"no such file: {file}")

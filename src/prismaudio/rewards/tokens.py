@@ -6,11 +6,11 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 
 ENDS = (r"(?<=[.!?;])\s+", r"\s+", r"(?<=\S)(?=\S)")
 """Where a text may be cut, best first: after a sentence, after a word, anywhere."""
@@ -78,7 +78,7 @@ class PublishedTokenizer:
         """
         if isinstance(given, Tokenize):
             return given
-        inside = Path(given or "").expanduser() / "tokenizer.json"
+        inside = expanded(given or "") / "tokenizer.json"
         path = inside if given and inside.is_file() else self.file.find(given)
         try:
             tokenizer = importlib.import_module("tokenizers").Tokenizer.from_file(str(path))

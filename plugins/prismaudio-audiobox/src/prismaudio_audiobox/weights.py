@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
 from prismaudio.weight_files import fill, read_weights
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 
@@ -82,7 +83,7 @@ def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[st
     Raises:
         CheckpointError: They cannot be had, or are those of another network.
     """
-    if weights is not None and (inside := Path(weights).expanduser() / "model.safetensors").exists():
+    if weights is not None and (inside := expanded(weights) / "model.safetensors").exists():
         weights = str(inside)
     path = PUBLISHED.find(weights)
     tensors = read_weights(path)

@@ -13,6 +13,7 @@ from transformers import ClapConfig
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
 from prismaudio.models.htsat import N_FFT, N_MELS, UNUSED, named_by_transformers
+from prismaudio.paths import expanded
 from prismaudio.rewards.tokens import PublishedTokenizer
 from prismaudio.signal.spectral import published_mel_filters
 from prismaudio.weight_files import below, fill, read_weights
@@ -67,8 +68,8 @@ def find(given: str | None = None) -> Path:
     """
     if given in FILES:
         return FILES[given].find()
-    if given is not None and Path(given).expanduser().is_dir():
-        inside = (Path(given).expanduser() / file.name for file in (*FILES.values(), OTHER))
+    if given is not None and expanded(given).is_dir():
+        inside = (expanded(given) / file.name for file in (*FILES.values(), OTHER))
         return next((path for path in inside if path.exists()), None) or OTHER.find(given)
     if given is not None and given.count("/") == 1 and not Path(given).suffix:
         return OTHER.find(given)

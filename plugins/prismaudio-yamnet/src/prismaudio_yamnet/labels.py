@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 from prismaudio.cot.nouns import find_nouns
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, UnknownNameError
+from prismaudio.paths import expanded
 from prismaudio_yamnet.network import N_CLASSES
 
 FILE = PublishedFile(
@@ -68,7 +68,7 @@ def read_labels(given: str | None = None) -> tuple[str, ...]:
 
 def beside(weights: str | None) -> str | None:
     """The class map in the folder of given weights, if it is there."""
-    kept = None if weights is None else Path(weights).expanduser().with_name(FILE.name)
+    kept = None if weights is None else expanded(weights).with_name(FILE.name)
     return str(kept) if kept is not None and kept.exists() else None
 
 
