@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -131,12 +132,23 @@ def log_sample(logger: Logger, sample: Sample, step: int) -> None:
 
 def write_sample(folder: Path, sample: Sample, step: int) -> None:
     """Write sound, picture and caption as files."""
-    place = folder / f"{sample.name}-step{step:07d}"
+    place = folder / f"{file_name(sample.name)}-step{step:07d}"
     place.parent.mkdir(parents=True, exist_ok=True)
     write_wav(sample.audio, sample.sample_rate_hz, place.with_suffix(".wav"))
     with replacing(place.with_suffix(".png")) as part:
         part.write_bytes(png(spectrograms(sample.audio)))
     place.with_suffix(".txt").write_text(sample.caption + "\n", encoding="utf-8")
+
+
+def file_name(name: str) -> str:
+    """The name of a sample as a path within a folder, whatever the clip is called.
+
+    Example:
+        >>> file_name("listening/street/door@2.5/true"), file_name("listening/../../etc/true")
+        ('listening/street/door@2.5/true', 'listening/_/_/etc/true')
+    """
+    parts = [re.sub(r"[\x00-\x1f\\:*?\"<>|]", "_", part)[:60] for part in name.split("/") if part]
+    return "/".join("_" if part in (".", "..") else part for part in parts)
 
 
 def spectrograms(audio: Tensor) -> NDArray[np.uint8]:
