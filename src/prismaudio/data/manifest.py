@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from prismaudio.cot.plan import CORE, Plan
 from prismaudio.data.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
-from prismaudio.errors import DataError, PlanError
+from prismaudio.errors import DataError, PlanError, PrismAudioError
 from prismaudio.paths import expanded
 
 FILES = ("video", "audio", "features", "latents")
