@@ -441,8 +441,10 @@ class WithoutDrawing(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_MAKING = {torch.rand: torch.empty, torch.randn: torch.empty}
-_MAKING |= {func: func for func in (torch.empty, torch.zeros, torch.ones, torch.full)}
+_MAKING: dict[Any, Any] = {
+    **dict.fromkeys((torch.rand, torch.randn), torch.empty),
+    **{func: func for func in (torch.empty, torch.zeros, torch.ones, torch.full)},
+}
 """What makes tensors of a given size, and what makes them without memory."""
 
 

@@ -128,8 +128,8 @@ def resampled(pieces: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int) -
     for piece in filter(np.size, pieces):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", "stereo")
         frame.sample_rate = from_hz
-        yield from (made.to_ndarray() for made in resampler.resample(frame))
-    yield from (made.to_ndarray() for made in resampler.resample(None))
+        yield from (made.to_ndarray().astype(np.float32, copy=False) for made in resampler.resample(frame))
+    yield from (made.to_ndarray().astype(np.float32, copy=False) for made in resampler.resample(None))
 
 
 def recut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iterator[NDArray[np.float32]]:
