@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from prismaudio.cot.plan import Plan
+from prismaudio.encoders.base import known_things
 from prismaudio.encoders.hashed_text import HashedTextEncoder, word_vector
 from prismaudio.encoders.motion_grid import MotionGridEncoder
 from prismaudio.encoders.plan_grid import ROWS, PlanGridEncoder
@@ -85,3 +86,22 @@ def test_motion_is_seen_where_it_is() -> None:
 def test_another_picture_rate_is_refused() -> None:
     with pytest.raises(MediaError, match="expected 16"):
         MotionGridEncoder().encode(Clip("c", 1.0, torch.zeros(25, 3, 48, 48, dtype=torch.uint8), 25.0), Plan({}))
+
+
+def test_any_number_of_moments_is_drawn_in_the_memory_of_a_few(monkeypatch) -> None:
+    plan = Plan({"temporal": "The bell sounds at " + ", ".join(f"{i / 9:.2f} s" for i in range(30))})
+    whole = PlanGridEncoder(["bell"]).encode(CLIP, plan)
+    monkeypatch.setattr("prismaudio.encoders.plan_grid.ONSETS_AT_ONCE", 7)
+    assert torch.allclose(PlanGridEncoder(["bell"]).encode(CLIP, plan), whole, atol=1e-6)
+    sizes = []
+    monkeypatch.setattr(torch, "exp", lambda value: sizes.append(value.shape) or value.exp())
+    PlanGridEncoder(["bell"]).encode(CLIP, plan)
+    assert max(shape[1] for shape in sizes) == 7
+
+
+def test_what_a_model_knows_is_what_its_encoders_know_unless_one_reads_any_text() -> None:
+    grid, motion = PlanGridEncoder(["bell", "drum"]), MotionGridEncoder()
+    assert known_things({"plan": grid, "video": motion, "text": HashedTextEncoder()}) == ["bell", "drum"]
+    assert known_things({"plan": grid, "text": HashedTextEncoder(vocabulary=["dog"])}) == ["bell", "drum", "dog"]
+    assert known_things({"plan": grid, "text": HashedTextEncoder(vocabulary=None)}) is None
+    assert known_things({"video": motion, "text": HashedTextEncoder()}) is None

@@ -30,6 +30,8 @@ LONG = "x" * 20_000
         (["plan", "~nosuchuser/x.mp4"], "there is no home folder of ~nosuchuser"),
         (["plan", "a\0b.mp4"], "has a NUL character"),
         (["score", "~nosuchuser/x.wav"], "there is no home folder of ~nosuchuser"),
+        (["generate", "--prompt", "x", "--duration", "1", "--precision=--"], "argument --precision: -- is no value"),
+        (["generate", "--prompt", "x", "--duration", "1", "--device", "meta"], "no device 'meta' here"),
         (["extract", LONG, "-o", "x"], "xxx"),
     ],
 )

@@ -39,7 +39,7 @@ _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
 """Words that name nothing."""
 _VERB_NOUNS = ("whistles", "drums", "bells")
-_WORD = re.compile(r"\b\w")
+_WORD = re.compile(r"\b[^\W\d_]")
 _ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
 _JOINT = re.compile(r"[\s-]+")
 _BREAK = re.compile(r"[,;:!?()\n]|\.(?!\d)")
@@ -61,7 +61,7 @@ class Nouns:
     """A set of nouns that texts are searched for, in a time that does not depend on how many there are.
 
     Args:
-        nouns: The nouns; each may consist of several words.
+        nouns: The nouns, which begin with a letter; each may consist of several words.
 
     Example:
         >>> [mention.noun for mention in Nouns(["bell", "car door"]).mentions("The bells and a car door.")]

@@ -138,7 +138,7 @@ def _whats(texts: Mapping[str, str]) -> list[str]:
     semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")
     known = Nouns((*words.CLASSES, *noun_phrases(semantic)))
     for sentence in _sentences(temporal):
-        if times(sentence) and not known.mentions(sentence):
+        if not known.mentions(sentence) and times(sentence):
             known.add(noun_phrases(sentence))
     return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
 

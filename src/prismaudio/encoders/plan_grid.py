@@ -24,6 +24,7 @@ SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
 ROWS = 5
 ONSET_WIDTH_S = 0.012
 DECAY_S = 0.5
+ONSETS_AT_ONCE = 256  # a plan of many thousands takes no more memory than one of these
 
 
 class PlanGridEncoder(Configured, Encoder):
@@ -82,11 +83,14 @@ def draw_source(source: Source, times: Tensor) -> Tensor:
     """Rows ``(time, 5)`` of one source: onset, sounding, direction, size, direction stated."""
     if not source.onsets_s:
         return torch.zeros(len(times), ROWS)
-    since = times[:, None] - torch.tensor(source.onsets_s)
-    onset = torch.exp(-0.5 * (since / ONSET_WIDTH_S).square()).amax(1)
-    if source.end_s is None:
-        sounding = torch.where(since >= 0, torch.exp(-since / DECAY_S), torch.zeros(())).amax(1)
-    else:
+    onset = sounding = torch.zeros_like(times)
+    for onsets_s in torch.tensor(source.onsets_s).split(ONSETS_AT_ONCE):
+        since = times[:, None] - onsets_s
+        onset = torch.maximum(onset, torch.exp(-0.5 * (since / ONSET_WIDTH_S).square()).amax(1))
+        sounding = torch.maximum(
+            sounding, torch.where(since >= 0, torch.exp(-since / DECAY_S), torch.zeros(())).amax(1)
+        )
+    if source.end_s is not None:
         sounding = ((times >= source.onsets_s[0]) & (times < source.end_s)).float()
     direction = torch.zeros_like(times)
     first, last = source.onsets_s[0], source.end_s or source.onsets_s[-1]
