@@ -15,8 +15,16 @@ from prismaudio.cli.progress import Reporter
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.generation import PrismAudio
 from prismaudio.generation.loading import FILES, find, fingerprint
-from prismaudio.media import make_writable
-from prismaudio.media.files import check_regular, json_text, portable, read_small, reason, replacing, spare
+from prismaudio.media.files import (
+    check_regular,
+    check_writable,
+    json_text,
+    portable,
+    read_small,
+    reason,
+    replacing,
+    spare,
+)
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
@@ -38,14 +46,14 @@ class Batch:
 
     Args:
         options: The command line.
-        folder: Where results go; it is made now, so that nothing is rendered that cannot be written.
+        folder: Where results go; whether they can be written is seen now, and it is made with the first of them.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
         if folder.suffix.lower() in (".mp4", ".wav", ".mov", ".mkv", ".json") and not folder.is_dir():
             raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
-        make_writable(folder)
+        check_writable(folder)
         model = find(options.model)
         self.model_id, self.model_files = fingerprint(model), [model / name for name in FILES]
         self._model: PrismAudio | None = None

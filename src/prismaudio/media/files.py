@@ -73,7 +73,22 @@ def make_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
+    except OSError as error:
+        raise MediaError(f"cannot write to {folder}: {reason(error)}; choose another folder with -o") from error
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be written to a folder, which need not be there yet and is not made.
+
+    Raises:
+        MediaError: They cannot.
+    """
+    present = folder.absolute()
+    try:
+        while not present.exists():
+            present = present.parent
+        with tempfile.TemporaryFile(dir=present) as file:
             file.write(b"0")
     except OSError as error:
         raise MediaError(f"cannot write to {folder}: {reason(error)}; choose another folder with -o") from error
