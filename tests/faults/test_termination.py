@@ -22,7 +22,7 @@ from prismaudio.media import write_video
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
 COMMANDS = {
     "generate": (PrismAudio, "fulfil", ["clips", "-o", "out", "--plan", PLAN, "--batch-size", "1"]),
-    "plan": (PrismAudio, "plan", ["clips/a.mp4", "-o", "out/plan.txt"]),
+    "plan": (PrismAudio, "draft", ["clips/a.mp4", "-o", "out/plan.txt"]),
     "score": (Panel, "score", ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"]),
     "extract": (Extractor, "extract", ["clips.csv", "-o", "out"]),
 }

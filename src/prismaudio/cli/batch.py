@@ -19,6 +19,7 @@ from prismaudio.media.files import (
     check_regular,
     check_writable,
     json_text,
+    make_writable,
     portable,
     read_small,
     reason,
@@ -46,7 +47,7 @@ class Batch:
 
     Args:
         options: The command line.
-        folder: Where results go; whether they can be written is seen now, and it is made with the first of them.
+        folder: Where results go; whether they can be written is seen now, and it is made when the model is there.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
@@ -54,6 +55,7 @@ class Batch:
         if folder.suffix.lower() in (".mp4", ".wav", ".mov", ".mkv", ".json") and not folder.is_dir():
             raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
         check_writable(folder)
+        self.folder = folder
         model = find(options.model)
         self.model_id, self.model_files = fingerprint(model), [model / name for name in FILES]
         self._model: PrismAudio | None = None
@@ -82,6 +84,7 @@ class Batch:
                     waiting.append(job)
             if waiting:
                 self.model  # noqa: B018 - an unknown model or device is nobody's failure but the whole command's
+                make_writable(self.folder)
             for some in _batched(waiting, self.options.batch_size):
                 self._run_together(some, reporter)
         return self.failures
