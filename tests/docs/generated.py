@@ -23,7 +23,6 @@ COMMANDS = (
     "studio render",
     "bench studio",
     "bench model",
-    "bench rl",
     "bench rewards",
     "bench damage",
     "bench instruments",

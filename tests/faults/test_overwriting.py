@@ -160,7 +160,6 @@ def test_an_output_may_be_said_in_other_ways(put, tmp_path):
 
 OTHERS = {
     "bench": (["bench", "studio", "--limit", "1", "--edit-limit", "0", "--rows", "truth", "--json", "x"], "x"),
-    "bench rl": (["bench", "rl", "--plot", "x"], "x"),
     "bench instruments": (["bench", "instruments", "--count", "1", "-o", "x"], "x"),
     "plan": (["plan", "clip.mp4", "-o", "x"], "x"),
     "studio": (["studio", "render", "--count", "1", "-o", "."], "plain-held-out-0-00000.wav"),

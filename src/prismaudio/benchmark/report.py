@@ -93,7 +93,7 @@ def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> N
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file holds figures that ``prismaudio bench`` wrote."""
+    """Whether a file holds figures that a benchmark wrote."""
     try:
         found = load_json(read_small(path, MOST_BYTES))
     except (OSError, ValueError):

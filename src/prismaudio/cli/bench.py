@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli import bench_damage, bench_rewards, bench_rl
+from prismaudio.cli import bench_damage, bench_rewards
 from prismaudio.cli.arguments import Parser, model_files, number, positive, seed, whole
 from prismaudio.errors import MediaError, UnknownNameError
 
@@ -21,17 +21,16 @@ NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prismaudio bench`` with what is to be measured: studio, model, rl, rewards, damage, or instruments."""
+    """Run ``prismaudio bench`` with what is to be measured: studio, model, rewards, damage, or instruments."""
     options = _parser().parse_args(argv)
     run = {
         "studio": _studio,
         "model": _model,
-        "rl": bench_rl.run,
         "rewards": bench_rewards.run,
         "damage": bench_damage.run,
         "instruments": _instruments,
     }[options.what]
-    for option in ("json", "plot", "output"):
+    for option in ("json", "output"):
         if (path := getattr(options, option, None)) is not None:
             check_output(path, option, options)
     return run(options)
@@ -50,12 +49,12 @@ def check_output(path: Path, option: str, options: argparse.Namespace) -> None:
         raise UnknownNameError(f"{path} is a folder; --{option} wants the name of a file to write")
     spare(path, model_files(getattr(options, "model", None)))
     if path.exists() and not options.force and not is_report(path):
-        raise MediaError(f"{path} exists and is no report of prismaudio bench; choose another name, or say --force")
+        raise MediaError(f"{path} exists and is no report of a benchmark; choose another name, or say --force")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("prismaudio bench", description=__doc__)
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,rl,rewards,damage,instruments}")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="{studio,model,rewards,damage,instruments}")
     studio = kinds.add_parser(
         "studio",
         help="held-out clips of the procedural world: onsets, direction, class, quality, room, edits of the plan",
@@ -81,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     studio.add_argument("--batch-size", type=positive, default=16, help="clips rendered together")
     _add_model(kinds)
-    bench_rl.add(kinds)
     bench_rewards.add(kinds)
     bench_damage.add(kinds)
     instruments = kinds.add_parser(

@@ -6,9 +6,13 @@ import io
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
 from prismaudio.errors import PrismAudioError, UnknownNameError, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COMMANDS = {
     "generate": ("prismaudio.cli.generate:main", "make the sound of a silent video"),
@@ -40,10 +44,22 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C, or 143 after SIGTERM.
     """
+    return reported(lambda: dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def reported(command: Callable[[], int]) -> int:
+    """Run a command, and report its errors as one line.
+
+    Args:
+        command: Gives an exit code.
+
+    Returns:
+        That, or the one of an error, see :func:`main`.
+    """
     show_any_character()
     try:
         with terminating():
-            return dispatch(list(sys.argv[1:] if argv is None else argv))
+            return command()
     except PrismAudioError as error:
         return fail(error, str(error))
     except BrokenPipeError:  # `prismaudio plugins list | head`

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from prismaudio.benchmark.rl_course import Counter, Course, Point
-from prismaudio.benchmark.rl_methods import EMBEDDED_STEPS, GROUP
-from prismaudio.benchmark.rl_tier import Tier, path_divergence
 from prismaudio.downloads import cache_home
 from prismaudio.flow.randomness import normal
 from prismaudio.rewards.aesthetic import AestheticReward
@@ -26,6 +23,9 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.datamodule import StudioDataModule
 from prismaudio.tasks.fast_grpo import FastGrpoTask
 from prismaudio.types import ClipBatch, LatentBatch
+from rl_benchmark.course import Counter, Course, Point
+from rl_benchmark.methods import EMBEDDED_STEPS, GROUP
+from rl_benchmark.tier import Tier, path_divergence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.autoencoders.base import Autoencoder
-    from prismaudio.benchmark.rl_methods import Method
+    from rl_benchmark.methods import Method
 
 SAMPLES = 8
 """Of each of a few clips: divergence and variance are theirs."""

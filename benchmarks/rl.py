@@ -1,4 +1,8 @@
-"""``prismaudio bench rl``: the reinforcement-learning methods against each other."""
+"""The methods of reinforcement learning against each other: ``python benchmarks/rl.py --quick --json OUT``.
+
+It counts how often the network is evaluated until the policy reaches a reward, by method. It is run from a clone of the
+repository, in an environment where ``prismaudio`` is installed.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,27 @@ import sys
 from pathlib import Path
 
 from prismaudio.cli.arguments import Parser, positive, seed
+from prismaudio.cli.bench import check_output
+from prismaudio.cli.main import reported
 
 
-def add(kinds: argparse._SubParsersAction[Parser]) -> None:
-    """Add the command to those of ``prismaudio bench``."""
-    parser = kinds.add_parser(
-        "rl",
-        help="reinforcement learning: evaluations of the network up to a reward, by method",
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        Exit code, as that of every command of ``prismaudio``.
+    """
+    return reported(lambda: run(parser().parse_args(argv)))
+
+
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "benchmarks/rl.py",
+        description="Reinforcement learning: evaluations of the network up to a reward, by method.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     size = parser.add_mutually_exclusive_group()
@@ -35,15 +53,20 @@ def add(kinds: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the rewards into this file")
+    parser.add_argument("--force", action="store_true", help="write over files that are there and hold something else")
+    return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run ``prismaudio bench rl``."""
+    """Run what the options say, print its tables and write its files."""
+    for option in ("json", "plot"):
+        if (path := getattr(options, option)) is not None:
+            check_output(path, option, options)
     from rich.console import Console
     from rich.progress import Progress
 
-    from prismaudio.benchmark.rl import RLBenchmark
-    from prismaudio.benchmark.rl_plot import save_plot
+    from rl_benchmark.plot import save_plot
+    from rl_benchmark.protocol import RLBenchmark
 
     benchmark = RLBenchmark.full() if options.full else RLBenchmark.quick()
     if options.embedded:
@@ -65,3 +88,7 @@ def run(options: argparse.Namespace) -> int:
     for name, ratio in report.as_dict()["ratio"].items():
         console.print(f"{name}: {'not reached' if ratio is None else f'{ratio:.2f}'}", highlight=False)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.benchmark.rl_course import Counter, Course, Point
-from prismaudio.benchmark.rl_methods import GROUP
-from prismaudio.benchmark.rl_tier import Tier, path_divergence
-from prismaudio.benchmark.rl_world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.rollout import Rollout, replay, rollout
+from rl_benchmark.course import Counter, Course, Point
+from rl_benchmark.methods import GROUP
+from rl_benchmark.tier import Tier, path_divergence
+from rl_benchmark.world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prismaudio.benchmark.rl_methods import Method
-    from prismaudio.benchmark.rl_world import VelocityNetwork
     from prismaudio.grpo.windows import Window
+    from rl_benchmark.methods import Method
+    from rl_benchmark.world import VelocityNetwork
 
 EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 

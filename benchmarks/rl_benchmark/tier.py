@@ -17,9 +17,9 @@ from prismaudio.samplers.rollout import replay, rollout
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from prismaudio.benchmark.rl_course import Course
-    from prismaudio.benchmark.rl_methods import Method
     from prismaudio.samplers.base import Velocity
+    from rl_benchmark.course import Course
+    from rl_benchmark.methods import Method
 
 
 class Tier(Configured, ABC):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from prismaudio.benchmark.rl import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
-from prismaudio.benchmark.rl_course import Counter, Course, Point
-from prismaudio.benchmark.rl_embedded import EmbeddedTier
-from prismaudio.benchmark.rl_methods import GROUP, METHODS, Method
-from prismaudio.benchmark.rl_plot import plot_png
-from prismaudio.benchmark.rl_report import RLReport
-from prismaudio.benchmark.rl_small import SmallTier
-from prismaudio.benchmark.rl_world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained
-from prismaudio.cli.main import main
+import rl
+from rl_benchmark.course import Counter, Course, Point
+from rl_benchmark.embedded import EmbeddedTier
+from rl_benchmark.methods import GROUP, METHODS, Method
+from rl_benchmark.plot import plot_png
+from rl_benchmark.protocol import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
+from rl_benchmark.report import RLReport
+from rl_benchmark.small import SmallTier
+from rl_benchmark.world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +236,27 @@ def test_the_command(small, tmp_path, capsys, monkeypatch) -> None:
     quick = RLBenchmark.quick().restricted(updates=4, tier=small, rates=dict.fromkeys(QUICK, (EQUAL_RATE,)))
     monkeypatch.setattr(RLBenchmark, "quick", classmethod(lambda cls: quick))
     out, plot = tmp_path / "new" / "rl.json", tmp_path / "rl.png"
-    argv = ["bench", "rl", "--quick", "--seeds", "1", "--seed", "7", "--processes", "1"]
-    assert main([*argv, "--json", str(out), "--plot", str(plot)]) == 0
+    argv = ["--quick", "--seeds", "1", "--seed", "7", "--processes", "1"]
+    assert rl.main([*argv, "--json", str(out), "--plot", str(plot)]) == 0
     assert json.loads(out.read_text())["meta"]["seeds"] == [7]
     assert plot.read_bytes()[1:4] == b"PNG"
     assert "recommended: " in capsys.readouterr().out
-    assert main(["bench", "rl", "--seeds", "0"]) == 2
-    assert main([*argv, "--json", str(tmp_path)]) == 2
+    assert rl.main(["--seeds", "0"]) == 2
+    assert rl.main([*argv, "--json", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_file_of_somebody_else_stays(option, tmp_path, capsys) -> None:
+    (tmp_path / "x").write_text("theirs")
+    assert rl.main([option, str(tmp_path / "x")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("prismaudio: error: ")
+    assert said.count("\n") == 1
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_it_runs_as_a_script_from_any_folder(tmp_path) -> None:
+    told = subprocess.run([sys.executable, rl.__file__, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0
+    for option in ("--quick", "--full", "--embedded", "--seeds", "--seed", "--processes", "--runs", "--json", "--plot"):
+        assert f"{option} " in told.stdout.replace("]", " ")

@@ -1,8 +1,8 @@
 """The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
 
 It has two tiers, with the same methods and the same report: a small world, where a run takes seconds and every reward
-is exact, see :mod:`prismaudio.benchmark.rl_small`, and the embedded model with the rewards of the core, see
-:mod:`prismaudio.benchmark.rl_embedded`. In each the protocol is the same for all methods: AdamW at a constant learning
+is exact, see :mod:`rl_benchmark.small`, and the embedded model with the rewards of the core, see
+:mod:`rl_benchmark.embedded`. In each the protocol is the same for all methods: AdamW at a constant learning
 rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
 is always the same are made by deterministic steps and judged. The reward to be reached is four fifths of the way from
 the base policy's to that of Flow-GRPO in the end. What a method costs is counted by hooks on the network.
@@ -23,17 +23,17 @@ import torch
 
 from prismaudio import __version__
 from prismaudio.benchmark.report import write_json
-from prismaudio.benchmark.rl_course import Course
-from prismaudio.benchmark.rl_methods import EMBEDDED_METHODS, METHODS, Method
-from prismaudio.benchmark.rl_report import RLReport
-from prismaudio.benchmark.rl_small import SmallTier
 from prismaudio.checkpoints import Configured
+from rl_benchmark.course import Course
+from rl_benchmark.methods import EMBEDDED_METHODS, METHODS, Method
+from rl_benchmark.report import RLReport
+from rl_benchmark.small import SmallTier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from prismaudio.benchmark.rl_tier import Tier
+    from rl_benchmark.tier import Tier
 
 Step = Callable[[str, int, int], None]
 EQUAL_RATE = 1e-3
@@ -93,7 +93,7 @@ class RLBenchmark:
     @classmethod
     def embedded(cls) -> RLBenchmark:
         """The embedded model with the rewards of the core: about an hour of two cores."""
-        from prismaudio.benchmark.rl_embedded import EmbeddedTier  # brings Lightning
+        from rl_benchmark.embedded import EmbeddedTier  # brings Lightning
 
         rates: dict[str, tuple[float, ...]] = dict.fromkeys(EMBEDDED_METHODS, (EMBEDDED_RATE,))
         return cls(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from prismaudio.benchmark.rl_course import Course, Point
+    from rl_benchmark.course import Course, Point
 
 BASELINE = "flow_grpo"
 RATIOS = {"release": "release", "paper": "paper", "recommended": "recommended"}

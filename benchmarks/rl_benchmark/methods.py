@@ -20,7 +20,7 @@ GROUP = 16
 
 @dataclass(frozen=True)
 class Method:
-    """How a policy is trained. The protocol is the same for all: see :mod:`prismaudio.benchmark.rl`.
+    """How a policy is trained. The protocol is the same for all: see :mod:`rl_benchmark.protocol`.
 
     Args:
         steps: Steps of a trajectory in training.

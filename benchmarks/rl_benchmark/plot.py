@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from prismaudio.benchmark.rl_report import RLReport
+    from rl_benchmark.report import RLReport
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 900, 520, 60, 20, 230, 50
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 48), (205, 205, 212)
