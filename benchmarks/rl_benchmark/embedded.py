@@ -115,7 +115,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
         share_first=method.share_first,
         steps=method.steps,
         after=method.after,
-        window=method.schedule,
+        window=method.window,
         kernel=method.kernel,
         advantage=method.advantage,
         loss=method.loss,

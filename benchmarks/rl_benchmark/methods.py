@@ -1,62 +1,96 @@
-"""The methods that the reinforcement-learning benchmark compares: each is a row of settings, as a recipe is."""
+"""The methods that the reinforcement-learning benchmark compares: the recipes of ``recipes/fast_grpo``, with overrides.
+
+The protocol overrides some keys of all of them: times of steps are uniform, and there is no divergence (``kl``).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from prismaudio.flow.kernels import EulerMaruyamaKernel, RhoKernel, TransitionKernel
+import yaml
+
+import prismaudio
+from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
 from prismaudio.flow.times import shortened, uniform_grid
 from prismaudio.grpo.advantages import AdvantageEstimator, DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.grpo.losses import ClippedLoss, PolicyLoss
+from prismaudio.grpo.update import Objective
 from prismaudio.grpo.weighting import StepWeighting, UniformWeighting
-from prismaudio.grpo.windows import AllSteps, RandomWindow, SlidingWindow, Window, WindowSchedule
+from prismaudio.grpo.windows import RandomWindow, Window, WindowSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = 16
+RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a policy is trained. The protocol is the same for all: see :mod:`rl_benchmark.protocol`.
+    """How a policy is trained: the settings of a recipe, under the same names and with the same defaults.
+
+    The protocol is the same for all: see :mod:`rl_benchmark.protocol`.
 
     Args:
         steps: Steps of a trajectory in training.
-        schedule: Where the window is.
+        window: Where the random steps are.
         kernel: The random steps.
         advantage: From rewards to advantages.
         branches: Siblings that share what comes before the window.
-        same_start: Whether a whole group begins with the same noise.
         share_first: Whether siblings share their first random step, too: exact, and cheaper.
         after: At most so many steps after the window; None for those of the grid.
         loss: The policy loss.
         weighting: Weights of the steps of a window.
+        same_start: Whether a whole group begins with the same noise; no key of a recipe.
     """
 
     steps: int = 24
-    schedule: WindowSchedule = field(default_factory=AllSteps)
+    window: WindowSchedule = field(default_factory=RandomWindow)
     kernel: TransitionKernel = field(default_factory=EulerMaruyamaKernel)
-    advantage: AdvantageEstimator = field(default_factory=lambda: WeightedSumAdvantage("batch"))
-    branches: int = 1
-    same_start: bool = False
-    share_first: bool = False
+    advantage: AdvantageEstimator = field(default_factory=WeightedSumAdvantage)
+    branches: int = GROUP
+    share_first: bool = True
     after: int | None = None
     loss: PolicyLoss = field(default_factory=ClippedLoss)
     weighting: StepWeighting = field(default_factory=UniformWeighting)
+    same_start: bool = False
+
+    @classmethod
+    def of_recipe(cls, name: str, folder: Path = RECIPES, **overrides: Any) -> Method:
+        """The method of a recipe.
+
+        Args:
+            name: The recipe's, without its ending.
+            folder: Where it is.
+            overrides: What is different here, by key; of a class a mapping of the arguments that change.
+        """
+        recipe = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
+        keys = [key.name for key in fields(cls)]
+        settings: dict[str, Any] = {key: recipe[key] for key in keys if key in recipe}
+        for key, value in settings.items():
+            if isinstance(value, str | dict):
+                settings[key] = _built(value, **overrides.pop(key, {}))
+        return cls(**settings | overrides)
 
     def windows(self, seed: int, update: int, groups: int) -> dict[Window, list[int]]:
         """The random steps of an update, and the groups whose they are."""
         found: dict[Window, list[int]] = {}
         for group in range(groups):
-            found.setdefault(self.schedule.window(self.steps, seed, update, group), []).append(group)
+            found.setdefault(self.window.window(self.steps, seed, update, group), []).append(group)
         return found
 
     def grid(self, window: Window) -> Tensor:
         """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""
         grid = uniform_grid(self.steps)
         return grid if self.after is None else shortened(grid, window.stop, self.after)
+
+    @property
+    def objective(self) -> Objective:
+        """What its updates minimise."""
+        return Objective(self.loss, self.weighting, uniform_grid(self.steps))
 
     def evaluations(self, window: Window) -> tuple[float, float]:
         """Evaluations of the network for each sample, by formula: rolling out, and training.
@@ -72,41 +106,41 @@ class Method:
         return steps - shared * (1 - 1 / self.branches), trained
 
 
-def _windowed(length: int, latest: float) -> RandomWindow:
-    return RandomWindow(length, latest=latest, per="update")
+def _built(told: str | dict[str, Any], **changes: object) -> object:
+    """The object that a recipe describes, a class or a class and its arguments, with some of these changed."""
+    path, arguments = (told, {}) if isinstance(told, str) else (told["class_path"], told.get("init_args", {}))
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)(**arguments | changes)
 
 
-_RELEASE = Method(schedule=_windowed(2, 0.5), branches=8)
-_BEST = Method(
-    schedule=_windowed(4, 10 / 24), kernel=EulerMaruyamaKernel(1.0), advantage=DecoupledAdvantage(), branches=GROUP
-)
-
-_BEST_T10 = replace(_BEST, steps=10, schedule=_windowed(3, 0.4))
-_RECOMMENDED = Method(
-    steps=10,
-    schedule=RandomWindow(1, latest=0.8),
-    kernel=RhoKernel(1.0),
-    advantage=WeightedSumAdvantage("group"),
+_TOGETHER: dict[str, Any] = {"window": {"per": "update"}}
+"""All groups of an update have the same window, as the released code has."""
+_RELEASE = Method.of_recipe("release", **_TOGETHER)
+_BEST = replace(
+    _RELEASE,
+    window=RandomWindow(4, latest=10 / 24, per="update"),
+    kernel=EulerMaruyamaKernel(1.0),
+    advantage=DecoupledAdvantage(),
     branches=GROUP,
-    share_first=True,
-    after=4,
 )
+_BEST_T10 = replace(_BEST, steps=10, window=RandomWindow(3, latest=0.4, per="update"))
 
 METHODS: dict[str, Method] = {
-    "flow_grpo": Method(),
-    "flow_grpo_T10": Method(steps=10),
-    "mix_grpo": Method(schedule=SlidingWindow(4, every=25), advantage=DecoupledAdvantage(), same_start=True),
+    "flow_grpo": Method.of_recipe("flow_grpo"),
+    "flow_grpo_T10": Method.of_recipe("flow_grpo", steps=10),
+    # as published: candidates begin with the same noise, and each is computed by itself
+    "mix_grpo": Method.of_recipe("mix_grpo", branches=1, share_first=False, same_start=True),
     "release": _RELEASE,
-    "paper": replace(_RELEASE, schedule=_windowed(2, 1.0), advantage=WeightedSumAdvantage("group"), branches=GROUP),
+    "paper": Method.of_recipe("paper", share_first=False, **_TOGETHER),
     "release_T10": replace(_RELEASE, steps=10),
     "best_T24": _BEST,
     "best_T10": _BEST_T10,
     "best_T10_sum": replace(_BEST_T10, advantage=WeightedSumAdvantage("batch")),
-    "recommended": _RECOMMENDED,
-    "recommended_w2": replace(_RECOMMENDED, schedule=RandomWindow(2, latest=0.7)),
+    "recommended": Method.of_recipe("recommended"),
+    "recommended_w2": Method.of_recipe("recommended", window={"length": 2, "latest": 0.7}),
 }
-"""By name: the known methods; the two best of our survey's prototype, one with the rewards added up, too; and what we
-recommend, with windows of one step and of two."""
+"""By name: the recipes, with what is different here; two of our survey's prototype, the better one with the rewards
+added up, too; and what we recommend with windows of two steps."""
 
 EMBEDDED_STEPS = 8
 EMBEDDED_METHODS: dict[str, Method] = {

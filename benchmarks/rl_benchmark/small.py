@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from prismaudio.flow.randomness import normal
-from prismaudio.flow.times import uniform_grid
+from prismaudio.grpo.update import Drawn, accumulate, parts
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.samplers.rollout import Rollout, replay, rollout
+from prismaudio.samplers.rollout import Rollout, rollout
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.methods import GROUP
 from rl_benchmark.tier import Tier, path_divergence
@@ -75,23 +75,26 @@ class SmallTier(Tier):
     def _update(
         self, network: VelocityNetwork, optimizer: torch.optim.Optimizer, method: Method, seed: int, update: int
     ) -> None:
-        """Roll out, judge, replay, step."""
+        """Roll out, score, replay, step."""
+        optimizer.zero_grad()
+        self.accumulate(network, method, seed, update)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    def accumulate(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> None:
+        """Add the gradient of an update to that of the network."""
+        drawn, advantages = self.draw(network, method, seed, update)
+        accumulate(parts(drawn, advantages), method.objective)
+
+    def draw(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> tuple[list[Drawn], Tensor]:
+        """The candidates of an update, and their advantages ``(batch,)``."""
         windows = method.windows(seed, update, CLASSES)
         classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
         made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
-        rewards = self.world.rewards(torch.cat([part.latents for part in made]), classes)
+        rewards = self.world.rewards(torch.cat([some.latents for some in made]), classes)
         advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
-        sizes = [len(part.latents) for part in made]
-        optimizer.zero_grad()
-        for part, mine, own in zip(made, classes.split(sizes), advantages.split(sizes), strict=True):
-            velocity, prefix = network.given(mine), network.given(mine[:: method.branches])
-            weights = method.weighting.weights(method.kernel, uniform_grid(method.steps), part.window)
-            for index, weight in enumerate(weights):
-                new = replay(velocity, part, index, prefix)
-                loss = method.loss.loss(new, part.transition(index), part.states[index + 1], own)[0]
-                (weight * loss.sum() / (len(classes) * len(weights))).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        mine = classes.split([len(some.latents) for some in made])
+        return [Drawn(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:

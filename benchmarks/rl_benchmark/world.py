@@ -19,6 +19,7 @@ from prismaudio.weight_files import save_tensors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prismaudio.grpo.update import Rows
     from prismaudio.samplers.base import Velocity
 
 CLASSES, WIDTH = 8, 16
@@ -107,6 +108,10 @@ class VelocityNetwork(nn.Module):
     def given(self, classes: Tensor) -> Velocity:
         """The velocity of samples of these classes."""
         return lambda latents, times: self(latents, times, classes)
+
+    def rows(self, classes: Tensor) -> Rows:
+        """The velocity of some rows of samples of these classes."""
+        return lambda rows: self.given(classes[rows])
 
 
 def pretrained(

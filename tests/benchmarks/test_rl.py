@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 import rl
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.rewards.spatial import SpatialReward
+from prismaudio.tasks.fast_grpo import FastGrpoTask
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.embedded import EmbeddedTier
-from rl_benchmark.methods import GROUP, METHODS, Method
+from rl_benchmark.methods import GROUP, METHODS, RECIPES, Method
 from rl_benchmark.plot import plot_png
 from rl_benchmark.protocol import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
 from rl_benchmark.report import RLReport
@@ -70,6 +74,40 @@ def test_the_hooks_count_what_the_formula_says(small, name) -> None:
         assert counter.count - before == pytest.approx(expected)
 
 
+def test_the_methods_are_the_recipes_and_a_changed_recipe_changes_its_method(tmp_path) -> None:
+    text = (RECIPES / "recommended.yaml").read_text()
+    text = text.replace("steps: 10", "steps: 12").replace("latest: 0.8", "latest: 0.5")
+    (tmp_path / "recommended.yaml").write_text(text.replace("after: 4", "after: 3"))
+    known, changed = METHODS["recommended"], Method.of_recipe("recommended", tmp_path)
+    assert (known.steps, known.after, known.window.length, known.window.latest) == (10, 4, 1, 0.8)
+    assert (changed.steps, changed.after, changed.window.length, changed.window.latest) == (12, 3, 1, 0.5)
+    assert (type(changed.kernel), changed.kernel.config) == (type(known.kernel), known.kernel.config)
+
+
+def test_overrides_are_those_that_are_stated() -> None:
+    method = Method.of_recipe("release", steps=10, window={"per": "update"})
+    assert method.window.config == {"length": 2, "earliest": 0.0, "latest": 0.5, "per": "update"}
+    assert (method.steps, method.branches, method.share_first) == (10, 8, False)
+
+
+def test_what_a_recipe_leaves_out_is_what_the_task_does() -> None:
+    defaults, task = Method(), inspect.signature(FastGrpoTask).parameters
+    for name in ("steps", "share_first", "after"):
+        assert getattr(defaults, name) == task[name].default
+    made = FastGrpoTask(
+        {"spatial": SpatialReward()}, transformer=DiffusionTransformer(2, 64, 2, 2), encoders={}, group=GROUP
+    )
+    assert defaults.branches == made.branches
+    for mine, theirs in (
+        (defaults.window, made.window),
+        (defaults.kernel, made.kernel),
+        (defaults.advantage, made.advantage),
+        (defaults.loss, made.policy_loss),
+        (defaults.weighting, made.weighting),
+    ):
+        assert (type(mine), vars(mine)) == (type(theirs), vars(theirs))
+
+
 def test_the_formula_is_that_of_the_specification() -> None:
     def cost(name: str) -> float:
         method = METHODS[name]
@@ -85,7 +123,7 @@ def test_the_formula_is_that_of_the_specification() -> None:
 def test_sharing_the_first_random_step_changes_nothing_but_the_cost(small) -> None:
     courses = []
     for share in (False, True):
-        method = Method(steps=6, schedule=METHODS["paper"].schedule, branches=GROUP, share_first=share)
+        method = Method(steps=6, window=METHODS["paper"].window, branches=GROUP, share_first=share)
         courses.append(small.run(method, 1e-4, 0, updates=4))
     plain, shared = (course.points[-1] for course in courses)
     assert plain.reward == pytest.approx(shared.reward, abs=1e-4)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.flow.kernels import Transition, TransitionKernel
-from prismaudio.grpo.windows import Window
 from prismaudio.samplers.base import GridSampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
+
+if TYPE_CHECKING:
+    from prismaudio.grpo.windows import Window
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -15,21 +14,22 @@ from torch.nn.modules.dropout import _DropoutNd
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import RecipeError
-from prismaudio.flow.kernels import EulerMaruyamaKernel, Transition, TransitionKernel
+from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shortened, uniform_grid
 from prismaudio.grpo.advantages import AdvantageEstimator, WeightedSumAdvantage, flat_groups
-from prismaudio.grpo.divergence import Divergence, divergence
+from prismaudio.grpo.divergence import Divergence
 from prismaudio.grpo.losses import ClippedLoss, PolicyLoss
 from prismaudio.grpo.reward_weights import RewardWeight, weight_at
+from prismaudio.grpo.update import Drawn, Objective, accumulate, parts
 from prismaudio.grpo.weighting import StepWeighting, UniformWeighting
 from prismaudio.grpo.windows import RandomWindow, Window, WindowSchedule
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
-from prismaudio.samplers.base import Sampler
-from prismaudio.samplers.rollout import replay, rollout
-from prismaudio.tasks.candidates import Candidates, Part, Prompts, leveled, parts
+from prismaudio.samplers.base import Sampler, Velocity
+from prismaudio.samplers.rollout import rollout
+from prismaudio.tasks.candidates import Candidates, Prompts, leveled
 from prismaudio.tasks.lora import Lora
 from prismaudio.tasks.notes import Notes, of_all_processes
 from prismaudio.tasks.reference import Reference
@@ -346,44 +346,40 @@ class FastGrpoTask(RewardedTask):
         optimizer, scheduler = cast("Any", self.optimizers()), cast("Any", self.lr_schedulers())
         optimizer.zero_grad()
         torch.clear_autocast_cache()  # of weights as they were before the last step
-        todo = parts(candidates, advantages, self.trained // self._share, self.rows_at_once)
-        for number, part in enumerate(todo):
-            # gradients of processes are averaged once, with the last part
-            with nullcontext() if number == len(todo) - 1 else within_process(self.trainer.strategy):
-                terms, found = self._replayed(part)
-                self.manual_backward(part.share * terms.mean())
-            error = float(found.pop("ratio_error"))
-            if first:
-                self.notes.add_ratio_error(error, self.update)
-            for name, value in {**found, "loss": terms.detach().mean()}.items():
-                self.notes.add(name, float(value), part.share)
+        self._accumulate(candidates, advantages, first=first)
         self.clip_gradients(optimizer, self.clip_norm, "norm")
         optimizer.step()
         scheduler.step()
 
-    def _replayed(self, part: Part) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss ``(rows,)`` of one random step of some candidates, and statistics by name."""
-        rows, index = part.rows.to(self.device), part.index
-        made, conditions = part.candidates.rollout.rows(rows), part.candidates.conditions.index(rows)
-        n_frames, once = made.latents.shape[-1], self.device_mesh is None
+    def _accumulate(self, candidates: Sequence[Candidates], advantages: Tensor, *, first: bool) -> None:
+        """Add the gradient of an update to that of the parameters, see :mod:`prismaudio.grpo.update`."""
+        objective = Objective(self.policy_loss, self.weighting, self.grid, self.kl, self.kl_form)
+        drawn = [self._drawn(some) for some in candidates]
+        todo = parts(drawn, advantages, self.trained // self._share, self.rows_at_once)
+        # gradients of processes are averaged once, with the last part
+        each = accumulate(todo, objective, self.manual_backward, lambda: within_process(self.trainer.strategy))
+        for part, found in zip(todo, each, strict=True):
+            error = found.pop("ratio_error")
+            if first:
+                self.notes.add_ratio_error(error, self.update)
+            for name, value in found.items():
+                self.notes.add(name, value, part.share)
 
-        def step(network: DiffusionTransformer | None = None) -> Transition:
-            families = conditions.index(torch.arange(0, len(rows), made.siblings, device=self.device))
-            shared = made.siblings > 1 and not index
-            velocity = self.velocity(families if shared else conditions, n_frames, network, once=once)
-            return replay(velocity, made, index, prefix=velocity)
+    def _drawn(self, some: Candidates) -> Drawn:
+        """Candidates with the networks that their steps are computed again with."""
+        n_frames, once, initial = some.rollout.latents.shape[-1], self.device_mesh is None, self.reference
 
-        new = step()
-        advantages = part.advantages.to(self.device)
-        terms, found = self.policy_loss.loss(new, made.transition(index), made.states[index + 1], advantages)
-        found[f"clipped/step_{made.window.start + index}"] = found["clip_fraction"]
-        if self.reference is not None:
-            with self.reference.network() as network, torch.no_grad():
-                other = step(network)
-            apart = divergence(new, other, self.kernel, *made.times(index), self.kl_form, self.policy_loss.reduction)
-            terms, found["kl"] = terms + self.kl * apart, apart.detach().mean()
-        weight = self.weighting.weights(self.kernel, self.grid, made.window)[index]
-        return weight.to(terms) * terms, found
+        def policy(rows: Tensor) -> Velocity:
+            return self.velocity(some.conditions.index(rows), n_frames, once=once)
+
+        def reference(rows: Tensor) -> Velocity:
+            def velocity(latents: Tensor, times: Tensor) -> Tensor:
+                with cast("Reference", initial).network() as network:
+                    return self.velocity(some.conditions.index(rows), n_frames, network, once=once)(latents, times)
+
+            return velocity
+
+        return Drawn(some.rollout, some.groups, policy, None if initial is None else reference)
 
     def teardown(self, stage: str) -> None:
         """Let the workers go."""

@@ -1,0 +1,67 @@
+"""The small tier and the task of the third stage follow the same gradient."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.rewards.spatial import SpatialReward
+from prismaudio.tasks.candidates import Candidates
+from prismaudio.tasks.fast_grpo import FastGrpoTask
+from prismaudio.types import Conditions, Features
+from rl_benchmark.methods import GROUP, METHODS
+from rl_benchmark.small import SmallTier
+from rl_benchmark.world import VelocityNetwork
+
+
+class SmallTask(FastGrpoTask):
+    """The task of the third stage with the network of the small world, which is told a class."""
+
+    def velocity(self, conditions, n_frames, network=None, *, once=True):
+        return (network or self.transformer).given(conditions.text.values[:, 0, 0].long())
+
+
+def made_from(network, method, **options) -> SmallTask:
+    task = SmallTask(
+        {"spatial": SpatialReward()}, encoders={}, transformer=DiffusionTransformer(2, 64, 2, 2),
+        group=GROUP, branches=method.branches,
+        share_first=method.share_first, steps=method.steps, after=method.after, window=method.window,
+        kernel=method.kernel, advantage=method.advantage, loss=method.loss, weighting=method.weighting, **options,
+    )  # fmt: skip
+    task.transformer = network
+    task._trainer = SimpleNamespace(world_size=1, strategy=None, global_step=0)
+    task.manual_backward = torch.Tensor.backward
+    return task
+
+
+def conditions(classes: torch.Tensor) -> Conditions:
+    return Conditions(text=Features(classes.float()[:, None, None], torch.ones(len(classes), 1, dtype=torch.bool)))
+
+
+def gradients(network) -> list[torch.Tensor]:
+    found = [parameter.grad.clone() for parameter in network.parameters()]
+    network.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("name", ["flow_grpo", "release", "paper", "recommended", "recommended_w2"])
+def test_both_have_equal_gradients_on_equal_rollouts(name, monkeypatch) -> None:
+    torch.manual_seed(0)
+    network, tier, method = VelocityNetwork(), SmallTier(), METHODS[name]
+    drawn, advantages = tier.draw(network, method, 0, 0)
+    monkeypatch.setattr(tier, "draw", lambda *_: (drawn, advantages))
+    tier.accumulate(network, method, 0, 0)
+    expected = gradients(network)
+    assert all(gradient.any() for gradient in expected)
+    task = made_from(network, method)
+    candidates = [
+        Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), Future())
+        for some in drawn
+    ]
+    task._accumulate(candidates, advantages, first=True)
+    for mine, theirs in zip(gradients(network), expected, strict=True):
+        assert torch.equal(mine, theirs)
