@@ -56,6 +56,7 @@ def test_bad_input_is_one_line_and_exit_2(options, text, capsys) -> None:
         ["model", "--duration", "-1"],
         ["model", "--duration", "nan"],
         ["model", "--guidance", "nan"],
+        ["rl"],
         ["neither"],
     ],
 )
