@@ -56,7 +56,7 @@ def test_a_command_ends_with_143_and_one_line_and_goes_on_later(command, work, t
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert [path for path in work.rglob("*") if ".part" in path.name] == []
     monkeypatch.undo()
-    os.chdir(work)
+    monkeypatch.chdir(work)
     assert main(words) == 0
 
 

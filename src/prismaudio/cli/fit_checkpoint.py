@@ -76,7 +76,7 @@ def last_checkpoint(trainer: Trainer) -> str:
             f"there is no last.ckpt in {' or '.join(map(str, [*named, root]))}, where ModelCheckpoint with save_last "
             "writes it; give the path of a checkpoint, or leave --ckpt_path out to begin anew"
         )
-    others = newest_first({path for folder in folders for path in folder.glob("*.ckpt")} - {found[0]})
+    others = [path for path in newest_first(p for folder in folders for p in folder.glob("*.ckpt")) if path != found[0]]
     first: CheckpointError | None = None
     for path in (found[0], *others):
         try:

@@ -15,7 +15,7 @@ from prismaudio.encoders.base import as_components, by_stream, known_things
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, shortened
 from prismaudio.generation import features, hub, loading, planning
 from prismaudio.generation.devices import PRECISIONS, find_device
-from prismaudio.generation.rendering import Renderer, limited
+from prismaudio.generation.rendering import Renderer, limit_
 from prismaudio.generation.sampling import make_sampler
 from prismaudio.generation.settings import Guidance, Settings
 from prismaudio.generation.sound import Sound
@@ -397,7 +397,7 @@ class PrismAudio:
             else:
                 new = resample(audio, rate_hz, MIX_RATE_HZ)
                 n_samples = min(new.shape[1], own.shape[1])
-                audio = limited(new[:, :n_samples] + request.mix * own[:, :n_samples], MIX_RATE_HZ)
+                audio = limit_(new[:, :n_samples] + request.mix * own[:, :n_samples], MIX_RATE_HZ)
                 rate_hz = MIX_RATE_HZ
         settings = {
             "model": self.name,

@@ -99,6 +99,7 @@ class Renderer:
             made = sampler.sample(velocity, moving, share_of(on_step, index, len(groups))).float().cpu()
             for segment, span, piece in zip(group, spans, made, strict=True):
                 latents[segment.row, :, span] += grid.segment_fade(segment) * piece[:, : span.stop - span.start]
+        del noise
         return [
             self.finished(row[:, :total].to(self.device), clip.duration_s)
             for row, total, clip in zip(latents, totals, clips, strict=True)
@@ -116,7 +117,7 @@ class Renderer:
                 "low, or its training diverged"
             )
         sample_rate_hz = self.autoencoder.sample_rate_hz
-        return limited(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
+        return limit_(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
 
     def noise(self, seeds: Sequence[int], totals: Sequence[int]) -> Tensor:
         """Noise ``(batch, channels, frames)``, drawn for each sample from its own seed; zero beyond its end."""
@@ -230,8 +231,8 @@ def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
     return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)
 
 
-def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Sound ``(2, samples)`` that nowhere exceeds a true peak of -1 dB.
+def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
+    """Lower a waveform ``(2, samples)`` in place, so that nowhere it exceeds a true peak of -1 dB.
 
     It is lowered around what is too loud, in both ears alike, and nowhere else.
 
@@ -240,22 +241,23 @@ def limited(audio: Tensor, sample_rate_hz: int) -> Tensor:
 
     Example:
         >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
-        >>> round(true_peak_db(limited(loud, 16000), 16000), 2)
+        >>> round(true_peak_db(limit_(loud, 16000), 16000), 2)
         -1.0
     """
-    audio = audio.float()
-    if not bool(audio.isfinite().all()):
+    if not all(bool(piece.isfinite().all()) for piece in audio.split(LIMITED_SAMPLES, dim=1)):
         raise PrismAudioError("there is NaN or infinity in the sound, of which nothing can be heard; expected numbers")
     if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
         return audio
     reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
-    lowered = torch.empty_like(audio)
+    before = audio[:, :0]  # what the gain of the next piece depends on, as it was
     for first in range(0, audio.shape[1], LIMITED_SAMPLES):
-        begin, end = max(0, first - 2 * reach), first + LIMITED_SAMPLES
-        piece = audio[:, begin : end + 2 * reach]
-        lowered[:, first:end] = (piece * _gain(piece, reach))[:, first - begin : end - begin]
-    excess_db = true_peak_db(lowered, sample_rate_hz) - PEAK_DB  # what lies between the samples
-    return lowered.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else lowered
+        end, n_before = first + LIMITED_SAMPLES, before.shape[1]
+        piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
+        before = audio[:, max(first, end - 2 * reach) : end].clone()
+        lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
+        audio[:, first:end] = lowered
+    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
+    return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
 
 
 def _gain(audio: Tensor, reach: int) -> Tensor:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 QUIET_SHARE = 0.15
 """Share of an overlap, at either of its ends, where one window alone is heard: windows are weakest at their edges."""
-SEGMENT_WINDOWS = 128
+SEGMENT_WINDOWS = 96
 """Windows that are sampled together: what the network keeps for each of them bounds the memory."""
 SHARED_WINDOWS = 8
 """Windows that two consecutive segments of a clip both sample; in the middle of them one fades into the other."""
@@ -88,7 +88,7 @@ class Grid:
 
         Example:
             >>> [len(segment.starts) for segment in Grid(Fraction(125, 2), Fraction(16), 4.0).segments(0, 600.0)]
-            [128, 128, 59]
+            [96, 96, 96, 35]
         """
         starts = self.starts(duration_s)
         firsts = range(0, max(1, len(starts) - SHARED_WINDOWS), SEGMENT_WINDOWS - SHARED_WINDOWS)
