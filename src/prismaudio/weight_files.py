@@ -38,7 +38,7 @@ _NUMBERS: list[Any] = [
 """What a file needs that holds losses as numpy's numbers beside its weights; these run no code."""
 MAX_SHARE = 4
 """Memory that weights may take, over that of the numbers behind them: tied weights stand in a file once."""
-LISTED = 20
+LISTED = 14
 """Problems that an error lists; of more, it says how many there are."""
 LISTED_LETTERS = 120
 """Letters of a problem that it says."""

@@ -142,7 +142,8 @@ def test_what_is_done_before_and_after_the_network(path):
     golden = read_npz(path)
     comparison = Comparison(golden)
     segments = cut_audio(waves(golden), 14, RELEASE_SAMPLE)
-    comparison.close("out/mel", audio.spectrogram(segments)[:, None], 2e-5)
+    # what is stored was computed in float32: it is 2.01e-5 from the values in float64, whatever computes them here
+    comparison.close("out/mel", audio.spectrogram(segments)[:, None], 2.5e-5)
     n_frames, _, height, width = golden["in/video_shape"].tolist()
     comparison.close("out/frame_index", cut_frames(torch.arange(n_frames)[RELEASE_FRAMES]), 0)
     comparison.close("out/crop_top_left", torch.tensor([middle(height), middle(width)]), 0)
