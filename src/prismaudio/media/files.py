@@ -116,13 +116,13 @@ def read_small(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
         OSError: It cannot be read, is larger, or is a folder, a pipe or a device, which may have no end.
     """
     file = Path(path)
-    if not stat.S_ISREG(file.stat().st_mode):
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(file))
-    with file.open("rb") as opened:
-        data = opened.read(most_bytes + 1)
-    if len(data) > most_bytes:
+    if status.st_size > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MiB", str(file))
-    return data
+    with file.open("rb") as opened:
+        return opened.read(status.st_size)  # reading takes memory for what it is asked for
 
 
 def check_regular(path: str | Path, expected: str) -> None:
