@@ -333,7 +333,7 @@ def listed(problems: Sequence[str]) -> str:
         >>> listed(["missing a", "unknown b"])
         'missing a; unknown b'
         >>> listed([f"missing {i}" for i in range(300)])[-40:]
-        'missing 19; … and 280 more (300 missing)'
+        'missing 13; … and 286 more (300 missing)'
     """
     problems = [problem if len(problem) <= LISTED_LETTERS else f"{problem[:LISTED_LETTERS]}…" for problem in problems]
     if len(problems) <= LISTED:

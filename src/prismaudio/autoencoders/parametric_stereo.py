@@ -177,9 +177,10 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         previous = torch.zeros_like(estimate)
         for _ in range(self.iterations):
             rebuilt = self._stft(self._istft(estimate, samples))[..., :-1]
-            leap = rebuilt + 0.99 * (rebuilt - previous)
+            leap = previous.neg_().add_(rebuilt).mul_(0.99).add_(rebuilt)  # in place: this is what most memory is for
             previous = rebuilt
-            estimate = magnitude * leap / leap.abs().clamp_min(1e-9)
+            size = leap.abs().clamp_min_(1e-9)
+            estimate = leap.mul_(magnitude).div_(size)
         return estimate
 
     def _istft(self, spectra: Tensor, samples: int) -> Tensor:

@@ -35,6 +35,8 @@ LIMITED_SAMPLES = 1 << 21
 """Samples that are lowered at once."""
 DECODED_FRAMES = 7_500
 """Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
+PIECE_FRAMES = 2_500
+"""Latent frames of each piece of a longer sound: what decoding takes beside the sound itself grows with them."""
 DECODED_OVERLAP = 32
 """Latent frames in which two pieces are cross-faded; their phases have nothing to do with each other."""
 
@@ -195,9 +197,10 @@ class Renderer:
         if self.autoencoder.any_length:
             return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
         hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
-        step = DECODED_FRAMES - DECODED_OVERLAP
+        n_frames = DECODED_FRAMES if latents.shape[-1] <= DECODED_FRAMES else min(PIECE_FRAMES, DECODED_FRAMES)
+        step = n_frames - DECODED_OVERLAP
         for first in range(0, max(1, latents.shape[-1] - DECODED_OVERLAP), step):
-            piece = self.autoencoder.decode(latents[None, :, first : first + DECODED_FRAMES])[0].float()
+            piece = self.autoencoder.decode(latents[None, :, first : first + n_frames])[0].float()
             if first:
                 ramp = torch.linspace(0, 1, DECODED_OVERLAP * hop, device=piece.device)
                 piece[:, : len(ramp)] *= ramp.sqrt()
