@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+from prismaudio.data.untrusted import is_text
 from prismaudio.errors import PrismAudioError
 
 MOST_SEED = 2**63 - 1
@@ -76,20 +77,6 @@ positive = whole(1, 2**31 - 1)
 """The type of a whole number of at least 1."""
 seed = whole(0, MOST_SEED)
 """The type of a seed."""
-
-
-def is_text(given: str) -> bool:
-    r"""Whether what was given is text; names of files may be other bytes, which Python keeps as lone surrogates.
-
-    Example:
-        >>> is_text("café"), is_text("caf\udce9")
-        (True, False)
-    """
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def text(given: str) -> str:

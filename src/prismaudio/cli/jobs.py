@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.cli.arguments import MOST_SEED, is_text
+from prismaudio.cli.arguments import MOST_SEED
+from prismaudio.data.untrusted import is_text
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.paths import expanded
 
