@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
 
 COUNTER = itertools.count()
 
@@ -53,12 +53,12 @@ def tiny_model() -> PrismAudio:
     import torch
 
     from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
-    from prismaudio.cot.words import CLASSES
     from prismaudio.encoders.hashed_text import HashedTextEncoder
     from prismaudio.encoders.motion_grid import MotionGridEncoder
     from prismaudio.encoders.plan_grid import PlanGridEncoder
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
     from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.plan.words import CLASSES
     from prismaudio.planners.event import EventPlanner
     from prismaudio.samplers.euler import EulerSampler
 

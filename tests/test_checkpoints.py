@@ -188,7 +188,7 @@ def test_a_hook_may_name_a_class_where_it_is_imported_from(
         ("prismaudio.media.files:os.system", {"command": "touch made"}),
         ("prismaudio.types:Clip", {"id": "a", "duration_s": 1.0}),
         ("prismaudio.samplers.base:EulerSampler", {}),
-        ("prismaudio.tasks.transformer:EulerSampler", {}),  # where it is imported, not where it is
+        ("prismaudio.training.transformer:EulerSampler", {}),  # where it is imported, not where it is
         ("prismaudio.samplers.euler:EulerSampler.sample", {}),
         ("prismaudio.rewards.temporal:TemporalReward", {}),
         ("prismaudio", {}),

@@ -21,7 +21,7 @@ from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.datamodule import StudioDataModule
-from prismaudio.tasks.fast_grpo import FastGrpoTask
+from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.types import ClipBatch, LatentBatch
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.methods import EMBEDDED_STEPS, GROUP

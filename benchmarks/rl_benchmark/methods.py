@@ -15,11 +15,11 @@ import yaml
 import prismaudio
 from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
 from prismaudio.flow.times import shortened, uniform_grid
-from prismaudio.grpo.advantages import AdvantageEstimator, DecoupledAdvantage, WeightedSumAdvantage
-from prismaudio.grpo.losses import ClippedLoss, PolicyLoss
-from prismaudio.grpo.update import Objective
-from prismaudio.grpo.weighting import StepWeighting, UniformWeighting
-from prismaudio.grpo.windows import RandomWindow, Window, WindowSchedule
+from prismaudio.training.grpo.advantages import AdvantageEstimator, DecoupledAdvantage, WeightedSumAdvantage
+from prismaudio.training.grpo.losses import ClippedLoss, PolicyLoss
+from prismaudio.training.grpo.update import Objective
+from prismaudio.training.grpo.weighting import StepWeighting, UniformWeighting
+from prismaudio.training.grpo.windows import RandomWindow, Window, WindowSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor

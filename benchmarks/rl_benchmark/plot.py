@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prismaudio.generation.letters import write
+from prismaudio.inference.letters import write
 from prismaudio.media import replacing
 from prismaudio.media.stills import png
 

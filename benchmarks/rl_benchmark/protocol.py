@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio import __version__
-from prismaudio.benchmark.report import write_json
+from prismaudio.benchmarks.report import write_json
 from prismaudio.checkpoints import Configured
 from rl_benchmark.course import Course
 from rl_benchmark.methods import EMBEDDED_METHODS, METHODS, Method

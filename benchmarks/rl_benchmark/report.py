@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from prismaudio.benchmark.report import write_json
+from prismaudio.benchmarks.report import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

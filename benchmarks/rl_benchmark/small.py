@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from prismaudio.flow.randomness import normal
-from prismaudio.grpo.update import Drawn, accumulate, parts
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.rollout import Rollout, rollout
+from prismaudio.training.grpo.update import Drawn, accumulate, parts
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.methods import GROUP
 from rl_benchmark.tier import Tier, path_divergence
@@ -21,7 +21,7 @@ from rl_benchmark.world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prismaudio.grpo.windows import Window
+    from prismaudio.training.grpo.windows import Window
     from rl_benchmark.methods import Method
     from rl_benchmark.world import VelocityNetwork
 

@@ -11,8 +11,8 @@ from prismaudio.checkpoints import Configured
 from prismaudio.flow.kernels import EulerMaruyamaKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
-from prismaudio.grpo.windows import AllSteps
 from prismaudio.samplers.rollout import replay, rollout
+from prismaudio.training.grpo.windows import AllSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

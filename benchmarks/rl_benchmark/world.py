@@ -19,8 +19,8 @@ from prismaudio.weight_files import save_tensors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prismaudio.grpo.update import Rows
     from prismaudio.samplers.base import Velocity
+    from prismaudio.training.grpo.update import Rows
 
 CLASSES, WIDTH = 8, 16
 WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}

@@ -1,5 +1,6 @@
 """PrismAudio: video-to-audio generation that thinks before it makes sound."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -7,17 +8,18 @@ import pluggy
 from prismaudio.components import Component, Dimension
 
 if TYPE_CHECKING:
-    from prismaudio.generation import PrismAudio, score
+    from prismaudio.evaluation.scoring import score
+    from prismaudio.inference import PrismAudio
 
 __version__ = "0.1.0"
 __all__ = ["Component", "Dimension", "PrismAudio", "__version__", "hookimpl", "score"]
+
+_TARGETS = {"PrismAudio": "prismaudio.inference", "score": "prismaudio.evaluation.scoring"}
 
 hookimpl = pluggy.HookimplMarker("prismaudio")
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("PrismAudio", "score"):  # they import torch, so only when asked for
-        from prismaudio import generation
-
-        return getattr(generation, name)
+    if name in _TARGETS:  # they import torch, so only when asked for
+        return getattr(import_module(_TARGETS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

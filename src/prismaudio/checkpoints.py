@@ -39,7 +39,7 @@ KINDS = ("autoencoders", "encoders", "planners", "samplers")
 """Kinds of components that a model folder holds, beside a transformer and settings."""
 OWN = {
     "prismaudio.models.dit:DiffusionTransformer": "transformers",
-    "prismaudio.generation.settings:Settings": "settings",
+    "prismaudio.inference.settings:Settings": "settings",
 }
 """Loadable classes that no hook names, and of which kind they are."""
 ROLES = {

@@ -68,7 +68,7 @@ def test_bad_options_are_refused(options, capsys) -> None:
 
 
 def test_the_instruments_are_refitted(tmp_path, monkeypatch) -> None:
-    from prismaudio.benchmark import instruments
+    from prismaudio.benchmarks import instruments
 
     monkeypatch.setattr(instruments, "STEPS", 3)
     monkeypatch.setattr(instruments, "BASIS_CLIPS", 8)

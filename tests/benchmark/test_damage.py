@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from prismaudio.benchmark.damage import COLUMNS, DamageBenchmark, damaged
+from prismaudio.benchmarks.damage import COLUMNS, DamageBenchmark, damaged
 from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.classes import embedded_classifier

@@ -7,7 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
-from prismaudio.benchmark.report import Report
+from prismaudio.benchmarks.report import Report
 from prismaudio.errors import MediaError
 
 

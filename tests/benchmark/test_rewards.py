@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from prismaudio.benchmark.rewards import COLUMNS, RewardBenchmark, in_half, untrained
+from prismaudio.benchmarks.rewards import COLUMNS, RewardBenchmark, in_half, untrained
 from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
-from prismaudio.benchmark.speed import ModelBenchmark
+from prismaudio.benchmarks.speed import ModelBenchmark
 from prismaudio.cli.main import main
 from prismaudio.models.dit import DiffusionTransformer
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from prismaudio.benchmark.rows import ShuffledRow
-from prismaudio.benchmark.stage import RATE_HZ, Camera, restage, take
-from prismaudio.benchmark.studio import COLUMNS, StudioBenchmark
-from prismaudio.cot.narration import narrate
-from prismaudio.generation.settings import Settings
+from prismaudio.benchmarks.rows import ShuffledRow
+from prismaudio.benchmarks.stage import RATE_HZ, Camera, restage, take
+from prismaudio.benchmarks.studio import COLUMNS, StudioBenchmark
+from prismaudio.inference.settings import Settings
+from prismaudio.plan.narration import narrate
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.sampling import sample_scene
 

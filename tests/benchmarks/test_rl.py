@@ -13,7 +13,7 @@ import torch
 import rl
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.spatial import SpatialReward
-from prismaudio.tasks.fast_grpo import FastGrpoTask
+from prismaudio.training.fast_grpo import FastGrpoTask
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.embedded import EmbeddedTier
 from rl_benchmark.methods import GROUP, METHODS, RECIPES, Method

@@ -10,8 +10,8 @@ import torch
 
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.spatial import SpatialReward
-from prismaudio.tasks.candidates import Candidates
-from prismaudio.tasks.fast_grpo import FastGrpoTask
+from prismaudio.training.candidates import Candidates
+from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.types import Conditions, Features
 from rl_benchmark.methods import GROUP, METHODS
 from rl_benchmark.small import SmallTier

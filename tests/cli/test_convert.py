@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from prismaudio.cli.main import main
-from prismaudio.generation import PrismAudio
+from prismaudio.inference import PrismAudio
 from prismaudio.weight_files import below
 
 DATA = Path(__file__).parents[1] / "golden" / "data"

@@ -18,7 +18,7 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.cli.score_jobs import collect
 from prismaudio.errors import MediaError, PlanError
-from prismaudio.generation.scoring import Panel
+from prismaudio.evaluation.scoring import Panel
 from prismaudio.media import write_video_with_sound
 from prismaudio.media.windows import survey
 from prismaudio.registry import discover
@@ -305,7 +305,7 @@ def test_lengths_that_differ_are_said(folder, capsys):
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
-    monkeypatch.setattr("prismaudio.generation.scoring.WINDOW_S", 0.7)
+    monkeypatch.setattr("prismaudio.evaluation.scoring.WINDOW_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
     assert len((folder / "heard.txt").read_text().splitlines()) == 3

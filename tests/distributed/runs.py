@@ -15,21 +15,21 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from prismaudio.autoencoders.base import Autoencoder
-from prismaudio.callbacks.ema import ExponentialMovingAverage
-from prismaudio.callbacks.export import ExportComponents
-from prismaudio.callbacks.listening import ListeningSamples
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import PrismAudioError
-from prismaudio.grpo.advantages import WeightedSumAdvantage
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.studio.order import ShuffledBatches
-from prismaudio.tasks.fast_grpo import FastGrpoTask
-from prismaudio.tasks.foundation import FoundationTask
-from prismaudio.tasks.lora import Lora
-from prismaudio.tasks.schedule import InverseSchedule
-from prismaudio.tasks.sharding import ShardedStrategy, whole_state
+from prismaudio.training.callbacks.ema import ExponentialMovingAverage
+from prismaudio.training.callbacks.export import ExportComponents
+from prismaudio.training.callbacks.listening import ListeningSamples
+from prismaudio.training.fast_grpo import FastGrpoTask
+from prismaudio.training.foundation import FoundationTask
+from prismaudio.training.grpo.advantages import WeightedSumAdvantage
+from prismaudio.training.lora import Lora
+from prismaudio.training.schedule import InverseSchedule
+from prismaudio.training.sharding import ShardedStrategy, whole_state
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 
 STEPS, STOP = 5, 3

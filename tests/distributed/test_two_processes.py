@@ -109,7 +109,7 @@ def test_the_export_is_whole_and_has_the_averages(made, folder):
 
 
 def test_a_sharded_checkpoint_consolidates(made, folder, monkeypatch):
-    from prismaudio.tasks.consolidation import load_weights
+    from prismaudio.training.consolidation import load_weights
 
     task = load_runs().task()
     weights = load_weights(folder / "fsdp" / f"step={load_runs().STEPS}.ckpt")

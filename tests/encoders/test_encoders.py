@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.encoders.base import known_things
 from prismaudio.encoders.hashed_text import HashedTextEncoder, word_vector
 from prismaudio.encoders.motion_grid import MotionGridEncoder
 from prismaudio.encoders.plan_grid import ROWS, PlanGridEncoder
 from prismaudio.errors import MediaError
+from prismaudio.plan.plan import Plan
 from prismaudio.types import Clip
 
 CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)

@@ -10,16 +10,16 @@ import sys
 import pytest
 import torch
 
-from prismaudio.callbacks.export import ExportComponents
 from prismaudio.checkpoints import load_components
 from prismaudio.errors import CheckpointError
+from prismaudio.training.callbacks.export import ExportComponents
 
 TWO = """
 import sys, torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from prismaudio.errors import TrainingError
-from prismaudio.tasks.finite import NonFiniteGuard
+from prismaudio.training.finite import NonFiniteGuard
 from prismaudio.types import Conditions, LatentBatch
 
 class Toy(LightningModule):

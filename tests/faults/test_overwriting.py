@@ -11,7 +11,7 @@ import torch
 from prismaudio.cli.jobs import Job, collect
 from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PrismAudioError
-from prismaudio.generation import PrismAudio
+from prismaudio.inference import PrismAudio
 from prismaudio.media import write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."

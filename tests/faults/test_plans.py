@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
-from prismaudio.cot.plan import CORE, Plan
-from prismaudio.generation import PrismAudio
+from prismaudio.inference import PrismAudio
+from prismaudio.plan.plan import CORE, Plan
 from prismaudio.planners import Planner
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip

@@ -15,8 +15,8 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.cli.termination import Terminated, terminating
 from prismaudio.data.extraction import Extractor
-from prismaudio.generation import PrismAudio
-from prismaudio.generation.scoring import Panel
+from prismaudio.evaluation.scoring import Panel
+from prismaudio.inference import PrismAudio
 from prismaudio.media import write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."

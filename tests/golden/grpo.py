@@ -9,15 +9,15 @@ import golden_dit
 import torch
 from safetensors import safe_open
 
-from prismaudio.callbacks.ema import policy_decay
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, Transition
 from prismaudio.flow.times import release_grid
-from prismaudio.grpo.advantages import WeightedSumAdvantage
-from prismaudio.grpo.divergence import divergence
-from prismaudio.grpo.losses import ClippedLoss, statistics
-from prismaudio.grpo.windows import Window
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.samplers.rollout import Rollout, replay, rollout
+from prismaudio.training.callbacks.ema import policy_decay
+from prismaudio.training.grpo.advantages import WeightedSumAdvantage
+from prismaudio.training.grpo.divergence import divergence
+from prismaudio.training.grpo.losses import ClippedLoss, statistics
+from prismaudio.training.grpo.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
-from prismaudio.callbacks.ema import ema_decay
 from prismaudio.flow.times import truncated_logistic, truncated_logit_normal_times, uniform_grid
-from prismaudio.tasks.schedule import inverse_lr
+from prismaudio.training.callbacks.ema import ema_decay
+from prismaudio.training.schedule import inverse_lr
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from prismaudio.audio.gcc_phat import consensus, gcc_phat_itds_s
+from prismaudio.audio.resample import fourier_resample
 from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine, shuffled
 from prismaudio.metrics.itd import WINDOW, GccMse, window_starts, windows
-from prismaudio.signal.gcc_phat import consensus, gcc_phat_itds_s
-from prismaudio.signal.resample import fourier_resample
 from prismaudio.testing.parity import Comparison, golden_files, kind_of, read_npz
 
 DATA = Path(__file__).with_name("data")

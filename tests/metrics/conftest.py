@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prismaudio.cot.story import Source, Story
 from prismaudio.metrics.truth import Truth, story_events
+from prismaudio.plan.story import Source, Story
 
 RATE_HZ = 16_000
 

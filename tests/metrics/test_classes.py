@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from prismaudio.cot.story import Source, Story
 from prismaudio.errors import CheckpointError
 from prismaudio.metrics.classes import ClassAccuracy, SourceClassifier
 from prismaudio.metrics.timbre import n_features, timbre_features
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.story import Source, Story
 
 
 def constant_classifier(index: int) -> SourceClassifier:

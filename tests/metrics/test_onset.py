@@ -6,9 +6,9 @@ import random
 import pytest
 import torch
 
-from prismaudio.cot.story import Source, Story
 from prismaudio.metrics.onset import OnsetF1, match_onsets
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.story import Source, Story
 
 
 def best_matching(found: list[float], true: list[float], tolerance: float) -> int:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.cot.story import Source, Story
 from prismaudio.metrics.spatial import IldCorrelation, ItdCorrelation, SideObeyed, event_parts
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.story import Source, Story
 
 
 @pytest.mark.parametrize("metric_class", [ItdCorrelation, IldCorrelation])

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.models.htsat import mel_decibels, named_by_transformers
-from prismaudio.signal.spectral import published_mel_filters
 
 BANDS = published_mel_filters(64, 1024, 32_000, 50, 14_000).T.float()
 

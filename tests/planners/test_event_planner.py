@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
-from prismaudio.cot.story import Source, Story
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.models.event_network import SPAN, Sightings
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
+from prismaudio.plan.story import Source, Story
 from prismaudio.planners.event import EventPlanner
 from prismaudio.planners.file import FilePlanner
 from prismaudio.types import Clip

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards import Cache, Reward, prepare
 from prismaudio.studio import Scene, render_audio, sample_scene
 from prismaudio.types import Clip

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.aesthetic import TERMS, WEIGHTS, AestheticReward
 from prismaudio.rewards.rows import side_by_side
 from prismaudio.studio import render_audio, sample_scene

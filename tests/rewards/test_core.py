@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
+from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards import prepare
 from prismaudio.rewards.aesthetic import AestheticReward
 from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
-from prismaudio.signal.resample import resample
 from prismaudio.testing import check_reward
 from prismaudio.types import Clip
 

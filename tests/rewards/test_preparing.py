@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from prismaudio.checkpoints import Configured
-from prismaudio.cot.plan import Plan
 from prismaudio.metrics.classes import embedded_classifier
+from prismaudio.plan.plan import Plan
 from prismaudio.planners.base import Planner
 from prismaudio.rewards import prepare
 from prismaudio.rewards.preparing import fingerprint, versions

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import CheckpointError, NotApplicableError
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.studio import render_audio, sample_scene
 from prismaudio.types import Clip

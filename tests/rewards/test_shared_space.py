@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.shared_space import CosineReward, SharedSpace
 from prismaudio.testing.rewards import check_reward
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.moments import whose
 from prismaudio.rewards.spatial import SpatialReward

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.types import Clip
 

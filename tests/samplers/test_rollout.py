@@ -8,12 +8,12 @@ from prismaudio.errors import PrismAudioError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, RhoKernel, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
-from prismaudio.grpo.losses import ClippedLoss
-from prismaudio.grpo.windows import AllSteps, Window
 from prismaudio.samplers.base import GridSampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.samplers.rollout import Rollout, replay, rollout
+from prismaudio.training.grpo.losses import ClippedLoss
+from prismaudio.training.grpo.windows import AllSteps, Window
 
 SHAPE, GRID = (4, 6), uniform_grid(10)
 

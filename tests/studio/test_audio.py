@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from prismaudio.cot.words import CLASSES, LASTING
-from prismaudio.signal.level import noise_floor_db
-from prismaudio.signal.onsets import detect_onsets
-from prismaudio.signal.reverberation import late_energy_db
-from prismaudio.signal.stereo import ild_db, itd_s
+from prismaudio.audio.level import noise_floor_db
+from prismaudio.audio.onsets import detect_onsets
+from prismaudio.audio.reverberation import late_energy_db
+from prismaudio.audio.stereo import ild_db, itd_s
+from prismaudio.plan.words import CLASSES, LASTING
 from prismaudio.studio.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
 from prismaudio.studio.looks import Look
 from prismaudio.studio.scene import Scene, Thing

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.media import read_clip
+from prismaudio.plan.plan import Plan
 from prismaudio.studio import render_audio, sample_scene
 from prismaudio.studio.files import write_scene
 

@@ -3,9 +3,9 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.words import CLASSES, LASTING, QUALITIES, ROOMS
 from prismaudio.errors import UnknownNameError
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.words import CLASSES, LASTING, QUALITIES, ROOMS
 from prismaudio.studio.combinations import is_held_out
 from prismaudio.studio.sampling import APART_S, sample_scene
 

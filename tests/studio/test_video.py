@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prismaudio.cot.words import CLASSES, LASTING
+from prismaudio.plan.words import CLASSES, LASTING
 from prismaudio.studio.looks import Look
 from prismaudio.studio.motion import exposed, move
 from prismaudio.studio.sampling import sample_scene

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from prismaudio.cot.words import CLASSES
 from prismaudio.encoders.base import Encoder
 from prismaudio.encoders.hashed_text import HashedTextEncoder
 from prismaudio.encoders.motion_grid import MotionGridEncoder
 from prismaudio.encoders.plan_grid import PlanGridEncoder
+from prismaudio.plan.words import CLASSES
 from prismaudio.registry import discover
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler

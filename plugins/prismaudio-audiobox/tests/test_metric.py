@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from prismaudio.cot.story import Story
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.story import Story
 from prismaudio.testing.metrics import check_metric
 from prismaudio_audiobox.metric import AudioboxAesthetics
 from prismaudio_audiobox.network import AXES

@@ -3,9 +3,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import ClapModel
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import CheckpointError
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.plan import Plan
 from prismaudio.testing.metrics import check_metric
 from prismaudio.testing.rewards import check_reward
 from prismaudio.types import Clip

@@ -3,7 +3,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import ClapAudioConfig, GPT2Config
 
-from prismaudio.signal.spectral import published_mel_filters
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio_msclap.network import MsClap
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import CheckpointError, NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.testing.rewards import check_reward
 from prismaudio.weight_files import misfits
 from prismaudio_msclap.network import MsClap

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.models.htsat import N_FFT
-from prismaudio.signal.spectral import published_mel_filters
 from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio.weight_files import fill
 from prismaudio_msclap.network import RATE_HZ, MsClap

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.plan import Plan
 from prismaudio.testing import check_metric, check_reward
 from prismaudio.testing.examples import example_sounds
 from prismaudio.types import Clip

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
-from prismaudio.signal.gcc_phat import gcc_phat_itd_s
-from prismaudio.signal.resample import fourier_resample
+from prismaudio.audio.gcc_phat import gcc_phat_itd_s
+from prismaudio.audio.resample import fourier_resample
+from prismaudio.plan.plan import Plan
 from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio.types import Clip
 from prismaudio.weight_files import fill

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import NotApplicableError, PrismAudioError
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing.rewards import check_reward
 from prismaudio.types import Clip

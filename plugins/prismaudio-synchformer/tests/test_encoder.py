@@ -7,14 +7,14 @@ from safetensors.torch import load_file
 from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
-from prismaudio.cot.plan import Plan
 from prismaudio.data.extraction import Extractor
 from prismaudio.data.manifest import Entry
 from prismaudio.errors import CheckpointError
-from prismaudio.generation import PrismAudio
-from prismaudio.generation.settings import Settings
+from prismaudio.inference import PrismAudio
+from prismaudio.inference.settings import Settings
 from prismaudio.media import write_video, write_video_with_sound
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan.plan import Plan
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import check_encoder
 from prismaudio.types import Clip

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
 from prismaudio.testing.examples import example_clip

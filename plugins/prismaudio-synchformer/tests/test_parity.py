@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from prismaudio.signal.resample import sinc_resample
+from prismaudio.audio.resample import sinc_resample
 from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weight, recipe_weights
 from prismaudio.weight_files import fill
 from prismaudio_synchformer import audio

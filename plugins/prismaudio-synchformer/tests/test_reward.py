@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
+from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.plan import Plan
 from prismaudio.rewards.preparing import prepare
-from prismaudio.signal.resample import resample
 from prismaudio.testing import check_reward
 from prismaudio.testing.examples import example_clip
 from prismaudio_synchformer.reward import SynchformerReward

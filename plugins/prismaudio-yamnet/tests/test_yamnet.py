@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from prismaudio.cot.plan import Plan
-from prismaudio.cot.words import CLASSES
 from prismaudio.errors import CheckpointError, NotApplicableError, UnknownNameError
 from prismaudio.metrics.truth import Truth
+from prismaudio.plan.plan import Plan
+from prismaudio.plan.words import CLASSES
 from prismaudio.testing import check_metric, check_reward
 from prismaudio.testing.examples import example_clip, example_plan, example_sounds
 from prismaudio_yamnet import labels, weights

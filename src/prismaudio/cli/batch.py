@@ -13,8 +13,8 @@ from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import files_of, outputs_of
 from prismaudio.cli.progress import Reporter
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
-from prismaudio.generation import PrismAudio
-from prismaudio.generation.loading import FILES, find, fingerprint
+from prismaudio.inference import PrismAudio
+from prismaudio.inference.loading import FILES, find, fingerprint
 from prismaudio.media.files import (
     check_regular,
     check_writable,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prismaudio.cli.jobs import Job
-    from prismaudio.generation import Guidance, Sound
-    from prismaudio.generation.facade import Request
+    from prismaudio.inference import Guidance, Sound
+    from prismaudio.inference.pipeline import Request
 
 _ASKED = (
     *("negative_prompt", "duration", "mix", "steps", "sampler", "precision", "picture"),

@@ -13,7 +13,7 @@ from prismaudio.errors import MediaError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
 
 ROWS = ("truth", "codec", "given_plan", "end_to_end", "shuffled")
 PRECISIONS = ("fp32", "bf16")
@@ -42,7 +42,7 @@ def check_output(path: Path, option: str, options: argparse.Namespace) -> None:
     Raises:
         PrismAudioError: It is a folder, a file of the model, or a file of somebody else and ``--force`` is not said.
     """
-    from prismaudio.benchmark.report import is_report
+    from prismaudio.benchmarks.report import is_report
     from prismaudio.media.files import spare
 
     if path.is_dir():
@@ -132,7 +132,7 @@ def _names(what: str, known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]
 def _load(options: argparse.Namespace) -> PrismAudio | None:
     if not any(row in options.rows for row in NEED_A_MODEL):
         return None
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
 
     return PrismAudio.from_pretrained(options.model)
 
@@ -141,7 +141,7 @@ def _studio(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from prismaudio.benchmark.studio import StudioBenchmark
+    from prismaudio.benchmarks.studio import StudioBenchmark
 
     model = _load(options)
     benchmark = StudioBenchmark(
@@ -169,9 +169,9 @@ def _model(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from prismaudio.autoencoders.oobleck import OobleckAutoencoder
-    from prismaudio.benchmark.speed import ModelBenchmark
-    from prismaudio.generation import PrismAudio
-    from prismaudio.generation.devices import find_device
+    from prismaudio.benchmarks.speed import ModelBenchmark
+    from prismaudio.devices import find_device
+    from prismaudio.inference import PrismAudio
     from prismaudio.models.dit import DiffusionTransformer
 
     benchmark = ModelBenchmark(
@@ -201,7 +201,7 @@ def _instruments(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from prismaudio.benchmark.instruments import accuracy, fit_classifier, training_set
+    from prismaudio.benchmarks.instruments import accuracy, fit_classifier, training_set
     from prismaudio.media import replacing
 
     with Progress(console=Console(stderr=True)) as progress:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from prismaudio.benchmark.damage import DamageBenchmark
+    from prismaudio.benchmarks.damage import DamageBenchmark
     from prismaudio.registry import discover
 
     registry = discover()

@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     """Run ``prismaudio bench rewards``."""
     from rich.console import Console
 
-    from prismaudio.benchmark.rewards import RewardBenchmark
-    from prismaudio.generation.devices import find_device
+    from prismaudio.benchmarks.rewards import RewardBenchmark
+    from prismaudio.devices import find_device
     from prismaudio.registry import discover
     from prismaudio.testing.examples import example_clip, example_plan
 
@@ -85,7 +85,7 @@ def rewards(
         folder: Where a tokenizer may be written.
         missing: Filled with those that cannot be made, and why.
     """
-    from prismaudio.benchmark.rewards import untrained
+    from prismaudio.benchmarks.rewards import untrained
 
     for name in names:
         kind: type[Reward] = registry.load("rewards", name)

@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.generation.importing import belong_together, import_autoencoder, import_published
-    from prismaudio.generation.loading import NEEDED, load_parts
+    from prismaudio.inference.importing import belong_together, import_autoencoder, import_published
+    from prismaudio.inference.loading import NEEDED, load_parts
     from prismaudio.media.files import spare
 
     vae = expanded(options.vae) if options.vae else None

@@ -90,7 +90,7 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
 
     from prismaudio import __version__
     from prismaudio.data.extraction import Extractor
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
 
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
     streams = list(getattr(model.transformer, "conditioners", {}))

@@ -28,8 +28,8 @@ from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
 from prismaudio.media import replacing
 from prismaudio.registry import Registry, discover, is_file
-from prismaudio.tasks.checkpoint_files import WholeCheckpointIO
-from prismaudio.tasks.finite import guards
+from prismaudio.training.checkpoint_files import WholeCheckpointIO
+from prismaudio.training.finite import guards
 from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ FORBIDDEN = ("torch.hub", "torch.utils.cpp_extension")
 SHARDED = ("fsdp", "fsdp2")
 """Words for a trainer's strategy that mean FSDP2 here, on GPUs and CPUs; Lightning's own fsdp is FSDP1."""
 
-SHARDED_STRATEGY = "prismaudio.tasks.sharding.ShardedStrategy"
+SHARDED_STRATEGY = "prismaudio.training.sharding.ShardedStrategy"
 
 CONFIG_OPTIONS = ("--config", "-c")
 
@@ -162,10 +162,8 @@ def restrict_imports(registry: Registry) -> None:
 def core_modules() -> list[str]:
     """The modules that hold the core's tasks, callbacks and data modules."""
     names = ["prismaudio.studio.datamodule", "prismaudio.data.datamodule"]
-    for package in ("prismaudio.tasks", "prismaudio.callbacks"):
-        folder = importlib.import_module(package)
-        names += [module.name for module in pkgutil.iter_modules(folder.__path__, f"{package}.")]
-    return names
+    training = importlib.import_module("prismaudio.training")
+    return names + [module.name for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}.")]
 
 
 def public_classes(module: ModuleType) -> list[str]:

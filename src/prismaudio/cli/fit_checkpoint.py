@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
-from prismaudio.tasks.checkpoint_files import PREVIOUS
-from prismaudio.tasks.consolidation import check_shards
+from prismaudio.training.checkpoint_files import PREVIOUS
+from prismaudio.training.consolidation import check_shards
 from prismaudio.weight_files import load_plain, read_weights
 
 if TYPE_CHECKING:

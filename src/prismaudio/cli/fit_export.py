@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from prismaudio.callbacks.ema import AVERAGE, ExponentialMovingAverage
-from prismaudio.callbacks.export import ExportComponents
 from prismaudio.cli.fit import CommandLine
 from prismaudio.errors import CheckpointError
-from prismaudio.tasks.consolidation import load_weights
+from prismaudio.training.callbacks.ema import AVERAGE, ExponentialMovingAverage
+from prismaudio.training.callbacks.export import ExportComponents
+from prismaudio.training.consolidation import load_weights
 from prismaudio.weight_files import listed, misfits
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     file = expanded(options.output or plan_name(video))
     if not to_screen:
         _check(file, options)
-    from prismaudio.generation import PrismAudio
+    from prismaudio.inference import PrismAudio
     from prismaudio.media import probe, replacing
     from prismaudio.media.files import check_regular, spare
 

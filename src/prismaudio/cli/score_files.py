@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import MediaError
-from prismaudio.generation.judges import Score
+from prismaudio.evaluation.judges import Score
 from prismaudio.media import replacing
 from prismaudio.media.files import load_json, read_small, reason, spare
 from prismaudio.paths import expanded
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from prismaudio.generation.judges import Judge
+    from prismaudio.evaluation.judges import Judge
 
 STANDARD_OUTPUT = "-"
 MOST_BYTES = 1 << 30

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torchmetrics import Metric
 
-from prismaudio.generation.judges import Absent, MetricJudge, RewardJudge
+from prismaudio.evaluation.judges import Absent, MetricJudge, RewardJudge
 from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
-    from prismaudio.generation.judges import Judge
+    from prismaudio.evaluation.judges import Judge
 
 DEPTH = 4
 """How far inside a metric its network may be: in a list of modules of a reader of its own, for example."""

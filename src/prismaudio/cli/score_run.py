@@ -19,9 +19,9 @@ from prismaudio.cli.score_jobs import AUTO, plan_text
 from prismaudio.cli.score_table import show
 from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
-from prismaudio.generation import PrismAudio
-from prismaudio.generation.judges import OF_MANY, MetricJudge
-from prismaudio.generation.scoring import Panel, read_plan
+from prismaudio.evaluation.judges import OF_MANY, MetricJudge
+from prismaudio.evaluation.scoring import Panel, read_plan
+from prismaudio.inference import PrismAudio
 from prismaudio.media.windows import has_pictures
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.cli.score_jobs import ScoreJob
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
 
 MOST_NUMBERS = 1024
 """States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""

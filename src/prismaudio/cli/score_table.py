@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prismaudio.generation.judges import OF_MANY
+from prismaudio.evaluation.judges import OF_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prismaudio.cli.score_files import Record
-    from prismaudio.generation.judges import Judge
+    from prismaudio.evaluation.judges import Judge
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 FIXED_WIDTH, FILE_WIDTH = 80, 12

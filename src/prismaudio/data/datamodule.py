@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from prismaudio.cot.plan import CORE
 from prismaudio.data.buckets import BatchLoader, BucketSampler, ResumableLoader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
@@ -20,6 +19,7 @@ from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
+from prismaudio.plan.plan import CORE
 
 NAMED = 3
 """Clips left out that a message names; the others it counts."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.cot.plan import Plan
 from prismaudio.data.clips import read_audio, read_pictures
 from prismaudio.data.description import describe
 from prismaudio.data.manifest import Entry
 from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
+from prismaudio.plan.plan import Plan
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:

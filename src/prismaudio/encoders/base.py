@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip
 
 

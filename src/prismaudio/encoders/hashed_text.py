@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured, within
-from prismaudio.cot.sections import CORE
 from prismaudio.encoders.base import Encoder
+from prismaudio.plan.sections import CORE
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip
 
 WORD_WIDTH = 64
@@ -41,7 +41,7 @@ class HashedTextEncoder(Configured, Encoder):
             None when it learned of so many that any text may be tried.
 
     Example:
-        >>> from prismaudio.cot.plan import Plan
+        >>> from prismaudio.plan.plan import Plan
         >>> plan = Plan({"semantic": "A bell rings."})
         >>> HashedTextEncoder().encode_plan(plan).shape
         torch.Size([3, 262])

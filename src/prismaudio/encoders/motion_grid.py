@@ -13,7 +13,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import MediaError
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import Configured, within
-from prismaudio.cot import words
-from prismaudio.cot.story import SIDE_DEG
 from prismaudio.encoders.base import Encoder
+from prismaudio.plan import words
+from prismaudio.plan.story import SIDE_DEG
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
-    from prismaudio.cot.story import Source
+    from prismaudio.plan.plan import Plan
+    from prismaudio.plan.story import Source
     from prismaudio.types import Clip
 
 QUALITIES, ROOMS = tuple(words.QUALITIES), tuple(words.ROOMS)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.audio.gcc_phat import FRAME, gcc_phat_itd_s
+from prismaudio.audio.resample import resample
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.signal.gcc_phat import FRAME, gcc_phat_itd_s
-from prismaudio.signal.resample import resample
 
 if TYPE_CHECKING:
     from prismaudio.metrics.truth import Truth

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.onsets import detect_onsets
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.signal.onsets import detect_onsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

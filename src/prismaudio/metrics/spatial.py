@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.audio.stereo import cut, ild_db, itd_s
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import Share, SoundMetric
 from prismaudio.metrics.truth import RINGING_S, isolated
-from prismaudio.signal.stereo import cut, ild_db, itd_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

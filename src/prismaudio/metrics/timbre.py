@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from prismaudio.signal.onsets import least_strength, onset_peaks
-from prismaudio.signal.resample import resample
-from prismaudio.signal.spectral import decibels, log_mel, low_quantile
+from prismaudio.audio.onsets import least_strength, onset_peaks
+from prismaudio.audio.resample import resample
+from prismaudio.audio.spectral import decibels, log_mel, low_quantile
 
 RATE_HZ = 16_000
 N_MELS = 48

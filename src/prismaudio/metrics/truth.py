@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prismaudio.cot.story import Event, Story
-from prismaudio.signal.level import noise_floor_db
-from prismaudio.signal.reverberation import late_energy_db
+from prismaudio.audio.level import noise_floor_db
+from prismaudio.audio.reverberation import late_energy_db
+from prismaudio.plan.story import Event, Story
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip, Need
 
 RINGING_S = 0.25
@@ -46,7 +46,7 @@ class Truth:
         """The truth that a clip and its plan hold, the sound of the clip being the reference.
 
         Example:
-            >>> from prismaudio.cot.plan import Plan
+            >>> from prismaudio.plan.plan import Plan
             >>> from prismaudio.types import Clip
             >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The bell sounds at 1.00 s.")).events
             (Event(time_s=1.0, what='bell', azimuth_deg=None, level_db=None),)
@@ -73,7 +73,7 @@ class Truth:
         """The truth that a story states, with what is measured on its true sound ``(2, samples)`` if there is one.
 
         Example:
-            >>> from prismaudio.cot.story import Source
+            >>> from prismaudio.plan.story import Source
             >>> bell = Source("bell", (1.0, 2.0), azimuth_deg=(-20.0, 20.0))
             >>> [(event.time_s, event.azimuth_deg) for event in Truth.from_story(Story((bell,))).events]
             [(1.0, -20.0), (2.0, 20.0)]

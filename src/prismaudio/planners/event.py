@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prismaudio.checkpoints import Configured, within
-from prismaudio.cot import words
-from prismaudio.cot.narration import narrate
-from prismaudio.cot.plan import Plan
-from prismaudio.cot.story import SIDE_DEG, Source, Story
 from prismaudio.errors import MediaError
 from prismaudio.models.event_network import SPAN, EventNetwork, Sightings
+from prismaudio.plan import words
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
+from prismaudio.plan.story import SIDE_DEG, Source, Story
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.planners.track import apart, straight_track
 

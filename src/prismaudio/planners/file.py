@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cot.plan import Plan
 from prismaudio.errors import PlanError
+from prismaudio.plan.plan import Plan
 from prismaudio.planners.base import Planner
 
 if TYPE_CHECKING:

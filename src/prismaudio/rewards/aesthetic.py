@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.audio.flaws import flat_tops, highs_db, late_energies_db, noise_floors_db, offset_share
+from prismaudio.audio.loudness import loudness_lufs
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
-from prismaudio.signal.flaws import flat_tops, highs_db, late_energies_db, noise_floors_db, offset_share
-from prismaudio.signal.loudness import loudness_lufs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip, Need
 
 TERMS = ("noise", "clipping", "highs", "room", "loudness", "offset")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prismaudio.signal.onsets import least_strength, onset_peaks
+from prismaudio.audio.onsets import least_strength, onset_peaks
 
 MOST_S, STEP_S = 0.4, 0.02
 TOLERANCE_S = 0.03

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.cot.story import Source
+    from prismaudio.plan.story import Source
 
 RINGING_S = 0.25
 """How long a struck source is taken to disturb another after an onset."""
@@ -29,7 +29,7 @@ def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[T
         Index of the source ``(n,)``, and whether no other one is heard then ``(n,)``.
 
     Example:
-        >>> from prismaudio.cot.story import Source
+        >>> from prismaudio.plan.story import Source
         >>> bell, drum = Source("bell", (1.0,)), Source("drum", (2.0,))
         >>> [x.tolist() for x in whose([bell, drum], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
         [[0, 0, 1, 1], [True, True, True, True]]

@@ -19,8 +19,8 @@ from prismaudio.rewards.rows import TOGETHER, a_few_at_a_time, side_by_side
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from prismaudio.cot.plan import Plan
-    from prismaudio.cot.story import Source
+    from prismaudio.plan.plan import Plan
+    from prismaudio.plan.story import Source
     from prismaudio.types import Clip
 
 LEAD_S, STEP_S = 0.1, 0.1

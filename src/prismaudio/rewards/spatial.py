@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.directions import HOP_S, WINDOW_S, Directions, directions, n_windows
 from prismaudio.builtin import CORE_DIMENSIONS
-from prismaudio.cot.story import SIDE_DEG
 from prismaudio.errors import NotApplicableError
+from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
 from prismaudio.rewards.moments import azimuth_deg, whose
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
-from prismaudio.signal.directions import HOP_S, WINDOW_S, Directions, directions, n_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip, Need
 
 NEEDS: dict[str, frozenset[Need]] = {

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.motion import change_peaks
+from prismaudio.audio.onsets import least_strength, onset_peaks
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
-from prismaudio.signal.motion import change_peaks
-from prismaudio.signal.onsets import least_strength, onset_peaks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip, Need
 
 NEEDS: dict[str, frozenset[Need]] = {

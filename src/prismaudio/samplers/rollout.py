@@ -15,7 +15,7 @@ from prismaudio.samplers.base import GridSampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 
 if TYPE_CHECKING:
-    from prismaudio.grpo.windows import Window
+    from prismaudio.training.grpo.windows import Window
 
 
 @dataclass(frozen=True, eq=False)

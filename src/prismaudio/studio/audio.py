@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from prismaudio.cot.story import SIDE_DEG
+from prismaudio.plan.story import SIDE_DEG
 from prismaudio.studio.voices import Signal, render_voice
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from prismaudio.cot.story import Source, Story
+from prismaudio.plan.story import Source, Story
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.sampling import sample_scene
 from prismaudio.studio.video import render_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from prismaudio.cot.words import CLASSES, QUALITIES, ROOMS
+from prismaudio.plan.words import CLASSES, QUALITIES, ROOMS
 
 _ROOMS, _QUALITIES = tuple(ROOMS), tuple(QUALITIES)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from prismaudio.cot.narration import narrate
+from prismaudio.plan.narration import narrate
 from prismaudio.studio.cache import ClipCache
 from prismaudio.studio.order import ShuffledBatches
 from prismaudio.types import Clip, ClipBatch
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
 
 Item = tuple[Clip, "Plan"]
 

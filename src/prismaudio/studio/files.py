@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prismaudio.cot.narration import narrate
 from prismaudio.media import ResultFiles, replacing, write_video, write_video_with_sound, write_wav
+from prismaudio.plan.narration import narrate
 from prismaudio.studio.audio import render_audio
 from prismaudio.studio.video import render_video
 

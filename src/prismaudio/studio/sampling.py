@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 
-from prismaudio.cot.words import CLASSES, QUALITIES, ROOMS
 from prismaudio.errors import UnknownNameError
+from prismaudio.plan.words import CLASSES, QUALITIES, ROOMS
 from prismaudio.studio.combinations import is_held_out
 from prismaudio.studio.looks import Look, random_look
 from prismaudio.studio.scene import BOUNCING, DURATION_S, ROLLING, SHAKEN, STRUCK, SUSTAINED, Scene, Thing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prismaudio.cot.story import SIDE_DEG, Event, Source, Story
+from prismaudio.plan.story import SIDE_DEG, Event, Source, Story
 
 if TYPE_CHECKING:
     from prismaudio.studio.looks import Look
@@ -24,7 +24,7 @@ class Thing:
     """One object of a scene.
 
     Args:
-        what: Its class, one of :data:`prismaudio.cot.words.CLASSES`.
+        what: Its class, one of :data:`prismaudio.plan.words.CLASSES`.
         size: ``"small"``, ``"medium"`` or ``"large"``.
         radius: Half its height, in picture heights.
         x: Where it is when it first and when it last sounds, -1 (left) .. 1 (right).

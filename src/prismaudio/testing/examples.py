@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor
 
-from prismaudio.cot.plan import Plan
+from prismaudio.audio.resample import resample
+from prismaudio.plan.plan import Plan
 from prismaudio.registry import discover
-from prismaudio.signal.resample import resample
 from prismaudio.types import Clip, Need
 
 if TYPE_CHECKING:

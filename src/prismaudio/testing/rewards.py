@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.preparing import fingerprint, prepare
-from prismaudio.signal.resample import resample
 from prismaudio.testing.check import Check, NotTriedError
 from prismaudio.testing.examples import NEEDS, example_clip, example_plan, example_sounds, without
 from prismaudio.types import Need
@@ -21,7 +21,7 @@ from prismaudio.types import Need
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip
 
 OTHER_TEXT = " A second sentence, which says nothing of it, makes the text longer."

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from prismaudio.audio.resample import sinc_resample
 from prismaudio.errors import PrismAudioError
-from prismaudio.signal.resample import sinc_resample
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 from prismaudio_audiobox.weights import SCALES, load_published
 

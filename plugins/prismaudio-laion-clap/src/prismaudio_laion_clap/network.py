@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 from transformers import ClapConfig, ClapModel
 
+from prismaudio.audio.covering import cover
+from prismaudio.audio.resample import resample
 from prismaudio.models.htsat import N_FFT, N_MELS, mel_decibels
 from prismaudio.rewards.shared_space import SharedSpace
-from prismaudio.signal.covering import cover
-from prismaudio.signal.resample import resample
 
 RATE_HZ = 48_000
 HOP = 480

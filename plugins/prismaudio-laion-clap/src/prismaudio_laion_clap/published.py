@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from transformers import ClapConfig
 
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
 from prismaudio.models.htsat import N_FFT, N_MELS, UNUSED, named_by_transformers
 from prismaudio.paths import expanded
 from prismaudio.rewards.tokens import PublishedTokenizer
-from prismaudio.signal.spectral import published_mel_filters
 from prismaudio.weight_files import below, fill, read_weights
 from prismaudio_laion_clap.network import RATE_HZ, LaionClap
 

@@ -4,9 +4,9 @@ import re
 
 import torch
 
+from prismaudio.audio.loudness import loudness_lufs
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.rewards.base import Reward
-from prismaudio.signal.loudness import loudness_lufs
 
 
 class LoudnessReward(Reward):

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from transformers import ClapAudioConfig, ClapAudioModel, GPT2Config, GPT2Model
 
+from prismaudio.audio.covering import cover, repeated
+from prismaudio.audio.resample import resample
 from prismaudio.models.htsat import N_FFT, N_MELS, mel_decibels
 from prismaudio.rewards.shared_space import SharedSpace
-from prismaudio.signal.covering import cover, repeated
-from prismaudio.signal.resample import resample
 
 RATE_HZ = 44_100
 HOP = 320

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from prismaudio.audio.resample import resample
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
-from prismaudio.signal.resample import resample
 from prismaudio.weight_files import fill, read_weights
 
 RATE_HZ = 16_000

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prismaudio.signal.gcc_phat import MAX_ITD_S, consensus
+from prismaudio.audio.gcc_phat import MAX_ITD_S, consensus
 from prismaudio_stereocrw.network import RATE_HZ
 
 TEMPERATURE = 0.05

@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from prismaudio.audio.covering import repeated
+from prismaudio.audio.gcc_phat import gcc_phat_itd_s
 from prismaudio.errors import PrismAudioError
-from prismaudio.signal.covering import repeated
-from prismaudio.signal.gcc_phat import gcc_phat_itd_s
 from prismaudio_stereocrw.delays import affinity, delays_s
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
 

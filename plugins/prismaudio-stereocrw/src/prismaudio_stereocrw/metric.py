@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.covering import repeated
+from prismaudio.audio.gcc_phat import MAX_ITD_S
+from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.signal.covering import repeated
-from prismaudio.signal.gcc_phat import MAX_ITD_S
-from prismaudio.signal.resample import resample
 from prismaudio_stereocrw.listening import CrwListener
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.covering import repeated
+from prismaudio.audio.gcc_phat import MAX_ITD_S
+from prismaudio.audio.resample import fourier_resample, resample
 from prismaudio.errors import NotApplicableError, PrismAudioError
 from prismaudio.rewards.base import Cache, Reward
-from prismaudio.signal.covering import repeated
-from prismaudio.signal.gcc_phat import MAX_ITD_S
-from prismaudio.signal.resample import fourier_resample, resample
 from prismaudio_stereocrw.listening import CrwListener, cut_windows
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.types import Clip, Need
 
 HEARD_S = 1.2 * 6

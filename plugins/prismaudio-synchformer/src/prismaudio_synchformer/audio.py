@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ASTConfig, ASTModel
 
-from prismaudio.signal.spectral import published_mel_filters
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio_synchformer.aggregation import Aggregation
 from prismaudio_synchformer.segments import RATE_HZ
 

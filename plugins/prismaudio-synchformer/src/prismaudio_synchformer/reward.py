@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.audio.covering import cover
+from prismaudio.audio.resample import sinc_resample
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
-from prismaudio.signal.covering import cover
-from prismaudio.signal.resample import sinc_resample
 from prismaudio.weight_files import fingerprint
 from prismaudio_synchformer.network import Synchformer
 from prismaudio_synchformer.offsets import Offset, apart_s
@@ -21,7 +21,7 @@ from prismaudio_synchformer.visual import see
 from prismaudio_synchformer.weights import load_network
 
 if TYPE_CHECKING:
-    from prismaudio.cot.plan import Plan
+    from prismaudio.plan.plan import Plan
     from prismaudio.rewards.base import Cache
     from prismaudio.types import Clip
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from prismaudio.cot.nouns import find_nouns
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, UnknownNameError
 from prismaudio.paths import expanded
+from prismaudio.plan.nouns import find_nouns
 from prismaudio_yamnet.network import N_CLASSES
 
 FILE = PublishedFile(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from prismaudio.audio.resample import resample
+from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.checkpoints import WithoutDrawing
-from prismaudio.signal.resample import resample
-from prismaudio.signal.spectral import published_mel_filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

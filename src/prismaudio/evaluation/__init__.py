@@ -1,0 +1,1 @@
+"""Judging audio: what rewards and metrics say of files and clips."""

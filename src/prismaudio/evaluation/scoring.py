@@ -1,0 +1,234 @@
+"""Scoring files of sound and video by the rewards and metrics that are installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prismaudio import __version__
+from prismaudio.components import Component
+from prismaudio.devices import find_device
+from prismaudio.downloads import cache_home
+from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.evaluation.judges import Absent, Judge, MetricJudge, Part, RewardJudge, Score
+from prismaudio.media.windows import Survey, picture_windows, sound_windows, survey, window_edges
+from prismaudio.plan.plan import Plan
+from prismaudio.registry import Registry, discover
+from prismaudio.types import Clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from prismaudio.media.windows import Edges
+
+WINDOW_S = 30.0
+"""Files that last longer are heard in equal windows that do not."""
+FPS, SIDE = 25.0, 256
+"""Pictures per second, and the most that their shorter side has in pixels."""
+KINDS = ("rewards", "metrics")
+SHORTEST_S = 0.02
+
+
+class Panel:
+    """Rewards and metrics that score files together.
+
+    Args:
+        judges: Who scores.
+    """
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        self.judges = list(judges)
+
+    @classmethod
+    def assemble(
+        cls,
+        rewards: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
+        device: str = "cpu",
+        folder: Path | None = None,
+    ) -> Panel:
+        """A panel of rewards and metrics by name, each made with its defaults.
+
+        Args:
+            rewards: Names of rewards; None for all that are installed, of which some may not work here.
+            metrics: Names of metrics, likewise.
+            device: Where they run, see :func:`prismaudio.devices.find_device`.
+            folder: Where what rewards prepare is kept; None to keep nothing, which metrics that have ``keep`` obey.
+
+        Raises:
+            PrismAudioError: One that is named is not there, or cannot be made.
+        """
+        registry = discover()
+        find_device(device)
+        judges = []
+        for kind, named in zip(KINDS, (rewards, metrics), strict=True):
+            for name in registry.names(kind) if named is None else named:
+                try:
+                    judges.append(_judge(registry, kind, name, device, folder))
+                except PrismAudioError as error:
+                    if named is not None:
+                        raise
+                    judges.append(Absent(name, kind, *_described(registry, kind, name), str(error)))
+        return cls(judges)
+
+    def score(
+        self, path: str | Path, plan: Plan | None = None, reference: str | Path | None = None
+    ) -> tuple[dict[str, Score], list[str]]:
+        """Score a file.
+
+        Args:
+            path: A file of sound, or a video, whose sound is scored against its own pictures.
+            plan: Its plan.
+            reference: The true sound, in a file of sound or video; for a file without pictures, its pictures too.
+
+        Returns:
+            Scores by name, and what else is to be said, a line each.
+
+        Raises:
+            MediaError: It cannot be read.
+        """
+        file = survey(path)
+        true = None if reference is None else survey(reference)
+        notices = _check(file, true)
+        duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
+        for judge in self.judges:
+            judge.begin()
+        for part in self._parts(file, true, plan, window_edges(duration_s, WINDOW_S)):
+            for judge in self.judges:
+                judge.hear(part)
+        return {judge.name: judge.end() for judge in self.judges}, notices
+
+    def _parts(self, file: Survey, true: Survey | None, plan: Plan | None, edges: Edges) -> Iterator[Part]:
+        """The windows of a file; pictures are read when somebody looks at them."""
+        reads = frozenset[Any]().union(*(judge.reads for judge in self.judges))
+        video = file.video or (true.video if true is not None else None)
+        rate_hz = file.sample_rate_hz or 0
+        nothing: Iterator[Tensor | None] = iter([None] * len(edges))
+        sounds = sound_windows(file, edges, rate_hz)
+        references = nothing if true is None else sound_windows(true, edges, rate_hz)
+        nothing = iter([None] * len(edges))
+        pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FPS, SIDE)
+        windows = zip(edges, sounds, references, pictures, strict=True)
+        for index, ((begin_s, end_s), sound, reference, frames) in enumerate(windows):
+            clip = Clip(
+                id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
+                duration_s=end_s - begin_s,
+                frames=frames,
+                fps=None if frames is None else FPS,
+                audio=reference,
+                sample_rate_hz=None if reference is None else rate_hz,
+            )
+            yield Part(sound, rate_hz, clip, plan if plan is None or len(edges) == 1 else plan.crop(begin_s, end_s))
+
+
+def score(
+    path: str | Path,
+    plan: Plan | str | Path | None = None,
+    reference: str | Path | None = None,
+    *,
+    rewards: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> dict[str, Score]:
+    """Score a file of sound or video by the rewards and metrics that are installed.
+
+    Args:
+        path: The file; a video's sound is scored against its own pictures.
+        plan: Its plan, or the plan's text or file; what needs a plan is left out without one.
+        reference: A file with the true sound; what needs a reference is left out without one.
+        rewards: Names of rewards; None for all.
+        metrics: Names of metrics; None for all.
+        device: Where they run: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
+
+    Returns:
+        Score of each by name; one without a value says why.
+
+    Raises:
+        PrismAudioError: The file, the plan or the reference cannot be read, or a name is not known.
+
+    ```python
+    import prismaudio
+
+    scores = prismaudio.score("clip.mp4", plan="<Semantic> A bell rings.", rewards=["AestheticReward"])
+    print(scores["AestheticReward"].value)
+    ```
+    """
+    panel = Panel.assemble(rewards, metrics, device, cache_home() / "prepared")
+    return panel.score(path, read_plan(plan), reference)[0]
+
+
+def read_plan(plan: Plan | str | Path | None) -> Plan | None:
+    """A plan from its text or its file, with a section for any dimension that is installed."""
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    dimensions = discover().dimensions()
+    return Plan.parse(plan, dimensions) if isinstance(plan, str) and "<" in plan else Plan.load(plan, dimensions)
+
+
+def _judge(registry: Registry, kind: str, name: str, device: str, folder: Path | None) -> Judge:
+    """A reward or a metric, made with its defaults.
+
+    Raises:
+        PrismAudioError: It cannot be made.
+    """
+    dimension, source = _described(registry, kind, name)
+    made_of = registry.load(kind, name)
+    try:
+        made: Any = made_of()
+        if kind == "rewards":
+            return RewardJudge(name, made.dimension or dimension, source, made, find_device(device), folder)
+        if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
+            made.keep = False
+        return MetricJudge(name, made.dimension or dimension, source, made, find_device(device))
+    except PrismAudioError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise PrismAudioError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
+
+
+def _described(registry: Registry, kind: str, name: str) -> tuple[str | None, str]:
+    """Dimension and origin of something; the first, if several have the name."""
+    entry = next((entry for entry in registry.entries if (entry.kind, entry.name) == (kind, name)), None)
+    if entry is None or not isinstance(entry.item, Component):
+        return None, ""
+    plugin = entry.plugin
+    return entry.item.dimension, f"{plugin.distribution or plugin.module} {plugin.version or __version__}"
+
+
+def _check(file: Survey, true: Survey | None) -> list[str]:
+    """What is to be said of a file and its reference.
+
+    Raises:
+        MediaError: They cannot be scored.
+    """
+    if file.sample_rate_hz is None:
+        raise MediaError(f"{file.path} has no sound track; expected a file with the sound to score")
+    if file.duration_s < SHORTEST_S:
+        raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {SHORTEST_S} s")
+    notices = _unheard("its sound", file)
+    if true is None:
+        return notices
+    if true.sample_rate_hz is None:
+        raise MediaError(f"the reference {true.path} has no sound track; expected a file with the true sound")
+    notices += _unheard("the sound of its reference", true)
+    shorter = min(file.duration_s, true.duration_s)
+    if _longer(file.duration_s, shorter) or _longer(true.duration_s, shorter):
+        lasting = f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s"
+        notices.append(f"{lasting}; the first {shorter:.2f} s count")
+    return notices
+
+
+def _unheard(sound: str, file: Survey) -> list[str]:
+    """That the sound of a video goes on after its pictures, if it does."""
+    if not _longer(file.sound_s, file.duration_s):
+        return []
+    lasting = f"{sound} lasts {file.sound_s:.2f} s, the pictures {file.duration_s:.2f} s"
+    return [f"{lasting}; the first {file.duration_s:.2f} s count"]
+
+
+def _longer(one_s: float, other_s: float) -> bool:
+    """Whether the difference is more than what files of the same length have."""
+    return one_s - other_s > max(0.1, 0.01 * one_s)

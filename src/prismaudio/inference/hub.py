@@ -1,0 +1,82 @@
+"""Putting models on the Hugging Face hub. :mod:`prismaudio.inference.loading` gets them from there."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio import __version__
+from prismaudio.checkpoints import save_components
+from prismaudio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from prismaudio.inference.pipeline import PrismAudio
+
+CARD = """\
+---
+library_name: prismaudio
+pipeline_tag: video-to-audio
+tags: [prismaudio, video-to-audio, flow-matching]
+---
+# {title}
+
+Sound for silent video, made with [PrismAudio](https://pypi.org/project/prismaudio/) {version}.
+
+```python
+from prismaudio import PrismAudio
+
+model = PrismAudio.from_pretrained("{repository}")
+model.generate("clip.mp4").save("clip_with_sound.mp4")
+```
+
+| | |
+|---|---|
+| Parameters | {parameters:,} in the transformer, {codec_parameters:,} in the autoencoder |
+| Sound | stereo, {sample_rate_hz} Hz, latents at {latent_hz:.1f} Hz |
+| Conditions | {streams} |
+| Sampling | {sampler}, guidance {guidance:g} |
+
+Say here what it was trained on, how well it does, and under which licence it may be used.
+"""
+
+
+def push(model: PrismAudio, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
+    """See :meth:`PrismAudio.push_to_hub`."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="prismaudio", library_version=__version__)
+    with tempfile.TemporaryDirectory() as folder:
+        save_components(Path(folder), model.parts(), half)
+        card = Path(folder) / "README.md"
+        card.write_text(card_text(model, repository), encoding="utf-8")
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            if api.file_exists(repository, card.name):  # somebody may have written about the model
+                card.unlink()
+            api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a PrismAudio model")
+        except Exception as error:  # the client raises errors of many libraries
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"the hub does not take {repository}: {reason}; see that you are logged in: hf auth login"
+            ) from error
+    return f"https://huggingface.co/{repository}"
+
+
+def card_text(model: PrismAudio, repository: str) -> str:
+    """The page of a model."""
+    codec = model.autoencoder
+    return CARD.format(
+        title=repository.rpartition("/")[2],
+        repository=repository,
+        version=__version__,
+        parameters=sum(weight.numel() for weight in model.transformer.parameters()),
+        codec_parameters=sum(weight.numel() for weight in codec.parameters()),
+        sample_rate_hz=codec.sample_rate_hz,
+        latent_hz=codec.sample_rate_hz / codec.hop,
+        streams=", ".join(model.transformer.conditioners),
+        sampler=type(model.sampler).__name__,
+        guidance=model.settings.guidance.scale,
+    )

@@ -1,0 +1,221 @@
+"""Published checkpoints, as components of ours."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
+from prismaudio.checkpoints import Outline, WithoutDrawing
+from prismaudio.errors import CheckpointError
+from prismaudio.inference.settings import Settings
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.weight_files import below, check_finite, check_held, listed, misfits, read_weights, shapes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    Shapes = Mapping[str, tuple[int, ...]]
+
+STEPS, GUIDANCE = 24, 5.0
+"""How the published model samples."""
+FPS, PICTURE_SIZE = 25.0, 288
+"""What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen, unsquashed."""
+
+_GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
+_AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
+
+
+@dataclass
+class Published:
+    """Weights of a file by their published names.
+
+    Args:
+        transformer: ``model.model. …`` and ``conditioner.conditioners. …``.
+        autoencoder: ``encoder. …`` and ``decoder. …``.
+        unknown: Names of what belongs to neither.
+    """
+
+    transformer: dict[str, Tensor] = field(default_factory=dict)
+    autoencoder: dict[str, Tensor] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, Any]:
+    """Components of a published checkpoint, with all that it says about how it is used.
+
+    Args:
+        path: ``prismaudio.ckpt``, the same names in a ``.safetensors`` file, or ``vae.ckpt`` alone.
+        autoencoder: ``vae.ckpt``, which takes the place of the autoencoder in ``path``.
+
+    Raises:
+        CheckpointError: A file is not such a checkpoint, or its weights do not fit; the text lists them.
+    """
+    found, vae_path = sort_out(path, read_weights(path)), autoencoder or path
+    if not found.transformer and not found.autoencoder:
+        raise CheckpointError(
+            f"{path} is not a PrismAudio checkpoint: none of its {len(found.unknown)} weights has a name that "
+            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {listed(found.unknown[:3])} …"
+        )
+    if autoencoder is not None:
+        found.autoencoder = sort_out(autoencoder, read_weights(autoencoder)).autoencoder
+        if not found.autoencoder:
+            raise CheckpointError(f"{autoencoder} holds no autoencoder; expected vae.ckpt or weights of the same names")
+    transformer, problems = _transformer(found.transformer)
+    codec, vae_problems = _autoencoder(found.autoencoder)
+    if problems := [f"unknown {key}" for key in found.unknown] + problems + (vae_problems if vae_path is path else []):
+        raise CheckpointError(f"{path} does not fit: {listed(problems)}")
+    if vae_problems:
+        raise CheckpointError(f"{vae_path} does not fit: {listed(vae_problems)}")
+    check_held(found.transformer, path)
+    check_held(found.autoencoder, vae_path)
+    if transformer and codec:
+        belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
+    settings = Settings(None, FPS, PICTURE_SIZE, GUIDANCE, keeps_shape=True)
+    components: dict[str, Any] = {"settings": settings}  # also for a new transformer
+    if transformer:
+        try:
+            weights = dit_weights(found.transformer)
+        except CheckpointError as error:  # a constant is another
+            raise CheckpointError(f"{path}: {error}") from error
+        components["transformer"] = _filled(path, DiffusionTransformer, transformer, weights)
+        components["sampler"] = EulerSampler(STEPS)
+    if codec:
+        components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
+    return components
+
+
+def import_autoencoder(path: Path) -> OobleckAutoencoder:
+    """The autoencoder of a published checkpoint.
+
+    Raises:
+        CheckpointError: The file has none, or cannot be imported.
+    """
+    components = import_published(path)
+    if "autoencoder" not in components:
+        raise CheckpointError(f"{path} holds no autoencoder; expected vae.ckpt or weights of the same names")
+    codec: OobleckAutoencoder = components["autoencoder"]
+    return codec
+
+
+def belong_together(path: Path, wanted: int, vae_path: Path, given: int) -> None:
+    """See that a transformer's latents are those of an autoencoder, by their channels.
+
+    Raises:
+        CheckpointError: They are not.
+    """
+    if wanted != given:
+        raise CheckpointError(
+            f"the transformer of {path} is for latents of {wanted} channels, but those of the autoencoder in "
+            f"{vae_path} have {given}; they do not belong together"
+        )
+
+
+def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
+    """What of a file belongs to which part, without the prefix that all names of a file may have in common."""
+    if any(key.startswith(_ALONE) for key in weights):  # a training run's: discriminators and the like are not needed
+        return Published(autoencoder=below(weights, _ALONE))
+    if all(key.startswith(("encoder.layers.", "decoder.layers.")) for key in weights):
+        return Published(autoencoder=dict(weights))
+    prefixes = Counter(match["prefix"] for key in weights if (match := _GROUP.match(key)))
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    named = {key.removeprefix(prefix): value for key, value in weights.items()}
+    if len(named) < len(weights):
+        raise CheckpointError(f"{path} has weights of the same names with and without {prefix!r}; expected one model")
+    parts = ("model.model.", "conditioner.conditioners.")
+    transformer = {key: value for key, value in named.items() if key.startswith(parts)}
+    unknown = [key for key in named if not key.startswith((*parts, _AUTOENCODER))]
+    return Published(transformer, below(named, _AUTOENCODER), unknown)
+
+
+def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Constructor arguments of the transformer, and what does not fit it."""
+    if not official:
+        return None, []
+    given, problems = {}, []
+    for key, value in official.items():
+        try:
+            if dit_key(key) is not None:
+                given[key] = tuple(value.shape)
+        except KeyError:
+            problems.append(f"unknown {key}")
+    arguments = transformer_arguments(given)
+    try:
+        with Outline(len(official)):
+            one_block = DiffusionTransformer(**arguments | {"depth": 1})
+    except ValueError as error:
+        return None, [*problems, str(error)]
+    config = one_block.config | {"depth": arguments.get("depth", 1)}
+    expected: dict[str, tuple[int, ...]] = {}
+    for key, value in one_block.state_dict().items():
+        name, shape = published_key(key), tuple(published_shaped(key, value).shape)
+        copies = config["depth"] if key.startswith("blocks.0.") else 1
+        expected |= {name.replace(".layers.0.", f".layers.{n}."): shape for n in range(copies)}
+    return config, misfits(given, expected) + problems
+
+
+def transformer_arguments(official: Shapes) -> dict[str, Any]:
+    """Constructor arguments of the transformer that published weights belong to, as far as their shapes tell.
+
+    Args:
+        official: Shapes by published name.
+    """
+    part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
+    arguments: dict[str, Any] = {}
+    matrices = {key: shape for key, shape in official.items() if len(shape) == 2 and min(shape) > 0}
+    width, channels = (
+        matrices.get(f"{part}project_in.weight") or matrices.get(f"{part}project_out.weight", (0, 0))[::-1]
+    )
+    if width:
+        arguments |= {"width": width, "latent_channels": channels}
+    depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d{{1,9}})\.", key))]
+    if depths:
+        arguments["depth"] = min(max(depths) + 1, len(official))  # a name may hold any number
+    heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
+    if width and heads:  # what most layers say: one that says otherwise is then listed
+        arguments["heads"] = width // max(heads.most_common(1)[0][0], 1)
+    tokens = {}
+    for stream in ("video", "sync", "text"):
+        first, second = (matrices.get(told.format(stream, layer)) for layer in (0, 2))
+        if first:
+            arguments[f"{stream}_width"] = first[1]
+        if second and width and second[0] != width:
+            tokens[stream] = second[0]
+    context = matrices.get("model.model.to_cond_embed.2.weight")
+    if context and width and context[0] != width:
+        arguments["context_width"] = context[0]
+    return arguments | ({"token_widths": tokens} if tokens else {})
+
+
+def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Constructor arguments of the autoencoder, and what does not fit it."""
+    if not official:
+        return None, []
+    given = shapes_of(official)
+    arguments = oobleck_arguments(given)
+    try:
+        with Outline(len(official)):
+            codec = OobleckAutoencoder(**arguments)
+    except ValueError as error:
+        return None, [str(error)]
+    expected = oobleck_shapes(shapes_of(codec.state_dict()), given)
+    return codec.config, misfits(given, expected)
+
+
+def _filled(
+    path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> nn.Module:
+    """A module with these weights, in float32."""
+    check_finite(weights, path)
+    with WithoutDrawing():
+        module = kind(**arguments)
+    module.load_state_dict(weights)
+    return module.eval().requires_grad_(requires_grad=False)

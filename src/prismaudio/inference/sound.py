@@ -1,0 +1,106 @@
+"""A finished sound, with all that is needed to make it again."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import soundfile
+
+from prismaudio.errors import MediaError
+from prismaudio.inference.picture import picture_png
+from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_sound, write_wav
+from prismaudio.media.files import spare
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prismaudio.plan.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """What :meth:`prismaudio.PrismAudio.generate` returns.
+
+    Args:
+        plan: The plan that was rendered.
+        audio: Sound float32 ``(2, samples)`` in -1 .. 1.
+        sample_rate_hz: Its sample rate.
+        seed: Seed of its noise.
+        settings: Model, versions and options.
+        notices: What a reader should know about how it came about.
+        video: The video that it belongs to; None for sound from text.
+    """
+
+    plan: Plan
+    audio: Tensor
+    sample_rate_hz: int
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    video: Path | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.audio.shape[-1] / self.sample_rate_hz
+
+    def save(self, path: str | Path) -> None:
+        """Write it: ``.wav`` is the sound, ``.mp4`` (or ``.mov``, ``.mkv``) the video with it, ``.png`` its picture.
+
+        Raises:
+            MediaError: The file cannot be written, is the video that the sound was made for, or there is no video.
+        """
+        if self.video is not None:
+            spare(Path(path), [self.video])
+        suffix = Path(path).suffix.lower()
+        if suffix == ".wav":
+            write_wav(self.audio, self.sample_rate_hz, path)
+        elif suffix == ".png":
+            with replacing(path) as part:
+                part.write_bytes(self.picture())
+        elif suffix in VIDEO_SUFFIXES and self.video is not None:
+            write_video_with_sound(self.video, self.audio, self.sample_rate_hz, path)
+        elif suffix in VIDEO_SUFFIXES:
+            raise MediaError(f"cannot write {path}: this sound was made without a video; save it as .wav")
+        else:
+            raise MediaError(f"cannot write {path}: expected .wav, .png, {', '.join(VIDEO_SUFFIXES)}")
+
+    def picture(self) -> bytes:
+        """PNG of the spectrogram of both channels with the plan's events."""
+        return picture_png(self.audio, self.sample_rate_hz, self.plan.story)
+
+    def describe(self) -> dict[str, Any]:
+        """What can be written as JSON, and makes the same sound again."""
+        return {
+            "video": None if self.video is None else str(self.video),
+            "duration_s": round(self.duration_s, 6),
+            "sample_rate_hz": self.sample_rate_hz,
+            "plan": dict(self.plan),
+            "plan_text": str(self.plan),
+            "seed": self.seed,
+            **self.settings,
+            "notices": list(self.notices),
+        }
+
+    def __repr__(self) -> str:
+        return f"Sound({self.duration_s:.2f} s at {self.sample_rate_hz} Hz, seed={self.seed}, plan={str(self.plan)!r})"
+
+    def _repr_html_(self) -> str:
+        """An audio player, the picture and the plan, for notebooks."""
+        wav = io.BytesIO()
+        soundfile.write(wav, self.audio.T.numpy(), self.sample_rate_hz, format="WAV", subtype="PCM_16")
+        rows = "".join(
+            f"<tr><th style='text-align:left;vertical-align:top'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self.plan.items()
+        )
+        return (
+            f"<audio controls src='data:audio/wav;base64,{base64.b64encode(wav.getvalue()).decode()}'></audio><br>"
+            f"<img alt='spectrogram' src='data:image/png;base64,{base64.b64encode(self.picture()).decode()}'>"
+            f"<table>{rows}</table>"
+        )

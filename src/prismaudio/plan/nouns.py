@@ -1,0 +1,204 @@
+"""Finding the things that a text names."""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from prismaudio.plan import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_DETERMINERS = (
+    "an", "a", "the", "some", "one", "two", "three", "several", "another", "many", "his", "her", "its", "their"
+)  # fmt: skip
+_DETERMINER = re.compile(rf"\b(?:{'|'.join(_DETERMINERS)})\s+", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"[,;:!?()\n]+|\.(?!\d)|"
+    r"\b(?:and|while|then|plus|or|followed by)\b(?=\s+(?:an?|the|one|two|some|several|another)\b)",
+    re.IGNORECASE,
+)
+_PREPOSITIONS = "with in on at like as by from into without of to for during after before no any"
+_NO_NOUNS = """
+    and or is are was were be being that which who then again until while between near onto over through against starts
+    stops begins ends sounds should must can could will has have having where when followed creating heard playing using
+    not only this these once twice times it its their our
+"""
+_NO_THINGS = """
+    sound sounds audio recording recordings sequence clip scene video noise noises series piece core focus sense
+    beginning end start moment while break time second seconds floor ground note tone background left right centre
+    center middle front side edge
+"""
+_LEADING = frozenset(_PREPOSITIONS.split())
+_STOP = _LEADING | frozenset(_NO_NOUNS.split())
+_GENERIC = frozenset(_NO_THINGS.split())
+_SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
+COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
+"""Words that name nothing."""
+_VERB_NOUNS = ("whistles", "drums", "bells")
+_WORD = re.compile(r"\b[^\W\d_]")
+_ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
+_JOINT = re.compile(r"[\s-]+")
+_BREAK = re.compile(r"[,;:!?()\n]|\.(?!\d)")
+LONGEST_NOUN = 80
+"""Characters of the longest phrase that is taken for a noun."""
+LOOK_BACK = 160
+"""Characters before a noun in which its adjectives are looked for."""
+
+
+class Mention(NamedTuple):
+    """Where a noun stands in a text."""
+
+    start: int
+    end: int
+    noun: str
+
+
+class Nouns:
+    """A set of nouns that texts are searched for, in a time that does not depend on how many there are.
+
+    Args:
+        nouns: The nouns, which begin with a letter; each may consist of several words.
+
+    Example:
+        >>> [mention.noun for mention in Nouns(["bell", "car door"]).mentions("The bells and a car door.")]
+        ['bell', 'car door']
+    """
+
+    def __init__(self, nouns: Iterable[str] = ()) -> None:
+        self._nouns: set[str] = set()
+        self._lengths: list[int] = []  # ascending, each once
+        self.add(nouns)
+
+    def add(self, nouns: Iterable[str]) -> None:
+        """Search for these nouns too."""
+        for noun in map(lowered, nouns):
+            if noun and noun not in self._nouns:
+                self._nouns.add(noun)
+                if len(noun) not in self._lengths:
+                    insort(self._lengths, len(noun))
+
+    def mentions(self, text: str) -> list[Mention]:
+        """Where a text names them; in *glass marble* it is the marble, in *engine whistles* the engine."""
+        low = lowered(text)
+        found: list[Mention] = []
+        end = 0
+        for word in _WORD.finditer(text):
+            here = self._at(low, word.start()) if word.start() >= end else None
+            if here is None:
+                continue
+            end = here.end
+            adjoins = bool(found) and _JOINT.fullmatch(text, found[-1].end, here.start) is not None
+            if adjoins and low[here.start : here.end] in _VERB_NOUNS:
+                continue
+            if adjoins:
+                found.pop()
+            found.append(here)
+        return found
+
+    def named(self, text: str) -> list[str]:
+        """Those that a text names, in the order of their first mention."""
+        return list(dict.fromkeys(mention.noun for mention in self.mentions(text)))
+
+    def _at(self, low: str, start: int) -> Mention | None:
+        """The longest noun, singular or plural, that begins at ``start``."""
+        for length in reversed(self._lengths):
+            noun = low[start : start + length]
+            if noun in self._nouns and (ending := _ENDING.match(low, start + len(noun))):
+                return Mention(start, ending.end(), noun)
+        return None
+
+
+def lowered(text: str) -> str:
+    """The text in lower case, every character at its place."""
+    whole = text.lower()
+    if len(whole) == len(text):
+        return whole
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+
+
+@lru_cache(maxsize=8)
+def _cached(nouns: tuple[str, ...]) -> Nouns:
+    return Nouns(nouns)
+
+
+_OURS = Nouns(words.CLASSES)
+
+
+def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
+    """Those of ``nouns`` that a text names, in the order of their first mention."""
+    return _cached(tuple(nouns)).named(text)
+
+
+def _phrase(text: str) -> str | None:
+    taken: list[str] = []
+    for word in re.findall(r"[^\W\d_][\w'’-]*|\S", lowered(text)):
+        if word == "of" and taken and taken[-1] in _GENERIC:
+            taken = []
+            continue
+        if word in _STOP or not word[0].isalpha() or (taken and re.search(r"(?:ing|ly)$", word)):
+            break
+        if word not in _SIZE_OF and word not in ("a", "an", "the"):
+            taken.append(word)
+    if len(taken) > 1 and re.search(r"(?:[^s]s|ing|ed)$", taken[-1]):
+        taken.pop()
+    if not taken or taken[-1] in _GENERIC:
+        return None
+    phrase = " ".join(taken[-3:])
+    return phrase if len(phrase) <= LONGEST_NOUN else None
+
+
+def clauses(text: str) -> list[str]:
+    """The clauses of a text.
+
+    Example:
+        >>> clauses("A small dog barks twice and a car door slams.")
+        ['A small dog barks twice', 'a car door slams']
+    """
+    return [clause.strip() for clause in _CLAUSE.split(text) if clause.strip()]
+
+
+def noun_phrases(text: str) -> list[str]:
+    """Noun phrases that are none of our own classes, at most one for each clause.
+
+    Example:
+        >>> noun_phrases("A small dog barks twice and a car door slams.")
+        ['dog', 'car door']
+    """
+    found = []
+    for clause in clauses(text):
+        if clause.lower().split(maxsplit=1)[0] in _LEADING or _OURS.named(clause):
+            continue
+        determiner = _DETERMINER.search(clause)
+        phrase = _phrase(clause[determiner.end() :] if determiner else "")
+        if phrase:
+            found.append(phrase)
+    return list(dict.fromkeys(found))
+
+
+def sizes(text: str, nouns: Nouns) -> dict[str, str]:
+    """The size that an adjective gives to a noun, for the nouns that have one.
+
+    Example:
+        >>> sizes("A tiny bell, a drum and a very large drum.", Nouns(["bell", "drum"]))
+        {'bell': 'small', 'drum': 'large'}
+    """
+    found: dict[str, str] = {}
+    for mention in nouns.mentions(text):
+        if mention.noun not in found:
+            size = _size_at_end(text[max(0, mention.start - LOOK_BACK) : mention.start])
+            if size is not None:
+                found[mention.noun] = size
+    return found
+
+
+def _size_at_end(text: str) -> str | None:
+    for word in reversed(_BREAK.split(text)[-1].lower().split()[-4:]):
+        if word in _SIZE_OF:
+            return _SIZE_OF[word]
+        if word in ("a", "an", "the", "and", "or", "with"):
+            break
+    return None

@@ -1,0 +1,168 @@
+"""The plan of a clip: its chain of thought, one section for each perceptual dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prismaudio.components import Dimension
+from prismaudio.errors import PlanError
+from prismaudio.plan import reading, sections, sentences, window
+from prismaudio.plan.sections import CORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prismaudio.plan.story import Story
+
+__all__ = ["CORE", "Plan"]
+
+_HEADER = """\
+# A plan: one section for each dimension, each introduced by its tag. Lines that begin with # are ignored.
+# Times are written "at 0.66 s" or "from 0.50 s to 2.30 s", directions "on the right (azimuth +24°)".
+"""
+MOST_CHARACTERS = 4_000_000
+"""Characters of the longest file that is read as a plan."""
+
+
+def _line(text: str) -> str:
+    """A text as one line of Unicode; half a surrogate pair, which no file can hold, becomes U+FFFD."""
+    line = " ".join(text.split())
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return line.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return line
+
+
+class Plan(Mapping[str, str]):
+    """Section texts by dimension name, in order; ``str(plan)`` is the text that :meth:`parse` reads.
+
+    Args:
+        texts: The text of each section.
+
+    Example:
+        >>> plan = Plan.parse("<Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.")
+        >>> plan["semantic"]
+        'A bell rings.'
+        >>> plan.story.sources[0].onsets_s
+        (0.66,)
+        >>> print(plan)
+        <Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = {name.lower(): _line(text) for name, text in texts.items()}
+
+    @classmethod
+    def parse(cls, text: str, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
+        """Read a plan from its text.
+
+        Args:
+            text: Sections, each introduced by its tag, in any order; some may be missing. Lines that begin with ``#``
+                are ignored.
+            dimensions: The dimensions (or their names) that may have a section.
+
+        Raises:
+            PlanError: No tag at all, or a malformed, unknown or duplicate one.
+        """
+        names = (d.name if isinstance(d, Dimension) else d for d in dimensions)
+        return cls(sections.split(text, tuple(name.lower() for name in names)))
+
+    @classmethod
+    def load(cls, path: str | Path, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
+        """Read the file that :meth:`save` writes, edited by hand or not.
+
+        Args:
+            path: A text file; lines that begin with ``#`` are ignored.
+            dimensions: The dimensions (or their names) that may have a section.
+
+        Raises:
+            PlanError: The file cannot be read, or its text is no plan.
+        """
+        try:
+            with Path(path).open(encoding="utf-8-sig") as file:
+                text = file.read(MOST_CHARACTERS + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+            raise PlanError(f"cannot read the plan {path}: {reason}; expected a text file with sections") from error
+        if len(text) > MOST_CHARACTERS:
+            raise PlanError(f"cannot read the plan {path}: it has more than {MOST_CHARACTERS} characters")
+        try:
+            return cls.parse(text, dimensions)
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the editable file: one section a paragraph.
+
+        Raises:
+            PlanError: The file cannot be written.
+        """
+        paragraphs = "\n\n".join(f"{sections.tag(name)}\n{sections.escaped(text)}" for name, text in self.items())
+        try:
+            Path(path).write_text(f"{_HEADER}\n{paragraphs}\n", encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise PlanError(f"cannot write the plan {path}: {getattr(error, 'strerror', error)}") from error
+
+    @cached_property
+    def story(self) -> Story:
+        """What the sections state, as far as it can be understood; never an error."""
+        return reading.read(self._texts)
+
+    def check(self, duration_s: float) -> None:
+        """Make sure that everything happens within the clip.
+
+        Raises:
+            PlanError: A time lies beyond the clip, or a sound ends before it begins.
+        """
+        for source in self.story.sources:
+            times = (*source.onsets_s, *(() if source.end_s is None else (source.end_s,)))
+            for time_s in times:
+                if time_s > duration_s + 0.005:
+                    raise PlanError(
+                        f"the plan has the {source.what} at {time_s:.2f} s, but the clip lasts {duration_s:.2f} s; "
+                        "move or remove that time"
+                    )
+            if source.end_s is not None and source.onsets_s and source.end_s <= source.onsets_s[-1]:
+                raise PlanError(
+                    f"in the plan the {source.what} ends at {source.end_s:.2f} s, "
+                    f"but begins at {source.onsets_s[-1]:.2f} s; swap these times"
+                )
+
+    def crop(self, start_s: float, end_s: float) -> Plan:
+        """The plan of a window of the clip: its events, with times from the beginning of the window.
+
+        Sections without events, and sections of other dimensions, are kept word for word.
+
+        Args:
+            start_s: Beginning of the window in seconds.
+            end_s: End of the window in seconds.
+        """
+        story = self.story
+        if not any(source.onsets_s for source in story.sources):
+            return Plan(self)
+        told = sentences.describe(window.crop(story, start_s, end_s))
+        rewritten = {name: told.get(name, "") for name in ("semantic", "temporal", "spatial") if name in self}
+        return self.replace(rewritten)
+
+    def replace(self, texts: Mapping[str, str]) -> Plan:
+        """The same plan with some sections rewritten or added."""
+        return Plan({**self._texts, **texts})
+
+    def __str__(self) -> str:
+        return " ".join(f"{sections.tag(name)} {sections.escaped(text)}".strip() for name, text in self.items())
+
+    def __repr__(self) -> str:
+        return f"Plan({self._texts!r})"
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)

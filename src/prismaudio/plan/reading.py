@@ -1,0 +1,175 @@
+"""Understanding the sections of a plan: what sounds, when, where, and how it sounds.
+
+The reader knows every sentence that :mod:`prismaudio.plan.sentences` writes, and is tolerant of what people write by
+hand: what it does not understand it leaves out, and it never fails.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from prismaudio.plan import words
+from prismaudio.plan.nouns import Nouns, noun_phrases, sizes
+from prismaudio.plan.quantities import Value, azimuths, times
+from prismaudio.plan.story import Source, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from prismaudio.plan.nouns import Mention
+
+_SENTENCE = re.compile(
+    r"(?<=[.;!?])(?:(?<!min\.)(?<!sec\.)(?<!hr\.)(?<!mins\.)(?<!secs\.)|(?!\s*\d))\s+|\n+", re.IGNORECASE
+)
+_EVERYTHING = re.compile(r"\b(?:all|every\w*|both|sounds?|audio|sources?|it|they|each)\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:no|not|without|hardly|free of|never|little|lacks?|lacking|minimal|nor)\b")
+_UNNAMED = "sound"
+
+
+class _Token(NamedTuple):
+    start: int
+    noun: str | None
+    value: Value | None
+
+
+def _sentences(text: str) -> list[str]:
+    return [s for s in _SENTENCE.split(text) if s.strip()]
+
+
+def _attach(values: Sequence[Value], named: Sequence[Mention], before: str | None) -> list[tuple[str, Value]]:
+    """Pair each value with its noun: the one before it, or the one after it where the sentence begins with a value."""
+    tokens = [_Token(m.start, m.noun, None) for m in named]
+    tokens = sorted([*tokens, *(_Token(v.start, None, v) for v in values)], key=lambda token: token.start)
+    value_first = bool(tokens) and tokens[0].value is not None
+    last = None if value_first else before
+    waiting: list[Value] = []
+    pairs: list[tuple[str, Value]] = []
+    for token in tokens:
+        if token.value is None:
+            last = token.noun or ""
+            pairs += [(last, value) for value in waiting]
+            waiting = []
+        elif value_first or last is None:
+            waiting.append(token.value)
+        else:
+            pairs.append((last, token.value))
+    pairs += [(last or before or "", value) for value in waiting]
+    return pairs
+
+
+def _collect(
+    text: str, nouns: Nouns, find: Callable[[str], list[Value]], shared: re.Pattern[str] | None = None
+) -> dict[str, list[Value]]:
+    """Values of each noun; those of no noun are under ``""``, those of sentences about everything under ``"*"``."""
+    found: dict[str, list[Value]] = {}
+    before = None
+    for sentence in _sentences(text):
+        values = find(sentence)
+        named = nouns.mentions(sentence)
+        if shared is not None and not named and shared.search(sentence):
+            found.setdefault("*", []).extend(values)
+            continue
+        for noun, value in _attach(values, named, before):
+            found.setdefault(noun, []).append(value)
+        before = named[-1].noun if named else before
+    return found
+
+
+def _timing(values: Sequence[Value]) -> tuple[tuple[float, ...], float | None]:
+    onsets: list[float] = []
+    end = None
+    for value in values:
+        if value.role == "at":
+            onsets.append(value.number)
+        elif value.role == "end":
+            end = value.number
+        elif value.role == "for" and onsets:
+            end = round(onsets[-1] + value.number, 4)
+    return tuple(sorted(set(onsets))), (end if onsets else None)
+
+
+def _direction(values: Sequence[Value]) -> tuple[float, float] | None:
+    return (values[0].number, values[-1].number) if values else None
+
+
+def _attribute(text: str, keywords: Mapping[str, tuple[str, str | None]], order: Sequence[str]) -> str | None:
+    """The first attribute of ``order`` that a keyword speaks for; a negated keyword may speak for another one."""
+    seen = set()
+    for clause in re.split(r"[.,;:!?]", text.lower()):
+        negation = _NEGATION.search(clause)
+        for pattern, (attribute, opposite) in keywords.items():
+            for match in re.finditer(pattern, clause):
+                negated = negation is not None and negation.start() < match.start()
+                seen.add(opposite if negated else attribute)
+    return next((attribute for attribute in order if attribute in seen), None)
+
+
+_QUALITY = {
+    r"\bnoisy\b|\bhiss\w*|\bstatic\b|\bgrainy\b|\b(?:background|white) noise\b|\bfull of noise\b": ("noisy", "clean"),
+    r"\bclip(?:s|ped|ping)\b(?! (?:starts|begins))|\bdistort\w*|\boverdriv\w*|\boverload\w*": ("clipped", "clean"),
+    r"\bmuffl\w*|\bdull\b|\bveiled\b|\bdampened\b|\bthrough a wall\b": ("muffled", "clean"),
+    r"\bhighs\b|\btreble\b|\bhigh frequencies\b": ("", "muffled"),
+    r"\bclean\w*|\bclear\w*|\bclarity\b|\bcrisp\w*|\bpristine\b|\bundisturbed\b": ("clean", None),
+}
+_ROOM = {
+    r"\bhalls?\b|\bcathedral\b|\bchurch\b|\breverberant\b|\bechoing\b|\bcavern\w*|\blong (?:reverb\w*|echo\w*)": (
+        "hall",
+        "dry",
+    ),
+    r"\bdry\b|\banechoic\b|\bdead acoustics\b|\bopen air\b|\boutdoors?\b": ("dry", None),
+    r"\brooms?\b|\bchamber\b": ("room", None),
+    r"\breverb\w*|\becho\w*": ("room", "dry"),
+}
+
+
+def describes_sound(word: str) -> bool:
+    """Whether a word says something about quality or room.
+
+    Example:
+        >>> describes_sound("muffled"), describes_sound("purple")
+        (True, False)
+    """
+    return any(re.search(pattern, word) for pattern in (*_QUALITY, *_ROOM))
+
+
+def _whats(texts: Mapping[str, str]) -> list[str]:
+    """Every thing that the text names, in order: our own nouns anywhere, others where the wording shows them."""
+    semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")
+    known = Nouns((*words.CLASSES, *noun_phrases(semantic)))
+    for sentence in _sentences(temporal):
+        if not known.mentions(sentence) and times(sentence):
+            known.add(noun_phrases(sentence))
+    return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
+
+
+def read(texts: Mapping[str, str]) -> Story:
+    """The story that section texts tell.
+
+    Args:
+        texts: Section texts by dimension name; missing sections leave their part of the story open.
+
+    Example:
+        >>> read({"temporal": "A dog barks at 0.7s and 2 seconds", "spatial": "The dog is on the left."}).sources
+        (Source(what='dog', onsets_s=(0.7, 2.0), end_s=None, azimuth_deg=(-35.0, -35.0), size=None),)
+    """
+    whats = _whats(texts)
+    nouns = Nouns(whats)
+    semantic = texts.get("semantic", "")
+    when = _collect(texts.get("temporal", ""), nouns, times) or _collect(semantic, nouns, times)
+    where = _collect(texts.get("spatial", ""), nouns, azimuths, _EVERYTHING)
+    if not where and "spatial" not in texts:
+        where = _collect(semantic, nouns, azimuths)
+    if when.get("") and len(whats) != 1:
+        whats = [*whats, _UNNAMED]
+        when[_UNNAMED] = when.pop("")
+    size = sizes(semantic, Nouns(whats))
+    sources = []
+    for what in whats:
+        only = len(whats) == 1
+        onsets_s, end_s = _timing(when.get(what) or (when.get("", []) if only else []))
+        azimuth = _direction(where.get(what) or (where.get("", []) if only else []) or where.get("*", []))
+        sources.append(Source(what, onsets_s, end_s, azimuth, size.get(what)))
+    aesthetic = texts.get("aesthetic", "")
+    quality = _attribute(aesthetic, _QUALITY, ("clipped", "muffled", "noisy", "clean"))
+    return Story(tuple(sources), quality, _attribute(aesthetic, _ROOM, ("hall", "dry", "room")))

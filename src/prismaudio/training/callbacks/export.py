@@ -1,0 +1,69 @@
+"""Writing what a stage made to the model folder that the next stage and ``prismaudio generate`` read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from prismaudio.checkpoints import check_target, save_components
+from prismaudio.errors import CheckpointError
+from prismaudio.training.callbacks.ema import averaged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lightning.pytorch import LightningModule, Trainer
+
+
+class ExportComponents(Callback):
+    """At the end of training, puts the task's components into a model folder, beside those that are there already.
+
+    Averages of the weights are written instead of the weights, and sharded weights whole. A task with adapters also
+    writes these alone, to ``adapter.safetensors``.
+
+    Args:
+        folder: The model folder.
+        half: Components whose weights are stored in half precision.
+    """
+
+    def __init__(self, folder: str, half: list[str] | None = None) -> None:
+        self.folder = Path(folder)
+        self.half = half or []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that the folder can be used before hours go into training."""
+        if stage == "fit":
+            check_target(self.folder)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the folder."""
+        self.export(pl_module, first=trainer.is_global_zero)
+
+    def export(self, pl_module: LightningModule, *, first: bool = True) -> None:
+        """Write the folder; every process calls this, and the first one writes."""
+        with averaged(pl_module):
+            components = pl_module.components()  # type: ignore[operator]
+            check_finite(components, self.folder)
+            if first:
+                save_components(self.folder, components, self.half, beside=True)
+            if getattr(pl_module, "lora", None) is not None:
+                pl_module.save_adapters(self.folder, first=first)  # type: ignore[operator]
+
+
+def check_finite(components: Mapping[str, Any], folder: Path) -> None:
+    """See that weights are numbers before a model folder is made of them.
+
+    Raises:
+        CheckpointError: Some are not.
+    """
+    for name, component in components.items():
+        state = component.state_dict() if isinstance(component, nn.Module) else {}
+        wrong = [key for key, value in state.items() if isinstance(value, Tensor) and not bool(value.isfinite().all())]
+        if wrong:
+            raise CheckpointError(
+                f"the {name} has NaN or infinity in {len(wrong)} of {len(state)} tensors, such as {wrong[0]}; "
+                f"{folder} was not written: export a checkpoint from before"
+            )

@@ -1,0 +1,126 @@
+"""Candidates of an update of Fast-GRPO: what they were made for, how, and what becomes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from prismaudio.types import Conditions, Features
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
+
+    from prismaudio.rewards.base import Cache
+    from prismaudio.samplers.rollout import Rollout
+    from prismaudio.training.grpo.windows import Window
+
+CEILING = 10 ** (-1 / 20)
+"""Peak above which a candidate is lowered, -1 dB, where generation begins to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The clips of an update.
+
+    Args:
+        ids: Their names.
+        n_frames: Latent frames of each.
+        durations_s: Their durations in seconds.
+        conditions: What the network is told of them.
+        caches: What each reward knows of them, by reward.
+    """
+
+    ids: list[str]
+    n_frames: list[int]
+    durations_s: list[float]
+    conditions: Conditions
+    caches: Sequence[Mapping[str, Cache | None]]
+
+    def alike(self, windows: Sequence[Window], most: int) -> list[tuple[list[int], Window]]:
+        """Clips whose candidates can be made together, of one window and one length, and their window.
+
+        Args:
+            windows: The window of each clip.
+            most: Clips together at most.
+        """
+        found: dict[tuple[Window, int, float], list[int]] = {}
+        for row, key in enumerate(zip(windows, self.n_frames, self.durations_s, strict=True)):
+            found.setdefault(key, []).append(row)
+        return [
+            (rows[first : first + most], window)
+            for (window, *_), rows in found.items()
+            for first in range(0, len(rows), most)
+        ]
+
+    def to(self, device: torch.device | str) -> Prompts:
+        """The same with conditions on another device."""
+        return replace(self, conditions=self.conditions.to(device))
+
+    def of_all_processes(self, device: torch.device) -> Prompts:
+        """The clips of all processes, in the order of the processes; every process must call this."""
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, self.to("cpu"))
+        return Prompts.cat(found).to(device)
+
+    @staticmethod
+    def cat(several: Sequence[Prompts]) -> Prompts:
+        """The clips of several, which have the same streams, one after the other."""
+
+        def joined(streams: Sequence[Features | None]) -> Features | None:
+            present = [stream for stream in streams if stream is not None]
+            return Features.pad([row for stream in present for row in stream.rows()]) if present else None
+
+        streams = {f.name: joined([getattr(some.conditions, f.name) for some in several]) for f in fields(Conditions)}
+        return Prompts(
+            [name for some in several for name in some.ids],
+            [n_frames for some in several for n_frames in some.n_frames],
+            [seconds for some in several for seconds in some.durations_s],
+            Conditions(**streams),
+            [caches for some in several for caches in some.caches],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates that were made together, siblings beside each other.
+
+    Args:
+        ids: Whose candidate each row is.
+        rollout: How they were made.
+        conditions: What the network was told, for each row.
+        scores: Scores ``(rows,)`` by reward, which may still be on the way.
+    """
+
+    ids: list[str]
+    rollout: Rollout
+    conditions: Conditions
+    scores: Future[dict[str, Tensor]]
+
+    @property
+    def groups(self) -> Tensor:
+        """A number for each row that candidates of one clip share, in all processes, ``(rows,)``."""
+        numbers = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in self.ids]
+        return torch.tensor([int.from_bytes(number, "little") for number in numbers])
+
+
+def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tensor:
+    """Candidates float32 ``(rows, 2, samples)`` at a level that can be played.
+
+    Args:
+        audio: Candidates as they were decoded.
+        peaks: ``sample`` lowers each that exceeds -1 dB; ``batch`` divides all by their common peak.
+
+    Example:
+        >>> leveled(torch.tensor([[[2.0, -1.0]], [[0.5, 0.1]]]))[1].tolist()
+        [[0.5, 0.10000000149011612]]
+    """
+    audio = audio.float()
+    if peaks == "batch":
+        return audio / audio.abs().amax().clamp(min=1e-8)
+    peak = audio.abs().amax(dim=(1, 2), keepdim=True)
+    return audio * (CEILING / peak).clamp(max=1)

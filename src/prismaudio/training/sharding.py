@@ -1,0 +1,148 @@
+"""How the transformer is spread over processes, compiled, and made to fit into memory."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.utils.checkpoint import checkpoint
+
+from prismaudio.errors import CheckpointError
+from prismaudio.training.checkpoint_files import replace, temporary
+from prismaudio.training.consolidation import check_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor, nn
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2: parameters, gradients, averages and optimiser states are spread evenly over all processes.
+
+    In a recipe or on the command line, the word ``fsdp2`` stands for it, and so does ``fsdp``.
+
+    Args:
+        save_distributed_checkpoint: Whether each process writes its part of a checkpoint, into a folder; otherwise
+            the first process collects everything and writes one file.
+    """
+
+    def __init__(self, save_distributed_checkpoint: bool = True) -> None:  # noqa: FBT001, FBT002 - Lightning's own
+        super().__init__(1, 1, save_distributed_checkpoint)
+        self._in_shards = save_distributed_checkpoint
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        """Write a folder of shards beside its final place, and rename it once every process is done.
+
+        Raises:
+            CheckpointError: A process cannot write its part.
+        """
+        if not self._in_shards:  # one file, which the first process writes
+            super().save_checkpoint(checkpoint, filepath, storage_options)
+            return
+        target, part = self.broadcast((Path(filepath), temporary(Path(filepath))))
+        try:
+            super().save_checkpoint(checkpoint, part, storage_options)
+        except (CheckpointException, OSError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            told = " ".join(str(error).split())[-200:]
+            raise CheckpointError(
+                f"cannot write the checkpoint {target}: {told}; those that were written before are whole"
+            ) from error
+        self.barrier()
+        for rank in range(2):  # the first process, and on disks that nodes do not share the first one of each node
+            if (self.global_rank if rank == 0 else self.local_rank) == 0 and part.is_dir():
+                replace(part, target)
+            self.barrier()
+
+    def setup_environment(self) -> None:
+        """All processes, on however many nodes, share the parameters."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: FBT001
+        """The state of a run, from a file or from shards; nothing in it is run.
+
+        Raises:
+            CheckpointError: It holds more than tensors and plain data, or is damaged.
+        """
+        if Path(checkpoint_path).is_dir():
+            check_shards(Path(checkpoint_path))
+        return super().load_checkpoint(checkpoint_path, weights_only=True)
+
+
+def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Spread the parameters of a transformer over the processes of a mesh, block by block.
+
+    What makes keys and values of the conditions is a part by itself: it is used before the block is.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    for block in blocks:
+        cross: Any = block.cross_attention
+        fully_shard([cross.to_kv, cross.k_norm], mesh=mesh)
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh, reshard_after_forward=False)
+
+
+def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
+    """Spread parameters that are never used in a forward, such as averages."""
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(module, mesh=mesh)
+
+
+def compile_forwards(blocks: Iterable[nn.Module]) -> None:
+    """Compile the forward of each block, and not what gathers its parameters or computes it again."""
+    for block in blocks:
+        block.forward = torch.compile(block.forward)
+
+
+def recompute_activations(blocks: Iterable[nn.Module]) -> None:
+    """Let each block's activations be computed again in the backward pass instead of kept: less memory, more time."""
+    for block in blocks:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+
+
+@contextmanager
+def unsharded(network: nn.Module) -> Iterator[None]:
+    """The network's own parameters whole in every process, for methods other than ``forward``; blocks stay sharded."""
+    if not hasattr(network, "unshard"):
+        yield
+        return
+    network.unshard()  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        network.reshard()  # type: ignore[operator]
+
+
+def whole_state(network: nn.Module) -> dict[str, Any]:
+    """All weights of a network, whole, on the CPU of every process; every process must call this."""
+    if not hasattr(network, "unshard"):
+        return network.state_dict()
+    from torch.distributed.tensor import DTensor
+
+    state = network.state_dict()
+    return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
+
+
+def within_process(strategy: Strategy) -> AbstractContextManager[None]:
+    """While it lasts, gradients stay in this process; where parameters are spread they cannot."""
+    return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of a number over all processes; every process must call this."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        value = value.clone()
+        torch.distributed.all_reduce(value)
+        value /= torch.distributed.get_world_size()
+    return value

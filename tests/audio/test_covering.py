@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from prismaudio.audio.covering import cover, repeated
+
+
+@pytest.mark.parametrize("length", [0, 1, 99, 100, 101, 200, 350, 1234])
+def test_windows_cover_everything_and_end_with_it(length):
+    starts = cover(length, 100)
+    heard = {place for start in starts for place in range(start, start + 100)}
+    assert heard >= set(range(length))
+    assert starts[0] == 0
+    assert starts[-1] == max(0, length - 100)
+    assert (len(starts) - 1) * 100 < max(1, length)
+
+
+def test_a_short_sound_goes_on_and_a_long_one_stays():
+    assert repeated(torch.tensor([[1, 2], [3, 4]]), 5).tolist() == [[1, 2, 1, 2, 1], [3, 4, 3, 4, 3]]
+    assert repeated(torch.arange(3), 2).tolist() == [0, 1, 2]

@@ -1,0 +1,58 @@
+import random
+
+import pytest
+
+from prismaudio.plan import words
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.plan import Plan
+from prismaudio.plan.story import Source, Story
+
+
+def random_story(rng: random.Random) -> Story:
+    sources = []
+    for what in rng.sample([*words.CLASSES, "dog", "car door"], rng.randint(0, 4)):
+        onsets = sorted(rng.sample(range(400), rng.randint(1, 6)))
+        end = onsets[-1] + rng.randint(1, 200) if rng.random() < 0.4 else None
+        first = rng.randint(-90, 90)
+        last = first if rng.random() < 0.5 else rng.randint(-90, 90)
+        sources.append(
+            Source(
+                what,
+                tuple(t / 100 for t in onsets),
+                None if end is None else end / 100,
+                (float(first), float(last)) if rng.random() < 0.9 else None,
+                rng.choice([None, *words.SIZES]),
+            )
+        )
+    return Story(tuple(sources), rng.choice([None, *words.QUALITIES]), rng.choice([None, *words.ROOMS]))
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_story_survives_the_round_trip(seed):
+    rng = random.Random(seed)
+    story = random_story(rng)
+    for plan in (narrate(story), narrate(story, rng), narrate(story, rng)):
+        assert plan.story == story
+        assert Plan.parse(str(plan)).story == story
+
+
+def test_rounds_times_and_azimuths():
+    story = Story((Source("bell", (0.6649,), None, (24.4, 24.4)),))
+    assert narrate(story).story.sources == (Source("bell", (0.66,), None, (24.0, 24.0)),)
+
+
+def test_texts_vary_with_the_seed_and_only_with_it():
+    story = Story((Source("bell", (0.5, 1.0), None, (10.0, 10.0), "small"),), "noisy", "hall")
+    texts = {str(narrate(story, random.Random(seed))) for seed in range(50)}
+    assert len(texts) > 40
+    assert narrate(story, random.Random(7)) == narrate(story, random.Random(7))
+    assert narrate(story) == narrate(story)
+
+
+@pytest.mark.parametrize("table", [words.QUALITIES, words.ROOMS])
+def test_every_wording_of_an_attribute_is_understood(table):
+    for name, wordings in table.items():
+        for wording in wordings:
+            story = Plan({"aesthetic": wording}).story
+            assert name == (story.quality if table is words.QUALITIES else story.room), wording
+            assert (story.room if table is words.QUALITIES else story.quality) is None, wording

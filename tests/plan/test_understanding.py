@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from prismaudio.plan import words
+from prismaudio.plan.narration import narrate
+from prismaudio.plan.nouns import Nouns
+from prismaudio.plan.story import Source, Story
+from prismaudio.plan.understanding import unknown_clauses
+
+OURS = Nouns(words.CLASSES)
+
+
+def test_whatever_is_narrated_is_understood():
+    rng = random.Random(0)
+    for _ in range(300):
+        sources = []
+        for what in rng.sample(words.CLASSES, rng.randrange(4)):
+            onsets = tuple(sorted({round(9 * rng.random(), 2) for _ in range(rng.randint(1, 8))}))
+            end_s = rng.choice((None, onsets[-1] + 0.5))
+            place = (rng.randint(-60, 60), rng.randint(-60, 60))
+            sources.append(Source(what, onsets, end_s, place, rng.choice(list(words.SIZES))))
+        story = Story(tuple(sources), rng.choice(list(words.QUALITIES)), rng.choice(list(words.ROOMS)))
+        for text in narrate(story, rng).values():
+            assert unknown_clauses(text, OURS) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Eine Glocke läutet", ["Eine Glocke läutet"]),
+        ("铃响了", ["铃响了"]),
+        ("dog", ["dog"]),
+        ("the dog barks, and a bell rings at 0:03", ["the dog barks"]),
+        ("A bell. Rain.", ["Rain"]),
+        ("the bells ring very softly, three times, in a cathedral", []),
+        ("on the left at 2 min 3 s", []),
+        ("12 °, 3", []),
+        ("", []),
+    ],
+)
+def test_what_names_nothing_that_is_known_is_found(text, expected):
+    assert unknown_clauses(text, OURS) == expected

@@ -1,0 +1,531 @@
+"""Fast-GRPO on a handful of clips: what it learns, what it refuses, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import prismaudio
+from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
+from prismaudio.flow.kernels import RhoKernel
+from prismaudio.flow.times import uniform_grid
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan.plan import Plan
+from prismaudio.rewards.base import Reward
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.studio.order import ShuffledBatches
+from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage
+from prismaudio.training.callbacks.held_out import HeldOutGuard
+from prismaudio.training.callbacks.listening import ListeningSamples
+from prismaudio.training.candidates import CEILING, Prompts
+from prismaudio.training.fast_grpo import FastGrpoTask
+from prismaudio.training.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
+from prismaudio.training.grpo.losses import MaskedLoss
+from prismaudio.training.grpo.reward_weights import LinearWeight
+from prismaudio.training.grpo.weighting import RectifiedWeighting
+from prismaudio.training.grpo.windows import AllSteps, RandomWindow, Window
+from prismaudio.training.lora import Lora
+from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
+
+FRAMES = 20
+
+
+class Held(Autoencoder):
+    """Two channels, each held for a few samples."""
+
+    sample_rate_hz, hop, channels = 800, 16, 2
+
+    def encode(self, audio):
+        return audio[..., :: self.hop]
+
+    def decode(self, latents):
+        return 0.3 * latents.repeat_interleave(self.hop, -1)
+
+
+class Words:
+    """Text of a clip: its number."""
+
+    width, rate_hz = 4, None
+
+    def encode(self, clip, plan):
+        return torch.full((2, 4), float(len(plan["semantic"])) / 10)
+
+
+class Right(Reward):
+    """Right louder than left, by the mean."""
+
+    dimension = "spatial"
+
+    def __init__(self, broken: str = "", inapplicable: str = "") -> None:
+        self.broken, self.inapplicable = broken, inapplicable
+        self.threads: set[str] = set()
+        self.rows: list[int] = []
+
+    def prepare(self, clip, plan):
+        if clip.id == self.inapplicable:
+            raise NotApplicableError("it has a bad day")
+        return {"bad": torch.tensor(clip.id == self.broken)}
+
+    def score(self, audio, sample_rate_hz, caches):
+        self.threads.add(threading.current_thread().name)
+        self.rows.append(len(audio))
+        made = audio[:, 1].mean(1) - audio[:, 0].mean(1)
+        return torch.where(torch.stack([cache["bad"] for cache in caches]), torch.nan, made)
+
+
+class Unsteady(Reward):
+    """Steadier is better, said the other way round."""
+
+    dimension, higher_is_better = "aesthetic", False
+
+    def score(self, audio, sample_rate_hz, caches):
+        return (audio - audio.mean(2, keepdim=True)).square().mean((1, 2))
+
+
+class Clips(torch.utils.data.Dataset):
+    def __init__(self, batch_size=2, durations=(0.4,) * 6):
+        self.batch_size, self.durations = batch_size, durations
+
+    def item(self, index, epoch=0):
+        return Clip(f"clip {index}", self.durations[index]), Plan({"semantic": "a" * (1 + index)})
+
+    def loader(self, share=0, shares=1):
+        def collate(items):
+            clips, plans = zip(*items, strict=True)
+            return ClipBatch(clips, plans)
+
+        return ShuffledBatches(len(self.durations), self.item, collate, self.batch_size, 1, shares, share)
+
+
+def network():
+    torch.manual_seed(0)
+    made = DiffusionTransformer(2, 64, 2, 2, None, None, 4, None, ["text"], [], expansion=1)
+    for weight in made.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.05)
+    return made
+
+
+def task(rewards=None, **options):
+    rewards = {"spatial": Right(), "aesthetic": Unsteady()} if rewards is None else rewards
+    defaults = {
+        "transformer": network(), "encoders": {"text": Words()}, "autoencoder": Held(), "group": 6, "steps": 6,
+        "learning_rate": 3e-3, "sampler": EulerSampler(4), "seed": 3,
+        "cache": None,
+    }  # fmt: skip
+    return FastGrpoTask(rewards, **{**defaults, **options})
+
+
+def trainer(folder, steps, *callbacks, keep=None, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    keep = keep or ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    return Trainer(
+        max_steps=steps, default_root_dir=folder, callbacks=[keep, *callbacks], num_sanity_val_steps=0,
+        **{**quiet, **options},
+    )  # fmt: skip
+
+
+def fit(folder, steps, made=None, checkpoint=None, callbacks=(), data=None, **options):
+    made = made or task()
+    run = trainer(folder, steps, *callbacks, **options)
+    run.fit(made, (data or Clips()).loader(), ckpt_path=checkpoint)
+    return made, run
+
+
+def logged(folder, steps, made, **options):
+    """What every update logs."""
+    rows = []
+
+    class Keep(ModelCheckpoint):
+        def on_train_batch_end(self, trainer, *_):
+            rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    fit(folder, steps, made, callbacks=[Keep()], **options)
+    return rows
+
+
+def validated(made, folder):
+    loader = torch.utils.data.DataLoader(
+        [ClipBatch(*zip(*[Clips().item(i) for i in range(6)], strict=True))], batch_size=None
+    )
+    return trainer(folder, 1).validate(made, loader, verbose=False)[0]
+
+
+def test_every_reward_rises_and_the_reference_holds_back(tmp_path):
+    free, held = task(kl=1e-9), task(kl=50.0, kl_form="velocity")
+    before = validated(free, tmp_path)
+    rows = logged(tmp_path / "free", 30, free)
+    after = validated(free, tmp_path)
+    assert after["val_reward/spatial"] > before["val_reward/spatial"] + 0.05
+    assert after["val_reward/aesthetic"] > before["val_reward/aesthetic"]  # turned: higher is better
+    held_rows = logged(tmp_path / "held", 30, held)
+    assert held_rows[-1]["kl"] < 0.3 * rows[-1]["kl"]
+
+
+def test_the_first_ratio_is_one_and_every_number_of_an_update_is_logged(tmp_path):
+    made = task(kl=0.1, group=4)
+    (row,) = logged(tmp_path, 1, made)
+    assert row["ratio_error"] == 0.0
+    assert row["ratio"] == 1.0
+    assert row["kl"] == 0.0
+    assert row["share/spatial"] + row["share/aesthetic"] == pytest.approx(1)
+    assert {"reward", "reward/spatial", "flat_groups/aesthetic", "shift", "above_one", "clip_fraction"} <= row.keys()
+    assert {"seconds/rollout", "seconds/rewards", "seconds/training"} <= row.keys()
+    assert any(name.startswith("clipped/step_") for name in row)
+
+
+@pytest.mark.parametrize(("guidance", "each"), [(1.0, 1), (3.0, 2)])
+def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
+    window = RandomWindow(2, earliest=0.5, latest=0.5)
+    options = {"window": window, "guidance": guidance, "group": 6, "branches": 3, "steps": 8}
+    (row,) = logged(tmp_path / "apart", 1, task(share_first=False, **options))
+    assert row["nfe"] == 2 * each * (4 * 2 + 4 * 6 + 2 * 6 * 3)  # before the window, from there on, trained
+    (row,) = logged(tmp_path / "shared", 1, task(**options))
+    assert row["nfe"] == 2 * each * (5 * 2 + 3 * 6 + (6 + 2) * 3)
+    (row,) = logged(tmp_path / "coarse", 1, task(after=1, **options))
+    assert row["nfe"] == 2 * each * (5 * 2 + 2 * 6 + (6 + 2) * 3)
+
+
+def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
+    rows = logged(
+        tmp_path, 4, task(passes=2, loss=MaskedLoss(1e-7), kernel=RhoKernel(1.0), advantage=DecoupledAdvantage())
+    )
+    assert [row["ratio_error"] for row in rows[:2]] == [0.0, 0.0]  # of the first pass
+    assert len(rows) == 2
+    assert all(row["shift"] > 0 for row in rows)  # of all passes
+
+
+def test_in_half_precision_the_second_pass_sees_what_the_first_one_learnt(tmp_path):
+    (row,) = logged(tmp_path, 1, task(passes=2), precision="bf16-mixed")
+    assert row["ratio_error"] == 0.0
+    assert row["shift"] > 0
+
+
+class Exact(Right):
+    """Refuses to be asked in half precision."""
+
+    def prepare(self, clip, plan):
+        assert not torch.is_autocast_enabled("cpu")
+        return super().prepare(clip, plan)
+
+    def score(self, audio, sample_rate_hz, caches):
+        assert not torch.is_autocast_enabled("cpu")
+        return super().score(audio, sample_rate_hz, caches)
+
+
+def test_rewards_judge_in_whole_precision(tmp_path):
+    made = task({"spatial": Exact()}, held_out={"other": Exact()})
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+    trainer(tmp_path, 1, precision="bf16-mixed", val_check_interval=1).fit(made, Clips().loader(), one)
+
+
+def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
+    grids = []
+
+    class Asked(RectifiedWeighting):
+        def weights(self, kernel, grid, window):
+            grids.append(grid)
+            return super().weights(kernel, grid, window)
+
+    fit(tmp_path, 1, task(after=1, weighting=Asked(), window=RandomWindow(2, latest=0.0)))
+    assert all(torch.equal(grid, uniform_grid(6)) for grid in grids)
+
+
+def test_clips_of_different_duration_are_made_apart():
+    prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
+    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=3)] == [[0, 2], [1]]
+    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=1)] == [[0], [2], [1]]
+
+
+def test_what_was_not_judged_leaves_the_spread_of_the_others_alone():
+    made = task({"spatial": Right()}, advantage=WeightedSumAdvantage("batch"))
+    made._trainer = SimpleNamespace(world_size=1, global_rank=0)
+    rewards = {"spatial": torch.tensor([50.0, 52.0, torch.nan, torch.nan])}
+    found = made._advantages(rewards, torch.tensor([0, 0, 1, 1]), {"spatial": 1.0})
+    torch.testing.assert_close(found, torch.tensor([-1.0, 1.0, 0.0, 0.0]) * 2**0.5, atol=1e-3, rtol=0)
+
+
+def test_only_the_best_and_the_worst_are_replayed(tmp_path):
+    whole, some = (logged(tmp_path / str(n), 1, task(group=8, trained=n))[0] for n in (8, 2))
+    assert some["nfe"] == whole["nfe"] - 2 * 1 * 3 * 6  # two clips, one step that is not shared, three each, six fewer
+    assert some["reward/spatial"] == whole["reward/spatial"]
+
+
+def test_chunks_of_rows_give_the_same_update(tmp_path):
+    whole, _ = fit(tmp_path / "whole", 2)
+    chunked, _ = fit(tmp_path / "chunked", 2, task(rows_at_once=4))
+    together, _ = fit(tmp_path / "together", 2, task(prompts_at_once=2))
+    apart, _ = fit(tmp_path / "apart", 2, task(share_first=False))
+    for name, weight in whole.transformer.state_dict().items():
+        for other in (chunked, together, apart):  # AdamW makes a whole step of rounding in a gradient near zero
+            difference = (other.transformer.state_dict()[name] - weight).abs().max()
+            assert difference < 2e-5 + 1e-3 * weight.abs().max(), name
+
+
+def test_clips_of_several_lengths_are_not_padded(tmp_path):
+    data = Clips(durations=(0.4, 0.2, 0.4, 0.3, 0.2, 0.4), batch_size=3)
+    reward = Right()
+    fit(tmp_path, 2, task({"spatial": reward}, prompts_at_once=3, window=AllSteps(), branches=1), data=data)
+    assert sum(reward.rows) == 2 * 3 * 6
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(tmp_path):
+    def make():
+        return task(kl=0.01, weights={"spatial": LinearWeight(0.0, 1.0, updates=5)})
+
+    average = {"callbacks": [ExponentialMovingAverage(0.5)]}
+    fit(tmp_path / "whole", 7, make(), **average)
+    whole = state(tmp_path / "whole" / "step=7.ckpt")
+    for stop in (1, 3, 5):  # of three batches an epoch
+        torch.rand(stop)
+        fit(tmp_path / f"from {stop}", 7, make(), tmp_path / "whole" / f"step={stop}.ckpt", **average)
+        resumed = state(tmp_path / f"from {stop}" / "step=7.ckpt")
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
+
+
+class Drifting(Reward):
+    """So much more with every update."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def score(self, audio, sample_rate_hz, caches):
+        return torch.full((len(audio),), self.slope * self.followed.global_step)
+
+
+RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_checkpoints_of_the_recipes_know_what_the_validation_of_their_step_changed(tmp_path):
+    names = ("paper", "release", "recommended", "flow_grpo", "mix_grpo")
+    recipes = [yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["trainer"] for name in names]
+    kept = [c["init_args"] for r in recipes for c in r["callbacks"] if c["class_path"].endswith("ModelCheckpoint")]
+    assert kept == kept[:1] * len(names)
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+
+    def trained(folder, checkpoint=None):
+        up, down = Drifting(1.0), Drifting(-1.0)
+        made = task({"spatial": Right(), "up": up}, held_out={"down": down}, kl=0.5)
+        up.followed = down.followed = made
+        callbacks = PolicyAverage(0.9, 1), HeldOutGuard(0.1, 1, raise_kl=5.0)
+        keep = ModelCheckpoint(folder, **kept[0])
+        run = trainer(folder, 12, *callbacks, keep=keep, val_check_interval=5, check_val_every_n_epoch=None)
+        run.fit(made, Clips().loader(), one, ckpt_path=checkpoint)
+        assert made.kl == 2.5
+        return made.state_dict()
+
+    whole = trained(tmp_path / "whole")
+    for path in sorted((tmp_path / "whole").glob("step*.ckpt")):
+        torch.testing.assert_close(trained(tmp_path / path.stem, path), whole, rtol=0, atol=0, msg=path.name)
+    assert (tmp_path / "step=10").is_dir()
+
+
+KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {folder!r})
+import test_fast_grpo as t
+from pathlib import Path
+t.fit(Path({out!r}), 200)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
+    folder, out = str(Path(__file__).parent), tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(folder=folder, out=str(out))], env=os.environ)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("step=*.ckpt"))) < 4:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    complete = sorted((int(path.stem[5:]), path) for path in out.glob("step=*.ckpt"))[:-1]  # the last may be torn
+    stop, path = complete[-1]
+    fit(tmp_path / "again", stop + 2, checkpoint=path)
+    fit(tmp_path / "whole", stop + 2)
+    again, whole = (state(tmp_path / name / f"step={stop + 2}.ckpt") for name in ("again", "whole"))
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(again[part], whole[part], rtol=0, atol=0)
+
+
+def test_rewards_score_in_their_worker(tmp_path):
+    reward = Right()
+    fit(tmp_path, 1, task({"spatial": reward}))
+    assert all(name.startswith("rewards") for name in reward.threads)
+
+
+def test_a_score_that_is_not_finite_stops_the_run_with_the_clip(tmp_path):
+    with pytest.raises(PrismAudioError, match=r"spatial gives nan to a candidate of clip clip 4 \(row"):
+        fit(tmp_path, 3, task({"spatial": Right(broken="clip 4")}))
+
+
+def test_what_a_reward_cannot_judge_is_said_and_teaches_nothing(tmp_path, caplog):
+    data = Clips(durations=(0.4,), batch_size=1)
+    made = task({"spatial": Right(inapplicable="clip 0")})
+    before = copy.deepcopy(made.transformer.state_dict())
+    fit(tmp_path, 2, made, data=data)
+    assert "spatial does not judge clip clip 0: it has a bad day" in caplog.text
+    assert all(
+        torch.equal(weight, before[name]) for name, weight in made.transformer.state_dict().items() if weight.ndim < 2
+    )
+
+
+def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
+    made, run = fit(tmp_path, 3, task(lora=Lora(rank=4), kl=0.1))
+    assert made.reference is not None
+    assert made.reference._copy is None
+    assert float(run.callback_metrics["kl"]) > 0
+    assert all("lora" in name for name, weight in made.transformer.named_parameters() if weight.requires_grad)
+    more = task(lora=Lora(rank=4, conditioners=True), kl=0.1)
+    assert more.reference is not None
+    assert more.reference._copy is not None  # without adapters it would still have other conditioners
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weights": {"loudness": 1.0}}, "weights name loudness, but rewards are aesthetic, spatial"),
+        ({"rewards": {}}, "0 rewards"),
+        ({"group": 1}, "groups of 1"),
+        ({"group": 6, "branches": 4}, "does not consist of branches of 4"),
+        ({"trained": 9}, "9 of it trained"),
+        ({"steps": 2}, "too few for a window of 2"),
+        ({"lora": Lora(dropout=0.1)}, "dropout must be off"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(options, said):
+    with pytest.raises((RecipeError, PrismAudioError), match=said):
+        task(**options)
+
+
+def test_every_kind_of_dropout_is_refused():
+    unsteady = network()
+    unsteady.blocks.append(torch.nn.AlphaDropout(0.1))
+    with pytest.raises(RecipeError, match=r"dropout must be off.* blocks\.2 has it"):
+        task(transformer=unsteady)
+
+
+def test_a_network_that_does_not_say_again_what_it_said_is_found(tmp_path, caplog):
+    unsteady = network()
+    unsteady.project_in.register_forward_hook(lambda layer, given, made: torch.dropout(made, 0.1, True))
+    fit(tmp_path, 2, task(transformer=unsteady))
+    assert caplog.text.count("of update 0 is off by") == 1
+    assert "of update 1" not in caplog.text
+
+
+def test_features_alone_are_refused(tmp_path):
+    text = Features(torch.zeros(1, 2, 4), torch.ones(1, 2, dtype=torch.bool))
+    batch = LatentBatch(["a"], torch.zeros(1, 2, 5), torch.ones(1, 5, dtype=torch.bool), Conditions(text=text))
+    with pytest.raises(DataError, match="set prompts of ManifestDataModule"):
+        trainer(tmp_path, 1).fit(task(), torch.utils.data.DataLoader([batch], batch_size=None))
+    with pytest.raises(DataError, match="set prompts of ManifestDataModule"):
+        trainer(tmp_path, 1).validate(task(), torch.utils.data.DataLoader([batch], batch_size=None))
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "mesh", "said"),
+    [
+        ({}, "16-mixed", None, "expected bf16-mixed"),
+        ({"after": 1}, "32-true", object(), "leave after out"),
+        ({"split_groups": True, "branches": 3, "trained": 3}, "32-true", None, "3 trained candidates"),
+        ({"split_groups": True, "branches": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
+    ],
+)
+def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said):
+    made = task(**options)
+    made._device_mesh = mesh
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    made._trainer = SimpleNamespace(precision=precision, world_size=2, strategy=strategy)
+    with pytest.raises(RecipeError, match=said):
+        made.setup("fit")
+
+
+class Falling(Reward):
+    """Falls whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def score(self, audio, sample_rate_hz, caches):
+        self.value -= 1
+        return torch.full((len(audio),), self.value)
+
+
+class Rising(Falling):
+    def score(self, audio, sample_rate_hz, caches):
+        return -super().score(audio, sample_rate_hz, caches) + 0 * audio[:, 0, 0]
+
+
+def guarded(folder, guard, **options):
+    never = Right(inapplicable="clip 0")  # which must not be in the way
+    made = task({"spatial": Rising(), "never": never}, held_out={"quality": Falling()}, **options)
+    run = trainer(folder, 6, guard, val_check_interval=1, check_val_every_n_epoch=None)
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+    run.fit(made, Clips().loader(), one)
+    return made, run
+
+
+def test_the_guard_stops_when_what_is_held_out_falls(tmp_path):
+    _, run = guarded(tmp_path, HeldOutGuard(0.1, patience=2))
+    assert run.global_step == 3  # the first validation has nothing to fall from
+
+
+def test_the_guard_holds_on_to_the_beginning_instead(tmp_path):
+    made, run = guarded(tmp_path, HeldOutGuard(0.1, patience=2, raise_kl=3.0), kl=0.01)
+    assert run.global_step == 6
+    assert made.kl == pytest.approx(0.09)
+
+
+def test_the_guard_needs_something_to_watch(tmp_path):
+    with pytest.raises(RecipeError, match="nothing to watch"):
+        fit(tmp_path, 1, callbacks=[HeldOutGuard()])
+    with pytest.raises(RecipeError, match="raise_kl needs a kl above 0"):
+        fit(tmp_path, 1, callbacks=[HeldOutGuard(watch=["x"], raise_kl=2.0)])
+
+
+def test_listening_samples_say_what_the_rewards_say(tmp_path):
+    run = trainer(tmp_path, 1, ListeningSamples(1), val_check_interval=1, check_val_every_n_epoch=None)
+    one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+    made = task()
+    before = validated(made, tmp_path)  # which must not be in the way of what fit validates
+    run.fit(made, Clips().loader(), one)
+    assert run.callback_metrics["val_reward/spatial"] != before["val_reward/spatial"]
+    (text,) = tmp_path.rglob("rendered*.txt")
+    assert "rewards: spatial " in text.read_text()
+
+
+class Loud(Held):
+    def decode(self, latents):
+        return 100 * super().decode(latents)
+
+
+def test_what_would_be_too_loud_to_play_is_lowered_for_listening():
+    batch = ClipBatch(*zip(Clips().item(0), strict=True))
+    ((_, _, made, _),) = task(autoencoder=Loud()).listening_samples(batch, 1)
+    assert float(made.abs().max()) == pytest.approx(CEILING)

@@ -1,0 +1,247 @@
+"""The stages on a handful of clips: what they learn and what they leave behind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio.checkpoints import load_components
+from prismaudio.encoders.hashed_text import HashedTextEncoder
+from prismaudio.encoders.motion_grid import MotionGridEncoder
+from prismaudio.encoders.plan_grid import PlanGridEncoder
+from prismaudio.errors import CheckpointError, DataError, RecipeError
+from prismaudio.metrics.onset import OnsetF1
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan.words import CLASSES
+from prismaudio.planners.event import EventPlanner
+from prismaudio.samplers.euler import EulerSampler
+from prismaudio.studio import render_audio, sample_scene
+from prismaudio.studio.datamodule import StudioDataModule
+from prismaudio.training.autoencoder_fitting import AutoencoderFittingTask
+from prismaudio.training.callbacks.ema import ExponentialMovingAverage
+from prismaudio.training.callbacks.export import ExportComponents
+from prismaudio.training.cot_tuning import CotTuningTask
+from prismaudio.training.draws import draw
+from prismaudio.training.foundation import FoundationTask
+from prismaudio.training.schedule import CosineSchedule
+from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> StudioDataModule:
+    folder = tmp_path_factory.mktemp("clips")
+    module = StudioDataModule(32, 0, 4, batch_size=8, cache_dir=str(folder), workers=1)
+    module.prepare_data()
+    return module
+
+
+def trainer(folder: Path, **options: object) -> Trainer:
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(**{**quiet, "default_root_dir": folder, "enable_checkpointing": False, **options})  # type: ignore[arg-type]
+
+
+def foundation(**options: object) -> FoundationTask:
+    torch.manual_seed(0)
+    codec = ParametricStereoAutoencoder(8, iterations=2)
+    codec.observe(torch.stack([torch.as_tensor(render_audio(sample_scene(i, 1, "plain"))) for i in range(4)]))
+    codec.fit()
+    encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
+    network = DiffusionTransformer(
+        codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], data_spread=0.5
+    )
+    return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
+
+
+def first_batch(data: StudioDataModule) -> ClipBatch:
+    return next(iter(data.val_dataloader()))  # type: ignore[return-value]
+
+
+def test_the_codec_is_fitted_and_exported_beside_what_is_there(data: StudioDataModule, tmp_path: Path) -> None:
+    task = AutoencoderFittingTask(ParametricStereoAutoencoder(8, iterations=2))
+    trainer(tmp_path, max_epochs=1, callbacks=[ExportComponents(str(tmp_path / "model"))]).fit(task, data)
+    planner = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
+    export = ExportComponents(str(tmp_path / "model"), half=["planner"])
+    trainer(tmp_path, max_steps=1, callbacks=[export]).fit(planner, data)
+    model = load_components(tmp_path / "model")
+    assert set(model) == {"autoencoder", "planner"}
+    torch.testing.assert_close(model["autoencoder"].basis, task.autoencoder.basis)
+    assert task.autoencoder.mean.std() > 0
+
+
+def test_an_export_that_cannot_be_written_is_refused_before_training(data: StudioDataModule, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    task = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
+    run = trainer(tmp_path, max_steps=1, callbacks=[ExportComponents(str(tmp_path / "model"))])
+    with pytest.raises(CheckpointError, match="damaged or not a PrismAudio checkpoint"):
+        run.fit(task, data)
+    assert run.global_step == 0
+
+
+def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = CotTuningTask(EventPlanner(CLASSES, width=8, time_width=32, depth=2), learning_rate=6e-3, warmup_steps=2)
+    run = trainer(tmp_path, max_steps=32)
+    before = run.validate(task, data, verbose=False)[0]["val_loss"]
+    run.fit(task, data)
+    assert run.callback_metrics["val_loss"] < 0.93 * before
+
+
+def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
+    run, task = trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3)
+    before = run.validate(task, data, verbose=False)[0]["val_loss"]
+    run.fit(task, data)
+    assert run.callback_metrics["val_loss"] < 0.8 * before
+
+
+def state_at_the_end(data: StudioDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
+    keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    options = {"max_steps": steps, "callbacks": [ExponentialMovingAverage(0.5), keep], "enable_checkpointing": True}
+    torch.rand(7 if checkpoint else 1)  # what happened before must not matter
+    trainer(folder, **options).fit(foundation(learning_rate=4e-3), data, ckpt_path=checkpoint)
+    return torch.load(folder / f"step={steps}.ckpt", weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: StudioDataModule, tmp_path: Path) -> None:
+    whole = state_at_the_end(data, tmp_path / "whole", 9)  # of 4 steps an epoch
+    assert any(key.startswith("average.") for key in whole["state_dict"])
+    for stop in (1, 4, 6):
+        resumed = state_at_the_end(data, tmp_path / f"from{stop}", 9, tmp_path / "whole" / f"step={stop}.ckpt")
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
+
+
+def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:
+    task = foundation(metrics={"onsets": OnsetF1()}, sampler=EulerSampler(2))
+    assert 0 <= trainer(tmp_path).validate(task, data, verbose=False)[0]["val_onsets"] <= 1
+
+
+def perturbed(task: FoundationTask, told: Conditions, ids: list[str], step: int = 0) -> Conditions:
+    latents, mask = torch.zeros(len(ids), 2, 3), torch.ones(len(ids), 3, dtype=torch.bool)
+    return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times))
+
+
+def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: StudioDataModule) -> None:
+    batch = first_batch(data)
+    ids = [clip.id for clip in batch.clips]
+    task = foundation(drop_all=0.0, drop_each=0.0, swap_video=0.0)
+    told = task.clips.conditions(batch.clips, batch.plans)
+    for name, stream in vars(perturbed(task, told, ids)).items():
+        if stream is not None:
+            torch.testing.assert_close(stream.values, getattr(told, name).values)
+    everything = perturbed(foundation(drop_all=1.0), told, ids)
+    assert not any(stream.mask.any() for stream in vars(everything).values() if stream is not None)
+    swapped = perturbed(foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0), told, ids)
+    assert told.video is not None
+    assert swapped.video is not None
+    torch.testing.assert_close(swapped.video.values, told.video.values.roll(-1, 0))
+    torch.testing.assert_close(swapped.plan.values, told.plan.values)  # type: ignore[union-attr]
+
+
+def test_as_many_samples_lose_everything_as_should() -> None:
+    count = 4000
+    ids = [str(i) for i in range(count)]
+    told = Conditions(video=Features(torch.ones(count, 1, 1), torch.ones(count, 1, dtype=torch.bool)))
+    told = Conditions(video=told.video, text=told.video, sync=told.video)
+    lost = perturbed(foundation(drop_all=0.1, drop_each=0.2, swap_video=0.0), told, ids)
+    gone = torch.stack([~stream.mask[:, 0] for stream in (lost.video, lost.sync, lost.text)])  # type: ignore[union-attr]
+    assert gone.all(0).float().mean() == pytest.approx(0.1 + 0.9 * 0.2**3, abs=0.02)  # the unconditional branch
+    assert gone[0].float().mean() == pytest.approx(0.1 + 0.9 * 0.2, abs=0.02)
+    alone = gone[0] & ~gone[1] & ~gone[2]
+    assert alone.float().mean() == pytest.approx(0.9 * 0.2 * 0.8**2, abs=0.02)
+
+
+def test_what_is_drawn_for_a_sample_depends_on_its_name_and_the_step_alone() -> None:
+    task = foundation(time_sampler="truncated_logit_normal")
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
+    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times)
+    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), mask[:1, :3], task._times)
+    assert torch.equal(both.noise[0, :, :3], alone.noise[0])
+    assert not both.noise[0, :, 3].any()
+    assert torch.equal(both.times[:1], alone.times)
+    assert torch.equal(both.drop_each["text"][:1], alone.drop_each["text"])
+    assert not torch.equal(both.times, draw(["a", "b"], 0, 6, torch.zeros(2, 3, 4), mask, task._times).times)
+
+
+def precomputed(lengths: list[int], frames: int, channels: int, *, text: bool = True) -> LatentBatch:
+    mask = torch.arange(frames)[None] < torch.tensor(lengths)[:, None]
+    source = torch.Generator().manual_seed(0)
+    latents = torch.randn(len(lengths), channels, 64, generator=source)[..., :frames] * mask[:, None]
+    words = Features.pad([torch.randn(3 + i, 262, generator=source) for i in range(len(lengths))])
+    return LatentBatch([f"clip {i}" for i in lengths], latents, mask, Conditions(text=words if text else None))
+
+
+class Precomputed(torch.utils.data.IterableDataset):
+    def __init__(self, batch: LatentBatch) -> None:
+        self.batch = batch
+
+    def __iter__(self):
+        return iter([self.batch] * 2)
+
+
+def test_precomputed_latents_train_and_padding_changes_nothing(tmp_path: Path) -> None:
+    losses = []
+    for frames in (12, 20):
+        task = foundation()
+        batch = precomputed([12, 7], frames, task.transformer.latent_channels)
+        loader = torch.utils.data.DataLoader(Precomputed(batch), batch_size=None)
+        run = trainer(tmp_path, max_steps=2)
+        run.fit(task, loader, loader)
+        losses.append((run.callback_metrics["train_loss"], run.callback_metrics["val_loss"]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_every_parameter_has_a_gradient_whatever_is_missing(text) -> None:
+    task = foundation(drop_all=1.0)
+    ready = task._prepared(precomputed([12], 12, task.transformer.latent_channels, text=text))
+    draws = draw(ready.ids, 0, 0, ready.latents, ready.mask, task._times)
+    task._loss(ready, draws.noise, draws.times, task._perturbed(ready.conditions, draws))[0].backward()
+    assert all(weight.grad is not None for weight in task.transformer.parameters())  # so that processes can average
+
+
+def test_the_loss_is_the_mean_over_real_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = foundation()
+    batch = precomputed([8, 2], 8, task.transformer.latent_channels)
+    monkeypatch.setattr(task.transformer, "forward", lambda latents, *_: torch.zeros_like(latents))
+    noise = batch.latents + 2.0 * torch.tensor([1.0, 0.0])[:, None, None] + 100.0 * ~batch.mask[:, None]
+    error, real = task._loss(task._prepared(batch), noise, torch.zeros(2), batch.conditions)
+    assert float(error / real) == pytest.approx(4.0 * 8 / 10)
+
+
+def test_clips_are_encoded_once(data: StudioDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, task = first_batch(data), foundation()
+    first = task.clips.latents(batch.clips)
+    monkeypatch.setattr(task.autoencoder, "encode", None)
+    torch.testing.assert_close(task.clips.latents(batch.clips), first)
+
+
+def test_weights_are_not_trained_in_half_precision(tmp_path: Path) -> None:
+    task = foundation()
+    task.trainer = trainer(tmp_path, precision="bf16-true")
+    with pytest.raises(RecipeError, match="bf16-true is not for training"):
+        task.setup("fit")
+
+
+def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:
+    with pytest.raises(DataError, match="clip mute has no sound"):
+        foundation().clips.latents([Clip("mute", 1.0)])
+
+
+def test_recomputing_changes_nothing(tmp_path: Path) -> None:
+    made = []
+    for recompute in (False, True):
+        task = foundation(recompute=recompute)
+        batch = precomputed([12], 12, task.transformer.latent_channels)
+        trainer(tmp_path, max_steps=2).fit(task, torch.utils.data.DataLoader(Precomputed(batch), batch_size=None))
+        made.append(list(task.transformer.parameters()))
+    torch.testing.assert_close(made[0], made[1])
+
+
+def test_a_task_without_a_network_says_what_to_give() -> None:
+    with pytest.raises(CheckpointError, match="no transformer"):
+        FoundationTask()
