@@ -52,15 +52,15 @@ def tiny_model() -> PrismAudio:
     """A model with random weights, made of the real classes: it renders noise, in no time."""
     import torch
 
-    from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
-    from prismaudio.encoders.hashed_text import HashedTextEncoder
-    from prismaudio.encoders.motion_grid import MotionGridEncoder
-    from prismaudio.encoders.plan_grid import PlanGridEncoder
     from prismaudio.inference import PrismAudio
     from prismaudio.models.dit import DiffusionTransformer
-    from prismaudio.plan.words import CLASSES
-    from prismaudio.planners.event import EventPlanner
     from prismaudio.samplers.euler import EulerSampler
+    from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
+    from prismaudio_studio.hashed_text import HashedTextEncoder
+    from prismaudio_studio.motion_grid import MotionGridEncoder
+    from prismaudio_studio.plan_grid import PlanGridEncoder
+    from prismaudio_studio.planner.event import EventPlanner
+    from prismaudio_studio.words import CLASSES
 
     torch.manual_seed(0)
     encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}

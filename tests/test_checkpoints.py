@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
 from prismaudio.checkpoints import LOADABLE, Configured, check_target, load_components, loadable, save_components
-from prismaudio.encoders.plan_grid import PlanGridEncoder
 from prismaudio.errors import CheckpointError
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.registry import discover
+from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
+from prismaudio_studio.plan_grid import PlanGridEncoder
 
 
 @pytest.fixture

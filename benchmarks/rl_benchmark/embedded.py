@@ -16,13 +16,13 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from prismaudio.downloads import cache_home
 from prismaudio.flow.randomness import normal
 from prismaudio.rewards.aesthetic import AestheticReward
-from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.studio.datamodule import StudioDataModule
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.types import ClipBatch, LatentBatch
+from prismaudio_studio.datamodule import StudioDataModule
+from prismaudio_studio.reward import SemanticReward
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.methods import EMBEDDED_STEPS, GROUP
 from rl_benchmark.tier import Tier, path_divergence
@@ -40,7 +40,7 @@ SAMPLES = 8
 
 
 class EmbeddedTier(Tier):
-    """Post-trains the embedded model to do without guidance, in few steps, as the recipe ``fast_grpo/embedded`` does.
+    """Post-trains the embedded model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
 
     Args:
         training: Clips of the studio that updates take in turn.
@@ -121,7 +121,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
         loss=method.loss,
         weighting=method.weighting,
         cache=None,
-        pretrained="embedded",
+        pretrained="studio",
         learning_rate=learning_rate,
         sampler=EulerSampler(EMBEDDED_STEPS),
         seed=seed,

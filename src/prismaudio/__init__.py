@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from prismaudio.components import Component, Dimension
+from prismaudio.components import Command, Component, Dimension, Pretrained
 
 if TYPE_CHECKING:
     from prismaudio.evaluation.scoring import score
     from prismaudio.inference import PrismAudio
 
-__version__ = "0.1.0"
-__all__ = ["Component", "Dimension", "PrismAudio", "__version__", "hookimpl", "score"]
+__version__ = "0.2.0"
+__all__ = ["Command", "Component", "Dimension", "Pretrained", "PrismAudio", "__version__", "hookimpl", "score"]
 
 _TARGETS = {"PrismAudio": "prismaudio.inference", "score": "prismaudio.evaluation.scoring"}
 

@@ -22,13 +22,8 @@ def prismaudio_dimensions() -> Iterable[Dimension]:
 
 @hookimpl
 def prismaudio_rewards() -> Iterable[Component]:
-    """Rewards that need no weights but the embedded ones."""
+    """Rewards that need no weights."""
     return [
-        Component(
-            "prismaudio.rewards.semantic:SemanticReward",
-            "Probability of the planned things by the embedded classifier.",
-            "semantic",
-        ),
         Component("prismaudio.rewards.temporal:TemporalReward", "Soft F1 score of onsets.", "temporal"),
         Component(
             "prismaudio.rewards.aesthetic:AestheticReward",
@@ -52,27 +47,14 @@ def prismaudio_metrics() -> Iterable[Component]:
         Component("prismaudio.metrics.spatial:IldCorrelation", "Level differences against directions.", "spatial"),
         Component("prismaudio.metrics.spatial:SideObeyed", "Clips heard from the right side.", "spatial"),
         Component("prismaudio.metrics.itd:GccMse", "Error of time differences against the reference.", "spatial"),
-        Component("prismaudio.metrics.classes:ClassAccuracy", "Clips in which the right thing sounds.", "semantic"),
-        Component("prismaudio.metrics.obedience:NoiseFloorObeyed", "Noisy against clean clips.", "aesthetic"),
-        Component("prismaudio.metrics.obedience:LateEnergyObeyed", "Halls against dry clips.", "aesthetic"),
     ]
 
 
 @hookimpl
 def prismaudio_encoders() -> Iterable[Component]:
-    """Encoders of the embedded model."""
+    """An encoder without weights."""
     return [
-        Component(
-            "prismaudio.encoders.motion_grid:MotionGridEncoder",
-            "Video: colour and motion on a coarse grid; no weights.",
-        ),
-        Component(
-            "prismaudio.encoders.hashed_text:HashedTextEncoder",
-            "Text: hashed words with their neighbours and section; no weights.",
-        ),
-        Component(
-            "prismaudio.encoders.plan_grid:PlanGridEncoder", "Plan: its events drawn on a time grid; no weights."
-        ),
+        Component("prismaudio.encoders.brightness:BrightnessEncoder", "Video: brightness by column; to try recipes on.")
     ]
 
 
@@ -92,27 +74,49 @@ def prismaudio_samplers() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_planners() -> Iterable[Component]:
-    """Planners that need nothing but the embedded weights or a file."""
+    """Planners that need no model."""
     return [
-        Component(
-            "prismaudio.planners.event:EventPlanner", "Watches for sound events and writes them down; embedded weights."
-        ),
         Component("prismaudio.planners.file:FilePlanner", "Reads plans that somebody wrote."),
+        Component("prismaudio.planners.flash:FlashPlanner", "What flashes is heard; to try recipes on."),
     ]
 
 
 @hookimpl
 def prismaudio_autoencoders() -> Iterable[Component]:
-    """Autoencoders of the embedded model and of the published one."""
+    """The autoencoder of the published model."""
     return [
         Component(
             "prismaudio.autoencoders.oobleck:OobleckAutoencoder",
             "Snake convolutions and a Gaussian bottleneck; of the published model.",
         ),
-        Component(
-            "prismaudio.autoencoders.parametric_stereo:ParametricStereoAutoencoder",
-            "Fitted spectral basis and parametric stereo; embedded weights.",
-        ),
+    ]
+
+
+@hookimpl
+def prismaudio_benchmarks() -> Iterable[Component]:
+    """What is measured without anybody's data."""
+    return [
+        Component("prismaudio.cli.bench_model:ModelBenchmark", "Speed of a network, against a matrix product."),
+        Component("prismaudio.cli.bench_rewards:RewardsBenchmark", "What each installed reward costs for a clip."),
+    ]
+
+
+@hookimpl
+def prismaudio_tasks() -> Iterable[Component]:
+    """The three stages of the paper."""
+    return [
+        Component("prismaudio.training.foundation:FoundationTask", "Flow matching on latents, stage one."),
+        Component("prismaudio.training.cot_tuning:CotTuningTask", "Teaches a planner to write plans, stage two."),
+        Component("prismaudio.training.fast_grpo:FastGrpoTask", "Reinforcement learning with rewards, stage three."),
+    ]
+
+
+@hookimpl
+def prismaudio_data_modules() -> Iterable[Component]:
+    """Data that somebody has, and data of nobody."""
+    return [
+        Component("prismaudio.data.datamodule:ManifestDataModule", "Clips and features that a manifest lists."),
+        Component("prismaudio.data.synthetic:SyntheticDataModule", "Clicks and flashes, to try a recipe on."),
     ]
 
 

@@ -1,6 +1,7 @@
 """What the hooks of :mod:`prismaudio.hookspecs` return: data that names classes without importing them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,34 @@ class Dimension:
     name: str
     question: str
     default_section: str = ""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model that a plugin brings, which ``--model NAME`` and ``pretrained: NAME`` mean.
+
+    Args:
+        name: Its name, in lower case.
+        source: Its folder, or where it is on the Hugging Face hub, ``"owner/model"``.
+        summary: One line that says what it is, shown by ``prismaudio plugins list``.
+    """
+
+    name: str
+    source: Path | str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand of ``prismaudio`` that a plugin brings.
+
+    Args:
+        name: Its name, in lower case.
+        target: The function that runs it, ``"package.module:function"``; it is called with the list of arguments after
+            the name and returns an exit code. A :class:`prismaudio.errors.PrismAudioError` is printed as one line.
+        summary: Its line in ``prismaudio --help``.
+    """
+
+    name: str
+    target: str
+    summary: str

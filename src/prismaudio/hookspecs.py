@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pluggy
 
-from prismaudio.components import Component, Dimension
+from prismaudio.components import Command, Component, Dimension, Pretrained
 
 hookspec = pluggy.HookspecMarker("prismaudio")
 
@@ -26,10 +26,22 @@ CONTRACTS = {
     "samplers": "prismaudio.samplers.base:Sampler",
     "planners": "prismaudio.planners.base:Planner",
     "autoencoders": "prismaudio.autoencoders.base:Autoencoder",
+    "benchmarks": "prismaudio.benchmarks.base:Benchmark",
+    "tasks": "lightning.pytorch:LightningModule",
+    "data_modules": "lightning.pytorch:LightningDataModule",
 }
 """For each kind of component, the class that it must be a subclass of."""
 
-KINDS = ("dimensions", *CONTRACTS, "recipes")
+ITEMS: dict[str, type] = {
+    "dimensions": Dimension,
+    **dict.fromkeys(CONTRACTS, Component),
+    "models": Pretrained,
+    "commands": Command,
+    "recipes": Path,
+}
+"""For each kind, what its hook returns."""
+
+KINDS = tuple(ITEMS)
 """Everything that a plugin can provide; the hook of a kind is ``prismaudio_<kind>``."""
 
 
@@ -66,6 +78,31 @@ def prismaudio_planners() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prismaudio_autoencoders() -> Iterable[Component]:  # type: ignore[empty-body]
     """Autoencoders: they turn sound into latents and back."""
+
+
+@hookspec
+def prismaudio_benchmarks() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Benchmarks: ``prismaudio bench studio`` runs the ``StudioBenchmark``."""
+
+
+@hookspec
+def prismaudio_tasks() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Tasks: the LightningModules that recipes train."""
+
+
+@hookspec
+def prismaudio_data_modules() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Data modules: the LightningDataModules that recipes train on."""
+
+
+@hookspec
+def prismaudio_models() -> Iterable[Pretrained]:  # type: ignore[empty-body]
+    """Pretrained models: ``--model NAME``, and ``pretrained: NAME`` in recipes."""
+
+
+@hookspec
+def prismaudio_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Subcommands of ``prismaudio``."""
 
 
 @hookspec

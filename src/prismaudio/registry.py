@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -9,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from prismaudio import hookspecs, local
-from prismaudio.components import Component, Dimension
+from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.errors import BrokenPluginError, DuplicateNameError, PrismAudioError, UnknownNameError
 from prismaudio.local import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 GROUP = "prismaudio"
 DISABLE_VARIABLE = "PRISMAUDIO_DISABLE_PLUGINS"
@@ -32,11 +33,19 @@ OFFICIAL = {
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),
     "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare"),
+    "prismaudio-studio": (
+        *("studio", "StudioBenchmark", "DegradationBenchmark", "StudioDataModule", "AutoencoderFittingTask"),
+        *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
+        *("SemanticReward", "ClassAccuracy", "NoiseFloorObeyed", "LateEnergyObeyed"),
+    ),
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
     "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
 """What the project's own plugin distributions provide, so that a missing one can be named."""
+
+Item = Component | Dimension | Pretrained | Command | Path
+"""What hooks return."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Entry:
 
     kind: str
     name: str
-    item: Component | Dimension | Path
+    item: Item
     plugin: Plugin
 
 
@@ -119,24 +128,24 @@ class Registry:
         found = [self.find("dimensions", name).item for name in self.names("dimensions")]
         return [item for item in found if isinstance(item, Dimension)]
 
-    def load(self, kind: str, name: str) -> type:
-        """Import the class of that name.
+    def load(self, kind: str, name: str) -> Any:
+        """Import the class, or the function of a command, of that name.
 
         Raises:
             BrokenPluginError: It cannot be imported.
         """
         entry = self.find(kind, name)
-        if not isinstance(entry.item, Component):
-            raise UnknownNameError(f"{kind} are not classes; only {', '.join(hookspecs.CONTRACTS)} can be loaded")
+        if not isinstance(entry.item, (Component, Command)):
+            loadable = [*hookspecs.CONTRACTS, "commands"]
+            raise UnknownNameError(f"{kind} are no classes; only {', '.join(loadable)} can be loaded")
         module, _, attribute = entry.item.target.partition(":")
         try:
-            loaded: type = getattr(importlib.import_module(module), attribute)
+            return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise BrokenPluginError(
                 f"{name} of plugin {entry.plugin} cannot be imported: {describe(error)}; "
                 f"run prismaudio plugins check {entry.plugin.name}"
             ) from error
-        return loaded
 
     def advice(self, name: str, known: Iterable[str]) -> str:
         """What to do about a name that nobody provides: the nearest names, or what to install."""
@@ -172,7 +181,7 @@ class Registry:
 
 
 def discover() -> Registry:
-    """Look for installed plugins and for the local ones that ``--plugin`` or ``PRISMAUDIO_PLUGINS`` name.
+    """The installed plugins and the local ones that ``--plugin`` or ``PRISMAUDIO_PLUGINS`` name, looked for once.
 
     Installed plugins that are broken are part of the result, with their error; a local one that is broken is an error,
     because somebody asked for it.
@@ -181,15 +190,30 @@ def discover() -> Registry:
         PrismAudioError: prismaudio itself is not installed, so that nothing can be found.
         BrokenPluginError: A local plugin cannot be loaded.
     """
+    return discovered(
+        tuple(names_in(DISABLE_VARIABLE)), tuple(names_in(LOCAL_VARIABLE)), str(Path.cwd()), tuple(sys.path)
+    )
+
+
+@functools.cache
+def discovered(disabled: tuple[str, ...], local_names: tuple[str, ...], folder: str, _: tuple[str, ...]) -> Registry:
+    """See :func:`discover`.
+
+    Args:
+        disabled: Plugins that are switched off.
+        local_names: Local plugins.
+        folder: The working directory, where local plugins are looked for.
+        _: Where modules are looked for, on which the installed plugins depend.
+    """
     pluggy_manager = pluggy.PluginManager(GROUP)
     pluggy_manager.add_hookspecs(hookspecs)
     registry = Registry()
-    for found in installed_plugins():
+    for found in installed_plugins(disabled):
         plugin, entries = read(found, pluggy_manager) if found.status == "ok" else (found, [])
         registry.plugins.append(plugin)
         registry.entries += entries
-    for module in names_in(LOCAL_VARIABLE):
-        found = local_plugin(module)
+    for module in local_names:
+        found = local_plugin(module, folder)
         if any(found.module == other.module and other.status == "ok" for other in registry.plugins):
             continue
         plugin, entries = read(found, pluggy_manager)
@@ -200,7 +224,7 @@ def discover() -> Registry:
     return registry
 
 
-def installed_plugins() -> list[Plugin]:
+def installed_plugins(disabled: Collection[str]) -> list[Plugin]:
     """The plugins that entry points name, not imported yet: the core first, the others by name on every machine."""
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.value != CORE, point.name, point.value))
     if not any(point.value == CORE for point in points):
@@ -208,11 +232,10 @@ def installed_plugins() -> list[Plugin]:
             "prismaudio is not installed in this environment: it has no entry point here, so no plugin can be found; "
             "run pip install -e . in its folder"
         )
-    disabled = set(names_in(DISABLE_VARIABLE))
     plugins = []
     for point in points:
         distribution, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
-        off = bool(disabled & {point.name, distribution})
+        off = bool({*disabled} & {point.name, distribution})
         plugins.append(Plugin(point.name, point.value, distribution, version, "disabled" if off else "ok"))
     for at, plugin in enumerate(plugins):
         rivals = [other for other in plugins if other.name == plugin.name and other.status != "disabled"]
@@ -223,12 +246,12 @@ def installed_plugins() -> list[Plugin]:
     return plugins
 
 
-def local_plugin(name: str) -> Plugin:
+def local_plugin(name: str, folder: str) -> Plugin:
     """A plugin that is not installed: a module in the working directory or on the path, or a ``.py`` file."""
     module = local.module_name(name)
     if module is not None:
         return Plugin(module.rpartition(".")[2], module)
-    if (folder := str(Path.cwd())) not in sys.path:
+    if folder not in sys.path:
         sys.path.append(folder)  # last, so that no file of the folder takes the place of a module of Python
     return Plugin(name, name)
 
@@ -270,8 +293,7 @@ def is_file(plugin: Plugin) -> bool:
 def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
     """What a plugin returns for a kind, checked."""
     hook = getattr(pluggy_manager.hook, f"prismaudio_{kind}")
-    special: dict[str, type] = {"dimensions": Dimension, "recipes": Path}
-    expected = special.get(kind, Component)
+    expected = hookspecs.ITEMS[kind]
     for implementation in hook.get_hookimpls():
         if implementation.plugin_name != plugin.module:
             continue
@@ -280,17 +302,28 @@ def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) ->
                 raise BrokenPluginError(f"prismaudio_{kind}() must return {expected.__name__}s, not {item!r}")
             if isinstance(item, Path):
                 yield from (Entry(kind, recipe_name(item, file), file, plugin) for file in sorted(item.rglob("*.yaml")))
-            elif isinstance(item, Component) and not re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", item.target):
-                raise BrokenPluginError(f"target {item.target!r} must look like 'package.module:ClassName'")
-            elif isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
-                raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
-            elif isinstance(item, (Component, Dimension)):
-                yield Entry(kind, item.name, own_target(item, plugin), plugin)
+                continue
+            check_item(item)
+            yield Entry(kind, item.name, own_target(item, plugin), plugin)
 
 
-def own_target(item: Component | Dimension, plugin: Plugin) -> Component | Dimension:
-    """The component of a local file under the file's own module name, which it may not know."""
-    if is_file(plugin) and isinstance(item, Component):
+def check_item(item: Component | Dimension | Pretrained | Command) -> None:
+    """See that what a hook returned can be named and found.
+
+    Raises:
+        BrokenPluginError: It cannot.
+    """
+    if isinstance(item, (Component, Command)) and not re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", item.target):
+        raise BrokenPluginError(f"target {item.target!r} must look like 'package.module:ClassName'")
+    if isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
+        raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
+    if isinstance(item, (Pretrained, Command)) and not re.fullmatch(r"[a-z][a-z0-9-]*", item.name):
+        raise BrokenPluginError(f"{type(item).__name__} {item.name!r} must be one lower-case word; - may be part of it")
+
+
+def own_target(item: Component | Dimension | Pretrained | Command, plugin: Plugin) -> Item:
+    """The component or command of a local file under the file's own module name, which it may not know."""
+    if is_file(plugin) and isinstance(item, (Component, Command)):
         module, _, attribute = item.target.partition(":")
         if module == Path(str(sys.modules[plugin.module].__file__)).stem:
             return replace(item, target=f"{plugin.module}:{attribute}")

@@ -13,7 +13,7 @@ from prismaudio.errors import NotApplicableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
 
 STREAMS = ("video", "sync", "text", "plan")
 

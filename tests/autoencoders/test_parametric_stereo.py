@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
+from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 
 
 def strikes(azimuth: float, seed: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 
 from prismaudio.cli.bench import main as bench
 from prismaudio.cli.main import main
-from prismaudio.metrics.classes import SourceClassifier
+from prismaudio_studio.classifier import SourceClassifier
 
 
 def test_a_model_folder_is_measured(tiny_model_folder, tmp_path, capsys) -> None:

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from prismaudio.benchmarks.damage import COLUMNS, DamageBenchmark, damaged
 from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.classes import embedded_classifier
 from prismaudio.rewards.base import Reward
-from prismaudio.studio import sample_scene
+from prismaudio_studio.benchmark.degradation import COLUMNS, DamageBenchmark, damaged
+from prismaudio_studio.classifier import embedded_classifier
+from prismaudio_studio.world import sample_scene
 
 
 class PowerReward(Reward):

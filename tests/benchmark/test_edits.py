@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from prismaudio.benchmarks.edits import edit
 from prismaudio.plan.story import Source, Story
-from prismaudio.plan.words import CLASSES, LASTING
+from prismaudio_studio.benchmark.edits import edit
+from prismaudio_studio.words import CLASSES, LASTING
 
 STRUCK = Story((Source("bell", (0.7, 1.4), azimuth_deg=(-30.0, -20.0), size="small"),), "noisy", "hall")
 HUM = Story((Source("engine", (1.0,), 3.2, (40.0, 40.0)),), "clean", "dry")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from prismaudio.benchmarks.rows import ShuffledRow
-from prismaudio.benchmarks.stage import RATE_HZ, Camera, restage, take
-from prismaudio.benchmarks.studio import COLUMNS, StudioBenchmark
 from prismaudio.inference.settings import Settings
-from prismaudio.plan.narration import narrate
-from prismaudio.studio.audio import render_audio
-from prismaudio.studio.sampling import sample_scene
+from prismaudio_studio.benchmark.rows import ShuffledRow
+from prismaudio_studio.benchmark.stage import RATE_HZ, Camera, restage, take
+from prismaudio_studio.benchmark.studio import COLUMNS, StudioBenchmark
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.world.audio import render_audio
+from prismaudio_studio.world.sampling import sample_scene
 
 LIMIT = 6
 

@@ -5,11 +5,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_sound, write_wav
+from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 
 from .conftest import tensors
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from prismaudio_studio.world.order import ShuffledBatches
 from torch.utils.data import DataLoader
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.studio.order import ShuffledBatches
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage
 from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.callbacks.listening import ListeningSamples

@@ -24,7 +24,7 @@ COMMANDS = (
     "bench studio",
     "bench model",
     "bench rewards",
-    "bench damage",
+    "bench degradation",
     "bench instruments",
     "convert",
     "export",

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from prismaudio.encoders.base import known_things
-from prismaudio.encoders.hashed_text import HashedTextEncoder, word_vector
-from prismaudio.encoders.motion_grid import MotionGridEncoder
-from prismaudio.encoders.plan_grid import ROWS, PlanGridEncoder
 from prismaudio.errors import MediaError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.types import Clip
+from prismaudio_studio.hashed_text import HashedTextEncoder, word_vector
+from prismaudio_studio.motion_grid import MotionGridEncoder
+from prismaudio_studio.plan_grid import ROWS, PlanGridEncoder
 
 CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)
 
@@ -91,7 +91,7 @@ def test_another_picture_rate_is_refused() -> None:
 def test_any_number_of_moments_is_drawn_in_the_memory_of_a_few(monkeypatch) -> None:
     plan = Plan({"temporal": "The bell sounds at " + ", ".join(f"{i / 9:.2f} s" for i in range(30))})
     whole = PlanGridEncoder(["bell"]).encode(CLIP, plan)
-    monkeypatch.setattr("prismaudio.encoders.plan_grid.ONSETS_AT_ONCE", 7)
+    monkeypatch.setattr("prismaudio_studio.plan_grid.ONSETS_AT_ONCE", 7)
     assert torch.allclose(PlanGridEncoder(["bell"]).encode(CLIP, plan), whole, atol=1e-6)
     sizes = []
     monkeypatch.setattr(torch, "exp", lambda value: sizes.append(value.shape) or value.exp())

@@ -10,7 +10,7 @@ import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.inference import PrismAudio
-from prismaudio.plan.plan import CORE, Plan
+from prismaudio.plan import CORE, Plan
 from prismaudio.planners import Planner
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip

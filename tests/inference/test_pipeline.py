@@ -13,7 +13,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
 from prismaudio.inference import Guidance, PrismAudio, Settings, rendering, windows
 from prismaudio.media import probe, read_sound, write_video
-from prismaudio.plan.plan import CORE, Plan
+from prismaudio.plan import CORE, Plan
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.types import Clip
 

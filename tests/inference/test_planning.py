@@ -14,9 +14,9 @@ from prismaudio.inference.planning import (
     unwanted,
     worded,
 )
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
+from prismaudio_studio.narration import narrate
 
 BALL = Source("ball", (0.5, 1.0), None, (20.0, 30.0), "small")
 CART = Source("cart", (0.2,), 2.0, (-30.0, 10.0), "large")

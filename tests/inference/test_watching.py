@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
-from prismaudio.inference.watching import confirmed, joint_story, watch
 from prismaudio.inference.windows import Grid
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
 from prismaudio.types import Clip
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.planner.watching import confirmed, joint_story, watch
 
 
 def test_what_one_window_alone_sees_is_left_out():

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from prismaudio.errors import CheckpointError
-from prismaudio.metrics.classes import ClassAccuracy, SourceClassifier
-from prismaudio.metrics.timbre import n_features, timbre_features
 from prismaudio.metrics.truth import Truth
 from prismaudio.plan.story import Source, Story
+from prismaudio_studio.classifier import ClassAccuracy, SourceClassifier
+from prismaudio_studio.timbre import n_features, timbre_features
 
 
 def constant_classifier(index: int) -> SourceClassifier:

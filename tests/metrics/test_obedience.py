@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.metrics.obedience import LateEnergyObeyed, NoiseFloorObeyed
 from prismaudio.metrics.truth import Truth
+from prismaudio_studio.adherence import LateEnergyObeyed, NoiseFloorObeyed
 
 
 @pytest.mark.parametrize(("floor_db", "share"), [(-40, 1.0), (-55, 0.5), (-75, 0.0)])

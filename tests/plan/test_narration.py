@@ -2,10 +2,9 @@ import random
 
 import pytest
 
-from prismaudio.plan import words
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan, words
 from prismaudio.plan.story import Source, Story
+from prismaudio_studio.narration import narrate
 
 
 def random_story(rng: random.Random) -> Story:

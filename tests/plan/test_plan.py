@@ -4,7 +4,7 @@ import pytest
 
 from prismaudio.components import Dimension
 from prismaudio.errors import PlanError
-from prismaudio.plan.plan import CORE, Plan
+from prismaudio.plan import CORE, Plan
 
 TEXT = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s. <Aesthetic> Clean. <Spatial> On the left."
 

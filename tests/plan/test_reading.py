@@ -5,12 +5,11 @@ import time
 import pytest
 
 from prismaudio.errors import PlanError
-from prismaudio.plan import words
-from prismaudio.plan.narration import narrate
+from prismaudio.plan import CORE, Plan, words
 from prismaudio.plan.nouns import Nouns
-from prismaudio.plan.plan import CORE, Plan
 from prismaudio.plan.quantities import times
 from prismaudio.plan.story import Source, Story
+from prismaudio_studio.narration import narrate
 
 
 def sources(text: str) -> list[tuple[object, ...]]:

@@ -5,10 +5,10 @@ import random
 import pytest
 
 from prismaudio.plan import words
-from prismaudio.plan.narration import narrate
 from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.story import Source, Story
-from prismaudio.plan.understanding import unknown_clauses
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.understanding import unknown_clauses
 
 OURS = Nouns(words.CLASSES)
 

@@ -3,13 +3,13 @@ import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.errors import MediaError, PlanError
-from prismaudio.models.event_network import SPAN, Sightings
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
-from prismaudio.planners.event import EventPlanner
 from prismaudio.planners.file import FilePlanner
 from prismaudio.types import Clip
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.planner.event import EventPlanner
+from prismaudio_studio.planner.network import SPAN, Sightings
 
 CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)
 STORY = Story(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.planners.track import apart, straight_track
+from prismaudio_studio.planner.track import apart, straight_track
 
 ACROSS_DEG = torch.linspace(-60, 60, 12)
 

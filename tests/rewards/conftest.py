@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards import Cache, Reward, prepare
-from prismaudio.studio import Scene, render_audio, sample_scene
 from prismaudio.types import Clip
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.world import Scene, render_audio, sample_scene
 
 RATE_HZ = 16_000
 

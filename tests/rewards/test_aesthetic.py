@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.aesthetic import TERMS, WEIGHTS, AestheticReward
 from prismaudio.rewards.rows import side_by_side
-from prismaudio.studio import render_audio, sample_scene
 from prismaudio.types import Clip
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.world import render_audio, sample_scene
 
 RATE_HZ = 16_000
 QUALITIES = ("clean", "noisy", "clipped", "muffled")

@@ -7,14 +7,14 @@ import torch
 
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards import prepare
 from prismaudio.rewards.aesthetic import AestheticReward
-from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.testing import check_reward
 from prismaudio.types import Clip
+from prismaudio_studio.reward import SemanticReward
 
 REWARDS = [SemanticReward, TemporalReward, AestheticReward, SpatialReward]
 RATE_HZ = 16_000

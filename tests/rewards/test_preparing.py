@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from prismaudio.checkpoints import Configured
-from prismaudio.metrics.classes import embedded_classifier
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.planners.base import Planner
 from prismaudio.rewards import prepare
 from prismaudio.rewards.preparing import fingerprint, versions
-from prismaudio.rewards.semantic import SemanticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.types import Clip
+from prismaudio_studio.classifier import embedded_classifier
+from prismaudio_studio.reward import SemanticReward
 
 CLIP = Clip("x", 1.0, frames=torch.zeros(25, 3, 8, 8, dtype=torch.uint8), fps=25.0)
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from prismaudio.errors import CheckpointError, NotApplicableError
-from prismaudio.plan.narration import narrate
-from prismaudio.plan.plan import Plan
-from prismaudio.rewards.semantic import SemanticReward
-from prismaudio.studio import render_audio, sample_scene
+from prismaudio.plan import Plan
 from prismaudio.types import Clip
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.reward import SemanticReward
+from prismaudio_studio.world import render_audio, sample_scene
 
 RATE_HZ = 16_000
 CLIP = Clip("x", 4.0)

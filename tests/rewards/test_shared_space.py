@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.shared_space import CosineReward, SharedSpace
 from prismaudio.testing.rewards import check_reward
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.moments import whose
 from prismaudio.rewards.spatial import SpatialReward
-from prismaudio.studio import render_audio, sample_scene
-from prismaudio.studio.audio import placement
 from prismaudio.types import Clip
+from prismaudio_studio.world import render_audio, sample_scene
+from prismaudio_studio.world.audio import placement
 
 RATE_HZ = 16_000
 CLIP = Clip("x", 4.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.types import Clip
 

@@ -8,10 +8,10 @@ from prismaudio.audio.level import noise_floor_db
 from prismaudio.audio.onsets import detect_onsets
 from prismaudio.audio.reverberation import late_energy_db
 from prismaudio.audio.stereo import ild_db, itd_s
-from prismaudio.plan.words import CLASSES, LASTING
-from prismaudio.studio.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
-from prismaudio.studio.looks import Look
-from prismaudio.studio.scene import Scene, Thing
+from prismaudio_studio.words import CLASSES, LASTING
+from prismaudio_studio.world.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
+from prismaudio_studio.world.looks import Look
+from prismaudio_studio.world.scene import Scene, Thing
 
 RATE_HZ = 16_000
 

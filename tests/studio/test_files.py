@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from prismaudio.media import read_clip
-from prismaudio.plan.plan import Plan
-from prismaudio.studio import render_audio, sample_scene
-from prismaudio.studio.files import write_scene
+from prismaudio.plan import Plan
+from prismaudio_studio.world import render_audio, sample_scene
+from prismaudio_studio.world.files import write_scene
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from itertools import combinations, pairwise
 import pytest
 
 from prismaudio.errors import UnknownNameError
-from prismaudio.plan.narration import narrate
 from prismaudio.plan.words import CLASSES, LASTING, QUALITIES, ROOMS
-from prismaudio.studio.combinations import is_held_out
-from prismaudio.studio.sampling import APART_S, sample_scene
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.world.combinations import is_held_out
+from prismaudio_studio.world.sampling import APART_S, sample_scene
 
 N = 400
 

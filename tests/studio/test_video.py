@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prismaudio.plan.words import CLASSES, LASTING
-from prismaudio.studio.looks import Look
-from prismaudio.studio.motion import exposed, move
-from prismaudio.studio.sampling import sample_scene
-from prismaudio.studio.scene import Scene, Thing
-from prismaudio.studio.video import render_video
+from prismaudio_studio.words import CLASSES, LASTING
+from prismaudio_studio.world.looks import Look
+from prismaudio_studio.world.motion import exposed, move
+from prismaudio_studio.world.sampling import sample_scene
+from prismaudio_studio.world.scene import Scene, Thing
+from prismaudio_studio.world.video import render_video
 
 ONSET_S = 1.5
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from prismaudio.encoders.base import Encoder
-from prismaudio.encoders.hashed_text import HashedTextEncoder
-from prismaudio.encoders.motion_grid import MotionGridEncoder
-from prismaudio.encoders.plan_grid import PlanGridEncoder
-from prismaudio.plan.words import CLASSES
 from prismaudio.registry import discover
 from prismaudio.samplers.base import Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import NonconformingError, check_encoder, check_sampler
+from prismaudio_studio.hashed_text import HashedTextEncoder
+from prismaudio_studio.motion_grid import MotionGridEncoder
+from prismaudio_studio.plan_grid import PlanGridEncoder
+from prismaudio_studio.words import CLASSES
 
 SAMPLERS = [entry.name for entry in discover().entries if entry.kind == "samplers" and entry.plugin.name == "core"]
 

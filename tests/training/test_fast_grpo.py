@@ -17,6 +17,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from prismaudio_studio.world.order import ShuffledBatches
 
 import prismaudio
 from prismaudio.autoencoders.base import Autoencoder
@@ -24,10 +25,9 @@ from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, Re
 from prismaudio.flow.kernels import RhoKernel
 from prismaudio.flow.times import uniform_grid
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.studio.order import ShuffledBatches
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage
 from prismaudio.training.callbacks.held_out import HeldOutGuard
 from prismaudio.training.callbacks.listening import ListeningSamples

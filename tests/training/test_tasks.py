@@ -7,20 +7,11 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
 from prismaudio.checkpoints import load_components
-from prismaudio.encoders.hashed_text import HashedTextEncoder
-from prismaudio.encoders.motion_grid import MotionGridEncoder
-from prismaudio.encoders.plan_grid import PlanGridEncoder
 from prismaudio.errors import CheckpointError, DataError, RecipeError
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.plan.words import CLASSES
-from prismaudio.planners.event import EventPlanner
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.studio import render_audio, sample_scene
-from prismaudio.studio.datamodule import StudioDataModule
-from prismaudio.training.autoencoder_fitting import AutoencoderFittingTask
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage
 from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.cot_tuning import CotTuningTask
@@ -28,6 +19,15 @@ from prismaudio.training.draws import draw
 from prismaudio.training.foundation import FoundationTask
 from prismaudio.training.schedule import CosineSchedule
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
+from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
+from prismaudio_studio.datamodule import StudioDataModule
+from prismaudio_studio.fitting import AutoencoderFittingTask
+from prismaudio_studio.hashed_text import HashedTextEncoder
+from prismaudio_studio.motion_grid import MotionGridEncoder
+from prismaudio_studio.plan_grid import PlanGridEncoder
+from prismaudio_studio.planner.event import EventPlanner
+from prismaudio_studio.words import CLASSES
+from prismaudio_studio.world import render_audio, sample_scene
 
 
 @pytest.fixture(scope="module")

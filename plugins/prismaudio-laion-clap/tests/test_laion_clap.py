@@ -5,7 +5,7 @@ from transformers import ClapModel
 
 from prismaudio.errors import CheckpointError
 from prismaudio.metrics.truth import Truth
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.testing.metrics import check_metric
 from prismaudio.testing.rewards import check_reward
 from prismaudio.types import Clip

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.testing import check_reward
 from prismaudio_loudness.loudness import LoudnessMetric, LoudnessReward
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prismaudio.errors import CheckpointError, NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.testing.rewards import check_reward
 from prismaudio.weight_files import misfits
 from prismaudio_msclap.network import MsClap

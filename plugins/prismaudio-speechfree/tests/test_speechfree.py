@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 from prismaudio.metrics.truth import Truth
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.testing import check_metric, check_reward
 from prismaudio.testing.examples import example_sounds
 from prismaudio.types import Clip

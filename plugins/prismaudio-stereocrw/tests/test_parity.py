@@ -9,7 +9,7 @@ import torch
 
 from prismaudio.audio.gcc_phat import gcc_phat_itd_s
 from prismaudio.audio.resample import fourier_resample
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio.types import Clip
 from prismaudio.weight_files import fill

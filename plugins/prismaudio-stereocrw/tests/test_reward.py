@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prismaudio.errors import NotApplicableError, PrismAudioError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing.rewards import check_reward
 from prismaudio.types import Clip

@@ -4,7 +4,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prismaudio.autoencoders.parametric_stereo import ParametricStereoAutoencoder
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
 from prismaudio.data.extraction import Extractor
@@ -14,10 +13,11 @@ from prismaudio.inference import PrismAudio
 from prismaudio.inference.settings import Settings
 from prismaudio.media import write_video, write_video_with_sound
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import check_encoder
 from prismaudio.types import Clip
+from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 from prismaudio_synchformer.encoder import SynchformerEncoder
 from prismaudio_synchformer.reward import SynchformerReward
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prismaudio.metrics.truth import Truth
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
 from prismaudio.testing.examples import example_clip

@@ -5,7 +5,7 @@ import torch
 
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_reward
 from prismaudio.testing.examples import example_clip

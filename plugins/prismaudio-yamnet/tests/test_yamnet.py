@@ -8,10 +8,10 @@ import torch
 
 from prismaudio.errors import CheckpointError, NotApplicableError, UnknownNameError
 from prismaudio.metrics.truth import Truth
-from prismaudio.plan.plan import Plan
-from prismaudio.plan.words import CLASSES
+from prismaudio.plan import Plan
 from prismaudio.testing import check_metric, check_reward
 from prismaudio.testing.examples import example_clip, example_plan, example_sounds
+from prismaudio_studio.words import CLASSES
 from prismaudio_yamnet import labels, weights
 from prismaudio_yamnet.labels import OURS, named_classes, read_labels
 from prismaudio_yamnet.metrics import YamnetFrechetDistance, YamnetInceptionScore, YamnetKlDivergence

@@ -1,1 +1,6 @@
-"""Benchmarks: whole models measured on clips whose truth is known."""
+"""Benchmarks: what ``prismaudio bench`` runs. The contract is :class:`prismaudio.benchmarks.base.Benchmark`."""
+
+from prismaudio.benchmarks.base import Benchmark
+from prismaudio.benchmarks.report import Report
+
+__all__ = ["Benchmark", "Report"]

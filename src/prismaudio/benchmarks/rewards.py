@@ -22,7 +22,7 @@ from prismaudio.media.writing import write_video, write_wav
 from prismaudio.rewards.preparing import prepare
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.rewards.base import Cache, Reward
     from prismaudio.types import Clip
 
@@ -36,7 +36,7 @@ Step = Callable[[str], None]
 
 
 @dataclass
-class RewardBenchmark:
+class RewardCosts:
     """What is timed for each reward, on one clip and a group of candidate sounds for it.
 
     In seconds, on a CPU those of all its cores together, so that other programs do not count: ``prepare`` of the clip,

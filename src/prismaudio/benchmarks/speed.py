@@ -38,7 +38,7 @@ Step = Callable[[str], None]
 
 
 @dataclass
-class ModelBenchmark:
+class ModelSpeed:
     """What is timed: the peak of the machine, one guided velocity, and a whole clip.
 
     A round times each row once, one after the other, so that whatever else the machine does falls on all of them;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -105,3 +106,15 @@ def brief(text: str) -> str:
         ("'7'", "'9999999999999999999999999999999999999999…'")
     """
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def names(what: str, known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """The type of some of the known names, separated by commas."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"no {what} named {unknown[0]!r}; {what}s: {','.join(known)}")
+        return names
+
+    return convert

@@ -14,7 +14,6 @@ from prismaudio.cli.names import files_of, outputs_of
 from prismaudio.cli.progress import Reporter
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.inference import PrismAudio
-from prismaudio.inference.loading import FILES, find, fingerprint
 from prismaudio.media.files import (
     check_regular,
     check_writable,
@@ -27,6 +26,7 @@ from prismaudio.media.files import (
     spare,
 )
 from prismaudio.paths import expanded
+from prismaudio.pretrained import FILES, find, fingerprint
 
 if TYPE_CHECKING:
     import argparse

@@ -9,69 +9,70 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, number, positive
+from rich.console import Console
+
+from prismaudio.benchmarks import Benchmark, Report
+from prismaudio.benchmarks.rewards import RewardCosts, untrained
+from prismaudio.cli.arguments import number, positive
+from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PrismAudioError
+from prismaudio.registry import Registry, discover
+from prismaudio.testing.examples import example_clip, example_plan
 
 if TYPE_CHECKING:
-    from prismaudio.registry import Registry
     from prismaudio.rewards.base import Reward
 
 RANDOM = " *"
 """Marks rewards with random weights."""
 
 
-def add(kinds: argparse._SubParsersAction[Parser]) -> None:
-    """Add the command to those of ``prismaudio bench``."""
-    parser = kinds.add_parser(
-        "rewards",
-        help="what each installed reward costs for a clip, by phase, beside a loop over files without a cache",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--rewards", metavar="NAMES", help="rewards to time, separated by commas; all by default")
-    parser.add_argument("--duration", type=number(0.2, 600), default=9.0, metavar="SECONDS", help="length of the clip")
-    parser.add_argument("--group", type=positive, default=8, help="candidates of the clip")
-    parser.add_argument("--looped", type=positive, default=2, help="candidates that the loop over files really does")
-    parser.add_argument("--rounds", type=positive, default=1, help="how often each reward is timed")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+class RewardsBenchmark(Benchmark):
+    """Times each installed reward for a clip, by phase, beside a loop over files without a cache."""
 
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of ``prismaudio bench rewards``."""
+        parser.add_argument("--rewards", metavar="NAMES", help="rewards to time, separated by commas; all by default")
+        parser.add_argument(
+            "--duration", type=number(0.2, 600), default=9.0, metavar="SECONDS", help="length of the clip"
+        )
+        parser.add_argument("--group", type=positive, default=8, help="candidates of the clip")
+        parser.add_argument(
+            "--looped", type=positive, default=2, help="candidates that the loop over files really does"
+        )
+        parser.add_argument("--rounds", type=positive, default=1, help="how often each reward is timed")
+        parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
 
-def run(options: argparse.Namespace) -> int:
-    """Run ``prismaudio bench rewards``."""
-    from rich.console import Console
+    @classmethod
+    def measure(cls, options: argparse.Namespace) -> Report:
+        """Time the rewards that the options name."""
+        registry = discover()
+        names = options.rewards.split(",") if options.rewards else registry.names("rewards")
+        for name in names:
+            registry.find("rewards", name)
+        costs = RewardCosts(
+            group=options.group,
+            looped=min(options.looped, options.group),
+            rounds=options.rounds,
+            device=find_device(options.device),
+        )
+        missing: dict[str, str] = {}
+        clip = example_clip(options.duration, costs.side, sample_rate_hz=44_100)
+        with tempfile.TemporaryDirectory() as folder, Console(stderr=True).status("rewards") as status:
+            report = costs.run(rewards(registry, names, Path(folder), missing), clip, example_plan(), status.update)
+        report.meta["random_weights"] = [row for row in report.values if row.endswith(RANDOM)]
+        report.meta["skipped"] |= missing
+        return report
 
-    from prismaudio.benchmarks.rewards import RewardBenchmark
-    from prismaudio.devices import find_device
-    from prismaudio.registry import discover
-    from prismaudio.testing.examples import example_clip, example_plan
-
-    registry = discover()
-    names = options.rewards.split(",") if options.rewards else registry.names("rewards")
-    for name in names:
-        registry.find("rewards", name)
-    benchmark = RewardBenchmark(
-        group=options.group,
-        looped=min(options.looped, options.group),
-        rounds=options.rounds,
-        device=find_device(options.device),
-    )
-    missing: dict[str, str] = {}
-    clip = example_clip(options.duration, benchmark.side, sample_rate_hz=44_100)
-    with tempfile.TemporaryDirectory() as folder, Console(stderr=True).status("rewards") as status:
-        made = rewards(registry, names, Path(folder), missing)
-        report = benchmark.run(made, clip, example_plan(), status.update)
-    report.meta["random_weights"] = [row for row in report.values if row.endswith(RANDOM)]
-    report.meta["skipped"] |= missing
-    if options.json:
-        report.save(options.json)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    device = "processor" if report.meta["clock"] == "processor" else "clock"
-    console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds of the {device}"))
-    if report.meta["random_weights"]:
-        console.print("* random weights of the published size: the time is right, the scores mean nothing")
-    for name, reason in report.meta["skipped"].items():
-        console.print(f"{name} was not timed: {reason}", highlight=False)
-    return 0
+    @classmethod
+    def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
+        """Print a line for each reward, then what was not timed."""
+        clock = "processor" if report.meta["clock"] == "processor" else "clock"
+        console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds of the {clock}"))
+        if report.meta["random_weights"]:
+            console.print("* random weights of the published size: the time is right, the scores mean nothing")
+        for name, reason in report.meta["skipped"].items():
+            console.print(f"{name} was not timed: {reason}", highlight=False)
 
 
 def rewards(
@@ -85,8 +86,6 @@ def rewards(
         folder: Where a tokenizer may be written.
         missing: Filled with those that cannot be made, and why.
     """
-    from prismaudio.benchmarks.rewards import untrained
-
     for name in names:
         kind: type[Reward] = registry.load("rewards", name)
         try:

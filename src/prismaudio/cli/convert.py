@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> int:
 
     from prismaudio.checkpoints import save_components
     from prismaudio.inference.importing import belong_together, import_autoencoder, import_published
-    from prismaudio.inference.loading import NEEDED, load_parts
     from prismaudio.media.files import spare
+    from prismaudio.pretrained import NEEDED, load_parts
 
     vae = expanded(options.vae) if options.vae else None
     for path in written:

@@ -148,10 +148,7 @@ def import_components(registry: Registry) -> Known:
 
 
 def restrict_imports(registry: Registry) -> None:
-    """Let recipes name only classes of the packages that belong here, and model folders only what hooks name."""
-    from prismaudio.checkpoints import LOADABLE, loadable
-
-    LOADABLE.update(loadable(registry.components()))
+    """Let recipes name only classes of the packages that belong here."""
     plugged = {re.split(r"[.:]", component.target)[0] for _, component in registry.components()}
     files = [plugin for plugin in registry.plugins if is_file(plugin)]
     plugged |= {plugin.name for plugin in files if sys.modules.get(plugin.name) is sys.modules[plugin.module]}
@@ -160,10 +157,9 @@ def restrict_imports(registry: Registry) -> None:
 
 
 def core_modules() -> list[str]:
-    """The modules that hold the core's tasks, callbacks and data modules."""
-    names = ["prismaudio.studio.datamodule", "prismaudio.data.datamodule"]
+    """The modules of training: tasks, callbacks, and what their arguments are classes of."""
     training = importlib.import_module("prismaudio.training")
-    return names + [module.name for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}.")]
+    return [module.name for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}.")]
 
 
 def public_classes(module: ModuleType) -> list[str]:

@@ -23,8 +23,7 @@ COMMANDS = {
     "validate": ("prismaudio.cli.fit:validate", "measure a checkpoint on the validation clips of a recipe"),
     "test": ("prismaudio.cli.fit:test", "measure a checkpoint on the test clips of a recipe"),
     "predict": ("prismaudio.cli.fit:predict", "run a checkpoint on the prediction clips of a recipe"),
-    "studio": ("prismaudio.cli.studio:main", "render clips of the procedural world, with their truth"),
-    "bench": ("prismaudio.cli.bench:main", "measure a model end to end"),
+    "bench": ("prismaudio.cli.bench:main", "measure a model, rewards, or what a plugin has a benchmark for"),
     "convert": ("prismaudio.cli.convert:main", "make a model folder of a published checkpoint"),
     "export": ("prismaudio.cli.export:main", "make a model folder of a checkpoint of fit"),
     "plugins": ("prismaudio.cli.plugins:main", "list what plugins provide; check one of them"),
@@ -101,13 +100,24 @@ def dispatch(argv: list[str]) -> int:
         sys.stderr.write(help_text())
         return 2
     if command not in COMMANDS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
-        raise UnknownNameError(f"there is no command {command!r}; {hint}")
+        return plugged(command)(argv[1:]) or 0
     module, _, function = COMMANDS[command][0].partition(":")
     return int(getattr(import_module(module), function)(argv[1:]) or 0)
+
+
+def plugged(command: str) -> Callable[[list[str]], int | None]:
+    """The function that runs a command of a plugin.
+
+    Raises:
+        UnknownNameError: No plugin brings it.
+    """
+    from prismaudio.registry import discover
+
+    registry = discover()
+    known = registry.names("commands")
+    if command not in known:
+        raise UnknownNameError(f"there is no command {command!r}; {registry.advice(command, [*COMMANDS, *known])}")
+    return registry.load("commands", command)
 
 
 def take_local_plugins(argv: list[str]) -> list[str]:
@@ -133,8 +143,13 @@ def take_local_plugins(argv: list[str]) -> list[str]:
 
 def help_text() -> str:
     """What ``prismaudio --help`` prints."""
+    from prismaudio.components import Command
+    from prismaudio.registry import discover
+
     lines = [USAGE, "", "Video to audio that thinks before it makes sound.", "", "commands:"]
     lines += [f"  {name:10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    commands = [entry.item for entry in discover().entries if entry.kind == "commands"]
+    lines += [f"  {item.name:10} {item.summary}" for item in commands if isinstance(item, Command)]
     lines += [
         "",
         "options:",

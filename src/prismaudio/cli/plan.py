@@ -50,14 +50,14 @@ def main(argv: Sequence[str]) -> int:
         spare(file, [video, *model_files(options.model)])
     probe(video)  # says what is wrong with it before the model is loaded
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
-    draft = model.draft(video, prompt=options.prompt)
-    sys.stderr.writelines(f"notice: {options.video}: {notice}\n" for notice in draft.notices)
+    plan = model.plan(video, options.prompt)
+    sys.stderr.writelines(f"notice: {options.video}: {notice}\n" for notice in plan.warnings)
     if to_screen:
-        sys.stdout.write(f"{draft.plan}\n")
+        sys.stdout.write(f"{plan}\n")
         return 0
     _check(file, options)  # again, for watching takes long
     with replacing(file) as part:
-        draft.plan.save(part)
+        plan.save(part)
     sys.stderr.write(f"{file}: edit it, then run: prismaudio generate {options.video} --plan {file}\n")
     return 0
 

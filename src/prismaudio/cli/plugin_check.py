@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from prismaudio.components import Component, Dimension
+from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.errors import UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry
 
@@ -51,12 +51,13 @@ def report_plugin(plugin: Plugin) -> bool:
 
 def judge_entry(entry: Entry) -> dict[str, str]:
     """What the checks find out about one thing that a plugin provides."""
-    if isinstance(entry.item, Component):
+    if isinstance(entry.item, (Component, Command, Pretrained)):
         summary = entry.item.summary
         one_line = bool(summary.strip()) and "\n" not in summary
-        return {"summary": summary if one_line else "FAIL it must be one line"} | judge_component(
-            entry.item, entry.kind
-        )
+        report = {"summary": summary if one_line else "FAIL it must be one line"}
+        if isinstance(entry.item, Pretrained):
+            return report | judge_model(entry.item)
+        return report | judge_component(entry.item, entry.kind)
     if isinstance(entry.item, Dimension):
         question = entry.item.question
         return {"question": question if question.strip().endswith("?") else f"FAIL {question!r} is not a question"}
@@ -66,7 +67,15 @@ def judge_entry(entry: Entry) -> dict[str, str]:
     }
 
 
-def judge_component(component: Component, kind: str) -> dict[str, str]:
+def judge_model(model: Pretrained) -> dict[str, str]:
+    """Whether a model is where it should be; one on a hub is not asked for."""
+    if isinstance(model.source, str):
+        return {"source": f"{model.source} on the hub"}
+    there = (model.source / "config.json").is_file() and (model.source / "model.safetensors").is_file()
+    return {"source": str(model.source) if there else f"FAIL {model.source} has no config.json and model.safetensors"}
+
+
+def judge_component(component: Component | Command, kind: str) -> dict[str, str]:
     """Judge a component in a process of its own."""
     command = [sys.executable, "-P", "-m", "prismaudio.testing.component", kind, component.target]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # a local plugin's folder is on the path

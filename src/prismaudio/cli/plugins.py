@@ -9,7 +9,7 @@ from typing import Any
 
 from prismaudio.cli.arguments import Parser
 from prismaudio.cli.plugin_new import KINDS, new_plugin
-from prismaudio.components import Component, Dimension
+from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
 COLUMNS = ("kind", "name", "summary", "distribution", "status")
@@ -67,6 +67,9 @@ def entry_row(entry: Entry, clash: str) -> dict[str, Any]:
     if isinstance(item, Dimension):
         target = entry.plugin.module
         return row(entry.kind, entry.name, target, item.question, entry.name, entry.plugin, status, clash)
+    if isinstance(item, (Command, Pretrained)):
+        target = item.target if isinstance(item, Command) else str(item.source)
+        return row(entry.kind, entry.name, target, item.summary, None, entry.plugin, status, clash)
     return row(entry.kind, entry.name, str(item), recipe_summary(item), None, entry.plugin, status, clash)
 
 

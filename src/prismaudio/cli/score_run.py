@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.cli.score_jobs import ScoreJob
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
 
 MOST_NUMBERS = 1024
 """States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""

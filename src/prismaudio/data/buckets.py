@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from prismaudio.errors import PrismAudioError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 GROWTH = 1.25
 """How much longer than the shortest clip of a bucket its longest one may be, where no bounds are given."""
@@ -174,3 +177,45 @@ class ResumableLoader(BatchLoader):
         for batch in super().__iter__():
             self.given = getattr(self, "given", 0) + 1
             yield batch
+
+
+def batch_loader(
+    clips: Dataset[Any],
+    lengths: Sequence[int],
+    batch_size: int,
+    seed: int = 0,
+    bounds: Sequence[int] | None = None,
+    *,
+    shuffle: bool = False,
+    trainer: Trainer | None = None,
+    workers: int = 0,
+) -> DataLoader[Any]:
+    """The loader of a data module: shuffled and resumable for training, otherwise in order.
+
+    Args:
+        clips: Gives a batch for a list of :class:`Draw`.
+        lengths: Length of each clip; a batch holds clips of like length.
+        batch_size: Clips in a batch of one process.
+        seed: Seed of the order.
+        bounds: Longest lengths of the buckets; None to choose them.
+        shuffle: Whether this is training.
+        trainer: Says how many processes there are; one without it.
+        workers: Processes that read.
+    """
+    kwargs = None if trainer is None else trainer.distributed_sampler_kwargs
+    rank, n_ranks = (kwargs["rank"], kwargs["num_replicas"]) if kwargs else (0, 1)
+    sampler = BucketSampler(lengths, batch_size, seed, bounds, shuffle=shuffle, rank=rank, n_ranks=n_ranks)
+    kind = ResumableLoader if shuffle else BatchLoader
+    return kind(
+        clips,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        persistent_workers=workers > 0,
+    )
+
+
+def as_it_is(batch: Any) -> Any:
+    """A batch that the data set has put together already."""
+    return batch

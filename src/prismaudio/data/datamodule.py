@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from prismaudio.data.buckets import BatchLoader, BucketSampler, ResumableLoader
+from prismaudio.data.buckets import batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
 from prismaudio.data.manifest import SPLITS, Entry, read_manifest
@@ -19,7 +19,7 @@ from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
-from prismaudio.plan.plan import CORE
+from prismaudio.plan import CORE
 
 NAMED = 3
 """Clips left out that a message names; the others it counts."""
@@ -188,25 +188,16 @@ class ManifestDataModule(LightningDataModule):
             raise DataError(f"the manifest {self.manifest} has no clips of the split {name!r}")
         clips = self.sets[name]
         lengths = clips.lengths if isinstance(clips, LatentClips) else [1] * len(clips)
-        kwargs = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        rank, n_ranks = (kwargs["rank"], kwargs["num_replicas"]) if kwargs else (0, 1)
-        sampler = BucketSampler(
-            lengths, self.batch_size, self.seed, self.bucket_frames, shuffle=shuffle, rank=rank, n_ranks=n_ranks
-        )
-        kind = ResumableLoader if shuffle else BatchLoader
-        return kind(
+        return batch_loader(
             clips,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.workers,
-            collate_fn=as_it_is,
-            persistent_workers=self.workers > 0,
+            lengths,
+            self.batch_size,
+            self.seed,
+            self.bucket_frames,
+            shuffle=shuffle,
+            trainer=self.trainer,
+            workers=self.workers,
         )
-
-
-def as_it_is(batch: Any) -> Any:
-    """A batch that the data set has put together already."""
-    return batch
 
 
 def split(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:

@@ -14,7 +14,7 @@ from prismaudio.data.description import describe
 from prismaudio.data.manifest import Entry
 from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from prismaudio.data.buckets import Draw
 from prismaudio.data.clips import fitted, read_audio, read_pictures
 from prismaudio.data.manifest import Entry
 from prismaudio.errors import PrismAudioError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.types import Clip, ClipBatch
 
 

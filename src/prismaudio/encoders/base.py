@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 
@@ -39,6 +39,17 @@ class Encoder(ABC):
         The clip may be on another device than the encoder: one with weights takes what it reads to its own.
         """
 
+    def unknown(self, text: str) -> list[str] | None:
+        """The clauses of a text that its features cannot express; none for an encoder of any text.
+
+        Args:
+            text: What a user wrote: a prompt, or a section of a plan.
+
+        Returns:
+            The clauses, or None for an encoder that reads no text.
+        """
+        return None if self.rate_hz is not None else []
+
 
 def by_stream(components: Mapping[str, Any]) -> dict[str, Any]:
     """The encoders among the components of a model folder, by stream.
@@ -53,16 +64,3 @@ def by_stream(components: Mapping[str, Any]) -> dict[str, Any]:
 def as_components(encoders: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of :func:`by_stream`."""
     return {f"{stream}{_SUFFIX}": encoder for stream, encoder in encoders.items()}
-
-
-def known_things(encoders: Mapping[str, Encoder]) -> list[str] | None:
-    """The things that a model with these encoders knows by name; None when one of them understands any text.
-
-    Example:
-        >>> known_things({})
-    """
-    text = [encoder.vocabulary for encoder in encoders.values() if encoder.rate_hz is None]
-    if any(vocabulary is None for vocabulary in text):
-        return None
-    named = [name for encoder in encoders.values() for name in encoder.vocabulary or ()]
-    return list(dict.fromkeys(named)) or None

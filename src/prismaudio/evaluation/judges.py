@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 from prismaudio.metrics.truth import Truth
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards import prepare
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from prismaudio.downloads import cache_home
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.evaluation.judges import Absent, Judge, MetricJudge, Part, RewardJudge, Score
 from prismaudio.media.windows import Survey, picture_windows, sound_windows, survey, window_edges
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.registry import Registry, discover
 from prismaudio.types import Clip
 

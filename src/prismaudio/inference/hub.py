@@ -1,4 +1,4 @@
-"""Putting models on the Hugging Face hub. :mod:`prismaudio.inference.loading` gets them from there."""
+"""Putting models on the Hugging Face hub. :mod:`prismaudio.pretrained` gets them from there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from prismaudio.checkpoints import save_components
 from prismaudio.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from prismaudio.inference.pipeline import PrismAudio
+    from collections.abc import Collection, Mapping
+    from typing import Any
 
 CARD = """\
 ---
@@ -43,15 +42,22 @@ Say here what it was trained on, how well it does, and under which licence it ma
 """
 
 
-def push(model: PrismAudio, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
-    """See :meth:`PrismAudio.push_to_hub`."""
+def push(parts: Mapping[str, Any], repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
+    """See :meth:`prismaudio.PrismAudio.push_to_hub`.
+
+    Args:
+        parts: The components of the model, by their names in a model folder.
+        repository: ``owner/model``.
+        half: Parts whose weights are stored in half precision.
+        private: Whether a new repository is for its owner alone.
+    """
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="prismaudio", library_version=__version__)
     with tempfile.TemporaryDirectory() as folder:
-        save_components(Path(folder), model.parts(), half)
+        save_components(Path(folder), parts, half)
         card = Path(folder) / "README.md"
-        card.write_text(card_text(model, repository), encoding="utf-8")
+        card.write_text(card_text(parts, repository), encoding="utf-8")
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             if api.file_exists(repository, card.name):  # somebody may have written about the model
@@ -65,18 +71,18 @@ def push(model: PrismAudio, repository: str, half: Collection[str] = (), *, priv
     return f"https://huggingface.co/{repository}"
 
 
-def card_text(model: PrismAudio, repository: str) -> str:
+def card_text(parts: Mapping[str, Any], repository: str) -> str:
     """The page of a model."""
-    codec = model.autoencoder
+    codec, transformer = parts["autoencoder"], parts["transformer"]
     return CARD.format(
         title=repository.rpartition("/")[2],
         repository=repository,
         version=__version__,
-        parameters=sum(weight.numel() for weight in model.transformer.parameters()),
+        parameters=sum(weight.numel() for weight in transformer.parameters()),
         codec_parameters=sum(weight.numel() for weight in codec.parameters()),
         sample_rate_hz=codec.sample_rate_hz,
         latent_hz=codec.sample_rate_hz / codec.hop,
-        streams=", ".join(model.transformer.conditioners),
-        sampler=type(model.sampler).__name__,
-        guidance=model.settings.guidance.scale,
+        streams=", ".join(transformer.conditioners),
+        sampler=type(parts["sampler"]).__name__,
+        guidance=parts["settings"].guidance.scale,
     )

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from prismaudio import __version__
+from prismaudio import __version__, pretrained
 from prismaudio.audio.resample import resample
 from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
-from prismaudio.encoders.base import as_components, by_stream, known_things
-from prismaudio.errors import MediaError, PlanError, PrismAudioError, shortened
-from prismaudio.inference import features, hub, loading, planning
+from prismaudio.encoders.base import as_components, by_stream
+from prismaudio.errors import MediaError, PrismAudioError, shortened
+from prismaudio.inference import features, hub, planning
 from prismaudio.inference.rendering import Renderer, limit_
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.inference.settings import Guidance, Settings
 from prismaudio.inference.sound import Sound
-from prismaudio.inference.watching import watch
 from prismaudio.media import probe, read_clip, read_sound
 from prismaudio.paths import expanded
-from prismaudio.plan.plan import CORE, Plan
+from prismaudio.plan import CORE, Plan
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip, Conditions
@@ -117,7 +116,8 @@ class PrismAudio:
         """Load a model.
 
         Args:
-            source: A model folder, ``owner/model`` on the Hugging Face hub, or None for the one in the package.
+            source: The name of an installed model, a model folder, ``owner/model`` on the Hugging Face hub, or None for
+                the model that is installed.
             device: Where it runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
             precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
             revision: Branch, tag or commit of a model on the hub.
@@ -126,7 +126,7 @@ class PrismAudio:
             CheckpointError: There is no such model.
             PrismAudioError: There is no such device or precision.
         """
-        parts, name = loading.load(source, revision)
+        parts, name = pretrained.load(source, revision)
         core = (parts["transformer"], parts["autoencoder"], by_stream(parts), parts.get("planner"))
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
         model.name = name
@@ -160,7 +160,7 @@ class PrismAudio:
         Raises:
             CheckpointError: The hub does not take it.
         """
-        return hub.push(self, repository, half, private=private)
+        return hub.push(self.parts(), repository, half, private=private)
 
     def to(self, device: str, precision: str | None = None) -> Self:
         """Move the model to a device; see :meth:`from_pretrained`."""
@@ -192,42 +192,25 @@ class PrismAudio:
         size = self.settings.picture_size
         return read_clip(video, self.settings.fps, size if self.settings.keeps_shape else (size, size))
 
-    def plan(self, clip: Clip | str | Path, prompt: str = "") -> Plan:
+    def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
         """Watch a clip and write its plan.
 
         Args:
             clip: The clip, or a video file.
             prompt: What is to be heard: it becomes the semantic section, and the other sections are about it.
-        """
-        return self.draft(clip, prompt=prompt).plan
-
-    def draft(self, clip: Clip | str | Path, given: Plan | None = None, prompt: str = "") -> planning.Draft:
-        """The plan of a clip, as :meth:`plan` gives it, and what is to be said about it.
-
-        Args:
-            clip: The clip, or a video file.
             given: A plan whose missing sections are written.
-            prompt: What is to be heard.
+
+        Returns:
+            The plan; its ``warnings`` say what came about otherwise than the user may think.
+
+        Raises:
+            PlanError: Nothing says what is to be heard, or something happens after the end of the clip.
         """
         clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
-        dimensions = self.dimensions
-        whole = given is not None and all(given.get(name) for name in CORE)
-        seen = None
-        if clip.frames is not None and not (whole and not prompt):
-            if self.planner is None:
-                raise PlanError(f"this model has no planner; give it a whole plan, with the sections {', '.join(CORE)}")
-            seen = watch(self.planner, clip, dimensions, self.renderer.grid(clip.duration_s))
-        elif given is None and not prompt:
-            raise PlanError("nothing says what is to be heard: give a video, a plan or a prompt")
-        plan = seen if given is None else planning.merged_sections(given, seen)
-        if prompt:
-            plan = planning.worded(prompt, plan)
-        timed = planning.timed(plan or Plan({}), clip.duration_s)
-        timed.plan.check(clip.duration_s)
-        draft = planning.completed(timed.plan, dimensions)
-        told = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
-        unknown = planning.not_understood(told, known_things(self.encoders))
-        return replace(draft, notices=[*unknown, *timed.notices, *draft.notices])
+        plan = planning.write_plan(self.planner, clip, self.dimensions, given, prompt)
+        said = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
+        unknown = planning.not_understood(said, self.encoders.values())
+        return Plan(plan, [*unknown, *plan.warnings])
 
     def read_plan(self, plan: Plan | str | Path) -> Plan:
         """A plan from its text or its file."""
@@ -288,7 +271,7 @@ class PrismAudio:
         mix: float = 0.0,
     ) -> Request:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
-        loading.need_encoders(self.transformer, self.encoders)
+        pretrained.need_encoders(self.transformer, self.encoders)
         if not 0 <= seed < MOST_SEEDS:
             shown = shortened(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
@@ -303,13 +286,14 @@ class PrismAudio:
             raise MediaError("a duration is for sound without video; a video's sound is as long as the video")
         else:
             clip = self.read(video)
-        draft = self.draft(clip, given, prompt)
-        negative = planning.unwanted(negative_prompt) if negative_prompt.strip() else None
-        if negative is not None:
-            unknown = planning.not_understood([negative_prompt], known_things(self.encoders))
-            draft.notices.extend(f"negative prompt: {notice}" for notice in unknown)
+        plan = self.plan(clip, prompt, given)
+        notices, negative = list(plan.warnings), None
+        if negative_prompt.strip():
+            negative = planning.unwanted(negative_prompt)
+            unknown = planning.not_understood([negative_prompt], self.encoders.values())
+            notices += [f"negative prompt: {notice}" for notice in unknown]
         path = None if video is None else Path(video)
-        return Request(clip, draft.plan, seed, negative, tuple(draft.notices), path, mix)
+        return Request(clip, plan, seed, negative, tuple(notices), path, mix)
 
     def fulfil(
         self,
@@ -349,7 +333,7 @@ class PrismAudio:
             negative_plans: What to stay away from, for each clip.
             on_step: Called with (steps done, steps in all); may raise to stop.
         """
-        loading.need_encoders(self.transformer, self.encoders)
+        pretrained.need_encoders(self.transformer, self.encoders)
         guided = self.settings.guided(guidance)
         return self.renderer.render(clips, plans, seeds, self.sampler, guided, negative_plans, on_step)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prismaudio.encoders.base import Encoder
     from prismaudio.inference.settings import Guidance, Settings
     from prismaudio.models.dit import DiffusionTransformer
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.samplers.base import Sampler, Velocity
 
 PEAK_DB = -1.0

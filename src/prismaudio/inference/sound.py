@@ -19,7 +19,7 @@ from prismaudio.media.files import spare
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
 
 Moment = tuple[str, float]
 
@@ -24,7 +24,7 @@ class PlanEventF1(Metric):
         tolerance_s: How far an event may be from its match, in seconds.
 
     Example:
-        >>> from prismaudio.plan.plan import Plan
+        >>> from prismaudio.plan import Plan
         >>> metric = PlanEventF1()
         >>> a, b = (Plan({"temporal": f"The bell sounds at {t} s and 3 s."}) for t in ("1.00", "1.20"))
         >>> metric.update([a], [b])

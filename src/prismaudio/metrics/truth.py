@@ -12,7 +12,7 @@ from prismaudio.plan.story import Event, Story
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 RINGING_S = 0.25
@@ -46,7 +46,7 @@ class Truth:
         """The truth that a clip and its plan hold, the sound of the clip being the reference.
 
         Example:
-            >>> from prismaudio.plan.plan import Plan
+            >>> from prismaudio.plan import Plan
             >>> from prismaudio.types import Clip
             >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The bell sounds at 1.00 s.")).events
             (Event(time_s=1.0, what='bell', azimuth_deg=None, level_db=None),)

@@ -38,7 +38,6 @@ _GENERIC = frozenset(_NO_THINGS.split())
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
 """Words that name nothing."""
-_VERB_NOUNS = ("whistles", "drums", "bells")
 _WORD = re.compile(r"\b[^\W\d_]")
 _ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
 _JOINT = re.compile(r"[\s-]+")
@@ -62,16 +61,26 @@ class Nouns:
 
     Args:
         nouns: The nouns, which begin with a letter; each may consist of several words.
+        verbs: Forms of them that are verbs where they follow another noun: *whistles* in *the engine whistles*.
 
     Example:
         >>> [mention.noun for mention in Nouns(["bell", "car door"]).mentions("The bells and a car door.")]
         ['bell', 'car door']
     """
 
-    def __init__(self, nouns: Iterable[str] = ()) -> None:
+    def __init__(self, nouns: Iterable[str] = (), verbs: Iterable[str] = ()) -> None:
         self._nouns: set[str] = set()
+        self._verbs = frozenset(verbs)
         self._lengths: list[int] = []  # ascending, each once
         self.add(nouns)
+
+    def more(self, nouns: Iterable[str]) -> Nouns:
+        """These nouns and others."""
+        return Nouns((*self._nouns, *nouns), self._verbs)
+
+    def only(self, nouns: Iterable[str]) -> Nouns:
+        """Other nouns, with the same verbs."""
+        return Nouns(nouns, self._verbs)
 
     def add(self, nouns: Iterable[str]) -> None:
         """Search for these nouns too."""
@@ -82,7 +91,7 @@ class Nouns:
                     insort(self._lengths, len(noun))
 
     def mentions(self, text: str) -> list[Mention]:
-        """Where a text names them; in *glass marble* it is the marble, in *engine whistles* the engine."""
+        """Where a text names them; of two that adjoin, as in *glass marble*, it is the second one."""
         low = lowered(text)
         found: list[Mention] = []
         end = 0
@@ -92,7 +101,7 @@ class Nouns:
                 continue
             end = here.end
             adjoins = bool(found) and _JOINT.fullmatch(text, found[-1].end, here.start) is not None
-            if adjoins and low[here.start : here.end] in _VERB_NOUNS:
+            if adjoins and low[here.start : here.end] in self._verbs:
                 continue
             if adjoins:
                 found.pop()
@@ -123,9 +132,6 @@ def lowered(text: str) -> str:
 @lru_cache(maxsize=8)
 def _cached(nouns: tuple[str, ...]) -> Nouns:
     return Nouns(nouns)
-
-
-_OURS = Nouns(words.CLASSES)
 
 
 def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
@@ -161,8 +167,8 @@ def clauses(text: str) -> list[str]:
     return [clause.strip() for clause in _CLAUSE.split(text) if clause.strip()]
 
 
-def noun_phrases(text: str) -> list[str]:
-    """Noun phrases that are none of our own classes, at most one for each clause.
+def noun_phrases(text: str, known: Nouns = Nouns()) -> list[str]:  # noqa: B008  (it is never changed)
+    """Noun phrases of the clauses that name none of the ``known`` nouns, at most one for each.
 
     Example:
         >>> noun_phrases("A small dog barks twice and a car door slams.")
@@ -170,7 +176,7 @@ def noun_phrases(text: str) -> list[str]:
     """
     found = []
     for clause in clauses(text):
-        if clause.lower().split(maxsplit=1)[0] in _LEADING or _OURS.named(clause):
+        if clause.lower().split(maxsplit=1)[0] in _LEADING or known.mentions(clause):
             continue
         determiner = _DETERMINER.search(clause)
         phrase = _phrase(clause[determiner.end() :] if determiner else "")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.components import Dimension
 from prismaudio.errors import PlanError
-from prismaudio.plan import reading, sections, sentences, window
+from prismaudio.plan import reading, sections, window, writing
 from prismaudio.plan.sections import CORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from prismaudio.plan.nouns import Nouns
     from prismaudio.plan.story import Story
 
 __all__ = ["CORE", "Plan"]
@@ -42,6 +43,7 @@ class Plan(Mapping[str, str]):
 
     Args:
         texts: The text of each section.
+        warnings: What its reader should know about how it came about, one line each.
 
     Example:
         >>> plan = Plan.parse("<Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.")
@@ -53,7 +55,8 @@ class Plan(Mapping[str, str]):
         <Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.
     """
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
+        self.warnings = tuple(warnings)
         self._texts = {name.lower(): _line(text) for name, text in texts.items()}
 
     @classmethod
@@ -112,6 +115,14 @@ class Plan(Mapping[str, str]):
         """What the sections state, as far as it can be understood; never an error."""
         return reading.read(self._texts)
 
+    def read(self, nouns: Nouns) -> Story:
+        """The same for a reader that knows some things by name, and finds them wherever they stand.
+
+        Args:
+            nouns: What it knows.
+        """
+        return reading.read(self._texts, nouns)
+
     def check(self, duration_s: float) -> None:
         """Make sure that everything happens within the clip.
 
@@ -133,24 +144,32 @@ class Plan(Mapping[str, str]):
                 )
 
     def crop(self, start_s: float, end_s: float) -> Plan:
-        """The plan of a window of the clip: its events, with times from the beginning of the window.
+        """The plan of a part of the clip: its events, with times from the beginning of the part.
 
-        Sections without events, and sections of other dimensions, are kept word for word.
+        The semantic section keeps the sentences about what sounds in the part, with their numbers corrected; times and
+        directions are written anew. Sections without events, and those of other dimensions, are kept word for word.
 
         Args:
-            start_s: Beginning of the window in seconds.
-            end_s: End of the window in seconds.
+            start_s: Beginning of the part in seconds.
+            end_s: End of the part in seconds.
         """
         story = self.story
         if not any(source.onsets_s for source in story.sources):
             return Plan(self)
-        told = sentences.describe(window.crop(story, start_s, end_s))
+        part = window.crop(story, start_s, end_s)
+        told = writing.describe(part)
+        if part.sources and "semantic" in self:
+            told["semantic"] = window.crop_text(self["semantic"], story, part) or told["semantic"]
         rewritten = {name: told.get(name, "") for name in ("semantic", "temporal", "spatial") if name in self}
         return self.replace(rewritten)
 
     def replace(self, texts: Mapping[str, str]) -> Plan:
         """The same plan with some sections rewritten or added."""
-        return Plan({**self._texts, **texts})
+        return Plan({**self._texts, **texts}, self.warnings)
+
+    def warned(self, *warnings: str) -> Plan:
+        """The same plan with further warnings."""
+        return Plan(self._texts, (*self.warnings, *warnings))
 
     def __str__(self) -> str:
         return " ".join(f"{sections.tag(name)} {sections.escaped(text)}".strip() for name, text in self.items())

@@ -1,6 +1,6 @@
 """Understanding the sections of a plan: what sounds, when, where, and how it sounds.
 
-The reader knows every sentence that :mod:`prismaudio.plan.sentences` writes, and is tolerant of what people write by
+The reader knows every sentence that :mod:`prismaudio.plan.writing` writes, and is tolerant of what people write by
 hand: what it does not understand it leaves out, and it never fails.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from prismaudio.plan import words
 from prismaudio.plan.nouns import Nouns, noun_phrases, sizes
 from prismaudio.plan.quantities import Value, azimuths, times
 from prismaudio.plan.story import Source, Story
@@ -33,7 +32,8 @@ class _Token(NamedTuple):
     value: Value | None
 
 
-def _sentences(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, and the parts of them between semicolons."""
     return [s for s in _SENTENCE.split(text) if s.strip()]
 
 
@@ -64,7 +64,7 @@ def _collect(
     """Values of each noun; those of no noun are under ``""``, those of sentences about everything under ``"*"``."""
     found: dict[str, list[Value]] = {}
     before = None
-    for sentence in _sentences(text):
+    for sentence in sentences(text):
         values = find(sentence)
         named = nouns.mentions(sentence)
         if shared is not None and not named and shared.search(sentence):
@@ -133,28 +133,30 @@ def describes_sound(word: str) -> bool:
     return any(re.search(pattern, word) for pattern in (*_QUALITY, *_ROOM))
 
 
-def _whats(texts: Mapping[str, str]) -> list[str]:
-    """Every thing that the text names, in order: our own nouns anywhere, others where the wording shows them."""
+def _named(texts: Mapping[str, str], nouns: Nouns) -> list[str]:
+    """Every thing that the text names, in order: the given nouns anywhere, others where the wording shows them."""
     semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")
-    known = Nouns((*words.CLASSES, *noun_phrases(semantic)))
-    for sentence in _sentences(temporal):
+    known = nouns.more(noun_phrases(semantic, nouns))
+    for sentence in sentences(temporal):
         if not known.mentions(sentence) and times(sentence):
-            known.add(noun_phrases(sentence))
+            known.add(noun_phrases(sentence, nouns))
     return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
 
 
-def read(texts: Mapping[str, str]) -> Story:
+def read(texts: Mapping[str, str], nouns: Nouns = Nouns()) -> Story:  # noqa: B008  (it is never changed)
     """The story that section texts tell.
 
     Args:
         texts: Section texts by dimension name; missing sections leave their part of the story open.
+        nouns: Things that are known by name and found wherever they stand; others are found where an article or the
+            time of a sound shows them.
 
     Example:
         >>> read({"temporal": "A dog barks at 0.7s and 2 seconds", "spatial": "The dog is on the left."}).sources
         (Source(what='dog', onsets_s=(0.7, 2.0), end_s=None, azimuth_deg=(-35.0, -35.0), size=None),)
     """
-    whats = _whats(texts)
-    nouns = Nouns(whats)
+    whats = _named(texts, nouns)
+    nouns = nouns.only(whats)
     semantic = texts.get("semantic", "")
     when = _collect(texts.get("temporal", ""), nouns, times) or _collect(semantic, nouns, times)
     where = _collect(texts.get("spatial", ""), nouns, azimuths, _EVERYTHING)
@@ -163,7 +165,7 @@ def read(texts: Mapping[str, str]) -> Story:
     if when.get("") and len(whats) != 1:
         whats = [*whats, _UNNAMED]
         when[_UNNAMED] = when.pop("")
-    size = sizes(semantic, Nouns(whats))
+    size = sizes(semantic, nouns.only(whats))
     sources = []
     for what in whats:
         only = len(whats) == 1

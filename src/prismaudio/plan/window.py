@@ -1,10 +1,16 @@
-"""What happens in a window of a clip."""
+"""What happens in a part of a clip."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from prismaudio.plan.nouns import Nouns, clauses
+from prismaudio.plan.reading import sentences
 from prismaudio.plan.story import Source, Story
+from prismaudio.plan.words import COUNTS
+
+_COUNT = re.compile(rf"\b(?:{'|'.join(phrase for phrases in COUNTS.values() for phrase in phrases)}|\d+ times)\b")
 
 
 def _azimuth_at(source: Source, time_s: float) -> float:
@@ -36,7 +42,7 @@ def _crop_source(source: Source, start_s: float, end_s: float) -> Source | None:
 def crop(story: Story, start_s: float, end_s: float) -> Story:
     """The part of a story between two times, told from the first of them.
 
-    A lasting sound that began before the window begins with the window.
+    A lasting sound that began before the part begins with it.
 
     Example:
         >>> crop(Story((Source("engine", (1.0,), 3.0), Source("bell", (0.5,)))), 2.0, 4.0).sources
@@ -44,3 +50,43 @@ def crop(story: Story, start_s: float, end_s: float) -> Story:
     """
     cropped = (_crop_source(source, start_s, end_s) for source in story.sources)
     return replace(story, sources=tuple(source for source in cropped if source is not None))
+
+
+def crop_text(text: str, whole: Story, part: Story) -> str:
+    """The sentences of a semantic section that are about a part of a clip, with the numbers of its sounds.
+
+    Args:
+        text: The section.
+        whole: What happens in the clip.
+        part: What happens in the part.
+
+    Example:
+        >>> whole = Story((Source("dog", (0.5, 3.0)), Source("car", (1.0,))))
+        >>> crop_text("A terrier, a small dog, barks twice. A car passes.", whole, crop(whole, 2.0, 4.0))
+        'A terrier, a small dog, barks once.'
+    """
+    nouns = Nouns(source.what for source in whole.sources)
+    here = {source.what: source for source in part.sources}
+    kept = []
+    for sentence in sentences(text):
+        named = nouns.named(sentence)
+        if named and not any(what in here for what in named):
+            continue
+        if all(what in here for what in named):
+            kept.append(_numbered(sentence, nouns, whole, here))
+            continue
+        for clause in clauses(sentence):
+            if any(what in here for what in nouns.named(clause)):
+                told = _numbered(clause, nouns, whole, here)
+                kept.append(f"{told[0].upper()}{told[1:]}.")
+    return " ".join(kept)
+
+
+def _numbered(text: str, nouns: Nouns, whole: Story, here: dict[str, Source]) -> str:
+    """A text about one thing with the number of times that it sounds in the part."""
+    named = nouns.named(text)
+    before, now = ({s.what: len(s.onsets_s) for s in sources} for sources in (whole.sources, here.values()))
+    if len(named) != 1 or now[named[0]] == before[named[0]]:
+        return text
+    n_times = now[named[0]]
+    return _COUNT.sub(COUNTS.get(n_times, (f"{n_times} times",))[0], text, count=1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.components import Dimension
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 
@@ -19,8 +19,18 @@ class Planner(ABC):
     """Writes the plan of a clip: one section for each dimension that it can answer."""
 
     @abstractmethod
-    def plan(self, clip: Clip, dimensions: Sequence[Dimension]) -> Plan:
-        """Sections for as many of ``dimensions`` as this planner can answer; the others are left out."""
+    def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
+        """Sections for as many of ``dimensions`` as this planner can answer; the others are left out.
+
+        Args:
+            clip: The clip, of any length; it may have no frames where something is given.
+            dimensions: What is asked for.
+            given: A prompt, which becomes the semantic section and decides what the others are about, or a plan whose
+                missing sections are written. The sections of a plan are kept word for word.
+
+        Returns:
+            The plan, with :attr:`prismaudio.plan.Plan.warnings` for what its reader should know.
+        """
 
 
 class TrainablePlanner(nn.Module, Planner):

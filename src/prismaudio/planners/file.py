@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.errors import PlanError
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.planners.base import Planner
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class FilePlanner(Planner):
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
-    def plan(self, clip: Clip, dimensions: Sequence[Dimension]) -> Plan:
-        """The plan of the clip, as it was written.
+    def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
+        """The plan of the clip, as it was written, but for the sections that are given.
 
         Raises:
             PlanError: There is no file for the clip, or it is not a plan.
@@ -35,4 +35,5 @@ class FilePlanner(Planner):
         path = self.path / f"{clip.id}.txt" if self.path.is_dir() else self.path
         if not path.is_file():
             raise PlanError(f"there is no plan for clip {clip.id}: expected it at {path}")
-        return Plan.load(path, dimensions)
+        written = Plan.load(path, dimensions)
+        return written.replace({"semantic": given} if isinstance(given, str) else given or {})

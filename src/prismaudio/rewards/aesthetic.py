@@ -15,7 +15,7 @@ from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 TERMS = ("noise", "clipping", "highs", "room", "loudness", "offset")

@@ -15,7 +15,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 Cache = Mapping[str, Tensor]
@@ -130,7 +130,7 @@ def plan_text(plan: Plan, dimension: str | None, text: Literal["section", "plan"
         NotApplicableError: There is no such text.
 
     Example:
-        >>> from prismaudio.plan.plan import Plan
+        >>> from prismaudio.plan import Plan
         >>> plan = Plan.parse("<Semantic> A bell rings. <Spatial> It is on the left.")
         >>> plan_text(plan, "spatial"), plan_text(plan, "spatial", "plan")
         ('It is on the left.', 'A bell rings. It is on the left.')

@@ -19,7 +19,7 @@ from prismaudio.weight_files import save_tensors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.rewards.base import Cache, Reward
     from prismaudio.types import Clip
 

@@ -16,7 +16,7 @@ from prismaudio.types import Need
 from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 

@@ -49,6 +49,8 @@ def judge(kind: str, target: str) -> dict[str, str]:
     took_s = time.perf_counter() - start_s
     pulled = ", ".join(package for package in HEAVY if package in sys.modules) or "nothing heavy"
     report = {"import": f"{took_s:.1f} s, pulls in {pulled}"}
+    if kind == "commands":
+        return report | {"function": "takes arguments" if callable(found) else f"FAIL {target} is no function"}
     if not isinstance(found, type):
         return report | {"base class": f"FAIL {target} is a {type(found).__name__}, not a class"}
     report["base class"] = judge_base(kind, found)

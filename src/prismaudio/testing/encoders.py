@@ -12,7 +12,7 @@ from prismaudio.testing.check import Check
 from prismaudio.testing.examples import example_clip, example_plan
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.resample import resample
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.registry import discover
 from prismaudio.types import Clip, Need
 

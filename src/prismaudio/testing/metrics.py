@@ -17,7 +17,7 @@ from prismaudio.testing.examples import NEEDS, example_cases, example_clip, exam
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 RATE_HZ = 16_000

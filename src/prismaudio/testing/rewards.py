@@ -21,7 +21,7 @@ from prismaudio.types import Need
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 OTHER_TEXT = " A second sentence, which says nothing of it, makes the text longer."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.encoders.base import Encoder
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 

@@ -82,8 +82,8 @@ class FastGrpoTask(RewardedTask):
         transformer: The network to train; None to take it from ``pretrained``.
         encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
         autoencoder: Autoencoder of the latents; None to take it from there too.
-        pretrained: Model folder with the components that are not given here, or ``embedded`` for the model of the
-            package; what the task does not need is passed on to the export.
+        pretrained: An installed model, or a model folder, with the components that are not given here; what the task
+            does not need is passed on to the export.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         betas: Memory of AdamW's averages.

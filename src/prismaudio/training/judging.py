@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.rewards.base import Cache, Reward
     from prismaudio.types import Clip
 

@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from prismaudio.autoencoders.base import Autoencoder
-from prismaudio.checkpoints import load_components
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
@@ -18,6 +17,7 @@ from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.pretrained import find, load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Callback
 
-EMBEDDED = Path(__file__).parents[1] / "embedded"
-
 
 class TransformerTask(LightningModule):
     """Trains a diffusion transformer, in one process or spread over many, whole or through adapters.
@@ -53,8 +51,8 @@ class TransformerTask(LightningModule):
         transformer: The network to train; None to take it from ``pretrained``.
         encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
         autoencoder: Autoencoder of the latents; None to take it from there too, if it has one.
-        pretrained: Model folder with the components that are not given here, or ``embedded`` for the model of the
-            package; what the task does not need is passed on to the export.
+        pretrained: An installed model, or a model folder, with the components that are not given here; what the task
+            does not need is passed on to the export.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         betas: Memory of AdamW's averages.
@@ -90,7 +88,7 @@ class TransformerTask(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._given = load_components(EMBEDDED if pretrained == "embedded" else Path(pretrained)) if pretrained else {}
+        self._given = load_parts(find(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
         self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None

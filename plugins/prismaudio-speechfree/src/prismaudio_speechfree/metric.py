@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prismaudio.metrics.base import Share
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio_speechfree.network import SpeechDetector
 from prismaudio_speechfree.reward import SpeechFreeReward

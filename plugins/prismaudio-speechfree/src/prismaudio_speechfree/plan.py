@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
 
 ALWAYS = (0.0, float("inf"))
 
@@ -53,7 +53,7 @@ def spoken_s(plan: Plan) -> list[tuple[float, float]]:
         Nothing where nobody speaks; one span without end where somebody does at no stated time.
 
     Example:
-        >>> from prismaudio.plan.plan import Plan
+        >>> from prismaudio.plan import Plan
         >>> spoken_s(Plan({"speechfree": "A man speaks from 1.0 s to 2.5 s, without other voices."}))
         [(1.0, 2.5)]
         >>> spoken_s(Plan({"semantic": "A woman talks."})), spoken_s(Plan({"speechfree": "Nobody speaks."}))

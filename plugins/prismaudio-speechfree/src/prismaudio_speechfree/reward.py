@@ -16,7 +16,7 @@ from prismaudio_speechfree.network import FRAME_S, SpeechDetector, load_detector
 from prismaudio_speechfree.plan import ALWAYS, spoken_s
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 MARGIN_S = 0.25

@@ -17,7 +17,7 @@ from prismaudio_stereocrw.listening import CrwListener, cut_windows
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 HEARD_S = 1.2 * 6

@@ -15,7 +15,7 @@ from prismaudio_synchformer.visual import TIMES, VisualTower, see
 from prismaudio_synchformer.weights import fill_visual
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
 RANDOM = "random"

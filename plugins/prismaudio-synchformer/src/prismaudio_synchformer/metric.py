@@ -10,7 +10,7 @@ from torch import Tensor
 from prismaudio.downloads import cache_home
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.plan.plan import Plan
+from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio_synchformer.network import Synchformer
 from prismaudio_synchformer.offsets import apart_s

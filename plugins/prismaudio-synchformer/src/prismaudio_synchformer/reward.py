@@ -21,7 +21,7 @@ from prismaudio_synchformer.visual import see
 from prismaudio_synchformer.weights import load_network
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.rewards.base import Cache
     from prismaudio.types import Clip
 

@@ -16,7 +16,7 @@ from prismaudio_yamnet.network import N_CLASSES, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
 if TYPE_CHECKING:
-    from prismaudio.plan.plan import Plan
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
 LOWEST = -20.0

@@ -1,0 +1,1 @@
+"""Benchmarks on held-out clips of the world."""

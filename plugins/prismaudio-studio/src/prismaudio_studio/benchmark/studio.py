@@ -1,0 +1,216 @@
+"""The studio benchmark: how well silent held-out clips of the procedural world get their sound."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from prismaudio.benchmarks import Benchmark
+from prismaudio.benchmarks.report import Report
+from prismaudio.cli import arguments
+from prismaudio.inference import PrismAudio
+from prismaudio.metrics.truth import Truth
+from prismaudio_studio.benchmark.edits import EDITS, edit
+from prismaudio_studio.benchmark.rows import ROWS, Row, make_rows
+from prismaudio_studio.benchmark.stage import RATE_HZ, Camera, Take, take
+from prismaudio_studio.metrics import edit_metrics, studio_metrics
+from prismaudio_studio.world.sampling import sample_scene
+
+if TYPE_CHECKING:
+    import argparse
+
+    from torch import Tensor
+    from torchmetrics import Metric
+
+    from prismaudio_studio.world.scene import Scene
+
+NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
+COLUMNS = (*studio_metrics(), *EDITS)
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class StudioBenchmark(Benchmark):
+    """Measures how well silent held-out clips of the procedural world get their audio.
+
+    Args:
+        seed: Seed of the held-out clips.
+        limit: Number of clips.
+        split: ``"plain"`` or ``"randomised"``.
+        seeds: Number of sampling seeds.
+        edit_limit: Number of clips with a single source whose plan is edited; the sampling seeds take turns on them.
+        batch_size: Clips rendered together; it changes nothing but the speed.
+        guidance: Scale of classifier-free guidance; None for the model's own.
+        rows: Which rows to measure.
+        picture: ``"training"`` for pictures of training size, ``"filmed"`` for the size and frame rate at which
+            ``prismaudio studio render`` writes them; by default filmed for randomised clips, training for plain ones.
+    """
+
+    seed: int = 0
+    limit: int = 300
+    split: str = "plain"
+    seeds: int = 3
+    edit_limit: int = 100
+    batch_size: int = 16
+    guidance: float | None = None
+    rows: tuple[str, ...] = ROWS
+    picture: str | None = None
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of ``prismaudio bench studio``."""
+        parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the held-out clips")
+        parser.add_argument("--limit", type=arguments.positive, default=300, help="number of clips")
+        parser.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied they look")
+        parser.add_argument("--model", metavar="NAME|DIR", help="model to measure; the installed one by default")
+        parser.add_argument("--seeds", type=arguments.positive, default=3, help="number of sampling seeds")
+        parser.add_argument(
+            "--edit-limit", type=arguments.whole(0, 2**31 - 1), default=100, help="number of clips whose plan is edited"
+        )
+        parser.add_argument(
+            "--rows", type=arguments.names("row", ROWS), default=ROWS, help="rows to measure, separated by commas"
+        )
+        parser.add_argument(
+            "--guidance",
+            type=arguments.number(0, 100),
+            help="scale of classifier-free guidance; the model's own by default",
+        )
+        parser.add_argument(
+            "--picture",
+            choices=("training", "filmed"),
+            help="size and frame rate of the video: of training, or as filmed; by default filmed for randomised only",
+        )
+        parser.add_argument("--batch-size", type=arguments.positive, default=16, help="clips rendered together")
+
+    @classmethod
+    def measure(cls, options: argparse.Namespace) -> Report:
+        """Measure the model that the options name."""
+        needs_model = any(row in options.rows for row in NEED_A_MODEL)
+        model = PrismAudio.from_pretrained(options.model) if needs_model else None
+        benchmark = cls(**{f.name: getattr(options, f.name) for f in fields(cls)})
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task(f"studio, {options.split}")
+            return benchmark.run(model, lambda done, total: progress.update(task, completed=done, total=total))
+
+    @classmethod
+    def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
+        """Print a line for each measure, a column for each row."""
+        console.print(
+            report.table(f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds")
+        )
+
+    def run(self, model: PrismAudio | None, on_step: Step = lambda *_: None) -> Report:
+        """Measure a model.
+
+        Args:
+            model: The model; None to measure only the rows that need none.
+            on_step: Called with (clips heard, clips in all).
+
+        Returns:
+            Means and standard deviations over the sampling seeds.
+        """
+        start_s = time.monotonic()
+        rows = make_rows(self.rows, model, self.guidance)
+        counter = _Counter(on_step, self._total(rows))
+        report = Report(COLUMNS, {name: {} for name in rows})
+        camera = self._camera(model)
+        self._measure_clips(rows, camera, report, counter)
+        self._measure_edits(rows, camera, report, counter)
+        seconds = round(time.monotonic() - start_s, 1)
+        report.meta = {**self._settings(), "model": model.name if model else None, "seconds": seconds}
+        return report
+
+    def scenes(self) -> Iterator[tuple[int, Scene]]:
+        """The held-out scenes with their numbers."""
+        for index in range(self.limit):
+            yield index, sample_scene(index, self.seed, self.split, held_out=True)
+
+    def _row_seeds(self, row: Row) -> range:
+        return range(self.seeds if row.seeded else 1)
+
+    def _total(self, rows: dict[str, Row]) -> int:
+        n_single = sum(len(scene.things) == 1 for _, scene in self.scenes())
+        n_edits = len(EDITS) * min(self.edit_limit, n_single)
+        return n_edits * len(rows) + self.limit * sum(len(self._row_seeds(row)) for row in rows.values())
+
+    def _camera(self, model: PrismAudio | None) -> Camera | None:
+        if model is None or not {"given_plan", "end_to_end"} & set(self.rows):
+            return None
+        filmed = self.split == "randomised" if self.picture is None else self.picture == "filmed"
+        return Camera(filmed, model.settings.fps, model.settings.picture_size)
+
+    def _takes(self, camera: Camera | None, chosen: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
+        """Batches of rendered clips."""
+        for start in range(0, len(chosen), self.batch_size):
+            yield [take(index, scene, camera) for index, scene in chosen[start : start + self.batch_size]]
+
+    def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
+        metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
+        for takes in self._takes(camera, list(self.scenes())):
+            truths = [item.truth for item in takes]
+            for (name, seed), columns in metrics.items():
+                _update(columns, rows[name].sounds(takes, seed), truths)
+                counter.add(len(takes))
+        _report(metrics, report)
+
+    def _measure_edits(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
+        metrics = {(name, seed): edit_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
+        single = [(index, scene) for index, scene in self.scenes() if len(scene.things) == 1][: self.edit_limit]
+        for turn in range(self.seeds):
+            for takes in self._takes(camera, single[turn :: self.seeds]):
+                for name, row in rows.items():
+                    seed = turn if row.seeded else 0
+                    for column, metric in metrics[name, seed].items():
+                        self._measure_edit(row, column, metric, takes, seed)
+                        counter.add(len(takes))
+        _report(metrics, report)
+
+    def _measure_edit(self, row: Row, column: str, metric: Metric, takes: Sequence[Take], seed: int) -> None:
+        pairs = []
+        for item in takes:
+            rng = random.Random(f"{column} {self.seed} {item.index}")
+            story = edit(column, row.story(item), item.scene.duration_s, rng)
+            if story is not None:
+                pairs.append((item, story))
+        if pairs:
+            chosen, stories = zip(*pairs, strict=True)
+            sounds = row.edited_sounds(chosen, stories, seed)
+            _update({column: metric}, sounds, [Truth.from_story(story) for story in stories])
+
+    def _settings(self) -> dict[str, object]:
+        from prismaudio import __version__
+
+        settings: dict[str, object] = {"seed": self.seed, "limit": self.limit, "split": self.split, "seeds": self.seeds}
+        settings |= {"edit_limit": self.edit_limit, "guidance": self.guidance, "picture": self.picture}
+        return {**settings, "versions": {"prismaudio": __version__, "torch": torch.__version__}}
+
+
+class _Counter:
+    """Counts the clips that were heard."""
+
+    def __init__(self, on_step: Step, total: int) -> None:
+        self.on_step, self.total, self.done = on_step, total, 0
+
+    def add(self, n: int) -> None:
+        self.done += n
+        self.on_step(self.done, self.total)
+
+
+def _update(metrics: dict[str, Metric], sounds: Sequence[Tensor], truths: Sequence[Truth]) -> None:
+    audio = torch.stack(list(sounds))
+    for metric in metrics.values():
+        metric.update(audio, RATE_HZ, truths)
+
+
+def _report(metrics: dict[tuple[str, int], dict[str, Metric]], report: Report) -> None:
+    for (name, _), columns in metrics.items():
+        for column, metric in columns.items():
+            if metric.update_called:
+                report.add(name, column, float(metric.compute()))

@@ -1,0 +1,101 @@
+"""The studio world as a Lightning data module."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from prismaudio.data.buckets import Draw, batch_loader
+from prismaudio.types import Clip, ClipBatch
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.world.cache import ClipCache
+
+if TYPE_CHECKING:
+    from prismaudio.plan import Plan
+
+
+class StudioClips(Dataset[ClipBatch]):
+    """Batches of clips of some caches, each with a plan that tells its story.
+
+    Args:
+        caches: The rendered clips.
+        seed: Seed of the words of the plans.
+    """
+
+    def __init__(self, caches: Sequence[ClipCache], seed: int = 0) -> None:
+        self.places = [(cache, index) for cache in caches for index in range(len(cache))]
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, draws: Sequence[Draw] | int) -> ClipBatch:
+        draws = [Draw(draws)] if isinstance(draws, int) else draws
+        clips, plans = zip(*map(self.clip, draws), strict=True)
+        return ClipBatch(clips, plans)
+
+    def clip(self, draw: Draw) -> tuple[Clip, Plan]:
+        """A clip, with its story in words that are other ones in each epoch."""
+        cache, index = self.places[draw.clip]
+        words = index if draw.epoch is None else f"{self.seed} {draw.epoch} {draw.clip}"
+        return cache.clip(index), narrate(cache.story(index), random.Random(words))
+
+
+class StudioDataModule(LightningDataModule):
+    """Clips of the procedural studio world with their true plans, rendered once and kept on disk.
+
+    Args:
+        plain: Training clips of the plain split.
+        randomised: Training clips of the randomised split.
+        validation: Held-out validation clips of each split that is trained on.
+        batch_size: Clips in a batch.
+        seed: Seed of the scenes.
+        cache_dir: Folder for the rendered clips; about 0.7 MB a clip.
+        workers: Processes that render clips.
+    """
+
+    def __init__(
+        self,
+        plain: int = 4000,
+        randomised: int = 4000,
+        validation: int = 64,
+        batch_size: int = 16,
+        seed: int = 1,
+        cache_dir: str = "runs/studio/clips",
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        self.counts = {"plain": plain, "randomised": randomised}
+        self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
+        self.cache_dir = Path(cache_dir)
+
+    def _caches(self, *, held_out: bool) -> list[ClipCache]:
+        return [
+            ClipCache(self.cache_dir, split, self.seed, self.validation if held_out else count, held_out=held_out)
+            for split, count in self.counts.items()
+            if count
+        ]
+
+    def prepare_data(self) -> None:
+        """Render what is missing."""
+        for held_out in (False, True):
+            for cache in self._caches(held_out=held_out):
+                cache.prepare(self.workers)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training clips in random order, told in new words in each epoch."""
+        return self._loader(held_out=False)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Held-out clips."""
+        return self._loader(held_out=True)
+
+    def _loader(self, *, held_out: bool) -> DataLoader[Any]:
+        clips = StudioClips(self._caches(held_out=held_out), self.seed)
+        lengths = [1] * len(clips)
+        return batch_loader(clips, lengths, self.batch_size, self.seed, shuffle=not held_out, trainer=self.trainer)

@@ -1,0 +1,33 @@
+"""Stories of the studio as plans in natural, varied sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prismaudio.plan import Plan
+from prismaudio.plan.writing import describe
+from prismaudio_studio.words import TIMBRES, VERBS
+
+if TYPE_CHECKING:
+    import random
+
+    from prismaudio.plan.story import Story
+
+
+def narrate(story: Story, rng: random.Random | None = None) -> Plan:
+    """Write the four core sections of a story.
+
+    Args:
+        story: What happens. What it does not state is left out of the text.
+        rng: Chooses words and sentence forms; None for the canonical ones.
+
+    Returns:
+        A plan with ``narrate(story, rng).read(NOUNS) == story``, times rounded to 0.01 s and azimuths to 1°.
+
+    Example:
+        >>> from prismaudio.plan.story import Source, Story
+        >>> print(narrate(Story((Source("bell", (0.66, 1.2), None, (24, 24), "small"),), "clean", "dry")))
+        <Semantic> A small bell rings twice. <Temporal> The bell sounds at 0.66 s and 1.20 s. \
+<Aesthetic> A clean recording. Dry acoustics. <Spatial> The bell is on the right (azimuth +24°).
+    """
+    return Plan(describe(story, rng, VERBS, TIMBRES))

@@ -1,0 +1,1 @@
+"""The planner: it watches for events and writes them down."""

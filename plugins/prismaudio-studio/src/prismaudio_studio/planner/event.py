@@ -1,0 +1,258 @@
+"""The embedded planner: it watches for events and writes them down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from prismaudio.checkpoints import Configured, within
+from prismaudio.errors import MediaError
+from prismaudio.plan import CORE, Plan, words
+from prismaudio.plan.story import SIDE_DEG, Source, Story
+from prismaudio.planners.base import TrainablePlanner
+from prismaudio_studio.narration import narrate
+from prismaudio_studio.planner.network import SPAN, EventNetwork, Sightings
+from prismaudio_studio.planner.track import apart, straight_track
+from prismaudio_studio.planner.watching import watch
+from prismaudio_studio.prompting import filled_up, timed, worded
+from prismaudio_studio.words import NOUNS
+
+if TYPE_CHECKING:
+    from prismaudio.components import Dimension
+    from prismaudio.types import Clip
+
+SIZES, QUALITIES, ROOMS = tuple(words.SIZES), tuple(words.QUALITIES), tuple(words.ROOMS)
+"""The answers of the network, in this order; weights depend on it."""
+STILL_DEG = 1.5
+"""What moves less between its first and its last sound is where it is all the time."""
+UNSTATED = -100
+"""Target of a question that the plan does not answer; cross-entropy skips it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a batch of plans states, in the layout of :class:`Sightings`; ``azimuth`` is NaN where nothing is stated."""
+
+    onsets: Tensor
+    sounding: Tensor
+    azimuth: Tensor
+    present: Tensor
+    lasting: Tensor
+    size: Tensor
+    quality: Tensor
+    room: Tensor
+
+
+class EventPlanner(Configured, TrainablePlanner):
+    """Sees which classes make sounds, when, where and in what surroundings, and writes the four core sections.
+
+    Args:
+        classes: Nouns of the sources that it knows.
+        fps: Pictures per second that it watches.
+        picture_size: Height and width of the pictures that it watches.
+        width: Width of the network in space.
+        time_width: Width of the network in time.
+        depth: Layers of the network in time.
+        onset_chance: Chance above which an onset is written down.
+        class_chance: Chance, the mean of being there and of sounding at all, above which a class is written down.
+        window_s: Length in seconds of what the network watches at once: that of its training clips.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        fps: float = 16.0,
+        picture_size: int = 48,
+        width: int = 40,
+        time_width: int = 192,
+        depth: int = 7,
+        onset_chance: float = 0.4,
+        class_chance: float = 0.3,
+        window_s: float = 4.0,
+    ) -> None:
+        super().__init__()
+        within(0.1, 1000, fps=fps)
+        within(
+            1, 4096, picture_size=picture_size, width=width, time_width=time_width, depth=depth, classes=len(classes)
+        )
+        within(0, 1, onset_chance=onset_chance, class_chance=class_chance)
+        within(0.1, 3600, window_s=window_s)
+        self.classes, self.fps, self.picture_size = list(classes), fps, picture_size
+        self.onset_chance, self.class_chance, self.window_s = onset_chance, class_chance, window_s
+        self.network = EventNetwork(
+            len(self.classes), len(QUALITIES), len(ROOMS), picture_size, width=width, time_width=time_width, depth=depth
+        )
+        self.steps_per_s = fps * self.network.sub_steps
+
+    # Planning ----------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
+        """Sections of those ``dimensions`` that are core ones.
+
+        What a prompt or a partial plan states is taken from it; the things that it names sound when and where the
+        things that are seen do. Where nothing has a time, moments are chosen.
+        """
+        whole = isinstance(given, Plan) and all(given.get(name) for name in CORE)
+        seen = None
+        if clip.frames is not None and not whole:
+            told = narrate(watch(self.see, clip, self.window_s))
+            seen = Plan({dimension.name: told[dimension.name] for dimension in dimensions if dimension.name in told})
+        if isinstance(given, str):
+            plan = worded(given, seen)
+        else:
+            plan = filled_up(given, seen) if given is not None else seen or Plan({})
+        return timed(plan, clip.duration_s)
+
+    @torch.no_grad()
+    def see(self, clip: Clip) -> Story:
+        """What happens in a clip of one window, by its pictures."""
+        seen = Sightings(**{name: value.cpu() for name, value in vars(self.network(self._frames([clip]))).items()})
+        who = self._who(seen)
+        places = apart(seen.columns[0, :, who].exp()).unbind(1)
+        found = [self._source(seen, index, place, clip.duration_s) for index, place in zip(who, places, strict=True)]
+        sources = tuple(source for source in found if source is not None)
+        return Story(sources, QUALITIES[int(seen.quality[0].argmax())], ROOMS[int(seen.room[0].argmax())])
+
+    def _who(self, seen: Sightings) -> list[int]:
+        """Classes above the chance that counts, or else the likeliest one: those that are there and are heard."""
+        chance = (seen.present[0].sigmoid() + seen.onsets[0].sigmoid().amax(0)) / 2
+        return [int(i) for i in torch.nonzero(chance > self.class_chance)] or [int(chance.argmax())]
+
+    def _source(self, seen: Sightings, index: int, place: Tensor, duration_s: float) -> Source | None:
+        curve = seen.onsets[0, :, index].sigmoid()
+        onsets = self._peaks(curve, min(self.onset_chance, 0.6 * float(curve.max())))
+        onsets = [t for t in onsets if t < duration_s]
+        if not onsets:
+            return None
+        end = None
+        if bool(seen.lasting[0, index] > 0):
+            onsets = onsets[:1]
+            end = self._end(seen.sounding[0, :, index], onsets[0], duration_s)
+        azimuth = self._azimuth(place, onsets[0], onsets[-1] if end is None else end)
+        return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
+
+    def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
+        """When a lasting sound that began at ``onset_s`` stops: two pictures in a row without it."""
+        first = min(int(onset_s * self.fps) + 2, len(sounding) - 1)
+        off = (F.pad(sounding[first:], (0, 1), value=-1.0) <= 0).tolist()
+        silent = next((i for i in range(len(off) - 1) if off[i] and off[i + 1]), len(off) - 1)
+        return round(min(max((first + silent) / self.fps, onset_s + 0.1), duration_s), 2)
+
+    def _peaks(self, curve: Tensor, chance: float, gap_s: float = 0.1) -> list[float]:
+        """Times of the peaks above ``chance`` that are highest within ``gap_s``, refined by their neighbourhood."""
+        gap = round(gap_s * self.steps_per_s)
+        highest = F.max_pool1d(curve[None, None], 2 * gap + 1, 1, gap)[0, 0]
+        times: list[float] = []
+        previous = -gap - 1
+        for step in torch.nonzero((curve == highest) & (curve >= chance)).flatten().tolist():
+            if step - previous <= gap:  # two equal steps are one peak
+                continue
+            previous = step
+            lo, hi = max(step - 3, 0), min(step + 4, len(curve))
+            around = curve[lo:hi]
+            centre = float((around * (torch.arange(lo, hi) + 0.5)).sum() / around.sum())
+            times.append(round(centre / self.steps_per_s, 2))
+        return times
+
+    def _azimuth(self, place: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
+        """Direction at the first and the last moment, from chances of columns ``(pictures, columns)``."""
+        first = min(max(int(first_s * self.fps) - 1, 0), len(place) - 1)
+        last = min(max(int(last_s * self.fps) + 1, first), len(place) - 1)
+        start_deg, stop_deg = straight_track(place, SIDE_DEG * self.network.across.cpu(), first, last)
+        return round(start_deg), round(stop_deg)
+
+    def _frames(self, clips: Sequence[Clip]) -> Tensor:
+        for clip in clips:
+            if clip.frames is None:
+                raise MediaError(f"clip {clip.id} has no pictures to plan from; give a plan or a prompt")
+            if clip.fps != self.fps or clip.frames.shape[-2:] != (self.picture_size, self.picture_size):
+                raise MediaError(
+                    f"clip {clip.id} is {tuple(clip.frames.shape[-2:])} at {clip.fps} pictures a second; "
+                    f"expected {(self.picture_size, self.picture_size)} at {self.fps}"
+                )
+        frames = torch.stack([clip.frames for clip in clips if clip.frames is not None])
+        return frames.to(self.network.across.device)
+
+    # Training ----------------------------------------------------------------------------------------------------
+    def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
+        """Cross-entropies of what the plans state, and the absolute error of directions."""
+        frames = self._frames(clips)
+        target = self.targets([plan.read(NOUNS) for plan in plans], frames.shape[1], frames.device)
+        seen = self.network(frames)
+        here = target.present[:, None]
+        weight = 1 + 6 * target.onsets
+        onset = F.binary_cross_entropy_with_logits(seen.onsets, target.onsets, weight, reduction="sum")
+        stated = ~target.azimuth.isnan()
+        direction = (seen.azimuth - target.azimuth.nan_to_num()).abs()[stated]
+        column = self._column(seen.columns[stated], target.azimuth[stated])
+        sounding = F.binary_cross_entropy_with_logits(seen.sounding, target.sounding, reduction="none")
+        lasting = F.binary_cross_entropy_with_logits(seen.lasting, target.lasting, reduction="none")
+        return {
+            "onset": onset / (20 * len(frames)),
+            "sounding": 2 * (sounding * (0.2 + here)).mean(),
+            "azimuth": 3 * (direction.mean() if stated.any() else direction.sum()),
+            "column": 0.5 * (column.mean() if stated.any() else column.sum()),
+            "present": 2 * F.binary_cross_entropy_with_logits(seen.present, target.present),
+            "lasting": (lasting * target.present).sum() / target.present.sum().clamp_min(1) / 2,
+            "size": 0.3 * _answer(seen.size.flatten(0, 1), target.size.flatten()),
+            "quality": 0.6 * _answer(seen.quality, target.quality),
+            "room": 0.3 * _answer(seen.room, target.room),
+        }
+
+    def _column(self, columns: Tensor, azimuth: Tensor) -> Tensor:
+        """Cross-entropy of log chances ``(cases, columns)`` with where directions / 60 deg ``(cases,)`` are seen."""
+        distance = (self.network.across - azimuth[:, None]) * columns.shape[-1] * SPAN / 2
+        wanted = torch.exp(-0.5 * (distance / 0.6).square())
+        return -(wanted / wanted.sum(-1, keepdim=True).clamp_min(1e-9) * columns).sum(-1)
+
+    def targets(self, stories: Sequence[Story], n_pictures: int, device: torch.device | None = None) -> Targets:
+        """What stories state, for clips of ``n_pictures`` pictures."""
+        n, k = len(stories), len(self.classes)
+        out = Targets(
+            onsets=torch.zeros(n, n_pictures * self.network.sub_steps, k),
+            sounding=torch.zeros(n, n_pictures, k),
+            azimuth=torch.full((n, n_pictures, k), torch.nan),
+            present=torch.zeros(n, k),
+            lasting=torch.zeros(n, k),
+            size=torch.full((n, k), UNSTATED),
+            quality=torch.tensor([_index(QUALITIES, story.quality) for story in stories]),
+            room=torch.tensor([_index(ROOMS, story.room) for story in stories]),
+        )
+        for row, story in enumerate(stories):
+            for source in story.sources:
+                if source.what in self.classes and source.onsets_s:
+                    self._mark(out, row, self.classes.index(source.what), source)
+        return Targets(**{name: value.to(device) for name, value in vars(out).items()})
+
+    def _mark(self, out: Targets, row: int, column: int, source: Source) -> None:
+        steps = (torch.arange(out.onsets.shape[1]) + 0.5) / self.steps_per_s
+        bumps = torch.exp(-0.5 * ((steps[:, None] - torch.tensor(source.onsets_s)) * self.steps_per_s / 0.8).square())
+        out.onsets[row, :, column] = bumps.amax(1)
+        first, last = source.onsets_s[0], source.end_s or source.onsets_s[-1]
+        pictures = (torch.arange(out.sounding.shape[1]) + 0.5) / self.fps
+        out.present[row, column] = 1
+        out.size[row, column] = _index(SIZES, source.size)
+        if source.end_s is not None:
+            out.lasting[row, column] = 1
+            out.sounding[row, :, column] = ((pictures >= first) & (pictures < last)).float()
+        if source.azimuth_deg is not None:
+            start, stop = source.azimuth_deg
+            track = start + (stop - start) * ((pictures - first) / max(last - first, 1e-3)).clamp(0, 1)
+            still = abs(stop - start) < STILL_DEG and source.end_s is None
+            during = ((pictures > first - 0.1) & (pictures < last + 0.1)) | torch.tensor(still)
+            out.azimuth[row, during, column] = track[during] / SIDE_DEG
+
+
+def _answer(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy over the questions that are answered."""
+    answered = target != UNSTATED
+    return F.cross_entropy(logits[answered], target[answered]) if answered.any() else logits.sum() * 0
+
+
+def _index(names: Sequence[str], name: str | None) -> int:
+    return names.index(name) if name in names else UNSTATED

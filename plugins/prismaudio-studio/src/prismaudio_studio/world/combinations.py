@@ -1,0 +1,27 @@
+"""Combinations that training never sees, so that held-out clips differ from it in more than numbers."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from prismaudio.plan.words import QUALITIES, ROOMS
+from prismaudio_studio.words import CLASSES
+
+_ROOMS, _QUALITIES = tuple(ROOMS), tuple(QUALITIES)
+
+
+def is_held_out(whats: tuple[str, ...], room: str, quality: str) -> bool:
+    """Whether any pair of classes, or any class in this room and quality, is kept out of training.
+
+    About one in five pairs and one in four triples are; every class, room and quality occurs among them.
+
+    Args:
+        whats: The classes of a scene.
+        room: Its room.
+        quality: Its quality.
+    """
+    places = sorted(CLASSES.index(what) for what in whats)
+    if any((3 * a + b) % 5 == 0 for a, b in combinations(places, 2)):
+        return True
+    attribute = _ROOMS.index(room) + _QUALITIES.index(quality)
+    return any(place % 4 == attribute % 4 for place in places)

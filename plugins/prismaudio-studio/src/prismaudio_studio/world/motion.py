@@ -1,0 +1,130 @@
+"""Where a thing is and what it does at given times, so that the picture shows when it sounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prismaudio_studio.world.scene import BOUNCING, ROLLING, SHAKEN, STRUCK, SUSTAINED
+
+if TYPE_CHECKING:
+    from prismaudio_studio.world.scene import Thing
+
+Curve = NDArray[np.float64]
+
+_SWING_S, _REBOUND_S, _FLASH_S = 0.22, 0.25, 0.07
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The state of a thing over time; every curve has one value a picture.
+
+    Args:
+        x: Position from left to right, -1 .. 1.
+        lift: Height above the ground in picture heights.
+        turn: Angle in radians, clockwise.
+        tool: Distance of the mallet from the thing, 0 (touches) .. 1; None for things that are not struck.
+        flash: How much of an impact is seen, 0 .. 1.
+        lit: How much of the exposure it is switched on for, 0 .. 1.
+        phase: Seconds since it began to sound, 0 before.
+    """
+
+    x: Curve
+    lift: Curve
+    turn: Curve
+    tool: Curve | None
+    flash: Curve
+    lit: Curve
+    phase: Curve
+
+
+def _since(thing: Thing, times_s: Curve) -> Curve:
+    return times_s[:, None] - np.asarray(thing.onsets_s)
+
+
+def _tool(thing: Thing, times_s: Curve) -> Curve:
+    """A mallet falls faster and faster until it touches, and rebounds."""
+    since = _since(thing, times_s)
+    falling = 1 - np.clip(1 + since / _SWING_S, 0, 1) ** 2
+    rising = np.sin(np.pi / 2 * np.clip(since / _REBOUND_S, 0, 1))
+    return np.where(since < 0, falling, rising).min(1)
+
+
+def _bounce(thing: Thing, times_s: Curve) -> Curve:
+    """Height of a ballistic fall that touches the ground at every onset; the thing rests after the last."""
+    onsets = thing.onsets_s
+    gravity = 0.62 / (0.5 * thing.fall_s**2)
+    height = np.clip(0.62 - 0.5 * gravity * np.clip(times_s - (onsets[0] - thing.fall_s), 0, None) ** 2, 0, None)
+    height = np.where(times_s < onsets[0], height, 0.0)
+    for begin, end in pairwise(onsets):
+        height += 0.5 * gravity * np.clip(times_s - begin, 0, None) * np.clip(end - times_s, 0, None)
+    return height
+
+
+def _shake(thing: Thing, times_s: Curve) -> Curve:
+    """A jerk down that ends at every onset."""
+    since = _since(thing, times_s)
+    return np.interp(since, [-0.18, -0.06, 0.0, 0.03, 0.14], [0.0, 1.0, -0.8, -0.8, 0.0]).sum(1)
+
+
+def exposed(begin_s: float, end_s: float, times_s: Curve, exposure_s: float) -> Curve:
+    """Share of each exposure, centred on its time, that lies between two times."""
+    opened, closed = times_s - exposure_s / 2, times_s + exposure_s / 2
+    return np.clip(np.minimum(closed, end_s) - np.maximum(opened, begin_s), 0, None) / exposure_s
+
+
+def _flash(thing: Thing, times_s: Curve, exposure_s: float) -> Curve:
+    """The afterglow of impacts, averaged over each exposure."""
+    since = _since(thing, times_s)
+
+    def integral(t: Curve) -> Curve:
+        return _FLASH_S * (1 - np.exp(-np.clip(t, 0, None) / _FLASH_S))
+
+    seen = (integral(since + exposure_s / 2) - integral(since - exposure_s / 2)) / exposure_s
+    loudness = np.clip(1 + (np.asarray(thing.levels_db) + 8) / 26, 0.35, 1)
+    return np.clip((seen * loudness).sum(1), 0, 1)
+
+
+def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
+    """How a thing moves.
+
+    Args:
+        thing: What moves.
+        times_s: Times of the pictures ``(pictures,)``.
+        fps: Pictures per second, which says how long each is exposed.
+        aspect: Width of the picture relative to its height.
+    """
+    exposure_s = 1 / fps
+    first, last = thing.span_s
+    share = (times_s - first) / max(last - first, 1e-6)
+    if thing.what in BOUNCING:
+        lead = thing.fall_s / max(last - first, thing.fall_s)
+        share = np.clip(share, -lead, 1)
+    else:
+        share = np.clip(share, 0, 1)
+    x = np.clip(thing.x[0] + share * (thing.x[1] - thing.x[0]), -1, 1)
+    nothing = np.zeros_like(times_s)
+    lift, turn, tool, lit = nothing, nothing, None, nothing
+    if thing.what in STRUCK:
+        tool = _tool(thing, times_s)
+    elif thing.what in BOUNCING:
+        lift = _bounce(thing, times_s)
+        turn = 5.0 * np.minimum(np.clip(times_s - first + thing.fall_s, 0, None), last - first + thing.fall_s)
+    elif thing.what in SHAKEN:
+        jerk = _shake(thing, times_s)
+        lift, turn = 0.1 + thing.radius * 0.6 * (1 + jerk), 0.5 - 0.5 * jerk
+    elif thing.what in ROLLING:
+        turn = (x - thing.x[0]) * 0.44 * aspect / (thing.radius * (0.45 if thing.what == "cart" else 1.0))
+    if thing.end_s is not None:
+        lit = exposed(first, thing.end_s, times_s, exposure_s)
+    if thing.what in SUSTAINED:
+        rng = np.random.default_rng(thing.key)
+        tremble = rng.uniform(-1, 1, (2, len(times_s))) * lit
+        x, turn = x + 0.012 * tremble[0], 0.06 * tremble[1]
+    phase = np.clip(times_s - first, 0, None)
+    flash = nothing if thing.end_s is not None else _flash(thing, times_s, exposure_s)
+    return Motion(x, lift, turn, tool, flash, lit, phase)

@@ -1,0 +1,87 @@
+"""A small planner that can be trained: what flashes is heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prismaudio.checkpoints import Configured, within
+from prismaudio.encoders.brightness import brightness
+from prismaudio.errors import MediaError, PlanError
+from prismaudio.plan import CORE, Plan
+from prismaudio.plan.story import SIDE_DEG, Source, Story
+from prismaudio.plan.writing import describe
+from prismaudio.planners.base import TrainablePlanner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prismaudio.components import Dimension
+    from prismaudio.types import Clip
+
+
+class FlashPlanner(Configured, TrainablePlanner):
+    """Writes that a thing sounds where and when the frames get brighter: enough to try a recipe of stage two on.
+
+    Args:
+        what: The noun of the thing.
+        columns: Columns of the frames that it tells apart, from 60° left to 60° right.
+        reach: Frames before and after a flash that it looks at.
+    """
+
+    def __init__(self, what: str = "click", columns: int = 2, reach: int = 1) -> None:
+        super().__init__()
+        within(1, 64, columns=columns, reach=reach)
+        self.what, self.columns = what, columns
+        self.chance = nn.Conv1d(1, 1, 2 * reach + 1, padding=reach)
+
+    def forward(self, clip: Clip) -> Tensor:
+        """Log-odds ``(columns, frames)`` that a sound begins in a frame."""
+        if clip.frames is None:
+            raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
+        seen = brightness(clip.frames.to(self.chance.weight.device), self.columns)
+        return self.chance(seen.T[:, None])[:, 0]
+
+    @torch.no_grad()
+    def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
+        """What flashes, with the sections that are given in place of its own."""
+        if isinstance(given, str):
+            given = Plan({"semantic": given})
+        if given is not None and all(given.get(name) for name in CORE):
+            return given
+        if clip.frames is None and given is None:
+            raise PlanError(f"clip {clip.id} has no frames, and nothing is given")
+        written = describe(self._story(clip)) if clip.frames is not None else {}
+        names = {dimension.name for dimension in dimensions}
+        return Plan({**{name: text for name, text in written.items() if name in names}, **(given or {})})
+
+    def _story(self, clip: Clip) -> Story:
+        chance = self(clip).sigmoid().cpu()
+        frames = torch.nonzero(chance.amax(0) > 0.5).flatten().tolist()
+        if not frames:
+            return Story()
+        column = int(chance[:, frames].sum(1).argmax())
+        azimuth_deg = SIDE_DEG * (2 * (column + 0.5) / self.columns - 1)
+        onsets_s = tuple(round(frame / (clip.fps or 1.0), 2) for frame in frames)
+        return Story((Source(self.what, onsets_s, None, (azimuth_deg, azimuth_deg)),), "clean", "dry")
+
+    def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
+        """Cross-entropy of the moments and sides that the plans state."""
+        losses = [
+            F.binary_cross_entropy_with_logits(logits, self._target(plan.story, logits, clip.fps or 1.0))
+            for clip, plan in zip(clips, plans, strict=True)
+            for logits in [self(clip)]
+        ]
+        return {"flash": torch.stack(losses).mean()}
+
+    def _target(self, story: Story, logits: Tensor, fps: float) -> Tensor:
+        target = torch.zeros_like(logits)
+        for source in story.sources:
+            share = 0.5 if source.azimuth_deg is None else (source.azimuth_deg[0] / SIDE_DEG + 1) / 2
+            column = min(max(int(share * self.columns), 0), self.columns - 1)
+            for onset_s in source.onsets_s:
+                target[column, min(round(onset_s * fps), target.shape[1] - 1)] = 1.0
+        return target

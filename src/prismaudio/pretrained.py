@@ -1,0 +1,177 @@
+"""Pretrained models, installed, on disk and on a hub: a folder with ``config.json`` and ``model.safetensors``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.checkpoints import load_components, loadable
+from prismaudio.components import Pretrained
+from prismaudio.encoders.base import by_stream
+from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
+from prismaudio.registry import discover
+from prismaudio.types import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prismaudio.models.dit import DiffusionTransformer
+
+NEEDED = ("transformer", "autoencoder")
+FILES = ("config.json", "model.safetensors")
+PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
+"""Who brings the encoders of the published model."""
+
+
+def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
+    """Components of a model, and the name that says which one it is.
+
+    Args:
+        source: The name of an installed model, a folder, the name of a model on the Hugging Face hub
+            (``owner/model``), or None for the one that is installed.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: There is no such model, or it is damaged or incomplete.
+    """
+    source = the_installed() if source is None else source
+    folder = find(source, revision)
+    components = load_parts(folder)
+    missing = [name for name in NEEDED if name not in components]
+    if missing:
+        raise CheckpointError(
+            f"{folder} is not a whole model: it lacks {' and '.join(missing)}; train the remaining stages, or give "
+            "prismaudio convert all the files that the model has, the autoencoder's with --vae"
+        )
+    check_sizes(folder, components)
+    return components, f"{source}@{fingerprint(folder)}"
+
+
+def load_parts(folder: Path) -> dict[str, Any]:
+    """Components of a folder, all of them or not, of the classes that hooks name, the core's and those of plugins."""
+    return load_components(folder, loadable(discover().components()))
+
+
+def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
+    """See that the parts of a model are made for each other.
+
+    Raises:
+        CheckpointError: The latents or the features of one are not those of another.
+    """
+    transformer, codec = components["transformer"], components["autoencoder"]
+    sizes = {"latents": (codec.channels, transformer.config["latent_channels"], "autoencoder")}
+    for stream, encoder in by_stream(components).items():
+        if stream not in STREAMS:
+            raise CheckpointError(f"{folder} has an encoder of {stream}, which is no stream: {', '.join(STREAMS)}")
+        if stream in transformer.conditioners:
+            width = transformer.config[f"{stream}_width"]
+            sizes[f"{stream} features"] = (encoder.width, width, f"{stream}_encoder")
+    for what, (given, expected, part) in sizes.items():
+        if given != expected:
+            raise CheckpointError(
+                f"{folder}: the {part} gives {what} of width {given}, but its transformer takes {expected}; they "
+                "do not belong together"
+            )
+
+
+def the_installed() -> str:
+    """The name of the one model that is installed.
+
+    Raises:
+        CheckpointError: There is none, or more than one.
+    """
+    names = discover().names("models")
+    if not names:
+        raise CheckpointError(
+            "no model is installed; in a clone run: pip install plugins/prismaudio-studio, from an index: "
+            "pip install 'prismaudio[studio]', or name a model folder with --model DIR"
+        )
+    if len(names) > 1:
+        raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; say which with --model NAME")
+    return names[0]
+
+
+def find(source: str | Path | None, revision: str | None = None) -> Path:
+    """The folder of a model; one on the hub is downloaded, or taken from the cache.
+
+    Args:
+        source: See :func:`load`.
+        revision: Branch, tag or commit on the hub.
+    """
+    source = the_installed() if source is None else source
+    registry = discover()
+    if isinstance(source, str) and source in registry.names("models"):
+        item = registry.find("models", source).item
+        source = item.source if isinstance(item, Pretrained) else source
+    folder = expanded(source)
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise CheckpointError(
+            f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and name that"
+        )
+    if not _HUB_NAME.fullmatch(str(source)):
+        installed = ", ".join(registry.names("models")) or "none"
+        raise CheckpointError(
+            f"no model at {source}; expected an installed one ({installed}), a folder with config.json, or owner/model "
+            "on the hub"
+        )
+    return _download(str(source), revision)
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def _download(name: str, revision: str | None) -> Path:
+    """The folder of the cache that the two files of a model on the hub are in."""
+    from huggingface_hub import errors, snapshot_download  # only needed for models of a hub
+
+    at = f"{name} (revision {revision})" if revision else name
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{name} on the hub has no revision {revision}; leave it out for the newest") from error
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{name} on the hub is gated; ask for access on its page, and log in: hf auth login"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"no folder {name}, and no such model on the hub, or it is private: hf auth login"
+        ) from error
+    except Exception as error:  # the client raises errors of many libraries when there is no network
+        raise CheckpointError(
+            f"no folder {name}, and the hub cannot be reached for {at} ({_first_words(error)}); get "
+            f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
+        ) from error
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
+    """See that there is an encoder for every stream that a transformer is told.
+
+    Raises:
+        CheckpointError: There is none for some; the text says which plugin brings it.
+    """
+    lacking = [stream for stream in transformer.conditioners if stream not in present]
+    if lacking:
+        named = ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
+        raise CheckpointError(
+            f"this model has no encoder for {named}; install the plugins in brackets and put their encoders into "
+            "model.encoders, or give features that were computed before to PrismAudio.render_features"
+        )
+
+
+def fingerprint(folder: Path) -> str:
+    """Twelve letters that differ between models."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()[:12]
