@@ -150,9 +150,7 @@ def test_reads_sizes():
 
 def test_never_fails_on_garbled_text():
     rng = random.Random(0)
-    story = Story(
-        tuple(Source(what, (0.5, 1.25), 2.0, (-20.0, 35.0), "small") for what in words.CLASSES), "noisy", "hall"
-    )
+    story = Story(tuple(Source(what, (0.5, 1.25), 2.0, (-20.0, 35.0), "small") for what in CLASSES), "noisy", "hall")
     alphabet = [
         *" ".join(narrate(story, rng).values()).split(),
         "of",

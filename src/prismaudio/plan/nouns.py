@@ -35,6 +35,10 @@ _NO_THINGS = """
 _LEADING = frozenset(_PREPOSITIONS.split())
 _STOP = _LEADING | frozenset(_NO_NOUNS.split())
 _GENERIC = frozenset(_NO_THINGS.split())
+_PLURAL = frozenset(("some", "two", "three", "several", "many"))
+"""Determiners after which a noun that ends in s is one, and no verb."""
+_NO_PART = re.compile(r"(?:ing|ly|ed)$|^(?:one|two|three|four|five|six|seven|eight|nine|ten|several)$")
+_INFLECTED = re.compile(r"[^s]s$")
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
 """Words that name nothing."""
@@ -139,18 +143,20 @@ def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
     return _cached(tuple(nouns)).named(text)
 
 
-def _phrase(text: str) -> str | None:
+def _phrase(text: str, *, plural: bool) -> str | None:
+    """The noun phrase that a text begins with, after its determiner."""
     taken: list[str] = []
     for word in re.findall(r"[^\W\d_][\w'’-]*|\S", lowered(text)):
         if word == "of" and taken and taken[-1] in _GENERIC:
             taken = []
             continue
-        if word in _STOP or not word[0].isalpha() or (taken and re.search(r"(?:ing|ly)$", word)):
+        if word in _STOP or not word[0].isalpha() or (taken and _NO_PART.search(word)):
+            break
+        if taken and _INFLECTED.search(word):
+            taken += [word] if plural else []  # a plural ends the phrase, a verb comes after it
             break
         if word not in _SIZE_OF and word not in ("a", "an", "the"):
             taken.append(word)
-    if len(taken) > 1 and re.search(r"(?:[^s]s|ing|ed)$", taken[-1]):
-        taken.pop()
     if not taken or taken[-1] in _GENERIC:
         return None
     phrase = " ".join(taken[-3:])
@@ -167,8 +173,13 @@ def clauses(text: str) -> list[str]:
     return [clause.strip() for clause in _CLAUSE.split(text) if clause.strip()]
 
 
-def noun_phrases(text: str, known: Nouns = Nouns()) -> list[str]:  # noqa: B008  (it is never changed)
+def noun_phrases(text: str, known: Nouns = Nouns(), *, bare: bool = False) -> list[str]:  # noqa: B008  (never changed)
     """Noun phrases of the clauses that name none of the ``known`` nouns, at most one for each.
+
+    Args:
+        text: The text.
+        known: Nouns that are known already.
+        bare: Whether a clause may begin with a noun that has no article, as in *dog at 2 s*.
 
     Example:
         >>> noun_phrases("A small dog barks twice and a car door slams.")
@@ -179,7 +190,10 @@ def noun_phrases(text: str, known: Nouns = Nouns()) -> list[str]:  # noqa: B008 
         if clause.lower().split(maxsplit=1)[0] in _LEADING or known.mentions(clause):
             continue
         determiner = _DETERMINER.search(clause)
-        phrase = _phrase(clause[determiner.end() :] if determiner else "")
+        if determiner is not None:
+            phrase = _phrase(clause[determiner.end() :], plural=determiner[0].strip().lower() in _PLURAL)
+        else:
+            phrase = _phrase(clause, plural=False) if bare else None
         if phrase:
             found.append(phrase)
     return list(dict.fromkeys(found))

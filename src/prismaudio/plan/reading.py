@@ -139,7 +139,7 @@ def _named(texts: Mapping[str, str], nouns: Nouns) -> list[str]:
     known = nouns.more(noun_phrases(semantic, nouns))
     for sentence in sentences(temporal):
         if not known.mentions(sentence) and times(sentence):
-            known.add(noun_phrases(sentence, nouns))
+            known.add(noun_phrases(sentence, nouns, bare=True))
     return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
 
 

@@ -9,7 +9,7 @@ from prismaudio_studio.narration import narrate
 
 def random_story(rng: random.Random) -> Story:
     sources = []
-    for what in rng.sample([*words.CLASSES, "dog", "car door"], rng.randint(0, 4)):
+    for what in rng.sample([*CLASSES, "dog", "car door"], rng.randint(0, 4)):
         onsets = sorted(rng.sample(range(400), rng.randint(1, 6)))
         end = onsets[-1] + rng.randint(1, 200) if rng.random() < 0.4 else None
         first = rng.randint(-90, 90)

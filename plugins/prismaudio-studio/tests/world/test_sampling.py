@@ -4,7 +4,8 @@ from itertools import combinations, pairwise
 import pytest
 
 from prismaudio.errors import UnknownNameError
-from prismaudio.plan.words import CLASSES, LASTING, QUALITIES, ROOMS
+from prismaudio.plan.words import QUALITIES, ROOMS
+from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.world.combinations import is_held_out
 from prismaudio_studio.world.sampling import APART_S, sample_scene

@@ -5,19 +5,20 @@ import random
 import pytest
 
 from prismaudio.plan import words
+from prismaudio_studio.words import CLASSES
 from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.story import Source, Story
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.understanding import unknown_clauses
 
-OURS = Nouns(words.CLASSES)
+OURS = Nouns(CLASSES)
 
 
 def test_whatever_is_narrated_is_understood():
     rng = random.Random(0)
     for _ in range(300):
         sources = []
-        for what in rng.sample(words.CLASSES, rng.randrange(4)):
+        for what in rng.sample(CLASSES, rng.randrange(4)):
             onsets = tuple(sorted({round(9 * rng.random(), 2) for _ in range(rng.randint(1, 8))}))
             end_s = rng.choice((None, onsets[-1] + 0.5))
             place = (rng.randint(-60, 60), rng.randint(-60, 60))

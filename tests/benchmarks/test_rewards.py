@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from prismaudio.benchmarks.rewards import COLUMNS, RewardBenchmark, in_half, untrained
+from prismaudio.benchmarks.rewards import COLUMNS, RewardCosts, in_half, untrained
 from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
@@ -38,7 +38,7 @@ class Picky(Slow):
 
 def test_what_is_timed():
     slow = Slow()
-    benchmark = RewardBenchmark(group=4, looped=2, side=32, rounds=2)
+    benchmark = RewardCosts(group=4, looped=2, side=32, rounds=2)
     report = benchmark.run([("slow", slow), ("picky", Picky())], example_clip(1.0, 32), example_plan())
     assert slow.prepared == 2 * (1 + 2)  # once, and once for each candidate of the loop
     assert slow.rows == 2 * [1, 1, 4, 1, 1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
-from prismaudio.benchmarks.speed import ModelBenchmark
+from prismaudio.benchmarks.speed import ModelSpeed
 from prismaudio.cli.main import main
 from prismaudio.models.dit import DiffusionTransformer
 
@@ -17,7 +17,7 @@ def report():
     transformer = DiffusionTransformer(64, 64, 2, 1, video_width=8, sync_width=16, text_width=8)
     autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
     seen: list[str] = []
-    report = ModelBenchmark(duration_s=0.5, steps=3, rounds=2).run(transformer, autoencoder, seen.append)
+    report = ModelSpeed(duration_s=0.5, steps=3, rounds=2).run(transformer, autoencoder, seen.append)
     assert seen[:3] == ["fp32 matmul", "fp32 eager velocity", "fp32 velocity"]
     return report
 

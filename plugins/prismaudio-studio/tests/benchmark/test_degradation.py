@@ -8,7 +8,7 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
-from prismaudio_studio.benchmark.degradation import COLUMNS, DamageBenchmark, damaged
+from prismaudio_studio.benchmark.degradation import COLUMNS, DegradationBenchmark, degraded
 from prismaudio_studio.classifier import embedded_classifier
 from prismaudio_studio.world import sample_scene
 
@@ -25,9 +25,9 @@ class PowerReward(Reward):
         return audio.square().mean((1, 2))
 
 
-def test_only_what_is_meant_is_damaged() -> None:
+def test_only_what_is_meant_is_degraded() -> None:
     scenes = [scene for scene in (sample_scene(i, 2, held_out=True) for i in range(12)) if len(scene.things) == 1]
-    sounds = damaged(scenes)
+    sounds = degraded(scenes)
     assert torch.equal(sounds["swapped"].flip(1), sounds["whole"])
     assert torch.equal(sounds["late"][..., 4800:], sounds["whole"][..., :-4800])
     heard = [embedded_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
@@ -35,7 +35,7 @@ def test_only_what_is_meant_is_damaged() -> None:
 
 
 def test_clips_that_a_reward_cannot_judge_are_left_out() -> None:
-    report = DamageBenchmark(limit=10, batch_size=4).run({"power": PowerReward()})
+    report = DegradationBenchmark(limit=10, batch_size=4).run({"power": PowerReward()})
     rooms = [sample_scene(i, 0, held_out=True).room for i in range(10)]
     assert len(report.values["power"]["whole"]) == sum(room != "hall" for room in rooms)
     assert report.cell("power", "swapped_by") == {"mean": pytest.approx(0, abs=1e-6), "sd": pytest.approx(0, abs=1e-6)}
