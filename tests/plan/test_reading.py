@@ -5,7 +5,7 @@ import time
 import pytest
 
 from prismaudio.errors import PlanError
-from prismaudio.plan import CORE, Plan, words
+from prismaudio.plan import CORE, Plan
 from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.quantities import times
 from prismaudio.plan.story import Source, Story

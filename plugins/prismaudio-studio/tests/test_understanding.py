@@ -5,11 +5,11 @@ import random
 import pytest
 
 from prismaudio.plan import words
-from prismaudio_studio.words import CLASSES
 from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.story import Source, Story
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.understanding import unknown_clauses
+from prismaudio_studio.words import CLASSES
 
 OURS = Nouns(CLASSES)
 

@@ -5,8 +5,8 @@ import pytest
 
 from prismaudio.errors import UnknownNameError
 from prismaudio.plan.words import QUALITIES, ROOMS
-from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.narration import narrate
+from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.world.combinations import is_held_out
 from prismaudio_studio.world.sampling import APART_S, sample_scene
 
