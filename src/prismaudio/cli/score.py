@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what they are compared with")
     what.add_argument(
         "--plan", type=plan, default="", metavar="FILE|DIR|TEXT|auto",
-        help="the plan of all files, or a folder of plans by their names; auto lets the embedded model write them",
+        help="the plan of all files, or a folder of plans by their names; auto lets the installed model write them",
     )  # fmt: skip
     what.add_argument(
         "--reference", default="", metavar="FILE|DIR",

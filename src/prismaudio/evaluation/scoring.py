@@ -151,7 +151,7 @@ def score(
     ```python
     import prismaudio
 
-    scores = prismaudio.score("clip.mp4", plan="<Semantic> A bell rings.", rewards=["AestheticReward"])
+    scores = prismaudio.score("clip.mp4", plan="<Semantic> A dog barks.", rewards=["AestheticReward"])
     print(scores["AestheticReward"].value)
     ```
     """
