@@ -23,7 +23,11 @@ PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry
 COMMANDS = {
     "generate": (PrismAudio, "fulfil", ["clips", "-o", "out", "--plan", PLAN, "--batch-size", "1"]),
     "plan": (PrismAudio, "plan", ["clips/a.mp4", "-o", "out/plan.txt"]),
-    "score": (run, "score_file", ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"]),
+    "score": (
+        run,
+        "score_file",
+        ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"],
+    ),
     "extract": (Extractor, "extract", ["clips.csv", "-o", "out"]),
 }
 """For each command a method that it calls in the middle of its work, and its arguments."""
