@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.audio.gcc_phat import FRAME, gcc_phat_itd_s
+from prismaudio.audio.interaural import PUBLISHED_FRAME, gcc_phat_itds_s
 from prismaudio.audio.resample import resample
 from prismaudio.metrics.base import SoundMetric
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Need
 
 RATE_HZ = 16_000
-WINDOW = FRAME + 512
+WINDOW = PUBLISHED_FRAME + 512
 """Samples of a window at 16 kHz."""
 WINDOWS_PER_S, LEAD_S = 10, 0.12
 RELEASE_WINDOWS = 100
@@ -71,7 +71,7 @@ class ItdMse(SoundMetric):
 
     @abstractmethod
     def itds_s(self, windows: Tensor) -> Tensor:
-        """Time difference ``(n,)`` in seconds of each window ``(n, 2, 4352)`` at 16 kHz."""
+        """Time difference ``(n,)`` in seconds, positive is right, of each window ``(n, 2, 4352)`` at 16 kHz."""
 
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean time difference over the windows of a sound ``(2, samples)``, in milliseconds."""
@@ -107,4 +107,4 @@ class GccMse(ItdMse):
     def itds_s(self, windows: Tensor) -> Tensor:
         """Mean over the frames of each window."""
         step = 1 if self.release else 16
-        return gcc_phat_itd_s(windows, RATE_HZ, n_frames=(WINDOW - FRAME) // step + 1)
+        return gcc_phat_itds_s(windows, RATE_HZ, n_frames=(WINDOW - PUBLISHED_FRAME) // step + 1).mean(-1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.audio.level import noise_floor_db
 from prismaudio.audio.reverberation import late_energy_db
-from prismaudio.plan.story import Event, Story
+from prismaudio.plan.story import RINGING_S, Event, Story
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
-RINGING_S = 0.25
-"""How long a struck source is taken to be heard after its last onset."""
 LATE_S = 0.35
 """How long after an onset nothing else may begin for its late energy to be measured."""
 
@@ -86,17 +84,9 @@ class Truth:
 
 
 def story_events(story: Story) -> tuple[Event, ...]:
-    """The events that a story states; a moving source's direction goes evenly from its first to its last moment."""
-    events = []
-    for source in story.sources:
-        last_s = source.end_s if source.end_s is not None else source.onsets_s[-1] if source.onsets_s else 0.0
-        for time_s in source.onsets_s:
-            azimuth_deg = None
-            if source.azimuth_deg is not None:
-                begin, end = source.azimuth_deg
-                share = (time_s - source.onsets_s[0]) / max(last_s - source.onsets_s[0], 1e-6)
-                azimuth_deg = begin + (end - begin) * min(share, 1.0)
-            events.append(Event(time_s, source.what, azimuth_deg))
+    """The events that a story states, ascending in time."""
+    sources = story.sources
+    events = (Event(time_s, source.what, source.azimuth_at(time_s)) for source in sources for time_s in source.onsets_s)
     return tuple(sorted(events, key=lambda event: event.time_s))
 
 

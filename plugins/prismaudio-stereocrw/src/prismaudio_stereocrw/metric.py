@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.covering import repeated
-from prismaudio.audio.gcc_phat import MAX_ITD_S
+from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
@@ -50,7 +50,7 @@ class CrwMse(SoundMetric):
 
     dimension = "spatial"
     needs: frozenset[Need] = frozenset({"reference"})
-    range = (0.0, 1000 * (2000 * MAX_ITD_S) ** 2)
+    range = (0.0, 1000 * (2000 * PUBLISHED_MAX_ITD_S) ** 2)
     higher_is_better = False
     squares: Tensor
     total: Tensor

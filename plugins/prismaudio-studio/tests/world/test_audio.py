@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from prismaudio.audio.interaural import ild_db, itd_s
 from prismaudio.audio.level import noise_floor_db
 from prismaudio.audio.onsets import detect_onsets
 from prismaudio.audio.reverberation import late_energy_db
-from prismaudio.audio.stereo import ild_db, itd_s
 from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.world.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
 from prismaudio_studio.world.looks import Look
