@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prismaudio.audio.level import noise_floor_db
-from prismaudio.audio.reverberation import late_energy_db
+import torch
+
+from prismaudio.audio.recording import LATE_S, late_energy_db, noise_floor_db
 from prismaudio.plan.story import RINGING_S, Event, Story
 
 if TYPE_CHECKING:
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
-
-LATE_S = 0.35
-"""How long after an onset nothing else may begin for its late energy to be measured."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +104,21 @@ def isolated(truth: Truth, event: Event, before_s: float, after_s: float) -> boo
 
 def measure_noise_floor_db(audio: Tensor, sample_rate_hz: int) -> float:
     """Noise floor of a sound, where everything below -70 dB is silence."""
-    return max(-70.0, noise_floor_db(audio, sample_rate_hz))
+    return max(-70.0, float(noise_floor_db(audio[None], sample_rate_hz)))
 
 
 def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Truth) -> float | None:
     """Mean late energy of the struck events that have 0.35 s to themselves; None without such an event."""
     lasting = {source.what for source in truth.story.sources if source.end_s is not None}
-    times = [event.time_s for event in truth.events]
-    measured = []
-    for event in truth.events:
-        followed = any(0 < time_s - event.time_s < LATE_S for time_s in times)
-        if event.what in lasting or followed or not isolated(truth, event, RINGING_S, LATE_S):
-            continue
-        level_db = late_energy_db(audio, sample_rate_hz, event.time_s)
-        if level_db is not None:
-            measured.append(level_db)
-    return sum(measured) / len(measured) if measured else None
+    alone_s = LATE_S[1]
+    times_s = [event.time_s for event in truth.events]
+    measured_s = [
+        event.time_s
+        for event in truth.events
+        if event.what not in lasting
+        and not any(0 < time_s - event.time_s < alone_s for time_s in times_s)
+        and isolated(truth, event, RINGING_S, alone_s)
+    ]
+    levels_db = late_energy_db(audio[None], sample_rate_hz, torch.tensor([measured_s], device=audio.device))
+    level_db = float(levels_db.nanmean())
+    return None if math.isnan(level_db) else level_db

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from prismaudio.audio.level import leveled
 from prismaudio.audio.resample import resample
 from prismaudio.downloads import cache_home
 from prismaudio.errors import DataError, PrismAudioError
-from prismaudio.training.candidates import leveled
 from prismaudio.training.judging import Judges
 from prismaudio.training.transformer import TransformerTask
 from prismaudio.types import ClipBatch, LatentBatch
