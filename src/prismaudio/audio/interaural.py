@@ -97,7 +97,7 @@ def itd_s(
         >>> round(16_000 * itd_s(late_left, 16_000).item(), 2)
         8.0
     """
-    n_fft = 2 * max(1, audio.shape[-1])
+    n_fft = 2 ** math.ceil(math.log2(2 * max(1, audio.shape[-1])))
     spectra = torch.fft.rfft(audio, n_fft)
     reach = int(oversampling * sample_rate_hz * max_itd_s)
     return _peak_lags(spectra, n_fft, whitening, oversampling, reach) / (oversampling * sample_rate_hz)

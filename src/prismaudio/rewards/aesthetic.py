@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
-TERMS = ("noise", "clipping", "highs", "room", "loudness", "offset")
 WEIGHTS = {"noise": 0.3, "clipping": 0.2, "highs": 0.15, "room": 0.15, "loudness": 0.1, "offset": 0.1}
 FLAWS = ("noisy", "clipped", "muffled")
 
