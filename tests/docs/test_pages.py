@@ -51,9 +51,7 @@ def test_a_page_that_uses_the_studio_says_so(page):
 def uses_studio(code):
     """Whether a block needs the studio: its model where none is named, its commands, its classes."""
     default = "--model" not in code and re.search(r"prismaudio (generate|plan|extract) |from_pretrained\(\)", code)
-    return bool(
-        default or re.search(r"prismaudio_studio|prismaudio studio|bench (studio|degradation|instruments)", code)
-    )
+    return bool(default or re.search(r"\bstudio\b|\bprismaudio_studio\b", code))
 
 
 def test_a_wrong_page_is_found_out(tmp_path):
