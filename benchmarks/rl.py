@@ -38,15 +38,15 @@ def parser() -> Parser:
     size.add_argument("--quick", action="store_true", help="the main result only; this is the default")
     size.add_argument("--full", action="store_true", help="all methods, with every learning rate")
     size.add_argument(
-        "--embedded",
+        "--studio",
         action="store_true",
-        help="the second tier: the main methods post-train the embedded model with the rewards of the core (an hour)",
+        help="the second tier: the main methods post-train the studio model with the rewards of the core (an hour)",
     )
     parser.add_argument(
         "--seeds",
         type=positive,
         default=argparse.SUPPRESS,
-        help="runs of each method and learning rate (default: 5, with --embedded 3)",
+        help="runs of each method and learning rate (default: 5, with --studio 3)",
     )
     parser.add_argument("--seed", type=seed, default=0, help="the first of the seeds")
     parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
     from rl_benchmark.protocol import RLBenchmark
 
     benchmark = RLBenchmark.full() if options.full else RLBenchmark.quick()
-    if options.embedded:
-        benchmark = RLBenchmark.embedded()
+    if options.studio:
+        benchmark = RLBenchmark.studio()
     seeds = range(options.seed, options.seed + getattr(options, "seeds", len(benchmark.seeds)))
     benchmark = benchmark.restricted(seeds=seeds, processes=options.processes, kept=options.runs)
     with Progress(console=Console(stderr=True)) as progress:

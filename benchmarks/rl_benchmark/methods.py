@@ -142,8 +142,8 @@ METHODS: dict[str, Method] = {
 """By name: the recipes, with what is different here; two of our survey's prototype, the better one with the rewards
 added up, too; and what we recommend with windows of two steps."""
 
-EMBEDDED_STEPS = 8
-EMBEDDED_METHODS: dict[str, Method] = {
-    name: replace(METHODS[name], steps=EMBEDDED_STEPS) for name in ("flow_grpo", "release", "recommended")
+STUDIO_STEPS = 8
+STUDIO_METHODS: dict[str, Method] = {
+    name: replace(METHODS[name], steps=STUDIO_STEPS) for name in ("flow_grpo", "release", "recommended")
 }
 """By name: those of the second tier, where all trajectories have eight steps, in training as in evaluation."""

@@ -1,8 +1,8 @@
 """The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
 
 It has two tiers, with the same methods and the same report: a small world, where a run takes seconds and every reward
-is exact, see :mod:`rl_benchmark.small`, and the embedded model with the rewards of the core, see
-:mod:`rl_benchmark.embedded`. In each the protocol is the same for all methods: AdamW at a constant learning
+is exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
+:mod:`rl_benchmark.studio`. In each the protocol is the same for all methods: AdamW at a constant learning
 rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
 is always the same are made by deterministic steps and judged. The reward to be reached is four fifths of the way from
 the base policy's to that of Flow-GRPO in the end. What a method costs is counted by hooks on the network.
@@ -25,7 +25,7 @@ from prismaudio import __version__
 from prismaudio.benchmarks.report import write_json
 from prismaudio.checkpoints import Configured
 from rl_benchmark.course import Course
-from rl_benchmark.methods import EMBEDDED_METHODS, METHODS, Method
+from rl_benchmark.methods import METHODS, STUDIO_METHODS, Method
 from rl_benchmark.report import RLReport
 from rl_benchmark.small import SmallTier
 
@@ -41,7 +41,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 QUICK = ("flow_grpo", "release", "paper", "recommended")
 QUICK_RATES = {**dict.fromkeys(QUICK, (EQUAL_RATE,)), **dict.fromkeys(("flow_grpo", "recommended"), (EQUAL_RATE, 3e-3))}
 """The one at which all are compared, and of two methods what is their best in the whole benchmark."""
-EMBEDDED_RATE = 1e-4
+STUDIO_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class RLBenchmark:
         return cls(METHODS, dict.fromkeys(METHODS, RATES))
 
     @classmethod
-    def embedded(cls) -> RLBenchmark:
-        """The embedded model with the rewards of the core: about an hour of two cores."""
-        from rl_benchmark.embedded import EmbeddedTier  # brings Lightning
+    def studio(cls) -> RLBenchmark:
+        """The studio model with the rewards of the core: about an hour of two cores."""
+        from rl_benchmark.studio import StudioTier  # brings Lightning
 
-        rates: dict[str, tuple[float, ...]] = dict.fromkeys(EMBEDDED_METHODS, (EMBEDDED_RATE,))
+        rates: dict[str, tuple[float, ...]] = dict.fromkeys(STUDIO_METHODS, (STUDIO_RATE,))
         return cls(
-            EMBEDDED_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=EMBEDDED_RATE, tier=EmbeddedTier()
+            STUDIO_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=STUDIO_RATE, tier=StudioTier()
         )
 
     def restricted(self, **settings: object) -> RLBenchmark:

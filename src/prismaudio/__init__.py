@@ -8,13 +8,13 @@ import pluggy
 from prismaudio.components import Command, Component, Dimension, Pretrained
 
 if TYPE_CHECKING:
-    from prismaudio.evaluation.scoring import score
+    from prismaudio.evaluation.files import score
     from prismaudio.inference import PrismAudio
 
 __version__ = "0.2.0"
 __all__ = ["Command", "Component", "Dimension", "Pretrained", "PrismAudio", "__version__", "hookimpl", "score"]
 
-_TARGETS = {"PrismAudio": "prismaudio.inference", "score": "prismaudio.evaluation.scoring"}
+_TARGETS = {"PrismAudio": "prismaudio.inference", "score": "prismaudio.evaluation.files"}
 
 hookimpl = pluggy.HookimplMarker("prismaudio")
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 10_000_000
-"""Size of a ``config.json``; that of the embedded model has 3,000 bytes."""
+"""Size of a ``config.json``; that of a small model has 3,000 bytes."""
 KINDS = ("autoencoders", "encoders", "planners", "samplers")
 """Kinds of components that a model folder holds, beside a transformer and settings."""
 OWN = {

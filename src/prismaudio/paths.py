@@ -6,6 +6,13 @@ from pathlib import Path
 
 from prismaudio.errors import PrismAudioError, shortened
 
+_VIDEO = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
+_AUDIO = "aac aif aiff au caf flac m4a mka mp3 oga ogg opus wav wma"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEO.split())
+"""Files of a folder that are taken for videos."""
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in _AUDIO.split())
+"""Files of a folder that are taken for audio."""
+
 
 def expanded(path: str | Path) -> Path:
     """A path whose ``~`` or ``~user`` is a home folder.

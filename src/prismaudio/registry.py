@@ -297,8 +297,9 @@ def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) ->
     for implementation in hook.get_hookimpls():
         if implementation.plugin_name != plugin.module:
             continue
-        for item in implementation.function():
-            if not isinstance(item, expected):
+        items: Iterable[Any] = implementation.function()
+        for item in items:
+            if not isinstance(item, expected) or not isinstance(item, Item):
                 raise BrokenPluginError(f"prismaudio_{kind}() must return {expected.__name__}s, not {item!r}")
             if isinstance(item, Path):
                 yield from (Entry(kind, recipe_name(item, file), file, plugin) for file in sorted(item.rglob("*.yaml")))

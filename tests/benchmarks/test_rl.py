@@ -15,12 +15,12 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.training.fast_grpo import FastGrpoTask
 from rl_benchmark.course import Counter, Course, Point
-from rl_benchmark.embedded import EmbeddedTier
 from rl_benchmark.methods import GROUP, METHODS, RECIPES, Method
 from rl_benchmark.plot import plot_png
 from rl_benchmark.protocol import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
 from rl_benchmark.report import RLReport
 from rl_benchmark.small import SmallTier
+from rl_benchmark.studio import StudioTier
 from rl_benchmark.world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained
 
 
@@ -247,10 +247,10 @@ def test_what_is_run() -> None:
 @pytest.mark.slow
 def test_the_second_tier_trains_the_embedded_model_and_counts_what_it_costs(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
-    monkeypatch.setattr(EmbeddedTier, "every", 1)
-    tier = EmbeddedTier(training=2, validation=2, clips=1)
-    benchmark = RLBenchmark.embedded()
-    assert isinstance(benchmark.tier, EmbeddedTier)
+    monkeypatch.setattr(StudioTier, "every", 1)
+    tier = StudioTier(training=2, validation=2, clips=1)
+    benchmark = RLBenchmark.studio()
+    assert isinstance(benchmark.tier, StudioTier)
     names = ("flow_grpo", "recommended")
     methods = {name: benchmark.methods[name] for name in names}
     settings = {"methods": methods, "rates": dict.fromkeys(names, (benchmark.equal_rate,)), "kept": tmp_path / "runs"}
@@ -267,7 +267,7 @@ def test_the_second_tier_trains_the_embedded_model_and_counts_what_it_costs(tmp_
     flow, recommended = (told.runs[name, benchmark.equal_rate][0].points[1].nfe for name in names)
     assert flow == GROUP * (8 + 3 * 7)
     assert recommended < flow / 4
-    assert len(list((tmp_path / "runs").glob("embedded-*.json"))) == 2
+    assert len(list((tmp_path / "runs").glob("studio-*.json"))) == 2
 
 
 def test_the_command(small, tmp_path, capsys, monkeypatch) -> None:
@@ -296,5 +296,5 @@ def test_a_file_of_somebody_else_stays(option, tmp_path, capsys) -> None:
 def test_it_runs_as_a_script_from_any_folder(tmp_path) -> None:
     told = subprocess.run([sys.executable, rl.__file__, "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 0
-    for option in ("--quick", "--full", "--embedded", "--seeds", "--seed", "--processes", "--runs", "--json", "--plot"):
+    for option in ("--quick", "--full", "--studio", "--seeds", "--seed", "--processes", "--runs", "--json", "--plot"):
         assert f"{option} " in told.stdout.replace("]", " ")

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from prismaudio import __version__
 from prismaudio.cli.main import main
 
 
@@ -226,9 +227,9 @@ def test_a_run_records_its_recipe_and_plugins_and_can_be_repeated(toy, capsys, t
     assert main(["fit", "--config", toy, "--trainer.default_root_dir", str(tmp_path / "run")]) == 0
     saved = tmp_path / "run" / "recipe.yaml"
     plugins = yaml.safe_load(saved.read_text())["plugins"]
-    assert {"name": "core", "distribution": "prismaudio", "version": "0.1.0"} in plugins
+    assert {"name": "core", "distribution": "prismaudio", "version": __version__} in plugins
     assert main(["fit", "--config", str(saved)]) == 0
-    saved.write_text(saved.read_text().replace("0.1.0", "0.0.9"))
+    saved.write_text(saved.read_text().replace(__version__, "0.0.9"))
     with pytest.warns(UserWarning, match="this recipe was made with plugin"):
         main(["fit", "--config", str(saved)])
 

@@ -181,12 +181,17 @@ def run(folder, *words):
     return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+KIND_SETS = [("reward", "metric"), ("reward",), ("metric",), ("benchmark", "command"), ("metric", "command")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", [("reward", "metric"), ("reward",), ("metric",)])
+@pytest.mark.parametrize("kinds", KIND_SETS)
 def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
     options = [word for kind in kinds for word in ("--kind", kind)]
-    dimension = "warmth" if len(kinds) == 2 else "aesthetic"
-    assert main(["plugins", "new", "room-tone", "--dimension", dimension, "--output", str(tmp_path), *options]) == 0
+    scored = sum(kind in ("reward", "metric") for kind in kinds)
+    dimension = "warmth" if scored == 2 else "aesthetic"
+    options += ["--dimension", dimension] if scored else []
+    assert main(["plugins", "new", "room-tone", "--output", str(tmp_path), *options]) == 0
     folder = tmp_path / "prismaudio-room-tone"
     assert capsys.readouterr().out.startswith(f"{folder}; try: pip install -e {folder}")
     assert tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["prismaudio"] == {
@@ -194,10 +199,10 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
     }
     tested = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
     assert tested.returncode == 0, tested.stdout
-    assert f"{1 + 2 * ('reward' in kinds) + ('metric' in kinds)} passed" in tested.stdout
+    assert f"{len(kinds) + 1 + (scored > 0) + ('reward' in kinds)} passed" in tested.stdout
     checked = run(folder, "prismaudio", "--plugin", "prismaudio_room_tone", "plugins", "check", "prismaudio_room_tone")
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("contract    kept") == len(kinds)
+    assert checked.stdout.count("contract    kept") == scored
     assert ("dimensions warmth" in checked.stdout) == (dimension == "warmth")
     assert ("recipes smoke/room_tone" in checked.stdout) == ("metric" in kinds)
 
@@ -210,6 +215,7 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
         (["tone", "--dimension", "Warm th"], "must be one word of small letters"),
         (["prismaudio-onset", "--dimension", "warmth"], "exists, and nothing is overwritten"),
         (["toy", "--dimension", "temporal"], "there is a ToyReward already"),
+        (["tone"], "a metric serves a dimension; say which with --dimension NAME"),
     ],
 )
 def test_a_new_plugin_with_a_wrong_name_is_one_line(tmp_path, capsys, install, words, said):

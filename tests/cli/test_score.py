@@ -16,9 +16,9 @@ import soundfile
 import torch
 
 from prismaudio.cli.main import main
-from prismaudio.cli.score_jobs import collect
 from prismaudio.errors import MediaError, PlanError
-from prismaudio.evaluation.scoring import Panel
+from prismaudio.evaluation.files import installed_scorers
+from prismaudio.evaluation.jobs import collect
 from prismaudio.media import write_video_with_sound
 from prismaudio.media.windows import survey
 from prismaudio.registry import discover
@@ -305,7 +305,7 @@ def test_lengths_that_differ_are_said(folder, capsys):
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
-    monkeypatch.setattr("prismaudio.evaluation.scoring.WINDOW_S", 0.7)
+    monkeypatch.setattr("prismaudio.evaluation.files.WINDOW_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
     assert len((folder / "heard.txt").read_text().splitlines()) == 3
@@ -343,7 +343,7 @@ def test_folders_of_files_plans_and_references(folder):
     [
         (["--rewards", "Nobody"], "no reward is named 'Nobody'"),
         (["--rewards", "WeightlessReward"], "toy.pt is not on this machine"),
-        (["--rewards", "none", "--metrics", "none"], "nobody scores"),
+        (["--rewards", "none", "--metrics", "none"], "nothing scores"),
         (["--device", "cuda:77"], "no device 'cuda:77'"),
         (["--json", "-", "--csv", "-"], "would mix"),
         (["--json", "."], "is no file"),
@@ -364,8 +364,8 @@ def test_what_rewards_prepare_is_kept_unless_that_is_unwanted(folder, capsys, tm
     run(capsys, *given)
     assert list(kept.rglob("*.safetensors"))
     for given_folder in (None, kept):
-        (judge,) = Panel.assemble([], ["WideDistance"], folder=given_folder).judges
-        assert judge.metric.keep is (given_folder is not None)
+        (scorer,) = installed_scorers([], ["WideDistance"], folder=given_folder)
+        assert scorer.metric.keep is (given_folder is not None)
 
 
 def test_other_weights_score_again(folder, capsys, install):
@@ -463,7 +463,7 @@ def test_a_folder_of_references_is_listed_once(folder, monkeypatch):
         listed.append(path)
         return sorted(path.glob("*.wav"))
 
-    monkeypatch.setattr("prismaudio.cli.score_jobs.media_of", media_of)
+    monkeypatch.setattr("prismaudio.evaluation.jobs.media_of", media_of)
     assert [job.reference.name for job in collect(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
     assert len(listed) == 1
 

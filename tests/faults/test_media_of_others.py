@@ -17,7 +17,7 @@ from av.stream import Disposition
 from prismaudio.cli.main import main
 from prismaudio.data.clips import read_audio
 from prismaudio.data.manifest import Entry
-from prismaudio.evaluation.scoring import WINDOW_S
+from prismaudio.evaluation.files import WINDOW_S
 from prismaudio.media import read_sound, write_video
 from prismaudio.media.windows import sound_windows, survey, window_edges
 

@@ -15,15 +15,19 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.cli.termination import Terminated, terminating
 from prismaudio.data.extraction import Extractor
-from prismaudio.evaluation.scoring import Panel
+from prismaudio.evaluation import run
 from prismaudio.inference import PrismAudio
 from prismaudio.media import write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
 COMMANDS = {
     "generate": (PrismAudio, "fulfil", ["clips", "-o", "out", "--plan", PLAN, "--batch-size", "1"]),
-    "plan": (PrismAudio, "draft", ["clips/a.mp4", "-o", "out/plan.txt"]),
-    "score": (Panel, "score", ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"]),
+    "plan": (PrismAudio, "plan", ["clips/a.mp4", "-o", "out/plan.txt"]),
+    "score": (
+        run,
+        "score_file",
+        ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"],
+    ),
     "extract": (Extractor, "extract", ["clips.csv", "-o", "out"]),
 }
 """For each command a method that it calls in the middle of its work, and its arguments."""

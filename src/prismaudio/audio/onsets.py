@@ -102,7 +102,7 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
     """Times in seconds at which something begins to sound, ascending.
 
     Each band's level is compared with the highest level that it had in the 60 ms before, so that neither the ringing
-    of a bell nor the flutter of noise counts; what rises in several bands at once is an onset. What sounds from the
+    of a gong nor the flutter of noise counts; what rises in several bands at once is an onset. What sounds from the
     first moment on has begun before the clip and is none.
 
     Args:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import files_of, outputs_of
-from prismaudio.cli.progress import Reporter
 from prismaudio.errors import MediaError, PlanError, PrismAudioError
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import (
@@ -27,6 +26,7 @@ from prismaudio.media.files import (
 )
 from prismaudio.paths import expanded
 from prismaudio.pretrained import FILES, find, fingerprint
+from prismaudio.progress import Reporter
 
 if TYPE_CHECKING:
     import argparse

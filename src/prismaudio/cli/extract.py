@@ -15,10 +15,10 @@ from prismaudio.errors import DataError
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
-    from prismaudio.cli.progress import Reporter
     from prismaudio.data.extraction import Extractor
     from prismaudio.data.manifest import Entry
     from prismaudio.data.writing import FeatureFolder
+    from prismaudio.progress import Reporter
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -65,9 +65,9 @@ def _part(text: str) -> tuple[int, int]:
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio extract``."""
     options = make_parser().parse_args(argv)
-    from prismaudio.cli.progress import Reporter
     from prismaudio.data.manifest import read_manifest
     from prismaudio.data.writing import FeatureFolder
+    from prismaudio.progress import Reporter
     from prismaudio.registry import discover
 
     entries = read_manifest(options.manifest, [dimension.name for dimension in discover().dimensions()])

@@ -80,11 +80,15 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
     """
     quiet()
     registry = discover()
-    known = import_components(registry)
+    known = Known.of(registry)
     restrict_imports(registry)
-    bound_values()
+    bound_values(known.import_named)
+    words = find_recipes(argv, registry)
+    if any("help" in word or "print_config" in word for word in words):
+        known.import_all()
+    known.import_named(" ".join(words))
     try:
-        (command_line or CommandLine)(subcommand, known, find_recipes(argv, registry))
+        (command_line or CommandLine)(subcommand, known, words)
     except MisconfigurationException as error:
         raise RecipeError(str(error)) from error
     except SIGTERMException as error:  # Lightning noticed the signal at the end of a batch
@@ -102,15 +106,51 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
 class Known:
     """What recipes of this environment can name.
 
+    jsonargparse knows a class by its bare name once it is imported. What a recipe names is imported, and nothing else.
+
     Args:
         registry: What plugins provide.
         names: Bare class names that work in a recipe.
+        components: Kind of each component that is not imported yet, by its name.
         failures: For each class that cannot be imported, why.
     """
 
     registry: Registry
     names: list[str] = field(default_factory=list)
+    components: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, registry: Registry) -> Known:
+        """What is known before a recipe is read: the classes of training, and the names of components."""
+        known = cls(registry)
+        for name in training_modules():
+            known.names += public_classes(importlib.import_module(name))
+        for plugin in registry.plugins:
+            if plugin.status == "ok":
+                known.names += public_classes(sys.modules[plugin.module])
+        components = [entry for entry in registry.entries if isinstance(entry.item, Component)]
+        known.components = {entry.name: entry.kind for entry in components}
+        known.names += known.components
+        return known
+
+    def import_named(self, text: str) -> None:
+        """Import the components whose names a text holds."""
+        if self.components:
+            for name in set(re.findall(r"\w+", text)) & self.components.keys():
+                self._import(name)
+
+    def import_all(self) -> None:
+        """Import every component, so that each can be listed and described."""
+        for name in list(self.components):
+            self._import(name)
+
+    def _import(self, name: str) -> None:
+        """Import a component; that it cannot be is an error only for the recipe that names it."""
+        try:
+            self.registry.load(self.components.pop(name), name)
+        except PrismAudioError as error:
+            self.failures[name] = str(error)
 
     def explain(self, name: str) -> str:
         """Why a recipe cannot name ``name``, and what to do."""
@@ -118,33 +158,7 @@ class Known:
             return self.failures[name]
         if name in self.names:
             return f"a class {name!r} exists, but it is not of the kind that belongs here"
-        failed = "".join(f"; {text}" for module, text in self.failures.items() if module.startswith("prismaudio."))
-        return f"there is no class {name!r}; {self.registry.advice(name, self.names)}{failed}"
-
-
-def import_components(registry: Registry) -> Known:
-    """Import the core's tasks and every component, so that recipes can name them by class name alone.
-
-    jsonargparse knows a class by its bare name once it is imported. What cannot be imported is left out, and is an
-    error only for the recipe that names it.
-    """
-    known = Known(registry)
-    for name in core_modules():
-        try:
-            known.names += public_classes(importlib.import_module(name))
-        except ImportError as error:
-            known.failures[name] = f"{name} cannot be imported: {error}"
-    for plugin in registry.plugins:
-        if plugin.status == "ok":
-            known.names += public_classes(sys.modules[plugin.module])
-    for entry in registry.entries:
-        if isinstance(entry.item, Component):
-            try:
-                registry.load(entry.kind, entry.name)
-                known.names.append(entry.name)
-            except PrismAudioError as error:
-                known.failures[entry.name] = str(error)
-    return known
+        return f"there is no class {name!r}; {self.registry.advice(name, self.names)}"
 
 
 def restrict_imports(registry: Registry) -> None:
@@ -156,7 +170,7 @@ def restrict_imports(registry: Registry) -> None:
     jsonargparse.set_parsing_settings(import_path_denylist=["*", *FORBIDDEN], import_path_allowlist=sorted(packages))
 
 
-def core_modules() -> list[str]:
+def training_modules() -> list[str]:
     """The modules of training: tasks, callbacks, and what their arguments are classes of."""
     training = importlib.import_module("prismaudio.training")
     return [module.name for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}.")]

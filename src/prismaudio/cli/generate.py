@@ -24,7 +24,7 @@ examples:
   prismaudio generate clip.mp4
   prismaudio plan clip.mp4 -o clip.plan.txt     then edit the plan, and
   prismaudio generate clip.mp4 --plan clip.plan.txt --picture
-  prismaudio generate --prompt "a small bell rings twice in a hall" --duration 6
+  prismaudio generate --prompt "footsteps on gravel, far away" --duration 6
 """
 
 

@@ -12,34 +12,11 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.cli.arguments import MOST_SEED
 from prismaudio.data.untrusted import is_text
 from prismaudio.errors import MediaError, PrismAudioError
-from prismaudio.paths import expanded
+from prismaudio.paths import VIDEO_SUFFIXES, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SUFFIXES = frozenset(
-    [
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    ]
-)
-"""Files of a folder that are taken for videos."""
 COLUMNS = ("video", "plan", "prompt", "seed", "output")
 RESULT_SUFFIXES = (".mp4", ".wav", ".png")
 """Files of a result, besides the JSON that describes it."""
@@ -126,7 +103,7 @@ def _folder(path: Path, output: Path) -> list[Path]:
     if output.exists() and path.samefile(output):
         raise PrismAudioError(f"{path} holds the videos, so the results must go elsewhere; name another folder with -o")
     videos = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
     )
     if not videos:
         raise MediaError(f"no videos in {path}; expected files such as {path / 'clip.mp4'}")

@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
     from prismaudio.registry import Registry
 
-KINDS = ("reward", "metric")
+KINDS = ("reward", "metric", "benchmark", "command")
+SCORED = ("reward", "metric")
+"""Kinds that serve a dimension."""
 _BLOCK = re.compile(r"^\[\[ (\w+)\n(.*?)^\]\]\n", re.MULTILINE | re.DOTALL)
 
 
-def new_plugin(registry: Registry, name: str, dimension: str, kinds: Sequence[str], folder: Path) -> Path:
+def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequence[str], folder: Path) -> Path:
     """Write a plugin.
 
     Args:
         registry: What is installed, whose names are taken.
         name: What it is called: small letters and digits, words joined by ``-``; ``prismaudio-`` may be left out.
-        dimension: The dimension that it serves, an installed one or a new one.
+        dimension: The dimension that it serves, an installed one or a new one; None for what serves none.
         kinds: What it provides, of :data:`KINDS`.
         folder: Where its folder goes.
 
@@ -39,13 +41,22 @@ def new_plugin(registry: Registry, name: str, dimension: str, kinds: Sequence[st
         DuplicateNameError: It is there already, or installed.
     """
     stem = _stem(name.removeprefix("prismaudio-"))
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", dimension):
+    scored = sorted({*kinds} & {*SCORED})
+    if dimension is None and scored:
+        raise UnknownNameError(f"a {scored[0]} serves a dimension; say which with --dimension NAME")
+    if dimension is not None and not re.fullmatch(r"[a-z][a-z0-9_]*", dimension):
         raise UnknownNameError(f"dimension {dimension!r} must be one word of small letters, as in 'loudness'")
     thing = "".join(word.capitalize() for word in stem.split("_"))
+    command = stem.replace("_", "-")
     for kind in kinds:
-        if f"{thing}{kind.capitalize()}" in registry.names(f"{kind}s"):
-            raise DuplicateNameError(f"there is a {thing}{kind.capitalize()} already; choose another name")
-    blocks = {*kinds} if dimension in registry.names("dimensions") else {*kinds, "dimension"}
+        made = command if kind == "command" else f"{thing}{kind.capitalize()}"
+        if made in registry.names(f"{kind}s"):
+            raise DuplicateNameError(f"there is a {made} already; choose another name")
+    is_new = dimension is not None and dimension not in registry.names("dimensions")
+    blocks = {*kinds, *["dimension"] * is_new, *["scored"] * bool(scored)}
+    imports = {"Component": {*kinds} - {"command"}, "Command": {*kinds} & {"command"}, "Dimension": is_new}
+    classes = [f"{thing}{kind.capitalize()}" for kind in kinds if kind != "command"]
+    functions = ["main"] * ("command" in kinds) + ["measure"] + ["planned"] * bool(scored)
     major, minor = __version__.split(".")[:2]
     words = {
         "distribution": f"prismaudio-{stem.replace('_', '-')}",
@@ -53,12 +64,13 @@ def new_plugin(registry: Registry, name: str, dimension: str, kinds: Sequence[st
         "stem": stem,
         "thing": thing,
         "title": stem.replace("_", " ").capitalize(),
-        "dimension": dimension,
+        "dimension": dimension or "",
         "version": f"{major}.{minor}",
         "below": f"{major}.{int(minor) + 1}",
-        "imports": "Component, Dimension, hookimpl" if "dimension" in blocks else "Component, hookimpl",
-        "names": ", ".join([*sorted(f"{thing}{kind.capitalize()}" for kind in kinds), "measure", "planned"]),
-        "checks": ", ".join(sorted(f"check_{kind}" for kind in kinds)),
+        "command": command,
+        "imports": ", ".join([*sorted(name for name, wanted in imports.items() if wanted), "hookimpl"]),
+        "names": ", ".join([*sorted(classes), *functions]),
+        "checks": ", ".join(f"check_{kind}" for kind in scored),
     }
     target = folder / words["distribution"]
     if target.exists():

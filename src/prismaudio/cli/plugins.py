@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prismaudio.cli.arguments import Parser
-from prismaudio.cli.plugin_new import KINDS, new_plugin
+from prismaudio.cli.plugin_new import KINDS, SCORED, new_plugin
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
@@ -26,10 +26,13 @@ def main(argv: list[str]) -> int:
     new = commands.add_parser("new", help="write a small plugin that works, to be changed into yours")
     new.add_argument("name", help="what it is called, as in room-tone; its folder is prismaudio-room-tone")
     new.add_argument(
-        "--dimension", required=True, metavar="NAME", help="the dimension that it serves; may be a new one"
+        "--dimension", metavar="NAME", help="the dimension that a reward or metric serves; may be a new one"
     )
     new.add_argument(
-        "--kind", action="append", choices=KINDS, help="what it provides; may be repeated, by default all of them"
+        "--kind",
+        action="append",
+        choices=KINDS,
+        help="what it provides; may be repeated (default: a reward, a metric)",
     )
     new.add_argument(
         "--output", type=Path, default=Path(), metavar="DIR", help="where its folder goes; here by default"
@@ -37,7 +40,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     registry = discover()
     if options.command == "new":
-        made = new_plugin(registry, options.name, options.dimension, options.kind or KINDS, options.output)
+        made = new_plugin(registry, options.name, options.dimension, options.kind or SCORED, options.output)
         sys.stdout.write(
             f"{made}; try: pip install -e {made} && pytest {made} && prismaudio plugins check {made.name}\n"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,18 +97,22 @@ class _Found:
             self.n_values += 1
 
 
-def bound_values() -> None:
-    """Let jsonargparse look over every YAML text in the same way: recipes, files that they name, and options."""
+def bound_values(on_text: Callable[[str], None] = lambda _: None) -> None:
+    """Let jsonargparse look over every YAML text in the same way: recipes, files that they name, and options.
+
+    Args:
+        on_text: Called with each text before it is read.
+    """
     load = jsonargparse.get_loader("yaml")
-    if hasattr(load, "bounded"):
-        return
+    load = getattr(load, "unbounded", load)
 
     def bounded(text: str) -> Any:
         shown = " ".join(text[:40].split())
         if len(text) > MAX_BYTES:
             raise RecipeError(f"{shown!r}…: a value of {len(text)} characters; expected {MAX_BYTES} at most")
         check_yaml(text, f"{shown!r}…" if len(text) > len(shown) else repr(text))
+        on_text(text)
         return load(text)
 
-    bounded.bounded = True  # type: ignore[attr-defined]
+    bounded.unbounded = load  # type: ignore[attr-defined]
     jsonargparse.set_loader("yaml", bounded, (yaml.YAMLError,))

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import jsonargparse
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from prismaudio.cli.fit import IMPORTABLE, Provenance, import_components, quiet
+from prismaudio.cli.fit import IMPORTABLE, Known, Provenance, quiet
 from prismaudio.components import Component
 from prismaudio.registry import discover
 
@@ -30,7 +30,7 @@ def schema_text() -> str:
     """The schema as JSON."""
     quiet()
     registry = discover()
-    import_components(registry)
+    Known.of(registry).import_all()
     targets = [entry.item.target for entry in registry.entries if isinstance(entry.item, Component)]
     writer = SchemaWriter({*IMPORTABLE, *(target.partition(":")[0].partition(".")[0] for target in targets)})
     return json.dumps(writer.recipe(), indent=1) + "\n"

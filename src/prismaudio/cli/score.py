@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, plan
 from prismaudio.errors import PrismAudioError
+from prismaudio.progress import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,16 +41,16 @@ def make_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what they are compared with")
     what.add_argument(
         "--plan", type=plan, default="", metavar="FILE|DIR|TEXT|auto",
-        help="the plan of all files, or a folder of plans by their names; auto lets the embedded model write them",
+        help="the plan of all files, or a folder of plans by their names; auto lets the installed model write them",
     )  # fmt: skip
     what.add_argument(
         "--reference", default="", metavar="FILE|DIR",
         help="the true sound, in a file of sound or video, or a folder of such files by their names",
     )  # fmt: skip
-    who = parser.add_argument_group("who scores")
-    who.add_argument("--rewards", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
-    who.add_argument("--metrics", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
-    who.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    scorers = parser.add_argument_group("scorers")
+    scorers.add_argument("--rewards", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
+    scorers.add_argument("--metrics", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
+    scorers.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     files = parser.add_argument_group("files")
     files.add_argument("--json", metavar="OUT", help="write an object a line to this file, - for standard output")
     files.add_argument("--csv", metavar="OUT", help="write a row for each score to this file, - for standard output")
@@ -67,14 +68,17 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     if options.json is not None and options.json == options.csv:
         raise PrismAudioError(f"--json {options.json} and --csv {options.csv} would mix; name two files")
-    from prismaudio.cli.score_jobs import collect
+    from prismaudio.evaluation.jobs import collect
 
     jobs = collect(options.files, options.plan, options.reference)
     failures = [job.error for job in jobs]
     if not all(failures):
-        from prismaudio.cli.score_run import ScoreRun  # imports what rewards and metrics need
+        from prismaudio.evaluation.run import ScoreRun  # imports what rewards and metrics need
 
-        failures = ScoreRun(options, [path for job in jobs for path in job.sources()]).run(jobs)
+        run = ScoreRun(options, [path for job in jobs for path in job.sources()])
+        with Reporter(len(jobs), "files") as reporter:
+            failures = run.run(jobs, reporter)
+        run.show()
     if failures and len(jobs) == 1:
         raise PrismAudioError(failures[0])
     if failures:

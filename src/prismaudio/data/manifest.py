@@ -63,8 +63,8 @@ class Entry:
         """The plans to learn from; a caption is a plan with nothing but a semantic section.
 
         Example:
-            >>> Entry("a", captions=("A bell.",)).texts
-            (Plan({'semantic': 'A bell.'}),)
+            >>> Entry("a", captions=("A dog.",)).texts
+            (Plan({'semantic': 'A dog.'}),)
         """
         if not self.plans:
             return tuple(Plan({"semantic": caption}) for caption in self.captions) or (Plan({}),)
@@ -88,10 +88,10 @@ def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Entr
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (Path(folder) / "bell.mp4").write_bytes(b"0")
-        ...     _ = (Path(folder) / "clips.csv").write_text("video,caption\nbell.mp4,A bell rings.\n")
+        ...     _ = (Path(folder) / "dog.mp4").write_bytes(b"0")
+        ...     _ = (Path(folder) / "clips.csv").write_text("video,caption\ndog.mp4,A dog barks.\n")
         ...     read_manifest(Path(folder) / "clips.csv")[0].id
-        'bell'
+        'dog'
     """
     file = expanded(path)
     rows = _rows(file)

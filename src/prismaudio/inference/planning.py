@@ -72,8 +72,8 @@ def unwanted(prompt: str) -> Plan:
     """The negative plan of a negative prompt: its words in the sections that they are about.
 
     Example:
-        >>> print(unwanted("a noisy recording of a bell"))
-        <Semantic> a noisy recording of a bell <Aesthetic> a noisy recording of a bell
+        >>> print(unwanted("a noisy recording of a dog"))
+        <Semantic> a noisy recording of a dog <Aesthetic> a noisy recording of a dog
     """
     story = Plan(dict.fromkeys(CORE, prompt)).story
     names = {

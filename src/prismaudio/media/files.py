@@ -169,8 +169,8 @@ def shortened(name: str, most_bytes: int) -> str:
     """A name of at most so many bytes; of a longer one the beginning, and a hash that tells it from others.
 
     Example:
-        >>> shortened("bell", 20), shortened("鐘" * 80, 20)
-        ('bell', '鐘鐘鐘-...')
+        >>> shortened("dog", 20), shortened("鐘" * 80, 20)
+        ('dog', '鐘鐘鐘-...')
     """
     data = os.fsencode(name)
     if len(data) <= most_bytes:
@@ -214,10 +214,10 @@ def portable(path: Path, folder: Path) -> str:
     Where that would lead through folders above the user's own, and so tell their name, it is the file's name alone.
 
     Example:
-        >>> portable(Path("/shots/clips/bell.mp4"), Path("/shots/out"))
-        '../clips/bell.mp4'
-        >>> portable(Path.home() / "bell.mp4", Path("/shots/out"))
-        'bell.mp4'
+        >>> portable(Path("/shots/clips/dog.mp4"), Path("/shots/out"))
+        '../clips/dog.mp4'
+        >>> portable(Path.home() / "dog.mp4", Path("/shots/out"))
+        'dog.mp4'
     """
     file, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user without a home is no error here

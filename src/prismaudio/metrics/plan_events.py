@@ -26,7 +26,7 @@ class PlanEventF1(Metric):
     Example:
         >>> from prismaudio.plan import Plan
         >>> metric = PlanEventF1()
-        >>> a, b = (Plan({"temporal": f"The bell sounds at {t} s and 3 s."}) for t in ("1.00", "1.20"))
+        >>> a, b = (Plan({"temporal": f"The dog sounds at {t} s and 3 s."}) for t in ("1.00", "1.20"))
         >>> metric.update([a], [b])
         >>> round(metric.compute().item(), 2)
         0.5

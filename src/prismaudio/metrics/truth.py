@@ -48,8 +48,8 @@ class Truth:
         Example:
             >>> from prismaudio.plan import Plan
             >>> from prismaudio.types import Clip
-            >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The bell sounds at 1.00 s.")).events
-            (Event(time_s=1.0, what='bell', azimuth_deg=None, level_db=None),)
+            >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The dog sounds at 1.00 s.")).events
+            (Event(time_s=1.0, what='dog', azimuth_deg=None, level_db=None),)
         """
         story = plan.story if plan else Story()
         if clip.audio is None or clip.sample_rate_hz is None:
@@ -74,8 +74,8 @@ class Truth:
 
         Example:
             >>> from prismaudio.plan.story import Source
-            >>> bell = Source("bell", (1.0, 2.0), azimuth_deg=(-20.0, 20.0))
-            >>> [(event.time_s, event.azimuth_deg) for event in Truth.from_story(Story((bell,))).events]
+            >>> dog = Source("dog", (1.0, 2.0), azimuth_deg=(-20.0, 20.0))
+            >>> [(event.time_s, event.azimuth_deg) for event in Truth.from_story(Story((dog,))).events]
             [(1.0, -20.0), (2.0, 20.0)]
         """
         truth = cls(story, story_events(story))

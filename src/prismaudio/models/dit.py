@@ -1,4 +1,4 @@
-"""The diffusion transformer: one class for the published model and for the embedded one."""
+"""The diffusion transformer: one class for the published model and for small ones."""
 
 from __future__ import annotations
 

@@ -65,11 +65,11 @@ class Nouns:
 
     Args:
         nouns: The nouns, which begin with a letter; each may consist of several words.
-        verbs: Forms of them that are verbs where they follow another noun: *whistles* in *the engine whistles*.
+        verbs: Forms of them that are verbs where they follow another noun: *barks* in *the dog barks*.
 
     Example:
-        >>> [mention.noun for mention in Nouns(["bell", "car door"]).mentions("The bells and a car door.")]
-        ['bell', 'car door']
+        >>> [mention.noun for mention in Nouns(["dog", "car door"]).mentions("The dogs and a car door.")]
+        ['dog', 'car door']
     """
 
     def __init__(self, nouns: Iterable[str] = (), verbs: Iterable[str] = ()) -> None:
@@ -95,7 +95,7 @@ class Nouns:
                     insort(self._lengths, len(noun))
 
     def mentions(self, text: str) -> list[Mention]:
-        """Where a text names them; of two that adjoin, as in *glass marble*, it is the second one."""
+        """Where a text names them; of two that adjoin, as in *church organ*, it is the second one."""
         low = lowered(text)
         found: list[Mention] = []
         end = 0
@@ -203,8 +203,8 @@ def sizes(text: str, nouns: Nouns) -> dict[str, str]:
     """The size that an adjective gives to a noun, for the nouns that have one.
 
     Example:
-        >>> sizes("A tiny bell, a drum and a very large drum.", Nouns(["bell", "drum"]))
-        {'bell': 'small', 'drum': 'large'}
+        >>> sizes("A tiny dog, a cat and a very large cat.", Nouns(["dog", "cat"]))
+        {'dog': 'small', 'cat': 'large'}
     """
     found: dict[str, str] = {}
     for mention in nouns.mentions(text):

@@ -46,13 +46,13 @@ class Plan(Mapping[str, str]):
         warnings: What its reader should know about how it came about, one line each.
 
     Example:
-        >>> plan = Plan.parse("<Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.")
+        >>> plan = Plan.parse("<Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.")
         >>> plan["semantic"]
-        'A bell rings.'
+        'A dog barks.'
         >>> plan.story.sources[0].onsets_s
         (0.66,)
         >>> print(plan)
-        <Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s.
+        <Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.
     """
 
     def __init__(self, texts: Mapping[str, str], warnings: Sequence[str] = ()) -> None:

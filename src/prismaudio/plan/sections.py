@@ -81,8 +81,8 @@ def split(text: str, names: tuple[str, ...]) -> dict[str, str]:
         PlanError: No tag, a malformed, unknown or duplicate tag, or text before the first tag.
 
     Example:
-        >>> split("<Semantic> A bell rings. <Spatial> From the left.", CORE)
-        {'semantic': 'A bell rings.', 'spatial': 'From the left.'}
+        >>> split("<Semantic> A dog barks. <Spatial> From the left.", CORE)
+        {'semantic': 'A dog barks.', 'spatial': 'From the left.'}
     """
     text = _without_remarks(text)
     tags = _tags(text, names)

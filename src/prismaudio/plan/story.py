@@ -14,7 +14,7 @@ class Event:
 
     Args:
         time_s: Seconds from the start of the clip.
-        what: The noun of its source, for example ``"bell"``.
+        what: The noun of its source, for example ``"dog"``.
         azimuth_deg: Direction, -90 (left) .. 90 (right); None when it is not stated.
         level_db: Peak level in dB relative to full scale; None when it is not stated.
     """
@@ -30,7 +30,7 @@ class Source:
     """One thing that sounds.
 
     Args:
-        what: Its noun, for example ``"bell"``.
+        what: Its noun, for example ``"dog"``.
         onsets_s: When it begins to sound, each time, in seconds.
         end_s: When a lasting sound (rolling, sustained) stops; None for sounds that die away by themselves.
         azimuth_deg: Direction at its first and at its last moment, -90 (left) .. 90 (right); None when not stated.

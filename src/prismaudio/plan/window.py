@@ -45,8 +45,8 @@ def crop(story: Story, start_s: float, end_s: float) -> Story:
     A lasting sound that began before the part begins with it.
 
     Example:
-        >>> crop(Story((Source("engine", (1.0,), 3.0), Source("bell", (0.5,)))), 2.0, 4.0).sources
-        (Source(what='engine', onsets_s=(0.0,), end_s=1.0, azimuth_deg=None, size=None),)
+        >>> crop(Story((Source("car", (1.0,), 3.0), Source("dog", (0.5,)))), 2.0, 4.0).sources
+        (Source(what='car', onsets_s=(0.0,), end_s=1.0, azimuth_deg=None, size=None),)
     """
     cropped = (_crop_source(source, start_s, end_s) for source in story.sources)
     return replace(story, sources=tuple(source for source in cropped if source is not None))

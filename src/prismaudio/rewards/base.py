@@ -131,9 +131,9 @@ def plan_text(plan: Plan, dimension: str | None, text: Literal["section", "plan"
 
     Example:
         >>> from prismaudio.plan import Plan
-        >>> plan = Plan.parse("<Semantic> A bell rings. <Spatial> It is on the left.")
+        >>> plan = Plan.parse("<Semantic> A dog barks. <Spatial> It is on the left.")
         >>> plan_text(plan, "spatial"), plan_text(plan, "spatial", "plan")
-        ('It is on the left.', 'A bell rings. It is on the left.')
+        ('It is on the left.', 'A dog barks. It is on the left.')
     """
     found = plan.get(dimension or "", "") if text == "section" else " ".join(plan.values())
     if not found.strip():

@@ -30,8 +30,8 @@ def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[T
 
     Example:
         >>> from prismaudio.plan.story import Source
-        >>> bell, drum = Source("bell", (1.0,)), Source("drum", (2.0,))
-        >>> [x.tolist() for x in whose([bell, drum], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
+        >>> dog, cat = Source("dog", (1.0,)), Source("cat", (2.0,))
+        >>> [x.tolist() for x in whose([dog, cat], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
         [[0, 0, 1, 1], [True, True, True, True]]
     """
     begun = torch.stack([_last_onset(source, times_s + reach_s) for source in sources])

@@ -33,13 +33,13 @@ class TemporalReward(Reward):
     """A soft F1 score of onsets: every expected one looks for one near it, every heard one that is not expected costs.
 
     What begins counts by how clearly it does: an onset at the threshold of :func:`detect_onsets` counts half. A pair
-    counts by a bell curve of its distance in time. Which thing sounds does not matter here. The first 0.05 s are not
+    counts by a Gaussian of its distance in time. Which thing sounds does not matter here. The first 0.05 s are not
     judged: what begins there cannot be told from what was going on already when the file begins.
 
     Args:
         against: Where the expected onsets come from: the times of the ``"plan"``, the onsets of the ``"reference"``
             sound, sudden changes of the ``"pictures"``; ``"auto"`` takes the first of these that there is.
-        tolerance_s: Standard deviation in seconds of the bell curve.
+        tolerance_s: Standard deviation in seconds of that Gaussian.
         picture_tolerance_s: The same for expectations from pictures, whose times are coarser.
         sharpness: How suddenly onsets begin to count, as an exponent of their strength.
     """

@@ -102,8 +102,8 @@ def pieces(text: str, count: Callable[[str], int], limit: int) -> list[str]:
         limit: The longest piece allowed; one character is never cut.
 
     Example:
-        >>> pieces("A bell rings. A dog barks, twice.", lambda text: len(text.split()), 3)
-        ['A bell rings.', 'A dog', 'barks, twice.']
+        >>> pieces("A dog barks. A dog barks, twice.", lambda text: len(text.split()), 3)
+        ['A dog barks.', 'A dog', 'barks, twice.']
     """
     text = text.strip()
     if len(text) < 2 or count(text) <= limit:

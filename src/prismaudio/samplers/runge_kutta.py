@@ -10,7 +10,7 @@ from prismaudio.samplers.base import GridSampler, Velocity, moved
 class RungeKuttaSampler(GridSampler):
     """Fourth order, with four velocities a step.
 
-    Why this one: with as many evaluations it comes closest to the exact trajectories of the embedded model, see
+    Why this one: with as many evaluations it comes closest to the exact trajectories of a trained model, see
     ``docs/explanation/samplers.md``. A step size that adapts to the error would take other steps for a sample alone
     than for the same sample in a batch; torchdiffeq, which has such methods, brings scipy.
 

@@ -25,10 +25,10 @@ STRIKES_S = (0.5, 1.3)
 NEEDS: tuple[Need, ...] = get_args(Need)
 
 PLAN = {
-    "semantic": "A large bell rings with a bright metallic ring.",
-    "temporal": "The bell rings twice, at 0.50 s and at 1.30 s.",
+    "semantic": "A large gong rings with a long metallic tone.",
+    "temporal": "The gong rings twice, at 0.50 s and at 1.30 s.",
     "aesthetic": "A clean recording, dry acoustics.",
-    "spatial": "The bell is on the left (azimuth -40°).",
+    "spatial": "The gong is on the left (azimuth -40°).",
 }
 
 
@@ -44,7 +44,7 @@ def example_plan(sections: Mapping[str, str] | None = None) -> Plan:
 
 
 def example_clip(duration_s: float = 6.0, side: int = 64, fps: float = 25.0, sample_rate_hz: int = 16_000) -> Clip:
-    """A clip in which something jumps where a bell is struck, with the sound of that.
+    """A clip in which something jumps where a gong is struck, with the sound of that.
 
     Args:
         duration_s: Duration in seconds.
@@ -63,7 +63,7 @@ def example_clip(duration_s: float = 6.0, side: int = 64, fps: float = 25.0, sam
 
 
 def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Tensor:
-    """Sounds ``(3, 2, samples)`` to score: a bell on the left, noise on the right, and silence.
+    """Sounds ``(3, 2, samples)`` to score: a gong on the left, noise on the right, and silence.
 
     Args:
         duration_s: Their duration in seconds.
@@ -71,40 +71,40 @@ def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Ten
     """
     n_samples = round(duration_s * BANDWIDTH_HZ)
     times = torch.arange(n_samples, dtype=torch.float64) / BANDWIDTH_HZ
-    bell = torch.zeros_like(times)
+    gong = torch.zeros_like(times)
     for strike in STRIKES_S:
         since_s = times - strike * min(1.0, duration_s / 2)
         partials = [torch.sin(2 * math.pi * 440 * ratio * since_s) / ratio for ratio in (1, 2.76, 5.4)]
-        bell += torch.where(since_s >= 0, torch.stack(partials).sum(0) * (-5 * since_s).exp(), 0.0)
+        gong += torch.where(since_s >= 0, torch.stack(partials).sum(0) * (-5 * since_s).exp(), 0.0)
     noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     spectrum = torch.fft.rfft(noise)
     spectrum[round(len(spectrum) * PASS_BAND) :] = 0  # what resampling would take away
     noise = torch.fft.irfft(spectrum, n_samples)
-    late = torch.nn.functional.pad(bell, (5, 0))[:n_samples]
-    bell_on_the_left = torch.stack([0.3 * bell, 0.15 * late]) + 1e-3 * torch.stack([noise, noise.flip(0)])
+    late = torch.nn.functional.pad(gong, (5, 0))[:n_samples]
+    gong_on_the_left = torch.stack([0.3 * gong, 0.15 * late]) + 1e-3 * torch.stack([noise, noise.flip(0)])
     noise_on_the_right = torch.stack([0.02 * noise.flip(0), 0.1 * noise])
-    made = torch.stack([bell_on_the_left, noise_on_the_right, torch.zeros(2, n_samples, dtype=torch.float64)])
+    made = torch.stack([gong_on_the_left, noise_on_the_right, torch.zeros(2, n_samples, dtype=torch.float64)])
     return resample(made.float(), BANDWIDTH_HZ, sample_rate_hz).clamp(-1, 1)
 
 
 @lru_cache(maxsize=1)
 def example_cases(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> list[tuple[Clip, Plan, Tensor]]:
     """Four clips with their plans and a sound for each, which differ in all that our own metrics measure."""
-    bell = example_sounds(2.5, sample_rate_hz)[0]
-    noise = 0.01 * torch.randn(bell.shape, generator=torch.Generator().manual_seed(1))
+    gong = example_sounds(2.5, sample_rate_hz)[0]
+    noise = 0.01 * torch.randn(gong.shape, generator=torch.Generator().manual_seed(1))
     fading = torch.linspace(0, -12, sample_rate_hz).exp() * torch.randn(sample_rate_hz, generator=torch.Generator())
-    spectra = [torch.fft.rfft(wave, bell.shape[-1] + sample_rate_hz) for wave in (bell, 0.05 * fading)]
-    hall = bell + torch.fft.irfft(spectra[0] * spectra[1])[:, : bell.shape[-1]]
+    spectra = [torch.fft.rfft(wave, gong.shape[-1] + sample_rate_hz) for wave in (gong, 0.05 * fading)]
+    hall = gong + torch.fft.irfft(spectra[0] * spectra[1])[:, : gong.shape[-1]]
     versions = (
-        (bell, "on the left (azimuth -40°)", "A clean recording, dry acoustics."),
-        (bell.flip(0) + noise, "on the right (azimuth +40°)", "A noisy recording, dry acoustics."),
+        (gong, "on the left (azimuth -40°)", "A clean recording, dry acoustics."),
+        (gong.flip(0) + noise, "on the right (azimuth +40°)", "A noisy recording, dry acoustics."),
         (hall, "on the left (azimuth -30°)", "A clean recording, hall acoustics."),
-        (bell.flip(0), "on the right (azimuth +30°)", "A clean recording, dry acoustics."),
+        (gong.flip(0), "on the right (azimuth +30°)", "A clean recording, dry acoustics."),
     )
     cases = []
     for level, (sound, place, recording) in zip((0.9, 0.7, 0.5, 0.3), versions, strict=True):
         clip = replace(example_clip(2.5), audio=sound, sample_rate_hz=sample_rate_hz)
-        plan = example_plan({"aesthetic": recording, "spatial": f"The bell is {place}."})
+        plan = example_plan({"aesthetic": recording, "spatial": f"The gong is {place}."})
         cases.append((clip, plan, level * sound[:, : round(duration_s * sample_rate_hz)]))
     return cases
 

@@ -39,7 +39,7 @@ def check_metric(
 
     Args:
         metric: The metric; it is reset.
-        clip: A clip that it can judge, with pictures and sound; by default six seconds in which a bell is struck.
+        clip: A clip that it can judge, with pictures and sound; by default six seconds in which a gong is struck.
         plan: The plan of that; by default one with a section for every installed dimension.
         duration_s: Duration of the sounds to measure, in seconds.
         tolerance: Largest difference between what must be the same, of results up to 1; a share of larger ones.

@@ -46,7 +46,7 @@ def check_reward(
 
     Args:
         reward: The reward.
-        clip: A clip that it can judge, with pictures and sound; by default six seconds in which a bell is struck.
+        clip: A clip that it can judge, with pictures and sound; by default six seconds in which a gong is struck.
         plan: The plan of that; by default one with a section for every installed dimension.
         duration_s: Duration of the sounds to score, in seconds.
         sample_rates_hz: Their sample rates.

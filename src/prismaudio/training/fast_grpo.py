@@ -170,7 +170,7 @@ class FastGrpoTask(RewardedTask):
         self.kl, self.kl_form, self.passes = kl, kl_form, passes
         self.prompts_at_once, self.rows_at_once = prompts_at_once, rows_at_once
         self.clip_norm, self.peaks, self.split_groups = clip_norm, peaks, split_groups
-        self.look_with(rewards, held_out or {}, cache)
+        self.use_rewards(rewards, held_out or {}, cache)
         adapters = lora is not None and not lora.conditioners
         self.reference = Reference(self.transformer, adapters=adapters) if kl else None
         self.notes = Notes()
@@ -183,11 +183,11 @@ class FastGrpoTask(RewardedTask):
         Raises:
             RecipeError: It does not.
         """
-        judges = self.judges.rewards
-        if unknown := self.weights.keys() - judges.keys():
-            raise RecipeError(f"weights name {', '.join(sorted(unknown))}, but rewards are {', '.join(sorted(judges))}")
-        if not judges or self.group < 2:
-            raise RecipeError(f"{len(judges)} rewards and groups of {self.group}: expected a reward, and 2 or more")
+        known = self.candidate_scorer.scorers
+        if unknown := self.weights.keys() - known.keys():
+            raise RecipeError(f"weights name {', '.join(sorted(unknown))}, but rewards are {', '.join(sorted(known))}")
+        if not known or self.group < 2:
+            raise RecipeError(f"{len(known)} rewards and groups of {self.group}: expected a reward, and 2 or more")
         if self.group % self.branches or not 1 <= self.trained <= self.group:
             raise RecipeError(
                 f"a group of {self.group} does not consist of branches of {self.branches}, {self.trained} of it trained"
@@ -305,7 +305,7 @@ class FastGrpoTask(RewardedTask):
         caches = [prompts.caches[row] for row in rows for _ in siblings]
         rate_hz = self._decoder.sample_rate_hz
         audio = audio[..., : round(prompts.durations_s[rows[0]] * rate_hz)]
-        return Candidates(names, made, conditions, self.judges.ask(audio, rate_hz, names, caches))
+        return Candidates(names, made, conditions, self.candidate_scorer.submit(audio, rate_hz, names, caches))
 
     def _judged(self, candidates: Sequence[Candidates]) -> tuple[dict[str, Tensor], Tensor]:
         """Rewards ``(K, rows)`` of all candidates of all processes, by name, and the group of each row.
@@ -313,13 +313,13 @@ class FastGrpoTask(RewardedTask):
         What one process has is at ``[rank * count : (rank + 1) * count]``.
         """
         found = self._scores(candidates)
-        mine = torch.stack([torch.cat([scores[name] for scores in found]) for name in self.judges.rewards])
+        mine = torch.stack([torch.cat([scores[name] for scores in found]) for name in self.candidate_scorer.scorers])
         groups = torch.cat([some.groups for some in candidates])
         if self.trainer.world_size > 1:
             everybody = cast("Tensor", self.all_gather(mine.to(self.device)))
             mine = everybody.transpose(0, 1).flatten(1).cpu()
             groups = cast("Tensor", self.all_gather(groups.to(self.device))).flatten().cpu()
-        return dict(zip(self.judges.rewards, mine, strict=True)), groups
+        return dict(zip(self.candidate_scorer.scorers, mine, strict=True)), groups
 
     def _scores(self, candidates: Sequence[Candidates]) -> list[dict[str, Tensor]]:
         """Scores of this process's candidates; where one process has none, all stop together."""
@@ -383,7 +383,7 @@ class FastGrpoTask(RewardedTask):
 
     def teardown(self, stage: str) -> None:
         """Let the workers go."""
-        self.judges.close()
+        self.candidate_scorer.close()
 
     # Processes ---------------------------------------------------------------------------------------------------
     @property

@@ -142,7 +142,7 @@ class FoundationTask(TransformerTask):
             losses.append(loss)
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=count, sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
-            self._measure(batch, self.render(ready.conditions, noise))
+            self._measure(batch, list(self.render(ready.conditions, noise)))
 
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Square error summed over the real frames, mean over the channels; and how many frames are real."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,8 +13,9 @@ from torchmetrics import MeanMetric
 from prismaudio.audio.resample import resample
 from prismaudio.downloads import cache_home
 from prismaudio.errors import DataError, PrismAudioError
+from prismaudio.scorers import RewardScorer
+from prismaudio.training.candidate_scores import CandidateScorer
 from prismaudio.training.candidates import leveled
-from prismaudio.training.judging import Judges
 from prismaudio.training.transformer import TransformerTask
 from prismaudio.types import ClipBatch, LatentBatch
 
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prismaudio.rewards.base import Cache, Reward
+    from prismaudio.scorers import Score
+    from prismaudio.types import Clip
 
 
 class RewardedTask(TransformerTask):
     """Makes sound of clips of which nothing need be known but their pictures and plans, and lets rewards judge it."""
 
-    judges: Judges
-    onlookers: Judges
+    candidate_scorer: CandidateScorer
+    held_out: Mapping[str, Reward]
 
-    def look_with(self, rewards: Mapping[str, Reward], held_out: Mapping[str, Reward], cache: str | None) -> None:
+    def use_rewards(self, rewards: Mapping[str, Reward], held_out: Mapping[str, Reward], cache: str | None) -> None:
         """Take rewards on.
 
         Args:
@@ -38,9 +42,11 @@ class RewardedTask(TransformerTask):
             cache: Folder for what they prepare for a clip; ``auto`` for that of PrismAudio, None for none.
         """
         folder = None if cache is None else cache_home() / "prepared" if cache == "auto" else Path(cache)
-        self.judges, self.onlookers = Judges(rewards, folder), Judges(held_out, folder)
-        names = [f"val_reward/{name}" for name in rewards] + [f"val_held_out/{name}" for name in held_out]
-        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="ignore") for name in names})
+        self.candidate_scorer, self.held_out = CandidateScorer(rewards, folder), held_out
+        named = {f"val_reward/{name}": reward for name, reward in rewards.items()}
+        named |= {f"val_held_out/{name}": reward for name, reward in held_out.items()}
+        self.scorers += [RewardScorer(reward, name, folder=folder) for name, reward in named.items()]
+        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="ignore") for name in named})
 
     def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
         """Conditions of clips and how long they are; of their latents nothing is known, so they are zero.
@@ -70,20 +76,23 @@ class RewardedTask(TransformerTask):
         """What the rewards and the held-out ones say of deterministic samples, with the same noise each time."""
         sounds = self._sounds(batch)
         with torch.autocast(self.device.type, enabled=False):  # as in training
-            self._look(batch, sounds)
-
-    def _look(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
-        """Log what rewards and metrics say of the sounds ``(2, samples)`` of clips."""
-        rate_hz = self._decoder.sample_rate_hz
-        for prefix, judges in (("val_reward", self.judges), ("val_held_out", self.onlookers)):
-            for sound, clip, plan in zip(sounds, batch.clips, batch.plans, strict=True):
-                scores = judges.score(sound[None], rate_hz, [clip.id], [judges.prepare(clip, plan)])
-                for name, score in scores.items():
-                    cast("MeanMetric", self.means[f"{prefix}/{name}"]).update(score)
-            for name in judges.rewards:
-                self.log(f"{prefix}/{name}", cast("MeanMetric", self.means[f"{prefix}/{name}"]), batch_size=len(batch))
-        if self.metrics:
             self._measure(batch, sounds)
+
+    def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
+        """Add the scores of a clip to the means, turned so that higher is better."""
+        for scorer in self.scorers:
+            score = scores[scorer.name]
+            if isinstance(scorer, RewardScorer):
+                if score.value is None:
+                    self.candidate_scorer.log_once(scorer.name.partition("/")[2], clip, score.reason)
+                value = math.nan if score.value is None else score.value if scorer.higher_is_better else -score.value
+                cast("MeanMetric", self.means[scorer.name]).update(value)
+
+    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
+        """Log what rewards and metrics say of the audio ``(2, samples)`` of clips."""
+        super()._measure(batch, sounds)
+        for name, mean in self.means.items():
+            self.log(name, cast("MeanMetric", mean), batch_size=len(batch))
 
     def _sounds(self, batch: ClipBatch) -> list[Tensor]:
         """Sound ``(2, samples)`` of each clip; those of one length are made together."""
@@ -122,7 +131,9 @@ class RewardedTask(TransformerTask):
         caches: list[dict[str, Cache | None]] = []
         failures: list[BaseException] = []
         try:
-            caches += [self.judges.prepare(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)]
+            caches += [
+                self.candidate_scorer.prepare(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)
+            ]
         except Exception as error:  # noqa: BLE001 - it is raised again, after the others know
             failures.append(error)
         self._stop_together(failures)
@@ -139,7 +150,9 @@ class RewardedTask(TransformerTask):
     def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
         """The plan, and what the rewards say of the sound."""
         clip, plan = cast("ClipBatch", batch).clips[row], cast("ClipBatch", batch).plans[row]
-        caches = [self.judges.prepare(clip, plan)]
-        scores = self.judges.score(sound[None].to(self.device), self._decoder.sample_rate_hz, [clip.id], caches)
+        caches = [self.candidate_scorer.prepare(clip, plan)]
+        scores = self.candidate_scorer.score(
+            sound[None].to(self.device), self._decoder.sample_rate_hz, [clip.id], caches
+        )
         said = ", ".join(f"{name} {float(score):.3f}" for name, score in scores.items())
         return f"{plan}\nrewards: {said}"

@@ -15,12 +15,12 @@ from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import SoundMetric
-from prismaudio.metrics.truth import Truth
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.pretrained import find, load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
+from prismaudio.scorers import MetricScorer, Scorer, Segment, evaluate
 from prismaudio.training.candidates import leveled
 from prismaudio.training.clip_features import ClipFeatures
 from prismaudio.training.draws import draw
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lightning.pytorch import Callback
+
+    from prismaudio.scorers import Score
+    from prismaudio.types import Clip
 
 
 class TransformerTask(LightningModule):
@@ -97,6 +100,9 @@ class TransformerTask(LightningModule):
         if self.autoencoder is not None:
             self.autoencoder.requires_grad_(requires_grad=False).eval()
         self.metrics = nn.ModuleDict(metrics or {})
+        self.scorers: list[Scorer] = [
+            MetricScorer(m, f"val_{name}", apart=False) for name, m in (metrics or {}).items()
+        ]
         self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
         self.guidance_interval = (0.0, 1.0)
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
@@ -260,14 +266,20 @@ class TransformerTask(LightningModule):
         """What to say of the sound ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
         return str(batch.plans[row]) if isinstance(batch, ClipBatch) else batch.ids[row]
 
-    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor] | Tensor) -> None:
-        """Let the metrics hear what the network makes of the plans: sounds ``(2, samples)`` of any lengths."""
+    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
+        """Evaluate what the network makes of the plans: audio ``(2, samples)`` of any lengths."""
         rate_hz = self._decoder.sample_rate_hz
-        truths = [Truth.of(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)]
+        items = [
+            [Segment(sound, rate_hz, clip, plan)]
+            for sound, clip, plan in zip(sounds, batch.clips, batch.plans, strict=True)
+        ]
+        for clip, scores in zip(batch.clips, evaluate(items, self.scorers, strict=True), strict=True):
+            self._log_scores(clip, scores)
         for name, metric in self.metrics.items():
-            for sound, truth in zip(sounds, truths, strict=True):
-                metric.update(sound[None], rate_hz, [truth])  # type: ignore[operator]
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
+
+    def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
+        """Note the scores of one clip; metrics add them up by themselves."""
 
     @property
     def _decoder(self) -> Autoencoder:

@@ -54,7 +54,7 @@ class HeldOutGuard(Callback):
         Raises:
             RecipeError: There is not.
         """
-        if self.watch is None and not getattr(pl_module, "onlookers").rewards:  # noqa: B009 - of the task's own type
+        if self.watch is None and not getattr(pl_module, "held_out", {}):
             raise RecipeError("HeldOutGuard has nothing to watch: give the task held_out rewards, or name values")
         if self.raise_kl is not None and not getattr(pl_module, "kl", 0.0):
             raise RecipeError("raise_kl needs a kl above 0 in the task, for which it keeps the model at the beginning")

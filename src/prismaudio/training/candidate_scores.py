@@ -1,4 +1,4 @@
-"""Scoring candidates while training: what is prepared once for a clip, and scores from a worker of their own."""
+"""Scores of candidates while training, from a worker of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import NotApplicableError, PrismAudioError
-from prismaudio.rewards.preparing import prepare
+from prismaudio.scorers import RewardScorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("prismaudio.training")
 
 
-class Judges:
-    """Rewards that score candidates in a worker, in the order in which they are asked.
+class CandidateScorer:
+    """Scores candidates with rewards in a worker, in the order in which they come.
 
-    Scores are turned so that higher is better. What a reward cannot judge gets NaN from it, and is said once.
+    Scores are turned so that higher is better. What a reward cannot score gets NaN from it, and is logged once.
 
     Args:
         rewards: Rewards by name.
@@ -36,24 +36,28 @@ class Judges:
     """
 
     def __init__(self, rewards: Mapping[str, Reward], folder: Path | None = None) -> None:
-        self.rewards, self.folder = dict(rewards), folder
+        self.scorers = {name: RewardScorer(reward, name, folder=folder) for name, reward in rewards.items()}
         self._worker: ThreadPoolExecutor | None = None
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def prepare(self, clip: Clip, plan: Plan) -> dict[str, Cache | None]:
-        """What each reward knows of a clip; None for one that cannot judge it."""
-        return {name: self._prepared(name, reward, clip, plan) for name, reward in self.rewards.items()}
+        """What each reward knows of a clip; None for one that cannot score it."""
+        return {name: self._prepared(scorer, clip, plan) for name, scorer in self.scorers.items()}
 
-    def _prepared(self, name: str, reward: Reward, clip: Clip, plan: Plan) -> Cache | None:
+    def _prepared(self, scorer: RewardScorer, clip: Clip, plan: Plan) -> Cache | None:
         try:
-            return prepare(reward, clip, plan, self.folder)
+            return scorer.prepare(clip, plan)
         except NotApplicableError as error:
-            if (name, clip.id) not in self._said:
-                self._said.add((name, clip.id))
-                LOG.warning("%s does not judge clip %s: %s", name, clip.id, error)
+            self.log_once(scorer.name, clip, str(error))
             return None
 
-    def ask(
+    def log_once(self, name: str, clip: Clip, reason: str) -> None:
+        """Log why a reward does not score a clip, the first time."""
+        if (name, clip.id) not in self._logged:
+            self._logged.add((name, clip.id))
+            LOG.warning("%s does not judge clip %s: %s", name, clip.id, reason)
+
+    def submit(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
     ) -> Future[dict[str, Tensor]]:
         """Begin to score; the result is scores ``(batch,)`` by name, on the CPU.
@@ -68,7 +72,6 @@ class Judges:
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewards")
         return self._worker.submit(self.score, audio, sample_rate_hz, ids, caches)
 
-    @torch.no_grad()
     def score(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
     ) -> dict[str, Tensor]:
@@ -78,17 +81,15 @@ class Judges:
             PrismAudioError: A score is not finite, or there are not as many as candidates; the text names the clip.
         """
         scores = {}
-        for name, reward in self.rewards.items():
+        for name, scorer in self.scorers.items():
             known = [cache for row in caches if (cache := row[name]) is not None]
-            judged = torch.tensor([row[name] is not None for row in caches])
+            scored = torch.tensor([row[name] is not None for row in caches])
             found = torch.full((len(caches),), torch.nan)
             if known:
-                some = audio if len(known) == len(caches) else audio[judged.to(audio.device)]
-                made = reward.score(some, sample_rate_hz, known).float().cpu()
-                if made.shape != (len(known),):
-                    raise PrismAudioError(f"{name} gives scores of shape {tuple(made.shape)}, expected {(len(known),)}")
-                found[judged] = made if reward.higher_is_better else -made
-            for row in (judged & ~torch.isfinite(found)).nonzero().flatten().tolist():
+                some = audio if len(known) == len(caches) else audio[scored.to(audio.device)]
+                made = scorer.scores(some, sample_rate_hz, known)
+                found[scored] = made if scorer.higher_is_better else -made
+            for row in (scored & ~torch.isfinite(found)).nonzero().flatten().tolist():
                 raise PrismAudioError(
                     f"{name} gives {float(found[row])} to a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
                     "a score must be finite: look at that clip, or leave the reward out"
@@ -97,7 +98,7 @@ class Judges:
         return scores
 
     def close(self) -> None:
-        """Let the worker go; it comes again when it is asked."""
+        """Let the worker go; it comes again with the next candidates."""
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
             self._worker = None

@@ -1,4 +1,4 @@
-"""Scoring files of sound and video by the rewards and metrics that are installed."""
+"""Scoring files of audio and video with the rewards and metrics that are installed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from prismaudio.components import Component
 from prismaudio.devices import find_device
 from prismaudio.downloads import cache_home
 from prismaudio.errors import MediaError, PrismAudioError
-from prismaudio.evaluation.judges import Absent, Judge, MetricJudge, Part, RewardJudge, Score
 from prismaudio.media.windows import Survey, picture_windows, sound_windows, survey, window_edges
 from prismaudio.plan import Plan
 from prismaudio.registry import Registry, discover
+from prismaudio.scorers import MetricScorer, RewardScorer, Score, Scorer, Segment, Unavailable, evaluate
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:
@@ -22,105 +22,96 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.media.windows import Edges
+    from prismaudio.types import Need
 
 WINDOW_S = 30.0
-"""Files that last longer are heard in equal windows that do not."""
+"""Files that last longer are scored in equal pieces that do not."""
 FPS, SIDE = 25.0, 256
 """Pictures per second, and the most that their shorter side has in pixels."""
 KINDS = ("rewards", "metrics")
 SHORTEST_S = 0.02
 
 
-class Panel:
-    """Rewards and metrics that score files together.
+def installed_scorers(
+    rewards: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    device: str = "cpu",
+    folder: Path | None = None,
+) -> list[Scorer]:
+    """Scorers of rewards and metrics by name, each made with its defaults.
 
     Args:
-        judges: Who scores.
+        rewards: Names of rewards; None for all that are installed, of which some may not work here.
+        metrics: Names of metrics, likewise.
+        device: Where they run, see :func:`prismaudio.devices.find_device`.
+        folder: Where what rewards prepare is kept; None to keep nothing, which metrics that have ``keep`` obey.
+
+    Raises:
+        PrismAudioError: One that is named is not there, or cannot be made.
     """
+    registry = discover()
+    find_device(device)
+    scorers: list[Scorer] = []
+    for kind, named in zip(KINDS, (rewards, metrics), strict=True):
+        for name in registry.names(kind) if named is None else named:
+            try:
+                scorers.append(_scorer(registry, kind, name, device, folder))
+            except PrismAudioError as error:
+                if named is not None:
+                    raise
+                scorers.append(Unavailable(name, kind, *_described(registry, kind, name), str(error)))
+    return scorers
 
-    def __init__(self, judges: Sequence[Judge]) -> None:
-        self.judges = list(judges)
 
-    @classmethod
-    def assemble(
-        cls,
-        rewards: Sequence[str] | None = None,
-        metrics: Sequence[str] | None = None,
-        device: str = "cpu",
-        folder: Path | None = None,
-    ) -> Panel:
-        """A panel of rewards and metrics by name, each made with its defaults.
+def score_file(
+    path: str | Path, scorers: Sequence[Scorer], plan: Plan | None = None, reference: str | Path | None = None
+) -> tuple[dict[str, Score], list[str]]:
+    """Score a file.
 
-        Args:
-            rewards: Names of rewards; None for all that are installed, of which some may not work here.
-            metrics: Names of metrics, likewise.
-            device: Where they run, see :func:`prismaudio.devices.find_device`.
-            folder: Where what rewards prepare is kept; None to keep nothing, which metrics that have ``keep`` obey.
+    Args:
+        path: A file of audio, or a video, whose audio is scored against its own frames.
+        scorers: What it is scored with.
+        plan: Its plan.
+        reference: The true audio, in a file of audio or video; for a file without frames, its frames too.
 
-        Raises:
-            PrismAudioError: One that is named is not there, or cannot be made.
-        """
-        registry = discover()
-        find_device(device)
-        judges = []
-        for kind, named in zip(KINDS, (rewards, metrics), strict=True):
-            for name in registry.names(kind) if named is None else named:
-                try:
-                    judges.append(_judge(registry, kind, name, device, folder))
-                except PrismAudioError as error:
-                    if named is not None:
-                        raise
-                    judges.append(Absent(name, kind, *_described(registry, kind, name), str(error)))
-        return cls(judges)
+    Returns:
+        Scores by name, and what else is to be said, a line each.
 
-    def score(
-        self, path: str | Path, plan: Plan | None = None, reference: str | Path | None = None
-    ) -> tuple[dict[str, Score], list[str]]:
-        """Score a file.
+    Raises:
+        MediaError: It cannot be read.
+    """
+    file = survey(path)
+    true = None if reference is None else survey(reference)
+    notices = _check(file, true)
+    duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
+    reads = frozenset[Any]().union(*(scorer.reads for scorer in scorers))
+    segments = _segments(file, true, plan, window_edges(duration_s, WINDOW_S), reads)
+    (scores,) = evaluate([segments], scorers)
+    return scores, notices
 
-        Args:
-            path: A file of sound, or a video, whose sound is scored against its own pictures.
-            plan: Its plan.
-            reference: The true sound, in a file of sound or video; for a file without pictures, its pictures too.
 
-        Returns:
-            Scores by name, and what else is to be said, a line each.
-
-        Raises:
-            MediaError: It cannot be read.
-        """
-        file = survey(path)
-        true = None if reference is None else survey(reference)
-        notices = _check(file, true)
-        duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
-        for judge in self.judges:
-            judge.begin()
-        for part in self._parts(file, true, plan, window_edges(duration_s, WINDOW_S)):
-            for judge in self.judges:
-                judge.hear(part)
-        return {judge.name: judge.end() for judge in self.judges}, notices
-
-    def _parts(self, file: Survey, true: Survey | None, plan: Plan | None, edges: Edges) -> Iterator[Part]:
-        """The windows of a file; pictures are read when somebody looks at them."""
-        reads = frozenset[Any]().union(*(judge.reads for judge in self.judges))
-        video = file.video or (true.video if true is not None else None)
-        rate_hz = file.sample_rate_hz or 0
-        nothing: Iterator[Tensor | None] = iter([None] * len(edges))
-        sounds = sound_windows(file, edges, rate_hz)
-        references = nothing if true is None else sound_windows(true, edges, rate_hz)
-        nothing = iter([None] * len(edges))
-        pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FPS, SIDE)
-        windows = zip(edges, sounds, references, pictures, strict=True)
-        for index, ((begin_s, end_s), sound, reference, frames) in enumerate(windows):
-            clip = Clip(
-                id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
-                duration_s=end_s - begin_s,
-                frames=frames,
-                fps=None if frames is None else FPS,
-                audio=reference,
-                sample_rate_hz=None if reference is None else rate_hz,
-            )
-            yield Part(sound, rate_hz, clip, plan if plan is None or len(edges) == 1 else plan.crop(begin_s, end_s))
+def _segments(
+    file: Survey, true: Survey | None, plan: Plan | None, edges: Edges, reads: frozenset[Need]
+) -> Iterator[Segment]:
+    """The pieces of a file; frames are read when a scorer looks at them."""
+    video = file.video or (true.video if true is not None else None)
+    rate_hz = file.sample_rate_hz or 0
+    nothing: Iterator[Tensor | None] = iter([None] * len(edges))
+    sounds = sound_windows(file, edges, rate_hz)
+    references = nothing if true is None else sound_windows(true, edges, rate_hz)
+    nothing = iter([None] * len(edges))
+    pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FPS, SIDE)
+    pieces = zip(edges, sounds, references, pictures, strict=True)
+    for index, ((begin_s, end_s), sound, reference, frames) in enumerate(pieces):
+        clip = Clip(
+            id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
+            duration_s=end_s - begin_s,
+            frames=frames,
+            fps=None if frames is None else FPS,
+            audio=reference,
+            sample_rate_hz=None if reference is None else rate_hz,
+        )
+        yield Segment(sound, rate_hz, clip, plan if plan is None or len(edges) == 1 else plan.crop(begin_s, end_s))
 
 
 def score(
@@ -151,12 +142,12 @@ def score(
     ```python
     import prismaudio
 
-    scores = prismaudio.score("clip.mp4", plan="<Semantic> A bell rings.", rewards=["AestheticReward"])
+    scores = prismaudio.score("clip.mp4", plan="<Semantic> A dog barks.", rewards=["AestheticReward"])
     print(scores["AestheticReward"].value)
     ```
     """
-    panel = Panel.assemble(rewards, metrics, device, cache_home() / "prepared")
-    return panel.score(path, read_plan(plan), reference)[0]
+    scorers = installed_scorers(rewards, metrics, device, cache_home() / "prepared")
+    return score_file(path, scorers, read_plan(plan), reference)[0]
 
 
 def read_plan(plan: Plan | str | Path | None) -> Plan | None:
@@ -167,7 +158,7 @@ def read_plan(plan: Plan | str | Path | None) -> Plan | None:
     return Plan.parse(plan, dimensions) if isinstance(plan, str) and "<" in plan else Plan.load(plan, dimensions)
 
 
-def _judge(registry: Registry, kind: str, name: str, device: str, folder: Path | None) -> Judge:
+def _scorer(registry: Registry, kind: str, name: str, device: str, folder: Path | None) -> Scorer:
     """A reward or a metric, made with its defaults.
 
     Raises:
@@ -178,10 +169,10 @@ def _judge(registry: Registry, kind: str, name: str, device: str, folder: Path |
     try:
         made: Any = made_of()
         if kind == "rewards":
-            return RewardJudge(name, made.dimension or dimension, source, made, find_device(device), folder)
+            return RewardScorer(made, name, dimension, source, find_device(device), folder)
         if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
             made.keep = False
-        return MetricJudge(name, made.dimension or dimension, source, made, find_device(device))
+        return MetricScorer(made, name, dimension, source, find_device(device))
     except PrismAudioError:
         raise
     except Exception as error:

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.jobs import SUFFIXES
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.media.files import check_regular, load_json, read_small, reason
-from prismaudio.paths import expanded
+from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-SOUNDS = frozenset(
-    [".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"]
-)
-"""Files of a folder that are taken for sound."""
 AUTO = "auto"
 PLANS = (".plan.txt", ".txt", ".json")
 """What the plan of ``clip.mp4`` may be called in a folder: ``clip.plan.txt``, or what generate wrote, ``clip.json``."""
@@ -49,15 +44,15 @@ class ScoreJob:
         """The files that are read."""
         return [path for path in (self.path, self.plan_file, self.reference) if path is not None]
 
-    def request(self, judges: Iterable[str]) -> str:
+    def request(self, scorers: Iterable[str]) -> str:
         """A hash of everything that its scores depend on.
 
         Args:
-            judges: Who scores, with releases and weights.
+            scorers: What scores, with releases and weights.
         """
         plan = self.plan_file
         parts = [_stat(self.path), self.plan, plan and _text(plan), self.reference and _stat(self.reference)]
-        return hashlib.blake2b(repr([parts, sorted(judges)]).encode(), digest_size=12).hexdigest()
+        return hashlib.blake2b(repr([parts, sorted(scorers)]).encode(), digest_size=12).hexdigest()
 
 
 def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
@@ -98,11 +93,11 @@ def media_of(folder: Path) -> list[Path]:
         MediaError: There are none.
     """
     found = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
-    videos = {file.stem for file in found if file.suffix.lower() in SUFFIXES}
+    videos = {file.stem for file in found if file.suffix.lower() in VIDEO_SUFFIXES}
     kept = [
         file
         for file in found
-        if file.suffix.lower() in SUFFIXES or (file.suffix.lower() in SOUNDS and file.stem not in videos)
+        if file.suffix.lower() in VIDEO_SUFFIXES or (file.suffix.lower() in AUDIO_SUFFIXES and file.stem not in videos)
     ]
     if not kept:
         raise MediaError(f"no video or sound in {folder}; expected files such as {folder / 'clip.mp4'}")

@@ -1,4 +1,4 @@
-"""Where scores are kept as they come: files of JSON lines or CSV, to which the next run adds."""
+"""Files of results: JSON lines or CSV, written as scores come, to which the next run adds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ import math
 import re
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+from torchmetrics import Metric
+
 from prismaudio.errors import MediaError
-from prismaudio.evaluation.judges import Score
 from prismaudio.media import replacing
 from prismaudio.media.files import load_json, read_small, reason, spare
 from prismaudio.paths import expanded
+from prismaudio.scorers import MetricScorer, RewardScorer, Score, Unavailable
+from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from prismaudio.evaluation.judges import Judge
+    from prismaudio.scorers import Scorer
+
 
 STANDARD_OUTPUT = "-"
 MOST_BYTES = 1 << 30
@@ -48,21 +53,21 @@ class Record:
     states: dict[str, Any] = field(default_factory=dict)
 
 
-class Ledger(ABC):
+class ResultsFile(ABC):
     """A file of scores; what is there is kept, and added to.
 
     Args:
         target: The file, ``-`` for standard output.
-        judges: Who scores.
+        scorers: What the scores are of.
         sources: The files that are read for the scores.
 
     Raises:
         MediaError: There is something else than scores in the file, or it is one of the sources.
     """
 
-    def __init__(self, target: str, judges: Iterable[Judge], sources: Iterable[Path] = ()) -> None:
+    def __init__(self, target: str, scorers: Iterable[Scorer], sources: Iterable[Path] = ()) -> None:
         self.path = None if target == STANDARD_OUTPUT else expanded(target)
-        self.judges = {judge.name: judge for judge in judges}
+        self.scorers = {scorer.name: scorer for scorer in scorers}
         self.records: dict[str, Record] = {}
         if self.path is not None and self.path.exists():
             spare(self.path, sources)
@@ -133,7 +138,7 @@ class Ledger(ABC):
         return ""
 
 
-class JsonLines(Ledger):
+class JsonLines(ResultsFile):
     """An object a line: one for each file, and a last one for all of them."""
 
     def is_ours(self, text: str) -> bool:
@@ -166,11 +171,11 @@ class JsonLines(Ledger):
 
     def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
         """One line, with what is known of each reward and metric."""
-        about = {name: described(judge) | dict(totals[name]) for name, judge in self.judges.items()}
+        about = {name: described(scorer) | dict(totals[name]) for name, scorer in self.scorers.items()}
         return self._line({"all": about, "files": n_files, "failures": list(failures)})
 
 
-class Csv(Ledger):
+class Csv(ResultsFile):
     """A row for each file and reward or metric; rows of all files together, and those of failures, have no file."""
 
     COLUMNS = (
@@ -191,7 +196,7 @@ class Csv(Ledger):
                 record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
                 if row["request"] == record.request:
                     record.scores[row["name"]] = score
-        return [record for record in records.values() if self.judges.keys() <= record.scores.keys()]
+        return [record for record in records.values() if self.scorers.keys() <= record.scores.keys()]
 
     def _whole_rows(self, text: str) -> Iterator[dict[str, str]]:
         """Rows of files that were written to their end, up to where the text is no CSV any more."""
@@ -221,21 +226,21 @@ class Csv(Ledger):
         out = io.StringIO()
         writer = csv.DictWriter(out, self.COLUMNS, extrasaction="ignore", lineterminator="\n")
         for row in rows:
-            judge = self.judges.get(str(row["name"]))
-            about = {} if judge is None else described(judge)
+            scorer = self.scorers.get(str(row["name"]))
+            about = {} if scorer is None else described(scorer)
             lowest, highest = about.get("range", (None, None))
             writer.writerow({**about, "lowest": lowest, "highest": highest, **row})
         return out.getvalue()
 
 
-def described(judge: Judge) -> dict[str, Any]:
-    """What is known of a reward or a metric before it heard anything."""
+def described(scorer: Scorer) -> dict[str, Any]:
+    """What is known of a reward or a metric before it scored anything."""
     return {
-        "kind": judge.kind,
-        "dimension": judge.dimension,
-        "range": [bound if math.isfinite(bound) else None for bound in judge.range],
-        "higher_is_better": judge.higher_is_better,
-        "source": judge.source,
+        "kind": scorer.kind,
+        "dimension": scorer.dimension,
+        "range": [bound if math.isfinite(bound) else None for bound in scorer.range],
+        "higher_is_better": scorer.higher_is_better,
+        "source": scorer.source,
     }
 
 
@@ -268,3 +273,33 @@ def escaped(text: str) -> str:
 def _check(held: Mapping[str, Any]) -> str:
     """What a line is known to be whole by."""
     return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+DEPTH = 4
+"""How far inside a metric its network may be: in a list of modules of a reader of its own, for example."""
+
+
+def identity_of(scorer: Scorer) -> str:
+    """A line of its name, its release, whether it can be had, and a hash of the networks that it scores with."""
+    networks_of: tuple[object, ...] = ()
+    if isinstance(scorer, RewardScorer):
+        networks_of = (scorer.reward.identity, *networks(scorer.reward))
+    elif isinstance(scorer, MetricScorer):
+        networks_of = tuple(networks(scorer.metric))
+    digest = hashlib.blake2b(repr(networks_of).encode(), digest_size=12).hexdigest()
+    return f"{scorer.name} {scorer.source} {isinstance(scorer, Unavailable)} {digest}"
+
+
+def networks(thing: object, depth: int = DEPTH) -> Iterator[str]:
+    """Fingerprints of the networks that a reward or a metric holds.
+
+    Example:
+        >>> len(list(networks({"of": [nn.Linear(1, 1)], "name": "x"})))
+        1
+    """
+    if isinstance(thing, nn.Module) and not isinstance(thing, Metric):
+        yield fingerprint(thing)
+    elif depth and not isinstance(thing, type):
+        inside = thing.values() if isinstance(thing, Mapping) else getattr(thing, "__dict__", {}).values()
+        for part in thing if isinstance(thing, list | tuple) else inside:
+            yield from networks(part, depth - 1)

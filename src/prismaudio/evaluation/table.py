@@ -11,41 +11,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prismaudio.evaluation.judges import OF_MANY
+from prismaudio.scorers import OF_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prismaudio.cli.score_files import Record
-    from prismaudio.evaluation.judges import Judge
+    from prismaudio.evaluation.results import Record
+    from prismaudio.scorers import Scorer
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 FIXED_WIDTH, FILE_WIDTH = 80, 12
 """Characters of a line without columns for files, and of such a column; they are there if all of them fit in."""
 
 
-def show(judges: Sequence[Judge], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]]) -> None:
+def show(scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table of everything that has a value, and why the rest has none."""
     console = Console()
     if not console.is_terminal:
         console.width = 160
     n_columns = max(1, (console.width - FIXED_WIDTH) // FILE_WIDTH)
-    scored = [judge for judge in judges if totals[judge.name]["value"] is not None]
+    scored = [scorer for scorer in scorers if totals[scorer.name]["value"] is not None]
     if scored:
         console.print(_table(scored, records, totals, with_files=len(records) <= n_columns))
     left_out: dict[str, list[str]] = {}
-    for judge in judges:
-        for reason in _reasons(judge, records, totals[judge.name]):
-            left_out.setdefault(reason, []).append(judge.name)
+    for scorer in scorers:
+        for reason in _reasons(scorer, records, totals[scorer.name]):
+            left_out.setdefault(reason, []).append(scorer.name)
     if left_out:
         console.print("\nleft out:", highlight=False)
     for reason, names in left_out.items():
         console.print(f"  {', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _reasons(judge: Judge, records: Sequence[Record], total: Mapping[str, Any]) -> list[str]:
+def _reasons(scorer: Scorer, records: Sequence[Record], total: Mapping[str, Any]) -> list[str]:
     """Why files have no score, each with the number of files, where these are not all."""
-    scores = [record.scores[judge.name] for record in records]
+    scores = [record.scores[scorer.name] for record in records]
     counts = Counter(score.reason for score in scores if score.value is None and score.reason != OF_MANY)
     if not counts and total["value"] is None:
         return [total["reason"]]
@@ -65,7 +65,7 @@ def _heads(records: Sequence[Record]) -> list[str]:
 
 
 def _table(
-    judges: Sequence[Judge], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
+    scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
 ) -> Table:
     """A row for each reward and metric, a column for each file if that is wanted, and one for all if they are many."""
     each = records if with_files else []
@@ -79,11 +79,13 @@ def _table(
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("range", justify="right", no_wrap=True)
     table.add_column("better", justify="center")
-    for judge in judges:
-        total = totals[judge.name]
-        cells = [_number(record.scores[judge.name].value) for record in each]
+    for scorer in scorers:
+        total = totals[scorer.name]
+        cells = [_number(record.scores[scorer.name].value) for record in each]
         cells += [_number(total["value"], total["sd"]), str(total["files"])] * many
-        table.add_row(judge.name, judge.dimension or "", *cells, extent(judge.range), ARROWS[judge.higher_is_better])
+        table.add_row(
+            scorer.name, scorer.dimension or "", *cells, extent(scorer.range), ARROWS[scorer.higher_is_better]
+        )
     return table
 
 

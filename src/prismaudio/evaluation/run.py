@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.cli.progress import Reporter
-from prismaudio.cli.score_files import Csv, JsonLines, Ledger, Record
-from prismaudio.cli.score_identity import identity
-from prismaudio.cli.score_jobs import AUTO, plan_text
-from prismaudio.cli.score_table import show
 from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
-from prismaudio.evaluation.judges import OF_MANY, MetricJudge
-from prismaudio.evaluation.scoring import Panel, read_plan
+from prismaudio.evaluation.files import installed_scorers, read_plan, score_file
+from prismaudio.evaluation.jobs import AUTO, plan_text
+from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile, identity_of
+from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.windows import has_pictures
+from prismaudio.scorers import OF_MANY, MetricScorer
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from prismaudio.cli.score_jobs import ScoreJob
+    from prismaudio.evaluation.jobs import ScoreJob
     from prismaudio.plan import Plan
+    from prismaudio.progress import Reporter
 
 MOST_NUMBERS = 1024
 """States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""
@@ -46,73 +45,78 @@ class ScoreRun:
     def __init__(self, options: argparse.Namespace, sources: Sequence[Path] = ()) -> None:
         self.options = options
         folder = None if options.no_cache else cache_home() / "prepared"
-        self.panel = Panel.assemble(options.rewards, options.metrics, options.device, folder)
-        if not self.panel.judges:
-            raise PrismAudioError("nobody scores; name a reward or a metric, see prismaudio plugins list")
+        self.scorers = installed_scorers(options.rewards, options.metrics, options.device, folder)
+        if not self.scorers:
+            raise PrismAudioError("nothing scores; name a reward or a metric, see prismaudio plugins list")
         kinds = ((JsonLines, options.json), (Csv, options.csv))
-        self.ledgers: list[Ledger] = [kind(target, self.panel.judges, sources) for kind, target in kinds if target]
-        self.judges = [identity(judge) for judge in self.panel.judges]
+        self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
+        self.identities = [identity_of(scorer) for scorer in self.scorers]
         self.records: list[Record] = []
         self.failures: list[str] = []
         self._model: PrismAudio | None = None
 
-    def run(self, jobs: Sequence[ScoreJob]) -> list[str]:
+    def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> list[str]:
         """Score files.
+
+        Args:
+            jobs: The files.
+            reporter: Is told how far it has come.
 
         Returns:
             One line for each failure.
         """
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
-        for ledger in self.ledgers:
-            ledger.start(job.path for job in jobs if job.path not in done)
-        with Reporter(len(jobs), "files") as reporter:
-            for job in jobs:
-                try:
-                    if job.path in done:
-                        self._recall(job, done[job.path])
-                        reporter.finish(f"{job.path}: scored already (--force scores it again)")
-                    else:
-                        self._score(job, reporter)
-                except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
-                    self._fail(job, reporter, error)
-        totals = self.totals()
-        for ledger in self.ledgers:
-            ledger.finish(len(self.records), totals, self.failures)
-        if self.records and not any(ledger.path is None for ledger in self.ledgers):
-            show(self.panel.judges, self.records, totals)
+        for results in self.results:
+            results.start(job.path for job in jobs if job.path not in done)
+        for job in jobs:
+            try:
+                if job.path in done:
+                    self._recall(job, done[job.path])
+                    reporter.finish(f"{job.path}: scored already (--force scores it again)")
+                else:
+                    self._score(job, reporter)
+            except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
+                self._fail(job, reporter, error)
+        for results in self.results:
+            results.finish(len(self.records), self.totals(), self.failures)
         return self.failures
+
+    def show(self) -> None:
+        """Print the scores, where no results go to standard output."""
+        if self.records and not any(results.path is None for results in self.results):
+            show(self.scorers, self.records, self.totals())
 
     def totals(self) -> dict[str, dict[str, Any]]:
         """What all files come to: rewards by their mean, metrics by their own rule."""
         totals: dict[str, dict[str, Any]] = {}
-        for judge in self.panel.judges:
-            scores = [record.scores[judge.name] for record in self.records if judge.name in record.scores]
+        for scorer in self.scorers:
+            scores = [record.scores[scorer.name] for record in self.records if scorer.name in record.scores]
             values = [score.value for score in scores if score.value is not None]
             counted = len(values) + sum(score.reason == OF_MANY for score in scores)
-            said = judge.total() if isinstance(judge, MetricJudge) else None
+            total = scorer.total() if isinstance(scorer, MetricScorer) else None
             mean, spread = mean_and_spread(values)
-            value = said.value if said is not None else mean
+            value = total.value if total is not None else mean
             reason = next((score.reason for score in scores if score.reason not in ("", OF_MANY)), "")
-            totals[judge.name] = {"value": value, "sd": spread, "files": counted}
+            totals[scorer.name] = {"value": value, "sd": spread, "files": counted}
             if value is None:
-                totals[judge.name]["reason"] = reason or (said.reason if said is not None else "")
+                totals[scorer.name]["reason"] = reason or (total.reason if total is not None else "")
         return totals
 
     def _score(self, job: ScoreJob, reporter: Reporter) -> None:
         begin_s = time.monotonic()
         if job.error:
             raise PrismAudioError(job.error)
-        scores, notices = self.panel.score(job.path, self._plan(job), job.reference)
+        scores, notices = score_file(job.path, self.scorers, self._plan(job), job.reference)
         states = {
-            judge.name: numbers
-            for judge in self.panel.judges
-            if isinstance(judge, MetricJudge) and judge.last is not None and (numbers := as_numbers(judge.last))
+            scorer.name: numbers
+            for scorer in self.scorers
+            if isinstance(scorer, MetricScorer) and scorer.last is not None and (numbers := as_numbers(scorer.last))
         }
-        failed = [f"{job.path}: {name}: {said.reason}" for name, said in scores.items() if said.failed]
-        request = job.request(self.judges) + " failed" * bool(failed)  # so the next run tries again
+        failed = [f"{job.path}: {name}: {score.reason}" for name, score in scores.items() if score.failed]
+        request = job.request(self.identities) + " failed" * bool(failed)  # so the next run tries again
         record = Record(str(job.path), request, scores, states)
-        for ledger in self.ledgers:
-            ledger.add(record)
+        for results in self.results:
+            results.add(record)
         self.records.append(record)
         for notice in notices:
             reporter.say(f"notice: {job.path}: {notice}")
@@ -124,28 +128,28 @@ class ScoreRun:
     def _recall(self, job: ScoreJob, record: Record) -> None:
         """Count a file that was scored by an earlier run, and measure again what was too large to keep."""
         lost = []
-        for judge in self.panel.judges:
-            score = record.scores[judge.name]
-            if not isinstance(judge, MetricJudge) or (score.value is None and score.reason != OF_MANY):
+        for scorer in self.scorers:
+            score = record.scores[scorer.name]
+            if not isinstance(scorer, MetricScorer) or (score.value is None and score.reason != OF_MANY):
                 continue
             try:
-                judge.add(from_numbers(record.states[judge.name], judge))
+                scorer.add(from_numbers(record.states[scorer.name], scorer))
             except Exception:  # noqa: BLE001 - not kept, or a metric of somebody else's cannot take it any more
-                lost.append(judge)
+                lost.append(scorer)
         if lost:
-            Panel(lost).score(job.path, self._plan(job), job.reference)
+            score_file(job.path, lost, self._plan(job), job.reference)
         self.records.append(record)
 
     def _found(self, job: ScoreJob) -> Record | None:
         """The scores of a file in all files of scores, if they were made with the same settings."""
-        found = [ledger.find(job.path) for ledger in self.ledgers]
+        found = [results.find(job.path) for results in self.results]
         if job.error or not found or None in found:
             return None
         try:
-            request = job.request(self.judges)
+            request = job.request(self.identities)
         except (PrismAudioError, OSError):  # which is said when it is scored
             return None
-        names = {judge.name for judge in self.panel.judges}
+        names = {scorer.name for scorer in self.scorers}
         whole = [record for record in found if record and record.request == request and names <= record.scores.keys()]
         return whole[0] if len(whole) == len(found) else None
 
@@ -196,14 +200,14 @@ def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def from_numbers(numbers: dict[str, Any], judge: MetricJudge) -> dict[str, Any]:
+def from_numbers(numbers: dict[str, Any], scorer: MetricScorer) -> dict[str, Any]:
     """The states of a metric from JSON."""
-    judge.metric.reset()
-    now = judge.metric.metric_state
+    scorer.metric.reset()
+    now = scorer.metric.metric_state
 
     def restored(value: Any, like: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         if isinstance(like, list):
-            return [torch.tensor(item, dtype=torch.float64, device=judge.metric.device) for item in value]
+            return [torch.tensor(item, dtype=torch.float64, device=scorer.metric.device) for item in value]
         return torch.tensor(value).to(like)
 
     return {name: restored(value, now[name]) for name, value in numbers.items()}

@@ -1,4 +1,4 @@
-"""The second tier of the reinforcement-learning benchmark: the embedded model, with the rewards of the core."""
+"""The second tier of the reinforcement-learning benchmark: the studio model, with the rewards of the core."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prismaudio.types import ClipBatch, LatentBatch
 from prismaudio_studio.datamodule import StudioDataModule
 from prismaudio_studio.reward import SemanticReward
 from rl_benchmark.course import Counter, Course, Point
-from rl_benchmark.methods import EMBEDDED_STEPS, GROUP
+from rl_benchmark.methods import GROUP, STUDIO_STEPS
 from rl_benchmark.tier import Tier, path_divergence
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ SAMPLES = 8
 """Of each of a few clips: divergence and variance are theirs."""
 
 
-class EmbeddedTier(Tier):
-    """Post-trains the embedded model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
+class StudioTier(Tier):
+    """Post-trains the studio model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
 
     Args:
         training: Clips of the studio that updates take in turn.
@@ -48,7 +48,7 @@ class EmbeddedTier(Tier):
         clips: Clips of an update.
     """
 
-    name = "embedded"
+    name = "studio"
     weights = dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), 1.0)
     every = 8
     budgets = (5_000, 10_000, 15_000)
@@ -109,7 +109,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
             "aesthetic": AestheticReward(),
             "spatial": SpatialReward(),
         },
-        weights=dict(EmbeddedTier.weights),
+        weights=dict(StudioTier.weights),
         group=GROUP,
         branches=method.branches,
         share_first=method.share_first,
@@ -123,7 +123,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
         cache=None,
         pretrained="studio",
         learning_rate=learning_rate,
-        sampler=EulerSampler(EMBEDDED_STEPS),
+        sampler=EulerSampler(STUDIO_STEPS),
         seed=seed,
     )
 
@@ -131,7 +131,7 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
 class _Watch(Callback):
     """Writes the course of a policy down, and ends its run."""
 
-    def __init__(self, tier: EmbeddedTier, task: FastGrpoTask, updates: int, budget: float) -> None:
+    def __init__(self, tier: StudioTier, task: FastGrpoTask, updates: int, budget: float) -> None:
         self.course, self.tier, self.updates, self.budget = Course(), tier, updates, budget
         self.base = copy.deepcopy(task.transformer)
         self.counter = Counter(task.transformer)
@@ -164,8 +164,8 @@ class _Watch(Callback):
         several = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
         shape = (len(batch) * SAMPLES, autoencoder.channels, frames)
         policy, base = (task.velocity(several, frames, network) for network in (task.transformer, self.base))
-        self.course.kl = path_divergence(policy, base, shape, EMBEDDED_STEPS)
-        noise, sampler = normal(shape, "variance"), EulerSampler(EMBEDDED_STEPS)
+        self.course.kl = path_divergence(policy, base, shape, STUDIO_STEPS)
+        noise, sampler = normal(shape, "variance"), EulerSampler(STUDIO_STEPS)
         now, then = (
             sampler.sample(velocity, noise).unflatten(0, (-1, SAMPLES)).var(1).sum() for velocity in (policy, base)
         )
