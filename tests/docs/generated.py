@@ -1,49 +1,64 @@
-"""Writes the reference pages that follow from the code: ``python tests/docs/generated.py``. The tests compare them."""
+"""Writes the reference pages that follow from the code: ``python tests/docs/generated.py``. The tests compare them.
+
+The pages tell of the core and of prismaudio-studio, which both have to be installed; other plugins do not matter.
+"""
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import inspect
 import io
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from prismaudio import builtin, hookspecs
+from prismaudio import hookspecs
 from prismaudio.cli import main as command_line
 from prismaudio.registry import recipe_name
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-COMMANDS = (
-    "generate",
-    "plan",
-    "score",
-    "extract",
-    "studio render",
-    "bench studio",
-    "bench model",
-    "bench rewards",
-    "bench degradation",
-    "bench instruments",
-    "convert",
-    "export",
-    "plugins list",
-    "plugins check",
-    "plugins new",
-    "recipes list",
-    "recipes show",
-    "recipes copy",
-    "recipes schema",
-)
-"""Those whose help does not depend on what is installed."""
+SOURCES = {"prismaudio": "prismaudio.builtin", "prismaudio-studio": "prismaudio_studio"}
+"""The distributions whose components and commands are on the pages, and the modules of their hooks."""
+COMMANDS = {
+    "prismaudio": (
+        "generate",
+        "plan",
+        "score",
+        "extract",
+        "bench",
+        "bench model",
+        "bench rewards",
+        "convert",
+        "export",
+        "plugins list",
+        "plugins check",
+        "plugins new",
+        "recipes list",
+        "recipes show",
+        "recipes copy",
+        "recipes schema",
+    ),
+    "prismaudio-studio": (
+        "studio render",
+        "bench studio",
+        "bench degradation",
+        "bench instruments",
+    ),
+}
+"""Those whose help does not depend on a recipe."""
 
 CLI_HEAD = """\
 # Command line
 
 <!-- written by tests/docs/generated.py; a test keeps it equal to the program -->
 
-The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11.
+The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11, where the core and
+[`prismaudio-studio`](../explanation/studio-model.md) are installed. Above each text is the one that has the command.
+Other plugins may bring [commands](hooks.md#prismaudio_commands) and [benchmarks](hooks.md#prismaudio_benchmarks).
 
 Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C, 143 after SIGTERM.
 `prismaudio plugins check` ends with 1 when a check fails.
@@ -63,9 +78,9 @@ Their options depend on the recipe and on the plugins that are installed, so the
 
 ```console
 $ prismaudio fit --help
-$ prismaudio fit --print_config --config studio/foundation
+$ prismaudio fit --print_config --config smoke/foundation
 $ prismaudio fit --model.help=FoundationTask
-$ prismaudio fit --data.help=StudioDataModule
+$ prismaudio fit --data.help=ManifestDataModule
 ```
 
 `--config` takes a path or the name of a recipe; it may be given more than once, later ones win. `--ckpt_path` resumes a
@@ -76,19 +91,22 @@ run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See
 COMPONENTS_HEAD = """\
 # Components
 
-<!-- written by tests/docs/generated.py; a test keeps it equal to the hooks of the core -->
+<!-- written by tests/docs/generated.py; a test keeps it equal to the hooks -->
 
-What the core provides, found through the same hooks as everybody else's. `prismaudio plugins list` shows what is there
-in your environment, plugins included. The name is the word for recipes and options.
+What the core, `prismaudio`, and `prismaudio-studio` provide, found through the same hooks as everybody else's.
+`prismaudio plugins list` shows what is there in your environment, other plugins included. The name is the word for
+recipes and options; the column *From* is the distribution to install.
 """
 
 
 def help_text(command: str) -> str:
-    """What a command prints when asked for help."""
+    """What a command prints when asked for help, with no other plugins than those of the pages."""
     printed = io.StringIO()
     arguments = [*command.split(), "--help"]
     quiet = contextlib.suppress(SystemExit)
-    with mock.patch.dict(os.environ, {"COLUMNS": "100"}), contextlib.redirect_stdout(printed), quiet:
+    others = [point.name for point in entry_points(group="prismaudio") if point.value not in SOURCES.values()]
+    variables = {"COLUMNS": "100", "PRISMAUDIO_DISABLE_PLUGINS": ",".join(others), "PRISMAUDIO_PLUGINS": ""}
+    with mock.patch.dict(os.environ, variables), contextlib.redirect_stdout(printed), quiet:
         command_line.main(arguments)
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
@@ -96,29 +114,60 @@ def help_text(command: str) -> str:
 def cli_page() -> str:
     """The text of ``cli.md``."""
     parts = [CLI_HEAD, f"\n## prismaudio\n\n```text\n{help_text('')}\n```\n"]
-    parts += [f"\n## prismaudio {command}\n\n```text\n{help_text(command)}\n```\n" for command in COMMANDS]
+    for distribution, commands in COMMANDS.items():
+        for command in commands:
+            text = f"From `{distribution}`.\n\n```text\n{help_text(command)}\n```\n"
+            parts.append(f"\n## prismaudio {command}\n\n{text}")
     return "".join(parts) + CLI_TAIL
+
+
+def provided(kind: str) -> list[tuple[str, Any]]:
+    """What the hooks of a kind return, and the distribution that each is from."""
+    found: list[tuple[str, Any]] = []
+    for distribution, module in SOURCES.items():
+        hook = getattr(importlib.import_module(module), f"prismaudio_{kind}", tuple)
+        found += [(distribution, item) for item in hook()]
+    return found
 
 
 def components_page() -> str:
     """The text of ``components.md``."""
     parts = [COMPONENTS_HEAD]
     for kind in hookspecs.KINDS:
-        items = list(getattr(builtin, f"prismaudio_{kind}")())
         parts.append(f"\n## {kind}\n\nHook: [`prismaudio_{kind}`](hooks.md#prismaudio_{kind}).\n\n")
-        if kind == "dimensions":
-            rows = [f"| `{d.name}` | {d.question} |\n" for d in items]
-            parts += ["| Dimension | Its section answers |\n|---|---|\n", *rows]
-        elif kind == "recipes":
-            files = [(recipe_name(folder, file), file) for folder in items for file in sorted(folder.rglob("*.yaml"))]
-            rows = [f"| `{name}` | {first_line(file)} |\n" for name, file in files]
-            parts += ["| Recipe | What it does |\n|---|---|\n", *rows]
-        elif items:
-            rows = [f"| `{c.name}` | {c.summary} | {c.dimension or ''} | `{c.target}` |\n" for c in items]
-            parts += ["| Name | What it is | Dimension | Class |\n|---|---|---|---|\n", *rows]
-        else:
-            parts.append("The core has none; plugins bring them.\n")
+        heads, rows = kind_table(kind)
+        table = [f"| {' | '.join(cells)} |\n" for cells in (heads, *rows)]
+        parts += [table[0], f"|{'---|' * len(heads)}\n", *table[1:]]
     return "".join(parts)
+
+
+def kind_table(kind: str) -> tuple[list[str], list[list[str]]]:
+    """The heads and the rows of the table of a kind."""
+    items = provided(kind)
+    if kind == "dimensions":
+        heads = ["Dimension", "Its section answers", "From"]
+        return heads, [[f"`{item.name}`", item.question, source] for source, item in items]
+    if kind == "recipes":
+        files = [(source, folder, file) for source, folder in items for file in sorted(folder.rglob("*.yaml"))]
+        rows = [[f"`{recipe_name(folder, file)}`", first_line(file), source] for source, folder, file in files]
+        return ["Recipe", "What it does", "From"], rows
+    if kind == "models":
+        rows = [[f"`{item.name}`", item.summary, source, f"`{place(item.source)}`"] for source, item in items]
+        return ["Name", "What it is", "From", "Where"], rows
+    if kind == "commands":
+        rows = [[f"`{item.name}`", item.summary, source, f"`{item.target}`"] for source, item in items]
+        return ["Command", "What it does", "From", "Function"], rows
+    if any(item.dimension for _, item in items):
+        rows = [[f"`{i.name}`", i.summary, i.dimension or "", source, f"`{i.target}`"] for source, i in items]
+        return ["Name", "What it is", "Dimension", "From", "Class"], rows
+    return ["Name", "What it is", "From", "Class"], [
+        [f"`{i.name}`", i.summary, source, f"`{i.target}`"] for source, i in items
+    ]
+
+
+def place(source: Path | str) -> str:
+    """Where a model is: on the hub, or in which folder of a package."""
+    return source if isinstance(source, str) else f"{source.parent.name}/{source.name}"
 
 
 def first_line(file: Path) -> str:

@@ -4,13 +4,14 @@ What a page may say:
 
 - A ``bash`` or ``python`` block is run. A ``text`` block right after it is what it must print (``...`` for anything).
 - A block with ``title="name"`` is written to the file of that name, and not run.
-- ``<!-- not run: why -->`` before a block leaves it out; ``<!-- needs: embedded model -->`` anywhere says what a page
-  needs.
+- ``<!-- not run: why -->`` before a block leaves it out; ``<!-- needs: prismaudio-studio -->`` anywhere says that a
+  page needs that distribution, with its world and its model.
 """
 
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import os
 import re
 import subprocess
@@ -19,12 +20,10 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-import prismaudio
-
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-EMBEDDED = Path(prismaudio.__file__).with_name("embedded") / "config.json"
-NEEDS_MODEL = "<!-- needs: embedded model -->"
+HAS_STUDIO = importlib.util.find_spec("prismaudio_studio") is not None
+NEEDS_STUDIO = "<!-- needs: prismaudio-studio -->"
 RUN = ("bash", "python")
 
 _BLOCK = re.compile(

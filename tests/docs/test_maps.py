@@ -1,14 +1,15 @@
-"""The pages that lead from the paper to the code name files that are there, and what is in them."""
+"""The pages that lead from the paper and the layers to the code name what is there."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["paper-map.md", "paper-equations.md"]
+PAGES = ["paper-map.md", "paper-equations.md", "layers.md"]
 ITEM = re.compile(r"`([^`]+)`")
 
 
@@ -39,8 +40,16 @@ def problem(path, name):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_map_names_is_there(page):
     found = list(places(page))
-    assert len(found) > 20
+    assert len(found) > 10
     assert [said for path, name in found if (said := problem(path, name))] == []
+
+
+def test_the_layers_are_those_of_the_contract():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contract = next(c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    text = (ROOT / "docs" / "explanation" / "layers.md").read_text(encoding="utf-8")
+    told = [sorted(ITEM.findall(cell)) for cell in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)]
+    assert told == [sorted(layer.split(" | ")) for layer in contract["layers"]]
 
 
 def test_what_is_not_there_is_found():

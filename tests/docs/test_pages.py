@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -21,32 +22,36 @@ def runnable(page):
     return any(block.language in pages.RUN and not block.title and not block.remark for block in found)
 
 
-def needs_model(page):
-    return pages.NEEDS_MODEL in page.read_text(encoding="utf-8")
+def needs_studio(page):
+    return pages.NEEDS_STUDIO in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in ALL if runnable(p)], ids=lambda p: p.relative_to(pages.DOCS).as_posix())
 def test_a_page_does_what_it_says(page, tmp_path):
-    if needs_model(page) and not pages.EMBEDDED.exists():
-        pytest.skip("the embedded weights are not in src/prismaudio/embedded yet")
+    if needs_studio(page) and not pages.HAS_STUDIO:
+        pytest.skip("prismaudio-studio is not installed")
     assert pages.run_page(page, tmp_path) == []
 
 
 def test_the_marked_blocks_of_the_readme_run(tmp_path):
     readme = pages.ROOT / "README.md"
-    if needs_model(readme) and not pages.EMBEDDED.exists():
-        pytest.skip("the embedded weights are not in src/prismaudio/embedded yet")
+    if needs_studio(readme) and not pages.HAS_STUDIO:
+        pytest.skip("prismaudio-studio is not installed")
     assert pages.run_page(readme, tmp_path, marked_only=True) == []
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda p: p.relative_to(pages.DOCS).as_posix())
-def test_a_page_that_uses_the_embedded_model_says_so(page):
-    """A page is skipped for want of weights only if it has a block that needs them."""
-    run = [b for b in pages.blocks(page.read_text(encoding="utf-8")) if b.language in pages.RUN and not b.remark]
-    words = ("prismaudio generate", "prismaudio plan", "from_pretrained()")
-    uses = any(word in block.code for block in run if not block.title for word in words)
-    assert uses <= needs_model(page)
+def test_a_page_that_uses_the_studio_says_so(page):
+    """A page that is skipped without the studio has a block that needs it, and one that has such a block says so."""
+    found = [b for b in pages.blocks(page.read_text(encoding="utf-8")) if b.language in pages.RUN and not b.remark]
+    assert any(uses_studio(block.code) for block in found if not block.title) == needs_studio(page)
+
+
+def uses_studio(code):
+    """Whether a block needs the studio: its model where none is named, its commands, its classes."""
+    default = "--model" not in code and re.search(r"prismaudio (generate|plan|extract) |from_pretrained\(\)", code)
+    return bool(default or re.search(r"\bstudio\b|\bprismaudio_studio\b", code))
 
 
 def test_a_wrong_page_is_found_out(tmp_path):

@@ -23,17 +23,22 @@ _SPEC.loader.exec_module(generated)
 DOCS = Path(__file__).parents[2] / "docs"
 PACKAGE = Path(hookspecs.__file__).parent
 AGAIN = "run python tests/docs/generated.py"
+needs_studio = pytest.mark.skipif(
+    importlib.util.find_spec("prismaudio_studio") is None, reason="the page is about prismaudio-studio, too"
+)
 
 
 def page(name):
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+@needs_studio
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse's layout differs between versions of Python")
 def test_the_command_line_page_is_what_help_prints():
     assert page("reference/cli.md") == generated.cli_page(), AGAIN
 
 
+@needs_studio
 def test_the_components_page_is_what_the_hooks_return():
     assert page("reference/components.md") == generated.components_page(), AGAIN
 
@@ -41,7 +46,8 @@ def test_the_components_page_is_what_the_hooks_return():
 def test_every_command_has_a_section():
     sections = re.findall(r"^## prismaudio (.+)$", page("reference/cli.md"), re.MULTILINE)
     told = {word.strip() for title in sections for word in (title.split(",") if "," in title else [title.split()[0]])}
-    assert told == set(COMMANDS)
+    of_the_studio = {command.split()[0] for command in generated.COMMANDS["prismaudio-studio"]}
+    assert told == {*COMMANDS, *of_the_studio}
 
 
 @pytest.mark.parametrize("hook", generated.hook_signatures())
@@ -58,14 +64,23 @@ def test_the_hooks_page_has_no_other_hooks():
     assert told == [f"prismaudio_{kind}" for kind in hookspecs.KINDS]
 
 
-@pytest.mark.parametrize("kind", hookspecs.CONTRACTS)
+@pytest.mark.parametrize("kind", hookspecs.KINDS)
+def test_every_hook_has_an_example_that_runs(kind):
+    section = re.search(
+        rf"^## prismaudio_{kind}$(.*?)(?=^## |\Z)", page("reference/hooks.md"), re.MULTILINE | re.DOTALL
+    )
+    assert re.search(rf"^```python\n(?:.*\n)*?def prismaudio_{kind}\(\):$", section[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", hookspecs.KINDS)
 def test_hook_folder_contract_and_docs_are_one_word(kind):
-    module, _, name = hookspecs.CONTRACTS[kind].partition(":")
-    assert (PACKAGE / kind / "base.py").is_file()
     assert f"## prismaudio_{kind}\n" in page("reference/hooks.md")
     assert f"## {kind}\n" in page("reference/components.md")
-    assert f"::: {module}.{name}" in page("reference/api.md")
-    assert f"**{kind[:-1]}**" in page("explanation/glossary.md")
+    assert f"**{kind[:-1].replace('_', ' ')}**" in page("explanation/glossary.md")
+    module, _, name = hookspecs.CONTRACTS.get(kind, "").partition(":")
+    if module.startswith("prismaudio."):
+        assert (PACKAGE / kind / "base.py").is_file()
+        assert f"::: {module}.{name}" in page("reference/api.md")
 
 
 def test_the_plugin_json_has_the_keys_that_are_told():
