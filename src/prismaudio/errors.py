@@ -17,6 +17,42 @@ def shortened(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     return f"{text[: most_characters - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def one_line(error: BaseException, most_characters: int | None = None) -> str:
+    r"""What an error says, in one line; the name of its class if it says nothing.
+
+    Args:
+        error: The error.
+        most_characters: Where the text is cut off; None for all of it.
+
+    Example:
+        >>> one_line(ValueError("no\n  number")), one_line(KeyError())
+        ('no number', 'KeyError')
+    """
+    return " ".join(str(error).split())[:most_characters] or type(error).__name__
+
+
+def with_class(error: BaseException, most_characters: int | None = None) -> str:
+    """What an error says, in one line that begins with the name of its class, unless it is a :class:`PrismAudioError`.
+
+    Example:
+        >>> with_class(KeyError("a")), with_class(PrismAudioError("no such file"))
+        ("KeyError: 'a'", 'no such file')
+    """
+    text = one_line(error, most_characters)
+    return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+
+
+def reason(error: BaseException) -> str:
+    """What the operating system says about an error, in a few words.
+
+    Example:
+        >>> reason(PermissionError(13, "Permission denied", "/private/x"))
+        'permission denied'
+    """
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
 class PrismAudioError(Exception):
     """What was wrong, what was expected and what to do, in one line that can be read.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.checkpoints import load_components, loadable
 from prismaudio.components import Pretrained
 from prismaudio.encoders.base import by_stream
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
 from prismaudio.types import STREAMS
@@ -144,13 +144,9 @@ def _download(name: str, revision: str | None) -> Path:
         ) from error
     except Exception as error:  # the client raises errors of many libraries when there is no network
         raise CheckpointError(
-            f"no folder {name}, and the hub cannot be reached for {at} ({_first_words(error)}); get "
+            f"no folder {name}, and the hub cannot be reached for {at} ({one_line(error, 120)}); get "
             f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
         ) from error
-
-
-def _first_words(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:

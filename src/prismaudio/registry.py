@@ -16,7 +16,14 @@ import pluggy
 
 from prismaudio import hookspecs, local
 from prismaudio.components import Command, Component, Dimension, Pretrained
-from prismaudio.errors import BrokenPluginError, DuplicateNameError, PrismAudioError, UnknownNameError
+from prismaudio.errors import (
+    BrokenPluginError,
+    DuplicateNameError,
+    PrismAudioError,
+    UnknownNameError,
+    one_line,
+    with_class,
+)
 from prismaudio.local import names_in
 
 if TYPE_CHECKING:
@@ -143,7 +150,7 @@ class Registry:
             return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise BrokenPluginError(
-                f"{name} of plugin {entry.plugin} cannot be imported: {describe(error)}; "
+                f"{name} of plugin {entry.plugin} cannot be imported: {_broken(error)}; "
                 f"run prismaudio plugins check {entry.plugin.name}"
             ) from error
 
@@ -275,7 +282,7 @@ def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, 
     except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it does, the others must work on)
         if pluggy_manager.has_plugin(plugin.module):
             pluggy_manager.unregister(name=plugin.module)
-        return replace(plugin, status="broken", error=describe(error)), []
+        return replace(plugin, status="broken", error=_broken(error)), []
     return plugin, entries
 
 
@@ -341,9 +348,8 @@ def clash_text(rivals: Sequence[Entry]) -> str:
     return f"{rivals[0].kind[:-1]} {rivals[0].name!r} comes from both {owners}; {HOW_TO_DISABLE}"
 
 
-def describe(error: BaseException) -> str:
+def _broken(error: BaseException) -> str:
     """One line about an error of somebody else's code."""
-    text = " ".join(str(error).split())
     if isinstance(error, pluggy.PluginValidationError):
-        return f"it needs a newer prismaudio: {text}"
-    return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+        return f"it needs a newer prismaudio: {one_line(error)}"
+    return with_class(error)

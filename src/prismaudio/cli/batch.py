@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import files_of, outputs_of
 from prismaudio.cli.progress import Reporter
-from prismaudio.errors import MediaError, PlanError, PrismAudioError
+from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason, with_class
 from prismaudio.inference import PrismAudio
-from prismaudio.media.files import (
-    check_regular,
-    check_writable,
-    json_text,
-    make_writable,
-    portable,
-    read_small,
-    reason,
-    replacing,
-    spare,
-)
+from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.paths import expanded
 from prismaudio.pretrained import FILES, find, fingerprint
+from prismaudio.untrusted import check_regular, json_text, read_small
 
 if TYPE_CHECKING:
     import argparse
@@ -226,8 +217,7 @@ class Batch:
     def _fail(self, job: Job, reporter: Reporter, error: Exception) -> None:
         if os.environ.get("PRISMAUDIO_TRACEBACK"):
             traceback.print_exception(error)
-        text = " ".join(str(error).split())
-        text = text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+        text = with_class(error)
         text = text if str(job.name) in text else f"{job.name}: {text}"
         self.failures.append(text)
         if reporter.total > 1:

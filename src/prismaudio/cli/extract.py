@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.errors import DataError
+from prismaudio.errors import DataError, one_line
 from prismaudio.paths import expanded
+from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
     from prismaudio.cli.progress import Reporter
@@ -125,7 +126,7 @@ def extract_all(
             except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
                 if os.environ.get("PRISMAUDIO_TRACEBACK"):
                     traceback.print_exception(error)
-                failures[entry.id] = one_line(error)
+                failures[entry.id] = escaped(one_line(error))  # it may name a file in bytes that are not UTF-8
                 reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
                 continue
             reporter.count()
@@ -137,12 +138,6 @@ def extract_all(
         if shard is not None:
             reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
     return failures
-
-
-def one_line(error: Exception) -> str:
-    """What an error says; bytes of a file's name that are not UTF-8 are written as escapes."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def conclude(

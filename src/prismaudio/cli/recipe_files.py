@@ -9,8 +9,8 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from prismaudio.data.untrusted import check_file
 from prismaudio.errors import DataError, RecipeError
+from prismaudio.untrusted import check_file
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000

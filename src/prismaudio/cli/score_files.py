@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.errors import MediaError
+from prismaudio.errors import MediaError, reason
 from prismaudio.evaluation.judges import Score
 from prismaudio.media import replacing
-from prismaudio.media.files import load_json, read_small, reason, spare
+from prismaudio.media.files import spare
 from prismaudio.paths import expanded
+from prismaudio.untrusted import load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

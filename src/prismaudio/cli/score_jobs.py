@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.jobs import SUFFIXES
-from prismaudio.errors import MediaError, PlanError
-from prismaudio.media.files import check_regular, load_json, read_small, reason
+from prismaudio.errors import MediaError, PlanError, reason
 from prismaudio.paths import expanded
+from prismaudio.untrusted import check_regular, load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

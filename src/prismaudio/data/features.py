@@ -18,8 +18,8 @@ from prismaudio.data.published import DAMAGED, index_npz, read_npz
 from prismaudio.data.records import LATENTS, UNTIMED, Contents, Part, Record
 from prismaudio.data.shards import index_shard, read_part
 from prismaudio.data.tars import index_tar, read_tar
-from prismaudio.data.untrusted import check_file
 from prismaudio.errors import DataError
+from prismaudio.untrusted import check_file
 
 INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}
 """How files of latents and features are looked over, by suffix."""

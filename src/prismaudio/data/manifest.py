@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from prismaudio.data.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 from prismaudio.errors import DataError, PlanError, PrismAudioError
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
+from prismaudio.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 
 FILES = ("video", "audio", "features", "latents")
 """Columns that name files; one of them at least is needed."""

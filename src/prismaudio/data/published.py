@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import readable_name
 from prismaudio.errors import DataError
+from prismaudio.untrusted import readable_name
 
 NAMES = {"latent": "latents", "video_features": "video", "sync_features": "sync", "text_features": "text"}
 """Arrays of a published file, and what they are called here. Others are left alone."""

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from prismaudio.data.description import check_description
 from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import parse_json, readable_name
 from prismaudio.errors import DataError
 from prismaudio.media import replacing
+from prismaudio.untrusted import parse_json, readable_name
 
 SUFFIX = ".safetensors"
 METADATA = "prismaudio"

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from prismaudio.data import published
 from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
 from prismaudio.errors import DataError
+from prismaudio.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
 
 
 def index_tar(path: Path) -> Contents:

@@ -17,9 +17,9 @@ from prismaudio.data.manifest import Entry
 from prismaudio.data.records import LATENTS, Contents
 from prismaudio.data.shards import SUFFIX, index_shard, shard_bytes
 from prismaudio.data.sharing import add_file, locked, remove_left_over
-from prismaudio.data.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 from prismaudio.errors import DataError
 from prismaudio.media import make_writable, replacing
+from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 
 MAX_HEADER_BYTES = 32 << 20
 """What a shard says of its clips; of safetensors files with more than 100 MB of it nothing can be read."""
