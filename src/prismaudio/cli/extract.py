@@ -100,13 +100,11 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
     return Extractor(
         model.autoencoder,
         model.encoders,
-        model.settings.fps,
-        model.settings.picture_size,
+        model.settings.frame_spec,
         model.plan if options.planner else None,
         model.device,
         getattr(torch, options.dtype),
         {"prismaudio": __version__, "torch": torch.__version__},
-        model.settings.keeps_shape,
     )
 
 

@@ -20,6 +20,7 @@ from prismaudio.data.records import Record
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE
+from prismaudio.types import FrameSpec
 
 NAMED = 3
 """Clips left out that a message names; the others it counts."""
@@ -87,8 +88,8 @@ class ManifestDataModule(LightningDataModule):
         self.features = None if features is None else expanded(features)
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
-        self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)
-        self.prompts, self.keeps_shape = prompts, keeps_shape
+        self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
+        self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, tuple(sections), prompts
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -144,7 +145,7 @@ class ManifestDataModule(LightningDataModule):
                 f"clips that are read from the media files of {self.manifest} need a length: give max_s, or run "
                 "prismaudio extract and train on what it writes"
             )
-        return Reading(self.max_s, *self.pictures, self.sample_rate_hz, self.keeps_shape)
+        return Reading(self.max_s, self.frame_spec, self.sample_rate_hz)
 
     def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
         reading = self._reading()

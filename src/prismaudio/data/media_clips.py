@@ -13,7 +13,7 @@ from prismaudio.data.clips import fitted, read_audio, read_pictures
 from prismaudio.data.manifest import Entry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
-from prismaudio.types import Clip, ClipBatch
+from prismaudio.types import Clip, ClipBatch, FrameSpec
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,13 @@ class Reading:
 
     Args:
         duration_s: Length of every clip; longer ones are cut, shorter ones filled up with silence.
-        fps: Pictures per second.
-        picture_size: Height and width of pictures in pixels.
+        frames: Rate and size of pictures.
         sample_rate_hz: Samples per second.
-        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
     """
 
     duration_s: float
-    fps: float
-    picture_size: int
+    frames: FrameSpec
     sample_rate_hz: int
-    keeps_shape: bool = False
 
 
 class MediaClips(Dataset[ClipBatch]):
@@ -77,7 +73,7 @@ def read(entry: Entry, reading: Reading) -> Clip:
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    seen = read_pictures(entry, reading.fps, reading.picture_size, keeps_shape=reading.keeps_shape)
+    seen = read_pictures(entry, reading.frames)
     audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
     clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
     return fitted(clip, reading.duration_s)
