@@ -1,5 +1,10 @@
 """Errors that a user can act on. The command line prints their text as one line and exits with code 2."""
 
+from __future__ import annotations
+
+import os
+import traceback
+
 MOST_CHARACTERS = 1_000
 """Of the text of an error; a longer one is shortened in the middle."""
 
@@ -40,6 +45,12 @@ def with_class(error: BaseException, most_characters: int | None = None) -> str:
     """
     text = one_line(error, most_characters)
     return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print where an error comes from, if the user asks for it by the variable ``PRISMAUDIO_TRACEBACK``."""
+    if os.environ.get("PRISMAUDIO_TRACEBACK"):
+        traceback.print_exception(error)
 
 
 def reason(error: BaseException) -> str:

@@ -216,14 +216,14 @@ def discovered(disabled: tuple[str, ...], local_names: tuple[str, ...], folder: 
     pluggy_manager.add_hookspecs(hookspecs)
     registry = Registry()
     for found in installed_plugins(disabled):
-        plugin, entries = read(found, pluggy_manager) if found.status == "ok" else (found, [])
+        plugin, entries = _read_hooks(found, pluggy_manager) if found.status == "ok" else (found, [])
         registry.plugins.append(plugin)
         registry.entries += entries
     for module in local_names:
         found = local_plugin(module, folder)
         if any(found.module == other.module and other.status == "ok" for other in registry.plugins):
             continue
-        plugin, entries = read(found, pluggy_manager)
+        plugin, entries = _read_hooks(found, pluggy_manager)
         if plugin.status != "ok":
             raise BrokenPluginError(f"local plugin {module!r} cannot be loaded: {plugin.error}")
         registry.plugins.append(plugin)
@@ -263,7 +263,7 @@ def local_plugin(name: str, folder: str) -> Plugin:
     return Plugin(name, name)
 
 
-def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
+def _read_hooks(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
     """Import a plugin's module and call its hooks; a plugin that fails anywhere is broken and provides nothing."""
     try:
         module = importlib.import_module(plugin.module)

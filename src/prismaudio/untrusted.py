@@ -142,13 +142,13 @@ def json_text(value: Any, *, indent: int | None = None) -> bytes:
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [item for one in level for item in _inside(one)]
+        level = [item for one in level for item in _items(one)]
         if not level:
             return False
     return True
 
 
-def _inside(value: Any) -> Iterator[Any]:
+def _items(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         yield from value.values()
     elif isinstance(value, list):

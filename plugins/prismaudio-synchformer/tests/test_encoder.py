@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
 from prismaudio.data.extraction import Extractor
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import CheckpointError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.settings import Settings
@@ -110,7 +110,7 @@ def test_wide_videos_are_not_squashed(encoder, tmp_path):
     frames[..., :20] = 255
     write_video(frames, 25.0, tmp_path / "wide.mp4")
     extractor = Extractor(None, {"sync": encoder}, FrameSpec(16.0, 48))
-    entry = Entry("wide", video=tmp_path / "wide.mp4")
+    entry = ManifestEntry("wide", video=tmp_path / "wide.mp4")
     seen = extractor._for_encoder(encoder, entry, Clip("wide", 0.8))
     assert (seen.fps, tuple(seen.frames.shape)) == (25.0, (20, 3, 60, 120))
     settings = Settings(None, 25.0, 30, keeps_shape=True)

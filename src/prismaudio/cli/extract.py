@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.errors import DataError, one_line
+from prismaudio.errors import DataError, one_line, print_traceback
 from prismaudio.paths import expanded
 from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
     from prismaudio.cli.progress import Reporter
     from prismaudio.data.extraction import Extractor
-    from prismaudio.data.manifest import Entry
+    from prismaudio.data.manifest import ManifestEntry
     from prismaudio.data.writing import FeatureFolder
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -109,7 +107,7 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
 
 
 def extract_all(
-    entries: Sequence[Entry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
+    entries: Sequence[ManifestEntry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
 ) -> dict[str, str]:
     """Compute clips and write shards; whatever ends it, clips that are computed are kept.
 
@@ -122,8 +120,7 @@ def extract_all(
             try:
                 values, info = extractor.extract(entry)
             except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
-                if os.environ.get("PRISMAUDIO_TRACEBACK"):
-                    traceback.print_exception(error)
+                print_traceback(error)
                 failures[entry.id] = escaped(one_line(error))  # it may name a file in bytes that are not UTF-8
                 reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
                 continue

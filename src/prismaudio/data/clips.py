@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
 from prismaudio.media import probe, read_clip, read_sound
 from prismaudio.types import Clip, FrameSpec
@@ -19,7 +19,7 @@ from prismaudio.types import Clip, FrameSpec
 SHORTEST_S = 0.2
 
 
-def read_pictures(entry: Entry, spec: FrameSpec) -> Clip | None:
+def read_pictures(entry: ManifestEntry, spec: FrameSpec) -> Clip | None:
     """The pictures of a clip; None when it has no video.
 
     Args:
@@ -39,7 +39,7 @@ def read_pictures(entry: Entry, spec: FrameSpec) -> Clip | None:
     return replace(whole, id=entry.id, duration_s=length_s, frames=frames)
 
 
-def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | None) -> tuple[Tensor, float]:
+def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: float | None) -> tuple[Tensor, float]:
     """The sound of a clip in stereo, in whole latent frames, and how long the clip lasts.
 
     What the file holds beyond the end of the clip fills the last latent frame; what it lacks is silence.
@@ -77,7 +77,7 @@ def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | 
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 
-def _length_s(entry: Entry, available_s: float) -> float:
+def _length_s(entry: ManifestEntry, available_s: float) -> float:
     """Seconds from the beginning to the end of a clip in a file."""
     end_s = available_s if entry.end_s is None else min(entry.end_s, available_s)
     if end_s - entry.start_s < SHORTEST_S:

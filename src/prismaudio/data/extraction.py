@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prismaudio.data.clips import read_audio, read_pictures
 from prismaudio.data.description import describe
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
 from prismaudio.plan import Plan
@@ -52,7 +52,7 @@ class Extractor:
         return describe(self.autoencoder, self.encoders, self.versions)
 
     @torch.inference_mode()
-    def extract(self, entry: Entry) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def extract(self, entry: ManifestEntry) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Latents and features of one clip, and what else is known of it.
 
         Raises:
@@ -78,13 +78,13 @@ class Extractor:
         stored = {name: value.to("cpu", self.dtype, copy=True).contiguous() for name, value in values.items()}
         return stored, {"duration_s": round(duration_s, 6), "split": entry.split, "plans": [str(p) for p in plans]}
 
-    def _plans(self, entry: Entry, clip: Clip) -> list[Plan]:
+    def _plans(self, entry: ManifestEntry, clip: Clip) -> list[Plan]:
         """The texts of a clip; those that are not plans are written out by the planner, if one is to."""
         if entry.plans or self.write_plan is None:
             return list(entry.texts)
         return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
 
-    def _for_encoder(self, encoder: Encoder, entry: Entry, clip: Clip) -> Clip:
+    def _for_encoder(self, encoder: Encoder, entry: ManifestEntry, clip: Clip) -> Clip:
         """The clip as an encoder wants to see it."""
         if encoder.frame_spec in (None, self.frames):
             return clip

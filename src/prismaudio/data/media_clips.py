@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
 from prismaudio.data.clips import fitted, read_audio, read_pictures
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
 from prismaudio.types import Clip, ClipBatch, FrameSpec
@@ -40,7 +40,7 @@ class MediaClips(Dataset[ClipBatch]):
         seed: Seed of the choice between several plans.
     """
 
-    def __init__(self, entries: Sequence[Entry], reading: Reading, seed: int = 0) -> None:
+    def __init__(self, entries: Sequence[ManifestEntry], reading: Reading, seed: int = 0) -> None:
         self.entries, self.reading, self.seed = list(entries), reading, seed
         self.numbers = {entry.id: number for number, entry in enumerate(self.entries)}
 
@@ -61,11 +61,11 @@ class MediaClips(Dataset[ClipBatch]):
         entry = self.entries[draw.clip]
         plans = entry.texts
         if draw.epoch is None:
-            return read(entry, self.reading), plans[0]
-        return read(entry, self.reading), random.Random(f"plan {self.seed} {draw.epoch} {entry.id}").choice(plans)
+            return read_entry(entry, self.reading), plans[0]
+        return read_entry(entry, self.reading), random.Random(f"plan {self.seed} {draw.epoch} {entry.id}").choice(plans)
 
 
-def read(entry: Entry, reading: Reading) -> Clip:
+def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
     """Pictures and sound of a clip.
 
     Raises:
@@ -79,12 +79,12 @@ def read(entry: Entry, reading: Reading) -> Clip:
     return fitted(clip, reading.duration_s)
 
 
-def readable(entries: Sequence[Entry], reading: Reading) -> tuple[list[Entry], dict[str, str]]:
+def readable(entries: Sequence[ManifestEntry], reading: Reading) -> tuple[list[ManifestEntry], dict[str, str]]:
     """Clips that can be read, and for each of the others why not."""
     good, failures = [], {}
     for entry in entries:
         try:
-            read(entry, reading)
+            read_entry(entry, reading)
             good.append(entry)
         except PrismAudioError as error:
             failures[entry.id] = str(error)

@@ -111,7 +111,7 @@ def hidden_prefix(stem: str) -> str:
     return f".{short_name(stem, 80)}-"
 
 
-def identity(path: str | Path) -> tuple[int, int] | None:
+def file_id(path: str | Path) -> tuple[int, int] | None:
     """What two names of one file have in common: links, and letters that the file system does not tell apart."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path cannot hold every text that is tried
@@ -126,9 +126,9 @@ def spare(target: Path, sources: Iterable[str | Path]) -> None:
     Raises:
         MediaError: It is one of them.
     """
-    written = identity(target)
+    written = file_id(target)
     for source in sources:
-        if written is not None and written == identity(source):
+        if written is not None and written == file_id(source):
             raise MediaError(f"{target} is read by this command, and is never written over; choose another name")
 
 
