@@ -40,11 +40,11 @@ def with_class(error: BaseException, most_characters: int | None = None) -> str:
     """What an error says, in one line that begins with the name of its class, unless it is a :class:`PrismAudioError`.
 
     Example:
-        >>> with_class(KeyError("a")), with_class(PrismAudioError("no such file"))
-        ("KeyError: 'a'", 'no such file')
+        >>> with_class(KeyError("a")), with_class(KeyError()), with_class(PrismAudioError("no such file"))
+        ("KeyError: 'a'", 'KeyError', 'no such file')
     """
-    text = one_line(error, most_characters)
-    return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+    text, name = one_line(error, most_characters), type(error).__name__
+    return text if isinstance(error, PrismAudioError) or text == name else f"{name}: {text}"
 
 
 def print_traceback(error: BaseException) -> None:

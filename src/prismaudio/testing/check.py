@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError, one_line
+from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 
 
 class NonconformingError(PrismAudioError, AssertionError):
@@ -74,5 +74,5 @@ class Check:
         except NotApplicableError as error:
             raise NonconformingError(f"{self.name}: {what}: it says that this cannot be judged: {error}") from error
         except Exception as error:
-            text = f"{type(error).__name__}: {one_line(error)}"
-            raise NonconformingError(f"{self.name}: {what}: {text}") from error
+            text = " ".join(str(error).split())
+            raise NonconformingError(f"{self.name}: {what}: {type(error).__name__}: {text}") from error
