@@ -23,7 +23,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from prismaudio import builtin
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.weight_files import below, check_finite, check_fit, fill, read_safetensors, save_tensors, shapes_of
 
 if TYPE_CHECKING:
@@ -297,7 +297,9 @@ def _class(place: str, name: str, target: object, classes: Mapping[str, str]) ->
             try:
                 found = getattr(importlib.import_module(module), attribute)
             except Exception as error:  # whatever a plugin's module raises
-                raise CheckpointError(f"{place} is a {attribute}, which cannot be imported: {_line(error)}") from error
+                raise CheckpointError(
+                    f"{place} is a {attribute}, which cannot be imported: {one_line(error, 300)}"
+                ) from error
             defined = isinstance(found, type) and f"{found.__module__}:{found.__qualname__}" == target
             if defined and issubclass(found, Configured):
                 if role in (kind, None):
@@ -412,15 +414,12 @@ def _made(
     except CheckpointError:
         raise
     except Exception as error:  # whatever a constructor raises
-        raise CheckpointError(f"{_place(folder, name)}: cannot make a {kind.__name__}: {_line(error)}") from error
+        raise CheckpointError(
+            f"{_place(folder, name)}: cannot make a {kind.__name__}: {one_line(error, 300)}"
+        ) from error
     if isinstance(component, torch.nn.Module):
         fill(component, weights, f"{folder}: {name}")
     return component
-
-
-def _line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 _DRAWING = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)

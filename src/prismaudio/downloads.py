@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 
 
@@ -100,5 +100,5 @@ class PublishedFile:
                 get_hf_file_metadata(hf_hub_url(repository, name, revision=self.revision))  # without a network at once
             return Path(hf_hub_download(repository, name, revision=self.revision))
         except Exception as error:  # the client raises errors of many libraries
-            reason = " ".join(str(error).split())[:160]
-            raise CheckpointError(f"the hub does not give {repository}: {reason}; get {self.advice()}") from error
+            why = one_line(error, 160)
+            raise CheckpointError(f"the hub does not give {repository}: {why}; get {self.advice()}") from error

@@ -1,5 +1,10 @@
 """Errors that a user can act on. The command line prints their text as one line and exits with code 2."""
 
+from __future__ import annotations
+
+import os
+import traceback
+
 MOST_CHARACTERS = 1_000
 """Of the text of an error; a longer one is shortened in the middle."""
 
@@ -15,6 +20,48 @@ def shortened(text: str, most_characters: int = MOST_CHARACTERS) -> str:
         return text
     tail = (most_characters - 1) // 2
     return f"{text[: most_characters - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def one_line(error: BaseException, most_characters: int | None = None) -> str:
+    r"""What an error says, in one line; the name of its class if it says nothing.
+
+    Args:
+        error: The error.
+        most_characters: Where the text is cut off; None for all of it.
+
+    Example:
+        >>> one_line(ValueError("no\n  number")), one_line(KeyError())
+        ('no number', 'KeyError')
+    """
+    return " ".join(str(error).split())[:most_characters] or type(error).__name__
+
+
+def with_class(error: BaseException, most_characters: int | None = None) -> str:
+    """What an error says, in one line that begins with the name of its class, unless it is a :class:`PrismAudioError`.
+
+    Example:
+        >>> with_class(KeyError("a")), with_class(KeyError()), with_class(PrismAudioError("no such file"))
+        ("KeyError: 'a'", 'KeyError', 'no such file')
+    """
+    text, name = one_line(error, most_characters), type(error).__name__
+    return text if isinstance(error, PrismAudioError) or text == name else f"{name}: {text}"
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print where an error comes from, if the user asks for it by the variable ``PRISMAUDIO_TRACEBACK``."""
+    if os.environ.get("PRISMAUDIO_TRACEBACK"):
+        traceback.print_exception(error)
+
+
+def reason(error: BaseException) -> str:
+    """What the operating system says about an error, in a few words.
+
+    Example:
+        >>> reason(PermissionError(13, "Permission denied", "/private/x"))
+        'permission denied'
+    """
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:1].lower() + text[1:]
 
 
 class PrismAudioError(Exception):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.checkpoints import load_components, loadable
 from prismaudio.components import Pretrained
 from prismaudio.encoders.base import by_stream
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
 from prismaudio.types import STREAMS
@@ -38,7 +38,7 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
         CheckpointError: There is no such model, or it is damaged or incomplete.
     """
     source = the_installed() if source is None else source
-    folder = find(source, revision)
+    folder = find_folder(source, revision)
     components = load_parts(folder)
     missing = [name for name in NEEDED if name not in components]
     if missing:
@@ -47,7 +47,7 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
             "prismaudio convert all the files that the model has, the autoencoder's with --vae"
         )
     check_sizes(folder, components)
-    return components, f"{source}@{fingerprint(folder)}"
+    return components, f"{source}@{folder_hash(folder)}"
 
 
 def load_parts(folder: Path) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def the_installed() -> str:
     return names[0]
 
 
-def find(source: str | Path | None, revision: str | None = None) -> Path:
+def find_folder(source: str | Path | None, revision: str | None = None) -> Path:
     """The folder of a model; one on the hub is downloaded, or taken from the cache.
 
     Args:
@@ -144,13 +144,9 @@ def _download(name: str, revision: str | None) -> Path:
         ) from error
     except Exception as error:  # the client raises errors of many libraries when there is no network
         raise CheckpointError(
-            f"no folder {name}, and the hub cannot be reached for {at} ({_first_words(error)}); get "
+            f"no folder {name}, and the hub cannot be reached for {at} ({one_line(error, 120)}); get "
             f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
         ) from error
-
-
-def _first_words(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
@@ -168,7 +164,7 @@ def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any])
         )
 
 
-def fingerprint(folder: Path) -> str:
+def folder_hash(folder: Path) -> str:
     """Twelve letters that differ between models."""
     digest = hashlib.sha256()
     for name in FILES:

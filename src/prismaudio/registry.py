@@ -16,7 +16,14 @@ import pluggy
 
 from prismaudio import hookspecs, local
 from prismaudio.components import Command, Component, Dimension, Pretrained
-from prismaudio.errors import BrokenPluginError, DuplicateNameError, PrismAudioError, UnknownNameError
+from prismaudio.errors import (
+    BrokenPluginError,
+    DuplicateNameError,
+    PrismAudioError,
+    UnknownNameError,
+    one_line,
+    with_class,
+)
 from prismaudio.local import names_in
 
 if TYPE_CHECKING:
@@ -143,7 +150,7 @@ class Registry:
             return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise BrokenPluginError(
-                f"{name} of plugin {entry.plugin} cannot be imported: {describe(error)}; "
+                f"{name} of plugin {entry.plugin} cannot be imported: {_broken(error)}; "
                 f"run prismaudio plugins check {entry.plugin.name}"
             ) from error
 
@@ -209,14 +216,14 @@ def discovered(disabled: tuple[str, ...], local_names: tuple[str, ...], folder: 
     pluggy_manager.add_hookspecs(hookspecs)
     registry = Registry()
     for found in installed_plugins(disabled):
-        plugin, entries = read(found, pluggy_manager) if found.status == "ok" else (found, [])
+        plugin, entries = _read_hooks(found, pluggy_manager) if found.status == "ok" else (found, [])
         registry.plugins.append(plugin)
         registry.entries += entries
     for module in local_names:
         found = local_plugin(module, folder)
         if any(found.module == other.module and other.status == "ok" for other in registry.plugins):
             continue
-        plugin, entries = read(found, pluggy_manager)
+        plugin, entries = _read_hooks(found, pluggy_manager)
         if plugin.status != "ok":
             raise BrokenPluginError(f"local plugin {module!r} cannot be loaded: {plugin.error}")
         registry.plugins.append(plugin)
@@ -256,7 +263,7 @@ def local_plugin(name: str, folder: str) -> Plugin:
     return Plugin(name, name)
 
 
-def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
+def _read_hooks(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
     """Import a plugin's module and call its hooks; a plugin that fails anywhere is broken and provides nothing."""
     try:
         module = importlib.import_module(plugin.module)
@@ -275,7 +282,7 @@ def read(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, 
     except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it does, the others must work on)
         if pluggy_manager.has_plugin(plugin.module):
             pluggy_manager.unregister(name=plugin.module)
-        return replace(plugin, status="broken", error=describe(error)), []
+        return replace(plugin, status="broken", error=_broken(error)), []
     return plugin, entries
 
 
@@ -342,9 +349,8 @@ def clash_text(rivals: Sequence[Entry]) -> str:
     return f"{rivals[0].kind[:-1]} {rivals[0].name!r} comes from both {owners}; {HOW_TO_DISABLE}"
 
 
-def describe(error: BaseException) -> str:
+def _broken(error: BaseException) -> str:
     """One line about an error of somebody else's code."""
-    text = " ".join(str(error).split())
     if isinstance(error, pluggy.PluginValidationError):
-        return f"it needs a newer prismaudio: {text}"
-    return text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+        return f"it needs a newer prismaudio: {one_line(error)}"
+    return with_class(error)

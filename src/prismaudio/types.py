@@ -42,6 +42,27 @@ def require(needs: Collection[Need], present: Collection[Need]) -> None:
             raise NotApplicableError(reason)
 
 
+@dataclass(frozen=True)
+class FrameSpec:
+    """How the frames of a video are read.
+
+    Args:
+        fps: Frames per second. Each moment gets the frame whose presentation time is nearest, and a frame that is held
+            on screen is held in the clip.
+        size: Height and width in pixels, or one number for both, to which a frame is squashed while it is decoded.
+        keep_aspect_ratio: Whether frames keep their aspect ratio; then the size is the most that the shorter side has.
+    """
+
+    fps: float = 16.0
+    size: int | tuple[int, int] = 48
+    keep_aspect_ratio: bool = False
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """The size, as two numbers."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A stretch of video, of sound, or of both.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prismaudio.cli.main import main
-from prismaudio.cli.recipes import find
+from prismaudio.cli.recipes import find_recipe
 from prismaudio.registry import discover
 
 
@@ -36,6 +36,6 @@ def test_a_run_without_its_recipe(capsys, tmp_path):
 def test_what_is_no_checkpoint_of_the_recipe(capsys, tmp_path, make, expected):
     make(tmp_path / "a.ckpt")
     recipe = tmp_path / "recipe.yaml"  # the one that the run kept
-    recipe.write_text(find(discover(), "smoke/foundation").read_text())
+    recipe.write_text(find_recipe(discover(), "smoke/foundation").read_text())
     assert expected in error(capsys, tmp_path / "a.ckpt", tmp_path / "out")
     assert not (tmp_path / "out").exists()

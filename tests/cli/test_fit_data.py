@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prismaudio.cli.main import main
-from prismaudio.data.shards import write_shard
+from prismaudio.data.shards import shard_bytes
 
 DESCRIPTION = {
     "latents": {"weights": "0123", "sample_rate_hz": 16_000, "hop": 256, "channels": 4},
@@ -20,7 +20,8 @@ DESCRIPTION = {
 def shard(folder, number, *, change=(), description=DESCRIPTION):
     values = {"latents": torch.zeros(4, 50), "video": torch.zeros(10, 3)} | dict(change)
     folder.mkdir(exist_ok=True)
-    write_shard(folder / f"shard-{number}.safetensors", {f"clip{number}": values}, {}, description)
+    data = shard_bytes({f"clip{number}": values}, {}, description)
+    (folder / f"shard-{number}.safetensors").write_bytes(data)
 
 
 def truncated(folder):

@@ -29,13 +29,13 @@ def tensors(n_pictures: int, n_texts: int = 1) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def write(tmp_path):
     """Write a shard: ``write({"id": n_pictures or tensors})`` gives its path."""
-    from prismaudio.data.shards import write_shard
+    from prismaudio.data.shards import shard_bytes
 
     def write(clips, name="shard-00000", description=DESCRIPTION, infos=None, folder=None):
         path = (folder or tmp_path / "features") / f"{name}.safetensors"
         path.parent.mkdir(exist_ok=True)
         made = {key: value if isinstance(value, dict) else tensors(value) for key, value in clips.items()}
-        write_shard(path, made, infos or {}, description)
+        path.write_bytes(shard_bytes(made, infos or {}, description))
         return path
 
     return write

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from prismaudio.data.features import find_files, from_entries, gather, index_file, look_over, read
+from prismaudio.data.features import find_files, from_entries, gather, index_file, look_over, read_tensor
 from prismaudio.data.manifest import read_manifest
 from prismaudio.errors import DataError
 
@@ -56,7 +56,7 @@ def test_published_features_are_read_without_unpickling(tmp_path):
         "sync": (216, 768),
     }
     expected = torch.from_numpy(np.load(tmp_path / "clip.npz")["latent"])
-    assert torch.equal(read(record.parts["latents"], 10, 20, axis=1), expected[:, 10:20])
+    assert torch.equal(read_tensor(record.parts["latents"], 10, 20, axis=1), expected[:, 10:20])
     assert look_over(contents.records, [contents], verify=True).failures == {}
 
 
@@ -106,9 +106,9 @@ def test_an_archive_is_read_in_place(tmp_path):
     assert list(records) == ["a", "sub/b", "c"]
     assert records["a"].info == {"split": "val"}
     for record in records.values():
-        read_back = read(record.parts["latents"], axis=1)
+        read_back = read_tensor(record.parts["latents"], axis=1)
         assert torch.equal(read_back, torch.from_numpy(latents).float())
-        assert read(record.parts["video"], 1, 3).tolist() == [[1.0] * 3] * 2
+        assert read_tensor(record.parts["video"], 1, 3).tolist() == [[1.0] * 3] * 2
 
 
 def test_an_archive_with_objects(tmp_path):
@@ -143,7 +143,7 @@ def test_a_file_that_is_none_of_these(tmp_path):
 def test_a_stretch_is_read_and_nothing_else(write):
     records, _ = gather([write({"x/a": 10, "b": 7})])
     assert list(records) == ["x/a", "b"] or list(records) == ["b", "x/a"]
-    assert read(records["x/a"].parts["latents"], 5, 15, axis=1)[0].tolist() == [1.0] * 5 + [2.0] * 5
+    assert read_tensor(records["x/a"].parts["latents"], 5, 15, axis=1)[0].tolist() == [1.0] * 5 + [2.0] * 5
 
 
 def test_of_a_clip_in_two_shards_the_last_counts(write):
@@ -204,7 +204,7 @@ def test_a_flipped_byte_in_a_compressed_npz_leaves_the_clip_out(tmp_path):
     found = look_over(*gather([path]), verify=True)
     assert "clip.npz cannot be read: " in found.failures["clip"]
     with pytest.raises(DataError, match=r"latents in .*clip\.npz cannot be read"):
-        read(index_file(path).records["clip"].parts["latents"])
+        read_tensor(index_file(path).records["clip"].parts["latents"])
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])

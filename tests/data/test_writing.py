@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from prismaudio.data import writing
 from prismaudio.data.features import gather
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.writing import FeatureFolder
 
 DESCRIPTION = {"latents": {}, "streams": {}}
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 def test_a_shard_that_came_meanwhile_stays(folder, tmp_path):
     (tmp_path / "shard-00000.safetensors").write_bytes(b"of another process")
-    folder.add(Entry("a"), VALUES, {})
+    folder.add(ManifestEntry("a"), VALUES, {})
     assert folder.flush() == tmp_path / "shard-00001.safetensors"
     assert (tmp_path / "shard-00000.safetensors").read_bytes() == b"of another process"
 
@@ -47,7 +47,7 @@ def test_a_reason_may_name_a_file_that_is_not_utf8(folder, tmp_path):
 
 def test_a_shard_never_says_more_than_can_be_read_again(folder, monkeypatch):
     monkeypatch.setattr(writing, "MAX_HEADER_BYTES", 1000)
-    assert folder.add(Entry("a"), VALUES, {"plans": ["x" * 1000]}) is not None
+    assert folder.add(ManifestEntry("a"), VALUES, {"plans": ["x" * 1000]}) is not None
 
 
 def test_what_a_killed_process_left_is_deleted_after_an_hour(tmp_path):
@@ -62,7 +62,7 @@ def test_what_a_killed_process_left_is_deleted_after_an_hour(tmp_path):
 def test_new_files_have_the_permissions_of_the_umask(folder):
     before = os.umask(0o027)
     try:
-        folder.add(Entry("a"), VALUES, {})
+        folder.add(ManifestEntry("a"), VALUES, {})
         path = folder.flush()
     finally:
         os.umask(before)

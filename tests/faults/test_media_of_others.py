@@ -16,7 +16,7 @@ from av.stream import Disposition
 
 from prismaudio.cli.main import main
 from prismaudio.data.clips import read_audio
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.evaluation.files import WINDOW_S
 from prismaudio.media import read_sound, write_video
 from prismaudio.media.windows import sound_windows, survey, window_edges
@@ -57,7 +57,7 @@ def test_sound_after_a_hole_is_where_it_was_in_generate_extract_and_score(
     assert main(["generate", str(with_hole), *words]) == 0
     own = read_sound(with_hole, 48_000, 3.0)
     mixed = read_sound(Path("out/hole.mp4"), 48_000, 3.0)
-    learnt, _ = read_audio(Entry("a", video=with_hole), 48_000, 1024, 3.0)
+    learnt, _ = read_audio(ManifestEntry("a", video=with_hole), 48_000, 1024, 3.0)
     file = survey(with_hole)
     scored = torch.cat(list(sound_windows(file, window_edges(file.duration_s, WINDOW_S), 48_000)), 1)
     for sound in (own, learnt, scored):

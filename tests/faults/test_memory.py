@@ -12,6 +12,7 @@ import torch
 
 from prismaudio.media import probe, read_clip, write_video, write_video_with_sound, write_wav
 from prismaudio.media.reading import clip_pictures
+from prismaudio.types import FrameSpec
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def frames_alive() -> int:
 
 @pytest.mark.usefixtures("without_collection")
 def test_decoded_frames_are_freed_at_once(video):
-    alive = [frames_alive() for _ in clip_pictures(probe(video), 25, (16, 16))]
+    alive = [frames_alive() for _ in clip_pictures(probe(video), FrameSpec(25, 16))]
     assert len(alive) == 60
     assert max(alive) <= 10
 
@@ -50,7 +51,7 @@ def test_frames_of_a_picture_that_is_encoded_anew_are_freed_at_once(video, tmp_p
 
 def test_the_frames_of_a_clip_are_held_once(video):
     tracemalloc.start()
-    clip = read_clip(video, 25, (256, 256))
+    clip = read_clip(video, FrameSpec(25, 256))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert clip.frames.shape == (60, 3, 256, 256)

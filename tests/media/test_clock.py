@@ -12,6 +12,7 @@ from prismaudio.media import probe, read_clip, read_sound, write_video_with_soun
 from prismaudio.media.clock import packets
 from prismaudio.media.opening import opened
 from prismaudio.media.windows import survey
+from prismaudio.types import FrameSpec
 
 KINDS = [
     {"name": "{}.ts", "sound_codec": "aac"},
@@ -40,7 +41,7 @@ def joined(make_video, path: Path, kind: dict, *starts_s: float) -> Path:
 
 def check(path: Path, n_parts: int) -> None:
     """Whether each part is seen and heard in its place."""
-    clip = read_clip(path, fps=25, size=(40, 100), with_audio=True, sample_rate_hz=48_000)
+    clip = read_clip(path, FrameSpec(25, (40, 100)), with_audio=True, sample_rate_hz=48_000)
     assert clip.duration_s == pytest.approx(2.0 * n_parts, abs=0.1)
     times_s = np.arange(len(clip.frames)) / 25
     seen_s = np.array([bar_s(frame) for frame in clip.frames])
@@ -65,8 +66,8 @@ def test_a_copy_of_joined_parts_shows_all_of_them(make_video, tmp_path):
     write_video_with_sound(source, torch.zeros(2, 64_000), 16_000, tmp_path / "new.mp4")
     written = probe(tmp_path / "new.mp4")
     assert (written.n_frames, written.duration_s) == (100, pytest.approx(4.0, abs=0.01))
-    frames = read_clip(tmp_path / "new.mp4", fps=5).frames.float()
-    assert (frames - read_clip(source, fps=5).frames.float()).abs().mean() < 2
+    frames = read_clip(tmp_path / "new.mp4", FrameSpec(5)).frames.float()
+    assert (frames - read_clip(source, FrameSpec(5)).frames.float()).abs().mean() < 2
 
 
 def test_sound_alone_that_is_joined(make_video, tmp_path):
@@ -93,10 +94,10 @@ def test_one_damaged_stamp_changes_no_other(make_video, stamps):
         places = [packet.pos for packet in container.demux() if packet.size]
     header = whole.index(b"\x00\x00\x01\xe0", places[20])
     assert whole[header + 7] >> 6 == 3
-    before = read_clip(path, fps=10).frames
+    before = read_clip(path, FrameSpec(10)).frames
     for place in stamps:
         whole[header + place] ^= 0x10  # of its 33 bits, one that is 2^26 ticks of 90 kHz
     path.write_bytes(whole)
     info = probe(path)
     assert info.duration_s == pytest.approx(2.0, abs=0.05)
-    assert (read_clip(path, fps=10).frames.float() - before.float()).abs().mean() < 3
+    assert (read_clip(path, FrameSpec(10)).frames.float() - before.float()).abs().mean() < 3

@@ -10,6 +10,7 @@ import torch
 
 from prismaudio.errors import MediaError
 from prismaudio.media import read_clip, read_sound
+from prismaudio.types import FrameSpec
 
 KINDS = [
     {"name": "a.mp4"},
@@ -29,7 +30,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k['name']}-{k.get('codec', 'libx264')}-{k.get('size', '')}")
 def test_every_kind_of_file_gives_frames_of_the_asked_size_and_rate(make_video, kind):
-    clip = read_clip(make_video(**kind), fps=8, size=(24, 32))
+    clip = read_clip(make_video(**kind), FrameSpec(8, (24, 32)))
     assert clip.frames.shape == (8, 3, 24, 32)
     assert clip.frames.dtype == torch.uint8
     assert clip.duration_s == pytest.approx(1.0, abs=0.003)
@@ -43,7 +44,7 @@ def bar_x(frame: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("fps", [8, 16, 25, 60])
 def test_moments_get_the_picture_of_their_time(make_video, fps):
-    clip = read_clip(make_video(fps=30, duration_s=1.5), fps=fps, size=(40, 100))
+    clip = read_clip(make_video(fps=30, duration_s=1.5), FrameSpec(fps, (40, 100)))
     times_s = np.arange(len(clip.frames)) / fps
     seen_s = np.array([bar_x(frame) for frame in clip.frames]) * 2
     inner = (times_s > 0.3) & (times_s < 1.4)
@@ -53,7 +54,7 @@ def test_moments_get_the_picture_of_their_time(make_video, fps):
 
 def test_variable_frame_rate_is_resampled_by_presentation_time(make_video):
     times_s = [0.0, 0.04, 0.08, 0.5, 0.54, 0.58, 0.62, 1.2, 1.24]
-    clip = read_clip(make_video("vfr.mkv", times_s=times_s), fps=10, size=(40, 100))
+    clip = read_clip(make_video("vfr.mkv", times_s=times_s), FrameSpec(10, (40, 100)))
     shown = [max(t for t in times_s if t <= k / 10 + 0.03) for k in range(len(clip.frames))]
     seen = [bar_x(frame) * 2 for frame in clip.frames]
     assert len(seen) == round(clip.duration_s * 10)
@@ -63,7 +64,7 @@ def test_variable_frame_rate_is_resampled_by_presentation_time(make_video):
 @pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (1, 0)), (-90, (0, 1)), (180, (1, 1))])
 def test_rotation_is_applied(make_video, rotation, corner):
     path = make_video("turned.mp4", rotation=rotation, size=(96, 64))
-    clip = read_clip(path, size=(40, 40))
+    clip = read_clip(path, FrameSpec(size=(40, 40)))
     red = clip.frames[0, 0].float() - clip.frames[0, 1].float()
     down, right = corner
     quarters = red[:8, :8], red[:8, -8:], red[-8:, :8], red[-8:, -8:]
@@ -74,13 +75,13 @@ def test_rotation_is_applied(make_video, rotation, corner):
 def test_shapes_are_those_that_are_shown(make_video, aspect, shape):
     size = (64, 192) if aspect == (1, 2) else (64, 96)
     path = make_video("a.mkv", codec="mpeg4", size=size, picture_tags={"sample_aspect_ratio": Fraction(*aspect)})
-    assert read_clip(path, size=40).frames.shape[2:] == shape
-    assert read_clip(path, size=(40, 40)).frames.shape[2:] == (40, 40)
+    assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == shape
+    assert read_clip(path, FrameSpec(size=(40, 40))).frames.shape[2:] == (40, 40)
 
 
 def test_turned_shapes_are_those_that_are_shown(make_video):
     path = make_video(rotation=90, picture_tags={"sample_aspect_ratio": Fraction(2, 1)})
-    assert read_clip(path, size=40).frames.shape[2:] == (120, 40)
+    assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == (120, 40)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from prismaudio.errors import MediaError
 from prismaudio.media import ResultFiles
-from prismaudio.media.files import json_text, load_json, portable, read_small, shortened, spare
+from prismaudio.media.files import portable, short_name, spare
 
 
 def result(folder, name="clip"):
@@ -133,28 +133,12 @@ def test_a_source_is_known_by_any_of_its_names(tmp_path):
     spare(tmp_path / "new.mp4", [source])
 
 
-def test_small_files_are_read_to_a_limit_and_devices_not_at_all(tmp_path):
-    (tmp_path / "large").write_bytes(b"0" * 11)
-    os.mkfifo(tmp_path / "pipe")
-    assert read_small(tmp_path / "large", 11) == b"0" * 11
-    with pytest.raises(OSError, match="larger than"):
-        read_small(tmp_path / "large", 10)
-    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
-        with pytest.raises(OSError, match="not a regular file"):
-            read_small(path)
-
-
-def test_names_of_any_bytes_go_through_json():
-    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x94\x94")
-    assert os.fsencode(load_json(json_text({"name": name}))["name"]) == b"caf\xe9 \xf0\x9f\x94\x94"
-
-
 def test_long_names_stay_distinct_and_whole_characters():
-    one, other = (shortened("鐘" * 90 + ending, 100) for ending in "ab")
+    one, other = (short_name("鐘" * 90 + ending, 100) for ending in "ab")
     assert one != other
     assert len(one.encode()) <= 100
     assert one.startswith("鐘" * 30)
-    assert len(os.fsencode(shortened(os.fsdecode(b"\xe9" * 300), 100))) <= 100
+    assert len(os.fsencode(short_name(os.fsdecode(b"\xe9" * 300), 100))) <= 100
 
 
 def test_a_path_is_told_without_the_names_of_folders_above(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import torch
 
 from prismaudio.errors import MediaError
 from prismaudio.media import probe, read_clip, read_sound, write_video, write_video_with_sound, write_wav, writing
+from prismaudio.types import FrameSpec
 
 
 def click(time_s: float, duration_s: float, rate_hz: int = 16_000) -> torch.Tensor:
@@ -84,7 +85,7 @@ def test_what_mp4_cannot_hold_is_encoded_anew(make_video, tmp_path, kind):
     assert written.n_frames == info.n_frames
     assert written.duration_s == pytest.approx(info.duration_s, abs=0.002)
     assert np.allclose(np.sort(packets(out)[:, 0]), np.sort(packets(source)[:, 0]), rtol=0, atol=2)
-    before, after = (read_clip(path, size=(30, 40)).frames.float() for path in (source, out))
+    before, after = (read_clip(path, FrameSpec(size=(30, 40))).frames.float() for path in (source, out))
     assert (before - after).abs().mean() < 6
 
 
@@ -101,7 +102,7 @@ def test_turned_pictures_are_upright_when_encoded_anew(make_video, tmp_path, mon
     monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
     write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
     assert (probe(out).width, probe(out).height) == (64, 128)
-    before, after = (read_clip(path, size=(40, 40)).frames.float() for path in (source, out))
+    before, after = (read_clip(path, FrameSpec(size=(40, 40))).frames.float() for path in (source, out))
     assert (before - after).abs().mean() < 6
 
 
@@ -206,7 +207,9 @@ def test_rgb_pictures_say_what_they_became(make_video, tmp_path):
     source = make_video("a.avi", codec="huffyuv", pixels="rgb24")
     write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
     assert stated(tmp_path / "new.mp4")["tags"][:2] == (6, 1)
-    before, after = (read_clip(path, size=(30, 40)).frames.float() for path in (source, tmp_path / "new.mp4"))
+    before, after = (
+        read_clip(path, FrameSpec(size=(30, 40))).frames.float() for path in (source, tmp_path / "new.mp4")
+    )
     assert (before - after).abs().mean() < 6
 
 
@@ -254,7 +257,7 @@ def test_rendered_pictures_keep_their_colours_and_their_sound(tmp_path, size):
     frames[:, 0, :, :20] = 200
     frames[8:, 2, :, 20:] = 150
     write_video(frames, 16, tmp_path / "new.mp4", click(0.25, 1.0), 16_000)
-    clip = read_clip(tmp_path / "new.mp4", 16, size, with_audio=True)
+    clip = read_clip(tmp_path / "new.mp4", FrameSpec(16, size), with_audio=True)
     assert clip.duration_s == pytest.approx(1.0)
     assert clip.fps == 16
     assert (clip.frames.float() - frames.float()).abs().mean() < 8

@@ -9,7 +9,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.plan import Plan
 from prismaudio.planners.base import Planner
 from prismaudio.rewards import prepare
-from prismaudio.rewards.preparing import fingerprint, versions
+from prismaudio.rewards.preparing import cache_key, versions
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.types import Clip
 from prismaudio_studio.classifier import embedded_classifier
@@ -79,7 +79,7 @@ def test_another_release_prepares_again(monkeypatch) -> None:
             SimpleNamespace(value="prismaudio.builtin", dist=SimpleNamespace(name="prismaudio", version=version)),
             SimpleNamespace(value="other_package.hooks", dist=SimpleNamespace(name="other", version=version)),
         ]
-        return versions(SemanticReward), fingerprint(SemanticReward(), CLIP, Plan({}))
+        return versions(SemanticReward), cache_key(SemanticReward(), CLIP, Plan({}))
 
     (one, first), (_, second) = told("1.0"), told("1.1")
     versions.cache_clear()

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
 from prismaudio.data.extraction import Extractor
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import CheckpointError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.settings import Settings
@@ -16,7 +16,7 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import check_encoder
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 from prismaudio_synchformer.encoder import SynchformerEncoder
 from prismaudio_synchformer.reward import SynchformerReward
@@ -109,8 +109,8 @@ def test_wide_videos_are_not_squashed(encoder, tmp_path):
     frames = torch.zeros(20, 3, 60, 120, dtype=torch.uint8)
     frames[..., :20] = 255
     write_video(frames, 25.0, tmp_path / "wide.mp4")
-    extractor = Extractor(None, {"sync": encoder}, 16.0, 48)
-    entry = Entry("wide", video=tmp_path / "wide.mp4")
+    extractor = Extractor(None, {"sync": encoder}, FrameSpec(16.0, 48))
+    entry = ManifestEntry("wide", video=tmp_path / "wide.mp4")
     seen = extractor._for_encoder(encoder, entry, Clip("wide", 0.8))
     assert (seen.fps, tuple(seen.frames.shape)) == (25.0, (20, 3, 60, 120))
     settings = Settings(None, 25.0, 30, keeps_shape=True)

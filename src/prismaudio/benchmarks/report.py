@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prismaudio.media.files import load_json, read_small, replacing
+from prismaudio.media.files import replacing
+from prismaudio.untrusted import load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

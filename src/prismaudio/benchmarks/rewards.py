@@ -20,6 +20,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.media.reading import read_clip, read_sound
 from prismaudio.media.writing import write_video, write_wav
 from prismaudio.rewards.preparing import prepare
+from prismaudio.types import FrameSpec
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -152,7 +153,8 @@ class RewardCosts:
         return reward.score(heard[None].to(self.device), RATE_HZ, [prepare(reward, clip, plan)])
 
     def _read(self, path: Path) -> Clip:
-        return replace(read_clip(path, 25.0, self.side, with_audio=True, sample_rate_hz=RATE_HZ), id="clip")
+        spec = FrameSpec(25.0, self.side, keep_aspect_ratio=True)
+        return replace(read_clip(path, spec, with_audio=True, sample_rate_hz=RATE_HZ), id="clip")
 
     def _time(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """Seconds that something takes, and what it returns."""

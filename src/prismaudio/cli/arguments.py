@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prismaudio.data.untrusted import is_text
 from prismaudio.errors import PrismAudioError
+from prismaudio.untrusted import is_text
 
 MOST_SEED = 2**63 - 1
 """The largest seed that a generator of random numbers takes."""

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import files_of, outputs_of
-from prismaudio.errors import MediaError, PlanError, PrismAudioError
+from prismaudio.errors import MediaError, PlanError, PrismAudioError, print_traceback, reason, with_class
 from prismaudio.inference import PrismAudio
-from prismaudio.media.files import (
-    check_regular,
-    check_writable,
-    json_text,
-    make_writable,
-    portable,
-    read_small,
-    reason,
-    replacing,
-    spare,
-)
+from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.paths import expanded
-from prismaudio.pretrained import FILES, find, fingerprint
+from prismaudio.pretrained import FILES, find_folder, folder_hash
 from prismaudio.progress import Reporter
+from prismaudio.untrusted import check_regular, json_text, read_small
 
 if TYPE_CHECKING:
     import argparse
@@ -56,8 +45,8 @@ class Batch:
             raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
         check_writable(folder)
         self.folder = folder
-        model = find(options.model)
-        self.model_id, self.model_files = fingerprint(model), [model / name for name in FILES]
+        model = find_folder(options.model)
+        self.model_id, self.model_files = folder_hash(model), [model / name for name in FILES]
         self._model: PrismAudio | None = None
         self.failures: list[str] = []
 
@@ -224,10 +213,8 @@ class Batch:
             return None
 
     def _fail(self, job: Job, reporter: Reporter, error: Exception) -> None:
-        if os.environ.get("PRISMAUDIO_TRACEBACK"):
-            traceback.print_exception(error)
-        text = " ".join(str(error).split())
-        text = text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
+        print_traceback(error)
+        text = with_class(error)
         text = text if str(job.name) in text else f"{job.name}: {text}"
         self.failures.append(text)
         if reporter.total > 1:

@@ -15,7 +15,7 @@ from prismaudio.benchmarks import Benchmark, Report
 from prismaudio.benchmarks.rewards import RewardCosts, untrained
 from prismaudio.cli.arguments import number, positive
 from prismaudio.devices import find_device
-from prismaudio.errors import CheckpointError, PrismAudioError
+from prismaudio.errors import CheckpointError, PrismAudioError, one_line
 from prismaudio.registry import Registry, discover
 from prismaudio.testing.examples import example_clip, example_plan
 
@@ -94,7 +94,7 @@ def rewards(
         except CheckpointError as error:
             reason = str(error)
         except (PrismAudioError, TypeError) as error:
-            missing[name] = " ".join(str(error).split())
+            missing[name] = one_line(error)
             continue
         made = untrained(kind, stand_in(kind, folder))
         if made is None:

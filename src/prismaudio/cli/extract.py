@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.errors import DataError
+from prismaudio.errors import DataError, one_line, print_traceback
 from prismaudio.paths import expanded
+from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
     from prismaudio.data.extraction import Extractor
-    from prismaudio.data.manifest import Entry
+    from prismaudio.data.manifest import ManifestEntry
     from prismaudio.data.writing import FeatureFolder
     from prismaudio.progress import Reporter
 
@@ -99,18 +98,16 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
     return Extractor(
         model.autoencoder,
         model.encoders,
-        model.settings.fps,
-        model.settings.picture_size,
+        model.settings.frame_spec,
         model.plan if options.planner else None,
         model.device,
         getattr(torch, options.dtype),
         {"prismaudio": __version__, "torch": torch.__version__},
-        model.settings.keeps_shape,
     )
 
 
 def extract_all(
-    entries: Sequence[Entry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
+    entries: Sequence[ManifestEntry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
 ) -> dict[str, str]:
     """Compute clips and write shards; whatever ends it, clips that are computed are kept.
 
@@ -123,9 +120,8 @@ def extract_all(
             try:
                 values, info = extractor.extract(entry)
             except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
-                if os.environ.get("PRISMAUDIO_TRACEBACK"):
-                    traceback.print_exception(error)
-                failures[entry.id] = one_line(error)
+                print_traceback(error)
+                failures[entry.id] = escaped(one_line(error))  # it may name a file in bytes that are not UTF-8
                 reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
                 continue
             reporter.count()
@@ -137,12 +133,6 @@ def extract_all(
         if shard is not None:
             reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
     return failures
-
-
-def one_line(error: Exception) -> str:
-    """What an error says; bytes of a file's name that are not UTF-8 are written as escapes."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def conclude(

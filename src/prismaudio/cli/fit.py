@@ -219,7 +219,7 @@ def quiet() -> None:
     logger.addFilter(lambda record: "Tip: " not in record.getMessage())
 
 
-class Parser(LightningArgumentParser):
+class RecipeParser(LightningArgumentParser):
     """Reports what is wrong with a recipe in one line."""
 
     known: Known | None = None
@@ -266,7 +266,7 @@ class CommandLine(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=Provenance,
             save_config_kwargs={"config_filename": "recipe.yaml", "overwrite": True, "save_to_log_dir": False},
-            parser_class=Parser,
+            parser_class=RecipeParser,
             parser_kwargs={"prog": "prismaudio", "allow_abbrev": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -281,7 +281,7 @@ class CommandLine(LightningCLI):
         """A parser that can explain unknown names."""
         kwargs["dump_header"] = [f"prismaudio {__version__}"]
         parser = super().init_parser(**kwargs)
-        if isinstance(parser, Parser):
+        if isinstance(parser, RecipeParser):
             parser.known = self.known
         return parser
 

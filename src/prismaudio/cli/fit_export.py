@@ -23,11 +23,11 @@ class ExportCommandLine(CommandLine):
         weights = load_weights(checkpoint)
         if any(key.startswith(f"{AVERAGE}.") for key in weights):
             ExponentialMovingAverage().setup(self.trainer, self.model, "validate")
-        fitted(self.model, weights, checkpoint)
+        fill_task(self.model, weights, checkpoint)
         ExportComponents(str(target), half).export(self.model)
 
 
-def fitted(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
+def fill_task(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
     """Put weights into a task.
 
     Raises:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import MOST_SEED
-from prismaudio.data.untrusted import is_text
-from prismaudio.errors import MediaError, PrismAudioError
+from prismaudio.errors import MediaError, PrismAudioError, reason
 from prismaudio.paths import VIDEO_SUFFIXES, expanded
+from prismaudio.untrusted import is_text, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,8 +139,6 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         PrismAudioError: It cannot be read, or is no such table.
     """
-    from prismaudio.media.files import read_small, reason  # imports torch
-
     expected = f"expected CSV with columns {', '.join(COLUMNS)}"
     try:
         # names of files need not be UTF-8, texts must be

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
-from prismaudio.errors import PrismAudioError, UnknownNameError, shortened
+from prismaudio.errors import PrismAudioError, UnknownNameError, print_traceback, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,9 +163,6 @@ def help_text() -> str:
 
 def fail(error: BaseException, text: str) -> int:
     """Print an error as one line."""
-    if os.environ.get("PRISMAUDIO_TRACEBACK"):
-        import traceback
-
-        traceback.print_exception(error)
+    print_traceback(error)
     sys.stderr.write(f"prismaudio: error: {shortened(' '.join(text.split()))}\n")
     return 2

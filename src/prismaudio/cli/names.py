@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.media import ResultFiles
-from prismaudio.media.files import MOST_NAME_BYTES, identity, portable, shortened
+from prismaudio.media.files import MOST_NAME_BYTES, file_id, portable, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
         jobs: The jobs, with the names that follow from their videos or are given.
         sources: All files that are read for them.
     """
-    read = {identity(source) for source in sources} - {None}
+    read = {file_id(source) for source in sources} - {None}
     taken: set[str] = set()
     out = []
     for job in jobs:
@@ -59,7 +59,7 @@ def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
 
 def _fitting(stem: Path, ending: str) -> Path:
     """A name with an ending that is no longer than file systems allow, whatever suffix it gets."""
-    return stem.with_name(shortened(stem.name, _MOST_BYTES - len(ending)) + ending)
+    return stem.with_name(short_name(stem.name, _MOST_BYTES - len(ending)) + ending)
 
 
 def _key(stem: Path) -> str:
@@ -70,7 +70,7 @@ def _key(stem: Path) -> str:
 def _is_read(stem: Path, job: Job, read: set[tuple[int, int] | None]) -> bool:
     """Whether a file with this name and a suffix of results, or the video's own suffix, is a source."""
     suffixes = {*RESULT_SUFFIXES, ".json", job.video.suffix if job.video else ".wav"}
-    return any(identity(stem.with_name(stem.name + suffix)) in read for suffix in suffixes)
+    return any(file_id(stem.with_name(stem.name + suffix)) in read for suffix in suffixes)
 
 
 def _is_of_another_video(stem: Path, job: Job) -> bool:

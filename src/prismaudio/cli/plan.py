@@ -43,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
         _check(file, options)
     from prismaudio.inference import PrismAudio
     from prismaudio.media import probe, replacing
-    from prismaudio.media.files import check_regular, spare
+    from prismaudio.media.files import spare
+    from prismaudio.untrusted import check_regular
 
     check_regular(video, "a video file")
     if not to_screen:
@@ -64,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
 
 def plan_name(video: Path) -> str:
     """What the plan of a video is called, in a length that file systems allow."""
-    from prismaudio.media.files import MOST_NAME_BYTES, shortened
+    from prismaudio.media.files import MOST_NAME_BYTES, short_name
 
-    return shortened(video.stem, MOST_NAME_BYTES - len(ENDING)) + ENDING
+    return short_name(video.stem, MOST_NAME_BYTES - len(ENDING)) + ENDING
 
 
 def _check(file: Path, options: argparse.Namespace) -> None:

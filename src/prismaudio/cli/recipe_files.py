@@ -10,13 +10,11 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from prismaudio.data.untrusted import check_file
 from prismaudio.errors import DataError, RecipeError
+from prismaudio.untrusted import MAX_DEPTH, MAX_TEXT_BYTES, check_file
 
-MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000
 """Values in a recipe, where one that an alias repeats counts each time."""
-MAX_DEPTH = 64
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -26,7 +24,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         RecipeError: The file cannot be read, is no YAML, no mapping, or would take much room.
     """
     try:
-        check_file(path, MAX_BYTES)
+        check_file(path, MAX_TEXT_BYTES)
         text = path.read_text(encoding="utf-8")
         check_yaml(text, str(path))
         content = yaml.safe_load(text)
@@ -108,8 +106,8 @@ def bound_values(on_text: Callable[[str], None] = lambda _: None) -> None:
 
     def bounded(text: str) -> Any:
         shown = " ".join(text[:40].split())
-        if len(text) > MAX_BYTES:
-            raise RecipeError(f"{shown!r}…: a value of {len(text)} characters; expected {MAX_BYTES} at most")
+        if len(text) > MAX_TEXT_BYTES:
+            raise RecipeError(f"{shown!r}…: a value of {len(text)} characters; expected {MAX_TEXT_BYTES} at most")
         check_yaml(text, f"{shown!r}…" if len(text) > len(shown) else repr(text))
         on_text(text)
         return load(text)

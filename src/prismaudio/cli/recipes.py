@@ -33,9 +33,9 @@ def main(argv: list[str]) -> int:
     if options.command == "list":
         sys.stdout.write(listing(registry))
     elif options.command == "show":
-        sys.stdout.write(find(registry, options.name).read_text(encoding="utf-8"))
+        sys.stdout.write(find_recipe(registry, options.name).read_text(encoding="utf-8"))
     else:
-        copy_recipe(find(registry, options.name), options.to, force=options.force)
+        copy_recipe(find_recipe(registry, options.name), options.to, force=options.force)
     return 0
 
 
@@ -47,7 +47,7 @@ def listing(registry: Registry) -> str:
     return "".join(lines)
 
 
-def find(registry: Registry, name: str) -> Path:
+def find_recipe(registry: Registry, name: str) -> Path:
     """The file of a recipe."""
     return Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
 

@@ -11,22 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
 from prismaudio.media import probe, read_clip, read_sound
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 
 SHORTEST_S = 0.2
 
 
-def read_pictures(entry: Entry, fps: float, size: int, *, keeps_shape: bool = False) -> Clip | None:
+def read_pictures(entry: ManifestEntry, spec: FrameSpec) -> Clip | None:
     """The pictures of a clip; None when it has no video.
 
     Args:
         entry: The clip.
-        fps: Pictures per second wanted.
-        size: Height and width of the pictures wanted, in pixels.
-        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
+        spec: Rate and size of the pictures wanted.
 
     Raises:
         MediaError: The file cannot be read.
@@ -34,14 +32,14 @@ def read_pictures(entry: Entry, fps: float, size: int, *, keeps_shape: bool = Fa
     """
     if entry.video is None:
         return None
-    whole = _watched(entry.video, fps, size if keeps_shape else (size, size))
+    whole = _watched(entry.video, spec)
     length_s = _length_s(entry, whole.duration_s)
-    first, n_frames = round(entry.start_s * fps), max(1, round(length_s * fps))
+    first, n_frames = round(entry.start_s * spec.fps), max(1, round(length_s * spec.fps))
     frames = whole.frames[first : first + n_frames] if whole.frames is not None else None
     return replace(whole, id=entry.id, duration_s=length_s, frames=frames)
 
 
-def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | None) -> tuple[Tensor, float]:
+def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: float | None) -> tuple[Tensor, float]:
     """The sound of a clip in stereo, in whole latent frames, and how long the clip lasts.
 
     What the file holds beyond the end of the clip fills the last latent frame; what it lacks is silence.
@@ -79,7 +77,7 @@ def read_audio(entry: Entry, sample_rate_hz: int, hop: int, duration_s: float | 
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 
-def _length_s(entry: Entry, available_s: float) -> float:
+def _length_s(entry: ManifestEntry, available_s: float) -> float:
     """Seconds from the beginning to the end of a clip in a file."""
     end_s = available_s if entry.end_s is None else min(entry.end_s, available_s)
     if end_s - entry.start_s < SHORTEST_S:
@@ -91,9 +89,9 @@ def _length_s(entry: Entry, available_s: float) -> float:
 
 
 @functools.lru_cache(maxsize=2)
-def _watched(path: Path, fps: float, size: tuple[int, int] | int) -> Clip:
+def _watched(path: Path, spec: FrameSpec) -> Clip:
     """A whole video; several clips of one file follow each other in most manifests."""
-    return read_clip(path, fps, size)
+    return read_clip(path, spec)
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,18 +13,19 @@ from torch.utils.data import DataLoader
 from prismaudio.data.buckets import batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
-from prismaudio.data.manifest import SPLITS, Entry, read_manifest
+from prismaudio.data.manifest import SPLITS, ManifestEntry, read_manifest
 from prismaudio.data.matching import check_task
 from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE
+from prismaudio.types import FrameSpec
 
 NAMED = 3
 """Clips left out that a message names; the others it counts."""
 LOG = logging.getLogger("prismaudio.data")
-Row = TypeVar("Row", Entry, Record)
+Row = TypeVar("Row", ManifestEntry, Record)
 Set = LatentClips | MediaClips
 
 
@@ -87,8 +88,8 @@ class ManifestDataModule(LightningDataModule):
         self.features = None if features is None else expanded(features)
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
-        self.pictures, self.sample_rate_hz, self.sections = (fps, picture_size), sample_rate_hz, tuple(sections)
-        self.prompts, self.keeps_shape = prompts, keeps_shape
+        self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
+        self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, tuple(sections), prompts
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -108,7 +109,7 @@ class ManifestDataModule(LightningDataModule):
         else:
             self.sets = self._of_media(entries)
 
-    def _of_features(self, entries: Sequence[Entry], task: Any) -> dict[str, Set]:
+    def _of_features(self, entries: Sequence[ManifestEntry], task: Any) -> dict[str, Set]:
         if entries:
             records, contents = from_entries(entries, self.features)
         else:
@@ -129,7 +130,7 @@ class ManifestDataModule(LightningDataModule):
             for name, rows in parts.items()
         }
 
-    def _media_of(self, entries: Sequence[Entry]) -> MediaClips:
+    def _media_of(self, entries: Sequence[ManifestEntry]) -> MediaClips:
         """The clips themselves."""
         if not entries or not all(entry.video or entry.audio for entry in entries):
             raise DataError(
@@ -144,9 +145,9 @@ class ManifestDataModule(LightningDataModule):
                 f"clips that are read from the media files of {self.manifest} need a length: give max_s, or run "
                 "prismaudio extract and train on what it writes"
             )
-        return Reading(self.max_s, *self.pictures, self.sample_rate_hz, self.keeps_shape)
+        return Reading(self.max_s, self.frame_spec, self.sample_rate_hz)
 
-    def _of_media(self, entries: Sequence[Entry]) -> dict[str, Set]:
+    def _of_media(self, entries: Sequence[ManifestEntry]) -> dict[str, Set]:
         reading = self._reading()
         good, failures = readable(entries, reading) if self.verify else (list(entries), {})
         self._report(failures, len(entries))
@@ -204,7 +205,7 @@ def split(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[
     """Rows by split; where no row has one, a share of them is held out by a hash of their ids.
 
     Example:
-        >>> rows = [Entry(str(i)) for i in range(10)]
+        >>> rows = [ManifestEntry(str(i)) for i in range(10)]
         >>> [len(part) for part in split(rows, {}, 0.2).values()]
         [8, 2]
     """

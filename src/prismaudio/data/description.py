@@ -59,7 +59,7 @@ def _identity(component: Any) -> dict[str, Any]:
     kind = type(component)
     own: dict[str, Any] = {"class": f"{kind.__module__}:{kind.__qualname__}", "config": _config(component)}
     if isinstance(component, torch.nn.Module):
-        own["weights"] = fingerprint(component)
+        own["weights"] = weights_hash(component)
     return own
 
 
@@ -69,12 +69,12 @@ def _config(component: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
 
 
-def fingerprint(module: torch.nn.Module) -> str:
+def weights_hash(module: torch.nn.Module) -> str:
     """Twelve letters that differ between weights.
 
     Example:
         >>> one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(other)
+        >>> weights_hash(one) == weights_hash(one), weights_hash(one) == weights_hash(other)
         (True, False)
     """
     digest = hashlib.sha256()

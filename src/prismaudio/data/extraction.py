@@ -11,11 +11,11 @@ from torch import Tensor
 
 from prismaudio.data.clips import read_audio, read_pictures
 from prismaudio.data.description import describe
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
 from prismaudio.plan import Plan
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 
 if TYPE_CHECKING:
     from prismaudio.autoencoders.base import Autoencoder
@@ -32,10 +32,7 @@ class Extractor:
     Args:
         autoencoder: Sound to latents.
         encoders: Clips and plans to features, by stream.
-        fps: Pictures per second that encoders watch, unless one says otherwise by an attribute ``fps``.
-        picture_size: Height and width of their pictures, unless one says otherwise by ``picture_size``.
-        keeps_shape: Whether pictures keep their shape, unless one says otherwise by ``keeps_shape``; then the size is
-            that of the shorter side.
+        frames: Rate and size of the pictures that encoders watch, unless one says otherwise by its ``frame_spec``.
         write_plan: Writes the plan of a clip, given a caption or nothing; None to leave plans as they are.
         device: Where the autoencoder runs.
         dtype: How latents and features are stored.
@@ -44,27 +41,25 @@ class Extractor:
 
     autoencoder: Autoencoder
     encoders: Mapping[str, Encoder]
-    fps: float
-    picture_size: int
+    frames: FrameSpec
     write_plan: Callable[[Clip, str], Plan] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     versions: Mapping[str, str] = field(default_factory=dict)
-    keeps_shape: bool = False
 
     def description(self) -> dict[str, Any]:
         """What the latents and features are computed with."""
         return describe(self.autoencoder, self.encoders, self.versions)
 
     @torch.inference_mode()
-    def extract(self, entry: Entry) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def extract(self, entry: ManifestEntry) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Latents and features of one clip, and what else is known of it.
 
         Raises:
             PrismAudioError: Its files cannot be read, its plan does not fit, or what comes out is not finite.
         """
         rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
-        seen = read_pictures(entry, self.fps, self.picture_size, keeps_shape=self.keeps_shape)
+        seen = read_pictures(entry, self.frames)
         audio, duration_s = read_audio(entry, rate_hz, hop, None if seen is None else seen.duration_s)
         clip = seen or Clip(entry.id, duration_s)
         plans = self._plans(entry, clip)
@@ -83,16 +78,14 @@ class Extractor:
         stored = {name: value.to("cpu", self.dtype, copy=True).contiguous() for name, value in values.items()}
         return stored, {"duration_s": round(duration_s, 6), "split": entry.split, "plans": [str(p) for p in plans]}
 
-    def _plans(self, entry: Entry, clip: Clip) -> list[Plan]:
+    def _plans(self, entry: ManifestEntry, clip: Clip) -> list[Plan]:
         """The texts of a clip; those that are not plans are written out by the planner, if one is to."""
         if entry.plans or self.write_plan is None:
             return list(entry.texts)
         return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
 
-    def _for_encoder(self, encoder: Encoder, entry: Entry, clip: Clip) -> Clip:
+    def _for_encoder(self, encoder: Encoder, entry: ManifestEntry, clip: Clip) -> Clip:
         """The clip as an encoder wants to see it."""
-        fps, size = getattr(encoder, "fps", self.fps), getattr(encoder, "picture_size", self.picture_size)
-        keeps_shape = getattr(encoder, "keeps_shape", self.keeps_shape)
-        if (fps, size, keeps_shape) == (self.fps, self.picture_size, self.keeps_shape):
+        if encoder.frame_spec in (None, self.frames):
             return clip
-        return read_pictures(entry, fps, size, keeps_shape=keeps_shape) or clip
+        return read_pictures(entry, encoder.frame_spec) or clip

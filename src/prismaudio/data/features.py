@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from prismaudio.data.description import compare
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.published import DAMAGED, index_npz, read_npz
-from prismaudio.data.records import LATENTS, UNTIMED, Contents, Part, Record
+from prismaudio.data.records import LATENTS, UNTIMED, Contents, Record, StoredTensor
 from prismaudio.data.shards import index_shard, read_part
 from prismaudio.data.tars import index_tar, read_tar
-from prismaudio.data.untrusted import check_file
 from prismaudio.errors import DataError
+from prismaudio.untrusted import check_file
 
 INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}
 """How files of latents and features are looked over, by suffix."""
@@ -96,14 +96,14 @@ def gather(files: Iterable[Path]) -> tuple[dict[str, Record], list[Contents]]:
     return {name: record for one in contents for name, record in one.records.items()}, contents
 
 
-def from_entries(entries: Sequence[Entry], folder: Path | None) -> tuple[dict[str, Record], list[Contents]]:
+def from_entries(entries: Sequence[ManifestEntry], folder: Path | None) -> tuple[dict[str, Record], list[Contents]]:
     """Records of the lines of a manifest: of their own files, or by their ids in a folder of features."""
     files = [path for entry in entries for path in (entry.features, entry.latents) if path is not None]
     known, contents = gather(find_files(folder) if folder else files)
     by_path = {one.path: one.records for one in contents}
     records = {}
     for entry in entries:
-        parts: dict[str, Part] = {}
+        parts: dict[str, StoredTensor] = {}
         info: dict[str, Any] = {}
         for own in (known,) if folder else (by_path.get(path, {}) for path in (entry.features, entry.latents) if path):
             found = own.get(entry.id) or (next(iter(own.values())) if len(own) == 1 and not folder else None)
@@ -127,7 +127,7 @@ def look_over(records: Mapping[str, Record], contents: Sequence[Contents], *, ve
         DataError: Files were computed with different models, or features differ in width.
     """
     found = FeatureSet([])
-    _agree(found, contents)
+    _collect_descriptions(found, contents)
     _same_widths(found, records)
     for name, record in records.items():
         reason = wrong(record, found) or (not_finite(record) if verify else "")
@@ -138,7 +138,7 @@ def look_over(records: Mapping[str, Record], contents: Sequence[Contents], *, ve
     return found
 
 
-def _agree(found: FeatureSet, contents: Sequence[Contents]) -> None:
+def _collect_descriptions(found: FeatureSet, contents: Sequence[Contents]) -> None:
     """Collect the descriptions of files, which must be one."""
     first: Contents | None = None
     for one in contents:
@@ -203,7 +203,7 @@ def not_finite(record: Record) -> str:
     """Which tensor of a clip has values that are no numbers; empty when none has."""
     for key, part in record.parts.items():
         try:
-            values = read(part)
+            values = read_tensor(part)
         except DataError as error:
             return str(error)
         if not bool(torch.isfinite(values).all()):
@@ -211,7 +211,7 @@ def not_finite(record: Record) -> str:
     return ""
 
 
-def read(part: Part, start: int = 0, stop: int | None = None, *, axis: int = 0) -> Tensor:
+def read_tensor(part: StoredTensor, start: int = 0, stop: int | None = None, *, axis: int = 0) -> Tensor:
     """A tensor, or a stretch of it, in float32.
 
     Args:

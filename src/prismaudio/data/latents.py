@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
 from prismaudio.data.clips import fitted
-from prismaudio.data.features import FeatureSet, read
+from prismaudio.data.features import FeatureSet, read_tensor
 from prismaudio.data.media_clips import MediaClips
-from prismaudio.data.records import LATENTS, Part, Record
+from prismaudio.data.records import LATENTS, Record, StoredTensor
 from prismaudio.errors import DataError
 from prismaudio.types import STREAMS, ClipBatch, Conditions, Features, LatentBatch
 
@@ -80,20 +80,22 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         parts = {name: record.stream(name, text) for name in self.streams}
         n_frames = min(record.n_frames, self.max_frames or record.n_frames)
         start = self._start(record, parts, n_frames, rng)
-        values = {LATENTS: read(record.parts[LATENTS], start, start + n_frames, axis=1)}
+        values = {LATENTS: read_tensor(record.parts[LATENTS], start, start + n_frames, axis=1)}
         for name, part in parts.items():
             if part is None:
                 values[name] = torch.zeros(0, self.found.streams[name]["width"])
             elif self.found.is_timed(name) and n_frames < record.n_frames:
-                values[name] = read(part, *self._stretch(name, part, record, start, n_frames))
+                values[name] = read_tensor(part, *self._stretch(name, part, record, start, n_frames))
             else:
-                values[name] = read(part)
+                values[name] = read_tensor(part)
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise DataError(f"the {name} of clip {record.id} hold NaN or infinity; set verify to leave it out")
         return values
 
-    def _start(self, record: Record, parts: dict[str, Part | None], n_frames: int, rng: random.Random | None) -> int:
+    def _start(
+        self, record: Record, parts: dict[str, StoredTensor | None], n_frames: int, rng: random.Random | None
+    ) -> int:
         """Latent frame where the piece begins."""
         spare = record.n_frames - n_frames
         if not spare or rng is None:
@@ -107,7 +109,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         places = [place for i in range(n_places) if (place := round(i * record.n_frames / n_places)) <= spare]
         return rng.choice(places)
 
-    def _stretch(self, name: str, part: Part, record: Record, start: int, n_frames: int) -> tuple[int, int]:
+    def _stretch(self, name: str, part: StoredTensor, record: Record, start: int, n_frames: int) -> tuple[int, int]:
         """First and last feature of the piece, in whole groups."""
         group = self.found.group(name)
         n_groups = part.shape[0] // group

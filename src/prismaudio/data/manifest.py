@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from prismaudio.data.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 from prismaudio.errors import DataError, PlanError, PrismAudioError
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
+from prismaudio.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 
 FILES = ("video", "audio", "features", "latents")
 """Columns that name files; one of them at least is needed."""
@@ -31,7 +31,7 @@ SHOWN = 80
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One line of a manifest.
 
     Args:
@@ -63,7 +63,7 @@ class Entry:
         """The plans to learn from; a caption is a plan with nothing but a semantic section.
 
         Example:
-            >>> Entry("a", captions=("A dog.",)).texts
+            >>> ManifestEntry("a", captions=("A dog.",)).texts
             (Plan({'semantic': 'A dog.'}),)
         """
         if not self.plans:
@@ -75,7 +75,7 @@ class Entry:
         )
 
 
-def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Entry]:
+def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[ManifestEntry]:
     r"""Read a manifest.
 
     Args:
@@ -126,7 +126,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
-    with _opened(file, newline="") as opened:
+    with _open_text(file, newline="") as opened:
         reader = csv.DictReader(opened, strict=True, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
         rows = []
         for cells in reader:
@@ -141,7 +141,7 @@ def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _json_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    with _opened(file) as opened:
+    with _open_text(file) as opened:
         for number, line in enumerate(_lines(opened), 1):
             if line.strip():
                 cells = parse_json(line, f"{file}, line {number}")
@@ -151,7 +151,7 @@ def _json_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _opened(file: Path, newline: str | None = None) -> TextIO:
+def _open_text(file: Path, newline: str | None = None) -> TextIO:
     """The text of a manifest; names of files in it may have bytes that are not UTF-8."""
     return file.open(newline=newline, encoding="utf-8-sig", errors="surrogateescape")
 
@@ -178,7 +178,7 @@ def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], se
         )
 
 
-def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str]) -> Entry:
+def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str]) -> ManifestEntry:
     where = f"{file}, line {line}"
     paths = {name: _path(where, file.parent, name, cells.get(name)) for name in FILES}
     if not any(paths.values()):
@@ -191,7 +191,7 @@ def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[s
         raise DataError(f"{where}: unknown split {_shown(split)}; expected {', '.join(SPLITS)}")
     first = next(path for path in paths.values() if path is not None)
     usual = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
-    return Entry(
+    return ManifestEntry(
         id=_text(where, "id", cells.get("id")) or usual,
         captions=_texts(where, cells.get("caption")),
         plans=_plans(where, file.parent, cells, sections),
@@ -295,7 +295,7 @@ def _plan_file(where: str, path: Path, sections: Sequence[str]) -> Plan:
     return Plan.load(path, sections)
 
 
-def _check_ids(file: Path, lines: Mapping[int, Entry]) -> None:
+def _check_ids(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
     seen: dict[str, int] = {}
     for line, entry in lines.items():
         if entry.id in seen:
@@ -306,7 +306,7 @@ def _check_ids(file: Path, lines: Mapping[int, Entry]) -> None:
         seen[entry.id] = line
 
 
-def _check_files(file: Path, lines: Mapping[int, Entry]) -> None:
+def _check_files(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
     named = [
         (line, path)
         for line, entry in lines.items()

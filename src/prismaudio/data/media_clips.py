@@ -10,10 +10,10 @@ from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
 from prismaudio.data.clips import fitted, read_audio, read_pictures
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
-from prismaudio.types import Clip, ClipBatch
+from prismaudio.types import Clip, ClipBatch, FrameSpec
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,13 @@ class Reading:
 
     Args:
         duration_s: Length of every clip; longer ones are cut, shorter ones filled up with silence.
-        fps: Pictures per second.
-        picture_size: Height and width of pictures in pixels.
+        frames: Rate and size of pictures.
         sample_rate_hz: Samples per second.
-        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
     """
 
     duration_s: float
-    fps: float
-    picture_size: int
+    frames: FrameSpec
     sample_rate_hz: int
-    keeps_shape: bool = False
 
 
 class MediaClips(Dataset[ClipBatch]):
@@ -44,7 +40,7 @@ class MediaClips(Dataset[ClipBatch]):
         seed: Seed of the choice between several plans.
     """
 
-    def __init__(self, entries: Sequence[Entry], reading: Reading, seed: int = 0) -> None:
+    def __init__(self, entries: Sequence[ManifestEntry], reading: Reading, seed: int = 0) -> None:
         self.entries, self.reading, self.seed = list(entries), reading, seed
         self.numbers = {entry.id: number for number, entry in enumerate(self.entries)}
 
@@ -65,11 +61,11 @@ class MediaClips(Dataset[ClipBatch]):
         entry = self.entries[draw.clip]
         plans = entry.texts
         if draw.epoch is None:
-            return read(entry, self.reading), plans[0]
-        return read(entry, self.reading), random.Random(f"plan {self.seed} {draw.epoch} {entry.id}").choice(plans)
+            return read_entry(entry, self.reading), plans[0]
+        return read_entry(entry, self.reading), random.Random(f"plan {self.seed} {draw.epoch} {entry.id}").choice(plans)
 
 
-def read(entry: Entry, reading: Reading) -> Clip:
+def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
     """Pictures and sound of a clip.
 
     Raises:
@@ -77,18 +73,18 @@ def read(entry: Entry, reading: Reading) -> Clip:
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    seen = read_pictures(entry, reading.fps, reading.picture_size, keeps_shape=reading.keeps_shape)
+    seen = read_pictures(entry, reading.frames)
     audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
     clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
     return fitted(clip, reading.duration_s)
 
 
-def readable(entries: Sequence[Entry], reading: Reading) -> tuple[list[Entry], dict[str, str]]:
+def readable(entries: Sequence[ManifestEntry], reading: Reading) -> tuple[list[ManifestEntry], dict[str, str]]:
     """Clips that can be read, and for each of the others why not."""
     good, failures = [], {}
     for entry in entries:
         try:
-            read(entry, reading)
+            read_entry(entry, reading)
             good.append(entry)
         except PrismAudioError as error:
             failures[entry.id] = str(error)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import readable_name
+from prismaudio.data.records import Contents, Record, StoredTensor, is_part
 from prismaudio.errors import DataError
+from prismaudio.untrusted import readable_name
 
 NAMES = {"latent": "latents", "video_features": "video", "sync_features": "sync", "text_features": "text"}
 """Arrays of a published file, and what they are called here. Others are left alone."""
@@ -52,7 +52,7 @@ def index_npz(path: Path) -> Contents:
         shapes = npz_shapes(path, str(path))
     except DAMAGED as error:
         raise DataError(f"{path} is truncated, damaged or no .npz file ({error}); make it again") from error
-    parts = {NAMES.get(key, key): Part(path, key, shape) for key, shape in shapes.items()}
+    parts = {NAMES.get(key, key): StoredTensor(path, key, shape) for key, shape in shapes.items()}
     known = DESCRIPTION if shapes.keys() & NAMES.keys() else None
     name = readable_name(path.stem)
     return Contents(path, {name: Record(name, parts)}, known)

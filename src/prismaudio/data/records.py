@@ -15,7 +15,7 @@ UNTIMED = "text"
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredTensor:
     """One tensor of a clip, on disk.
 
     Args:
@@ -44,7 +44,7 @@ class Record:
     """
 
     id: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StoredTensor]
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -57,14 +57,14 @@ class Record:
         """How many texts there are to choose from.
 
         Example:
-            >>> parts = {name: Part(Path("a"), name, (4, 2)) for name in ("latents", "text", "text.1", "plan")}
+            >>> parts = {name: StoredTensor(Path("a"), name, (4, 2)) for name in ("latents", "text", "text.1", "plan")}
             >>> Record("a", parts).n_texts
             2
         """
         numbers = [int(name.partition(".")[2] or 0) for name in self.parts]
         return 1 + max(numbers, default=0)
 
-    def stream(self, name: str, text: int = 0) -> Part | None:
+    def stream(self, name: str, text: int = 0) -> StoredTensor | None:
         """A stream, told by the given one of its texts; None when the clip has no such stream."""
         return self.parts.get(f"{name}.{text}" if text else name, self.parts.get(name))
 

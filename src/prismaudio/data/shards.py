@@ -14,35 +14,25 @@ from safetensors.torch import save
 from torch import Tensor
 
 from prismaudio.data.description import check_description
-from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import parse_json, readable_name
+from prismaudio.data.records import Contents, Record, StoredTensor, is_part
 from prismaudio.errors import DataError
-from prismaudio.media import replacing
+from prismaudio.untrusted import parse_json, readable_name
 
 SUFFIX = ".safetensors"
 METADATA = "prismaudio"
 """Key of our JSON in the header of a file."""
 
 
-def write_shard(
-    path: Path, clips: Mapping[str, Mapping[str, Tensor]], infos: Mapping[str, Any], description: Mapping[str, Any]
-) -> None:
-    """Write a shard, whole or not at all.
+def shard_bytes(
+    clips: Mapping[str, Mapping[str, Tensor]], infos: Mapping[str, Any], description: Mapping[str, Any]
+) -> bytes:
+    """The content of a shard.
 
     Args:
-        path: The file.
         clips: Tensors of each clip by name; in the file their keys are ``<id>/<name>``.
         infos: What else is known of each clip.
         description: What the tensors were computed with.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(shard_bytes(clips, infos, description))
-
-
-def shard_bytes(
-    clips: Mapping[str, Mapping[str, Tensor]], infos: Mapping[str, Any], description: Mapping[str, Any]
-) -> bytes:
-    """The content of a shard, see :func:`write_shard`."""
     tensors = {f"{name}/{part}": value.contiguous() for name, parts in clips.items() for part, value in parts.items()}
     said = json.dumps({"description": description, "clips": infos}, ensure_ascii=False)
     return save(tensors, {METADATA: said})
@@ -62,11 +52,11 @@ def index_shard(path: Path) -> Contents:
         raise DataError(f"{path} is truncated, damaged or no safetensors file ({error}); make it again") from error
     said = parse_json(text, f"{path}: what it says of itself", None)
     description, infos = _checked(said, path)
-    found: dict[str, dict[str, Part]] = {}
+    found: dict[str, dict[str, StoredTensor]] = {}
     for key, shape in shapes.items():
         name, _, part = key.rpartition("/")
         if is_part(part):
-            found.setdefault(name or readable_name(path.stem), {})[part] = Part(path, key, shape)
+            found.setdefault(name or readable_name(path.stem), {})[part] = StoredTensor(path, key, shape)
     records = {name: Record(name, parts, infos.get(name, {})) for name, parts in found.items()}
     return Contents(path, records, description)
 
@@ -82,7 +72,7 @@ def _checked(said: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mapping[s
     return description, infos
 
 
-def read_part(part: Part, axis: int, start: int, stop: int) -> Tensor:
+def read_part(part: StoredTensor, axis: int, start: int, stop: int) -> Tensor:
     """A stretch of a tensor along an axis; nothing else of the file is read."""
     stretch = _opened(part.path).get_slice(part.key)
     values: Tensor = stretch[:, start:stop] if axis else stretch[start:stop]

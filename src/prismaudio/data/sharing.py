@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prismaudio.errors import MediaError
-from prismaudio.media.files import reason
+from prismaudio.errors import MediaError, reason
 
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV, errno.EACCES)
 """What file systems without hard links answer."""

@@ -18,9 +18,9 @@ from safetensors.torch import load
 from torch import Tensor
 
 from prismaudio.data import published
-from prismaudio.data.records import Contents, Part, Record, is_part
-from prismaudio.data.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
+from prismaudio.data.records import Contents, Record, StoredTensor, is_part
 from prismaudio.errors import DataError
+from prismaudio.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
 
 
 def index_tar(path: Path) -> Contents:
@@ -29,7 +29,7 @@ def index_tar(path: Path) -> Contents:
     Raises:
         DataError: It is damaged or compressed, or a member is, or holds Python objects.
     """
-    parts: dict[str, dict[str, Part]] = {}
+    parts: dict[str, dict[str, StoredTensor]] = {}
     infos: dict[str, dict[str, Any]] = {}
     known = None
     try:
@@ -49,7 +49,7 @@ def index_tar(path: Path) -> Contents:
                 for key, shape in _shapes(opened, ending, where, member.size).items():
                     ours = published.NAMES.get(key, key)
                     known = published.DESCRIPTION if ours != key else known
-                    part = Part(path, f"{ending}:{key}", shape, member.offset_data, member.size)
+                    part = StoredTensor(path, f"{ending}:{key}", shape, member.offset_data, member.size)
                     parts.setdefault(name, {})[ours] = part
     except (*published.DAMAGED, tarfile.TarError, SafetensorError, MemoryError) as error:
         raise DataError(f"{path} is truncated, damaged or no plain tar file ({error}); make it again") from error
@@ -78,7 +78,7 @@ def _shapes(opened: IO[bytes], ending: str, where: str, size: int) -> dict[str, 
     return {}
 
 
-def read_tar(part: Part) -> Tensor:
+def read_tar(part: StoredTensor) -> Tensor:
     """A tensor of a member."""
     with part.path.open("rb") as file:
         file.seek(part.begin)

@@ -13,13 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from prismaudio.data.description import compare
-from prismaudio.data.manifest import Entry
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.records import LATENTS, Contents
 from prismaudio.data.shards import SUFFIX, index_shard, shard_bytes
 from prismaudio.data.sharing import add_file, locked, remove_left_over
-from prismaudio.data.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 from prismaudio.errors import DataError
 from prismaudio.media import make_writable, replacing
+from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 
 MAX_HEADER_BYTES = 32 << 20
 """What a shard says of its clips; of safetensors files with more than 100 MB of it nothing can be read."""
@@ -83,12 +83,12 @@ class FeatureFolder:
         found = re.search(r"(\d+)$", path.stem)
         return int(found[1]) if found else -1
 
-    def is_done(self, entry: Entry, options: str = "") -> bool:
+    def is_done(self, entry: ManifestEntry, options: str = "") -> bool:
         """Whether a clip is in a shard, computed from the same files, texts and options."""
         return self.done.get(entry.id) == asked(entry, options)
 
     def add(
-        self, entry: Entry, values: Mapping[str, Tensor], info: Mapping[str, Any], options: str = ""
+        self, entry: ManifestEntry, values: Mapping[str, Tensor], info: Mapping[str, Any], options: str = ""
     ) -> Path | None:
         """Keep a clip; gives the path of the shard, if that made one full."""
         self._clips[entry.id] = values
@@ -151,7 +151,7 @@ def _failures(path: Path) -> dict[str, str]:
     return found
 
 
-def asked(entry: Entry, options: str = "") -> str:
+def asked(entry: ManifestEntry, options: str = "") -> str:
     """Twelve letters for all that the features of a clip depend on, apart from the model."""
     files = [(path.name, path.stat().st_size) for path in (entry.video, entry.audio) if path is not None]
     plans = [str(plan) for plan in entry.plans]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.plan import Plan
-    from prismaudio.types import Clip
+    from prismaudio.types import Clip, FrameSpec
 
 
 _SUFFIX = "_encoder"
@@ -24,12 +24,14 @@ class Encoder(ABC):
     Attributes:
         width: Width of a feature.
         rate_hz: Features per second of a stream along time; None for text.
+        frame_spec: Rate and size of the frames that it wants to see; None for those of the model.
         vocabulary: The things that it knows by name, where these are all that its features can say; None for an encoder
             of any text, and for one that reads no text.
     """
 
     width: int
     rate_hz: float | None
+    frame_spec: FrameSpec | None = None
     vocabulary: Sequence[str] | None = None
 
     @abstractmethod

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import MediaError, PlanError
-from prismaudio.media.files import check_regular, load_json, read_small, reason
+from prismaudio.errors import MediaError, PlanError, reason
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, expanded
+from prismaudio.untrusted import check_regular, load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torchmetrics import Metric
 
-from prismaudio.errors import MediaError
+from prismaudio.errors import MediaError, reason
 from prismaudio.media import replacing
-from prismaudio.media.files import load_json, read_small, reason, spare
+from prismaudio.media.files import spare
 from prismaudio.paths import expanded
 from prismaudio.scorers import MetricScorer, RewardScorer, Score, Unavailable
+from prismaudio.untrusted import escaped, load_json, read_small
 from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
@@ -258,16 +259,6 @@ def _read_score(value: str | float | None, reason: str = "") -> Score:
 
 def _plain(score: Score) -> dict[str, Any]:
     return {"value": score.value} | ({"reason": score.reason} if score.reason else {})
-
-
-def escaped(text: str) -> str:
-    r"""A text that UTF-8 can hold: of names of files that are not UTF-8, the bytes as escapes, which JSON reads back.
-
-    Example:
-        >>> print(escaped("caf\udce9.wav"))
-        caf\udce9.wav
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check(held: Mapping[str, Any]) -> str:

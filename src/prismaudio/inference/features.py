@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.data.features import index_file, read
+from prismaudio.data.features import index_file, read_tensor
 from prismaudio.errors import DataError, PrismAudioError
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import STREAMS, Conditions, Features
@@ -47,7 +47,7 @@ def read_conditions(path: str | Path, clip: str = "") -> Conditions:
         if part is not None and len(part.shape) != 2:
             raise DataError(f"the {stream} features in {path} have shape {part.shape}; expected two dimensions")
     try:
-        streams = {stream: Features.pad([read(part)]) for stream, part in found.items() if part is not None}
+        streams = {stream: Features.pad([read_tensor(part)]) for stream, part in found.items() if part is not None}
     except (ValueError, TypeError) as error:  # words, dates
         raise DataError(f"{path} holds features that are no numbers: {error}") from error
     if not streams:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio import __version__
 from prismaudio.checkpoints import save_components
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -64,9 +64,8 @@ def push(parts: Mapping[str, Any], repository: str, half: Collection[str] = (), 
                 card.unlink()
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a PrismAudio model")
         except Exception as error:  # the client raises errors of many libraries
-            reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"the hub does not take {repository}: {reason}; see that you are logged in: hf auth login"
+                f"the hub does not take {repository}: {one_line(error, 200)}; see that you are logged in: hf auth login"
             ) from error
     return f"https://huggingface.co/{repository}"
 

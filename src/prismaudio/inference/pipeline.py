@@ -190,8 +190,7 @@ class PrismAudio:
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:
         """A video as the model watches it."""
-        size = self.settings.picture_size
-        return read_clip(video, self.settings.fps, size if self.settings.keeps_shape else (size, size))
+        return read_clip(video, self.settings.frame_spec)
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
         """Watch a clip and write its plan.

@@ -62,7 +62,7 @@ class Renderer:
         window_s = self.settings.window_s
         if window_s is None:
             window_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
-        return Grid(self.rate_hz, Fraction(self.settings.fps).limit_denominator(1001), window_s)
+        return Grid(self.rate_hz, Fraction(self.settings.frame_spec.fps).limit_denominator(1001), window_s)
 
     @torch.inference_mode()
     def render(

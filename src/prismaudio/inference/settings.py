@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.checkpoints import Configured, within
 from prismaudio.errors import PrismAudioError
+from prismaudio.types import FrameSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,10 @@ class Settings(Configured):
             raise ValueError(
                 f"guidance_interval has {len(guidance_interval)} numbers; expected the lowest and the highest time"
             )
-        self.window_s, self.fps, self.picture_size = window_s, fps, picture_size
+        self.window_s, self.max_windows = window_s, max_windows
+        self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
         lowest, highest = guidance_interval
         self.guidance = Guidance(guidance, rescale, (lowest, highest))
-        self.max_windows, self.keeps_shape = max_windows, keeps_shape
 
     def guided(self, guidance: float | Guidance | None) -> Guidance:
         """The guidance that is asked for; a number is another scale, None asks for nothing in particular."""

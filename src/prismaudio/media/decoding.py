@@ -21,14 +21,14 @@ def decoded(container: InputContainer, stream: Stream) -> Iterator[av.VideoFrame
     last: Packet[Stream] | None = None
     for packet in packets(container, stream):
         if packet.size:
-            yield from _frames(packet)
+            yield from _decoded_packet(packet)
         else:
             last = packet  # an empty packet ends the work of a decoder, and some files have one before their end
     if last is not None:
-        yield from _frames(last)
+        yield from _decoded_packet(last)
 
 
-def _frames(packet: Packet[Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
+def _decoded_packet(packet: Packet[Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
     try:
         yield from packet.decode()  # type: ignore[misc]
     except av.error.InvalidDataError:

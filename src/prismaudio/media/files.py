@@ -1,24 +1,19 @@
-"""Files that are written whole or not at all, and small files that are read without surprises."""
+"""Files that are written whole or not at all, and their names."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import os
-import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from prismaudio.errors import MediaError
+from prismaudio.errors import MediaError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_TEXT_BYTES = 16 << 20
-"""Plans, tables and descriptions of results are smaller than this; a file that is larger is something else."""
 MOST_NAME_BYTES = 255
 """The longest name that the usual file systems take, in bytes of UTF-8."""
 
@@ -94,82 +89,11 @@ def check_writable(folder: Path) -> None:
         raise MediaError(f"cannot write to {folder}: {reason(error)}; choose another folder with -o") from error
 
 
-def reason(error: BaseException) -> str:
-    """What the operating system says about an error, in a few words.
-
-    Example:
-        >>> reason(PermissionError(13, "Permission denied", "/private/x"))
-        'permission denied'
-    """
-    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text[:1].lower() + text[1:]
-
-
-def read_small(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
-    """The content of a regular file that is expected to be small.
-
-    Args:
-        path: The file.
-        most_bytes: No more than this is read.
-
-    Raises:
-        OSError: It cannot be read, is larger, or is a folder, a pipe or a device, which may have no end.
-    """
-    file = Path(path)
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
-    if status.st_size > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MiB", str(file))
-    with file.open("rb") as opened:
-        return opened.read(status.st_size)  # reading takes memory for what it is asked for
-
-
-def check_regular(path: str | Path, expected: str) -> None:
-    """See that a name is not that of a pipe or a device, which may have no end; whether it is there at all is open.
-
-    Raises:
-        MediaError: It is one.
-    """
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError:
-        return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise MediaError(f"{path} is a pipe or a device; expected {expected} on a disk")
-
-
-def load_json(text: str | bytes) -> Any:
-    """The value of a JSON text that somebody else may have written.
-
-    Raises:
-        ValueError: It is not JSON, or nested too deep to be read.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def json_text(value: Any, *, indent: int | None = None) -> bytes:
-    r"""JSON as UTF-8, with a line's end; names of files that are not UTF-8 are read back as they are.
-
-    Raises:
-        ValueError: A number is not finite.
-
-    Example:
-        >>> json_text("caf\udce9"), load_json(json_text("caf\udce9")) == "caf\udce9"
-        (b'"caf\\udce9"\n', True)
-    """
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode("utf-8", "backslashreplace")  # of a lone surrogate it makes the escape that JSON has
-
-
-def shortened(name: str, most_bytes: int) -> str:
+def short_name(name: str, most_bytes: int) -> str:
     """A name of at most so many bytes; of a longer one the beginning, and a hash that tells it from others.
 
     Example:
-        >>> shortened("dog", 20), shortened("鐘" * 80, 20)
+        >>> short_name("dog", 20), short_name("鐘" * 80, 20)
         ('dog', '鐘鐘鐘-...')
     """
     data = os.fsencode(name)
@@ -184,10 +108,10 @@ def shortened(name: str, most_bytes: int) -> str:
 
 def hidden_prefix(stem: str) -> str:
     """What the names of temporary files and folders of a file begin with."""
-    return f".{shortened(stem, 80)}-"
+    return f".{short_name(stem, 80)}-"
 
 
-def identity(path: str | Path) -> tuple[int, int] | None:
+def file_id(path: str | Path) -> tuple[int, int] | None:
     """What two names of one file have in common: links, and letters that the file system does not tell apart."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path cannot hold every text that is tried
@@ -202,9 +126,9 @@ def spare(target: Path, sources: Iterable[str | Path]) -> None:
     Raises:
         MediaError: It is one of them.
     """
-    written = identity(target)
+    written = file_id(target)
     for source in sources:
-        if written is not None and written == identity(source):
+        if written is not None and written == file_id(source):
             raise MediaError(f"{target} is read by this command, and is never written over; choose another name")
 
 

@@ -12,8 +12,7 @@ import av
 from av import logging
 from av.stream import Disposition
 
-from prismaudio.errors import MediaError
-from prismaudio.media.files import reason
+from prismaudio.errors import MediaError, reason
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from prismaudio.types import FrameSpec
+
 UPRIGHT = (1, 0, 0, 1)
 
 _UNKNOWN = 2  # the colour matrix of pictures that do not name one
@@ -72,15 +74,14 @@ class Shrinker:
     """Squashes pictures to a fixed size while they are decoded, so that none is kept at full size.
 
     Args:
-        size: Height and width of the result in pixels; the whole picture is squashed into it, whatever its aspect
-            ratio, so that left stays left and the edges stay the edges. Or one number, the most that the shorter side
-            of a picture has that keeps its shape; the first picture decides.
+        spec: The size of the result. The whole picture is squashed into it, whatever its aspect ratio, so that left
+            stays left and the edges stay the edges; where the aspect ratio is kept, the first picture decides.
         pixel_aspect: Width of a stored pixel as it is shown, by its height.
     """
 
-    def __init__(self, size: tuple[int, int] | int, pixel_aspect: Fraction = Fraction(1)) -> None:
-        self.size = size if isinstance(size, tuple) else None
-        self._side = size if isinstance(size, int) else 0
+    def __init__(self, spec: FrameSpec, pixel_aspect: Fraction = Fraction(1)) -> None:
+        self.size = None if spec.keep_aspect_ratio else spec.height_and_width
+        self._side = min(spec.height_and_width)
         self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()
         self._orientation = Orientation()

@@ -15,7 +15,7 @@ from prismaudio.media.opening import opened, sound_stream, video_stream
 from prismaudio.media.pictures import Shrinker
 from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.stereo import stereo_pieces
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 def read_clip(
     path: str | Path,
-    fps: float = 16.0,
-    size: tuple[int, int] | int = (48, 48),
+    spec: FrameSpec = FrameSpec(),
     *,
     with_audio: bool = False,
     sample_rate_hz: int = 16_000,
@@ -37,52 +36,48 @@ def read_clip(
 
     Args:
         path: The video file.
-        fps: Pictures per second of the clip. Each moment gets the picture whose presentation time is nearest,
-            and a picture that is held on screen is held in the clip.
-        size: Height and width of the clip in pixels, to which the picture is squashed while it is decoded; or the
-            most that the shorter side has of pictures that keep their shape.
+        spec: Rate and size of its frames.
         with_audio: Read the sound too; it stays None when the file has no sound track.
         sample_rate_hz: Samples per second of that sound.
 
     Returns:
         The clip; its time starts at the first picture. Frames are uint8 ``(time, 3, height, width)``, with
-        ``time = round(duration_s * fps)`` and at least 1.
+        ``time = round(duration_s * spec.fps)`` and at least 1.
 
     Raises:
         MediaError: It cannot be read.
     """
     info = probe(path)
     frames: Tensor | None = None
-    for index, picture in enumerate(clip_pictures(info, fps, size)):
+    for index, picture in enumerate(clip_pictures(info, spec)):
         if frames is None:
-            frames = picture.new_empty((_n_frames(info, fps), *picture.shape))
+            frames = picture.new_empty((_n_frames(info, spec.fps), *picture.shape))
         frames[index] = picture
     return Clip(
         id=Path(path).stem,
         duration_s=info.duration_s,
         frames=frames,
-        fps=fps,
+        fps=spec.fps,
         audio=read_sound(path, sample_rate_hz, info.duration_s, info.start_s) if with_audio else None,
         sample_rate_hz=sample_rate_hz if with_audio and info.has_sound else None,
     )
 
 
-def clip_pictures(info: VideoInfo, fps: float, size: tuple[int, int] | int) -> Iterator[Tensor]:
+def clip_pictures(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:
     """The pictures uint8 ``(3, height, width)`` of :func:`read_clip`, one after the other.
 
     Args:
         info: The file.
-        fps: Pictures per second.
-        size: Height and width in pixels, or the most that the shorter side has of pictures that keep their shape.
+        spec: Their rate and size.
 
     Raises:
         MediaError: It has none that can be decoded.
     """
-    shrink = Shrinker(size, info.pixel_aspect)
-    n_frames = _n_frames(info, fps)
+    shrink = Shrinker(spec, info.pixel_aspect)
+    n_frames = _n_frames(info, spec.fps)
     picture: Tensor | None = None
     with opened(info.path) as container:
-        for frame, n_times in _held(container, info, fps, n_frames):
+        for frame, n_times in _held(container, info, spec.fps, n_frames):
             picture = torch.from_numpy(shrink(frame)).permute(2, 0, 1).contiguous()
             yield from [picture] * n_times
     if picture is None:

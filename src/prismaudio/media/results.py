@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.errors import MediaError
-from prismaudio.media.files import hidden_prefix, load_json, read_small, reason
+from prismaudio.errors import MediaError, reason
+from prismaudio.media.files import hidden_prefix
+from prismaudio.untrusted import load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ from prismaudio.media.opening import opened, picture_streams, sound_stream
 from prismaudio.media.probing import VideoInfo, probe
 from prismaudio.media.reading import clip_pictures
 from prismaudio.media.stereo import stereo_pieces
+from prismaudio.types import FrameSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def picture_windows(video: VideoInfo, edges: Edges, fps: float, side: int) -> It
         fps: Pictures per second wanted.
         side: The most that the shorter side of a picture has, in pixels; pictures keep their shape.
     """
-    pictures = clip_pictures(video, fps, side)
+    pictures = clip_pictures(video, FrameSpec(fps, side, keep_aspect_ratio=True))
     last: list[Tensor] = []
     for begin_s, end_s in edges:
         n_pictures = max(1, round(end_s * fps) - round(begin_s * fps))

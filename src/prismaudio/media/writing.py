@@ -13,10 +13,10 @@ import av
 import numpy as np
 import soundfile
 
-from prismaudio.errors import MediaError
+from prismaudio.errors import MediaError, reason
 from prismaudio.media.clock import packets
 from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, blocks
-from prismaudio.media.files import reason, replacing
+from prismaudio.media.files import replacing
 from prismaudio.media.opening import opened, video_stream
 from prismaudio.media.pictures import PictureConverter, display_matrix
 from prismaudio.media.probing import VideoInfo, probe

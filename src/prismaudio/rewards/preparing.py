@@ -41,7 +41,7 @@ def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) 
     require(reward.needs, clip.has | ({"plan"} if plan else set()))
     kept = None
     if folder is not None and reward.identity is not None:
-        kept = folder / type(reward).__name__ / f"{fingerprint(reward, clip, plan)}.safetensors"
+        kept = folder / type(reward).__name__ / f"{cache_key(reward, clip, plan)}.safetensors"
     if kept is not None and (found := _read(kept)) is not None:
         return found
     cache = reward.prepare(clip, plan)
@@ -52,7 +52,7 @@ def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) 
     return cache
 
 
-def fingerprint(reward: Reward, clip: Clip, plan: Plan) -> str:
+def cache_key(reward: Reward, clip: Clip, plan: Plan) -> str:
     """Hash of everything that what a reward prepares depends on: the reward, and what it reads of the clip."""
     digest = hashlib.blake2b(digest_size=16)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward
-from prismaudio.rewards.preparing import fingerprint, prepare
+from prismaudio.rewards.preparing import cache_key, prepare
 from prismaudio.testing.check import Check, NotTriedError
 from prismaudio.testing.examples import NEEDS, example_clip, example_plan, example_sounds, without
 from prismaudio.types import Need
@@ -135,7 +135,7 @@ def _check_needs(check: Check, reward: Reward, clip: Clip, plan: Plan, cache: Ca
             prepare(reward, *lacking)
         if need not in reward.reads:
             other = _changed(clip, plan, need)
-            same = fingerprint(reward, *other) == fingerprint(reward, clip, plan)
+            same = cache_key(reward, *other) == cache_key(reward, clip, plan)
             check.that(same, f"its fingerprint depends on {need}, which it does not read")
             _check_same(check, prepare(reward, *other), cache, f"prepared of another {need}, which it says not to read")
 

@@ -12,8 +12,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from prismaudio.data.sharing import flush, remove_left_over
-from prismaudio.errors import CheckpointError
-from prismaudio.media.files import reason
+from prismaudio.errors import CheckpointError, reason
 
 PREVIOUS = ".previous"
 """End of the hidden name that a folder has while another one takes its place."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Never
 import torch
 from torch import Tensor
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.weight_files import check_archive, load_plain, read_weights
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def read_contents(folder: Path) -> Shards:
     try:
         return _looked_over(folder, _unpickled(path.read_bytes()))
     except (pickle.UnpicklingError, AttributeError, EOFError, LookupError, OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged, or not as torch writes it: {reason}") from error
+        raise CheckpointError(f"{path} is damaged, or not as torch writes it: {one_line(error, 200)}") from error
     except (MemoryError, RecursionError) as error:
         raise CheckpointError(f"{path} is not as torch writes it: it takes too much memory") from error
 
@@ -297,8 +296,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         shards = read_contents(path)
         return {name.removeprefix(STATE): shards.whole(name) for name in shards.tensors if name.startswith(STATE)}
     except (CheckpointError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged: {reason}") from error
+        why = one_line(error, 300)
+        raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged: {why}") from error
 
 
 def check_shards(folder: Path) -> None:

@@ -17,7 +17,7 @@ from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import SoundMetric
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.pretrained import find, load_parts
+from prismaudio.pretrained import find_folder, load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -91,7 +91,7 @@ class TransformerTask(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._given = load_parts(find(pretrained)) if pretrained else {}
+        self._given = load_parts(find_folder(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
         self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None

@@ -5,6 +5,7 @@ import torch
 
 from prismaudio.media import read_clip
 from prismaudio.plan import Plan
+from prismaudio.types import FrameSpec
 from prismaudio_studio.world import render_audio, sample_scene
 from prismaudio_studio.world.files import write_scene
 
@@ -28,8 +29,8 @@ def test_truth_says_what_happens(written):
 
 def test_videos_differ_in_sound_only(written):
     folder, scene = written
-    loud = read_clip(folder / f"{scene.id}.mp4", 12.0, with_audio=True)
-    silent = read_clip(folder / f"{scene.id}.silent.mp4", 12.0, with_audio=True)
+    loud = read_clip(folder / f"{scene.id}.mp4", FrameSpec(12.0), with_audio=True)
+    silent = read_clip(folder / f"{scene.id}.silent.mp4", FrameSpec(12.0), with_audio=True)
     assert torch.equal(loud.frames, silent.frames)
     assert silent.audio is None
     both = torch.stack([loud.audio[0, :64000], torch.from_numpy(render_audio(scene))[0]])

@@ -10,6 +10,7 @@ from torch import Tensor
 from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
+from prismaudio.types import FrameSpec
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
 from prismaudio_synchformer.visual import TIMES, VisualTower, see
 from prismaudio_synchformer.weights import fill_visual
@@ -39,8 +40,7 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     rate_hz = FPS
     """Features a second but for the end: none begins in the last 8 pictures, so that there are 24 a second in 9 s."""
     group = TIMES
-    fps, picture_size = FPS, SIZE
-    keeps_shape = True
+    frame_spec = FrameSpec(FPS, SIZE, keep_aspect_ratio=True)
 
     def __init__(self, weights: str | None = None, width: int = 768, depth: int = 12, heads: int = 12) -> None:
         with torch.device("cpu" if weights == RANDOM else "meta"):

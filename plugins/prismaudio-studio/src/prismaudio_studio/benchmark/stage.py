@@ -13,7 +13,7 @@ from torch import Tensor
 from prismaudio.media import read_clip, write_video
 from prismaudio.metrics.truth import Truth, measure_late_energy_db, measure_noise_floor_db
 from prismaudio.plan.story import SIDE_DEG
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.scene import Scene
 from prismaudio_studio.world.video import render_video
@@ -50,13 +50,11 @@ class Camera:
     Args:
         filmed: Film a scene at its own size and frame rate and read the file, as ``prismaudio studio render`` and
             ``prismaudio generate`` do; otherwise draw it as the model's training clips are drawn.
-        fps: Pictures per second that the model watches.
-        size: Height and width of these pictures.
+        frames: Rate and size of the pictures that the model watches.
     """
 
     filmed: bool = False
-    fps: float = 16.0
-    size: int = 48
+    frames: FrameSpec = field(default_factory=FrameSpec)
     _kept: dict[str, Clip] = field(default_factory=dict)
 
     def __call__(self, scene: Scene) -> Clip:
@@ -68,13 +66,13 @@ class Camera:
 
     def _shoot(self, scene: Scene) -> Clip:
         if not self.filmed:
-            frames = torch.as_tensor(render_video(scene, self.size, self.fps))
-            return Clip(scene.id, scene.duration_s, frames, self.fps)
+            frames = torch.as_tensor(render_video(scene, self.frames.size, self.frames.fps))
+            return Clip(scene.id, scene.duration_s, frames, self.frames.fps)
         frames = torch.as_tensor(render_video(scene, scene.look.size_px, scene.look.fps))
         with TemporaryDirectory() as folder:
             path = Path(folder) / "filmed.mp4"
             write_video(frames, scene.look.fps, path)
-            return replace(read_clip(path, self.fps, (self.size, self.size)), id=scene.id)
+            return replace(read_clip(path, self.frames), id=scene.id)
 
 
 def take(index: int, scene: Scene, camera: Camera | None) -> Take:

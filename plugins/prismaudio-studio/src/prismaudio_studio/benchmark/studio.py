@@ -144,7 +144,7 @@ class StudioBenchmark(Benchmark):
         if model is None or not {"given_plan", "end_to_end"} & set(self.rows):
             return None
         filmed = self.split == "randomised" if self.picture is None else self.picture == "filmed"
-        return Camera(filmed, model.settings.fps, model.settings.picture_size)
+        return Camera(filmed, model.settings.frame_spec)
 
     def _takes(self, camera: Camera | None, chosen: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
