@@ -6,12 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from prismaudio.errors import PrismAudioError, print_traceback, with_class
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
 class Reporter:
-    """Tells how far a batch has come; a context manager.
+    """Tells how far a batch of jobs has come, and what failed; a context manager.
 
     Args:
         total: Number of jobs.
@@ -20,6 +22,7 @@ class Reporter:
 
     def __init__(self, total: int, things: str = "videos") -> None:
         self.total, self.things, self.done = total, things, 0
+        self.failures: list[str] = []
         self._bars: Progress | None = None
         self._jobs: TaskID | None = None
         self._steps: TaskID | None = None
@@ -50,6 +53,31 @@ class Reporter:
         """A job is over; ``text`` says how."""
         self.count()
         self.say(f"[{self.done}/{self.total}] {text}")
+
+    def fail(self, name: object, error: Exception) -> None:
+        """A job is over, because of an error; the others go on."""
+        print_traceback(error)
+        text = with_class(error)
+        self.failures.append(text if str(name) in text else f"{name}: {text}")
+        if self.total > 1:
+            self.finish(f"failed: {self.failures[-1]}")
+
+    def conclude(self, heading: str) -> int:
+        """Say what failed, once everything is over, and give the exit code.
+
+        Args:
+            heading: What the list of failures is called.
+
+        Raises:
+            PrismAudioError: The only job failed.
+        """
+        if not self.failures:
+            return 0
+        if self.total == 1:
+            raise PrismAudioError(self.failures[0])
+        sys.stderr.write(f"prismaudio: error: {heading}:\n")
+        sys.stderr.writelines(f"  {text}\n" for text in self.failures)
+        return 2
 
     def count(self, n_jobs: int = 1) -> None:
         """Jobs are over, and nothing need be said of them."""

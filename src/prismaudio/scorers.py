@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
+from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError, with_class
 from prismaudio.metrics.truth import Truth
 from prismaudio.plan import Plan
 from prismaudio.rewards import prepare
@@ -357,5 +357,4 @@ def failure(error: Exception) -> Score:
     """The place of a score that could not be had: what a PrismAudioError says is no failure."""
     if isinstance(error, PrismAudioError):
         return Score(reason=str(error))
-    text = " ".join(str(error).split())[:200]
-    return Score(reason=f"it failed: {type(error).__name__}: {text}", failed=True)
+    return Score(reason=f"it failed: {with_class(error, 200)}", failed=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import files_of, outputs_of
-from prismaudio.errors import MediaError, PlanError, PrismAudioError, print_traceback, reason, with_class
+from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.paths import expanded
@@ -48,7 +48,6 @@ class Batch:
         model = find_folder(options.model)
         self.model_id, self.model_files = folder_hash(model), [model / name for name in FILES]
         self._model: PrismAudio | None = None
-        self.failures: list[str] = []
 
     @property
     def model(self) -> PrismAudio:
@@ -58,12 +57,8 @@ class Batch:
             self._model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
         return self._model
 
-    def run(self, jobs: Sequence[Job]) -> list[str]:
-        """Run jobs.
-
-        Returns:
-            One line for each failure.
-        """
+    def run(self, jobs: Sequence[Job]) -> int:
+        """Run jobs, and give the exit code."""
         with Reporter(len(jobs)) as reporter:
             waiting = []
             for job in jobs:
@@ -76,7 +71,7 @@ class Batch:
                 make_writable(self.folder)
             for some in _batched(waiting, self.options.batch_size):
                 self._run_together(some, reporter)
-        return self.failures
+        return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
 
     def _run_together(self, jobs: Sequence[Job], reporter: Reporter) -> None:
         """Prepare jobs, render those that could be prepared, save those that could be rendered."""
@@ -103,7 +98,7 @@ class Batch:
     def _run_alone(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
         """Run jobs one by one, after they failed together."""
         if len(jobs) == 1:
-            self._fail(jobs[0], reporter, error)
+            reporter.fail(jobs[0].name, error)
             return
         for job in jobs:
             self._run_together([job], reporter)
@@ -209,16 +204,8 @@ class Batch:
         try:
             return action(*arguments)
         except Exception as error:  # noqa: BLE001 - one bad video must not stop the others
-            self._fail(job, reporter, error)
+            reporter.fail(job.name, error)
             return None
-
-    def _fail(self, job: Job, reporter: Reporter, error: Exception) -> None:
-        print_traceback(error)
-        text = with_class(error)
-        text = text if str(job.name) in text else f"{job.name}: {text}"
-        self.failures.append(text)
-        if reporter.total > 1:
-            reporter.finish(f"failed: {text}")
 
 
 def _batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:

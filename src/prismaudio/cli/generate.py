@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
@@ -84,11 +83,4 @@ def main(argv: Sequence[str]) -> int:
         raise MediaError("without a video the length of the sound must be given; say --duration SECONDS")
     from prismaudio.cli.batch import Batch  # imports torch
 
-    batch = Batch(options, folder)
-    failures = batch.run(jobs)
-    if len(jobs) == 1 and failures:
-        raise PrismAudioError(failures[0])
-    if failures:
-        sys.stderr.write(f"prismaudio: error: {len(failures)} of {len(jobs)} failed:\n")
-        sys.stderr.writelines(f"  {text}\n" for text in failures)
-    return 2 if failures else 0
+    return Batch(options, folder).run(jobs)

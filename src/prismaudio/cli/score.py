@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, plan
@@ -71,17 +70,13 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.evaluation.jobs import collect
 
     jobs = collect(options.files, options.plan, options.reference)
-    failures = [job.error for job in jobs]
-    if not all(failures):
-        from prismaudio.evaluation.run import ScoreRun  # imports what rewards and metrics need
+    with Reporter(len(jobs), "files") as reporter:
+        if all(job.error for job in jobs):  # said before anything that scores is imported
+            reporter.failures += [job.error for job in jobs]
+        else:
+            from prismaudio.evaluation.run import ScoreRun
 
-        run = ScoreRun(options, [path for job in jobs for path in job.sources()])
-        with Reporter(len(jobs), "files") as reporter:
-            failures = run.run(jobs, reporter)
-        run.show()
-    if failures and len(jobs) == 1:
-        raise PrismAudioError(failures[0])
-    if failures:
-        sys.stderr.write(f"prismaudio: error: {len(failures)} failures in {len(jobs)} files:\n")
-        sys.stderr.writelines(f"  {text}\n" for text in failures)
-    return 2 if failures else 0
+            run = ScoreRun(options, [path for job in jobs for path in job.sources()])
+            run.run(jobs, reporter)
+            run.show()
+    return reporter.conclude(f"{len(reporter.failures)} failures in {len(jobs)} files")

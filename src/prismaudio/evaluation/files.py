@@ -13,7 +13,7 @@ from prismaudio.media.windows import Survey, picture_windows, sound_windows, sur
 from prismaudio.plan import Plan
 from prismaudio.registry import Registry, discover
 from prismaudio.scorers import MetricScorer, RewardScorer, Score, Scorer, Segment, Unavailable, evaluate
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 WINDOW_S = 30.0
 """Files that last longer are scored in equal pieces that do not."""
-FPS, SIDE = 25.0, 256
-"""Pictures per second, and the most that their shorter side has in pixels."""
+FRAMES = FrameSpec(25.0, 256, keep_aspect_ratio=True)
+"""The frames that scorers look at."""
 KINDS = ("rewards", "metrics")
 SHORTEST_S = 0.02
 
@@ -100,14 +100,14 @@ def _segments(
     sounds = sound_windows(file, edges, rate_hz)
     references = nothing if true is None else sound_windows(true, edges, rate_hz)
     nothing = iter([None] * len(edges))
-    pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FPS, SIDE)
+    pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FRAMES)
     pieces = zip(edges, sounds, references, pictures, strict=True)
     for index, ((begin_s, end_s), sound, reference, frames) in enumerate(pieces):
         clip = Clip(
             id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
             duration_s=end_s - begin_s,
             frames=frames,
-            fps=None if frames is None else FPS,
+            fps=None if frames is None else FRAMES.fps,
             audio=reference,
             sample_rate_hz=None if reference is None else rate_hz,
         )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +50,14 @@ class ScoreRun:
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
         self.identities = [identity_of(scorer) for scorer in self.scorers]
         self.records: list[Record] = []
-        self.failures: list[str] = []
         self._model: PrismAudio | None = None
 
-    def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> list[str]:
+    def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> None:
         """Score files.
 
         Args:
             jobs: The files.
-            reporter: Is told how far it has come.
-
-        Returns:
-            One line for each failure.
+            reporter: Is told how far it has come, and what failed.
         """
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
         for results in self.results:
@@ -76,10 +70,9 @@ class ScoreRun:
                 else:
                     self._score(job, reporter)
             except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
-                self._fail(job, reporter, error)
+                reporter.fail(job.path, error)
         for results in self.results:
-            results.finish(len(self.records), self.totals(), self.failures)
-        return self.failures
+            results.finish(len(self.records), self.totals(), reporter.failures)
 
     def show(self) -> None:
         """Print the scores, where no results go to standard output."""
@@ -120,7 +113,7 @@ class ScoreRun:
         self.records.append(record)
         for notice in notices:
             reporter.say(f"notice: {job.path}: {notice}")
-        self.failures += failed
+        reporter.failures += failed
         n_scored = sum(score.value is not None for score in scores.values())
         spent_s = time.monotonic() - begin_s
         reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} left out ({spent_s:.1f} s)")
@@ -164,15 +157,6 @@ class ScoreRun:
         if self._model is None:
             self._model = PrismAudio.from_pretrained(None, self.options.device)
         return self._model.plan(seen)
-
-    def _fail(self, job: ScoreJob, reporter: Reporter, error: Exception) -> None:
-        if os.environ.get("PRISMAUDIO_TRACEBACK"):
-            traceback.print_exception(error)
-        text = " ".join(str(error).split())
-        text = text if isinstance(error, PrismAudioError) else f"{type(error).__name__}: {text}"
-        self.failures.append(text if str(job.path) in text else f"{job.path}: {text}")
-        if reporter.total > 1:
-            reporter.finish(f"failed: {self.failures[-1]}")
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -118,19 +118,18 @@ def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[T
             yield torch.from_numpy(np.ascontiguousarray((window * scale).clip(-1, 1), dtype=np.float32))
 
 
-def picture_windows(video: VideoInfo, edges: Edges, fps: float, side: int) -> Iterator[Tensor]:
+def picture_windows(video: VideoInfo, edges: Edges, spec: FrameSpec) -> Iterator[Tensor]:
     """The pictures uint8 ``(time, 3, height, width)`` of each window.
 
     Args:
         video: The file.
         edges: Windows that follow each other.
-        fps: Pictures per second wanted.
-        side: The most that the shorter side of a picture has, in pixels; pictures keep their shape.
+        spec: Which frames are wanted.
     """
-    pictures = clip_pictures(video, FrameSpec(fps, side, keep_aspect_ratio=True))
+    pictures = clip_pictures(video, spec)
     last: list[Tensor] = []
     for begin_s, end_s in edges:
-        n_pictures = max(1, round(end_s * fps) - round(begin_s * fps))
+        n_pictures = max(1, round(end_s * spec.fps) - round(begin_s * spec.fps))
         found = list(islice(pictures, n_pictures))
         yield torch.stack(found or last)
         last = (found or last)[-1:]
