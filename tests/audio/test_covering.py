@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prismaudio.audio.covering import cover, repeated
+from prismaudio.audio.covering import cover, cut, repeated
 
 
 @pytest.mark.parametrize("length", [0, 1, 99, 100, 101, 200, 350, 1234])
@@ -17,3 +17,10 @@ def test_windows_cover_everything_and_end_with_it(length):
 def test_a_short_sound_goes_on_and_a_long_one_stays():
     assert repeated(torch.tensor([[1, 2], [3, 4]]), 5).tolist() == [[1, 2, 1, 2, 1], [3, 4, 3, 4, 3]]
     assert repeated(torch.arange(3), 2).tolist() == [0, 1, 2]
+
+
+def test_cut_stays_inside_the_sound() -> None:
+    audio = torch.arange(20.0).reshape(2, 10)
+    assert cut(audio, 10, -0.2, 0.5).shape == (2, 3)
+    assert cut(audio, 10, 0.5, 9.0).shape == (2, 5)
+    assert cut(audio, 10, 3.0, 1.0).shape == (2, 0)

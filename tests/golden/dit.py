@@ -9,19 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+from published_config import published_dit, sync_frames
 from safetensors import safe_open
 
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.models.conditioners import to_length
 from prismaudio.models.dit import DiffusionTransformer, Guide
-from prismaudio.models.published import (
-    dit_key,
-    dit_weights,
-    published_dit,
-    published_key,
-    published_shaped,
-    sync_frames,
-)
+from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Conditions, Features

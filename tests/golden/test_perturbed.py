@@ -9,11 +9,12 @@ import golden_dit
 import golden_schedules
 import pytest
 import torch
+from published_config import published_dit, sync_frames
 from safetensors import safe_open
 
 from prismaudio.errors import CheckpointError
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.models.published import published_dit, published_key, published_shaped, sync_frames
+from prismaudio.models.published import published_key, published_shaped
 
 DATA = Path(__file__).with_name("data")
 

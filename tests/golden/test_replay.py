@@ -13,8 +13,7 @@ import golden_schedules
 import golden_vae
 import numpy as np
 import pytest
-
-from prismaudio.testing.parity import KINDS, arrays_in, golden_files, kind_of
+from parity import KINDS, arrays_in, golden_files, kind_of
 
 CHECKS = {
     "dit": golden_dit.check_dit,

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity import Comparison, consensus, golden_files, kind_of, read_npz
 
-from prismaudio.audio.gcc_phat import consensus, gcc_phat_itds_s
+from prismaudio.audio.interaural import gcc_phat_itds_s
 from prismaudio.audio.resample import fourier_resample
 from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine, shuffled
 from prismaudio.metrics.itd import WINDOW, GccMse, window_starts, windows
-from prismaudio.testing.parity import Comparison, golden_files, kind_of, read_npz
 
 DATA = Path(__file__).with_name("data")
 RATE_HZ = 16_000
@@ -34,7 +34,7 @@ def check_gcc_phat(golden: dict) -> list[str]:
     comparison = Comparison(golden)
     for i, case in enumerate(json.loads(golden["config"])):
         audio = sound(golden[f"in/case{i}_int16"])
-        itds_s = gcc_phat_itds_s(audio, RATE_HZ, case["gcc_fft"], case["patch_num"], case["interp"])
+        itds_s = -gcc_phat_itds_s(audio, RATE_HZ, case["gcc_fft"], case["patch_num"], case["interp"])  # published sign
         found = itds_s.mean() if case["mode"] == "mean" else consensus(itds_s * RATE_HZ, 0.05) / RATE_HZ
         comparison.close(f"out/case{i}_itd_s", found, 1e-9)
     expected = golden["out/scipy_resample16k"]
@@ -72,7 +72,11 @@ def check_itds(golden: dict, comparison: Comparison) -> None:
         (name,) = (name for name in golden if name.startswith(f"out/itd_{side}_ms_windows"))
         n_windows = int(re.findall(r"\d+$", name)[0])
         sounds = [sound(golden[f"in/itd_{side}{i}_int16"]) for i in range(len(golden[name]))]
-        itds_ms = 1000 * torch.stack([metric.itds_s(windows(audio, n_windows)) for audio in sounds])
+        itds_ms = -1000 * torch.stack(
+            [  # of the published sign
+                metric.itds_s(windows(audio, n_windows)) for audio in sounds
+            ]
+        )
         comparison.close(name, itds_ms, 1e-6)
         means.append(itds_ms.double().mean(1))
     metric.add(means[1] - means[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prismaudio.plan import Plan
-from prismaudio.rewards.aesthetic import TERMS, WEIGHTS, AestheticReward
+from prismaudio.rewards.aesthetic import WEIGHTS, AestheticReward
 from prismaudio.rewards.rows import side_by_side
 from prismaudio.types import Clip
 from prismaudio_studio.narration import narrate
@@ -60,12 +60,11 @@ def test_silence_too_loud_and_an_offset_are_bad(recordings) -> None:
 
 
 def test_terms_are_named_and_may_be_left_out(recordings) -> None:
-    assert tuple(WEIGHTS) == TERMS
     clean = recordings["clean", "dry"]
     reward = AestheticReward({"offset": 1.0})
     cache = reward.prepare(Clip("x", 4.0), Plan({}))
     assert reward.score(clean, RATE_HZ, [cache]) > 0.95
     asked = side_by_side([cache], "asked", "lasting_s", device=clean.device)
     terms = reward.terms(clean, RATE_HZ, *asked, torch.tensor([-20.0]))
-    assert set(terms) == set(TERMS)
+    assert set(terms) == set(WEIGHTS)
     assert all(0 <= value <= 1 for value, _ in terms.values())

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from prismaudio_studio.world.order import ShuffledBatches
 
 import prismaudio
+from prismaudio.audio.level import PEAK
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
 from prismaudio.flow.kernels import RhoKernel
@@ -31,7 +32,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage
 from prismaudio.training.callbacks.held_out import HeldOutGuard
 from prismaudio.training.callbacks.listening import ListeningSamples
-from prismaudio.training.candidates import CEILING, Prompts
+from prismaudio.training.candidates import Prompts
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.training.grpo.losses import MaskedLoss
@@ -528,4 +529,4 @@ class Loud(Held):
 def test_what_would_be_too_loud_to_play_is_lowered_for_listening():
     batch = ClipBatch(*zip(Clips().item(0), strict=True))
     ((_, _, made, _),) = task(autoencoder=Loud()).listening_samples(batch, 1)
-    assert float(made.abs().max()) == pytest.approx(CEILING)
+    assert float(made.abs().max()) == pytest.approx(PEAK)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import Comparison, golden_files, read_npz, recipe_weights
 from transformers import WavLMConfig
 
-from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 from prismaudio_audiobox.rating import CHUNK, Rater, split
 from prismaudio_audiobox.reward import AudioboxReward

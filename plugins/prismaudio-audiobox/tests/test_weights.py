@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import recipe_weight
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
-from prismaudio.testing.parity import recipe_weight
 from prismaudio_audiobox.network import AudioboxNetwork
 from prismaudio_audiobox.rating import Rater
 from prismaudio_audiobox.weights import SCALES, load_published, our_name

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import Comparison, golden_files, read_npz, recipe_weights
 
 from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.models.htsat import N_FFT
-from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio.weight_files import fill
 from prismaudio_msclap.network import RATE_HZ, MsClap
 from prismaudio_msclap.published import BANDS, KERNELS, TOWER, our_names

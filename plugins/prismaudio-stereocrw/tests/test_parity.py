@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import Comparison, consensus, golden_files, read_npz, recipe_weights
 
-from prismaudio.audio.gcc_phat import gcc_phat_itd_s
+from prismaudio.audio.interaural import gcc_phat_itds_s
 from prismaudio.audio.resample import fourier_resample
 from prismaudio.plan import Plan
-from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weights
 from prismaudio.types import Clip
 from prismaudio.weight_files import fill
-from prismaudio_stereocrw.delays import affinity, consensus_s, consistent_delays_s, delays_s
-from prismaudio_stereocrw.network import CrwNetwork
+from prismaudio_stereocrw.delays import affinity, consistent_delays_s, delays_s
+from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 from prismaudio_stereocrw.reward import HEARD_S, StereoCrwReward
 
 DATA = Path(__file__).with_name("data")
@@ -51,12 +51,12 @@ def test_crw_affinity(path):
     comparison.close("out/aff_corner", logits[:, :8, :8], 2e-5)
     for mode in ("soft_weight", "argmax"):
         for both in (False, True):
-            found = delays_s(logits, step, mode, bidirectional=both, release=True)
+            found = -delays_s(logits, step, mode, bidirectional=both, release=True)  # the published sign
             comparison.close(f"out/itd_{mode}_bi{int(both)}_s", found, SECONDS)
     for clip, found in enumerate(consistent_delays_s(logits, step)):
-        comparison.close(f"out/itd_cycle_clip{clip}_s", found, SECONDS)
-    comparison.close("out/mean_s", delays_s(logits, step).mean(-1), SECONDS)
-    comparison.close("out/ransac_s", consensus_s(delays_s(logits, step)), SECONDS)
+        comparison.close(f"out/itd_cycle_clip{clip}_s", -found, SECONDS)
+    comparison.close("out/mean_s", -delays_s(logits, step).mean(-1), SECONDS)
+    comparison.close("out/ransac_s", consensus(-delays_s(logits, step) * RATE_HZ, 0.05) / RATE_HZ, SECONDS)
     assert comparison.problems() == []
 
 
@@ -92,10 +92,10 @@ def test_crw_chain(path):
     comparison.close("out/clip0_left_spec_p0", network.trans(probes[0])[0, :, ::8, ::8], 2e-5)
     for side, name in enumerate(("left", "right")):
         comparison.close(f"out/clip0_{name}_emb_p0_1_2_100_511", network(probes[side]), EMBEDDING)
-    rows = reward.listener.delays_s(heard)
-    comparison.close("out/feat_itds_s", torch.nn.functional.adaptive_avg_pool1d(rows, 256), SECONDS)
-    comparison.close("out/crw_itd_ms", 1000 * rows.mean(-1), 1e-6)
-    comparison.close("out/gcc_itd_ms", 1000 * gcc_phat_itd_s(heard, 16_000), 1e-6)
+    rows = reward.listener.delays_s(heard)  # the published sign is the opposite
+    comparison.close("out/feat_itds_s", torch.nn.functional.adaptive_avg_pool1d(-rows, 256), SECONDS)
+    comparison.close("out/crw_itd_ms", -1000 * rows.mean(-1), 1e-6)
+    comparison.close("out/gcc_itd_ms", -1000 * gcc_phat_itds_s(heard, 16_000).mean(-1), 1e-6)
     known = list(zip(heard, rows, strict=True))  # which takes most of the time
     reward.listener.delays_s = lambda windows: torch.stack(
         [row for window in windows for same, row in known if torch.equal(window, same)]

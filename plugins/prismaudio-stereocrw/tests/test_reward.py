@@ -49,7 +49,7 @@ def test_windows_are_heard_one_by_one_over_the_whole_sound(reward):
     cache = prepared(reward, left_then_right)
     assert cache["itds_ms"].shape == (3, 2)
     swapped = left_then_right.flip(0)
-    assert cache["itds_ms"][[0, 2], 1].tolist() == pytest.approx([0.5, -0.5], abs=0.1)
+    assert cache["itds_ms"][[0, 2], 1].tolist() == pytest.approx([-0.5, 0.5], abs=0.1)
     same, other = reward.score(torch.stack([left_then_right, swapped]), 16_000, [cache] * 2)
     assert same.abs() < 1e-6
     assert other < -0.5  # though the mean time difference of both is 0

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import recipe_weights
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
-from prismaudio.testing.parity import recipe_weights
 from prismaudio_stereocrw.network import CrwNetwork, load_network
 
 MANIFEST = Path(__file__).with_name("data") / "stereocrw_FreeMusic-StereoCRW-1024.json.gz"

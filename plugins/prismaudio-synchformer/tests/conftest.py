@@ -1,7 +1,7 @@
 import pytest
 import torch
+from parity import recipe_weights
 
-from prismaudio.testing.parity import recipe_weights
 from prismaudio.types import Clip
 from prismaudio.weight_files import fill
 from prismaudio_synchformer.network import Synchformer

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity import Comparison, golden_files, read_npz, recipe_weight, recipe_weights
 from safetensors import safe_open
 
 from prismaudio.audio.resample import sinc_resample
-from prismaudio.testing.parity import Comparison, golden_files, read_npz, recipe_weight, recipe_weights
 from prismaudio.weight_files import fill
 from prismaudio_synchformer import audio
 from prismaudio_synchformer.metric import ends

@@ -1,4 +1,4 @@
-"""Sounds of any length for networks that hear a short one: windows over a long sound, a short one again and again."""
+"""Sounds of any length: windows over a long one, a short one again and again, and parts."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def cover(length: int, window: int) -> list[int]:
     n_windows = max(1, math.ceil(length / window))
     beyond = max(0, length - window)
     return [round(i * beyond / max(1, n_windows - 1)) for i in range(n_windows)]
+
+
+def cut(audio: Tensor, sample_rate_hz: int, start_s: float, duration_s: float) -> Tensor:
+    """The part ``(..., samples)`` of a waveform that begins at ``start_s``, as far as there is any."""
+    start = max(0, round(start_s * sample_rate_hz))
+    stop = max(start, round((start_s + duration_s) * sample_rate_hz))
+    return audio[..., start:stop]
 
 
 def repeated(sound: Tensor, n_samples: int) -> Tensor:

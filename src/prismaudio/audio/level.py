@@ -1,14 +1,24 @@
-"""How loud: peak, true peak, rms, noise floor, loudness, all in dB relative to full scale."""
+"""Levels relative to full scale, and lowering what is above -1 dB."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from prismaudio.audio.resample import resample
-from prismaudio.audio.spectral import decibels, power_spectrogram
+from prismaudio.audio.spectral import decibels
+from prismaudio.errors import PrismAudioError
 
-FRAME_S = 0.02
+PEAK_DB = -1.0
+"""Level that no sound exceeds."""
+PEAK = 10 ** (PEAK_DB / 20)
+LOOK_AHEAD_S = 0.02
+"""How long before and after something too loud the sound is lowered."""
+LIMITED_SAMPLES = 1 << 21
+"""Samples that are lowered at once."""
 _PIECE, _MARGIN = 1 << 20, 64
 """Samples whose true peak is found at once, and how many beside them its filter needs."""
 
@@ -36,64 +46,55 @@ def true_peak_db(audio: Tensor, sample_rate_hz: int) -> float:
     return max(peaks_db)
 
 
-def rms_db(audio: Tensor) -> float:
-    """Root mean square over all channels and samples.
-
-    Example:
-        >>> round(rms_db(torch.full((2, 100), 0.1)), 3)
-        -20.0
-    """
-    return float(decibels(audio.square().mean())) if audio.numel() else float(decibels(torch.zeros(())))
-
-
-def frame_levels_db(audio: Tensor, sample_rate_hz: int, frame_s: float = FRAME_S) -> Tensor:
-    """Levels of consecutive frames ``(frames,)``, both channels together; a last incomplete frame is left out."""
-    length = max(1, round(frame_s * sample_rate_hz))
-    n_frames = max(1, audio.shape[-1] // length)
-    if audio.shape[-1] < length:
-        return decibels(audio.square().mean())[None]
-    frames = audio[..., : n_frames * length].reshape(-1, n_frames, length)
-    return decibels(frames.square().mean(dim=(0, 2)))
-
-
-def noise_floor_db(audio: Tensor, sample_rate_hz: int, quantile: float = 0.1) -> float:
-    """What is heard when nothing happens: a low quantile of the levels of 20 ms frames.
+def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tensor:
+    """Waveforms float32 ``(rows, 2, samples)`` at a level that can be played, each scaled as a whole.
 
     Args:
-        audio: Sound ``(2, samples)``.
-        sample_rate_hz: Its sample rate.
-        quantile: Share of the frames that are softer.
+        audio: Waveforms as they were decoded.
+        peaks: ``sample`` lowers each that exceeds -1 dB; ``batch`` divides all by their common peak.
 
     Example:
-        >>> noise = 0.01 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
-        >>> abs(noise_floor_db(noise, 16000) + 40) < 1
-        True
+        >>> leveled(torch.tensor([[[2.0, -1.0]], [[0.5, 0.1]]]))[1].tolist()
+        [[0.5, 0.10000000149011612]]
     """
-    return float(frame_levels_db(audio, sample_rate_hz).quantile(quantile))
+    audio = audio.float()
+    if peaks == "batch":
+        return audio / audio.abs().amax().clamp(min=1e-8)
+    peak = audio.abs().amax(dim=(1, 2), keepdim=True)
+    return audio * (PEAK / peak).clamp(max=1)
 
 
-def loudness_db(audio: Tensor, sample_rate_hz: int) -> float:
-    """A-weighted level of the louder half of the 32 ms frames: a simple loudness without gating blocks.
+def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
+    """Lower a waveform ``(2, samples)`` in place, so that nowhere it exceeds a true peak of -1 dB.
+
+    It is lowered around what is too loud, in both ears alike, and nowhere else.
+
+    Raises:
+        PrismAudioError: It is not finite.
 
     Example:
-        >>> t = torch.arange(16000) / 16000
-        >>> low, mid = torch.sin(2 * torch.pi * 60 * t), torch.sin(2 * torch.pi * 1000 * t)
-        >>> loudness_db(mid.repeat(2, 1), 16000) - loudness_db(low.repeat(2, 1), 16000) > 20
-        True
+        >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
+        >>> round(true_peak_db(limit_(loud, 16000), 16000), 2)
+        -1.0
     """
-    window = max(2, 2 * round(0.016 * sample_rate_hz))
-    power = power_spectrogram(audio, window, window // 2) * a_weighting(window, sample_rate_hz).to(audio)[:, None]
-    frames = power.sum(dim=-2).reshape(-1, power.shape[-1]).mean(0)
-    return float(decibels(4 / 3 * frames.sort(descending=True).values[: max(1, len(frames) // 2)].mean()))
+    if not all(bool(piece.isfinite().all()) for piece in audio.split(LIMITED_SAMPLES, dim=1)):
+        raise PrismAudioError("there is NaN or infinity in the sound, of which nothing can be heard; expected numbers")
+    if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
+        return audio
+    reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
+    before = audio[:, :0]  # what the gain of the next piece depends on, as it was
+    for first in range(0, audio.shape[1], LIMITED_SAMPLES):
+        end, n_before = first + LIMITED_SAMPLES, before.shape[1]
+        piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
+        before = audio[:, max(first, end - 2 * reach) : end].clone()
+        lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
+        audio[:, first:end] = lowered
+    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
+    return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
 
 
-def a_weighting(window: int, sample_rate_hz: int) -> Tensor:
-    """A-weighting as a power gain for the bins of a transform of ``window`` samples ``(window // 2 + 1,)``; 1 at 1 kHz.
-
-    Source: IEC 61672-1, equation E.1.
-    """
-    squared = torch.linspace(0, sample_rate_hz / 2, window // 2 + 1, dtype=torch.float64).square()
-    gain = 12194.0**2 * squared.square()
-    gain = gain / ((squared + 20.6**2) * (squared + 12194.0**2))
-    gain = gain / ((squared + 107.7**2) * (squared + 737.9**2)).sqrt()
-    return (gain * 10 ** (2.0 / 20)).square().float()
+def _gain(audio: Tensor, reach: int) -> Tensor:
+    """What every sample is multiplied by, ``(1, samples)``; it falls and rises over ``reach`` samples."""
+    too_loud = (audio.abs().amax(0) / PEAK).clamp_min(1)[None]
+    gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
+    return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

@@ -62,7 +62,7 @@ def _draw_events(image: NDArray[np.uint8], story: Story, top: int, pixels_per_s:
         if source.onsets_s and source.azimuth_deg is not None:
             first, last = (round(angle) for angle in source.azimuth_deg)
             text = f"{first:+d}" if first == last else f"{first:+d} TO {last:+d}"
-            write(image, text, LEFT + round((source.end_s or source.onsets_s[-1]) * pixels_per_s) + 6, y, colour)
+            write(image, text, LEFT + round(source.last_s * pixels_per_s) + 6, y, colour)
 
 
 def _draw_times(image: NDArray[np.uint8], duration_s: float, y: int, pixels_per_s: float) -> None:

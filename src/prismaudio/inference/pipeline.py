@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from prismaudio import __version__, pretrained
+from prismaudio.audio.level import limit_
 from prismaudio.audio.resample import resample
 from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import MediaError, PrismAudioError, shortened
 from prismaudio.inference import features, hub, planning
-from prismaudio.inference.rendering import Renderer, limit_
+from prismaudio.inference.rendering import Renderer
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.inference.settings import Guidance, Settings
 from prismaudio.inference.sound import Sound

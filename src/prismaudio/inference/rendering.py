@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d, max_pool1d, pad
 from torch.nn.utils.rnn import pad_sequence
 
-from prismaudio.audio.level import true_peak_db
+from prismaudio.audio.level import limit_
 from prismaudio.errors import PrismAudioError
 from prismaudio.inference.windows import SEGMENT_WINDOWS, Grid, Segment, joined
 from prismaudio.samplers.guidance import guided_velocity
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.samplers.base import Sampler, Velocity
 
-PEAK_DB = -1.0
-"""True peak that no sound exceeds."""
-LOOK_AHEAD_S = 0.02
-"""How long before and after something too loud the sound is lowered."""
-LIMITED_SAMPLES = 1 << 21
-"""Samples that are lowered at once."""
 DECODED_FRAMES = 7_500
 """Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
 PIECE_FRAMES = 2_500
@@ -232,39 +225,3 @@ def share_of(on_step: Callable[[int, int], None] | None, index: int, n_parts: in
 def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
     """The plan of one window, word for word where the window covers the clip."""
     return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)
-
-
-def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Lower a waveform ``(2, samples)`` in place, so that nowhere it exceeds a true peak of -1 dB.
-
-    It is lowered around what is too loud, in both ears alike, and nowhere else.
-
-    Raises:
-        PrismAudioError: It is not finite.
-
-    Example:
-        >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
-        >>> round(true_peak_db(limit_(loud, 16000), 16000), 2)
-        -1.0
-    """
-    if not all(bool(piece.isfinite().all()) for piece in audio.split(LIMITED_SAMPLES, dim=1)):
-        raise PrismAudioError("there is NaN or infinity in the sound, of which nothing can be heard; expected numbers")
-    if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
-        return audio
-    reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
-    before = audio[:, :0]  # what the gain of the next piece depends on, as it was
-    for first in range(0, audio.shape[1], LIMITED_SAMPLES):
-        end, n_before = first + LIMITED_SAMPLES, before.shape[1]
-        piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
-        before = audio[:, max(first, end - 2 * reach) : end].clone()
-        lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
-        audio[:, first:end] = lowered
-    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
-    return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
-
-
-def _gain(audio: Tensor, reach: int) -> Tensor:
-    """What every sample is multiplied by, ``(1, samples)``; it falls and rises over ``reach`` samples."""
-    too_loud = (audio.abs().amax(0) / 10 ** (PEAK_DB / 20)).clamp_min(1)[None]
-    gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
-    return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.audio.gcc_phat import FRAME, gcc_phat_itd_s
+from prismaudio.audio.interaural import PUBLISHED_FRAME, gcc_phat_itds_s
 from prismaudio.audio.resample import resample
+from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import SoundMetric
 
 if TYPE_CHECKING:
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     from prismaudio.types import Need
 
 RATE_HZ = 16_000
-WINDOW = FRAME + 512
+WINDOW = PUBLISHED_FRAME + 512
 """Samples of a window at 16 kHz."""
 WINDOWS_PER_S, LEAD_S = 10, 0.12
 RELEASE_WINDOWS = 100
 
 
-def window_starts(n_samples: int, n_windows: int) -> Tensor:
+def window_starts(n_samples: int, n_windows: int, length: int = WINDOW) -> Tensor:
     """First sample ``(n_windows,)`` of windows at 10 per second, none beyond the end of the sound.
 
     Args:
         n_samples: Length of the sound at 16 kHz.
         n_windows: How many windows.
+        length: Length of a window at 16 kHz.
 
     Source:
         Evaluation code of BEWO (commit 92092eb8).
@@ -39,7 +41,12 @@ def window_starts(n_samples: int, n_windows: int) -> Tensor:
         tensor([   0,    0, 1280, 2880])
     """
     starts = [int((i / WINDOWS_PER_S - LEAD_S) * RATE_HZ) for i in range(n_windows)]
-    return torch.tensor(starts).clamp(max=n_samples - WINDOW).clamp(min=0)
+    return torch.tensor(starts).clamp(max=n_samples - length).clamp(min=0)
+
+
+def windows_of(n_samples: int) -> int:
+    """How many windows a sound of a length at 16 kHz has, where a metric does not say it."""
+    return max(1, math.ceil(n_samples / RATE_HZ * WINDOWS_PER_S))
 
 
 def windows(sound: Tensor, n_windows: int) -> Tensor:
@@ -49,12 +56,7 @@ def windows(sound: Tensor, n_windows: int) -> Tensor:
 
 
 class ItdMse(SoundMetric):
-    """1000 times the mean square of the error of a clip's mean time difference in milliseconds.
-
-    Args:
-        release: Look at 100 windows as published: in shorter clips than 10 s the last one repeats, and what comes
-            after 10 s is not heard. Otherwise there are 10 a second, whatever the length.
-    """
+    """1000 times the mean square of the error of a clip's mean time difference in milliseconds."""
 
     dimension = "spatial"
     needs: frozenset[Need] = frozenset({"reference"})
@@ -63,27 +65,20 @@ class ItdMse(SoundMetric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, *, release: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.release = release
         for name in ("total", "count"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     @abstractmethod
-    def itds_s(self, windows: Tensor) -> Tensor:
-        """Time difference ``(n,)`` in seconds of each window ``(n, 2, 4352)`` at 16 kHz."""
-
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean time difference over the windows of a sound ``(2, samples)``, in milliseconds."""
-        sound = resample(sound.detach().float(), sample_rate_hz, RATE_HZ)
-        n_windows = max(1, math.ceil(sound.shape[-1] / RATE_HZ * WINDOWS_PER_S))
-        return 1000 * self.itds_s(windows(sound, RELEASE_WINDOWS if self.release else n_windows)).double().mean()
+        """Mean time difference over the windows of a sound ``(2, samples)``, in milliseconds; positive is right."""
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Compare one sound ``(2, samples)`` with its reference."""
         clip = truth.clip
         if clip is None or clip.audio is None or clip.sample_rate_hz is None:
-            return
+            raise NotApplicableError("it needs a reference sound, and there is none")
         self.add(self.itd_ms(sound, sample_rate_hz) - self.itd_ms(clip.audio.cpu(), clip.sample_rate_hz))
 
     def add(self, errors_ms: Tensor) -> None:
@@ -101,10 +96,21 @@ class GccMse(ItdMse):
 
     Args:
         release: Look at 100 windows and, in each, at a frame for every sample as published, which takes 16 times as
-            long. Otherwise there are 10 windows a second, whatever the length, and a frame for every 16th sample.
+            long: in shorter clips than 10 s the last window repeats, and what comes after 10 s is not heard. Otherwise
+            there are 10 windows a second, whatever the length, and a frame for every 16th sample.
     """
 
+    def __init__(self, *, release: bool = False) -> None:
+        super().__init__()
+        self.release = release
+
+    def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean over the frames of all windows of a sound ``(2, samples)``, in milliseconds."""
+        sound = resample(sound.detach().float(), sample_rate_hz, RATE_HZ)
+        n_windows = RELEASE_WINDOWS if self.release else windows_of(sound.shape[-1])
+        return 1000 * self.itds_s(windows(sound, n_windows)).double().mean()
+
     def itds_s(self, windows: Tensor) -> Tensor:
-        """Mean over the frames of each window."""
+        """Mean over the frames of each window ``(n, 2, 4352)``, in seconds ``(n,)``."""
         step = 1 if self.release else 16
-        return gcc_phat_itd_s(windows, RATE_HZ, n_frames=(WINDOW - FRAME) // step + 1)
+        return gcc_phat_itds_s(windows, RATE_HZ, n_frames=(WINDOW - PUBLISHED_FRAME) // step + 1).mean(-1)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.audio.stereo import cut, ild_db, itd_s
+from prismaudio.audio.covering import cut
+from prismaudio.audio.interaural import ild_db, itd_s
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import Share, SoundMetric
-from prismaudio.metrics.truth import RINGING_S, isolated
+from prismaudio.metrics.truth import isolated
+from prismaudio.plan.story import RINGING_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +74,7 @@ class ItdCorrelation(StereoCorrelation):
 
     def measure(self, part: Tensor, sample_rate_hz: int) -> float:
         """Interaural time difference in milliseconds."""
-        return 1000 * itd_s(part, sample_rate_hz)
+        return 1000 * float(itd_s(part, sample_rate_hz))
 
 
 class IldCorrelation(StereoCorrelation):
@@ -80,7 +82,7 @@ class IldCorrelation(StereoCorrelation):
 
     def measure(self, part: Tensor, sample_rate_hz: int) -> float:
         """Interaural level difference in dB."""
-        return ild_db(part)
+        return float(ild_db(part))
 
 
 class SideObeyed(Share):
@@ -98,4 +100,4 @@ class SideObeyed(Share):
         true_deg = sum(azimuths) / max(1, len(azimuths))
         if abs(true_deg) < LEAST_AZIMUTH_DEG:
             raise NotApplicableError("the plan has the sound on neither side")
-        return sum(ild_db(part) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0
+        return sum(float(ild_db(part)) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0

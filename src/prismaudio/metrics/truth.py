@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prismaudio.audio.level import noise_floor_db
-from prismaudio.audio.reverberation import late_energy_db
-from prismaudio.plan.story import Event, Story
+import torch
+
+from prismaudio.audio.recording import LATE_S, late_energy_db, noise_floor_db
+from prismaudio.plan.story import RINGING_S, Event, Story
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
-
-RINGING_S = 0.25
-"""How long a struck source is taken to be heard after its last onset."""
-LATE_S = 0.35
-"""How long after an onset nothing else may begin for its late energy to be measured."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +83,9 @@ class Truth:
 
 
 def story_events(story: Story) -> tuple[Event, ...]:
-    """The events that a story states; a moving source's direction goes evenly from its first to its last moment."""
-    events = []
-    for source in story.sources:
-        last_s = source.end_s if source.end_s is not None else source.onsets_s[-1] if source.onsets_s else 0.0
-        for time_s in source.onsets_s:
-            azimuth_deg = None
-            if source.azimuth_deg is not None:
-                begin, end = source.azimuth_deg
-                share = (time_s - source.onsets_s[0]) / max(last_s - source.onsets_s[0], 1e-6)
-                azimuth_deg = begin + (end - begin) * min(share, 1.0)
-            events.append(Event(time_s, source.what, azimuth_deg))
+    """The events that a story states, ascending in time."""
+    sources = story.sources
+    events = (Event(time_s, source.what, source.azimuth_at(time_s)) for source in sources for time_s in source.onsets_s)
     return tuple(sorted(events, key=lambda event: event.time_s))
 
 
@@ -115,19 +104,21 @@ def isolated(truth: Truth, event: Event, before_s: float, after_s: float) -> boo
 
 def measure_noise_floor_db(audio: Tensor, sample_rate_hz: int) -> float:
     """Noise floor of a sound, where everything below -70 dB is silence."""
-    return max(-70.0, noise_floor_db(audio, sample_rate_hz))
+    return max(-70.0, float(noise_floor_db(audio[None], sample_rate_hz)))
 
 
 def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Truth) -> float | None:
     """Mean late energy of the struck events that have 0.35 s to themselves; None without such an event."""
     lasting = {source.what for source in truth.story.sources if source.end_s is not None}
-    times = [event.time_s for event in truth.events]
-    measured = []
-    for event in truth.events:
-        followed = any(0 < time_s - event.time_s < LATE_S for time_s in times)
-        if event.what in lasting or followed or not isolated(truth, event, RINGING_S, LATE_S):
-            continue
-        level_db = late_energy_db(audio, sample_rate_hz, event.time_s)
-        if level_db is not None:
-            measured.append(level_db)
-    return sum(measured) / len(measured) if measured else None
+    alone_s = LATE_S[1]
+    times_s = [event.time_s for event in truth.events]
+    measured_s = [
+        event.time_s
+        for event in truth.events
+        if event.what not in lasting
+        and not any(0 < time_s - event.time_s < alone_s for time_s in times_s)
+        and isolated(truth, event, RINGING_S, alone_s)
+    ]
+    levels_db = late_energy_db(audio[None], sample_rate_hz, torch.tensor([measured_s], device=audio.device))
+    level_db = float(levels_db.nanmean())
+    return None if math.isnan(level_db) else level_db

@@ -1,4 +1,4 @@
-"""The published PrismAudio transformer and conditioners in terms of ours: names, shapes, options.
+"""The published PrismAudio transformer and conditioners in terms of ours: names and shapes.
 
 Source: the published checkpoints' keys and configuration, PrismAudio at 86eed40, from its specification.
 """
@@ -6,7 +6,7 @@ Source: the published checkpoints' keys and configuration, PrismAudio at 86eed40
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from torch import Tensor
-
-SYNC_LENGTHS = (194, 216)
-"""Latent frames and synchronisation features of nine seconds, to which the published length rule is tied."""
 
 _DIT, _CONDITIONERS = "model.model.", "conditioner.conditioners."
 _LAYER, _BLOCK = f"{_DIT}transformer.layers.{{n}}.", "blocks.{n}."
@@ -128,86 +125,6 @@ def published_shaped(ours: str, value: Tensor) -> Tensor:
     if ours == "time_embedding.frequencies":
         return value[:, None]
     return value[None, None] if ours.startswith("gates.") or ours == "conditioners.sync.position" else value
-
-
-def sync_frames(n_features: int) -> int:
-    """To how many frames the published model brings synchronisation features, whatever the length of its latents.
-
-    Ours brings them to the length of the latents, which is the same for the nine seconds that it was trained on.
-
-    Example:
-        >>> sync_frames(216), sync_frames(24)
-        (194, 21)
-    """
-    latents, features = SYNC_LENGTHS
-    return int(latents * n_features / features)
-
-
-def published_dit(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of :class:`~prismaudio.models.dit.DiffusionTransformer` for a published model configuration.
-
-    Args:
-        config: The published JSON, or what it has under ``model``.
-
-    Raises:
-        CheckpointError: The configuration is not of this architecture.
-    """
-    model = config.get("model", config)
-    try:
-        diffusion = model["diffusion"]
-        conditioners = {entry["id"]: entry for entry in model["conditioning"]["configs"]}
-        options = {**diffusion["config"]}
-        arguments = {ours: options.pop(theirs) for theirs, ours in _SIZES.items()}
-        raw = {_stream(key, entry): entry["config"]["dim"] for key, entry in conditioners.items()}
-        made = {_stream(key, entry): entry["config"]["output_dim"] for key, entry in conditioners.items()}
-        attended = [_stream(key, conditioners[key]) for key in diffusion.get("cross_attention_cond_ids", [])]
-        added = [_stream(key, conditioners[key]) for key in diffusion.get("add_cond_ids", [])]
-        added += [_stream(key, conditioners[key]) for key in diffusion.get("sync_cond_ids", [])]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"not the configuration of a published transformer: {error} is missing") from error
-    if added not in ([], ["video"], ["video", "sync"]):
-        raise CheckpointError(f"the published transformer adds video, then sync, to its latents; found {added}")
-    projected = options.pop("project_cond_tokens", True)
-    context_width = None if projected or not attended else options["cond_token_dim"]
-    _refuse_unknown(options)
-    width = arguments["width"]
-    return {
-        **arguments,
-        **{f"{stream}_width": raw.get(stream) for stream in ("video", "sync", "text")},
-        "attended": attended,
-        "added": added,
-        "token_widths": {stream: size for stream, size in made.items() if size != width} or None,
-        "context_width": None if context_width == width else context_width,
-    }
-
-
-_SIZES = {"io_channels": "latent_channels", "embed_dim": "width", "depth": "depth", "num_heads": "heads"}
-_FIXED = {
-    "transformer_type": "continuous_transformer",
-    "attn_kwargs": {"qk_norm": "rns"},
-    "use_gated": True,
-    "use_sync_gated": True,
-    "patch_size": 1,
-    "global_cond_type": "prepend",
-    "timestep_cond_type": "global",
-}
-"""Options of which the published model needs one value, and so do we."""
-
-
-def _refuse_unknown(options: Mapping[str, Any]) -> None:
-    widths = {"cond_token_dim", "add_token_dim", "sync_token_dim"}  # said once more by the conditioners
-    others = {name: value for name, value in options.items() if name not in widths and value}
-    wrong = [f"{name} = {value}" for name, value in others.items() if _FIXED.get(name) != value]
-    wrong += [f"{name} = {options[name]}" for name in ("use_gated", "use_sync_gated") if not options.get(name, True)]
-    if wrong:
-        raise CheckpointError(f"not the published architecture: {', '.join(wrong)}; expected {_FIXED}")
-
-
-def _stream(key: str, entry: Mapping[str, Any]) -> str:
-    stream, kind = key.removesuffix("_features"), entry["type"]
-    if (stream, kind) not in {("video", "cond_mlp"), ("text", "cond_mlp"), ("sync", "sync_mlp")}:
-        raise CheckpointError(f"the published transformer has no {kind} for {key}")
-    return stream
 
 
 def _wrong_constant(key: str, value: Tensor) -> str | None:

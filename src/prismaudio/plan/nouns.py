@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import insort
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from prismaudio.plan import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _DETERMINERS = (
     "an", "a", "the", "some", "one", "two", "three", "several", "another", "many", "his", "her", "its", "their"
@@ -131,16 +130,6 @@ def lowered(text: str) -> str:
     if len(whole) == len(text):
         return whole
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)
-
-
-@lru_cache(maxsize=8)
-def _cached(nouns: tuple[str, ...]) -> Nouns:
-    return Nouns(nouns)
-
-
-def find_nouns(text: str, nouns: Sequence[str]) -> list[str]:
-    """Those of ``nouns`` that a text names, in the order of their first mention."""
-    return _cached(tuple(nouns)).named(text)
 
 
 def _phrase(text: str, *, plural: bool) -> str | None:

@@ -167,10 +167,6 @@ class Plan(Mapping[str, str]):
         """The same plan with some sections rewritten or added."""
         return Plan({**self._texts, **texts}, self.warnings)
 
-    def warned(self, *warnings: str) -> Plan:
-        """The same plan with further warnings."""
-        return Plan(self._texts, (*self.warnings, *warnings))
-
     def __str__(self) -> str:
         return " ".join(f"{sections.tag(name)} {sections.escaped(text)}".strip() for name, text in self.items())
 

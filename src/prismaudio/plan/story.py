@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SIDE_DEG = 60.0
 """Direction of what is at the side of the picture; a unit of directions in networks."""
+RINGING_S = 0.25
+"""How long a struck source is taken to be heard after an onset, and so to disturb others."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,30 @@ class Source:
     end_s: float | None = None
     azimuth_deg: tuple[float, float] | None = None
     size: str | None = None
+
+    @property
+    def last_s(self) -> float:
+        """Its last moment: when it stops, or its last onset; 0 for a source without times."""
+        return self.end_s if self.end_s is not None else self.onsets_s[-1] if self.onsets_s else 0.0
+
+    def azimuth_at(self, time_s: float) -> float | None:
+        """Direction at a time, which changes evenly from the first moment to the last; None when not stated.
+
+        :func:`prismaudio.audio.interaural.azimuths_deg` has it at many times.
+
+        Example:
+            >>> car = Source("car", (1.0,), 3.0, (-20.0, 20.0))
+            >>> [car.azimuth_at(time_s) for time_s in (0.0, 1.5, 9.0)]
+            [-20.0, -10.0, 20.0]
+        """
+        if self.azimuth_deg is None:
+            return None
+        first_deg, last_deg = self.azimuth_deg
+        if not self.onsets_s:
+            return first_deg
+        first_s = self.onsets_s[0]
+        share = min(max((time_s - first_s) / max(self.last_s - first_s, 1e-3), 0.0), 1.0)
+        return first_deg + (last_deg - first_deg) * share
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,6 @@ from prismaudio.plan.words import COUNTS
 _COUNT = re.compile(rf"\b(?:{'|'.join(phrase for phrases in COUNTS.values() for phrase in phrases)}|\d+ times)\b")
 
 
-def _azimuth_at(source: Source, time_s: float) -> float:
-    first, last = source.azimuth_deg or (0.0, 0.0)
-    begin = source.onsets_s[0]
-    end = source.end_s if source.end_s is not None else source.onsets_s[-1]
-    share = 0.0 if end <= begin else min(max((time_s - begin) / (end - begin), 0.0), 1.0)
-    return first + share * (last - first)
-
-
 def _crop_source(source: Source, start_s: float, end_s: float) -> Source | None:
     if not source.onsets_s:
         return source
@@ -32,9 +24,8 @@ def _crop_source(source: Source, start_s: float, end_s: float) -> Source | None:
     if not inside:
         return None
     last = min(stop, end_s) - start_s if lasts and stop is not None else None
-    azimuth = source.azimuth_deg
-    if azimuth is not None:
-        azimuth = (_azimuth_at(source, start_s + inside[0]), _azimuth_at(source, start_s + (last or inside[-1])))
+    first_deg, last_deg = (source.azimuth_at(start_s + moment_s) for moment_s in (inside[0], last or inside[-1]))
+    azimuth = None if first_deg is None or last_deg is None else (first_deg, last_deg)
     times = tuple(round(t, 4) for t in inside)
     return replace(source, onsets_s=times, end_s=None if last is None else round(last, 4), azimuth_deg=azimuth)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from prismaudio.audio.flaws import flat_tops, highs_db, late_energies_db, noise_floors_db, offset_share
 from prismaudio.audio.loudness import loudness_lufs
+from prismaudio.audio.recording import detected_late_energy_db, flat_tops, highs_db, noise_floor_db, offset_share
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
-TERMS = ("noise", "clipping", "highs", "room", "loudness", "offset")
 WEIGHTS = {"noise": 0.3, "clipping": 0.2, "highs": 0.15, "room": 0.15, "loudness": 0.1, "offset": 0.1}
 FLAWS = ("noisy", "clipped", "muffled")
 
@@ -85,9 +84,9 @@ class AestheticReward(Reward):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Value in 0 .. 1 of each term, and how much it applies, ``(batch,)`` each."""
         noisy, clipped, muffled, hall, has_room = asked.unbind(1)
-        floor_db = noise_floors_db(audio, sample_rate_hz)
+        floor_db = noise_floor_db(audio, sample_rate_hz)
         flat = (flat_tops(audio, sample_rate_hz) / self.flat).square()
-        late_db, n_late = late_energies_db(audio, sample_rate_hz, *lasting_s.unbind(2))
+        late_db, n_late = detected_late_energy_db(audio, sample_rate_hz, *lasting_s.unbind(2))
         low, high = self.loudness_lufs
         clean_db, noisy_db = self.noise_db
         clean = torch.sigmoid((clean_db - floor_db) / 5)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.plan.story import RINGING_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.plan.story import Source
-
-RINGING_S = 0.25
-"""How long a struck source is taken to disturb another after an onset."""
 
 
 def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[Tensor, Tensor]:
@@ -40,16 +39,6 @@ def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[T
     heard = torch.stack([_heard(source, times_s - reach_s, times_s + reach_s) for source in sources])
     others = heard & (torch.arange(len(sources))[:, None] != owner)
     return owner, ~others.any(0)
-
-
-def azimuth_deg(source: Source, times_s: Tensor) -> Tensor:
-    """Direction of a source at times ``(n,)``, NaN if none is stated; it moves evenly from first to last moment."""
-    begin_deg, end_deg = source.azimuth_deg or (math.nan, math.nan)
-    if not source.onsets_s:
-        return torch.full_like(times_s, begin_deg)
-    last_s = source.end_s if source.end_s is not None else source.onsets_s[-1]
-    share = (times_s - source.onsets_s[0]) / max(last_s - source.onsets_s[0], 1e-6)
-    return begin_deg + (end_deg - begin_deg) * share.clamp(0, 1)
 
 
 def _last_onset(source: Source, times_s: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from prismaudio.audio.directions import HOP_S, WINDOW_S, Directions, directions, n_windows
+from prismaudio.audio.interaural import HOP_S, WINDOW_S, Directions, azimuths_deg, directions, n_windows
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.errors import NotApplicableError
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
-from prismaudio.rewards.moments import azimuth_deg, whose
+from prismaudio.rewards.moments import whose
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class SpatialReward(Reward):
         if not timed or len(placed) == len(plan.story.sources) == 1:
             if len({source.azimuth_deg for source in placed}) > 1:
                 raise NotApplicableError("the plan states several directions, and no times")
-            azimuth = azimuth_deg(placed[0], times_s)
+            azimuth = azimuths_deg(placed[0], times_s)
             return self._cache(azimuth, torch.ones_like(azimuth), torch.zeros_like(azimuth))
         owner, alone = whose(timed, times_s, WINDOW_S / 2)
-        azimuths = torch.stack([azimuth_deg(source, times_s) for source in timed])
+        azimuths = torch.stack([azimuths_deg(source, times_s) for source in timed])
         azimuth = azimuths.gather(0, owner[None])[0]
         alone = alone & azimuth.isfinite()
         if not bool(alone.any()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from prismaudio.rewards.base import Cache
     from prismaudio.samplers.rollout import Rollout
     from prismaudio.training.grpo.windows import Window
-
-CEILING = 10 ** (-1 / 20)
-"""Peak above which a candidate is lowered, -1 dB, where generation begins to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +103,3 @@ class Candidates:
         """A number for each row that candidates of one clip share, in all processes, ``(rows,)``."""
         numbers = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in self.ids]
         return torch.tensor([int.from_bytes(number, "little") for number in numbers])
-
-
-def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tensor:
-    """Candidates float32 ``(rows, 2, samples)`` at a level that can be played.
-
-    Args:
-        audio: Candidates as they were decoded.
-        peaks: ``sample`` lowers each that exceeds -1 dB; ``batch`` divides all by their common peak.
-
-    Example:
-        >>> leveled(torch.tensor([[[2.0, -1.0]], [[0.5, 0.1]]]))[1].tolist()
-        [[0.5, 0.10000000149011612]]
-    """
-    audio = audio.float()
-    if peaks == "batch":
-        return audio / audio.abs().amax().clamp(min=1e-8)
-    peak = audio.abs().amax(dim=(1, 2), keepdim=True)
-    return audio * (CEILING / peak).clamp(max=1)

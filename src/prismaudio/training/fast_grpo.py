@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.dropout import _DropoutNd
 
+from prismaudio.audio.level import leveled
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import RecipeError
@@ -22,7 +23,7 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.rollout import rollout
-from prismaudio.training.candidates import Candidates, Prompts, leveled
+from prismaudio.training.candidates import Candidates, Prompts
 from prismaudio.training.grpo.advantages import AdvantageEstimator, WeightedSumAdvantage, flat_groups
 from prismaudio.training.grpo.divergence import Divergence
 from prismaudio.training.grpo.losses import ClippedLoss, PolicyLoss

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from prismaudio.audio.level import leveled
 from prismaudio.audio.resample import resample
 from prismaudio.downloads import cache_home
 from prismaudio.errors import DataError, PrismAudioError
 from prismaudio.scorers import RewardScorer
 from prismaudio.training.candidate_scores import CandidateScorer
-from prismaudio.training.candidates import leveled
 from prismaudio.training.transformer import TransformerTask
 from prismaudio.types import ClipBatch, LatentBatch
 

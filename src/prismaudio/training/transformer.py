@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from prismaudio.audio.level import leveled
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
@@ -21,7 +22,6 @@ from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.scorers import MetricScorer, Scorer, Segment, evaluate
-from prismaudio.training.candidates import leveled
 from prismaudio.training.clip_features import ClipFeatures
 from prismaudio.training.draws import draw
 from prismaudio.training.finite import guards

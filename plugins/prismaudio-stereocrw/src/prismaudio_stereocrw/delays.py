@@ -1,4 +1,7 @@
-"""From embeddings of the two channels to the time difference between them."""
+"""From embeddings of the two channels to the time difference between them.
+
+The sign is that of :mod:`prismaudio.audio.interaural`, the opposite of the published one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prismaudio.audio.gcc_phat import MAX_ITD_S, consensus
+from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
 from prismaudio_stereocrw.network import RATE_HZ
 
 TEMPERATURE = 0.05
@@ -26,13 +29,13 @@ def affinity(left: Tensor, right: Tensor) -> Tensor:
 
 def reach(step: int) -> int:
     """How many patches away a match is looked for, when one is ``step`` samples after the other."""
-    return int(RATE_HZ * MAX_ITD_S / step)
+    return int(RATE_HZ * PUBLISHED_MAX_ITD_S / step)
 
 
 def _walk(logits: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """Probability that a row's sound is heard in each column ``(batch, rows, columns)``, and the delay of each in s."""
     index = torch.arange(logits.shape[-1], device=logits.device)
-    distance = index - index[:, None]
+    distance = index[:, None] - index
     near = distance.abs() <= reach(step)
     return logits.masked_fill(~near, -1e20).softmax(-1), distance * (step / RATE_HZ)
 
@@ -55,12 +58,12 @@ def delays_s(
         release: Keep the sign of those as the published code has it with ``argmax``: the wrong one.
 
     Returns:
-        ``(batch, patches - 2 * reach)``, twice as many if bidirectional; positive when the right channel is late.
+        ``(batch, patches - 2 * reach)``, twice as many if bidirectional; positive is right: the left channel is late.
 
     Example:
         >>> heard = torch.randn(1, 130, 16)
         >>> delays_s(affinity(heard[:, :-2], heard[:, 2:]), mode="argmax").unique() * RATE_HZ
-        tensor([-2.])
+        tensor([2.])
     """
     edge = reach(step)
     found = _all_delays(logits, step, mode)[:, edge:-edge]
@@ -88,8 +91,3 @@ def consistent_delays_s(logits: Tensor, step: int = 1) -> list[Tensor]:
     """Time differences in s of the patches that are :func:`consistent`, one tensor a row of the batch."""
     found = _all_delays(logits, step, "soft_weight")
     return [row[kept] for row, kept in zip(found, consistent(logits, step), strict=True)]
-
-
-def consensus_s(delays: Tensor) -> Tensor:
-    """Time difference ``(batch,)`` in s that most of those of a row ``(batch, patches)`` agree on: to 0.05 samples."""
-    return consensus(delays * RATE_HZ, 0.05) / RATE_HZ

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.covering import repeated
-from prismaudio.audio.gcc_phat import gcc_phat_itd_s
+from prismaudio.audio.interaural import gcc_phat_itds_s
 from prismaudio.errors import PrismAudioError
 from prismaudio_stereocrw.delays import affinity, delays_s
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
@@ -68,9 +68,10 @@ class CrwListener:
 
     @torch.no_grad()
     def itds_ms(self, windows: Tensor) -> Tensor:
-        """Time differences ``(batch, 2)`` in ms, by StereoCRW and by GCC-PHAT; positive when the right one is late."""
+        """Time differences ``(batch, 2)`` in ms, by StereoCRW and by GCC-PHAT; positive is right."""
         crw_s = self.delays_s(windows).mean(-1)
-        return 1000 * torch.stack([crw_s, gcc_phat_itd_s(windows, RATE_HZ, n_frames=self.n_patches)], dim=-1)
+        gcc_s = gcc_phat_itds_s(windows, RATE_HZ, n_frames=self.n_patches).mean(-1)
+        return 1000 * torch.stack([crw_s, gcc_s], dim=-1)
 
 
 def cut_windows(sound: Tensor, length: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.covering import repeated
-from prismaudio.audio.gcc_phat import MAX_ITD_S
+from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
 from prismaudio.audio.resample import fourier_resample, resample
 from prismaudio.errors import NotApplicableError, PrismAudioError
 from prismaudio.rewards.base import Cache, Reward
@@ -53,7 +53,7 @@ class StereoCrwReward(Reward):
 
     dimension = "spatial"
     needs: frozenset[Need] = frozenset({"reference"})
-    range = (-3.75 * (2000 * MAX_ITD_S) ** 2, 0.0)
+    range = (-3.75 * (2000 * PUBLISHED_MAX_ITD_S) ** 2, 0.0)
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class StereoCrwReward(Reward):
 
     @property
     def identity(self) -> str:
-        """What the prepared time differences depend on: the options, and the weights."""
-        return f"{type(self).__qualname__} {self.release} {self.listener.identity}"
+        """What the prepared time differences depend on: their sign, the options, and the weights."""
+        return f"{type(self).__qualname__} positive is right {self.release} {self.listener.identity}"
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """The time differences of the reference, ``(windows, 2)`` in ms."""

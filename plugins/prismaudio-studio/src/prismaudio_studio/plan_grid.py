@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from prismaudio.audio.interaural import azimuths_deg
 from prismaudio.checkpoints import Configured, within
 from prismaudio.encoders.base import Encoder
 from prismaudio.plan import words
@@ -99,11 +100,8 @@ def draw_source(source: Source, times: Tensor) -> Tensor:
     if source.end_s is not None:
         sounding = ((times >= source.onsets_s[0]) & (times < source.end_s)).float()
     direction = torch.zeros_like(times)
-    first, last = source.onsets_s[0], source.end_s or source.onsets_s[-1]
     if source.azimuth_deg is not None:
-        start, stop = source.azimuth_deg
-        travelled = ((times - first) / max(last - first, 1e-3)).clamp(0, 1)
-        direction = (start + (stop - start) * travelled) / SIDE_DEG
+        direction = azimuths_deg(source, times) / SIDE_DEG
     present = torch.maximum(sounding, onset)
     stated = torch.full_like(times, 1.0 if source.azimuth_deg is not None else 0.0)
     size = torch.full_like(times, SIZES.get(source.size or "", 0.0))

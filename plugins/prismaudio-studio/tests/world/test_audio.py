@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from prismaudio.audio.level import noise_floor_db
+from prismaudio.audio.interaural import ild_db, itd_s
 from prismaudio.audio.onsets import detect_onsets
-from prismaudio.audio.reverberation import late_energy_db
-from prismaudio.audio.stereo import ild_db, itd_s
+from prismaudio.audio.recording import late_energy_db, noise_floor_db
 from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.world.audio import MAX_ILD_DB, MAX_ITD_S, placement, render_audio
 from prismaudio_studio.world.looks import Look
@@ -66,14 +65,16 @@ def test_small_things_sound_higher():
 
 def test_noise_raises_the_floor():
     clean, noisy = (
-        noise_floor_db(sound_of(scene_of("bell", quality=quality)), RATE_HZ) for quality in ("clean", "noisy")
+        noise_floor_db(sound_of(scene_of("bell", quality=quality))[None], RATE_HZ).item()
+        for quality in ("clean", "noisy")
     )
     assert noisy > clean + 15
 
 
 def test_hall_rings_longer_than_room_and_dry():
     late = [
-        late_energy_db(sound_of(scene_of("woodblock", room=room)), RATE_HZ, 2.0) for room in ("dry", "room", "hall")
+        late_energy_db(sound_of(scene_of("woodblock", room=room))[None], RATE_HZ, torch.tensor([[2.0]])).item()
+        for room in ("dry", "room", "hall")
     ]
     assert late[2] > late[1] + 10
     assert late[2] > late[0] + 20

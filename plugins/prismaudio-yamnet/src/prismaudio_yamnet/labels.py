@@ -11,7 +11,7 @@ from itertools import pairwise
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, UnknownNameError
 from prismaudio.paths import expanded
-from prismaudio.plan.nouns import find_nouns
+from prismaudio.plan.nouns import Nouns
 from prismaudio_yamnet.network import N_CLASSES
 
 FILE = PublishedFile(
@@ -101,10 +101,10 @@ def named_classes(text: str, labels: Sequence[str], own: Mapping[str, Sequence[s
     """
     table = {**OURS, **(own or {})}
     names = _by_name(tuple(labels))
-    nouns = find_nouns(text, tuple(table))
-    found = [[labels.index(name) for name in table[noun] if name in labels] for noun in nouns]
+    nouns = Nouns(table)
+    found = [[labels.index(name) for name in table[noun] if name in labels] for noun in nouns.named(text)]
     for clause in _CLAUSE.split(text):
-        if not find_nouns(clause, tuple(table)):
+        if not nouns.mentions(clause):
             words = [_singular(word) for word in re.findall(r"[a-z-]+", clause.lower())]
             pairs = [" ".join(pair) for pair in pairwise(words)]
             found.append(sorted({index for word in (*words, *pairs) for index in names.get(word, ())}))

@@ -50,11 +50,10 @@ def edit(name: str, story: Story, duration_s: float, rng: random.Random) -> Stor
 
 
 def _shifted(source: Source, duration_s: float, rng: random.Random) -> Source | None:
-    last_s = source.end_s if source.end_s is not None else source.onsets_s[-1]
     room = [
         shift_s
         for shift_s in (SHIFT_S, -SHIFT_S)
-        if source.onsets_s[0] + shift_s >= 0.1 and last_s + shift_s <= duration_s - 0.1
+        if source.onsets_s[0] + shift_s >= 0.1 and source.last_s + shift_s <= duration_s - 0.1
     ]
     if not room:
         return None

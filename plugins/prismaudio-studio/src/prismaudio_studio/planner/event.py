@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from prismaudio.audio.interaural import azimuths_deg
 from prismaudio.checkpoints import Configured, within
 from prismaudio.errors import MediaError
 from prismaudio.plan import CORE, Plan, words
@@ -233,7 +234,7 @@ class EventPlanner(Configured, TrainablePlanner):
         steps = (torch.arange(out.onsets.shape[1]) + 0.5) / self.steps_per_s
         bumps = torch.exp(-0.5 * ((steps[:, None] - torch.tensor(source.onsets_s)) * self.steps_per_s / 0.8).square())
         out.onsets[row, :, column] = bumps.amax(1)
-        first, last = source.onsets_s[0], source.end_s or source.onsets_s[-1]
+        first, last = source.onsets_s[0], source.last_s
         pictures = (torch.arange(out.sounding.shape[1]) + 0.5) / self.fps
         out.present[row, column] = 1
         out.size[row, column] = _index(SIZES, source.size)
@@ -242,10 +243,9 @@ class EventPlanner(Configured, TrainablePlanner):
             out.sounding[row, :, column] = ((pictures >= first) & (pictures < last)).float()
         if source.azimuth_deg is not None:
             start, stop = source.azimuth_deg
-            track = start + (stop - start) * ((pictures - first) / max(last - first, 1e-3)).clamp(0, 1)
             still = abs(stop - start) < STILL_DEG and source.end_s is None
             during = ((pictures > first - 0.1) & (pictures < last + 0.1)) | torch.tensor(still)
-            out.azimuth[row, during, column] = track[during] / SIDE_DEG
+            out.azimuth[row, during, column] = azimuths_deg(source, pictures)[during] / SIDE_DEG
 
 
 def _answer(logits: Tensor, target: Tensor) -> Tensor:

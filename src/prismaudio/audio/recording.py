@@ -1,6 +1,7 @@
-"""What a recording suffers from, of many sounds at once: noise, clipping, missing highs, an offset, reverberation.
+"""How recordings are: noise floor, clipping, missing highs, a constant offset, reverberation.
 
-All levels are in dB; sounds are ``(batch, 2, samples)``, results ``(batch,)``, finite for silence too.
+Levels are in dB. Waveforms are ``(batch, 2, samples)``; results are ``(batch,)`` and finite for silence too, where
+nothing else is said.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from prismaudio.audio.onsets import least_strength, onset_peaks
-from prismaudio.audio.reverberation import DIRECT_S, LATE_S
 from prismaudio.audio.spectral import decibels, low_quantile, power_spectrogram
 
 FLOOR_FRAME_S, BLOCK_S = 0.02, 0.01
 NEAR_TOP = 0.97
 HIGHS_HZ = 3000.0
+DIRECT_S = 0.05
+LATE_S = (0.2, 0.35)
+"""The late part begins where most struck sounds have died away, and ends before the next one as a rule."""
+SILENT = 1e-8
+"""Mean power, -80 dB, below which there is no direct sound."""
 
 
-def noise_floors_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """The tenth softest of a hundred levels of 20 ms: :func:`prismaudio.audio.level.noise_floor_db` of many sounds."""
+def noise_floor_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
+    """What is heard when nothing happens: the level that a tenth of the frames of 20 ms is below.
+
+    Example:
+        >>> noise = 0.01 * torch.randn(1, 2, 16000, generator=torch.Generator().manual_seed(0))
+        >>> noise_floor_db(noise, 16000).round()
+        tensor([-40.])
+    """
     levels = decibels(_blocks(audio.square().mean(1), FLOOR_FRAME_S, sample_rate_hz).mean(2))
     return low_quantile(levels, 0.1)[:, 0]
 
@@ -54,11 +65,40 @@ def offset_share(audio: Tensor) -> Tensor:
     return (audio.mean(2).square().mean(1) / audio.square().mean((1, 2)).clamp(min=1e-12)).sqrt()
 
 
-def late_energies_db(audio: Tensor, sample_rate_hz: int, start_s: Tensor, stop_s: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left 200 to 350 ms after onsets that have that time to themselves: :func:`late_energy_db` of many sounds.
+def late_energy_db(audio: Tensor, sample_rate_hz: int, onsets_s: Tensor) -> Tensor:
+    """What is left of events when the direct sound has gone: its level relative to that of the direct sound.
 
     Args:
-        audio: Sounds ``(batch, 2, samples)``.
+        audio: Waveforms ``(batch, 2, samples)``.
+        sample_rate_hz: Their sample rate.
+        onsets_s: When events begin ``(batch, n)``; the direct sound is looked for up to 50 ms around that.
+
+    Returns:
+        Mean power 200 .. 350 ms after each onset relative to the loudest 10 ms around it, in dB ``(batch, n)``, at
+        least -60; NaN where the sound ends before that or the event is silent.
+
+    Example:
+        >>> t = torch.arange(16000) / 16000
+        >>> decay = torch.randn(1, 2, 16000, generator=torch.Generator().manual_seed(0)) * 10 ** (-t)  # 20 dB a second
+        >>> (late_energy_db(decay, 16000, torch.tensor([[0.0, 0.9]])) + 5.5).abs() < 1.5
+        tensor([[ True, False]])
+    """
+    power = _Power(audio, sample_rate_hz)
+    n_blocks = round(2 * DIRECT_S / BLOCK_S)
+    starts_s = [onsets_s - DIRECT_S + block * BLOCK_S for block in range(n_blocks)]
+    direct = torch.stack([power.mean(start_s, start_s + BLOCK_S) for start_s in starts_s]).amax(0)
+    late = power.mean(onsets_s + LATE_S[0], onsets_s + LATE_S[1])
+    measurable = (direct >= SILENT) & (onsets_s + LATE_S[1] <= audio.shape[-1] / sample_rate_hz + 1e-5)
+    return torch.where(measurable, decibels(late / direct.clamp(min=SILENT), -60.0), torch.nan)
+
+
+def detected_late_energy_db(
+    audio: Tensor, sample_rate_hz: int, start_s: Tensor, stop_s: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Late energy of the onsets that are heard and have 350 ms to themselves.
+
+    Args:
+        audio: Waveforms ``(batch, 2, samples)``.
         sample_rate_hz: Their sample rate.
         start_s: When things that last begin ``(batch, n)``: onsets while they do are left out.
         stop_s: When they end.
@@ -72,13 +112,9 @@ def late_energies_db(audio: Tensor, sample_rate_hz: int, start_s: Tensor, stop_s
     later_s = times_s[:, None] - times_s[..., None]
     followed = ((later_s > 0.01) & (later_s < LATE_S[1])) * clear[:, None]
     lasting = (times_s[..., None] > start_s[:, None] - LATE_S[1]) & (times_s[..., None] < stop_s[:, None] + 0.1)
-    whole = times_s + LATE_S[1] <= audio.shape[-1] / sample_rate_hz
-    counts = clear * (1 - followed).prod(2) * (whole & ~lasting.any(2))
-    power = _Power(audio, sample_rate_hz)
-    steps_s = torch.arange(-DIRECT_S, DIRECT_S, BLOCK_S).tolist()
-    direct = torch.stack([power.mean(times_s + s, times_s + s + BLOCK_S) for s in steps_s]).amax(0)
-    late = decibels(power.mean(times_s + LATE_S[0], times_s + LATE_S[1]) / direct.clamp(min=1e-8), -60.0)
-    return (counts * late).sum(1) / counts.sum(1).clamp(min=1e-6), counts.sum(1)
+    late_db = late_energy_db(audio, sample_rate_hz, times_s)
+    counts = clear * (1 - followed).prod(2) * (late_db.isfinite() & ~lasting.any(2))
+    return (counts * late_db.nan_to_num()).sum(1) / counts.sum(1).clamp(min=1e-6), counts.sum(1)
 
 
 class _Power:
@@ -98,5 +134,6 @@ class _Power:
 
 def _blocks(values: Tensor, block_s: float, sample_rate_hz: int) -> Tensor:
     """Consecutive blocks ``(batch, blocks, samples)``; a last incomplete one is left out."""
+    values = pad(values, (0, max(0, 1 - values.shape[1])))
     length = min(max(1, round(block_s * sample_rate_hz)), values.shape[1])
     return values.unfold(1, length, length)
