@@ -174,6 +174,11 @@ class Registry:
             text += f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list"
         return text
 
+    @staticmethod
+    def provider(name: str) -> str | None:
+        """Which of the project's own plugins has something of this name; None if none has."""
+        return next((distribution for distribution, names in OFFICIAL.items() if name in names), None)
+
     def how_to_get(self, distribution: str) -> str:
         """Why nothing of one of the project's own plugins is here."""
         for plugin in self.plugins:

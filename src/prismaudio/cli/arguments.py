@@ -69,7 +69,11 @@ def number(low: float, high: float) -> argparse._ActionType:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, and where it runs."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="DIR|ID", help="a model folder, or owner/model on the Hugging Face hub")
+    group.add_argument(
+        "--model",
+        metavar="NAME|DIR|ID",
+        help="an installed model, a model folder, or owner/model on the hub",
+    )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
 

@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
     top.add_argument("what", metavar="NAME", help="what is measured; prismaudio bench NAME --help says more")
     wanted = top.parse_args(argv[:1]).what
     if wanted not in known:
-        raise UnknownNameError(f"no benchmark is named {wanted!r}; {registry.advice(wanted, known)}")
+        official = f"{wanted.capitalize()}{SUFFIX}"
+        advice = registry.advice(official, []) if registry.provider(official) else registry.advice(wanted, known)
+        raise UnknownNameError(f"no benchmark is named {wanted!r}; {advice}")
     kind: type[Benchmark] = registry.load("benchmarks", known[wanted])
     parser = Parser(
         f"prismaudio bench {wanted}",
