@@ -1,8 +1,12 @@
 """Options of all test sessions."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+collect_ignore = [] if importlib.util.find_spec("prismaudio_studio") else ["benchmarks/rl_benchmark/studio.py"]
+"""What imports a plugin that is not installed."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

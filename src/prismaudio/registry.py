@@ -41,7 +41,8 @@ OFFICIAL = {
     "prismaudio-msclap": ("MsClapReward",),
     "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare"),
     "prismaudio-studio": (
-        *("studio", "StudioBenchmark", "DegradationBenchmark", "StudioDataModule", "AutoencoderFittingTask"),
+        *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark"),
+        *("StudioDataModule", "AutoencoderFittingTask"),
         *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
         *("SemanticReward", "ClassAccuracy", "NoiseFloorObeyed", "LateEnergyObeyed"),
     ),

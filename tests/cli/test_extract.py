@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -60,7 +61,6 @@ def test_a_video_and_a_caption_become_latents_and_features(run, tiny_model, caps
     widths = {name: encoder.width for name, encoder in tiny_model.encoders.items()}
     assert shard["a/latents"].shape == (tiny_model.autoencoder.channels, 94)
     assert shard["a/video"].shape == (24, widths["video"])
-    assert shard["a/plan"].shape[1] == widths["plan"]
     assert shard["b/text"].shape == (2, widths["text"])
     data = ManifestDataModule("features", batch_size=2, validation=0, workers=0)
     data.setup("fit")
@@ -159,11 +159,9 @@ def test_if_all_fail_it_is_an_error(run, capsys):
 def test_features_of_another_model_are_not_mixed(run, tiny_model, tmp_path, capsys):
     run("video\na.mp4\n")
     other = tmp_path / "other"
-    codec = tiny_model.autoencoder
-    kept = codec.scale.clone()
-    codec.scale.mul_(2)
-    tiny_model.save_pretrained(other)
-    codec.scale.copy_(kept)
+    changed = copy.deepcopy(tiny_model)
+    next(changed.autoencoder.parameters()).mul_(2)
+    changed.save_pretrained(other)
     assert run("video\nb.mp4\n", model=other) == 2
     assert "were made by another autoencoder: weights" in capsys.readouterr().err
 

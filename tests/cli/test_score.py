@@ -285,7 +285,7 @@ def video(folder):
     return folder
 
 
-def test_a_video_is_scored_with_its_pictures_and_planned_if_asked(video, capsys):
+def test_a_video_is_scored_with_its_pictures_and_planned_if_asked(video, tiny_plugin, capsys):
     names = ("--rewards", "TemporalReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     code, _, err = run(capsys, "clip.mp4", *names)
     assert code == 0, err

@@ -5,11 +5,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_sound, write_wav
-from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 
 from .conftest import tensors
 
@@ -145,19 +145,17 @@ class Task(Listener):
             setattr(self, name, part)
 
 
-def fitted_codec(seed=0):
-    codec = ParametricStereoAutoencoder(components=1, level_bands=1, iterations=1)
-    codec.observe(torch.randn(2, 2, 16_000, generator=torch.Generator().manual_seed(seed)))
-    codec.fit()
-    return codec
+def made_codec(seed=0):
+    torch.manual_seed(seed)
+    return OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=4, sample_rate_hz=16_000)
 
 
 def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
-    write({"a": 10, "b": 11}, description=describe(fitted_codec(), {}))
+    write({"a": 10, "b": 11}, description=describe(made_codec(), {}))
     data = module(tmp_path / "features", validation=0)
     with pytest.raises(DataError, match="latents of the manifest were made by another autoencoder: weights"):
         Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
-            Task(autoencoder=fitted_codec(1)), data
+            Task(autoencoder=made_codec(1)), data
         )
 
 

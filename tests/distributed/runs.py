@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from prismaudio_studio.world.order import ShuffledBatches
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.data.buckets import batch_loader
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
@@ -55,18 +55,28 @@ def collate(items):
     return LatentBatch(list(names), padded, mask, Conditions(text=text))
 
 
+class Items(Dataset):
+    """A batch for each list of draws."""
+
+    def __init__(self, item, collate):
+        self.item, self.collate = item, collate
+
+    def __getitem__(self, draws):
+        return self.collate([self.item(draw.clip) for draw in draws])
+
+
 class Lengths(LightningDataModule):
     """Latents of different lengths, dealt to the processes; all of them together have four a step."""
 
-    def item(self, index, epoch=0):
+    def item(self, index):
         source = torch.Generator().manual_seed(index)
         length = 6 + index
         words = torch.randn(1 + index % 3, 5, generator=source)
         return f"clip {index}", length, torch.randn(6, length, generator=source), words
 
     def train_dataloader(self):
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        return ShuffledBatches(12, self.item, collate, 4 // world, 1, world, rank)
+        items, size = Items(self.item, collate), 4 // self.trainer.world_size
+        return batch_loader(items, [1] * 12, size, seed=1, shuffle=True, trainer=self.trainer)
 
     def val_dataloader(self):
         world, rank = self.trainer.world_size, self.trainer.global_rank
@@ -135,12 +145,12 @@ class Numbered:
 class Prompts(LightningDataModule):
     """Clips of two lengths, dealt to the processes; all of them together have four an update."""
 
-    def item(self, index, epoch=0):
+    def item(self, index):
         return Clip(f"clip {index}", 0.2 + 0.1 * (index % 2)), Plan({"semantic": "a" * (1 + index)})
 
     def train_dataloader(self):
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        return ShuffledBatches(8, self.item, gathered, 4 // world, 1, world, rank)
+        items, size = Items(self.item, gathered), 4 // self.trainer.world_size
+        return batch_loader(items, [1] * 8, size, seed=1, shuffle=True, trainer=self.trainer)
 
 
 def gathered(items):

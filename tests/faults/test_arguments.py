@@ -35,7 +35,7 @@ LONG = "x" * 20_000
         (["extract", LONG, "-o", "x"], "xxx"),
     ],
 )
-def test_a_refusal_is_one_short_line(capsys, monkeypatch, tmp_path, words, says):
+def test_a_refusal_is_one_short_line(tiny_plugin, capsys, monkeypatch, tmp_path, words, says):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()

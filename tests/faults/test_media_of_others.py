@@ -89,7 +89,7 @@ def test_a_song_with_a_cover_is_scored(tmp_path, capsys, monkeypatch):
     "command", [["generate"], ["score", "--rewards", "AestheticReward", "--metrics", "none"]], ids=["generate", "score"]
 )
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe.mp4"])
-def test_what_never_ends_is_refused_unread(tmp_path, capsys, monkeypatch, command, path):
+def test_what_never_ends_is_refused_unread(tiny_plugin, tmp_path, capsys, monkeypatch, command, path):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.mp4")
     assert main([*command, path]) == 2

@@ -10,8 +10,8 @@ import sys
 import pytest
 import torch
 
-from prismaudio.checkpoints import load_components
 from prismaudio.errors import CheckpointError
+from prismaudio.pretrained import load_parts
 from prismaudio.training.callbacks.export import ExportComponents
 
 TWO = """
@@ -83,7 +83,7 @@ def test_where_one_process_computes_nan_all_stop_and_name_its_clips(tmp_path):
 def test_weights_that_are_no_numbers_are_not_exported(tiny_model_folder, tmp_path):
     class Task(torch.nn.Module):
         def components(self):
-            components = load_components(tiny_model_folder)
+            components = load_parts(tiny_model_folder)
             next(components["transformer"].parameters()).data.fill_(float("nan"))
             return components
 

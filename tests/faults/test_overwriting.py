@@ -159,10 +159,8 @@ def test_an_output_may_be_said_in_other_ways(put, tmp_path):
 
 
 OTHERS = {
-    "bench": (["bench", "studio", "--limit", "1", "--edit-limit", "0", "--rows", "truth", "--json", "x"], "x"),
-    "bench instruments": (["bench", "instruments", "--count", "1", "-o", "x"], "x"),
+    "bench": (["bench", "rewards", "--json", "x"], "x"),
     "plan": (["plan", "clip.mp4", "-o", "x"], "x"),
-    "studio": (["studio", "render", "--count", "1", "-o", "."], "plain-held-out-0-00000.wav"),
     "convert": (["convert", "clip.mp4", "."], "model.safetensors"),
     "export": (["export", "clip.mp4", ".", "--config", "x.yaml"], "model.safetensors"),
 }
@@ -170,7 +168,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("command", OTHERS)
-def test_other_commands_leave_files_of_somebody_else_alone(put, tmp_path, capsys, command):
+def test_other_commands_leave_files_of_somebody_else_alone(tiny_plugin, put, tmp_path, capsys, command):
     words, name = OTHERS[command]
     put("clip.mp4")
     theirs = put(name, "theirs")
@@ -203,20 +201,14 @@ def test_a_converted_model_is_not_written_over_its_source(put, tmp_path, tiny_mo
 
 
 def test_a_report_of_a_benchmark_is_replaced_by_the_next_and_others_by_force(put, tmp_path):
-    words = ["bench", "studio", "--limit", "1", "--edit-limit", "0", "--rows", "truth", "--json", "out.json"]
+    words = ["bench", "rewards", "--rewards", "AestheticReward", "--group", "2", "--duration", "0.5", "--device", "cpu"]
+    words += ["--json", "out.json"]
     report = put("out.json", "theirs")
     assert main(words) == 2
     assert main([*words, "--force"]) == 0
     assert main(words) == 0
-    assert json.loads(report.read_text())["meta"]["limit"] == 1
+    assert list(json.loads(report.read_text())["rows"]) == ["AestheticReward", "all"]
     assert names(tmp_path) == ["out.json"]
-
-
-def test_clips_of_the_studio_that_were_rendered_otherwise_are_rendered_again(put, tmp_path):
-    words = ["studio", "render", "--count", "1", "--fps", "8", "-o", "clips", "--size"]
-    assert main([*words, "32"]) == 0
-    assert main([*words, "48"]) == 0
-    assert json.loads((tmp_path / "clips" / "plain-held-out-0-00000.json").read_text())["size_px"] == [48, 48]
 
 
 def test_a_sound_is_not_saved_over_its_video(put, clip, tiny_model_folder):

@@ -54,13 +54,12 @@ def test_a_command_ends_with_143_and_one_line_and_goes_on_later(command, work, t
         os.kill(os.getpid(), signal.SIGTERM)
         return method(*arguments, **options)
 
-    monkeypatch.setattr(kind, name, interrupted)
-    assert main(words) == 143
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, interrupted)
+        assert main(words) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "prismaudio: terminated"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert [path for path in work.rglob("*") if ".part" in path.name] == []
-    monkeypatch.undo()
-    monkeypatch.chdir(work)
     assert main(words) == 0
 
 

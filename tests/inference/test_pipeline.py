@@ -157,9 +157,8 @@ def test_bad_plans(model, video, text, words):
 def test_sound_from_text(model, tmp_path):
     sound = model.generate(prompt="A small bell in a hall", duration_s=5.0)
     assert sound.audio.shape == (2, 80_000)
-    assert sound.plan.story.sources[0].onsets_s
-    assert sound.plan["semantic"] == "A small bell in a hall"
-    assert "no times" in sound.notices[0]
+    assert dict(sound.plan) == {"semantic": "A small bell in a hall"}
+    assert [notice.split()[3] for notice in sound.notices] == ["temporal", "aesthetic", "spatial"]
     with pytest.raises(MediaError, match="without a video"):
         sound.save(tmp_path / "new.mp4")
     with pytest.raises(PlanError, match="nothing says"):
@@ -266,9 +265,9 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
     for part, argument, value, words in (
         (
             "video_encoder",
-            "cells",
+            "columns",
             3,
-            "the video_encoder gives video features of width 36, but its transformer takes 16",
+            "the video_encoder gives video features of width 3, but its transformer takes 4",
         ),
         ("sampler", "steps", 10**9, "config.json: components.sampler: cannot make a EulerSampler"),
         ("settings", "max_windows", 0, "max_windows is 0; expected 1 to 4096"),
@@ -287,7 +286,7 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
 class AnyTextEncoder(Encoder):
     """Stands for a language model: it understands any text."""
 
-    width, rate_hz = 262, None
+    width, rate_hz = 16, None
 
     def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
         return torch.zeros(1, self.width)
@@ -297,7 +296,7 @@ class AnyTextEncoder(Encoder):
 def test_a_text_that_is_not_understood_is_named_unless_the_model_understands_any(model, prompt):
     said = model.request(prompt=prompt, duration_s=1.0).notices[0]
     assert said.startswith(f"nothing that sounds is understood in '{prompt}'")
-    assert "bell, woodblock" in said
+    assert said.endswith("it knows bell, drum, engine, click")
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
     assert model.request(plan=plan, duration_s=1.0).notices[0].startswith(f"not understood: '{prompt}'; this model")
     plain = model.request(prompt="a bell rings", negative_prompt=prompt, duration_s=1.0)

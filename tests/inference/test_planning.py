@@ -1,110 +1,70 @@
+"""Whose plan it is, and what of it a model cannot follow."""
+
 from __future__ import annotations
 
 import pytest
+import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.components import Dimension
-from prismaudio.inference.planning import (
-    completed,
-    counted,
-    merged_sections,
-    not_understood,
-    recast,
-    timed,
-    unwanted,
-    worded,
-)
+from prismaudio.encoders.base import Encoder
+from prismaudio.errors import PlanError
+from prismaudio.inference.planning import completed, not_understood, unwanted, write_plan
 from prismaudio.plan import Plan
-from prismaudio.plan.story import Source, Story
-from prismaudio_studio.narration import narrate
+from prismaudio.plan.nouns import Nouns, clauses
+from prismaudio.planners import Planner
+from prismaudio.types import Clip
 
-BALL = Source("ball", (0.5, 1.0), None, (20.0, 30.0), "small")
-CART = Source("cart", (0.2,), 2.0, (-30.0, 10.0), "large")
-SEEN = narrate(Story((BALL, CART), "noisy", "room"))
-
-
-def test_a_prompt_keeps_what_was_seen_of_the_thing_that_it_names():
-    plan = worded("A ball bounces", SEEN)
-    assert plan["semantic"] == "A ball bounces"
-    (ball,) = plan.story.sources
-    assert (ball.onsets_s, ball.azimuth_deg) == (BALL.onsets_s, BALL.azimuth_deg)
-    assert plan["aesthetic"] == SEEN["aesthetic"]
+SEEN = Clip("a", 2.0, torch.zeros(4, 3, 8, 8, dtype=torch.uint8), 2.0)
+UNSEEN = Clip("a", 2.0)
 
 
-def test_a_prompt_gives_its_name_to_what_was_seen():
-    plan = worded("A bell rings", narrate(Story((BALL,), "noisy", "room")))
-    (bell,) = plan.story.sources
-    assert (bell.what, bell.onsets_s, bell.azimuth_deg) == ("bell", BALL.onsets_s, BALL.azimuth_deg)
-    assert "ball" not in str(plan)
+class Asked(Planner):
+    """Remembers what it was given."""
 
-
-def test_two_things_seen_become_the_two_things_named():
-    plan = worded("A bell and an engine", SEEN)
-    bell, engine = plan.story.sources
-    assert bell.onsets_s == BALL.onsets_s
-    assert (engine.onsets_s, engine.end_s) == (CART.onsets_s, CART.end_s)
-
-
-def test_what_the_prompt_states_wins():
-    plan = worded("A bell on the left at 2 s in a large hall", SEEN)
-    (bell,) = plan.story.sources
-    assert bell.onsets_s == (2.0,)
-    assert bell.azimuth_deg[0] < 0
-    assert (plan.story.room, plan.story.quality) == ("hall", "noisy")
-
-
-def test_a_prompt_about_nothing_known_leaves_the_rest_as_seen():
-    plan = worded("loud and scary", SEEN)
-    assert plan["semantic"] == "loud and scary"
-    assert [plan[name] for name in ("temporal", "aesthetic")] == [SEEN[name] for name in ("temporal", "aesthetic")]
-
-
-def test_more_names_than_things_share_what_was_seen():
-    bell, drum = recast([Source("bell", ()), Source("drum", ())], [BALL])
-    assert bell.onsets_s == drum.onsets_s == BALL.onsets_s
-
-
-def test_sections_of_other_dimensions_survive_a_prompt():
-    assert worded("A bell", SEEN.replace({"loudness": "Quiet."}))["loudness"] == "Quiet."
-
-
-@pytest.mark.parametrize("duration_s", [0.2, 0.5, 1.0, 4.0, 12.0])
-@pytest.mark.parametrize("what", ["bell", "engine", "bell and an engine and a drum"])
-def test_a_plan_without_times_gets_some_within_the_clip(duration_s, what):
-    draft = timed(Plan({"semantic": f"A {what}.", "aesthetic": "Dry acoustics."}), duration_s)
-    draft.plan.check(duration_s)
-    assert len(draft.notices) == 1
-    assert list(draft.plan) == ["semantic", "temporal", "aesthetic"]
-    assert all(source.onsets_s and source.onsets_s[0] <= 0.25 * duration_s + 0.6 for source in draft.plan.story.sources)
+    def plan(self, clip, dimensions, given=None):
+        self.given = given
+        return Plan({"temporal": "The dog barks at 1 s."}, ["planned"])
 
 
 @pytest.mark.parametrize(
-    ("text", "n_times"), [("A bell rings twice", 2), ("5 times the drum", 2), ("a drum, 5 times", 5)]
+    ("given", "prompt", "expected"),
+    [
+        (None, "", None),
+        (None, "a dog", "a dog"),
+        (Plan({"spatial": "Left."}), "", Plan({"spatial": "Left."})),
+        (Plan({"semantic": "A cat.", "spatial": "Left."}), "a dog", Plan({"semantic": "a dog", "spatial": "Left."})),
+    ],
 )
-def test_words_that_say_how_often_are_heeded(text, n_times):
-    plan = timed(Plan({"semantic": text}), 5.0).plan
-    assert len(plan.story.sources[0].onsets_s) == n_times
-    plan.check(4.6)
+def test_the_planner_is_given_the_prompt_or_the_plan_with_the_prompt_in_it(given, prompt, expected):
+    planner = Asked()
+    plan = write_plan(planner, SEEN, CORE_DIMENSIONS, given, prompt)
+    assert (planner.given, type(planner.given)) == (expected, type(expected))
+    assert dict(plan) == {"temporal": "The dog barks at 1 s."}
+    assert plan.warnings[0] == "planned"
 
 
-def test_a_plan_with_times_is_left_alone():
-    assert timed(SEEN, 4.0).plan is SEEN
-    assert not timed(SEEN, 4.0).notices
+def test_without_a_planner_what_is_given_is_the_plan():
+    plan = write_plan(None, UNSEEN, CORE_DIMENSIONS, Plan({"spatial": "Left."}), "a dog, twice")
+    assert list(plan.items()) == [("semantic", "a dog, twice"), ("spatial", "Left.")]
+    assert dict(write_plan(None, UNSEEN, CORE_DIMENSIONS, prompt="a dog")) == {"semantic": "a dog"}
+    with pytest.raises(PlanError, match="no planner; say what is to be heard by a plan or a prompt"):
+        write_plan(None, SEEN, CORE_DIMENSIONS)
+    with pytest.raises(PlanError, match="nothing says what is to be heard"):
+        write_plan(Asked(), UNSEEN, CORE_DIMENSIONS)
+
+
+@pytest.mark.parametrize("planner", [None, Asked()])
+def test_nothing_happens_after_the_end_of_the_clip(planner):
+    with pytest.raises(PlanError, match=r"but the clip lasts 0\.50 s"):
+        write_plan(planner, Clip("a", 0.5), CORE_DIMENSIONS, prompt="a dog barks at 1 s")
 
 
 def test_default_sections_are_filled_in_and_what_nobody_answers_is_said():
     dimensions = [*CORE_DIMENSIONS, Dimension("loudness", "How loud?", "Moderate."), Dimension("smell", "What smell?")]
-    draft = completed(Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions)
-    assert list(draft.plan) == ["semantic", "temporal", "loudness"]
-    assert [notice.split()[3] for notice in draft.notices] == ["aesthetic", "spatial", "smell"]
-
-
-def test_missing_sections_of_a_given_plan_are_planned_about_its_things():
-    given = Plan({"semantic": "A small bell rings.", "aesthetic": "A clean recording. Hall acoustics."})
-    plan = merged_sections(given, narrate(Story((BALL,), "noisy", "dry")))
-    assert plan["aesthetic"] == given["aesthetic"]
-    (bell,) = plan.story.sources
-    assert (bell.what, bell.onsets_s) == ("bell", BALL.onsets_s)
+    plan = completed(Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions)
+    assert list(plan) == ["semantic", "temporal", "loudness"]
+    assert [warning.split()[3] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
 
 
 def test_negative_words_go_where_they_belong():
@@ -113,19 +73,40 @@ def test_negative_words_go_where_they_belong():
     assert list(unwanted("whatever")) == ["semantic"]
 
 
-def test_nothing_is_counted_where_nothing_is_named():
-    assert counted("", ["bell"]) == counted("three times", ["bell"]) == {}
+class Knowing(Encoder):
+    """Knows things by name; any text where it is given none."""
 
+    width = 1
 
-def test_a_prompt_that_is_not_understood_does_not_become_silence():
-    assert worded("Eine Glocke läutet", None) == {"semantic": "Eine Glocke läutet"}
-    assert worded("läutet in a hall", None) == {"semantic": "läutet in a hall", "aesthetic": "Hall acoustics."}
+    def __init__(self, vocabulary, rate_hz=None):
+        self.vocabulary, self.rate_hz = vocabulary, rate_hz
+
+    def encode(self, clip, plan):
+        return torch.zeros(0, 1)
+
+    def unknown(self, text):
+        if self.vocabulary is None:
+            return super().unknown(text)
+        return [clause for clause in clauses(text) if not Nouns(self.vocabulary).mentions(clause)]
 
 
 def test_what_is_not_understood_is_quoted_briefly():
     things = [f"thing{i}" for i in range(30)]
-    (notice,) = not_understood(["thing1, " + ", ".join(f"{letter}" * 500 for letter in "abcde")], things)
-    assert notice.startswith("not understood: 'aaa")
-    assert notice.endswith(" and 2 more; this model knows " + ", ".join(things[:20]) + " and 10 more")
-    assert len(notice) < 500
-    assert not_understood(["xyz"], None) == not_understood(["thing2"], things) == not_understood([], things) == []
+    text = "thing1, " + ", ".join(f"{letter}" * 500 for letter in "abcde")
+    (warning,) = not_understood([text], [Knowing(things)])
+    assert warning.startswith("not understood: 'aaa")
+    assert warning.endswith(" and 2 more; this model knows " + ", ".join(things[:20]) + " and 10 more")
+    assert len(warning) < 500
+    assert not_understood(["thing2"], [Knowing(things)]) == not_understood([], [Knowing(things)]) == []
+
+
+def test_a_text_is_understood_where_one_encoder_understands_it():
+    bell, drum = Knowing(["bell"]), Knowing(["drum"])
+    assert not_understood(["A bell, a drum."], [bell, drum]) == []
+    (warning,) = not_understood(["A dog."], [bell, drum])
+    assert warning == "nothing that sounds is understood in 'A dog', so the model cannot follow it; it knows bell, drum"
+    assert not_understood(["A dog."], [bell, Knowing(None)]) == []  # any text
+    assert not_understood(["A dog."], [bell, Knowing(None, rate_hz=8.0)]) == [
+        warning.replace("bell, drum", "bell")
+    ]  # one that reads no text
+    assert not_understood(["A dog."], [Knowing(None, rate_hz=8.0)]) == []

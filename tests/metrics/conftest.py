@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import Tensor
 
-from prismaudio.metrics.truth import Truth, story_events
+from prismaudio.metrics.truth import Truth
 from prismaudio.plan.story import Source, Story
 
 RATE_HZ = 16_000
 
 
-def sound_of(story: Story, floor_db: float = -80.0, tail_db: float | None = None, seed: int = 0) -> Tensor:
-    """A noise burst for every event of a story, delayed and weighted by its direction, ``(2, 4 s)`` at 16 kHz."""
-    generator = torch.Generator().manual_seed(seed)
-    n = 4 * RATE_HZ
-    sound = 10 ** (floor_db / 20) * torch.randn(2, n, generator=generator)
-    for event in story_events(story):
-        side = math.sin(math.radians(event.azimuth_deg or 0.0))
-        start, late = round(event.time_s * RATE_HZ), round(10 * side)
-        since = torch.arange(n) - start
-        burst = 0.3 * torch.randn(n, generator=generator) * torch.exp(-since.clamp(min=0) / (0.02 * RATE_HZ))
-        if tail_db is not None:
-            burst += 10 ** (tail_db / 20) * torch.randn(n, generator=generator)
-        burst *= since >= 0
-        sound += torch.stack(
-            [burst.roll(max(0, late)) * 10 ** (-side / 4), burst.roll(max(0, -late)) * 10 ** (side / 4)]
-        )
-    return sound
-
-
 @pytest.fixture
-def make() -> Callable[..., tuple[Tensor, Truth]]:
+def make(sound_of: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Truth]]:
     """Makes (sound, truth) of a story."""
 
     def made(story: Story, **options: float) -> tuple[Tensor, Truth]:
-        sound = sound_of(story, **options)  # type: ignore[arg-type]
+        sound = sound_of(story, **options)
         return sound, Truth.from_story(story, sound, RATE_HZ)
 
     return made

@@ -105,6 +105,25 @@ def test_crop_shifts_events_and_keeps_the_rest():
     assert plan.crop(3.2, 4.0).story.sources == ()
 
 
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "semantic"),
+    [
+        (0.0, 4.0, "A small dog barks twice. A car passes; a gate creaks three times."),
+        (2.0, 4.0, "A small dog barks once. A gate creaks twice."),
+        (0.0, 1.4, "A small dog barks once. A car passes."),
+        (1.4, 2.2, "A gate creaks once."),
+    ],
+)
+def test_crop_keeps_the_sentences_of_what_sounds_in_the_part_and_corrects_their_counts(start_s, end_s, semantic):
+    plan = Plan(
+        {
+            "semantic": "A small dog barks twice. A car passes; a gate creaks three times.",
+            "temporal": "The dog at 0.5 s and 3 s. The car at 1 s. The gate at 1.5 s, 2.5 s and 3.5 s.",
+        }
+    )
+    assert plan.crop(start_s, end_s)["semantic"] == semantic
+
+
 def test_crop_keeps_plans_without_events_word_for_word():
     plan = Plan.parse("<Semantic> Rain on leaves. <Temporal> Steady throughout.")
     assert plan.crop(1.0, 2.0) == plan

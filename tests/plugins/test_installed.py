@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,14 +59,14 @@ def test_a_fifth_dimension_is_listed(environment):
 
 
 @pytest.mark.slow
-def test_the_core_brings_its_recipes_and_weights(environment):
+def test_the_core_brings_its_recipes_and_no_weights(environment):
     names = run(environment / "prismaudio", "recipes", "list")
-    assert "studio/foundation" in names
+    assert "foundation/paper" in names
     here = run(environment / "python", "-c", "import prismaudio; print(prismaudio.__file__)")
     package = Path(here.strip()).parent
     assert environment.parent in package.parents
     assert (package / "py.typed").exists()
-    assert list((package / "embedded").glob("*.safetensors"))
+    assert not list(package.rglob("*.safetensors"))
 
 
 @pytest.mark.slow
@@ -90,13 +92,17 @@ def test_every_plugin_of_the_repository_is_known_to_suggestions():
     assert sorted(OFFICIAL) == sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 
-def test_suggestions_know_what_each_plugin_brings():
-    from prismaudio.registry import OFFICIAL, discover
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")))
+def test_suggestions_know_what_each_plugin_brings(name, monkeypatch):
+    from prismaudio import hookspecs
+    from prismaudio.registry import OFFICIAL
 
-    brought: dict[str, list[str]] = {}
-    for entry in discover().entries:
-        if entry.plugin.distribution in OFFICIAL and entry.kind != "recipes":
-            brought.setdefault(entry.plugin.distribution, []).append(entry.name)
-    assert {name: sorted(names) for name, names in brought.items()} == {
-        name: sorted(names) for name, names in OFFICIAL.items() if name in brought
-    }
+    points = tomllib.loads((ROOT / "plugins" / name / "pyproject.toml").read_text())["project"]["entry-points"]
+    monkeypatch.syspath_prepend(ROOT / "plugins" / name / "src")
+    brought = []
+    for target in points["prismaudio"].values():
+        module = importlib.import_module(target)
+        monkeypatch.delitem(sys.modules, target)
+        hooks = [getattr(module, f"prismaudio_{kind}", list) for kind in hookspecs.KINDS if kind != "recipes"]
+        brought += [item.name for hook in hooks for item in hook()]
+    assert sorted(set(brought)) == sorted(set(OFFICIAL[name]))

@@ -1,7 +1,9 @@
-"""Held-out studio clips with their plans, and what damages one dimension of them."""
+"""Clips of noise bursts with their plans."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -9,25 +11,24 @@ import torch
 from torch import Tensor
 
 from prismaudio.plan import Plan
+from prismaudio.plan.story import Source, Story
+from prismaudio.plan.writing import describe
 from prismaudio.rewards import Cache, Reward, prepare
 from prismaudio.types import Clip
-from prismaudio_studio.narration import narrate
-from prismaudio_studio.world import Scene, render_audio, sample_scene
 
 RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Scenes, their plans, and their sounds ``(n, 2, samples)``."""
+    """Plans and their sounds ``(n, 2, samples)``."""
 
-    scenes: list[Scene]
     plans: list[Plan]
     audio: Tensor
 
     def caches(self, reward: Reward) -> list[Cache]:
         """What a reward knows of each of them."""
-        clips = [Clip(s.id, 4.0, audio=a, sample_rate_hz=RATE_HZ) for s, a in zip(self.scenes, self.audio, strict=True)]
+        clips = [Clip(f"clip {i}", 4.0, audio=audio, sample_rate_hz=RATE_HZ) for i, audio in enumerate(self.audio)]
         return [prepare(reward, clip, plan) for clip, plan in zip(clips, self.plans, strict=True)]
 
     def score(self, reward: Reward, audio: Tensor | None = None) -> Tensor:
@@ -35,14 +36,19 @@ class Clips:
         return reward.score(self.audio if audio is None else audio, RATE_HZ, self.caches(reward))
 
 
+def story(seed: int) -> Story:
+    """One or two things at random times in random directions."""
+    rng = random.Random(seed)
+    moments = [0.3 + 0.7 * i for i in rng.sample(range(5), 4)]
+    sources = []
+    for what, times in (("dog", moments[:2]), ("gate", moments[2:]))[: 1 + seed % 2]:
+        azimuth_deg = float(rng.choice([-55, -40, -25, 25, 40, 55]))
+        sources.append(Source(what, tuple(sorted(times)), None, (azimuth_deg, azimuth_deg)))
+    return Story(tuple(sources), "clean", "dry")
+
+
 @pytest.fixture(scope="session")
-def clips() -> Clips:
-    scenes = [sample_scene(index, 5, held_out=True) for index in range(16)]
-    audio = torch.stack([torch.as_tensor(render_audio(scene)).float() for scene in scenes])
-    return Clips(scenes, [narrate(scene.story) for scene in scenes], audio)
-
-
-def later(audio: Tensor, seconds: float) -> Tensor:
-    """The same sound, later."""
-    n = round(seconds * RATE_HZ)
-    return torch.nn.functional.pad(audio, (n, 0))[..., : audio.shape[-1]]
+def clips(sound_of: Callable[..., Tensor]) -> Clips:
+    stories = [story(seed) for seed in range(16)]
+    audio = torch.stack([sound_of(told, seed=seed) for seed, told in enumerate(stories)])
+    return Clips([Plan(describe(told)) for told in stories], audio)

@@ -12,8 +12,6 @@ from prismaudio.rewards import prepare
 from prismaudio.rewards.preparing import cache_key, versions
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.types import Clip
-from prismaudio_studio.classifier import embedded_classifier
-from prismaudio_studio.reward import SemanticReward
 
 CLIP = Clip("x", 1.0, frames=torch.zeros(25, 3, 8, 8, dtype=torch.uint8), fps=25.0)
 
@@ -24,7 +22,7 @@ class Fixed(Planner):
     def __init__(self, side: str) -> None:
         self.side = side
 
-    def plan(self, clip, dimensions):
+    def plan(self, clip, dimensions, given=None):
         return Plan.parse(f"<Temporal> The bell sounds at 0.50 s. <Spatial> The bell is on the {self.side}.")
 
 
@@ -59,16 +57,6 @@ def test_a_reward_is_told_by_the_weights_of_its_planner() -> None:
     assert SpatialReward(planner=torch.nn.Linear(1, 1)).identity is None
 
 
-def test_a_reward_is_told_by_the_classes_in_the_file_of_its_classifier(tmp_path) -> None:
-    path, found = tmp_path / "classes.safetensors", []
-    for word in ("bell", "gong"):
-        classifier = embedded_classifier()
-        names = [word if name == "bell" else name for name in classifier.classes]
-        type(classifier)(names, classifier.weights).save(path)
-        found.append(SemanticReward(classifier=str(path)).identity)
-    assert found[0] != found[1]
-
-
 def test_another_release_prepares_again(monkeypatch) -> None:
     installed: list = []
     monkeypatch.setattr("prismaudio.rewards.preparing.entry_points", lambda group: installed)
@@ -79,7 +67,7 @@ def test_another_release_prepares_again(monkeypatch) -> None:
             SimpleNamespace(value="prismaudio.builtin", dist=SimpleNamespace(name="prismaudio", version=version)),
             SimpleNamespace(value="other_package.hooks", dist=SimpleNamespace(name="other", version=version)),
         ]
-        return versions(SemanticReward), cache_key(SemanticReward(), CLIP, Plan({}))
+        return versions(SpatialReward), cache_key(SpatialReward("plan"), CLIP, Plan({}))
 
     (one, first), (_, second) = told("1.0"), told("1.1")
     versions.cache_clear()

@@ -1,24 +1,26 @@
 """Directions are compared with those of a plan, a reference, a trajectory."""
 
+import math
+
 import pytest
 import torch
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.plan import Plan
+from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.moments import whose
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.types import Clip
-from prismaudio_studio.world import render_audio, sample_scene
-from prismaudio_studio.world.audio import placement
 
 RATE_HZ = 16_000
 CLIP = Clip("x", 4.0)
 
 
 def burst(azimuth_deg: float, time_s: float = 1.0, seed: int = 0) -> torch.Tensor:
-    """A burst of noise from a direction, as the studio places it, ``(1, 2, 4 s)``."""
-    itd_s, ild_db = (float(x) for x in placement(azimuth_deg))
+    """A burst of noise from a direction: 0.6 ms and 9 dB between the ears at 60°, ``(1, 2, 4 s)``."""
+    side = math.sin(math.radians(azimuth_deg)) / math.sin(math.radians(SIDE_DEG))
+    itd_s, ild_db = 0.6e-3 * side, 9 * side
     generator = torch.Generator().manual_seed(seed)
     since = torch.arange(4 * RATE_HZ) - round(time_s * RATE_HZ)
     noise = 0.3 * torch.randn(since.shape, generator=generator) * torch.exp(-since.clamp(min=0) / 1600) * (since >= 0)
@@ -61,7 +63,7 @@ def test_a_trajectory_is_followed() -> None:
 
 def test_a_planner_may_watch() -> None:
     class Watcher(Planner):
-        def plan(self, clip, dimensions):
+        def plan(self, clip, dimensions, given=None):
             return plan("The bell is at azimuth -40°.")
 
     clip = Clip("x", 4.0, torch.zeros(4, 3, 8, 8, dtype=torch.uint8), 1.0)
@@ -73,7 +75,7 @@ def test_a_planner_may_watch() -> None:
 
 
 def test_the_reference_itself_is_right_and_its_mirror_is_not() -> None:
-    audio = torch.as_tensor(render_audio(sample_scene(3, 1))).float()
+    audio = (burst(-40, 0.5) + burst(40, 2.0, seed=1))[0]
     clip = Clip("x", 4.0, audio=audio, sample_rate_hz=RATE_HZ)
     assert score(SpatialReward("reference"), audio[None], clip) > 0.95
     assert score(SpatialReward("reference"), audio.flip(0)[None], clip) < 0.6

@@ -17,11 +17,11 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from prismaudio_studio.world.order import ShuffledBatches
 
 import prismaudio
 from prismaudio.audio.level import PEAK
 from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.data.buckets import batch_loader
 from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
 from prismaudio.flow.kernels import RhoKernel
 from prismaudio.flow.times import uniform_grid
@@ -101,15 +101,14 @@ class Clips(torch.utils.data.Dataset):
     def __init__(self, batch_size=2, durations=(0.4,) * 6):
         self.batch_size, self.durations = batch_size, durations
 
-    def item(self, index, epoch=0):
+    def item(self, index):
         return Clip(f"clip {index}", self.durations[index]), Plan({"semantic": "a" * (1 + index)})
 
-    def loader(self, share=0, shares=1):
-        def collate(items):
-            clips, plans = zip(*items, strict=True)
-            return ClipBatch(clips, plans)
+    def __getitem__(self, draws):
+        return ClipBatch(*zip(*[self.item(draw.clip) for draw in draws], strict=True))
 
-        return ShuffledBatches(len(self.durations), self.item, collate, self.batch_size, 1, shares, share)
+    def loader(self):
+        return batch_loader(self, [1] * len(self.durations), self.batch_size, seed=1, shuffle=True)
 
 
 def network():

@@ -7,10 +7,16 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.checkpoints import load_components
+from prismaudio.data.synthetic import SyntheticDataModule
+from prismaudio.encoders.base import Encoder
+from prismaudio.encoders.brightness import BrightnessEncoder
 from prismaudio.errors import CheckpointError, DataError, RecipeError
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan import Plan
+from prismaudio.planners.flash import FlashPlanner
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage
 from prismaudio.training.callbacks.export import ExportComponents
@@ -19,23 +25,11 @@ from prismaudio.training.draws import draw
 from prismaudio.training.foundation import FoundationTask
 from prismaudio.training.schedule import CosineSchedule
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
-from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
-from prismaudio_studio.datamodule import StudioDataModule
-from prismaudio_studio.fitting import AutoencoderFittingTask
-from prismaudio_studio.hashed_text import HashedTextEncoder
-from prismaudio_studio.motion_grid import MotionGridEncoder
-from prismaudio_studio.plan_grid import PlanGridEncoder
-from prismaudio_studio.planner.event import EventPlanner
-from prismaudio_studio.words import CLASSES
-from prismaudio_studio.world import render_audio, sample_scene
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> StudioDataModule:
-    folder = tmp_path_factory.mktemp("clips")
-    module = StudioDataModule(32, 0, 4, batch_size=8, cache_dir=str(folder), workers=1)
-    module.prepare_data()
-    return module
+def data() -> SyntheticDataModule:
+    return SyntheticDataModule(32, 4, batch_size=8)
 
 
 def trainer(folder: Path, **options: object) -> Trainer:
@@ -43,61 +37,68 @@ def trainer(folder: Path, **options: object) -> Trainer:
     return Trainer(**{**quiet, "default_root_dir": folder, "enable_checkpointing": False, **options})  # type: ignore[arg-type]
 
 
+class Words(Encoder):
+    """Each word of a plan as its length."""
+
+    width, rate_hz = 5, None
+
+    def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
+        lengths = [len(word) for text in plan.values() for word in text.split()]
+        return torch.tensor(lengths, dtype=torch.float32)[:, None].expand(-1, self.width) / 10
+
+
 def foundation(**options: object) -> FoundationTask:
     torch.manual_seed(0)
-    codec = ParametricStereoAutoencoder(8, iterations=2)
-    codec.observe(torch.stack([torch.as_tensor(render_audio(sample_scene(i, 1, "plain"))) for i in range(4)]))
-    codec.fit()
-    encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
-    network = DiffusionTransformer(
-        codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], data_spread=0.5
-    )
+    codec = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
+    encoders = options.pop("encoders", {"video": BrightnessEncoder(), "text": Words()})
+    network = DiffusionTransformer(8, 32, 1, 1, 4, None, Words.width, None, ["text"], data_spread=0.5)
     return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
 
 
-def first_batch(data: StudioDataModule) -> ClipBatch:
+def first_batch(data: SyntheticDataModule) -> ClipBatch:
     return next(iter(data.val_dataloader()))  # type: ignore[return-value]
 
 
-def test_the_codec_is_fitted_and_exported_beside_what_is_there(data: StudioDataModule, tmp_path: Path) -> None:
-    task = AutoencoderFittingTask(ParametricStereoAutoencoder(8, iterations=2))
-    trainer(tmp_path, max_epochs=1, callbacks=[ExportComponents(str(tmp_path / "model"))]).fit(task, data)
-    planner = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
+def test_what_is_trained_is_exported_beside_what_is_there(data: SyntheticDataModule, tmp_path: Path) -> None:
+    task = foundation(encoders={"video": BrightnessEncoder()})
+    trainer(tmp_path, max_steps=1, callbacks=[ExportComponents(str(tmp_path / "model"))]).fit(task, data)
+    before = set(load_components(tmp_path / "model"))
+    planner = CotTuningTask(FlashPlanner())
     export = ExportComponents(str(tmp_path / "model"), half=["planner"])
     trainer(tmp_path, max_steps=1, callbacks=[export]).fit(planner, data)
     model = load_components(tmp_path / "model")
-    assert set(model) == {"autoencoder", "planner"}
-    torch.testing.assert_close(model["autoencoder"].basis, task.autoencoder.basis)
-    assert task.autoencoder.mean.std() > 0
+    assert set(model) == {*before, "planner"}
+    for name, weight in model["transformer"].state_dict().items():
+        torch.testing.assert_close(weight, task.transformer.state_dict()[name])
 
 
-def test_an_export_that_cannot_be_written_is_refused_before_training(data: StudioDataModule, tmp_path: Path) -> None:
+def test_an_export_that_cannot_be_written_is_refused_before_training(data: SyntheticDataModule, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    task = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
+    task = CotTuningTask(FlashPlanner())
     run = trainer(tmp_path, max_steps=1, callbacks=[ExportComponents(str(tmp_path / "model"))])
     with pytest.raises(CheckpointError, match="damaged or not a PrismAudio checkpoint"):
         run.fit(task, data)
     assert run.global_step == 0
 
 
-def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
+def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    task = CotTuningTask(EventPlanner(CLASSES, width=8, time_width=32, depth=2), learning_rate=6e-3, warmup_steps=2)
+    task = CotTuningTask(FlashPlanner(), learning_rate=0.1, warmup_steps=2)
     run = trainer(tmp_path, max_steps=32)
     before = run.validate(task, data, verbose=False)[0]["val_loss"]
     run.fit(task, data)
     assert run.callback_metrics["val_loss"] < 0.93 * before
 
 
-def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
+def test_the_flow_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
     run, task = trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3)
     before = run.validate(task, data, verbose=False)[0]["val_loss"]
     run.fit(task, data)
     assert run.callback_metrics["val_loss"] < 0.8 * before
 
 
-def state_at_the_end(data: StudioDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
+def state_at_the_end(data: SyntheticDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
     keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     options = {"max_steps": steps, "callbacks": [ExponentialMovingAverage(0.5), keep], "enable_checkpointing": True}
     torch.rand(7 if checkpoint else 1)  # what happened before must not matter
@@ -106,7 +107,7 @@ def state_at_the_end(data: StudioDataModule, folder: Path, steps: int, checkpoin
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: StudioDataModule, tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: SyntheticDataModule, tmp_path: Path) -> None:
     whole = state_at_the_end(data, tmp_path / "whole", 9)  # of 4 steps an epoch
     assert any(key.startswith("average.") for key in whole["state_dict"])
     for stop in (1, 4, 6):
@@ -115,7 +116,7 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: Studi
             torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
 
 
-def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:
+def test_metrics_hear_the_plans(data: SyntheticDataModule, tmp_path: Path) -> None:
     task = foundation(metrics={"onsets": OnsetF1()}, sampler=EulerSampler(2))
     assert 0 <= trainer(tmp_path).validate(task, data, verbose=False)[0]["val_onsets"] <= 1
 
@@ -125,7 +126,7 @@ def perturbed(task: FoundationTask, told: Conditions, ids: list[str], step: int 
     return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times))
 
 
-def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: StudioDataModule) -> None:
+def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: SyntheticDataModule) -> None:
     batch = first_batch(data)
     ids = [clip.id for clip in batch.clips]
     task = foundation(drop_all=0.0, drop_each=0.0, swap_video=0.0)
@@ -139,7 +140,7 @@ def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: Studi
     assert told.video is not None
     assert swapped.video is not None
     torch.testing.assert_close(swapped.video.values, told.video.values.roll(-1, 0))
-    torch.testing.assert_close(swapped.plan.values, told.plan.values)  # type: ignore[union-attr]
+    torch.testing.assert_close(swapped.text.values, told.text.values)  # type: ignore[union-attr]
 
 
 def test_as_many_samples_lose_everything_as_should() -> None:
@@ -171,7 +172,7 @@ def precomputed(lengths: list[int], frames: int, channels: int, *, text: bool = 
     mask = torch.arange(frames)[None] < torch.tensor(lengths)[:, None]
     source = torch.Generator().manual_seed(0)
     latents = torch.randn(len(lengths), channels, 64, generator=source)[..., :frames] * mask[:, None]
-    words = Features.pad([torch.randn(3 + i, 262, generator=source) for i in range(len(lengths))])
+    words = Features.pad([torch.randn(3 + i, Words.width, generator=source) for i in range(len(lengths))])
     return LatentBatch([f"clip {i}" for i in lengths], latents, mask, Conditions(text=words if text else None))
 
 
@@ -213,7 +214,7 @@ def test_the_loss_is_the_mean_over_real_frames(monkeypatch: pytest.MonkeyPatch) 
     assert float(error / real) == pytest.approx(4.0 * 8 / 10)
 
 
-def test_clips_are_encoded_once(data: StudioDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_are_encoded_once(data: SyntheticDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, task = first_batch(data), foundation()
     first = task.clips.latents(batch.clips)
     monkeypatch.setattr(task.autoencoder, "encode", None)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from prismaudio.encoders.base import known_things
 from prismaudio.errors import MediaError
+from prismaudio.inference.planning import unknown_to_all
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio_studio.hashed_text import HashedTextEncoder, word_vector
@@ -99,9 +99,10 @@ def test_any_number_of_moments_is_drawn_in_the_memory_of_a_few(monkeypatch) -> N
     assert max(shape[1] for shape in sizes) == 7
 
 
-def test_what_a_model_knows_is_what_its_encoders_know_unless_one_reads_any_text() -> None:
+def test_a_text_is_understood_where_one_encoder_knows_what_it_names() -> None:
     grid, motion = PlanGridEncoder(["bell", "drum"]), MotionGridEncoder()
-    assert known_things({"plan": grid, "video": motion, "text": HashedTextEncoder()}) == ["bell", "drum"]
-    assert known_things({"plan": grid, "text": HashedTextEncoder(vocabulary=["dog"])}) == ["bell", "drum", "dog"]
-    assert known_things({"plan": grid, "text": HashedTextEncoder(vocabulary=None)}) is None
-    assert known_things({"video": motion, "text": HashedTextEncoder()}) is None
+    text = "A bell, a dog, a zither."
+    assert unknown_to_all(text, [grid, motion, HashedTextEncoder()]) == ["a dog", "a zither"]
+    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=["dog"])]) == ["a zither"]
+    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=None)]) == []
+    assert unknown_to_all(text, [motion]) == []

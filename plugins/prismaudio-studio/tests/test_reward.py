@@ -8,6 +8,7 @@ import torch
 from prismaudio.errors import CheckpointError, NotApplicableError
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
+from prismaudio_studio.classifier import studio_classifier
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.reward import SemanticReward
 from prismaudio_studio.world import render_audio, sample_scene
@@ -82,3 +83,13 @@ def test_another_classifier_is_read_from_its_file(tmp_path) -> None:
     assert SemanticReward(classifier=str(tmp_path / "c.safetensors")).classifier.classes
     with pytest.raises(CheckpointError, match="cannot read the classifier"):
         SemanticReward(classifier=str(tmp_path / "none")).prepare(CLIP, Plan({"semantic": "A bell."}))
+
+
+def test_a_reward_is_told_by_the_classes_in_the_file_of_its_classifier(tmp_path) -> None:
+    path, found = tmp_path / "classes.safetensors", []
+    for word in ("bell", "gong"):
+        classifier = studio_classifier()
+        names = [word if name == "bell" else name for name in classifier.classes]
+        type(classifier)(names, classifier.weights).save(path)
+        found.append(SemanticReward(classifier=str(path)).identity)
+    assert found[0] != found[1]

@@ -66,11 +66,15 @@ def crop_text(text: str, whole: Story, part: Story) -> str:
         if all(what in here for what in named):
             kept.append(_numbered(sentence, nouns, whole, here))
             continue
-        for clause in clauses(sentence):
-            if any(what in here for what in nouns.named(clause)):
-                told = _numbered(clause, nouns, whole, here)
-                kept.append(f"{told[0].upper()}{told[1:]}.")
-    return " ".join(kept)
+        mine = [clause for clause in clauses(sentence) if any(what in here for what in nouns.named(clause))]
+        kept += [_numbered(clause, nouns, whole, here) for clause in mine]
+    return text if kept == sentences(text) else " ".join(map(_sentence, kept))
+
+
+def _sentence(text: str) -> str:
+    """A clause, or what stands between semicolons, as a sentence."""
+    whole = text.strip().rstrip(";")
+    return f"{whole[0].upper()}{whole[1:]}{'' if whole[-1] in '.!?' else '.'}"
 
 
 def _numbered(text: str, nouns: Nouns, whole: Story, here: dict[str, Source]) -> str:

@@ -52,12 +52,6 @@ def test_bad_input_is_one_line_and_exit_2(options, text, capsys) -> None:
         ["studio", "--limit", "0"],
         ["studio", "--rows", "truth,lies"],
         ["studio", "--split", "real"],
-        ["model", "--precision", "fp8"],
-        ["model", "--duration", "-1"],
-        ["model", "--duration", "nan"],
-        ["model", "--guidance", "nan"],
-        ["rl"],
-        ["neither"],
     ],
 )
 def test_bad_options_are_refused(options, capsys) -> None:
@@ -68,7 +62,7 @@ def test_bad_options_are_refused(options, capsys) -> None:
 
 
 def test_the_instruments_are_refitted(tmp_path, monkeypatch) -> None:
-    from prismaudio.benchmarks import instruments
+    from prismaudio_studio.benchmark import instruments
 
     monkeypatch.setattr(instruments, "STEPS", 3)
     monkeypatch.setattr(instruments, "BASIS_CLIPS", 8)

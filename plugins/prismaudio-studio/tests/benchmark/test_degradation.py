@@ -1,4 +1,4 @@
-"""The damage benchmark damages one dimension at a time, and its command prints what it finds."""
+"""The degradation benchmark degrades one dimension at a time, and its command prints what it finds."""
 
 import json
 
@@ -9,7 +9,7 @@ from prismaudio.cli.main import main
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
 from prismaudio_studio.benchmark.degradation import COLUMNS, DegradationBenchmark, degraded
-from prismaudio_studio.classifier import embedded_classifier
+from prismaudio_studio.classifier import studio_classifier
 from prismaudio_studio.world import sample_scene
 
 
@@ -30,7 +30,7 @@ def test_only_what_is_meant_is_degraded() -> None:
     sounds = degraded(scenes)
     assert torch.equal(sounds["swapped"].flip(1), sounds["whole"])
     assert torch.equal(sounds["late"][..., 4800:], sounds["whole"][..., :-4800])
-    heard = [embedded_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
+    heard = [studio_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
     assert not any(noun == scene.things[0].what for noun, scene in zip(heard, scenes, strict=True))
 
 
@@ -44,12 +44,12 @@ def test_clips_that_a_reward_cannot_judge_are_left_out() -> None:
 
 def test_the_command_writes_a_table_and_figures(tmp_path, capsys) -> None:
     out = tmp_path / "out.json"
-    assert main(["bench", "damage", "--limit", "2", "--rewards", "SpatialReward", "--json", str(out)]) == 0
+    assert main(["bench", "degradation", "--limit", "2", "--rewards", "SpatialReward", "--json", str(out)]) == 0
     read = json.loads(out.read_text())
     assert list(read["rows"]["SpatialReward"]) == list(COLUMNS)
     assert "swapped by" in capsys.readouterr().out.replace("_", " ")
 
 
 def test_an_unknown_reward_is_one_line(capsys) -> None:
-    assert main(["bench", "damage", "--rewards", "SpacialReward"]) == 2
+    assert main(["bench", "degradation", "--rewards", "SpacialReward"]) == 2
     assert "did you mean" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def sure(planner: EventPlanner, story: Story) -> Sightings:
 def test_what_is_taught_is_what_is_written(planner: EventPlanner, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = sure(planner, STORY)
     monkeypatch.setattr(planner.network, "forward", lambda frames: seen)
-    told = planner.watch(CLIP)
+    told = planner.see(CLIP)
     assert (told.quality, told.room) == ("noisy", "hall")
     bell, cart = told.sources
     assert bell.onsets_s == pytest.approx((0.5, 1.25, 3.0), abs=0.011)
@@ -96,9 +96,9 @@ def test_a_plan_that_states_little_teaches_little(planner: EventPlanner) -> None
 
 def test_pictures_of_another_size_are_refused(planner: EventPlanner) -> None:
     with pytest.raises(MediaError, match="expected"):
-        planner.watch(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
+        planner.see(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
     with pytest.raises(MediaError, match="no pictures"):
-        planner.watch(Clip("c", 1.0))
+        planner.see(Clip("c", 1.0))
 
 
 def test_a_written_plan_is_read(tmp_path) -> None:

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 import torch
 
-from prismaudio.builtin import CORE_DIMENSIONS
-from prismaudio.inference.windows import Grid
-from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
 from prismaudio.types import Clip
 from prismaudio_studio.narration import narrate
@@ -36,26 +31,25 @@ def test_a_thing_that_goes_on_is_one():
 
 
 class Clockwork:
-    """Plans one bell each second of what it is shown, by the number that the first picture carries."""
+    """Sees one bell each second of what it is shown, by the number that the first picture carries."""
 
     def __init__(self) -> None:
         self.shown: list[float] = []
 
-    def plan(self, clip: Clip, dimensions: object) -> Plan:
+    def see(self, clip: Clip) -> Story:
         self.shown.append(clip.duration_s)
         first_s = float(clip.frames[0, 0, 0, 0]) / 16
         times = tuple(k + 0.25 - first_s for k in range(60) if 0 <= k + 0.25 - first_s < clip.duration_s)
-        return narrate(Story((Source("bell", times, None, (0.0, 0.0)),), "clean", "dry"))
+        return Story((Source("bell", times, None, (0.0, 0.0)),), "clean", "dry")
 
 
 @pytest.mark.parametrize("duration_s", [1.0, 3.5, 4.0, 5.5, 10.0, 12.7])
 def test_long_clips_are_watched_in_windows_without_losing_or_repeating_anything(duration_s):
     n = round(duration_s * 16)
     frames = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 3, 2, 2)
-    planner = Clockwork()
-    grid = Grid(Fraction(125, 2), Fraction(16), 4.0)
-    plan = watch(planner, Clip("a", duration_s, frames, 16.0), CORE_DIMENSIONS, grid)
+    clockwork = Clockwork()
+    story = watch(clockwork.see, Clip("a", duration_s, frames, 16.0), 4.0)
     expected = [k + 0.25 for k in range(60) if k + 0.25 < duration_s]
-    assert plan.story.sources[0].onsets_s == pytest.approx(expected)
-    assert set(planner.shown) == {4.0}
-    plan.check(duration_s)
+    assert story.sources[0].onsets_s == pytest.approx(expected)
+    assert set(clockwork.shown) == {4.0}
+    narrate(story).check(duration_s)
