@@ -59,6 +59,16 @@ def prismaudio_encoders() -> Iterable[Component]:
 
 
 @hookimpl
+def prismaudio_conditioners() -> Iterable[Component]:
+    """The conditioners of the published model, and one for grids of events."""
+    return [
+        Component("prismaudio.models.conditioners:FeatureConditioner", "Two layers without biases, as published."),
+        Component("prismaudio.models.conditioners:SyncConditioner", "The same with positions in segments of video."),
+        Component("prismaudio.models.conditioners:GridConditioner", "Convolutions over a grid of sparse events."),
+    ]
+
+
+@hookimpl
 def prismaudio_samplers() -> Iterable[Component]:
     """Deterministic samplers."""
     return [

@@ -17,6 +17,7 @@ import tempfile
 import types
 import typing
 from collections import abc
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,7 @@ from prismaudio.errors import CheckpointError, one_line
 from prismaudio.weight_files import below, check_finite, check_fit, fill, read_safetensors, save_tensors, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from prismaudio.components import Component
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MAX_CONFIG_BYTES = 10_000_000
 """Size of a ``config.json``; that of a small model has 3,000 bytes."""
-KINDS = ("autoencoders", "encoders", "planners", "samplers")
-"""Kinds of components that a model folder holds, beside a transformer and settings."""
+KINDS = ("autoencoders", "encoders", "planners", "samplers", "conditioners")
+"""Kinds of components that a model folder holds, beside a transformer and settings; conditioners are parts of it."""
 OWN = {
     "prismaudio.models.dit:DiffusionTransformer": "transformers",
     "prismaudio.inference.settings:Settings": "settings",
@@ -108,6 +109,39 @@ def _remembering(init: Any) -> Any:
     return remember
 
 
+def description(component: Configured) -> dict[str, Any]:
+    """Class and arguments of a component, and of the components among its arguments, as JSON has them.
+
+    Example:
+        >>> class Box(Configured):
+        ...     def __init__(self, size: int = 3) -> None: ...
+        >>> class Shelf(Configured):
+        ...     def __init__(self, boxes: dict[str, Box]) -> None: ...
+        >>> description(Shelf({"red": Box(4)}))["arguments"]
+        {'boxes': {'red': {'class': 'prismaudio.checkpoints:Box', 'arguments': {'size': 4}}}}
+    """
+    kind = type(component)
+    config = component.__dict__.get("config", {})
+    return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": _nested(config, description)}
+
+
+def fresh(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments with new components in the place of those among them, which then share no weights."""
+    made: dict[str, Any] = _nested(arguments, lambda part: type(part)(**fresh(part.__dict__.get("config", {}))))
+    return made
+
+
+def _nested(value: Any, change: Callable[[Any], Any], kind: type | None = None) -> Any:
+    """A value with its components changed, wherever in mappings and lists they are."""
+    if isinstance(value, kind or Configured):
+        return change(value)
+    if isinstance(value, abc.Mapping):
+        return {name: _nested(item, change, kind) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nested(item, change, kind) for item in value]
+    return value
+
+
 def within(least: float, most: float, /, **numbers: float | None) -> None:
     """Check that arguments of a constructor lie in a range; None is left alone.
 
@@ -154,8 +188,7 @@ def save_components(
     """
     described, weights = _others(folder, components) if beside else ({}, {})
     for name, component in components.items():
-        kind = type(component)
-        described[name] = {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": component.config}
+        described[name] = description(component)
         if isinstance(component, torch.nn.Module):
             stored = {
                 key: value.detach().to("cpu", half_dtype if name in half and value.is_floating_point() else None)
@@ -215,18 +248,49 @@ def load_components(folder: Path, classes: Mapping[str, str] | None = None) -> d
         CheckpointError: The folder is not such a checkpoint, is damaged, names another class or arguments that are
             not those of its class, or holds weights that are not finite.
     """
-    described = _described(folder)
-    kinds = {
-        name: _class(_place(folder, name), name, entry["class"], LOADABLE if classes is None else classes)
+    described, classes = _described(folder), LOADABLE if classes is None else classes
+    parts = {
+        name: _part(
+            _place(folder, name), entry, ROLES.get(name) or ("encoders" if name.endswith("_encoder") else None), classes
+        )
         for name, entry in described.items()
     }
-    for name, kind in kinds.items():
-        check_arguments(_place(folder, name), kind, described[name]["arguments"])
     weights = _weights(folder)
-    return {
-        name: _made(folder, name, kind, described[name]["arguments"], below(weights, f"{name}."))
-        for name, kind in kinds.items()
-    }
+    return {name: _made(folder, name, part, below(weights, f"{name}.")) for name, part in parts.items()}
+
+
+def _role(name: str) -> str | None:
+    return ROLES.get(name) or ("encoders" if name.endswith("_encoder") else None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A component that may be made: a class that may be named, and arguments of the right types."""
+
+    kind: type[Configured]
+    arguments: Mapping[str, Any]
+
+    def make(self) -> Any:
+        """A new one, with new components among its arguments."""
+        return self.kind(**_nested(self.arguments, _Part.make, _Part))
+
+
+def _part(place: str, entry: Mapping[str, Any], role: str | None, classes: Mapping[str, str]) -> _Part:
+    """What a description says, checked; a mapping of a class and arguments among the arguments is a component."""
+    kind = _class(place, role, entry["class"], classes)
+
+    def parsed(where: str, value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {"class", "arguments"}:
+            if not isinstance(value["arguments"], dict):
+                raise CheckpointError(f"{where}.arguments is {_shown(value['arguments'])}; expected an object")
+            return _part(where, value, "conditioners", classes)
+        if isinstance(value, dict):
+            return {name: parsed(f"{where}.{name}", item) for name, item in value.items()}
+        return value
+
+    arguments = {name: parsed(f"{place}.arguments.{name}", value) for name, value in entry["arguments"].items()}
+    check_arguments(place, kind, arguments)
+    return _Part(kind, arguments)
 
 
 def _place(folder: Path, name: str) -> str:
@@ -284,13 +348,12 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return read_safetensors(path)
 
 
-def _class(place: str, name: str, target: object, classes: Mapping[str, str]) -> type[Configured]:
+def _class(place: str, role: str | None, target: object, classes: Mapping[str, str]) -> type[Configured]:
     """The class that a component names: one of the loadable ones, from the module that defines it.
 
     A hook may name a class where it is imported from; a folder names it where it is defined. Only what hooks name is
     imported.
     """
-    role = ROLES.get(name) or ("encoders" if name.endswith("_encoder") else None)
     for listed, kind in classes.items():
         if isinstance(target, str) and _label(listed) == _label(target):
             module, _, attribute = listed.partition(":")
@@ -374,6 +437,8 @@ def is_of(value: Any, hint: Any) -> bool:
         return any(type(value) is type(part) and value == part for part in parts)
     if origin is Any:
         return True
+    if isinstance(value, _Part):
+        return isinstance(origin, type) and issubclass(value.kind, origin)
     if isinstance(value, dict):
         if origin not in (dict, abc.Mapping, abc.MutableMapping):
             return False
@@ -400,17 +465,16 @@ def _is_plain(value: Any, kind: Any) -> bool:
     return kind is str and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _made(
-    folder: Path, name: str, kind: type[Configured], arguments: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
-) -> Any:
+def _made(folder: Path, name: str, part: _Part, weights: Mapping[str, torch.Tensor]) -> Any:
     """A component with its weights."""
+    kind = part.kind
     try:
         if issubclass(kind, torch.nn.Module):
             with Outline(len(weights)):
-                outline = kind(**arguments)
+                outline: Any = part.make()
             check_fit(shapes_of(weights), shapes_of(outline.state_dict()), f"{folder}: {name}", kind.__name__)
         with WithoutDrawing():
-            component = kind(**arguments)
+            component = part.make()
     except CheckpointError:
         raise
     except Exception as error:  # whatever a constructor raises

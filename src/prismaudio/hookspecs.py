@@ -23,6 +23,7 @@ CONTRACTS = {
     "rewards": "prismaudio.rewards.base:Reward",
     "metrics": "prismaudio.metrics.base:SoundMetric",
     "encoders": "prismaudio.encoders.base:Encoder",
+    "conditioners": "prismaudio.models.conditioners:Conditioner",
     "samplers": "prismaudio.samplers.base:Sampler",
     "planners": "prismaudio.planners.base:Planner",
     "autoencoders": "prismaudio.autoencoders.base:Autoencoder",
@@ -63,6 +64,11 @@ def prismaudio_metrics() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prismaudio_encoders() -> Iterable[Component]:  # type: ignore[empty-body]
     """Encoders: they turn a clip and its plan into a stream of conditions."""
+
+
+@hookspec
+def prismaudio_conditioners() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Conditioners: they turn a stream of features into tokens, which a transformer attends to or adds."""
 
 
 @hookspec

@@ -13,7 +13,6 @@ from prismaudio.encoders.base import by_stream
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
-from prismaudio.types import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,13 +61,10 @@ def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
         CheckpointError: The latents or the features of one are not those of another.
     """
     transformer, codec = components["transformer"], components["autoencoder"]
-    sizes = {"latents": (codec.channels, transformer.config["latent_channels"], "autoencoder")}
+    sizes = {"latents": (codec.channels, transformer.latent_channels, "autoencoder")}
     for stream, encoder in by_stream(components).items():
-        if stream not in STREAMS:
-            raise CheckpointError(f"{folder} has an encoder of {stream}, which is no stream: {', '.join(STREAMS)}")
-        if stream in transformer.conditioners:
-            width = transformer.config[f"{stream}_width"]
-            sizes[f"{stream} features"] = (encoder.width, width, f"{stream}_encoder")
+        if stream in transformer.streams:
+            sizes[f"{stream} features"] = (encoder.width, transformer.streams[stream].dim, f"{stream}_encoder")
     for what, (given, expected, part) in sizes.items():
         if given != expected:
             raise CheckpointError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -15,7 +18,19 @@ if TYPE_CHECKING:
 
     from prismaudio.plan import Plan
 
-STREAMS = ("video", "sync", "text", "plan")
+LATENTS = "latents"
+"""What latents are called beside streams, in files of features; no stream is."""
+
+
+def is_stream(name: str) -> bool:
+    """Whether streams may have a name: one lower-case word.
+
+    Example:
+        >>> is_stream("flow"), is_stream("latents"), is_stream("2d flow")
+        (True, False, False)
+    """
+    return name != LATENTS and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is not None
+
 
 Need = Literal["video", "plan", "reference"]
 """What a judge may look at beside the sound: the pictures of the clip, its plan, and the clip's own sound."""
@@ -174,26 +189,36 @@ class Features:
         return Features(torch.zeros_like(self.values), torch.zeros_like(self.mask))
 
 
-@dataclass(frozen=True, eq=False)
-class Conditions:
-    """Everything that the transformer is told about the sound; each stream may be missing.
+class Conditions(Mapping[str, "Features"]):
+    """Everything that the transformer is told about the audio: features by the name of their stream.
 
     Args:
-        video: What is seen, from a video encoder.
-        sync: When things move, from a synchronisation encoder.
-        text: The tokens of the plan, from a text encoder.
-        plan: The plan's events on a time grid, from a plan encoder.
+        streams: Features by stream; None for a stream that is missing.
+        more: Further ones.
+
+    Example:
+        >>> conditions = Conditions(text=Features.pad([torch.ones(3, 4)]))
+        >>> list(conditions), conditions["text"].values.shape
+        (['text'], torch.Size([1, 3, 4]))
     """
 
-    video: Features | None = None
-    sync: Features | None = None
-    text: Features | None = None
-    plan: Features | None = None
+    def __init__(
+        self, streams: Mapping[str, Features | None] = MappingProxyType({}), /, **more: Features | None
+    ) -> None:
+        self._streams = {name: stream for name, stream in {**streams, **more}.items() if stream is not None}
+
+    def __getitem__(self, name: str) -> Features:
+        return self._streams[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
 
     def map(self, change: Callable[[Features], Features]) -> Conditions:
-        """Apply ``change`` to every stream that is present."""
-        present = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Conditions(**{name: None if stream is None else change(stream) for name, stream in present.items()})
+        """Apply ``change`` to every stream."""
+        return Conditions({name: change(stream) for name, stream in self.items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditions:
         """Move to a device; ``dtype`` is for the values, masks stay bool."""
@@ -214,31 +239,28 @@ class Conditions:
         """The unconditional branch: the same shapes, nothing in them."""
         return self.map(Features.null)
 
-    def drop(self, **rows: Tensor) -> Conditions:
+    def drop(self, rows: Mapping[str, Tensor]) -> Conditions:
         """Empty streams for some samples.
 
         Args:
             rows: For each stream to drop from, bool ``(batch,)``, True where the sample loses it.
         """
-        kept = {}
-        for name, lost in rows.items():
-            stream: Features | None = getattr(self, name)
-            if stream is not None:
-                keep = ~lost.to(stream.mask.device)[:, None]
-                kept[name] = Features(stream.values * keep[..., None], stream.mask & keep)
-        return replace(self, **kept)
+        kept = dict(self)
+        for name in rows.keys() & self.keys():
+            keep = ~rows[name].to(self[name].mask.device)[:, None]
+            kept[name] = Features(self[name].values * keep[..., None], self[name].mask & keep)
+        return Conditions(kept)
 
     @staticmethod
     def cat(first: Conditions, second: Conditions) -> Conditions:
         """Join two batches of one size, as a guided forward does; what only one of them has is empty in the other."""
         joined = {}
-        for f in fields(Conditions):
-            streams = [getattr(first, f.name), getattr(second, f.name)]
-            if present := [stream for stream in streams if stream is not None]:
-                length = max(stream.mask.shape[1] for stream in present)
-                a, b = ((present[0].null() if stream is None else stream).padded(length) for stream in streams)
-                joined[f.name] = Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
-        return Conditions(**joined)
+        for name in dict.fromkeys([*first, *second]):
+            present = [some[name] for some in (first, second) if name in some]
+            length = max(stream.mask.shape[1] for stream in present)
+            a, b = (some.get(name, present[0].null()).padded(length) for some in (first, second))
+            joined[name] = Features(torch.cat([a.values, b.values]), torch.cat([a.mask, b.mask]))
+        return Conditions(joined)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 COLUMNS = ("seconds", "gflop_per_s", "share_of_peak", "speed_over_eager")
 RATES_HZ = {"video": 4.0, "sync": 24.0, "plan": 62.5}
 """Features a second of the published encoders, and of our plan grid."""
-TEXT_TOKENS = 160
+N_TOKENS = 160
+"""Tokens of a text, and features of a stream that is not known here."""
 MATMUL = 2048
 """Side of the square matrices whose product is taken as the machine's peak; on a GPU four times that."""
 PRODUCTS = 16
@@ -138,11 +139,10 @@ class ModelSpeed:
     def _conditions(self, transformer: DiffusionTransformer, dtype: torch.dtype) -> Conditions:
         """Random features of every stream that the transformer is told, as long as those of a clip."""
         streams = {}
-        for name in transformer.conditioners:
-            length = TEXT_TOKENS if name == "text" else round(RATES_HZ[name] * self.duration_s)
-            width = transformer.config[f"{name}_width"]
-            streams[name] = Features.pad([torch.randn(length, width)])
-        return Conditions(**streams).to(self.device, dtype)
+        for name, conditioner in transformer.streams.items():
+            length = round(RATES_HZ[name] * self.duration_s) if name in RATES_HZ else N_TOKENS
+            streams[name] = Features.pad([torch.randn(length, conditioner.dim)])
+        return Conditions(streams).to(self.device, dtype)
 
     def _time(self, row: Callable[[], object]) -> float:
         self._wait()

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         if vae is not None:
             components["autoencoder"] = import_autoencoder(vae)
             if "transformer" in components:
-                wanted = components["transformer"].config["latent_channels"]
+                wanted = components["transformer"].latent_channels
                 belong_together(source, wanted, vae, components["autoencoder"].channels)
     else:
         components = import_published(source, vae)

@@ -92,8 +92,7 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
     from prismaudio.inference import PrismAudio
 
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
-    streams = list(getattr(model.transformer, "conditioners", {}))
-    if lacking := [name for name in streams if name not in model.encoders]:
+    if lacking := [name for name in model.transformer.streams if name not in model.encoders]:
         sys.stderr.write(f"notice: the model has no encoder for {', '.join(lacking)}; nothing of that is computed\n")
     return Extractor(
         model.autoencoder,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
+from prismaudio.types import LATENTS
 
 if TYPE_CHECKING:
     from prismaudio.autoencoders.base import Autoencoder

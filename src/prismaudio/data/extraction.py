@@ -12,17 +12,13 @@ from torch import Tensor
 from prismaudio.data.clips import read_audio, read_pictures
 from prismaudio.data.description import describe
 from prismaudio.data.manifest import ManifestEntry
-from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
 from prismaudio.plan import Plan
-from prismaudio.types import Clip, FrameSpec
+from prismaudio.types import LATENTS, Clip, FrameSpec
 
 if TYPE_CHECKING:
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.encoders.base import Encoder
-
-WORDED = ("text", "plan")
-"""Streams that say what the plan says: one for each of a clip's texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +64,7 @@ class Extractor:
         values = {LATENTS: self.autoencoder.encode(audio[None].to(self.device))[0].float()}
         for stream, encoder in self.encoders.items():
             watched = self._for_encoder(encoder, entry, clip)
-            for index, plan in enumerate(plans if stream in WORDED else plans[:1]):
+            for index, plan in enumerate(plans if encoder.reads_plan else plans[:1]):
                 name = f"{stream}.{index}" if index else stream
                 values[name] = encoder.encode(watched, plan)
         for name, value in values.items():

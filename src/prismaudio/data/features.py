@@ -15,10 +15,11 @@ from torch import Tensor
 from prismaudio.data.description import compare
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.published import DAMAGED, index_npz, read_npz
-from prismaudio.data.records import LATENTS, UNTIMED, Contents, Record, StoredTensor
+from prismaudio.data.records import UNTIMED, Contents, Record, StoredTensor
 from prismaudio.data.shards import index_shard, read_part
 from prismaudio.data.tars import index_tar, read_tar
 from prismaudio.errors import DataError
+from prismaudio.types import LATENTS
 from prismaudio.untrusted import check_file
 
 INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}

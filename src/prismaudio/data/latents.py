@@ -13,9 +13,9 @@ from prismaudio.data.buckets import Draw
 from prismaudio.data.clips import fitted
 from prismaudio.data.features import FeatureSet, read_tensor
 from prismaudio.data.media_clips import MediaClips
-from prismaudio.data.records import LATENTS, Record, StoredTensor
+from prismaudio.data.records import Record, StoredTensor
 from prismaudio.errors import DataError
-from prismaudio.types import STREAMS, ClipBatch, Conditions, Features, LatentBatch
+from prismaudio.types import LATENTS, ClipBatch, Conditions, Features, LatentBatch
 
 
 class LatentClips(Dataset[LatentBatch | ClipBatch]):
@@ -37,7 +37,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         self, found: FeatureSet, max_frames: int | None = None, seed: int = 0, media: MediaClips | None = None
     ) -> None:
         self.found, self.max_frames, self.seed, self.media = found, max_frames, seed, media
-        self.streams = [name for name in STREAMS if found.streams.get(name, {}).get("width")]
+        self.streams = [name for name, stream in found.streams.items() if stream.get("width")]
 
     @property
     def lengths(self) -> list[int]:
@@ -66,7 +66,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         padded = Features.pad(latents)
         streams = {name: Features.pad([clip[name] for clip in clips]) for name in self.streams}
         ids = [self.found.records[draw.clip].id for draw in draws]
-        return LatentBatch(ids, padded.values.transpose(1, 2).contiguous(), padded.mask, Conditions(**streams))
+        return LatentBatch(ids, padded.values.transpose(1, 2).contiguous(), padded.mask, Conditions(streams))
 
     def clip(self, draw: Draw) -> dict[str, Tensor]:
         """Latents ``(channels, frames)`` and features ``(time, width)`` of one clip.

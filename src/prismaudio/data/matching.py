@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from prismaudio.data.description import compare, describe_autoencoder, describe_encoder
 from prismaudio.data.features import FeatureSet
-from prismaudio.data.records import LATENTS
 from prismaudio.errors import DataError
+from prismaudio.types import LATENTS
+
+LOG = logging.getLogger("prismaudio.data")
 
 
 def check_task(found: FeatureSet, task: Any) -> float | None:
@@ -29,9 +32,13 @@ def check_task(found: FeatureSet, task: Any) -> float | None:
     for name, encoder in (getattr(task, "encoders", None) or {}).items():
         compare(found.streams.get(name, {}), describe_encoder(encoder), "the manifest", f"{name} features")
     transformer = getattr(task, "transformer", None)
-    config = getattr(transformer, "config", {})
+    streams = getattr(transformer, "streams", {})
     wanted = {LATENTS: getattr(transformer, "latent_channels", None)}
-    wanted |= {name: config.get(f"{name}_width") for name in found.streams}
+    wanted |= {name: streams[name].dim if name in streams else None for name in found.streams}
+    if lacking := [name for name in streams if not found.streams.get(name, {}).get("width")]:
+        LOG.warning("the data have no features of %s: the transformer is trained without", ", ".join(lacking))
+    if unused := [name for name in found.streams if streams and name not in streams]:
+        LOG.warning("the transformer has no stream for the %s features of the data", ", ".join(unused))
     sizes = {LATENTS: found.latents.get("channels")} | {name: s.get("width") for name, s in found.streams.items()}
     for name, size in sizes.items():
         if wanted[name] and size and wanted[name] != size:

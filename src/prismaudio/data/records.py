@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prismaudio.types import STREAMS
+from prismaudio.types import LATENTS
 
-LATENTS = "latents"
+UNDESCRIBED = ("video", "sync", "text", "plan")
+"""Streams of files that do not say which they have."""
 UNTIMED = "text"
 """The stream that does not run along time, unless a description says otherwise."""
 
@@ -84,12 +85,19 @@ class Contents:
     description: Mapping[str, Any] | None = None
 
 
-def is_part(name: str) -> bool:
+def is_part(name: str, described: Collection[str] = ()) -> bool:
     """Whether a name is one of ours: latents, a stream, or an alternative of one.
 
+    Args:
+        name: The name.
+        described: Streams that the file describes; those of files that describe none are the published ones.
+
     Example:
-        >>> [is_part(name) for name in ("latents", "text.1", "text.x", "caption")]
-        [True, True, False, False]
+        >>> [is_part(name) for name in ("latents", "text.1", "text.x", "caption", "flow")]
+        [True, True, False, False, False]
+        >>> is_part("flow", ["flow"])
+        True
     """
     base, dot, number = name.partition(".")
-    return base in (LATENTS, *STREAMS) and (not dot or (number.isascii() and number.isdecimal() and len(number) < 5))
+    streams = described or UNDESCRIBED
+    return base in (LATENTS, *streams) and (not dot or (number.isascii() and number.isdecimal() and len(number) < 5))

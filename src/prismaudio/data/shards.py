@@ -55,7 +55,7 @@ def index_shard(path: Path) -> Contents:
     found: dict[str, dict[str, StoredTensor]] = {}
     for key, shape in shapes.items():
         name, _, part = key.rpartition("/")
-        if is_part(part):
+        if is_part(part, (description or {}).get("streams", ())):
             found.setdefault(name or readable_name(path.stem), {})[part] = StoredTensor(path, key, shape)
     records = {name: Record(name, parts, infos.get(name, {})) for name, parts in found.items()}
     return Contents(path, records, description)

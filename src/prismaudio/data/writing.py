@@ -14,11 +14,12 @@ from torch import Tensor
 
 from prismaudio.data.description import compare
 from prismaudio.data.manifest import ManifestEntry
-from prismaudio.data.records import LATENTS, Contents
+from prismaudio.data.records import Contents
 from prismaudio.data.shards import SUFFIX, index_shard, shard_bytes
 from prismaudio.data.sharing import add_file, locked, remove_left_over
 from prismaudio.errors import DataError
 from prismaudio.media import make_writable, replacing
+from prismaudio.types import LATENTS
 from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 
 MAX_HEADER_BYTES = 32 << 20

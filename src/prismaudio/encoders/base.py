@@ -24,6 +24,8 @@ class Encoder(ABC):
     Attributes:
         width: Width of a feature.
         rate_hz: Features per second of a stream along time; None for text.
+        reads_plan: Whether the features depend on the plan: then they are computed for each text of a clip, and again
+            for a prompt. Those of an encoder that only watches are computed once for a clip.
         frame_spec: Rate and size of the frames that it wants to see; None for those of the model.
         vocabulary: The things that it knows by name, where these are all that its features can say; None for an encoder
             of any text, and for one that reads no text.
@@ -31,6 +33,7 @@ class Encoder(ABC):
 
     width: int
     rate_hz: float | None
+    reads_plan: bool = True
     frame_spec: FrameSpec | None = None
     vocabulary: Sequence[str] | None = None
 

@@ -33,6 +33,8 @@ class BrightnessEncoder(Configured, Encoder):
         tensor([0., 1.])
     """
 
+    reads_plan = False
+
     def __init__(self, columns: int = 4, rate_hz: float = 8.0) -> None:
         within(1, 4096, columns=columns)
         within(0.1, 1000, rate_hz=rate_hz)

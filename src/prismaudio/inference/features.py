@@ -11,7 +11,7 @@ from torch import Tensor
 from prismaudio.data.features import index_file, read_tensor
 from prismaudio.errors import DataError, PrismAudioError
 from prismaudio.samplers.guidance import guided_velocity
-from prismaudio.types import STREAMS, Conditions, Features
+from prismaudio.types import LATENTS, Conditions, Features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,17 +42,18 @@ def read_conditions(path: str | Path, clip: str = "") -> Conditions:
     if clip and clip not in records:
         raise DataError(f"{path} holds no clip {clip!r}; it has {', '.join(list(records)[:5])}")
     record = records[clip] if clip else next(iter(records.values()))
-    found = {stream: record.stream(stream) for stream in STREAMS}
+    names = [name for name in record.parts if name != LATENTS and "." not in name]
+    found = {stream: record.parts[stream] for stream in names}
     for stream, part in found.items():
-        if part is not None and len(part.shape) != 2:
+        if len(part.shape) != 2:
             raise DataError(f"the {stream} features in {path} have shape {part.shape}; expected two dimensions")
     try:
-        streams = {stream: Features.pad([read_tensor(part)]) for stream, part in found.items() if part is not None}
+        streams = {stream: Features.pad([read_tensor(part)]) for stream, part in found.items()}
     except (ValueError, TypeError) as error:  # words, dates
         raise DataError(f"{path} holds features that are no numbers: {error}") from error
     if not streams:
-        raise DataError(f"{path} holds no features of {', '.join(STREAMS)}")
-    return Conditions(**streams)
+        raise DataError(f"{path} holds no features of any stream")
+    return Conditions(streams)
 
 
 @torch.inference_mode()
@@ -89,13 +90,10 @@ def check_conditions(transformer: DiffusionTransformer, conditions: Conditions |
     Raises:
         PrismAudioError: A stream has another width, another number of samples, or values that are no numbers.
     """
-    for stream in STREAMS if conditions is not None else ():
-        features: Features | None = getattr(conditions, stream)
-        if features is None:
-            continue
-        width = transformer.config[f"{stream}_width"]
-        if not width:
+    for stream, features in (conditions or {}).items():
+        if stream not in transformer.streams:
             raise PrismAudioError(f"this model is not told {stream} features; leave them out")
+        width = transformer.streams[stream].dim
         samples, _, found = features.values.shape
         if found != width:
             raise PrismAudioError(f"{stream} features are {found} wide, but this model's are {width} wide")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import Outline, WithoutDrawing
+from prismaudio.checkpoints import Outline, WithoutDrawing, fresh
 from prismaudio.errors import CheckpointError
 from prismaudio.inference.settings import Settings
-from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.models.dit import DiffusionTransformer, published_streams
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.weight_files import below, check_finite, check_held, listed, misfits, read_weights, shapes_of
@@ -150,10 +150,10 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     arguments = transformer_arguments(given)
     try:
         with Outline(len(official)):
-            one_block = DiffusionTransformer(**arguments | {"depth": 1})
+            one_block = DiffusionTransformer(**fresh(arguments) | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
-    config = one_block.config | {"depth": arguments.get("depth", 1)}
+    config = arguments | {"depth": arguments.get("depth", 1)}
     expected: dict[str, tuple[int, ...]] = {}
     for key, value in one_block.state_dict().items():
         name, shape = published_key(key), tuple(published_shaped(key, value).shape)
@@ -182,17 +182,15 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
     heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
     if width and heads:  # what most layers say: one that says otherwise is then listed
         arguments["heads"] = width // max(heads.most_common(1)[0][0], 1)
-    tokens = {}
-    for stream in ("video", "sync", "text"):
+    sizes = {}
+    for stream, usual in published_streams(width or 1024).items():
         first, second = (matrices.get(told.format(stream, layer)) for layer in (0, 2))
-        if first:
-            arguments[f"{stream}_width"] = first[1]
-        if second and width and second[0] != width:
-            tokens[stream] = second[0]
+        sizes[stream] = (first[1] if first else usual.dim, second[0] if second else usual.token_dim)
+    arguments["streams"] = published_streams(width or 1024, sizes)
     context = matrices.get("model.model.to_cond_embed.2.weight")
     if context and width and context[0] != width:
         arguments["context_width"] = context[0]
-    return arguments | ({"token_widths": tokens} if tokens else {})
+    return arguments
 
 
 def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -216,6 +214,6 @@ def _filled(
     """A module with these weights, in float32."""
     check_finite(weights, path)
     with WithoutDrawing():
-        module = kind(**arguments)
+        module = kind(**fresh(arguments))
     module.load_state_dict(weights)
     return module.eval().requires_grad_(requires_grad=False)

@@ -179,7 +179,7 @@ class Renderer:
                 unseen = Clip(window.id, window.duration_s)
                 rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
             streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
-        both = Conditions(**streams).to(self.device, self.transformer.pre.weight.dtype)
+        both = Conditions(streams).to(self.device, self.transformer.pre.weight.dtype)
         if negatives is None:
             return both, None
         first, second = torch.arange(2 * len(windows), device=self.device).chunk(2)

@@ -1,39 +1,97 @@
 """Conditioners: features of one stream to tokens, without biases, so that nothing stays nothing.
 
-Shape letters: B batch, N features, L frames, W width.
+Shape letters: B batch, N features, L frames, W token width.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prismaudio.checkpoints import Configured, within
 from prismaudio.types import Features
 
 SYNC_SEGMENT = 8
 """Features that the synchronisation encoder makes of one segment of video."""
+MAX_DIM = 2**20
+"""Above the width of any features or tokens."""
 
 
-class Conditioner(Protocol):
-    """What makes tokens of a stream's features."""
+class Conditioner(Configured, nn.Module, ABC):
+    """A stream of a transformer: how wide its features are, what makes tokens of them, and where the tokens go.
 
+    Args:
+        dim: Width of the features.
+        token_dim: Width of the tokens: that of the transformer, as a rule.
+        cross_attended: Whether the blocks attend to the tokens.
+        additive: Whether the tokens are added to the latents along time, through a learned gate.
+        gate: What the gate of an additive stream is at first, before its sigmoid.
+
+    Attributes:
+        resampled_first: Whether tokens are brought to the rate of the latents before they are projected, as the
+            published model does with synchronisation; the others are projected first.
+    """
+
+    resampled_first: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        dim: int,
+        token_dim: int,
+        *,
+        cross_attended: bool = False,
+        additive: bool = False,
+        gate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        within(1, MAX_DIM, dim=dim, token_dim=token_dim)
+        within(-100, 100, gate=gate)
+        self.dim, self.token_dim = dim, token_dim
+        self.cross_attended, self.additive, self.gate = cross_attended, additive, gate
+
+    @abstractmethod
     def tokens(self, stream: Features) -> Features:
-        """As many tokens as there are features, zero where nothing is real."""
+        """As many tokens as there are features, ``(batch, time, token_dim)``, zero where nothing is real."""
 
 
-class FeatureConditioner(nn.Sequential):
+def perceptron(dim: int, out_dim: int) -> nn.Sequential:
+    """Two layers without biases."""
+    return nn.Sequential(nn.Linear(dim, out_dim, bias=False), nn.SiLU(), nn.Linear(out_dim, out_dim, bias=False))
+
+
+class FeatureConditioner(Conditioner):
     """Two-layer perceptron without biases.
 
     Args:
-        feature_width: Width of the features.
-        width: Width of the tokens.
+        dim: Width of the features.
+        token_dim: Width of the tokens.
+        cross_attended: Whether the blocks attend to the tokens.
+        additive: Whether the tokens are added to the latents along time.
+        gate: What the gate of an additive stream is at first, before its sigmoid.
     """
 
-    def __init__(self, feature_width: int, width: int) -> None:
-        super().__init__(nn.Linear(feature_width, width, bias=False), nn.SiLU(), nn.Linear(width, width, bias=False))
+    def __init__(
+        self,
+        dim: int,
+        token_dim: int,
+        *,
+        cross_attended: bool = False,
+        additive: bool = False,
+        gate: float = 0.0,
+    ) -> None:
+        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+        for name, layer in perceptron(dim, token_dim).named_children():
+            self.add_module(name, layer)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Tokens of features ``(batch, time, dim)``."""
+        for layer in self.children():
+            values = layer(values)
+        return values
 
     def tokens(self, stream: Features) -> Features:
         """See :meth:`Conditioner.tokens`."""
@@ -46,14 +104,29 @@ class SyncConditioner(FeatureConditioner):
     The features of a clip need not be a whole number of segments.
 
     Args:
-        feature_width: Width of the features.
-        width: Width of the tokens.
+        dim: Width of the features.
+        token_dim: Width of the tokens.
+        cross_attended: Whether the blocks attend to the tokens.
+        additive: Whether the tokens are added to the latents along time.
+        gate: What the gate of an additive stream is at first, before its sigmoid.
         segment: Features of one segment.
     """
 
-    def __init__(self, feature_width: int, width: int, segment: int = SYNC_SEGMENT) -> None:
-        super().__init__(feature_width, width)
-        self.position = nn.Parameter(torch.zeros(segment, feature_width))
+    resampled_first = True
+
+    def __init__(
+        self,
+        dim: int,
+        token_dim: int,
+        *,
+        cross_attended: bool = False,
+        additive: bool = False,
+        gate: float = 0.0,
+        segment: int = SYNC_SEGMENT,
+    ) -> None:
+        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+        within(1, MAX_DIM, segment=segment)
+        self.position = nn.Parameter(torch.zeros(segment, dim))
 
     def tokens(self, stream: Features) -> Features:
         """See :meth:`Conditioner.tokens`."""
@@ -62,19 +135,32 @@ class SyncConditioner(FeatureConditioner):
         return stream.with_values(self(stream.values + self.position.repeat(n_segments, 1)[:n_features]))
 
 
-class GridConditioner(nn.Module):
+class GridConditioner(Conditioner):
     """Two convolutions over time without biases, for sparse events on a time grid.
 
     Args:
-        feature_width: Width of the grid.
-        width: Width of the tokens.
+        dim: Width of the grid.
+        token_dim: Width of the tokens.
+        cross_attended: Whether the blocks attend to the tokens.
+        additive: Whether the tokens are added to the latents along time.
+        gate: What the gate of an additive stream is at first, before its sigmoid.
         kernel: Grid steps that a convolution spans, odd.
     """
 
-    def __init__(self, feature_width: int, width: int, kernel: int = 7) -> None:
-        super().__init__()
-        self.first = nn.Conv1d(feature_width, width, kernel, padding=kernel // 2, bias=False)
-        self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2, bias=False)
+    def __init__(
+        self,
+        dim: int,
+        token_dim: int,
+        *,
+        cross_attended: bool = False,
+        additive: bool = False,
+        gate: float = 0.0,
+        kernel: int = 7,
+    ) -> None:
+        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+        within(1, 1001, kernel=kernel)
+        self.first = nn.Conv1d(dim, token_dim, kernel, padding=kernel // 2, bias=False)
+        self.second = nn.Conv1d(token_dim, token_dim, kernel, padding=kernel // 2, bias=False)
 
     def tokens(self, stream: Features) -> Features:
         """See :meth:`Conditioner.tokens`."""

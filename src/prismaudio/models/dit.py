@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from types import MappingProxyType
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prismaudio.checkpoints import Configured, within
-from prismaudio.models.conditioners import FeatureConditioner, GridConditioner, SyncConditioner, to_length
+from prismaudio.models.conditioners import Conditioner, FeatureConditioner, SyncConditioner, perceptron, to_length
 from prismaudio.models.layers import Block, RotaryEmbedding, TimeEmbedding
-from prismaudio.types import STREAMS, Conditions, Features
-
-if TYPE_CHECKING:
-    from prismaudio.models.conditioners import Conditioner
+from prismaudio.types import LATENTS, Conditions, Features, is_stream
 
 MAX_WIDTH = 2**20
 """Above every width, depth or number of heads that a transformer has."""
@@ -50,34 +48,53 @@ class Guide:
         return Guide(self.rotary, added, contexts, context_mask, mask)
 
 
-class DiffusionTransformer(Configured, nn.Module):
-    """Velocity of stereo latents, told what happens by video, synchronisation, text and plan features.
+def published_streams(
+    width: int = 1024, sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
+) -> dict[str, Conditioner]:
+    """The streams of the published model: video and text are attended to, video and synchronisation are added.
 
-    A time token is put before the latents; streams along time are added to the latents through a learned gate;
-    token streams are attended to. A stream whose width is None does not exist in the model; one that is missing
-    from the conditions counts as empty.
+    Args:
+        width: Width of the transformer, and of the tokens.
+        sizes: Width of the features and of the tokens, for streams where these are others.
+    """
+    video, sync, text = (
+        sizes.get(name, (dim, width)) for name, dim in (("video", 1024), ("sync", 768), ("text", 1024))
+    )
+    return {
+        "video": FeatureConditioner(*video, cross_attended=True, additive=True, gate=1.0),
+        "sync": SyncConditioner(*sync, additive=True),
+        "text": FeatureConditioner(*text, cross_attended=True),
+    }
+
+
+class DiffusionTransformer(Configured, nn.Module):
+    """Velocity of stereo latents, conditioned on any streams of features.
+
+    A time token is put before the latents; additive streams are added to the latents through a learned gate; the
+    blocks attend to the tokens of cross-attended ones. A stream that is missing from the conditions counts as empty.
 
     Args:
         latent_channels: Channels of the latents.
         width: Width of the tokens.
         depth: Number of blocks.
         heads: Number of attention heads; ``width / heads`` is at least 32.
-        video_width: Width of the video features.
-        sync_width: Width of the synchronisation features.
-        text_width: Width of the text features.
-        plan_width: Width of the plan grid.
-        attended: Streams that the blocks attend to.
-        added: Streams that are added to the latents.
+        streams: The conditioner of each stream, by the stream's name; None for the streams of the published model.
         data_spread: Standard deviation of the latents, by which input and output are preconditioned so that the
             network sees and predicts values of unit size at every time; None for a network that predicts the velocity.
         expansion: Inner width of a block's feed-forward over ``width``.
-        token_widths: Width of a stream's tokens, by stream, where it is not ``width``; one for all that is attended to.
         context_width: Width of what the blocks attend to, a whole number of heads; None for ``width``.
 
     Source:
         ``PrismAudio/models/dit.py`` at 86eed40, from its specification. Different: masks are honoured, streams are
-        interpolated to the latent length, the plan stream is ours. Preconditioning: Karras et al. 2022, table 1,
+        interpolated to the latent length, and there may be any streams. Preconditioning: Karras et al. 2022, table 1,
         rewritten for the straight path.
+
+    Example:
+        >>> flow = FeatureConditioner(12, 64, additive=True)
+        >>> network = DiffusionTransformer(8, 64, 1, 2, {"flow": flow})
+        >>> conditions = Conditions(flow=Features.pad([torch.randn(5, 12)]))
+        >>> network(torch.randn(1, 8, 20), torch.rand(1), conditions).shape
+        torch.Size([1, 8, 20])
     """
 
     def __init__(
@@ -86,56 +103,38 @@ class DiffusionTransformer(Configured, nn.Module):
         width: int = 1024,
         depth: int = 24,
         heads: int = 16,
-        video_width: int | None = 1024,
-        sync_width: int | None = 768,
-        text_width: int | None = 1024,
-        plan_width: int | None = None,
-        attended: Sequence[str] = ("video", "text"),
-        added: Sequence[str] = ("video", "sync", "plan"),
+        streams: dict[str, Conditioner] | None = None,
         data_spread: float | None = None,
         expansion: int = 4,
-        token_widths: dict[str, int] | None = None,
         context_width: int | None = None,
     ) -> None:
         super().__init__()
         within(
             1, MAX_WIDTH, latent_channels=latent_channels, width=width, depth=depth, heads=heads, expansion=expansion
         )
-        within(
-            0, MAX_WIDTH, video_width=video_width, sync_width=sync_width, text_width=text_width, plan_width=plan_width
-        )
-        within(1, MAX_WIDTH, context_width=context_width, **(token_widths or {}))
+        within(1, MAX_WIDTH, context_width=context_width)
         within(1e-6, 1e6, data_spread=data_spread)
-        if unknown := sorted({*attended, *added, *(token_widths or {})} - {*STREAMS}):
-            raise ValueError(f"{', '.join(map(repr, unknown))} is no stream; expected some of {', '.join(STREAMS)}")
         if width % heads:
             raise ValueError(f"a width of {width} is not a whole number for each of {heads} heads")
-        widths = dict(zip(STREAMS, (video_width, sync_width, text_width, plan_width), strict=True))
-        token_widths = {name: (token_widths or {}).get(name, width) for name in STREAMS}
+        streams = published_streams(width) if streams is None else streams
+        check_names(streams)
         self.latent_channels = latent_channels
-        self.attended = tuple(name for name in attended if widths[name])
-        self.added = tuple(name for name in added if widths[name])
+        self.attended = tuple(name for name, conditioner in streams.items() if conditioner.cross_attended)
+        self.added = tuple(name for name, conditioner in streams.items() if conditioner.additive)
         self.data_spread = data_spread
-        kinds = {"sync": SyncConditioner, "plan": GridConditioner}
-        self.conditioners = nn.ModuleDict(
-            {
-                name: kinds.get(name, FeatureConditioner)(size, token_widths[name])
-                for name, size in widths.items()
-                if size
-            }
-        )
+        self.conditioners = nn.ModuleDict(streams)
         context_width = context_width or width
-        attended_widths = {token_widths[name] for name in self.attended} or {width}
+        attended_widths = {streams[name].token_dim for name in self.attended} or {width}
         if len(attended_widths) > 1 or width % context_width or context_width % (width // heads):
             raise ValueError(
                 f"tokens of widths {sorted(attended_widths)} cannot be attended to in a context of {context_width}; "
                 f"expected one width, and a context of {width} or of fewer whole heads of {width // heads}"
             )
-        self.to_context = FeatureConditioner(attended_widths.pop(), context_width)
-        self.to_added = nn.ModuleDict({name: FeatureConditioner(token_widths[name], width) for name in self.added})
-        # Video is let in at first, what comes after it waits to be learned; the plan leads.
-        start = {"video": 1.0, "sync": 0.0, "text": 0.0, "plan": 2.0}
-        self.gates = nn.ParameterDict({name: nn.Parameter(torch.full((width,), start[name])) for name in self.added})
+        self.to_context = perceptron(attended_widths.pop(), context_width)
+        self.to_added = nn.ModuleDict({name: perceptron(streams[name].token_dim, width) for name in self.added})
+        self.gates = nn.ParameterDict(
+            {name: nn.Parameter(torch.full((width,), streams[name].gate)) for name in self.added}
+        )
         self.time_embedding = TimeEmbedding(width)
         self.pre = nn.Conv1d(latent_channels, latent_channels, 1, bias=False)
         self.post = nn.Conv1d(latent_channels, latent_channels, 1, bias=False)
@@ -145,6 +144,11 @@ class DiffusionTransformer(Configured, nn.Module):
         self.project_out = nn.Linear(width, latent_channels, bias=False)
         self.rotary = RotaryEmbedding(width // heads)
         self.blocks = nn.ModuleList(Block(width, heads, expansion, context_width) for _ in range(depth))
+
+    @property
+    def streams(self) -> dict[str, Conditioner]:
+        """The conditioner of each stream."""
+        return {name: cast("Conditioner", conditioner) for name, conditioner in self.conditioners.items()}
 
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Round the weights to a precision, for good; positions and times stay in float32."""
@@ -168,10 +172,9 @@ class DiffusionTransformer(Configured, nn.Module):
     def tokens(self, conditions: Conditions) -> dict[str, Features]:
         """The conditioners' tokens of every stream that has features."""
         tokens = {}
-        for name, conditioner in self.conditioners.items():
-            stream: Features | None = getattr(conditions, name)
-            if stream is not None and stream.values.shape[1]:
-                tokens[name] = cast("Conditioner", conditioner).tokens(stream)
+        for name, conditioner in self.streams.items():
+            if name in conditions and conditions[name].values.shape[1]:
+                tokens[name] = conditioner.tokens(conditions[name])
         return tokens
 
     def guide_by(
@@ -195,8 +198,8 @@ class DiffusionTransformer(Configured, nn.Module):
         return Guide(rotary, total, contexts, told[:, None, None], real)
 
     def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
-        """What a stream adds to each frame; synchronisation is brought to the latents' rate first, as published."""
-        if name == "sync":
+        """What a stream adds to each frame."""
+        if self.streams[name].resampled_first:
             return self.to_added[name](to_length(tokens, n_frames, mask))
         return to_length(Features(self.to_added[name](tokens.values), tokens.mask), n_frames, mask)
 
@@ -232,3 +235,14 @@ class DiffusionTransformer(Configured, nn.Module):
             hidden = block(hidden, guide.rotary, guide.mask, context, guide.context_mask)
         out = self.project_out(hidden[:, 1:]).transpose(1, 2)
         return (self.post(out) + out).to(latents.dtype)
+
+
+def check_names(streams: Mapping[str, Conditioner]) -> None:
+    """See that streams can be told apart in files and in weights.
+
+    Raises:
+        ValueError: A name is no lower-case word, or that of the latents.
+    """
+    for name in streams:
+        if not is_stream(name) or hasattr(nn.ModuleDict, name):
+            raise ValueError(f"{name!r} cannot be a stream; expected one lower-case word, and not {LATENTS!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,17 +67,15 @@ class Prompts:
     @staticmethod
     def cat(several: Sequence[Prompts]) -> Prompts:
         """The clips of several, which have the same streams, one after the other."""
-
-        def joined(streams: Sequence[Features | None]) -> Features | None:
-            present = [stream for stream in streams if stream is not None]
-            return Features.pad([row for stream in present for row in stream.rows()]) if present else None
-
-        streams = {f.name: joined([getattr(some.conditions, f.name) for some in several]) for f in fields(Conditions)}
+        streams = {
+            name: Features.pad([row for some in several for row in some.conditions[name].rows()])
+            for name in several[0].conditions
+        }
         return Prompts(
             [name for some in several for name in some.ids],
             [n_frames for some in several for n_frames in some.n_frames],
             [seconds for some in several for seconds in some.durations_s],
-            Conditions(**streams),
+            Conditions(streams),
             [caches for some in several for caches in some.caches],
         )
 

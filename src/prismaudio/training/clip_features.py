@@ -65,12 +65,12 @@ class ClipFeatures:
         """Conditions of a batch."""
         streams = {}
         for name, encoder in self.encoders.items():
-            if name in ("video", "sync"):
-                rows = [self._picture(name, encoder, clip, plan) for clip, plan in zip(clips, plans, strict=True)]
-            else:
+            if encoder.reads_plan:
                 rows = [encoder.encode(clip, plan) for clip, plan in zip(clips, plans, strict=True)]
+            else:
+                rows = [self._picture(name, encoder, clip, plan) for clip, plan in zip(clips, plans, strict=True)]
             streams[name] = Features.pad(rows)
-        return Conditions(**streams)
+        return Conditions(streams)
 
     def _picture(self, stream: str, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
         key = f"{stream}/{clip.id}"

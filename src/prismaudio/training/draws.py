@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.flow.randomness import generator
-from prismaudio.types import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
+
+_CHANCES = ("swapped pictures", "no conditions")
+"""What is decided for a sample beside the streams, under names that no stream has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ def draw(
     data: Tensor,
     mask: Tensor,
     sample_times: Callable[[int, torch.Generator], Tensor],
+    streams: Iterable[str] = (),
 ) -> Draws:
     """Draw for a batch.
 
@@ -55,15 +58,18 @@ def draw(
         data: Latents ``(batch, channels, frames)`` that the noise is for; the result is on their device.
         mask: True where a frame is real, ``(batch, frames)``; real frames come first.
         sample_times: Draws so many flow times.
+        streams: Streams that a sample may lose. What is drawn for one depends on its name, so that another stream
+            changes nothing else.
     """
-    chances = torch.empty(len(ids), 2 + len(STREAMS))
+    chances = {name: torch.empty(len(ids)) for name in (*_CHANCES, *streams)}
     times = torch.empty(len(ids))
     noise = torch.zeros(data.shape)
     for row, (name, length) in enumerate(zip(ids, mask.sum(1).tolist(), strict=True)):
+        for what, numbers in chances.items():
+            numbers[row] = torch.rand((), generator=generator(seed, step, name, what))
         source = generator(seed, step, name)
-        chances[row] = torch.rand(chances.shape[1], generator=source)
         times[row] = sample_times(1, source)[0]
         noise[row, :, :length] = torch.randn(data.shape[1], length, generator=source)
-    swap, lost_all, *lost = chances.to(data.device).unbind(1)
-    moved = noise.to(data.device, data.dtype), times.to(data.device)
-    return Draws(*moved, swap, lost_all, dict(zip(STREAMS, lost, strict=True)))
+    chances = {what: numbers.to(data.device) for what, numbers in chances.items()}
+    swap, lost_all = (chances.pop(what) for what in _CHANCES)
+    return Draws(noise.to(data.device, data.dtype), times.to(data.device), swap, lost_all, chances)

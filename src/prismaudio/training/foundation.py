@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -51,6 +52,7 @@ class FoundationTask(TransformerTask):
         drop_all: Chance that a sample loses all conditions.
         drop_each: Chance that a sample loses a stream, for each stream by itself.
         swap_video: Chance that a sample sees the video of another clip of its process's batch, so that the plan wins.
+        swapped: Streams of what is seen, which are taken from the other clip then.
         time_sampler: Distribution of the training times; the truncated one is the published one.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
         metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to hear nothing.
@@ -75,6 +77,7 @@ class FoundationTask(TransformerTask):
         drop_all: float = 0.1,
         drop_each: float = 0.1,
         swap_video: float = 0.0,
+        swapped: Sequence[str] = ("video", "sync"),
         time_sampler: Literal["logit_normal", "truncated_logit_normal"] = "logit_normal",
         time_mean: float = 0.0,
         metrics: dict[str, SoundMetric] | None = None,
@@ -103,6 +106,7 @@ class FoundationTask(TransformerTask):
             seed,
         )
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
+        self.swapped = tuple(swapped)
         self.time_sampler, self.time_mean = time_sampler, time_mean
 
     def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
@@ -111,8 +115,8 @@ class FoundationTask(TransformerTask):
         other = conditions.index((rows + (draws.swap < self.swap_video).long()) % len(rows))
         lost_all = draws.drop_all < self.drop_all
         lost = {name: lost_all | (numbers < self.drop_each) for name, numbers in draws.drop_each.items()}
-        mixed = {**vars(conditions), "video": other.video, "sync": other.sync}
-        return Conditions(**mixed).drop(**lost)
+        swapped = {name: other[name] for name in self.swapped if name in other}
+        return Conditions({**conditions, **swapped}).drop(lost)
 
     def _times(self, count: int, source: torch.Generator) -> Tensor:
         if self.time_sampler == "truncated_logit_normal":
@@ -122,7 +126,7 @@ class FoundationTask(TransformerTask):
     def training_step(self, batch: ClipBatch | LatentBatch) -> Tensor:
         """Mean square error of the velocity at random times, over the real frames of all processes' batches."""
         ready = self._prepared(batch)
-        draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times)
+        draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times, ready.conditions)
         error, real = self._loss(ready, draws.noise, draws.times, self._perturbed(ready.conditions, draws))
         loss = error / mean_over_processes(real)
         self.log("train_loss", loss.detach(), prog_bar=True, batch_size=len(batch))

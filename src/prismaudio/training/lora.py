@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from prismaudio.checkpoints import fresh
 from prismaudio.errors import PrismAudioError
 from prismaudio.media import replacing
 from prismaudio.weight_files import save_tensors
@@ -96,6 +97,6 @@ def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained
 def plain_transformer(transformer: nn.Module, state: Mapping[str, Any]) -> nn.Module:
     """A transformer of the same configuration with other weights, without adapters or sharding."""
     kind = next(kind for kind in type(transformer).__mro__ if not kind.__name__.startswith("FSDP"))
-    plain: nn.Module = kind(**transformer.config)  # type: ignore[arg-type]
+    plain: nn.Module = kind(**fresh(transformer.config))  # type: ignore[arg-type]
     plain.load_state_dict(dict(state), assign=True)
     return plain.eval()

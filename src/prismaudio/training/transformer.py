@@ -200,12 +200,12 @@ class TransformerTask(LightningModule):
         return LatentBatch(batch.ids, batch.latents.float(), batch.mask, self._complete(batch.conditions, len(batch)))
 
     def _complete(self, conditions: Conditions, count: int) -> Conditions:
-        streams = vars(conditions).copy()
-        for name in self.transformer.conditioners:
-            if streams[name] is None or not streams[name].values.shape[1]:
-                values = torch.zeros(count, 1, self.transformer.config[f"{name}_width"], device=self.device)
+        streams = dict(conditions)
+        for name, conditioner in self.transformer.streams.items():
+            if name not in streams or not streams[name].values.shape[1]:
+                values = torch.zeros(count, 1, conditioner.dim, device=self.device)
                 streams[name] = Features(values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device))
-        return Conditions(**streams)
+        return Conditions(streams)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Let what still draws by itself, such as dropout, go on after a pause as it would have without one."""

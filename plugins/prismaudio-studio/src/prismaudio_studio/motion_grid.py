@@ -25,6 +25,8 @@ class MotionGridEncoder(Configured, Encoder):
         rate_hz: Pictures per second that it expects.
     """
 
+    reads_plan = False
+
     def __init__(self, cells: int = 8, rate_hz: float = 16.0) -> None:
         within(1, 256, cells=cells)
         within(0.1, 1000, rate_hz=rate_hz)

@@ -38,6 +38,7 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     """
 
     rate_hz = FPS
+    reads_plan = False
     """Features a second but for the end: none begins in the last 8 pictures, so that there are 24 a second in 9 s."""
     group = TIMES
     frame_spec = FrameSpec(FPS, SIZE, keep_aspect_ratio=True)
