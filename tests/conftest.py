@@ -92,6 +92,7 @@ def tiny_model_folder(made_tiny_model: tuple[PrismAudio, Path], tiny_plugin: Non
 def random_model() -> PrismAudio:
     """See ``tiny_model``."""
     import torch
+    from streams import streams
 
     from prismaudio.autoencoders.oobleck import OobleckAutoencoder
     from prismaudio.encoders.brightness import BrightnessEncoder
@@ -110,11 +111,7 @@ def random_model() -> PrismAudio:
         depth=1,
         expansion=1,
         heads=2,
-        video_width=encoders["video"].width,
-        sync_width=None,
-        text_width=encoders["text"].width,
-        attended=["text"],
-        added=["video"],
+        streams=streams(64, ["text"], ["video"], video=encoders["video"].width, text=encoders["text"].width),
         data_spread=0.5,
     )
     for name, weight in transformer.named_parameters():  # what begins as zero would have no effect

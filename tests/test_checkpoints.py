@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from streams import streams
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.checkpoints import (
@@ -276,7 +277,7 @@ def test_arguments_are_of_the_types_that_a_class_declares(
 
 @pytest.mark.parametrize("sizes", [{"depth": 10**6}, {"depth": 10**18}, {"width": 2**20}, {"heads": 0}, {"heads": 3}])
 def test_networks_larger_than_their_weights_take_no_memory(tmp_path: Path, sizes: dict[str, int]) -> None:
-    network = DiffusionTransformer(4, width=32, depth=1, heads=1, video_width=8, sync_width=None, text_width=8)
+    network = DiffusionTransformer(4, width=32, depth=1, heads=1, streams=streams(32, video=8, text=8))
     save_components(tmp_path, {"transformer": network})
     assert load_components(tmp_path)["transformer"].config["depth"] == 1
     assert "transformer" in refusal(changed(tmp_path, lambda parts: parts["transformer"]["arguments"].update(sizes)))

@@ -11,18 +11,15 @@ def test_batches_of_unequal_streams_are_joined_with_padding() -> None:
     joined = Conditions.cat(
         Conditions(text=stream(3, 1), video=stream(2, 2)), Conditions(text=stream(5, 0), plan=stream(4, 4))
     )
-    assert joined.text is not None
-    assert joined.video is not None
-    assert joined.plan is not None
-    assert joined.sync is None
-    assert joined.text.mask.sum(1).tolist() == [3, 1, 5, 0]
-    assert joined.video.mask.sum(1).tolist() == [2, 2, 0, 0]
-    assert joined.plan.mask.sum(1).tolist() == [0, 0, 4, 4]
-    for features in (joined.text, joined.video, joined.plan):
+    assert set(joined) == {"text", "video", "plan"}
+    assert joined["text"].mask.sum(1).tolist() == [3, 1, 5, 0]
+    assert joined["video"].mask.sum(1).tolist() == [2, 2, 0, 0]
+    assert joined["plan"].mask.sum(1).tolist() == [0, 0, 4, 4]
+    for features in (joined["text"], joined["video"], joined["plan"]):
         assert torch.equal(features.values.any(-1), features.mask)
 
 
 def test_padding_counts_as_real_only_where_that_is_wanted() -> None:
     told = Conditions(text=stream(3, 1))
-    assert told.unmasked().text.mask.all()  # type: ignore[union-attr]
-    assert told.text.mask.sum(1).tolist() == [3, 1]  # type: ignore[union-attr]
+    assert told.unmasked()["text"].mask.all()
+    assert told["text"].mask.sum(1).tolist() == [3, 1]

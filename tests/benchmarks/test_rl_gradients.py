@@ -22,7 +22,7 @@ class SmallTask(FastGrpoTask):
     """The task of the third stage with the network of the small world, which is told a class."""
 
     def velocity(self, conditions, n_frames, network=None, *, once=True):
-        return (network or self.transformer).given(conditions.text.values[:, 0, 0].long())
+        return (network or self.transformer).given(conditions["text"].values[:, 0, 0].long())
 
 
 def made_from(network, method, **options) -> SmallTask:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from streams import streams
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.benchmarks.speed import ModelSpeed
@@ -14,7 +15,7 @@ from prismaudio.models.dit import DiffusionTransformer
 @pytest.fixture(scope="module")
 def report():
     torch.manual_seed(0)
-    transformer = DiffusionTransformer(64, 64, 2, 1, video_width=8, sync_width=16, text_width=8)
+    transformer = DiffusionTransformer(64, 64, 2, 1, streams(64, video=8, sync=16, text=8))
     autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
     seen: list[str] = []
     report = ModelSpeed(duration_s=0.5, steps=3, rounds=2).run(transformer, autoencoder, seen.append)

@@ -10,6 +10,7 @@ from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_sound, write_wav
+from prismaudio.models.conditioners import FeatureConditioner
 
 from .conftest import tensors
 
@@ -161,7 +162,7 @@ def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
 
 def test_features_of_the_wrong_width_are_refused(folder):
     transformer = torch.nn.Linear(1, 1)
-    transformer.config, transformer.latent_channels = {"video_width": 7}, 4
+    transformer.streams, transformer.latent_channels = {"video": FeatureConditioner(7, 8)}, 4
     with pytest.raises(DataError, match="the manifest's width of its video features is 3, the transformer's 7"):
         Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
             Task(transformer=transformer), module(folder)
@@ -204,7 +205,7 @@ def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_pa
         assert [clip.id for clip in batch.clips] == batch.features.ids
         assert [plan["semantic"] for plan in batch.plans] == [f"A bell rings in {name}." for name in batch.features.ids]
         assert {clip.audio.shape[1] for clip in batch.clips} == {round(0.7 * 16_000)}
-        assert not batch.features.conditions.text.values.any()  # the first text is zeros
+        assert not batch.features.conditions["text"].values.any()  # the first text is zeros
         assert not batch.features.latents[:, :, 0].any()  # and the piece begins at the beginning
     with pytest.raises(DataError, match=r"prompts need the media files, which .*features does not name"):
         _ready(module(tmp_path / "features", prompts=True))

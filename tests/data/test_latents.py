@@ -22,9 +22,9 @@ def test_a_batch_is_padded_and_masked(write, tmp_path):
     assert batch.latents.shape == (2, 4, 50)
     assert batch.mask.sum(1).tolist() == [50, 20]
     assert not batch.latents[1, :, 20:].any()
-    assert batch.conditions.video.mask.sum(1).tolist() == [10, 4]
-    assert batch.conditions.text.mask.sum(1).tolist() == [2, 1]
-    assert batch.conditions.sync is None
+    assert batch.conditions["video"].mask.sum(1).tolist() == [10, 4]
+    assert batch.conditions["text"].mask.sum(1).tolist() == [2, 1]
+    assert "sync" not in batch.conditions
     assert batch.latents.is_contiguous()
 
 
@@ -33,9 +33,9 @@ def test_a_clip_without_a_stream_has_nothing_in_it(write, tmp_path):
     del silent_movie["video"]
     write({"a": 10, "b": silent_movie})
     batch = clips(tmp_path / "features")[[Draw(0), Draw(1)]]
-    assert batch.conditions.video.mask.sum(1).tolist() == [10, 0]
+    assert batch.conditions["video"].mask.sum(1).tolist() == [10, 0]
     alone = clips(tmp_path / "features")[[Draw(1)]]
-    assert alone.conditions.video.values.shape == (1, 0, 3)
+    assert alone.conditions["video"].values.shape == (1, 0, 3)
 
 
 def test_a_piece_keeps_picture_and_sound_together(write, tmp_path):
@@ -45,8 +45,8 @@ def test_a_piece_keeps_picture_and_sound_together(write, tmp_path):
     for epoch in range(30):
         batch = cut[[Draw(0, epoch)]]
         assert batch.latents.shape[-1] == 50
-        assert batch.conditions.text.values.shape[1] == 2  # text is not cut
-        assert torch.equal(batch.conditions.video.values[0, :, 0].repeat_interleave(5), batch.latents[0, 0])
+        assert batch.conditions["text"].values.shape[1] == 2  # text is not cut
+        assert torch.equal(batch.conditions["video"].values[0, :, 0].repeat_interleave(5), batch.latents[0, 0])
         starts.add(int(batch.latents[0, 0, 0]))
     assert len(starts) > 10
     assert cut.lengths == [50]
@@ -62,7 +62,7 @@ def test_pieces_are_whole_groups_of_features(write, tmp_path):
     write({"a": tensors(40) | {"sync": torch.arange(80.0)[:, None].expand(-1, 3)}}, description=grouped)
     cut = clips(tmp_path / "features", max_frames=60)
     for epoch in range(20):
-        sync = cut[[Draw(0, epoch)]].conditions.sync.values[0, :, 0]
+        sync = cut[[Draw(0, epoch)]].conditions["sync"].values[0, :, 0]
         assert len(sync) == 24
         assert sync[0] % 8 == 0
 
@@ -80,15 +80,15 @@ def test_draws_depend_on_seed_epoch_and_clip_alone(write, tmp_path):
 def test_one_of_several_texts_is_taken(write, tmp_path):
     write({"a": tensors(10, n_texts=3)})
     found = clips(tmp_path / "features")
-    taken = {int(found[[Draw(0, epoch)]].conditions.text.values[0, 0, 0]) for epoch in range(30)}
+    taken = {int(found[[Draw(0, epoch)]].conditions["text"].values[0, 0, 0]) for epoch in range(30)}
     assert taken == {0, 1, 2}
-    assert int(found[[Draw(0)]].conditions.text.values[0, 0, 0]) == 0
+    assert int(found[[Draw(0)]].conditions["text"].values[0, 0, 0]) == 0
 
 
 def test_half_precision_on_disk_is_float32_in_a_batch(write, tmp_path):
     write({"a": {name: value.half() for name, value in tensors(10).items()}})
     batch = clips(tmp_path / "features")[[Draw(0)]]
-    assert batch.latents.dtype == batch.conditions.video.values.dtype == torch.float32
+    assert batch.latents.dtype == batch.conditions["video"].values.dtype == torch.float32
 
 
 def test_what_was_not_verified_is_an_error_when_it_is_met(write, tmp_path):

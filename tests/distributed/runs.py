@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from streams import streams
 from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.autoencoders.base import Autoencoder
@@ -86,7 +87,7 @@ class Lengths(LightningDataModule):
 
 def task():
     torch.manual_seed(0)
-    network = DiffusionTransformer(6, 64, 2, 2, 4, None, 5, None)
+    network = DiffusionTransformer(6, 64, 2, 2, streams(64, video=4, text=5))
     for weight in network.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.05)

@@ -141,7 +141,7 @@ class Replay:
         self.n_frames = self.given["x"].shape[-1]
         # padding counts as real there
         self.conditions = Conditions(
-            **{stream: Features.pad(self._rows(stream)) for stream in self.transformer.conditioners}
+            {stream: Features.pad(self._rows(stream)) for stream in self.transformer.conditioners}
         ).unmasked()
 
     def _rows(self, stream: str) -> list[Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prismaudio.models.conditioners import FeatureConditioner, SyncConditioner
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,12 +65,20 @@ def published_dit(config: Mapping[str, Any]) -> dict[str, Any]:
     context_width = None if projected or not attended else options["cond_token_dim"]
     _refuse_unknown(options)
     width = arguments["width"]
+    kinds, gates = {"sync": SyncConditioner}, {"video": 1.0}
+    streams = {
+        name: kinds.get(name, FeatureConditioner)(
+            raw[name],
+            made[name],
+            cross_attended=name in attended,
+            additive=name in added,
+            gate=gates.get(name, 0.0),
+        )
+        for name in dict.fromkeys([*attended, *added])
+    }
     return {
         **arguments,
-        **{f"{stream}_width": raw.get(stream) for stream in ("video", "sync", "text")},
-        "attended": attended,
-        "added": added,
-        "token_widths": {stream: size for stream, size in made.items() if size != width} or None,
+        "streams": streams,
         "context_width": None if context_width == width else context_width,
     }
 

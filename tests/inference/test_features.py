@@ -66,10 +66,10 @@ def test_a_batch_is_its_samples_and_streams_may_be_missing(published):
     for row, audio in enumerate(together):
         (alone,) = published.render_features(both.index(torch.tensor([row])), 0.5, [row + 1], steps=2)
         assert torch.allclose(alone, audio, atol=1e-4)
-    (text_only,) = published.render_features(Conditions(text=both.index(torch.tensor([0])).text), 0.5, [1], steps=2)
+    (text_only,) = published.render_features(Conditions(text=both.index(torch.tensor([0]))["text"]), 0.5, [1], steps=2)
     assert not torch.allclose(text_only, together[0], atol=1e-3)
     (negative,) = published.render_features(
-        both.index(torch.tensor([0])), 0.5, [1], steps=2, negative=Conditions(text=features(text=3).text)
+        both.index(torch.tensor([0])), 0.5, [1], steps=2, negative=Conditions(text=features(text=3)["text"])
     )
     assert not torch.allclose(negative, together[0], atol=1e-3)
 

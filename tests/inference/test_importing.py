@@ -53,7 +53,7 @@ def written(path, weights):
 
 def conditions():
     streams = ("video", "sync", "text")
-    return Conditions(**{s: Features.pad([DIT[f"in/{s}_features/{i}"] for i in (0, 1)]) for s in streams})
+    return Conditions({s: Features.pad([DIT[f"in/{s}_features/{i}"] for i in (0, 1)]) for s in streams})
 
 
 def difference(ours, theirs):
@@ -129,8 +129,12 @@ def test_the_real_files_fit():
     transformer, problems = importing._transformer(found.transformer)
     codec, more = importing._autoencoder(found.autoencoder)
     assert problems + more == []
-    assert transformer == importing.DiffusionTransformer(**transformer | {"depth": 1}).config | {"depth": 24}
-    sizes = {"latent_channels": 64, "width": 1024, "depth": 24, "heads": 16, "sync_width": 768, "text_width": 1024}
+    assert {name: (part.dim, part.token_dim) for name, part in transformer["streams"].items()} == {
+        "video": (1024, 1024),
+        "sync": (768, 1024),
+        "text": (1024, 1024),
+    }
+    sizes = {"latent_channels": 64, "width": 1024, "depth": 24, "heads": 16}
     assert sizes.items() <= transformer.items()
     assert codec["multipliers"] == [1, 2, 4, 8, 16]
     assert (codec["width"], codec["strides"], codec["latent_channels"]) == (128, [2, 4, 4, 8, 8], 64)

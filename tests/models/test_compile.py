@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from streams import streams
 
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.types import Conditions, Features
@@ -12,10 +13,15 @@ from prismaudio.types import Conditions, Features
 def test_a_step_is_one_graph(data_spread: float | None) -> None:
     """No branch on a tensor's value, nothing that waits for a device: so a step can be compiled and replayed."""
     torch.manual_seed(0)
-    model = DiffusionTransformer(6, 64, 1, 2, 5, 6, 7, data_spread=data_spread).eval()
+    model = DiffusionTransformer(6, 64, 1, 2, streams(64, video=5, sync=6, text=7), data_spread=data_spread).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    told = Conditions(*(Features.pad([torch.randn(8, width), torch.randn(5, width)]) for width in (5, 6, 7)))
+    told = Conditions(
+        {
+            name: Features.pad([torch.randn(8, conditioner.dim), torch.randn(5, conditioner.dim)])
+            for name, conditioner in model.streams.items()
+        }
+    )
     latents, times = torch.randn(2, 6, 9), torch.tensor([0.2, 0.7])
     with torch.no_grad():
         guide = model.guide(told, 9)

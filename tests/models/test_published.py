@@ -58,7 +58,11 @@ def test_narrow_contexts_share_their_heads(config: dict) -> None:
     config["conditioning"]["configs"][1]["config"]["output_dim"] = 64
     config["diffusion"]["config"]["cond_token_dim"] = 64
     arguments = published_dit(config)
-    assert arguments["token_widths"] == {"video": 64, "text": 64}
+    assert {name: part.token_dim for name, part in arguments["streams"].items()} == {
+        "video": 64,
+        "sync": 128,
+        "text": 64,
+    }
     model = DiffusionTransformer(**arguments)
     assert model.blocks[0].cross_attention.to_kv.weight.shape == (128, 64)
     one, two = model.blocks[0].cross_attention.keys_and_values(torch.randn(1, 3, 64))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from streams import streams
 from torch.nn import functional as F
 
 from prismaudio.models.conditioners import SyncConditioner, to_length
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
-from prismaudio.types import STREAMS, Conditions, Features
+from prismaudio.types import Conditions, Features
 
 FRAMES = [23, 9, 40, 17]
 LENGTHS = {"video": [5, 2, 11, 0], "sync": [24, 11, 40, 13], "text": [7, 0, 12, 3], "plan": [23, 9, 40, 17]}
@@ -20,7 +21,7 @@ WIDTHS = {"video": 5, "sync": 6, "text": 7, "plan": 4}
 @pytest.fixture(scope="module")
 def transformer() -> DiffusionTransformer:
     torch.manual_seed(0)
-    model = DiffusionTransformer(6, 64, 2, 2, *WIDTHS.values(), attended=["video", "text"], data_spread=0.5)
+    model = DiffusionTransformer(6, 64, 2, 2, streams(64, **WIDTHS), data_spread=0.5)
     for parameter in model.parameters():  # what begins at zero would hide faults
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
@@ -31,7 +32,7 @@ def samples() -> list[dict[str, torch.Tensor]]:
     return [
         {
             "latents": torch.randn(6, frames, generator=generator),
-            **{s: torch.randn(LENGTHS[s][row], WIDTHS[s], generator=generator) for s in STREAMS},
+            **{s: torch.randn(LENGTHS[s][row], WIDTHS[s], generator=generator) for s in WIDTHS},
         }
         for row, frames in enumerate(FRAMES)
     ]
@@ -41,7 +42,7 @@ def batch(rows: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tens
     latents = Features.pad([row["latents"].T for row in rows])
     garbage = torch.randn(latents.values.shape, generator=torch.Generator().manual_seed(9))
     values = torch.where(latents.mask[..., None], latents.values, garbage)
-    told = Conditions(**{name: Features.pad([row[name] for row in rows]) for name in STREAMS})
+    told = Conditions({name: Features.pad([row[name] for row in rows]) for name in WIDTHS})
     return values.transpose(1, 2), latents.mask, told
 
 
@@ -96,8 +97,8 @@ def test_a_guide_gives_the_same_gradients_as_its_conditions(transformer: Diffusi
 @pytest.mark.parametrize("left", [[], ["text"], ["video"], ["sync"], ["video", "text"], ["sync", "plan"]])
 def test_streams_may_be_missing(transformer: DiffusionTransformer, left: list[str]) -> None:
     latents, _, told = batch(samples()[:1])
-    kept = Conditions(**{name: getattr(told, name) for name in left})
-    dropped = told.drop(**{name: torch.tensor([True]) for name in STREAMS if name not in left})
+    kept = Conditions({name: told[name] for name in left})
+    dropped = told.drop({name: torch.tensor([True]) for name in WIDTHS if name not in left})
     velocity = transformer(latents, torch.tensor([0.4]), kept)
     torch.testing.assert_close(velocity, transformer(latents, torch.tensor([0.4]), dropped))
 

@@ -72,8 +72,7 @@ class Echo:
     """A transformer whose velocity is the mean of its text."""
 
     def guide(self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None) -> Guide:
-        assert conditions.text is not None
-        return Guide((torch.zeros(0), torch.zeros(0)), conditions.text.values.mean((1, 2)))
+        return Guide((torch.zeros(0), torch.zeros(0)), conditions["text"].values.mean((1, 2)))
 
     def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide, mask: object = None) -> torch.Tensor:
         assert guide.added is not None

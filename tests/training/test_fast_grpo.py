@@ -17,6 +17,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from streams import streams
 
 import prismaudio
 from prismaudio.audio.level import PEAK
@@ -113,7 +114,7 @@ class Clips(torch.utils.data.Dataset):
 
 def network():
     torch.manual_seed(0)
-    made = DiffusionTransformer(2, 64, 2, 2, None, None, 4, None, ["text"], [], expansion=1)
+    made = DiffusionTransformer(2, 64, 2, 2, streams(64, text=4), expansion=1)
     for weight in made.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.05)

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
+from streams import streams
 
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.errors import CheckpointError
@@ -22,7 +23,7 @@ from prismaudio.types import Conditions, Features, LatentBatch
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    network = DiffusionTransformer(6, 64, 2, 2, 4, None, 5, None)
+    network = DiffusionTransformer(6, 64, 2, 2, streams(64, video=4, text=5))
     for weight in network.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.05)

@@ -21,6 +21,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def tiny_model() -> PrismAudio:
     """A model with random weights, made of the real classes: it renders noise, in no time."""
     import torch
+    from streams import streams
 
     from prismaudio.inference import PrismAudio
     from prismaudio.models.dit import DiffusionTransformer
@@ -43,12 +44,7 @@ def tiny_model() -> PrismAudio:
         depth=1,
         expansion=1,
         heads=2,
-        video_width=encoders["video"].width,
-        sync_width=None,
-        text_width=encoders["text"].width,
-        plan_width=encoders["plan"].width,
-        attended=["text"],
-        added=["video", "plan"],
+        streams=streams(64, ["text"], ["video", "plan"], **{name: part.width for name, part in encoders.items()}),
         data_spread=0.5,
     )
     planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from streams import streams
 
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
@@ -45,7 +46,12 @@ def foundation(**options: object) -> FoundationTask:
     codec.fit()
     encoders = {"video": MotionGridEncoder(2), "text": HashedTextEncoder(), "plan": PlanGridEncoder(CLASSES)}
     network = DiffusionTransformer(
-        codec.channels, 32, 1, 1, 16, None, HashedTextEncoder.width, encoders["plan"].width, ["text"], data_spread=0.5
+        codec.channels,
+        32,
+        1,
+        1,
+        streams(32, ["text"], ["video", "plan"], **{name: part.width for name, part in encoders.items()}),
+        data_spread=0.5,
     )
     return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 import torch
+from streams import streams
 
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.types import Conditions, Features
@@ -15,16 +16,9 @@ ARGUMENTS = {
     "width": 64,
     "depth": 2,
     "heads": 2,
-    "video_width": 5,
-    "sync_width": None,
-    "text_width": 7,
-    "plan_width": 4,
-    "attended": ["text"],
-    "added": ["video", "plan"],
     "data_spread": 0.45,
     "expansion": 4,
 }
-"""As old checkpoints name them."""
 KEYS = 3869386895
 VELOCITY = [
     2.7413168,
@@ -50,7 +44,10 @@ def wave(name: str, *shape: int) -> torch.Tensor:
 
 
 def test_the_velocity_is_what_it_was() -> None:
-    model = DiffusionTransformer(**ARGUMENTS)  # type: ignore[arg-type]
+    model = DiffusionTransformer(
+        **ARGUMENTS,  # type: ignore[arg-type]
+        streams=streams(64, ["text"], ["video", "plan"], video=5, text=7, plan=4),
+    )
     state = model.state_dict()
     assert zlib.crc32(" ".join(sorted(state)).encode()) == KEYS
     model.load_state_dict({name: 0.3 * wave(name, *value.shape) for name, value in state.items()})

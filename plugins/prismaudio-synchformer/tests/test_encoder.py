@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from streams import streams
 
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
@@ -83,9 +84,7 @@ def model_folder(encoder, tmp_path):
     autoencoder = ParametricStereoAutoencoder(components=8, level_bands=2, iterations=2)
     autoencoder.observe(0.1 * torch.randn(2, 2, 16_000))
     autoencoder.fit()
-    transformer = DiffusionTransformer(
-        autoencoder.channels, width=32, depth=1, heads=1, video_width=None, sync_width=24, text_width=None
-    )
+    transformer = DiffusionTransformer(autoencoder.channels, width=32, depth=1, heads=1, streams=streams(32, sync=24))
     model = PrismAudio(transformer.eval(), autoencoder.eval(), {"sync": encoder}, None, EulerSampler(2))
     model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
