@@ -76,7 +76,7 @@ def test_a_batch_is_its_samples_and_streams_may_be_missing(published):
 
 def test_published_npz_files(published, tmp_path):
     given = features()
-    arrays = {f"{name}_features": getattr(given, name).values[0].numpy() for name in ("video", "sync", "text")}
+    arrays = {f"{name}_features": stream.values[0].numpy() for name, stream in given.items()}
     np.savez(tmp_path / "clip.npz", id=np.array("clip"), latent=np.zeros((8, 11), np.float32), **arrays)
     (from_file,) = published.render_features(tmp_path / "clip.npz", 0.5, steps=1)
     assert torch.equal(from_file, published.render_features(given, 0.5, steps=1)[0])

@@ -261,6 +261,9 @@ def test_a_diverged_model_is_neither_loaded_nor_exported(model, tmp_path):
         PrismAudio.from_pretrained(tmp_path / "model")
 
 
+SMELL = {"class": "prismaudio.models.conditioners:FeatureConditioner", "arguments": {"dim": 4, "token_dim": 64}}
+
+
 def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
     for part, argument, value, words in (
         (
@@ -272,7 +275,19 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
         ("sampler", "steps", 10**9, "config.json: components.sampler: cannot make a EulerSampler"),
         ("settings", "max_windows", 0, "max_windows is 0; expected 1 to 4096"),
         ("settings", "guidance_interval", [0.1], "expected the lowest"),
-        ("transformer", "added", ["smell"], "'smell' is no stream; expected some of video, sync, text, plan"),
+        ("transformer", "streams", {"a smell": SMELL}, "'a smell' cannot be a stream; expected one lower-case word"),
+        (
+            "transformer",
+            "streams",
+            {"smell": {"class": "os:system", "arguments": {}}},
+            "transformer.arguments.streams.smell.class is 'os:system', which no installed plugin provides",
+        ),
+        (
+            "transformer",
+            "streams",
+            {"smell": {**SMELL, "arguments": {"dim": "4"}}},
+            "streams.smell.arguments.dim is '4'; expected int",
+        ),
     ):
         model.save_pretrained(tmp_path / part)
         config = json.loads((tmp_path / part / "config.json").read_text())

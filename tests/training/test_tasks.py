@@ -124,7 +124,7 @@ def test_metrics_hear_the_plans(data: SyntheticDataModule, tmp_path: Path) -> No
 
 def perturbed(task: FoundationTask, told: Conditions, ids: list[str], step: int = 0) -> Conditions:
     latents, mask = torch.zeros(len(ids), 2, 3), torch.ones(len(ids), 3, dtype=torch.bool)
-    return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times))
+    return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times, told))
 
 
 def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: SyntheticDataModule) -> None:
@@ -132,11 +132,10 @@ def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: Synth
     ids = [clip.id for clip in batch.clips]
     task = foundation(drop_all=0.0, drop_each=0.0, swap_video=0.0)
     told = task.clips.conditions(batch.clips, batch.plans)
-    for name, stream in vars(perturbed(task, told, ids)).items():
-        if stream is not None:
-            torch.testing.assert_close(stream.values, getattr(told, name).values)
+    for name, stream in perturbed(task, told, ids).items():
+        torch.testing.assert_close(stream.values, told[name].values)
     everything = perturbed(foundation(drop_all=1.0), told, ids)
-    assert not any(stream.mask.any() for stream in vars(everything).values() if stream is not None)
+    assert not any(stream.mask.any() for stream in everything.values())
     swapped = perturbed(foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0), told, ids)
     torch.testing.assert_close(swapped["video"].values, told["video"].values.roll(-1, 0))
     torch.testing.assert_close(swapped["text"].values, told["text"].values)  # type: ignore[union-attr]
@@ -158,13 +157,24 @@ def test_as_many_samples_lose_everything_as_should() -> None:
 def test_what_is_drawn_for_a_sample_depends_on_its_name_and_the_step_alone() -> None:
     task = foundation(time_sampler="truncated_logit_normal")
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
-    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times)
-    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), mask[:1, :3], task._times)
+    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times, ["text"])
+    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), mask[:1, :3], task._times, ["text"])
     assert torch.equal(both.noise[0, :, :3], alone.noise[0])
     assert not both.noise[0, :, 3].any()
     assert torch.equal(both.times[:1], alone.times)
     assert torch.equal(both.drop_each["text"][:1], alone.drop_each["text"])
     assert not torch.equal(both.times, draw(["a", "b"], 0, 6, torch.zeros(2, 3, 4), mask, task._times).times)
+
+
+def test_another_stream_changes_no_other_draw() -> None:
+    task, mask = foundation(), torch.ones(2, 4, dtype=torch.bool)
+    one, two = (
+        draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times, names) for names in (["text"], ["flow", "text"])
+    )
+    for name in ("noise", "times", "swap", "drop_all"):
+        assert torch.equal(getattr(one, name), getattr(two, name)), name
+    assert torch.equal(one.drop_each["text"], two.drop_each["text"])
+    assert not torch.equal(two.drop_each["flow"], two.drop_each["text"])
 
 
 def precomputed(lengths: list[int], frames: int, channels: int, *, text: bool = True) -> LatentBatch:
