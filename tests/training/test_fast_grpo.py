@@ -23,6 +23,7 @@ import prismaudio
 from prismaudio.audio.level import PEAK
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.data.buckets import batch_loader
+from prismaudio.encoders.base import Encoder
 from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
 from prismaudio.flow.kernels import RhoKernel
 from prismaudio.flow.times import uniform_grid
@@ -58,7 +59,7 @@ class Held(Autoencoder):
         return 0.3 * latents.repeat_interleave(self.hop, -1)
 
 
-class Words:
+class Words(Encoder):
     """Text of a clip: its number."""
 
     width, rate_hz = 4, None
