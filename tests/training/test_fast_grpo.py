@@ -346,7 +346,7 @@ def test_checkpoints_of_the_recipes_know_what_the_validation_of_their_step_chang
 KILLED = """
 import sys, torch
 torch.set_num_threads(1)
-sys.path.insert(0, {folder!r})
+sys.path[:0] = [{folder!r}, {support!r}]
 import test_fast_grpo as t
 from pathlib import Path
 t.fit(Path({out!r}), 200)
@@ -357,7 +357,14 @@ t.fit(Path({out!r}), 200)
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     folder, out = str(Path(__file__).parent), tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", KILLED.format(folder=folder, out=str(out))], env=os.environ)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            KILLED.format(folder=folder, support=str(Path(folder).parent / "support"), out=str(out)),
+        ],
+        env=os.environ,
+    )
     try:
         deadline = time.monotonic() + 120
         while len(list(out.glob("step=*.ckpt"))) < 4:
