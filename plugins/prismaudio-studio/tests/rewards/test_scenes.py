@@ -13,11 +13,13 @@ from prismaudio.rewards.aesthetic import AestheticReward
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.testing import check_reward
+from prismaudio.testing.examples import example_plan
 from prismaudio.types import Clip
 from prismaudio_studio.reward import SemanticReward
 
 REWARDS = [SemanticReward, TemporalReward, AestheticReward, SpatialReward]
 RATE_HZ = 16_000
+PLAN = example_plan({"semantic": "A bell rings.", "temporal": "The bell sounds at 0.50 s and 1.00 s."})
 
 
 def damaged(name, audio):
@@ -44,7 +46,7 @@ def damaged(name, audio):
     ids=lambda reward: f"{type(reward).__name__}-{getattr(reward, 'against', '')}",
 )
 def test_the_contract_is_kept(reward) -> None:
-    check_reward(reward)
+    check_reward(reward, plan=PLAN)
 
 
 @pytest.mark.parametrize("kind", REWARDS)
