@@ -40,6 +40,7 @@ def folder(tmp_path_factory):
     shared = {
         "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(SCRIPT.parents[1] / "support"),
     }  # fmt: skip
     processes = [
         subprocess.Popen(
