@@ -79,7 +79,7 @@ def test_hook_folder_contract_and_docs_are_one_word(kind):
     assert f"**{kind[:-1].replace('_', ' ')}**" in page("explanation/glossary.md")
     module, _, name = hookspecs.CONTRACTS.get(kind, "").partition(":")
     if module.startswith("prismaudio."):
-        assert (PACKAGE / kind / "base.py").is_file()
+        assert (PACKAGE.parent / module.replace(".", "/")).with_suffix(".py").is_file()
         assert f"::: {module}.{name}" in page("reference/api.md")
 
 

@@ -180,7 +180,8 @@ class TransformerTask(LightningModule):
             state = whole_state(self.transformer)
             if self.global_rank == 0:
                 transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
-        return {**self._given, "transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
+        made = {"transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
+        return {**self._given, **made, **({} if self.autoencoder is None else {"autoencoder": self.autoencoder})}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
         """Write what was trained beside the frozen weights; every process calls this, and the first one writes."""
