@@ -6,15 +6,16 @@ The protocol overrides some keys of all of them: times of steps are uniform, and
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 import prismaudio
+from prismaudio.flow import kernels
 from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
 from prismaudio.flow.times import shortened, uniform_grid
+from prismaudio.training.grpo import advantages, losses, weighting, windows
 from prismaudio.training.grpo.advantages import AdvantageEstimator, DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.training.grpo.losses import ClippedLoss, PolicyLoss
 from prismaudio.training.grpo.update import Objective
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 GROUP = 16
 RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
+PARTS = (kernels, advantages, losses, weighting, windows)
+"""Where the classes are that recipes of a method name."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,9 @@ class Method:
 
 def _built(told: str | dict[str, Any], **changes: object) -> object:
     """The object that a recipe describes, a class or a class and its arguments, with some of these changed."""
-    path, arguments = (told, {}) if isinstance(told, str) else (told["class_path"], told.get("init_args", {}))
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)(**arguments | changes)
+    name, arguments = (told, {}) if isinstance(told, str) else (told["class_path"], told.get("init_args", {}))
+    found = next(module for module in PARTS if hasattr(module, name))
+    return getattr(found, name)(**arguments | changes)
 
 
 _TOGETHER: dict[str, Any] = {"window": {"per": "update"}}

@@ -29,6 +29,7 @@ from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, Unk
 from prismaudio.media import replacing
 from prismaudio.registry import Registry, discover, is_file
 from prismaudio.training.checkpoint_files import WholeCheckpointIO
+from prismaudio.training.contracts import UsesDimensions
 from prismaudio.training.finite import guards
 from prismaudio.weight_files import listed
 
@@ -325,6 +326,9 @@ class CommandLine(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise RecipeError(refusal(str(error))) from error
+        for part in (self.model, self.datamodule):
+            if isinstance(part, UsesDimensions):
+                part.use_dimensions(self.known.registry.dimensions())
         config = self.config[self.wanted]
         if config.get("ckpt_path") == "last":
             config.ckpt_path = self.config_init[self.wanted].ckpt_path = last_checkpoint(self.trainer)

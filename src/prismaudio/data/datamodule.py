@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from prismaudio.components import Dimension
 from prismaudio.data.buckets import batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
@@ -52,7 +53,7 @@ class ManifestDataModule(LightningDataModule):
         fps: Pictures per second of clips read from media files.
         picture_size: Height and width of their pictures.
         sample_rate_hz: Sample rate of their sound.
-        sections: Sections that plans in the manifest may have.
+        sections: Sections that plans in the manifest may have; None for those of the installed dimensions.
         prompts: Give the clips and their plans beside their features, for rewards to look at: what Fast-GRPO needs. The
             manifest must name the media files, and ``max_s`` the length of the clips.
         keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
@@ -73,7 +74,7 @@ class ManifestDataModule(LightningDataModule):
         fps: float = 16.0,
         picture_size: int = 48,
         sample_rate_hz: int = 16_000,
-        sections: Sequence[str] = CORE,
+        sections: Sequence[str] | None = None,
         prompts: bool = False,  # noqa: FBT001, FBT002
         keeps_shape: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
@@ -89,9 +90,14 @@ class ManifestDataModule(LightningDataModule):
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
-        self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, tuple(sections), prompts
+        self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, sections, prompts
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
+
+    def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
+        """Let plans have a section for each of these dimensions, where the recipe names no sections."""
+        if self.sections is None:
+            self.sections = [dimension.name for dimension in dimensions]
 
     # Looking over ------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
@@ -103,7 +109,11 @@ class ManifestDataModule(LightningDataModule):
         if self.sets:
             return
         task = None if self.trainer is None else self.trainer.lightning_module
-        entries = [] if self.manifest.is_dir() else read_manifest(self.manifest, self.sections)
+        entries = (
+            []
+            if self.manifest.is_dir()
+            else read_manifest(self.manifest, CORE if self.sections is None else self.sections)
+        )
         if not entries or self.features or any(entry.features or entry.latents for entry in entries):
             self.sets = self._of_features(entries, task)
         else:

@@ -26,7 +26,8 @@ class Planner(ABC):
             clip: The clip, of any length; it may have no frames where something is given.
             dimensions: What is asked for.
             given: A prompt, which becomes the semantic section and decides what the others are about, or a plan whose
-                missing sections are written. The sections of a plan are kept word for word.
+                missing sections are written. The sections of a plan are kept word for word; where they speak of other
+                things than the semantic section, a planner may make them agree with it.
 
         Returns:
             The plan, with :attr:`prismaudio.plan.Plan.warnings` for what its reader should know.

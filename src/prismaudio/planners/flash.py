@@ -50,7 +50,7 @@ class FlashPlanner(Configured, TrainablePlanner):
         """What flashes, with the sections that are given in place of its own."""
         if isinstance(given, str):
             given = Plan({"semantic": given})
-        if given is not None and all(given.get(name) for name in CORE):
+        if given is not None and all(given.get(dimension.name) for dimension in dimensions if dimension.name in CORE):
             return given
         if clip.frames is None and given is None:
             raise PlanError(f"clip {clip.id} has no frames, and nothing is given")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.interaural import HOP_S, WINDOW_S, Directions, azimuths_deg, directions, n_windows
-from prismaudio.builtin import CORE_DIMENSIONS
+from prismaudio.components import Dimension
 from prismaudio.errors import NotApplicableError
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
@@ -30,6 +30,8 @@ NEEDS: dict[str, frozenset[Need]] = {
     "trajectory": frozenset(),
     "auto": frozenset(),
 }
+ASKED = (Dimension("temporal", "When does each sound begin?"), Dimension("spatial", "Where does each sound come from?"))
+"""What a planner is asked for."""
 HEARD = 1e-6
 """Mean power, -60 dB, of a source that counts half."""
 
@@ -107,7 +109,7 @@ class SpatialReward(Reward):
     def _of_planner(self, clip: Clip, plan: Plan) -> Cache:
         if self.planner is None or clip.frames is None:
             raise NotApplicableError("nobody watches the pictures" if self.planner is None else "there are no pictures")
-        return self._of_plan(clip, self.planner.plan(clip, CORE_DIMENSIONS))
+        return self._of_plan(clip, self.planner.plan(clip, ASKED))
 
     def _of_plan(self, clip: Clip, plan: Plan) -> Cache:
         plan_text(plan, self.dimension)

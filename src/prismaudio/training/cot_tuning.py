@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 
-from prismaudio.builtin import CORE_DIMENSIONS
+from prismaudio.components import Dimension
 from prismaudio.metrics.plan_events import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.finite import guards
 from prismaudio.training.schedule import CosineSchedule, scheduled_adamw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning.pytorch import Callback
     from torch import Tensor
 
@@ -40,7 +42,15 @@ class CotTuningTask(LightningModule):
         super().__init__()
         self.planner = planner
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+        self.dimensions: tuple[Dimension, ...] = ()
         self.event_f1 = PlanEventF1()
+
+    def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
+        """Ask the planner for these dimensions in validation, those of plugins included.
+
+        Without them it is asked for the sections that the true plans have.
+        """
+        self.dimensions = tuple(dimensions)
 
     def components(self) -> dict[str, Any]:
         """What this stage makes, by its name in a model folder."""
@@ -67,5 +77,9 @@ class CotTuningTask(LightningModule):
         terms = self.planner.loss(batch.clips, batch.plans)
         self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch))
         self.log("val_loss", torch.stack(list(terms.values())).sum(), prog_bar=True, batch_size=len(batch))
-        self.event_f1.update([self.planner.plan(clip, CORE_DIMENSIONS) for clip in batch.clips], batch.plans)
+        written = [
+            self.planner.plan(clip, self.dimensions or [Dimension(name, "") for name in plan])
+            for clip, plan in zip(batch.clips, batch.plans, strict=True)
+        ]
+        self.event_f1.update(written, batch.plans)
         self.log("val_event_f1", self.event_f1, prog_bar=True, batch_size=len(batch))
