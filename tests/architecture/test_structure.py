@@ -14,7 +14,11 @@ from prismaudio import hookspecs
 
 PACKAGE = Path(prismaudio.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-KINDS_WITH_FOLDER = tuple(kind for kind, target in hookspecs.CONTRACTS.items() if target.startswith("prismaudio."))
+KINDS_WITH_FOLDER = tuple(
+    kind
+    for kind, target in hookspecs.CONTRACTS.items()
+    if target.startswith("prismaudio.") and kind != "conditioners"  # they are networks, and stand with the networks
+)
 STUDIO = (
     *("bell", "woodblock", "glass", "drum", "ball", "coin", "shaker"),
     *("marble", "cart", "whistle", "engine", "buzzer"),

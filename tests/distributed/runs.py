@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.data.buckets import batch_loader
+from prismaudio.encoders.base import Encoder
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
@@ -134,7 +135,7 @@ class Choosy(Right):
         return super().prepare(clip, plan)
 
 
-class Numbered:
+class Numbered(Encoder):
     """Text of a clip: how long its plan is."""
 
     width, rate_hz = 5, None
