@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prismaudio.audio.level import leveled
 from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
@@ -180,8 +181,10 @@ class TransformerTask(LightningModule):
             state = whole_state(self.transformer)
             if self.global_rank == 0:
                 transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
-        made = {"transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
-        return {**self._given, **made, **({} if self.autoencoder is None else {"autoencoder": self.autoencoder})}
+        made: dict[str, Any] = {"transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
+        if isinstance(self.autoencoder, Configured):  # one that can be made again
+            made["autoencoder"] = self.autoencoder
+        return {**self._given, **made}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
         """Write what was trained beside the frozen weights; every process calls this, and the first one writes."""
