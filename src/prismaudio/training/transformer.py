@@ -182,8 +182,9 @@ class TransformerTask(LightningModule):
             if self.global_rank == 0:
                 transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
         made: dict[str, Any] = {"transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
-        if isinstance(self.autoencoder, Configured):  # one that can be made again
-            made["autoencoder"] = self.autoencoder
+        codec: Any = self.autoencoder
+        if isinstance(codec, Configured):  # one that can be made again
+            made["autoencoder"] = codec
         return {**self._given, **made}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
