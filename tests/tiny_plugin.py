@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from prismaudio import Component, Pretrained, hookimpl
+from prismaudio import Component, Pretrained, Stream, hookimpl
 from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.plan.nouns import Nouns, clauses
@@ -49,7 +49,8 @@ class TinyTextEncoder(Configured, Encoder):
 
 @hookimpl
 def prismaudio_encoders():
-    return [Component("tiny_plugin:TinyTextEncoder", "Text: a vector for each word.")]
+    stream = Stream("text", TinyTextEncoder.width)
+    return [Component("tiny_plugin:TinyTextEncoder", "Text: a vector for each word.", stream=stream)]
 
 
 @hookimpl

@@ -5,14 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from prismaudio.components import Command, Component, Dimension, Pretrained
+from prismaudio.components import Command, Component, Dimension, Pretrained, Stream
 
 if TYPE_CHECKING:
     from prismaudio.evaluation.files import score
     from prismaudio.inference import PrismAudio
 
 __version__ = "0.2.0"
-__all__ = ["Command", "Component", "Dimension", "Pretrained", "PrismAudio", "__version__", "hookimpl", "score"]
+__all__ = [
+    "Command",
+    "Component",
+    "Dimension",
+    "Pretrained",
+    "PrismAudio",
+    "Stream",
+    "__version__",
+    "hookimpl",
+    "score",
+]
 
 _TARGETS = {"PrismAudio": "prismaudio.inference", "score": "prismaudio.evaluation.files"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from prismaudio import Component, Dimension, hookimpl
+from prismaudio import Component, Dimension, Stream, hookimpl
 
 CORE_DIMENSIONS = (
     Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
@@ -54,7 +54,11 @@ def prismaudio_metrics() -> Iterable[Component]:
 def prismaudio_encoders() -> Iterable[Component]:
     """An encoder without weights."""
     return [
-        Component("prismaudio.encoders.brightness:BrightnessEncoder", "Video: brightness by column; to try recipes on.")
+        Component(
+            "prismaudio.encoders.brightness:BrightnessEncoder",
+            "Video: brightness by column; to try recipes on.",
+            stream=Stream("video", 4, 8.0),
+        )
     ]
 
 

@@ -18,6 +18,7 @@ import types
 import typing
 from collections import abc
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,7 +88,7 @@ class Configured:
         {'size': 4}
     """
 
-    config: dict[str, Any]
+    config: Mapping[str, Any] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -100,7 +101,7 @@ def _remembering(init: Any) -> Any:
 
     @functools.wraps(init)
     def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "config" not in self.__dict__:  # the most derived constructor comes first
+        if self.config is Configured.config:  # the most derived constructor comes first
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
@@ -121,13 +122,13 @@ def description(component: Configured) -> dict[str, Any]:
         {'boxes': {'red': {'class': 'prismaudio.checkpoints:Box', 'arguments': {'size': 4}}}}
     """
     kind = type(component)
-    config = component.__dict__.get("config", {})
-    return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": _nested(config, description)}
+    arguments = _nested(component.config, description)
+    return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
 
 
 def fresh(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The same arguments with new components in the place of those among them, which then share no weights."""
-    made: dict[str, Any] = _nested(arguments, lambda part: type(part)(**fresh(part.__dict__.get("config", {}))))
+    made: dict[str, Any] = _nested(arguments, lambda part: type(part)(**fresh(part.config)))
     return made
 
 

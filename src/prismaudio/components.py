@@ -5,6 +5,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Stream:
+    """The stream of features that an encoder computes, as it is made with its defaults.
+
+    Args:
+        name: The name that recipes usually give it, such as ``video``.
+        dim: Dim of a feature; None where an argument without a default decides it.
+        rate_hz: Features per second; None for a stream that does not run along time, such as text.
+    """
+
+    name: str
+    dim: int | None = None
+    rate_hz: float | None = None
+
+
+@dataclass(frozen=True)
 class Component:
     """A class that a plugin provides.
 
@@ -12,6 +27,7 @@ class Component:
         target: Where the class lives, ``"package.module:ClassName"``. Its name in recipes is ``ClassName``.
         summary: One line that says what it is, shown by ``prismaudio plugins list``.
         dimension: Name of the perceptual dimension that it serves, if it serves one.
+        stream: The stream that it computes, for an encoder.
 
     Example:
         >>> Component("prismaudio_loudness:LoudnessReward", "Distance to a target loudness.", "loudness").name
@@ -21,6 +37,7 @@ class Component:
     target: str
     summary: str
     dimension: str | None = None
+    stream: Stream | None = None
 
     @property
     def name(self) -> str:

@@ -60,7 +60,8 @@ def reason(error: BaseException) -> str:
         >>> reason(PermissionError(13, "Permission denied", "/private/x"))
         'permission denied'
     """
-    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    text = said.splitlines()[0] if said else type(error).__name__
     return text[:1].lower() + text[1:]
 
 

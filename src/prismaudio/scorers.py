@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioErr
 from prismaudio.metrics.truth import Truth
 from prismaudio.plan import Plan
 from prismaudio.rewards import prepare
+from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,6 +85,16 @@ class Scorer(ABC):
     def __init__(self, name: str, kind: str, dimension: str | None = None, source: str = "") -> None:
         self.name, self.kind, self.dimension, self.source = name, kind, dimension, source
         self.unavailable: Score | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells its scores from those of other scorers: name, release, and a hash of what they depend on."""
+        digest = hashlib.blake2b(repr(self._depends_on()).encode(), digest_size=12).hexdigest()
+        return f"{self.name} {self.source} {self.unavailable is not None} {digest}"
+
+    def _depends_on(self) -> tuple[object, ...]:
+        """What scores depend on beside the release."""
+        return ()
 
     @abstractmethod
     def reset(self) -> None:
@@ -223,6 +235,9 @@ class RewardScorer(Scorer):
         """Begin a new item."""
         self._weighted, self._weight, self._reason = 0.0, 0.0, NO_NUMBER
 
+    def _depends_on(self) -> tuple[object, ...]:
+        return (self.reward.identity, *map(fingerprint, self.reward.networks))
+
     def prepare(self, clip: Clip, plan: Plan | None) -> Cache:
         """What the reward knows of a clip.
 
@@ -299,6 +314,9 @@ class MetricScorer(Scorer):
             self.metric.reset()
         self.last = None
         self._n_counted, self._reason = 0, NO_NUMBER
+
+    def _depends_on(self) -> tuple[object, ...]:
+        return tuple(map(fingerprint, self.metric.networks))
 
     def update(self, segment: Segment) -> None:
         """Measure a segment; one that the metric cannot measure does not count."""

@@ -119,6 +119,11 @@ class ClipBatch:
         self.plans = list(plans)
         self.features = features
 
+    @property
+    def ids(self) -> list[str]:
+        """Names of the clips."""
+        return [clip.id for clip in self.clips]
+
     def __len__(self) -> int:
         return len(self.clips)
 

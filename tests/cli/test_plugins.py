@@ -11,7 +11,10 @@ import pytest
 from prismaudio import registry
 from prismaudio.cli.main import main
 
-KEYS = ["kind", "name", "target", "summary", "dimension", "distribution", "version", "status", "error"]
+KEYS = [
+    *("kind", "name", "target", "summary", "dimension", "stream", "dim", "rate_hz"),
+    *("distribution", "version", "status", "error"),
+]
 
 
 def rows(capsys):
@@ -24,6 +27,8 @@ def test_the_json_lists_the_core(capsys):
     assert all(list(row) == KEYS for row in found)
     dimension = next(row for row in found if row["name"] == "temporal")
     assert (dimension["kind"], dimension["distribution"], dimension["status"]) == ("dimensions", "prismaudio", "ok")
+    encoder = next(row for row in found if row["name"] == "BrightnessEncoder")
+    assert (encoder["stream"], encoder["dim"], encoder["rate_hz"]) == ("video", 4, 8.0)
     sampler = next(row for row in found if row["name"] == "EulerSampler")
     assert sampler["target"] == "prismaudio.samplers.euler:EulerSampler"
 
@@ -173,6 +178,41 @@ def test_check_tries_what_can_be_built_on_an_example(install, capsys):
     assert "contract    says what it lacks: x.pt" in blocks["Weights"]
     assert "contract    not tried" in blocks["Picky"]
     assert "1 failed" in blocks["Picky"]
+
+
+ENCODERS = """
+    from prismaudio import Stream
+    from prismaudio.encoders.brightness import BrightnessEncoder
+
+    @hookimpl
+    def prismaudio_encoders():
+        return [
+            Component("MODULE:Right", "Right.", stream=Stream("depth", 4, 8.0)),
+            Component("MODULE:Wider", "Wider.", stream=Stream("depth", 5, 8.0)),
+            Component("MODULE:Silent", "Silent."),
+        ]
+
+    class Right(BrightnessEncoder):
+        "Depth."
+        def __init__(self) -> None:
+            super().__init__()
+
+    class Wider(Right):
+        "Depth."
+
+    class Silent(Right):
+        "Depth."
+"""
+
+
+@pytest.mark.slow
+def test_check_compares_an_encoder_with_what_is_declared_of_its_stream(install, capsys):
+    install(ENCODERS, name="depths")
+    assert main(["plugins", "check", "depths"]) == 1
+    blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("encoders ")[1:])
+    assert "stream      depth, dim 4, 8 a second" in blocks["Right"]
+    assert "stream      FAIL it declares dim 5 and rate_hz 8.0; its features have 4 and 8.0" in blocks["Wider"]
+    assert "stream      FAIL its Component declares no stream" in blocks["Silent"]
 
 
 def run(folder, *words):

@@ -10,7 +10,6 @@ from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_sound, write_wav
-from prismaudio.models.conditioners import FeatureConditioner
 
 from .conftest import tensors
 
@@ -140,10 +139,12 @@ def test_clips_without_features_are_reported(folder, tmp_path):
 
 
 class Task(Listener):
-    def __init__(self, **parts):
+    """Says what it trains on, as :class:`prismaudio.data.matching.TrainsOnFeatures` wants it."""
+
+    def __init__(self, autoencoder=None, stream_dims=None):
         super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
+        self.autoencoder, self.encoders = autoencoder, {}
+        self.latent_channels, self.stream_dims = 4, stream_dims or {}
 
 
 def made_codec(seed=0):
@@ -161,12 +162,22 @@ def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
 
 
 def test_features_of_the_wrong_width_are_refused(folder):
-    transformer = torch.nn.Linear(1, 1)
-    transformer.streams, transformer.latent_channels = {"video": FeatureConditioner(7, 8)}, 4
     with pytest.raises(DataError, match="the manifest's width of its video features is 3, the transformer's 7"):
         Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
-            Task(transformer=transformer), module(folder)
+            Task(stream_dims={"video": 7}), module(folder)
         )
+
+
+def test_streams_that_only_one_side_has_are_a_line_each(folder, tmp_path, caplog):
+    task = Task(stream_dims={"depth": 7, "flow": 2})
+    Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, default_root_dir=tmp_path).fit(
+        task, module(folder)
+    )
+    said = [record.message for record in caplog.records if record.name == "prismaudio.data"]
+    assert said == [
+        "the data have no features of depth, flow: the transformer is trained without",
+        "the transformer has no stream for the text, video features of the data",
+    ]
 
 
 def test_max_s_needs_a_latent_rate(write, tmp_path):

@@ -198,13 +198,5 @@ def in_half(reward: Reward) -> Reward | None:
     arguments = inspect.signature(type(reward)).parameters
     if "precision" not in arguments or "network" not in arguments:
         return None
-    network = next((part for part in _parts(reward) if isinstance(part, nn.Module)), None)
-    return None if network is None else type(reward)(precision="bf16", network=network)  # type: ignore[call-arg]
-
-
-def _parts(thing: object, depth: int = 2) -> Iterable[object]:
-    """What an object holds, and what that holds."""
-    for part in vars(thing).values():
-        yield part
-        if depth > 1 and hasattr(part, "__dict__") and not isinstance(part, nn.Module):
-            yield from _parts(part, depth - 1)
+    (network,) = reward.networks
+    return type(reward)(precision="bf16", network=network)  # type: ignore[call-arg]

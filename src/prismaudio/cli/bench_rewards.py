@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from prismaudio.cli.arguments import number, positive
 from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PrismAudioError, one_line
 from prismaudio.registry import Registry, discover
+from prismaudio.rewards.shared_space import CosineReward
 from prismaudio.testing.examples import example_clip, example_plan
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def rewards(
 
 def stand_in(kind: type, folder: Path) -> str | None:
     """A tokenizer of words with as many tokens as the published one of a reward, if it has one; all words are one."""
-    published = getattr(sys.modules[kind.__module__], "TOKENIZER", None)
+    published = kind.published_tokenizer if issubclass(kind, CosineReward) else None
     if published is None:
         return None
     from tokenizers import Tokenizer, models, pre_tokenizers

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from prismaudio.cli.fit import CommandLine
 from prismaudio.errors import CheckpointError
-from prismaudio.training.callbacks.ema import AVERAGE, ExponentialMovingAverage
 from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.consolidation import load_weights
+from prismaudio.training.contracts import AveragedTask
 from prismaudio.weight_files import listed, misfits
 
 
@@ -21,8 +21,8 @@ class ExportCommandLine(CommandLine):
     def _run_subcommand(self, subcommand: str) -> None:
         checkpoint, target, half = self.job
         weights = load_weights(checkpoint)
-        if any(key.startswith(f"{AVERAGE}.") for key in weights):
-            ExponentialMovingAverage().setup(self.trainer, self.model, "validate")
+        if isinstance(self.model, AveragedTask) and any(key.startswith("average.") for key in weights):
+            self.model.start_average()
         fill_task(self.model, weights, checkpoint)
         ExportComponents(str(target), half).export(self.model)
 

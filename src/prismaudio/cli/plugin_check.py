@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.errors import UnknownNameError
@@ -78,6 +79,8 @@ def judge_model(model: Pretrained) -> dict[str, str]:
 def judge_component(component: Component | Command, kind: str) -> dict[str, str]:
     """Judge a component in a process of its own."""
     command = [sys.executable, "-P", "-m", "prismaudio.testing.component", kind, component.target]
+    if isinstance(component, Component) and component.stream is not None:
+        command.append(json.dumps(asdict(component.stream)))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # a local plugin's folder is on the path
     try:
         done = subprocess.run(  # noqa: S603  (the command is ours)

@@ -66,7 +66,10 @@ def entry_row(entry: Entry, clash: str) -> dict[str, Any]:
     item = entry.item
     status = "clash" if clash else "ok"
     if isinstance(item, Component):
-        return row(entry.kind, entry.name, item.target, item.summary, item.dimension, entry.plugin, status, clash)
+        made = row(entry.kind, entry.name, item.target, item.summary, item.dimension, entry.plugin, status, clash)
+        if item.stream is not None:
+            made |= {"stream": item.stream.name, "dim": item.stream.dim, "rate_hz": item.stream.rate_hz}
+        return made
     if isinstance(item, Dimension):
         target = entry.plugin.module
         return row(entry.kind, entry.name, target, item.question, entry.name, entry.plugin, status, clash)
@@ -86,6 +89,9 @@ def row(  # one place that says what the JSON holds
         "target": target,
         "summary": summary,
         "dimension": dimension,
+        "stream": None,
+        "dim": None,
+        "rate_hz": None,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "status": status,

@@ -154,12 +154,17 @@ class BatchLoader(DataLoader[Any]):
 class ResumableLoader(BatchLoader):
     """A data loader that goes on within an epoch where a checkpoint was made; Lightning saves and gives its state."""
 
+    given = 0
+    """Batches of this epoch that were given."""
+    resumed = (-1, 0)
+    """The epoch of the checkpoint to go on from, and the batches of it that were given."""
+
     def state_dict(self) -> dict[str, int]:
         """Epoch, and batches of it that were given."""
         sampler = self.sampler
         if not isinstance(sampler, BucketSampler):  # Lightning's overfit_batches puts another one in its place
             return {}
-        return {"epoch": sampler.epoch, "given": getattr(self, "given", 0), "global_batch": sampler.global_batch}
+        return {"epoch": sampler.epoch, "given": self.given, "global_batch": sampler.global_batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there, if batches are as large as they were; otherwise at the beginning of the epoch."""
@@ -170,12 +175,12 @@ class ResumableLoader(BatchLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """The batches of an epoch, or what is left of it."""
         sampler = self.sampler
-        epoch, given = getattr(self, "resumed", (-1, 0))
+        epoch, given = self.resumed
         if isinstance(sampler, BucketSampler):  # asked when the first batch is, for only then the epoch is set
             self.given = sampler.first = given if epoch == sampler.epoch else 0
             self.resumed = (-1, 0)
         for batch in super().__iter__():
-            self.given = getattr(self, "given", 0) + 1
+            self.given += 1
             yield batch
 
 

@@ -15,7 +15,7 @@ from prismaudio.data.buckets import batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
 from prismaudio.data.manifest import SPLITS, ManifestEntry, read_manifest
-from prismaudio.data.matching import check_task
+from prismaudio.data.matching import TrainsOnFeatures, check_features
 from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
@@ -126,7 +126,7 @@ class ManifestDataModule(LightningDataModule):
             records, contents = gather(find_files(self.manifest))
         found = look_over(records, contents, verify=self.verify)
         self._report(found.failures, len(records))
-        rate_hz = check_task(found, task)
+        rate_hz = check_features(found, task) if isinstance(task, TrainsOnFeatures) else found.latent_rate_hz
         max_frames = None
         if self.max_s is not None:
             if rate_hz is None:

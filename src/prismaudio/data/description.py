@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prismaudio.checkpoints import Configured
 from prismaudio.errors import DataError
 from prismaudio.types import LATENTS
 
@@ -51,7 +52,7 @@ def describe_autoencoder(autoencoder: Autoencoder) -> dict[str, Any]:
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
     """What the features of a stream depend on; ``group`` features belong together, and are not torn apart."""
-    own = {"width": encoder.width, "rate_hz": encoder.rate_hz, "group": getattr(encoder, "group", 1)}
+    own = {"width": encoder.width, "rate_hz": encoder.rate_hz, "group": encoder.group}
     return _identity(encoder) | own
 
 
@@ -65,7 +66,7 @@ def _identity(component: Any) -> dict[str, Any]:
 
 def _config(component: Any) -> dict[str, Any]:
     """Arguments of a component, as JSON gives them back."""
-    config = getattr(component, "config", {})
+    config = component.config if isinstance(component, Configured) else {}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
 
 

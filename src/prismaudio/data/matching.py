@@ -1,24 +1,53 @@
-"""Whether a set of features is one that a task can be trained on."""
+"""Whether latents and features that were computed before are those that a task trains on."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from prismaudio.data.description import compare, describe_autoencoder, describe_encoder
-from prismaudio.data.features import FeatureSet
 from prismaudio.errors import DataError
 from prismaudio.types import LATENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prismaudio.autoencoders.base import Autoencoder
+    from prismaudio.data.features import FeatureSet
+    from prismaudio.encoders.base import Encoder
 
 LOG = logging.getLogger("prismaudio.data")
 
 
-def check_task(found: FeatureSet, task: Any) -> float | None:
-    """Compare a set with what a task has of ``autoencoder``, ``encoders`` and ``transformer``.
+@runtime_checkable
+class TrainsOnFeatures(Protocol):
+    """A task that trains on latents and features, which data modules compare with those that they have."""
+
+    @property
+    def autoencoder(self) -> Autoencoder | None:
+        """The autoencoder of the latents; None where that is not known."""
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """The encoder of each stream, as far as they are known."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+
+    @property
+    def stream_dims(self) -> Mapping[str, int]:
+        """Dim of the features of each stream that is trained on."""
+
+
+def check_features(found: FeatureSet, task: TrainsOnFeatures) -> float | None:
+    """Compare a set with what a task trains on.
+
+    A stream that only one of them has is logged, since a task can be trained without some of its streams.
 
     Args:
         found: The set.
-        task: The task; None for nothing to compare with.
+        task: The task.
 
     Returns:
         Latent frames per second, if the set or the autoencoder says so.
@@ -26,27 +55,40 @@ def check_task(found: FeatureSet, task: Any) -> float | None:
     Raises:
         DataError: They do not belong together.
     """
-    autoencoder = getattr(task, "autoencoder", None)
+    autoencoder = task.autoencoder
     if autoencoder is not None:
         compare(found.latents, describe_autoencoder(autoencoder), "the manifest", LATENTS)
-    for name, encoder in (getattr(task, "encoders", None) or {}).items():
+    for name, encoder in task.encoders.items():
         compare(found.streams.get(name, {}), describe_encoder(encoder), "the manifest", f"{name} features")
-    transformer = getattr(task, "transformer", None)
-    streams = getattr(transformer, "streams", {})
-    wanted = {LATENTS: getattr(transformer, "latent_channels", None)}
-    wanted |= {name: streams[name].dim if name in streams else None for name in found.streams}
-    if lacking := [name for name in streams if not found.streams.get(name, {}).get("width")]:
-        LOG.warning("the data have no features of %s: the transformer is trained without", ", ".join(lacking))
-    if unused := [name for name in found.streams if streams and name not in streams]:
-        LOG.warning("the transformer has no stream for the %s features of the data", ", ".join(unused))
-    sizes = {LATENTS: found.latents.get("channels")} | {name: s.get("width") for name, s in found.streams.items()}
-    for name, size in sizes.items():
-        if wanted[name] and size and wanted[name] != size:
-            what = "channels of its latents" if name == LATENTS else f"width of its {name} features"
+    dims = task.stream_dims
+    log_streams({name for name, about in found.streams.items() if about.get("width")}, dims, "data")
+    sizes = [("channels of its latents", found.latents.get("channels"), task.latent_channels)]
+    shared = sorted(found.streams.keys() & dims.keys())
+    sizes += [(f"width of its {name} features", found.streams[name].get("width"), dims[name]) for name in shared]
+    for what, size, wanted in sizes:
+        if size and wanted != size:
             raise DataError(
-                f"the manifest's {what} is {size}, the transformer's {wanted[name]}; "
+                f"the manifest's {what} is {size}, the transformer's {wanted}; "
                 "run prismaudio extract with the model that you train"
             )
     if found.latent_rate_hz is None and autoencoder is not None:
         return float(autoencoder.sample_rate_hz / autoencoder.hop)
     return found.latent_rate_hz
+
+
+def log_streams(found: set[str], dims: Mapping[str, int], where: str) -> None:
+    """Log a line for the streams that only the transformer has, and one for those that it lacks.
+
+    Args:
+        found: Streams that there are features of.
+        dims: Dim of each stream of the transformer.
+        where: What the features come from: the data, or the encoders.
+    """
+    if lacking := dims.keys() - found:
+        LOG.warning("the %s have no features of %s: the transformer is trained without", where, _names(lacking))
+    if unused := found - dims.keys():
+        LOG.warning("the transformer has no stream for the %s features of the %s", _names(unused), where)
+
+
+def _names(streams: set[str]) -> str:
+    return ", ".join(sorted(streams))

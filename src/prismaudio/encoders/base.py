@@ -27,6 +27,7 @@ class Encoder(ABC):
         reads_plan: Whether the features depend on the plan: then they are computed for each text of a clip, and again
             for a prompt. Those of an encoder that only watches are computed once for a clip.
         frame_spec: Rate and size of the frames that it wants to see; None for those of the model.
+        group: How many features in a row belong together; a piece of a clip begins and ends between groups.
         vocabulary: The things that it knows by name, where these are all that its features can say; None for an encoder
             of any text, and for one that reads no text.
     """
@@ -35,6 +36,7 @@ class Encoder(ABC):
     rate_hz: float | None
     reads_plan: bool = True
     frame_spec: FrameSpec | None = None
+    group: int = 1
     vocabulary: Sequence[str] | None = None
 
     @abstractmethod

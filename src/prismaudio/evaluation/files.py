@@ -44,7 +44,7 @@ def installed_scorers(
         rewards: Names of rewards; None for all that are installed, of which some may not work here.
         metrics: Names of metrics, likewise.
         device: Where they run, see :func:`prismaudio.devices.find_device`.
-        folder: Where what rewards prepare is kept; None to keep nothing, which metrics that have ``keep`` obey.
+        folder: Where what rewards and metrics prepare of a clip is kept; None to keep nothing.
 
     Raises:
         PrismAudioError: One that is named is not there, or cannot be made.
@@ -170,8 +170,7 @@ def _scorer(registry: Registry, kind: str, name: str, device: str, folder: Path 
         made: Any = made_of()
         if kind == "rewards":
             return RewardScorer(made, name, dimension, source, find_device(device), folder)
-        if folder is None and hasattr(made, "keep"):  # a metric that prepares clips, as rewards do
-            made.keep = False
+        made.keep_prepared(folder)
         return MetricScorer(made, name, dimension, source, find_device(device))
     except PrismAudioError:
         raise

@@ -15,16 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torchmetrics import Metric
-
 from prismaudio.errors import MediaError, reason
 from prismaudio.media import replacing
 from prismaudio.media.files import spare
 from prismaudio.paths import expanded
-from prismaudio.scorers import MetricScorer, RewardScorer, Score, Unavailable
+from prismaudio.scorers import Score
 from prismaudio.untrusted import escaped, load_json, read_small
-from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,33 +260,3 @@ def _plain(score: Score) -> dict[str, Any]:
 def _check(held: Mapping[str, Any]) -> str:
     """What a line is known to be whole by."""
     return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-DEPTH = 4
-"""How far inside a metric its network may be: in a list of modules of a reader of its own, for example."""
-
-
-def identity_of(scorer: Scorer) -> str:
-    """A line of its name, its release, whether it can be had, and a hash of the networks that it scores with."""
-    networks_of: tuple[object, ...] = ()
-    if isinstance(scorer, RewardScorer):
-        networks_of = (scorer.reward.identity, *networks(scorer.reward))
-    elif isinstance(scorer, MetricScorer):
-        networks_of = tuple(networks(scorer.metric))
-    digest = hashlib.blake2b(repr(networks_of).encode(), digest_size=12).hexdigest()
-    return f"{scorer.name} {scorer.source} {isinstance(scorer, Unavailable)} {digest}"
-
-
-def networks(thing: object, depth: int = DEPTH) -> Iterator[str]:
-    """Fingerprints of the networks that a reward or a metric holds.
-
-    Example:
-        >>> len(list(networks({"of": [nn.Linear(1, 1)], "name": "x"})))
-        1
-    """
-    if isinstance(thing, nn.Module) and not isinstance(thing, Metric):
-        yield fingerprint(thing)
-    elif depth and not isinstance(thing, type):
-        inside = thing.values() if isinstance(thing, Mapping) else getattr(thing, "__dict__", {}).values()
-        for part in thing if isinstance(thing, list | tuple) else inside:
-            yield from networks(part, depth - 1)

@@ -14,7 +14,7 @@ from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
 from prismaudio.evaluation.files import installed_scorers, read_plan, score_file
 from prismaudio.evaluation.jobs import AUTO, plan_text
-from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile, identity_of
+from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile
 from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.windows import has_pictures
@@ -48,7 +48,7 @@ class ScoreRun:
             raise PrismAudioError("nothing scores; name a reward or a metric, see prismaudio plugins list")
         kinds = ((JsonLines, options.json), (Csv, options.csv))
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
-        self.identities = [identity_of(scorer) for scorer in self.scorers]
+        self.identities = [scorer.identity for scorer in self.scorers]
         self.records: list[Record] = []
         self._model: PrismAudio | None = None
 

@@ -205,7 +205,7 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     except ValueError as error:
         return None, [str(error)]
     expected = oobleck_shapes(shapes_of(codec.state_dict()), given)
-    return codec.config, misfits(given, expected)
+    return dict(codec.config), misfits(given, expected)
 
 
 def _filled(

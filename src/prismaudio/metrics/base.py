@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from prismaudio.errors import NotApplicableError
@@ -16,6 +16,7 @@ from prismaudio.types import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from prismaudio.metrics.truth import Truth
     from prismaudio.types import Need
@@ -68,6 +69,18 @@ class SoundMetric(Metric, ABC):
         if self.needs:
             require(self.needs, truth.has)
         self.observe(sound, sample_rate_hz, truth)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The networks that it measures with; values by other weights are not taken for those by these."""
+        return ()
+
+    def keep_prepared(self, folder: Path | None) -> None:
+        """Keep what it prepares of each clip, if it does, in a folder; None to keep nothing.
+
+        Args:
+            folder: The folder, which rewards and other metrics share.
+        """
 
     @abstractmethod
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:

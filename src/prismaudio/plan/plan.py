@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.components import Dimension
-from prismaudio.errors import PlanError
+from prismaudio.errors import PlanError, reason
 from prismaudio.plan import reading, sections, window, writing
 from prismaudio.plan.sections import CORE
 
@@ -108,7 +108,7 @@ class Plan(Mapping[str, str]):
         try:
             Path(path).write_text(f"{_HEADER}\n{paragraphs}\n", encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise PlanError(f"cannot write the plan {path}: {getattr(error, 'strerror', error)}") from error
+            raise PlanError(f"cannot write the plan {path}: {reason(error)}") from error
 
     @cached_property
     def story(self) -> Story:

@@ -67,13 +67,14 @@ class Reward(Configured, ABC):
         argument that is no :class:`prismaudio.checkpoints.Configured`: then nothing that it prepares is kept.
         """
         try:
-            return f"{_name(self)} {json.dumps(self.config_or_empty(), sort_keys=True, default=_told)}"
+            return f"{_name(self)} {json.dumps(dict(self.config), sort_keys=True, default=_told)}"
         except TypeError:
             return None
 
-    def config_or_empty(self) -> dict[str, object]:
-        """The arguments that it was made with; none for a class without a constructor."""
-        return dict(self.__dict__.get("config", {}))
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The networks that it scores with; scores by other weights are not taken for those by these."""
+        return ()
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """What ``score`` needs to know of a clip, computed once and shared by all its candidates.
@@ -115,7 +116,7 @@ def _told(argument: object) -> dict[str, object]:
     if not isinstance(argument, Configured):
         raise TypeError(f"{_name(argument)} is not Configured")
     weights = fingerprint(argument) if isinstance(argument, nn.Module) else ""
-    return {"class": _name(argument), "weights": weights, "config": argument.__dict__.get("config", {})}
+    return {"class": _name(argument), "weights": weights, "config": dict(argument.config)}
 
 
 def plan_text(plan: Plan, dimension: str | None, text: Literal["section", "plan"] = "section") -> str:

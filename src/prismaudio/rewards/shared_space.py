@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.tokens import Tokenize, pieces
+from prismaudio.rewards.tokens import PublishedTokenizer, Tokenize, pieces
 from prismaudio.types import Need
 from prismaudio.weight_files import fingerprint
 
@@ -72,6 +72,8 @@ class CosineReward(Reward):
     dimension: ClassVar[str | None] = "semantic"
     needs: frozenset[Need] = frozenset({"plan"})
     range = (-1.0, 1.0)
+    published_tokenizer: ClassVar[PublishedTokenizer | None] = None
+    """The tokenizer that it was published with."""
 
     def __init__(self, space: SharedSpace, tokenize: Tokenize, text: Literal["section", "plan"] = "section") -> None:
         self.space = space
@@ -83,6 +85,11 @@ class CosineReward(Reward):
     def identity(self) -> str:
         """What the direction of a text depends on: the weights, not where they were found."""
         return self._identity
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it embeds with."""
+        return (self.space,)
 
     def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings ``(batch, width)`` of sounds."""

@@ -86,11 +86,17 @@ class SpatialReward(Reward):
         Raises:
             NotApplicableError: Nothing says where anything should be.
         """
+        sources = {
+            "points": self._of_points,
+            "plan": self._of_plan,
+            "reference": self._of_reference,
+            "planner": self._of_planner,
+        }
         several = {"auto": ("points", "plan", "reference", "planner"), "trajectory": ("points", "planner")}
         reasons = []
         for kind in several.get(self.against, (self.against,)):
             try:
-                return getattr(self, f"_of_{kind}")(clip, plan)
+                return sources[kind](clip, plan)
             except NotApplicableError as error:
                 reasons.append(str(error))
         raise NotApplicableError(", ".join(reasons))

@@ -69,11 +69,12 @@ class TemporalReward(Reward):
         Raises:
             NotApplicableError: Nothing says when anything should begin after the first 0.05 s.
         """
-        kinds = (self.against,) if self.against != "auto" else ("plan", "reference", "pictures")
+        sources = {"plan": self._of_plan, "reference": self._of_reference, "pictures": self._of_pictures}
+        kinds = sources if self.against == "auto" else (self.against,)
         reasons = []
         for kind in kinds:
             try:
-                times_s, weights = getattr(self, f"_of_{kind}")(clip, plan)
+                times_s, weights = sources[kind](clip, plan)
             except NotApplicableError as error:
                 reasons.append(str(error))
                 continue

@@ -29,12 +29,13 @@ class NetworkUseError(OSError):
     """A component reached for the network."""
 
 
-def judge(kind: str, target: str) -> dict[str, str]:
+def judge(kind: str, target: str, declared: str = "null") -> dict[str, str]:
     """Check a component; importing and building it must not need the network.
 
     Args:
         kind: What it is, one of :data:`prismaudio.hookspecs.CONTRACTS`.
         target: ``"package.module:ClassName"``.
+        declared: The :class:`prismaudio.Stream` that its plugin declares, as JSON.
 
     Returns:
         For each check what was found; a failure begins with ``"FAIL "``.
@@ -57,6 +58,8 @@ def judge(kind: str, target: str) -> dict[str, str]:
     report["docstring"] = judge_docstring(found)
     report["arguments"] = judge_arguments(found)
     report["offline"], made = judge_offline(found)
+    if kind == "encoders":
+        report["stream"] = judge_stream(json.loads(declared), made)
     if made is not None and kind in CHECKS:
         report["contract"] = judge_contract(kind, made)
     return report
@@ -100,6 +103,16 @@ def judge_offline(found: type) -> tuple[str, object]:
         return f"FAIL {error}; raise a PrismAudioError that says how to get what is missing", None
     except Exception as error:  # noqa: BLE001  (a stranger's constructor may fail in any way)
         return f"FAIL its defaults do not work: {type(error).__name__}: {error}", None
+
+
+def judge_stream(declared: dict[str, Any] | None, made: Any) -> str:
+    """Whether what a plugin declares of an encoder's stream is so, as far as it could be built with its defaults."""
+    if declared is None:
+        return "FAIL its Component declares no stream; give it stream=Stream(name, dim, rate_hz)"
+    name, dim, rate_hz = declared["name"], declared["dim"], declared["rate_hz"]
+    if made is not None and (dim, rate_hz) != (made.width, made.rate_hz):
+        return f"FAIL it declares dim {dim} and rate_hz {rate_hz}; its features have {made.width} and {made.rate_hz}"
+    return f"{name}, dim {dim}, " + ("not along time" if rate_hz is None else f"{rate_hz:g} a second")
 
 
 def judge_contract(kind: str, made: object) -> str:

@@ -45,7 +45,7 @@ def check_kernel(kernel: TransitionKernel, *, converges: float | None = 0.02, to
         check.close(alone.std, whole.std[rows], tolerance, "the deviation in a batch differs from it alone")
     _transition(check, kernel, velocity.bfloat16(), latents.bfloat16(), now, later)
     with check.doing("making it again from its arguments"):
-        again = type(kernel)(**kernel.__dict__.get("config", {})).transition(velocity, latents, now, later)
+        again = type(kernel)(**kernel.config).transition(velocity, latents, now, later)
     check.close(again.mean, whole.mean, 0.0, "made again from its arguments, its mean differs")
     random = bool((whole.std > 0).all())
     check.that(random or bool((whole.std == 0).all()), f"some deviations are 0 and some are not: {whole.std.tolist()}")

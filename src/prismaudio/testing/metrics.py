@@ -49,6 +49,8 @@ def check_metric(
     """
     check = Check(metric)
     check.that(isinstance(metric, SoundMetric), "it is not a SoundMetric")
+    listed = all(any(part is network for network in metric.networks) for part in metric.children())
+    check.that(listed, "networks must name each network that it has")
     if clip is None and plan is None:
         cases = example_cases(duration_s)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
@@ -86,6 +86,12 @@ def _check_declared(check: Check, reward: Reward) -> None:
         check.that(declared <= set(NEEDS), f"{name} may hold {', '.join(NEEDS)}, not {sorted(declared)}")
     check.that(reward.needs <= reward.reads, "reads must hold all that it needs")
     check.that(reward.identity == reward.identity, "its identity changes")
+    check.that(_lists_networks(reward), "networks must name each network that it has")
+
+
+def _lists_networks(reward: Reward) -> bool:
+    held = [part for part in vars(reward).values() if isinstance(part, nn.Module)]
+    return all(any(part is network for network in reward.networks) for part in held)
 
 
 def _check_prepared(check: Check, reward: Reward, clip: Clip, plan: Plan) -> Cache:

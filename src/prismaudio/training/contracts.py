@@ -1,13 +1,29 @@
-"""What the command line and callbacks expect of tasks and data modules, so that foreign ones can offer it, too."""
+"""What the command line and the callbacks expect of tasks and data modules.
+
+Each contract is small, and independent of the others: a task of another package implements those of the callbacks that
+its recipes use. The tasks of PrismAudio implement all that apply to them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+
+from prismaudio.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from prismaudio.components import Dimension
+
+Contract = TypeVar("Contract")
 
 
 @runtime_checkable
@@ -19,3 +35,156 @@ class UsesDimensions(Protocol):
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
         """Take the dimensions, the core's and those of plugins, in the order of a plan's sections."""
+
+
+@runtime_checkable
+class HasComponents(Protocol):
+    """A task whose components can be exported to a model folder, by ``ExportComponents`` and ``prismaudio export``."""
+
+    def components(self) -> dict[str, Any]:
+        """The components by name in a model folder; every process calls this, and the result of the first one counts.
+
+        Sharded weights are gathered here, and adapters merged.
+        """
+
+
+@runtime_checkable
+class HasAdapters(Protocol):
+    """A task that can train adapters, which ``ExportComponents`` writes beside the merged weights."""
+
+    def save_adapters(self, folder: Path, *, first: bool = True) -> None:
+        """Write the adapters into a model folder; without adapters, nothing.
+
+        Args:
+            folder: The model folder.
+            first: Whether this process is the one that writes; every process calls this.
+        """
+
+
+@runtime_checkable
+class RendersAudio(Protocol):
+    """A task that renders audio for validation clips, which ``ListeningSamples`` logs."""
+
+    @property
+    def can_render(self) -> bool:
+        """Whether it has all that rendering needs, such as an autoencoder."""
+
+    def listening_samples(self, batch: Any, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
+        """Name, true audio and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
+
+        Args:
+            batch: A batch of the validation data.
+            count: How many clips at most.
+        """
+
+    def caption(self, batch: Any, row: int, audio: Tensor) -> str:
+        """The text that is logged beside the audio ``(2, samples)`` of a clip of a batch."""
+
+
+@runtime_checkable
+class FollowsRewards(Protocol):
+    """A task that post-trains with rewards, which ``HeldOutGuard`` watches and may hold back.
+
+    Its validation logs ``val_reward/NAME`` for the rewards that it follows and ``val_held_out/NAME`` for the others.
+    """
+
+    @property
+    def held_out(self) -> Mapping[str, Any]:
+        """The rewards that are evaluated and not followed, by name."""
+
+    @property
+    def kl(self) -> float:
+        """Weight of the divergence from the model at the beginning; 0 without one."""
+
+    def raise_kl(self, factor: float) -> None:
+        """Multiply that weight by a factor from now on."""
+
+    def weights_now(self) -> Mapping[str, float]:
+        """How much each reward that is followed counts now, by name."""
+
+
+class AveragedTask(LightningModule):
+    """A task that can hold a moving average of its trained parameters, as a part of its state.
+
+    ``ExponentialMovingAverage`` starts and moves it. Averages are in the task's checkpoints under ``average``, and
+    are sharded where parameters are.
+
+    Attributes:
+        average: The averages, by the parameter's name with ``/`` for ``.``; None before :meth:`start_average`.
+    """
+
+    average: nn.ParameterDict | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = None
+
+    def start_average(self) -> None:
+        """Begin with the weights as they are, if there are no averages yet."""
+        if self.average is None:
+            self.average = nn.ParameterDict(
+                {
+                    _key(name): nn.Parameter(weight.detach().clone(), requires_grad=False)
+                    for name, weight in self.named_parameters()
+                    if weight.requires_grad
+                }
+            )
+
+    def average_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every trained parameter and its average; of sharded ones, the part that this process has."""
+        for part in self.modules():
+            if isinstance(part, FSDPModule):  # it may still hold its parameters whole after a forward
+                part.reshard()
+        if self.average is not None:
+            for name, weight in dict(self.named_parameters()).items():
+                if _key(name) in self.average:
+                    yield _local(weight), _local(self.average[_key(name)])
+
+    @torch.no_grad()
+    def swap_average(self) -> None:
+        """Exchange the weights and their averages."""
+        for weight, average in self.average_pairs():
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averages in the place of the weights, if there are averages."""
+        self.swap_average()
+        try:
+            yield
+        finally:
+            self.swap_average()
+
+
+def expect(task: object, contract: type[Contract], user: str) -> Contract:
+    """The task, if it implements a contract.
+
+    Args:
+        task: The task.
+        contract: One of the contracts of this module.
+        user: What needs it, for the error.
+
+    Raises:
+        RecipeError: It does not.
+
+    Example:
+        >>> expect(nn.Linear(1, 1), HasComponents, "ExportComponents")
+        Traceback (most recent call last):
+        prismaudio.errors.RecipeError: ExportComponents needs a task that implements \
+prismaudio.training.contracts.HasComponents, and Linear does not
+    """
+    if isinstance(task, contract):
+        return task
+    needed = f"{contract.__module__}.{contract.__name__}"
+    raise RecipeError(f"{user} needs a task that implements {needed}, and {type(task).__name__} does not")
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "/")
+
+
+def _local(weight: Tensor) -> Tensor:
+    data = weight.detach()
+    return data.to_local() if isinstance(data, DTensor) else data

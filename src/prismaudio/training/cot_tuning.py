@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
 
 from prismaudio.components import Dimension
 from prismaudio.metrics.plan_events import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
+from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.finite import guards
 from prismaudio.training.schedule import CosineSchedule, scheduled_adamw
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prismaudio.types import ClipBatch
 
 
-class CotTuningTask(LightningModule):
+class CotTuningTask(AveragedTask):
     """Teaches a planner from clips and the plans that they should have.
 
     Args:

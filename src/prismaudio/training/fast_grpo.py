@@ -254,6 +254,10 @@ class FastGrpoTask(RewardedTask):
         """Rollouts that were learnt from so far."""
         return self.global_step // self.passes
 
+    def raise_kl(self, factor: float) -> None:
+        """Multiply the weight of the divergence from the model at the beginning, from now on."""
+        self.kl *= factor
+
     def weights_now(self) -> dict[str, float]:
         """How much each reward counts at this update."""
         return {name: weight_at(weight, self.update) for name, weight in self.weights.items()}

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.plugins import MixedPrecision
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from prismaudio.errors import TrainingError
+from prismaudio.types import ClipBatch, LatentBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,18 +79,18 @@ def guards(trainer: Trainer) -> list[Callback]:
 
 def names_of(batch: Any) -> tuple[str, ...]:
     """Names of the clips of a batch, as far as it has any."""
-    ids = getattr(batch, "ids", None) or [clip.id for clip in getattr(batch, "clips", ())]
-    return tuple(map(str, ids))
+    return tuple(batch.ids) if isinstance(batch, ClipBatch | LatentBatch) else ()
 
 
 def _is_scaled(trainer: Trainer) -> bool:
-    return getattr(trainer.precision_plugin, "scaler", None) is not None
+    plugin = trainer.precision_plugin
+    return isinstance(plugin, MixedPrecision) and plugin.scaler is not None
 
 
 def _finite_gradient(optimizer: Optimizer, device: torch.device) -> Tensor:
     """Whether the gradient is finite: of sharded parameters, the part that this process has."""
     gradients = [p.grad.detach() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    local = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
+    local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
     local = [gradient for gradient in local if gradient.numel()]
     if not local:
         return torch.tensor(True, device=device)

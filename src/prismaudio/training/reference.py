@@ -50,7 +50,9 @@ class Reference:
         if self._copy is not None:
             yield self._copy
             return
-        layers: list[Any] = [layer for layer in self._transformer.modules() if hasattr(layer, "enable_adapters")]
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [layer for layer in self._transformer.modules() if isinstance(layer, BaseTunerLayer)]
         for layer in layers:
             layer.enable_adapters(enabled=False)
         try:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
 from prismaudio.errors import CheckpointError
@@ -83,8 +85,6 @@ def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> 
 
     What makes keys and values of the conditions is a part by itself: it is used before the block is.
     """
-    from torch.distributed.fsdp import fully_shard
-
     for block in blocks:
         cross: Any = block.cross_attention
         fully_shard([cross.to_kv, cross.k_norm], mesh=mesh)
@@ -94,8 +94,6 @@ def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> 
 
 def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
     """Spread parameters that are never used in a forward, such as averages."""
-    from torch.distributed.fsdp import fully_shard
-
     fully_shard(module, mesh=mesh)
 
 
@@ -114,22 +112,18 @@ def recompute_activations(blocks: Iterable[nn.Module]) -> None:
 @contextmanager
 def unsharded(network: nn.Module) -> Iterator[None]:
     """The network's own parameters whole in every process, for methods other than ``forward``; blocks stay sharded."""
-    if not hasattr(network, "unshard"):
+    if not isinstance(network, FSDPModule):
         yield
         return
-    network.unshard()  # type: ignore[operator]
+    network.unshard()
     try:
         yield
     finally:
-        network.reshard()  # type: ignore[operator]
+        network.reshard()
 
 
 def whole_state(network: nn.Module) -> dict[str, Any]:
     """All weights of a network, whole, on the CPU of every process; every process must call this."""
-    if not hasattr(network, "unshard"):
-        return network.state_dict()
-    from torch.distributed.tensor import DTensor
-
     state = network.state_dict()
     return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
 

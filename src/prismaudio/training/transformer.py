@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from prismaudio.audio.level import leveled
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.checkpoints import Configured
+from prismaudio.data.matching import log_streams
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
@@ -24,6 +24,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.scorers import MetricScorer, Scorer, Segment, evaluate
 from prismaudio.training.clip_features import ClipFeatures
+from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.draws import draw
 from prismaudio.training.finite import guards
 from prismaudio.training.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 
-class TransformerTask(LightningModule):
+class TransformerTask(AveragedTask):
     """Trains a diffusion transformer, in one process or spread over many, whole or through adapters.
 
     Args:
@@ -94,6 +95,10 @@ class TransformerTask(LightningModule):
         super().__init__()
         self._given = load_parts(find_folder(pretrained)) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
+        if unknown := (encoders or {}).keys() - self.transformer.streams.keys():
+            known = ", ".join(self.transformer.streams) or "none"
+            named = ", ".join(sorted(unknown))
+            raise RecipeError(f"encoders of {named}, and the transformer has no such stream; its streams are {known}")
         self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None
         # not a part of the task, so that its weights, which nobody trains, stay out of checkpoints
@@ -128,6 +133,11 @@ class TransformerTask(LightningModule):
         if self.autoencoder is not None:
             self.autoencoder.to(self.trainer.strategy.root_device)
 
+    def on_fit_start(self) -> None:
+        """Log which streams have no encoder."""
+        if self.encoders and self.trainer.is_global_zero:
+            log_streams(set(self.encoders), self.stream_dims, "encoders")
+
     def configure_model(self) -> None:
         """Spread, compile and shrink the transformer, once."""
         if self._configured:
@@ -141,9 +151,8 @@ class TransformerTask(LightningModule):
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
             shard(self.transformer, blocks, mesh)
-            average = getattr(self, "average", None)
-            if isinstance(average, nn.Module):
-                shard_whole(average, mesh)
+            if self.average is not None:
+                shard_whole(self.average, mesh)
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule."""
@@ -188,10 +197,12 @@ class TransformerTask(LightningModule):
         return {**self._given, **made}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
-        """Write what was trained beside the frozen weights; every process calls this, and the first one writes."""
+        """Write the adapters, if there are any; every process calls this, and the first one writes."""
+        if self.lora is None:
+            return
         state = whole_state(self.transformer)
         trained = {name for name, weight in self.transformer.named_parameters() if weight.requires_grad}
-        if first and self.lora is not None:
+        if first:
             save_adapters(folder, state, self.lora, trained)
 
     # Batches -----------------------------------------------------------------------------------------------------
@@ -246,6 +257,21 @@ class TransformerTask(LightningModule):
             latents = self.sampler.sample(velocity, noise).float()
         with torch.autocast(noise.device.type, enabled=False):
             return self._decoder.decode(latents)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return self.transformer.latent_channels
+
+    @property
+    def stream_dims(self) -> dict[str, int]:
+        """Dim of the features of each stream of the transformer."""
+        return {name: conditioner.dim for name, conditioner in self.transformer.streams.items()}
+
+    @property
+    def can_render(self) -> bool:
+        """Whether it has an autoencoder."""
+        return self.autoencoder is not None
 
     @torch.no_grad()
     def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 
 from prismaudio.errors import RecipeError
-from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage, averaged, ema_decay, policy_decay
+from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage, ema_decay, policy_decay
+from prismaudio.training.contracts import AveragedTask
 
 PUBLISHED = {
     1: 0.0,
@@ -20,7 +22,7 @@ PUBLISHED = {
 }
 
 
-class Line(LightningModule):
+class Line(AveragedTask):
     """One trained weight, one that is frozen, and a note of what validation used."""
 
     def __init__(self) -> None:
@@ -82,7 +84,7 @@ def test_validation_uses_the_average_and_training_goes_on_with_the_weights(tmp_p
     torch.testing.assert_close(task.validated[-1], expected)
     torch.testing.assert_close(task.line.weight.detach(), task.history[-1])
     assert list(dict(task.average.named_parameters())) == ["line/weight"]
-    with averaged(task):
+    with task.averaged():
         torch.testing.assert_close(task.line.weight.detach(), expected)
     torch.testing.assert_close(task.line.weight.detach(), task.history[-1])
 
@@ -101,6 +103,11 @@ def test_the_average_survives_a_pause(tmp_path):
     fit(tmp_path, second, 6, tmp_path / "pause.ckpt")
     assert torch.equal(second.average["line/weight"], whole.average["line/weight"])
     assert torch.equal(second.line.weight, whole.line.weight)
+
+
+def test_a_task_that_holds_no_average_is_one_line(tmp_path):
+    with pytest.raises(RecipeError, match=r"ExponentialMovingAverage needs .*AveragedTask, and BoringModel does not"):
+        fit(tmp_path, BoringModel(), 1)
 
 
 def test_a_beta_that_keeps_everything_is_refused():
@@ -125,7 +132,7 @@ def test_every_step_of_manual_optimisation_counts(tmp_path):
 def test_the_average_of_a_policy_is_not_the_policy(tmp_path):
     task = Line()
     run = fit(tmp_path, task, 1, average=PolicyAverage())  # the average has not moved
-    with averaged(task):
+    with task.averaged():
         assert torch.equal(task.line.weight.detach(), torch.ones(1, 3))
     assert torch.equal(task.line.weight.detach(), task.history[-1])
     assert run.global_step == 1

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def stops(weights, rewards, tolerance=0.01):
     for number, (weight, reward) in enumerate(zip(weights, rewards, strict=True)):
         values = {"val_reward/x": reward, "val_held_out/q": -float(number)}
         run = SimpleNamespace(sanity_checking=False, callback_metrics=values, global_step=number, should_stop=False)
-        guard.on_validation_end(run, SimpleNamespace(weights_now=lambda weight=weight: {"x": weight}))
+        guard.on_validation_end(run, Played(weight))
         acted.append(run.should_stop)
     return acted
 
@@ -33,13 +33,17 @@ def test_a_reward_that_could_not_judge_at_first_begins_later():
 class Played(LightningModule):
     """Validates as it is told: a reward that rises with the steps, and something held out that falls."""
 
-    def __init__(self):
+    held_out = MappingProxyType({"q": None})
+
+    def __init__(self, weight=1.0):
         super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-        self.kl = 1.0
+        self.layer, self.weight, self.kl = torch.nn.Linear(1, 1), weight, 1.0
 
     def weights_now(self):
-        return {"x": 1.0}
+        return {"x": self.weight}
+
+    def raise_kl(self, factor):
+        self.kl *= factor
 
     def training_step(self, batch, index):
         return self.layer(batch).mean()

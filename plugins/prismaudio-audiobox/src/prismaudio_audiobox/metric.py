@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.metrics.base import SoundMetric
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 from prismaudio_audiobox.rating import Rater
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prismaudio.metrics.truth import Truth
 
 
@@ -47,6 +49,11 @@ class AudioboxAesthetics(SoundMetric):
     def higher_is_better(self) -> bool:  # type: ignore[override]
         """Whether a higher rating is a better sound: not of complexity."""
         return AXES[self.axis] != "PC"
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it measures with."""
+        return (self.rater.network,)
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Rate one sound ``(2, samples)``."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio_audiobox.network import AudioboxNetwork
@@ -49,6 +49,11 @@ class AudioboxReward(Reward):
     ) -> None:
         self.axis_weights = torch.tensor([ce, cu, pc, pq], dtype=torch.float32)
         self.rater = Rater(weights, network, precision)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it scores with."""
+        return (self.rater.network,)
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.metrics.networks import CosineOfSound
 from prismaudio.rewards.base import plan_text
@@ -15,6 +15,8 @@ from prismaudio_laion_clap.network import LaionClap
 from prismaudio_laion_clap.reward import LaionClapReward
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prismaudio.metrics.truth import Truth
 
 
@@ -43,6 +45,11 @@ class ClapScore(CosineOfSound):
     ) -> None:
         super().__init__()
         self.reward = LaionClapReward(weights, tokenizer, text, network)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it measures with."""
+        return (self.reward.space,)
 
     @torch.no_grad()
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:

@@ -23,6 +23,8 @@ class LaionClapReward(CosineReward):
         network: The network, if it is there already, in place of ``weights``.
     """
 
+    published_tokenizer = TOKENIZER
+
     def __init__(
         self,
         weights: str | None = None,

@@ -11,7 +11,9 @@ from prismaudio_speechfree.network import SpeechDetector
 from prismaudio_speechfree.reward import SpeechFreeReward
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
 
     from prismaudio.metrics.truth import Truth
 
@@ -33,6 +35,11 @@ class SpeechFreeShare(Share):
     ) -> None:
         super().__init__()
         self.reward, self.threshold = SpeechFreeReward(weights, network=network), threshold
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it measures with."""
+        return (self.reward.network,)
 
     def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
         """Whether nobody is heard in a sound ``(2, samples)``."""

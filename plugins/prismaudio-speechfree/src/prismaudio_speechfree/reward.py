@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from prismaudio.errors import NotApplicableError, PrismAudioError
@@ -55,6 +55,11 @@ class SpeechFreeReward(Reward):
     def identity(self) -> str:
         """What is prepared depends on the plan only."""
         return type(self).__qualname__
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it scores with."""
+        return (self.network,)
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """When somebody may speak, ``(spans, 2)`` in seconds."""

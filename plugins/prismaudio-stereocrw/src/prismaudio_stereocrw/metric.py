@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.audio.covering import repeated
 from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
@@ -55,6 +56,11 @@ class CrwMse(ItdMse):
         super().__init__()
         self.n_windows, n_patches = (RELEASE_WINDOWS, RELEASE_PATCHES) if release else (n_windows, n_patches)
         self.listener = CrwListener(weights, network, 0.24, n_patches, precision)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it measures with."""
+        return (self.listener.network,)
 
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean time difference of a sound ``(2, samples)`` over its windows, in ms."""

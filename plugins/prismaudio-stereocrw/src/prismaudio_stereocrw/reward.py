@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.audio.covering import repeated
 from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
@@ -72,6 +72,11 @@ class StereoCrwReward(Reward):
     def identity(self) -> str:
         """What the prepared time differences depend on: their sign, the options, and the weights."""
         return f"{type(self).__qualname__} positive is right {self.release} {self.listener.identity}"
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it scores with."""
+        return (self.listener.network,)
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """The time differences of the reference, ``(windows, 2)`` in ms."""

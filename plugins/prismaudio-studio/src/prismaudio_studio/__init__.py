@@ -6,7 +6,7 @@ This module is what every command imports, so it imports no torch.
 from collections.abc import Iterable
 from pathlib import Path
 
-from prismaudio import Command, Component, Pretrained, hookimpl
+from prismaudio import Command, Component, Pretrained, Stream, hookimpl
 
 
 @hookimpl
@@ -33,11 +33,21 @@ def prismaudio_metrics() -> Iterable[Component]:
 def prismaudio_encoders() -> Iterable[Component]:
     """The encoders of the small model; none has weights."""
     return [
-        Component("prismaudio_studio.motion_grid:MotionGridEncoder", "Video: colour and motion on a coarse grid."),
         Component(
-            "prismaudio_studio.hashed_text:HashedTextEncoder", "Text: hashed words with their neighbours and section."
+            "prismaudio_studio.motion_grid:MotionGridEncoder",
+            "Video: colour and motion on a coarse grid.",
+            stream=Stream("video", 256, 16.0),
         ),
-        Component("prismaudio_studio.plan_grid:PlanGridEncoder", "Plan: its events drawn on a time grid."),
+        Component(
+            "prismaudio_studio.hashed_text:HashedTextEncoder",
+            "Text: hashed words with their neighbours and section.",
+            stream=Stream("text", 262),
+        ),
+        Component(
+            "prismaudio_studio.plan_grid:PlanGridEncoder",
+            "Plan: its events drawn on a time grid.",
+            stream=Stream("plan", rate_hz=62.5),
+        ),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prismaudio import Component, hookimpl
+from prismaudio import Component, Stream, hookimpl
 
 
 @hookimpl
@@ -24,7 +24,8 @@ def prismaudio_metrics() -> list[Component]:
 def prismaudio_encoders() -> list[Component]:
     """The encoder."""
     summary = "When things move, as Synchformer sees it; 8 features for each third of a second."
-    return [Component("prismaudio_synchformer.encoder:SynchformerEncoder", summary, "temporal")]
+    stream = Stream("sync", 768, 25.0)
+    return [Component("prismaudio_synchformer.encoder:SynchformerEncoder", summary, "temporal", stream)]
 
 
 @hookimpl

@@ -50,7 +50,7 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
         self.eval().requires_grad_(requires_grad=False)
         if weights not in {RANDOM, ""}:
             fill_visual(self, weights)
-        self.config["weights"] = ""  # they are saved with the model
+        self.config = {**self.config, "weights": ""}  # they are saved with the model
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.downloads import cache_home
 from prismaudio.errors import NotApplicableError
@@ -17,6 +17,9 @@ from prismaudio_synchformer.offsets import apart_s
 from prismaudio_synchformer.reward import Precision, SynchformerReward
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from prismaudio.metrics.truth import Truth
 
 
@@ -50,16 +53,24 @@ class DeSync(SoundMetric):
     ) -> None:
         super().__init__()
         self.reward = SynchformerReward(weights, "argmax", precision=precision, network=network)
-        self.keep = keep
+        self._folder = cache_home() / "prepared" if keep else None
         for name in ("total_s", "windows"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it measures with."""
+        return (self.reward.network,)
+
+    def keep_prepared(self, folder: Path | None) -> None:
+        """Keep what is seen in a clip in a folder; None to keep nothing."""
+        self._folder = folder
 
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
         """Judge one sound ``(2, samples)`` in both windows."""
         if truth.clip is None:
             raise NotApplicableError("it needs pictures, and there are none")
-        folder = cache_home() / "prepared" if self.keep else None
-        cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), folder)
+        cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), self._folder)
         (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
         distances = apart_s(logits, "argmax").double()
         self.total_s = self.total_s + distances.sum()

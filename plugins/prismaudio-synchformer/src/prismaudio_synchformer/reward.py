@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.audio.covering import cover
 from prismaudio.audio.resample import sinc_resample
@@ -68,6 +68,11 @@ class SynchformerReward(Reward):
         """What ``prepare`` depends on: the weights of the visual tower, not where they were found."""
         weights = fingerprint(self.network.vfeat_extractor)
         return f"{type(self).__module__}:{type(self).__qualname__} {self.release} {self.precision} {weights}"
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it scores with."""
+        return (self.network,)
 
     @torch.no_grad()
     def prepare(self, clip: Clip, plan: Plan) -> Cache:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
 
-from prismaudio.metrics.networks import FrechetOfSound, InceptionOfSound, KlOfSound
+from torch import Tensor, nn
+
+from prismaudio.metrics.networks import FrechetOfSound, InceptionOfSound, KlOfSound, NetworkMetric
 from prismaudio_yamnet.network import WIDTH, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
 
-class YamnetFrechetDistance(FrechetOfSound):
+class YamnetMetric(NetworkMetric):
+    """A metric by what YAMNet hears."""
+
+    yamnet: tuple[Yamnet]
+    """The network, in a tuple, so that its weights are no part of the metric's state."""
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """YAMNet."""
+        return self.yamnet
+
+
+class YamnetFrechetDistance(YamnetMetric, FrechetOfSound):
     """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of sound from those of the references.
 
     Args:
@@ -19,14 +33,14 @@ class YamnetFrechetDistance(FrechetOfSound):
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__(WIDTH)
-        self.listener = (network or load_yamnet(weights),)  # in a tuple: no part of the metric's state
+        self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings ``(windows, 1024)`` of a sound ``(2, samples)``."""
-        return hear(self.listener[0], sound, sample_rate_hz)[1]
+        return hear(self.yamnet[0], sound, sample_rate_hz)[1]
 
 
-class YamnetKlDivergence(KlOfSound):
+class YamnetKlDivergence(YamnetMetric, KlOfSound):
     """Mean divergence (KL) of the classes that YAMNet hears in sounds from those in their references.
 
     Args:
@@ -36,14 +50,14 @@ class YamnetKlDivergence(KlOfSound):
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__()
-        self.listener = (network or load_yamnet(weights),)
+        self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
-        return hear(self.listener[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
-class YamnetInceptionScore(InceptionOfSound):
+class YamnetInceptionScore(YamnetMetric, InceptionOfSound):
     """Inception score (IS) by the classes that YAMNet hears.
 
     Args:
@@ -53,11 +67,11 @@ class YamnetInceptionScore(InceptionOfSound):
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__()
-        self.listener = (network or load_yamnet(weights),)
+        self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
-        return hear(self.listener[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
 def hear(network: Yamnet, sound: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
@@ -56,6 +56,11 @@ class YamnetReward(Reward):
     def identity(self) -> str:
         """What the prepared classes depend on."""
         return f"{type(self).__qualname__} {self.text} {self.own} {self.labels}"
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """The network that it scores with."""
+        return (self.network,)
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """For every named thing its classes, as bool ``(things, 521)``."""

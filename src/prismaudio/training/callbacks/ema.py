@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback
-from torch import Tensor, nn
 
 from prismaudio.errors import RecipeError
+from prismaudio.training.contracts import AveragedTask, expect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lightning.pytorch import LightningModule, Trainer
-
-AVERAGE = "average"
-"""Name of the averages in a task, and so in its checkpoints."""
 
 
 def ema_decay(step: int, *, beta: float = 0.9999, power: float = 0.75, inv_gamma: float = 1.0) -> float:
@@ -62,7 +56,7 @@ def policy_decay(step: int, *, beta: float = 0.9, every: int = 8) -> float:
 class ExponentialMovingAverage(Callback):
     """Averages every trained parameter, the conditioners' included; validation and export use the averages.
 
-    They belong to the task, as ``average``, so checkpoints hold them; where parameters are sharded, so are they.
+    The task, an :class:`prismaudio.training.contracts.AveragedTask`, holds them, so its checkpoints do.
 
     Args:
         beta: Most that is kept of the average at a step.
@@ -78,14 +72,12 @@ class ExponentialMovingAverage(Callback):
         self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin with the weights as they are; what a checkpoint holds comes later."""
-        if not hasattr(pl_module, AVERAGE):
-            copies = {
-                _key(name): nn.Parameter(weight.detach().clone(), requires_grad=False)
-                for name, weight in pl_module.named_parameters()
-                if weight.requires_grad
-            }
-            setattr(pl_module, AVERAGE, nn.ParameterDict(copies))
+        """Begin with the weights as they are; what a checkpoint holds comes later.
+
+        Raises:
+            RecipeError: The task is no :class:`prismaudio.training.contracts.AveragedTask`.
+        """
+        expect(pl_module, AveragedTask, type(self).__name__).start_average()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the run begins."""
@@ -102,19 +94,19 @@ class ExponentialMovingAverage(Callback):
         self._step = trainer.global_step
         if kept == 1:
             return
-        for weight, average in _pairs(pl_module):
+        for weight, average in cast("AveragedTask", pl_module).average_pairs():
             average.lerp_(weight.to(average.dtype), 1 - kept)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let validation use the averages."""
         if not trainer.sanity_checking:
-            _swap(pl_module)
+            cast("AveragedTask", pl_module).swap_average()
             self._swapped = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the weights."""
         if self._swapped:
-            _swap(pl_module)
+            cast("AveragedTask", pl_module).swap_average()
             self._swapped = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -141,45 +133,3 @@ class PolicyAverage(ExponentialMovingAverage):
     def decay(self, step: int) -> float:
         """See :meth:`ExponentialMovingAverage.decay`."""
         return policy_decay(step, beta=self.beta, every=self.every)
-
-
-@contextmanager
-def averaged(module: nn.Module) -> Iterator[None]:
-    """The averages in the place of the weights, if the task has averages."""
-    if not hasattr(module, AVERAGE):
-        yield
-        return
-    _swap(module)
-    try:
-        yield
-    finally:
-        _swap(module)
-
-
-@torch.no_grad()
-def _swap(module: nn.Module) -> None:
-    for weight, average in _pairs(module):
-        kept = weight.clone()
-        weight.copy_(average)
-        average.copy_(kept)
-
-
-def _pairs(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every trained parameter and its average; of sharded ones, the part that this process has."""
-    for part in module.modules():
-        if hasattr(part, "reshard"):  # a sharded module may still hold its parameters whole after a forward
-            part.reshard()  # type: ignore[operator]
-    averages = getattr(module, AVERAGE)
-    weights = dict(module.named_parameters())
-    for name, weight in weights.items():
-        if _key(name) in averages:
-            yield _local(weight), _local(averages[_key(name)])
-
-
-def _local(weight: Tensor) -> Tensor:
-    data = weight.detach()
-    return data.to_local() if hasattr(data, "to_local") else data
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "/")

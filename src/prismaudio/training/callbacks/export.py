@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from prismaudio.checkpoints import check_target, save_components
 from prismaudio.errors import CheckpointError
-from prismaudio.training.callbacks.ema import averaged
+from prismaudio.training.contracts import AveragedTask, HasAdapters, HasComponents, expect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,14 @@ class ExportComponents(Callback):
         self.half = half or []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """See that the folder can be used before hours go into training."""
+        """See that the task can be exported to the folder before hours go into training.
+
+        Raises:
+            RecipeError: The task has no components.
+            CheckpointError: The folder cannot be used.
+        """
         if stage == "fit":
+            expect(pl_module, HasComponents, "ExportComponents")
             check_target(self.folder)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,13 +51,14 @@ class ExportComponents(Callback):
 
     def export(self, pl_module: LightningModule, *, first: bool = True) -> None:
         """Write the folder; every process calls this, and the first one writes."""
-        with averaged(pl_module):
-            components = pl_module.components()  # type: ignore[operator]
+        task = expect(pl_module, HasComponents, "ExportComponents")
+        with pl_module.averaged() if isinstance(pl_module, AveragedTask) else nullcontext():
+            components = task.components()
             check_finite(components, self.folder)
             if first:
                 save_components(self.folder, components, self.half, beside=True)
-            if getattr(pl_module, "lora", None) is not None:
-                pl_module.save_adapters(self.folder, first=first)  # type: ignore[operator]
+            if isinstance(task, HasAdapters):
+                task.save_adapters(self.folder, first=first)
 
 
 def check_finite(components: Mapping[str, Any], folder: Path) -> None:

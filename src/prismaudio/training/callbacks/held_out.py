@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback
 
 from prismaudio.errors import RecipeError
+from prismaudio.training.contracts import FollowsRewards, expect
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -54,23 +55,23 @@ class HeldOutGuard(Callback):
         Raises:
             RecipeError: There is not.
         """
-        if self.watch is None and not getattr(pl_module, "held_out", {}):
+        task = expect(pl_module, FollowsRewards, "HeldOutGuard")
+        if self.watch is None and not task.held_out:
             raise RecipeError("HeldOutGuard has nothing to watch: give the task held_out rewards, or name values")
-        if self.raise_kl is not None and not getattr(pl_module, "kl", 0.0):
+        if self.raise_kl is not None and not task.kl:
             raise RecipeError("raise_kl needs a kl above 0 in the task, for which it keeps the model at the beginning")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise what had been raised when the checkpoint was made."""
-        task: Any = pl_module
         if self._restored != 1:
-            task.kl *= self._restored
+            expect(pl_module, FollowsRewards, "HeldOutGuard").raise_kl(self._restored)
             self._restored = 1.0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look."""
         if trainer.sanity_checking and trainer.num_sanity_val_batches != trainer.num_val_batches:
             return  # some clips are not to be compared with all
-        task: Any = pl_module
+        task = expect(pl_module, FollowsRewards, "HeldOutGuard")
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         names = self.watch or [name for name in values if name.startswith("val_held_out/")]
         if missing := [name for name in names if name not in values]:
@@ -87,13 +88,13 @@ class HeldOutGuard(Callback):
             self._fallen = 0
             self._act(trainer, task, fallen)
 
-    def _act(self, trainer: Trainer, task: Any, fallen: list[str]) -> None:
+    def _act(self, trainer: Trainer, task: FollowsRewards, fallen: list[str]) -> None:
         said = f"{', '.join(fallen)} fell while the rewards rose"
         if self.raise_kl is None:
             LOG.warning("%s: training stops after %d updates", said, trainer.global_step)
             trainer.should_stop = True
         else:
-            task.kl *= self.raise_kl
+            task.raise_kl(self.raise_kl)
             self._raised *= self.raise_kl
             LOG.warning("%s: kl is %g from now on", said, task.kl)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from prismaudio.errors import RecipeError
 from prismaudio.media import replacing, write_wav
 from prismaudio.media.stills import png, spectrogram_image
+from prismaudio.training.contracts import RendersAudio, expect
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -66,7 +67,7 @@ class ListeningSamples(Callback):
         Raises:
             RecipeError: The task has nothing that makes sound, which is better said now than at the first validation.
         """
-        if getattr(pl_module, "autoencoder", self) is None:
+        if not expect(pl_module, RendersAudio, "ListeningSamples").can_render:
             raise RecipeError("ListeningSamples needs an autoencoder: give the task one, or leave the callback out")
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
@@ -86,20 +87,21 @@ class ListeningSamples(Callback):
         self._validations += 1
         if not wanted or not (trainer.is_global_zero or pl_module.device_mesh is not None):
             return
+        task = expect(pl_module, RendersAudio, "ListeningSamples")
         samples: list[Sample] = []
         left = min(self.count, sum(len(batch) for batch in batches))
         if pl_module.device_mesh is not None:  # all must render equally often
             left = int(trainer.strategy.reduce(torch.tensor(left, device=pl_module.device), reduce_op="min"))
         for batch in batches:
             with trainer.precision_plugin.val_step_context():  # as validation makes them
-                listened = cast("Any", pl_module).listening_samples(batch, left)
-            samples += self._samples(pl_module, batch, listened)
+                listened = task.listening_samples(batch, left)
+            samples += self._samples(task, batch, listened)
             left -= min(left, len(batch))
         if trainer.is_global_zero:
             self._log(trainer, samples)
         self._truth_logged = True
 
-    def _samples(self, task: Any, batch: Any, listened: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
+    def _samples(self, task: RendersAudio, batch: Any, listened: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
         samples = []
         for row, (name, true, made, rate_hz) in enumerate(listened):
             if not self._truth_logged:
