@@ -49,7 +49,7 @@ class TinyTextEncoder(Configured, Encoder):
 
 @hookimpl
 def prismaudio_encoders():
-    stream = Stream("text", TinyTextEncoder.width)
+    stream = Stream("text", 16)
     return [Component("tiny_plugin:TinyTextEncoder", "Text: a vector for each word.", stream=stream)]
 
 

@@ -21,6 +21,10 @@ class Slow(Reward):
     def __init__(self, precision: str = "fp32", network: torch.nn.Linear | None = None):
         self.network, self.precision, self.prepared, self.rows = network or torch.nn.Linear(2, 1), precision, 0, []
 
+    @property
+    def networks(self):
+        return (self.network,)
+
     def prepare(self, clip, plan):
         self.prepared += 1
         return {"brightness": clip.frames.float().mean()}

@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from environments import ROOT, fresh_environment, run
 
-ROOT = Path(__file__).parents[2]
 LOUDNESS = ROOT / "plugins" / "prismaudio-loudness"
-
-
-def run(*words, cwd=None):
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    if "PIP_FIND_LINKS" in environment:
-        environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
-    environment["OMP_NUM_THREADS"] = "1"
-    done = subprocess.run([str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-def uv():
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """An environment with the wheels of the core and of the plugin; gives its ``bin`` folder."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for source in (ROOT, LOUDNESS):
-        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=source)
-    wheels = sorted(folder.glob("*.whl"))
-    assert len(wheels) == 2
-    target = folder / "environment"
-    if uv():
-        run(uv(), "venv", "--quiet", "--python", sys.executable, target)
-        run(uv(), "pip", "install", "--quiet", "--python", target / "bin" / "python", *wheels)
-    else:
-        run(sys.executable, "-m", "venv", target)
-        run(target / "bin" / "pip", "install", "--quiet", *wheels)
-    return target / "bin"
+    return fresh_environment(tmp_path_factory.mktemp("wheels"), ROOT, LOUDNESS)
 
 
 @pytest.mark.slow

@@ -198,5 +198,5 @@ def in_half(reward: Reward) -> Reward | None:
     arguments = inspect.signature(type(reward)).parameters
     if "precision" not in arguments or "network" not in arguments:
         return None
-    (network,) = reward.networks
-    return type(reward)(precision="bf16", network=network)  # type: ignore[call-arg]
+    network = next(iter(reward.networks), None)
+    return None if network is None else type(reward)(precision="bf16", network=network)  # type: ignore[call-arg]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from prismaudio.checkpoints import Configured, within
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import MediaError
+from prismaudio.types import FrameSpec
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -38,7 +39,7 @@ class BrightnessEncoder(Configured, Encoder):
     def __init__(self, columns: int = 4, rate_hz: float = 8.0) -> None:
         within(1, 4096, columns=columns)
         within(0.1, 1000, rate_hz=rate_hz)
-        self.width, self.rate_hz = columns, rate_hz
+        self.width, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Brightness ``(frames, columns)`` of the clip, in 0 .. 1."""

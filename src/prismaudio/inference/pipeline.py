@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,7 +29,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip, Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from torch import Tensor
 
@@ -51,7 +52,8 @@ class Request:
     """One sound that is wanted, made ready by :meth:`PrismAudio.request`.
 
     Args:
-        clip: What the model sees.
+        clip: The video at the rate and size of the model's settings, which the planner watches.
+        watched: The video as an encoder of a stream wants to see it, where that differs.
         plan: What it renders.
         seed: Seed of the noise.
         negative: What to stay away from.
@@ -67,6 +69,7 @@ class Request:
     notices: tuple[str, ...] = ()
     video: Path | None = None
     mix: float = 0.0
+    watched: Mapping[str, Clip] = field(default_factory=dict)
 
 
 class PrismAudio:
@@ -189,8 +192,14 @@ class PrismAudio:
 
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:
-        """A video as the model watches it."""
+        """A video at the rate and size of the model's settings."""
         return read_clip(video, self.settings.frame_spec)
+
+    def _watched(self, video: str | Path) -> dict[str, Clip]:
+        """A video as those encoders want to see it that declare frames of their own, by stream."""
+        specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items()}
+        own = {spec: read_clip(video, spec) for spec in set(specs.values()) - {None, self.settings.frame_spec} if spec}
+        return {stream: own[spec] for stream, spec in specs.items() if spec in own}
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
         """Watch a clip and write its plan.
@@ -293,7 +302,8 @@ class PrismAudio:
             unknown = planning.not_understood([negative_prompt], self.encoders.values())
             notices += [f"negative prompt: {notice}" for notice in unknown]
         path = None if video is None else Path(video)
-        return Request(clip, plan, seed, negative, tuple(notices), path, mix)
+        watched = {} if video is None else self._watched(video)
+        return Request(clip, plan, seed, negative, tuple(notices), path, mix, watched)
 
     def fulfil(
         self,
@@ -309,7 +319,8 @@ class PrismAudio:
         guided = self.settings.guided(guidance)
         clips, plans = [r.clip for r in requests], [r.plan for r in requests]
         made = self.renderer.render(
-            clips, plans, [r.seed for r in requests], chosen, guided, [r.negative for r in requests], progress
+            *(clips, plans, [r.seed for r in requests], chosen, guided, [r.negative for r in requests], progress),
+            watched=[r.watched for r in requests],
         )
         return [self._sound(r, audio, chosen, guided) for r, audio in zip(requests, made, strict=True)]
 
@@ -326,7 +337,7 @@ class PrismAudio:
         """Sound ``(2, samples)`` of clips in memory, batched, each from its own seed.
 
         Args:
-            clips: Clips of any length, at the pictures per second and the size of :attr:`settings`.
+            clips: Clips of any length, whose frames all encoders see.
             plans: Their plans.
             seeds: Their seeds.
             guidance: How closely plans are followed; the model's own by default.

@@ -74,20 +74,25 @@ class Renderer:
         guidance: Guidance,
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
+        watched: Sequence[Mapping[str, Clip]] = (),
     ) -> list[Tensor]:
-        """Sound float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB."""
+        """Sound float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB.
+
+        ``watched`` has each clip as the encoders of some streams see it, where they do not see the clip itself.
+        """
+        watched = watched or [{}] * len(clips)
         grid = self.grid(clips[0].duration_s)
         if self.settings.window_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
             negative_plans = negative_plans or [None] * len(clips)
-            rows = zip(clips, plans, seeds, negative_plans, strict=True)
-            return [self.render([c], [p], [s], sampler, guidance, [n], on_step)[0] for c, p, s, n in rows]
+            rows = zip(clips, plans, seeds, negative_plans, watched, strict=True)
+            return [self.render([c], [p], [s], sampler, guidance, [n], on_step, [w])[0] for c, p, s, n, w in rows]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
         totals = [grid.total(clip.duration_s) for clip in clips]
         noise = self.noise(seeds, totals)
         latents = torch.zeros_like(noise)
         groups = grouped(segment for row, clip in enumerate(clips) for segment in grid.segments(row, clip.duration_s))
         for index, group in enumerate(groups):
-            velocity = self._joined_velocity(grid, clips, plans, negatives, group, guidance)
+            velocity = self._joined_velocity(grid, clips, watched, plans, negatives, group, guidance)
             spans = [slice(segment.starts[0], segment.starts[-1] + grid.frames) for segment in group]
             drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
             moving = drawn.mT.contiguous().to(self.device)
@@ -126,6 +131,7 @@ class Renderer:
         self,
         grid: Grid,
         clips: Sequence[Clip],
+        watched: Sequence[Mapping[str, Clip]],
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
         segments: Sequence[Segment],
@@ -136,7 +142,7 @@ class Renderer:
         velocities = []
         for first in range(0, len(places), self.settings.max_windows):
             some = slice(first, first + self.settings.max_windows)
-            velocities.append((some, self._velocity(grid, clips, plans, negatives, places[some], guidance)))
+            velocities.append((some, self._velocity(grid, clips, watched, plans, negatives, places[some], guidance)))
         inside = [(i, start - segment.starts[0]) for i, segment in enumerate(segments) for start in segment.starts]
         return joined(inside, grid, velocities)
 
@@ -144,19 +150,23 @@ class Renderer:
         self,
         grid: Grid,
         clips: Sequence[Clip],
+        watched: Sequence[Mapping[str, Clip]],
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
         places: Sequence[tuple[int, int]],
         guidance: Guidance,
     ) -> Velocity:
         """Guided velocity of some windows."""
-        windows = [grid.crop(clips[row], start) for row, start in places]
         spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.window_s) for _, start in places]
         wanted = [cropped(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
         other = None if negatives is None else [negatives[row] for row, _ in places]
         if other is not None:
             kept = zip(other, places, spans, strict=True)
             other = [None if plan is None else cropped(plan, clips[row], *span) for plan, (row, _), span in kept]
+        windows = {
+            stream: [grid.crop(watched[row].get(stream, clips[row]), start) for row, start in places]
+            for stream in self.encoders
+        }
         conditions, negative = self._conditions(windows, wanted, other)
         return guided_velocity(
             self.transformer,
@@ -169,20 +179,20 @@ class Renderer:
         )
 
     def _conditions(
-        self, windows: Sequence[Clip], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
+        self, windows: Mapping[str, Sequence[Clip]], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
     ) -> tuple[Conditions, Conditions | None]:
         """Conditions to follow and, if there are negative plans, those to stay away from, of equal lengths."""
         streams = {}
         for stream, encoder in self.encoders.items():
-            rows = [encoder.encode(window, plan) for window, plan in zip(windows, plans, strict=True)]
-            for window, plan in zip(windows, negatives or [], strict=False):
+            rows = [encoder.encode(window, plan) for window, plan in zip(windows[stream], plans, strict=True)]
+            for window, plan in zip(windows[stream], negatives or [], strict=False):
                 unseen = Clip(window.id, window.duration_s)
                 rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
             streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
         both = Conditions(streams).to(self.device, self.transformer.pre.weight.dtype)
         if negatives is None:
             return both, None
-        first, second = torch.arange(2 * len(windows), device=self.device).chunk(2)
+        first, second = torch.arange(2 * len(plans), device=self.device).chunk(2)
         return both.index(first), both.index(second)
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
