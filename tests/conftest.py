@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import sys
 import textwrap
 from pathlib import Path
@@ -16,10 +15,7 @@ from prismaudio.registry import discovered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import Tensor
-
     from prismaudio.inference import PrismAudio
-    from prismaudio.plan.story import Story
 
 COUNTER = itertools.count()
 TINY_PLUGIN = Path(__file__).with_name("tiny_plugin.py")
@@ -128,35 +124,3 @@ def random_model() -> PrismAudio:
     for part in (transformer, autoencoder, planner):
         part.eval().requires_grad_(requires_grad=False)
     return PrismAudio(transformer, autoencoder, encoders, planner, EulerSampler(2))
-
-
-@pytest.fixture(scope="session")
-def sound_of() -> Callable[..., Tensor]:
-    """Makes the sound of a story: a noise burst for every event, delayed and weighted by its direction.
-
-    ``sound_of(story, floor_db=..., tail_db=..., seed=...)`` is ``(2, 4 s)`` at 16 kHz.
-    """
-    return bursts
-
-
-def bursts(story: Story, floor_db: float = -80.0, tail_db: float | None = None, seed: int = 0) -> Tensor:
-    """A noise burst for every event of a story, delayed and weighted by its direction, ``(2, 4 s)`` at 16 kHz."""
-    import torch
-
-    from prismaudio.metrics.truth import story_events
-
-    generator = torch.Generator().manual_seed(seed)
-    n = 4 * 16_000
-    sound = 10 ** (floor_db / 20) * torch.randn(2, n, generator=generator)
-    for event in story_events(story):
-        side = math.sin(math.radians(event.azimuth_deg or 0.0))
-        start, late = round(event.time_s * 16_000), round(10 * side)
-        since = torch.arange(n) - start
-        burst = 0.3 * torch.randn(n, generator=generator) * torch.exp(-since.clamp(min=0) / (0.02 * 16_000))
-        if tail_db is not None:
-            burst += 10 ** (tail_db / 20) * torch.randn(n, generator=generator)
-        burst *= since >= 0
-        sound += torch.stack(
-            [burst.roll(max(0, late)) * 10 ** (-side / 4), burst.roll(max(0, -late)) * 10 ** (side / 4)]
-        )
-    return sound

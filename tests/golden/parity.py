@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -71,6 +73,12 @@ def recipe_weight(key: str, shape: Sequence[int], seed: int) -> Tensor:
 def recipe_weights(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, Tensor]:
     """The weights of the recipe for all keys of a checkpoint."""
     return {key: recipe_weight(key, shape, seed) for key, shape in shapes.items()}
+
+
+def published_shapes(manifest: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a published checkpoint by their keys, from a list of them beside the tests."""
+    tensors = json.loads(gzip.decompress(manifest.read_bytes()))["tensors"]
+    return {key: tuple(entry["shape"]) for key, entry in tensors.items()}
 
 
 def read_npz(path: Path) -> dict[str, Any]:

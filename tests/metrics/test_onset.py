@@ -5,6 +5,8 @@ import random
 
 import pytest
 import torch
+from bursts import sound_and_truth
+from stories import STORIES
 
 from prismaudio.metrics.onset import OnsetF1, match_onsets
 from prismaudio.metrics.truth import Truth
@@ -29,8 +31,8 @@ def test_pairing_in_order_is_the_best_pairing() -> None:
         assert match_onsets(found, true) == best_matching(found, true, 0.05)
 
 
-def test_known_values(make, stories) -> None:
-    sound, truth = make(stories[0])
+def test_known_values() -> None:
+    sound, truth = sound_and_truth(STORIES[0])
     metric = OnsetF1()
     metric.update(sound[None], 16_000, [truth])
     assert metric.compute() == 1
@@ -40,8 +42,8 @@ def test_known_values(make, stories) -> None:
     assert metric.compute() == pytest.approx(2 * 2 / (2 + 4))
 
 
-def test_kinds_of_clip_are_kept_apart(make, stories) -> None:
-    pairs = [make(story) for story in stories]
+def test_kinds_of_clip_are_kept_apart() -> None:
+    pairs = [sound_and_truth(story) for story in STORIES]
     audio, truths = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
     counts = {}
     for kind in ("single", "mixed", "all"):
@@ -51,8 +53,8 @@ def test_kinds_of_clip_are_kept_apart(make, stories) -> None:
     assert counts == {"single": 12, "mixed": 3, "all": 15}
 
 
-def test_two_processes_equal_one(make, stories) -> None:
-    pairs = [make(story) for story in stories]
+def test_two_processes_equal_one() -> None:
+    pairs = [sound_and_truth(story) for story in STORIES]
     whole, parts = OnsetF1(), [OnsetF1(), OnsetF1()]
     for i, (sound, truth) in enumerate(pairs):
         for metric in (whole, parts[i % 2]):

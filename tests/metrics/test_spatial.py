@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bursts import sound_and_truth
+from stories import STORIES
 
 from prismaudio.metrics.spatial import IldCorrelation, ItdCorrelation, SideObeyed, event_parts
 from prismaudio.metrics.truth import Truth
@@ -11,8 +13,8 @@ from prismaudio.plan.story import Source, Story
 
 
 @pytest.mark.parametrize("metric_class", [ItdCorrelation, IldCorrelation])
-def test_correlation_is_one_for_the_truth_and_minus_one_mirrored(metric_class, make, stories) -> None:
-    pairs = [make(story) for story in stories]
+def test_correlation_is_one_for_the_truth_and_minus_one_mirrored(metric_class) -> None:
+    pairs = [sound_and_truth(story) for story in STORIES]
     audio, truths = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
     metric = metric_class()
     metric.update(audio, 16_000, truths)
@@ -23,32 +25,32 @@ def test_correlation_is_one_for_the_truth_and_minus_one_mirrored(metric_class, m
 
 
 @pytest.mark.parametrize("metric_class", [ItdCorrelation, IldCorrelation])
-def test_two_processes_equal_one(metric_class, make, stories) -> None:
+def test_two_processes_equal_one(metric_class) -> None:
     whole, parts = metric_class(), [metric_class(), metric_class()]
-    for i, (sound, truth) in enumerate(make(story) for story in stories):
+    for i, (sound, truth) in enumerate(sound_and_truth(story) for story in STORIES):
         for metric in (whole, parts[i % 2]):
             metric.update(sound[None], 16_000, [truth])
     parts[0].merge_state(parts[1])
     assert parts[0].compute() == pytest.approx(float(whole.compute()), abs=1e-12)
 
 
-def test_what_another_source_disturbs_is_not_measured(make) -> None:
+def test_what_another_source_disturbs_is_not_measured() -> None:
     bell = Source("bell", (1.0, 2.0), azimuth_deg=(-40, -40))
     whistle = Source("whistle", (1.8,), end_s=3.0, azimuth_deg=(40, 40))
     drum = Source("drum", (0.9,), azimuth_deg=(40, 40))
     for other, parts in [(whistle, 2), (drum, 2), (replace(drum, onsets_s=(3.0,)), 3)]:
-        sound, truth = make(Story((bell, other)))
+        sound, truth = sound_and_truth(Story((bell, other)))
         assert len(list(event_parts(sound, 16_000, truth))) == parts
 
 
-def test_side(make, stories) -> None:
+def test_side() -> None:
     metric = SideObeyed()
-    for story in stories[:6]:
-        sound, truth = make(story)
+    for story in STORIES[:6]:
+        sound, truth = sound_and_truth(story)
         metric.update(sound[None], 16_000, [truth])
     assert (metric.compute(), metric.total) == (1, 5)  # the one in the middle does not count
-    for story in stories[:6]:
-        sound, truth = make(story)
+    for story in STORIES[:6]:
+        sound, truth = sound_and_truth(story)
         metric.update(sound[None].flip(1), 16_000, [truth])
     assert metric.compute() == 0.5
 

@@ -3,6 +3,7 @@ import random
 import time
 
 import pytest
+from stories import random_story
 
 from prismaudio.errors import PlanError
 from prismaudio.plan import CORE, Plan, words
@@ -72,29 +73,9 @@ def test_a_reader_that_knows_a_thing_by_name_finds_it_wherever_it_stands(text, e
     assert told(Plan.parse(text).story) != expected
 
 
-def random_story(rng: random.Random) -> Story:
-    """Things of all kinds, at times and from directions of all kinds."""
-    sources = []
-    for what in rng.sample(ARBITRARY, rng.randint(0, 4)):
-        onsets = sorted(rng.sample(range(400), rng.randint(1, 6)))
-        end = onsets[-1] + rng.randint(1, 200) if rng.random() < 0.4 else None
-        first = float(rng.randint(-90, 90))
-        azimuth_deg = (first, first if rng.random() < 0.5 else float(rng.randint(-90, 90)))
-        sources.append(
-            Source(
-                what,
-                tuple(t / 100 for t in onsets),
-                None if end is None else end / 100,
-                azimuth_deg if rng.random() < 0.9 else None,
-                rng.choice([None, *words.SIZES]),
-            )
-        )
-    return Story(tuple(sources), rng.choice([None, *words.QUALITIES]), rng.choice([None, *words.ROOMS]))
-
-
 @pytest.mark.parametrize("seed", range(300))
 def test_every_text_that_is_written_is_read_back(seed):
-    story = random_story(random.Random(seed))
+    story = random_story(random.Random(seed), ARBITRARY)
     for rng in (None, random.Random(seed), random.Random(-seed)):
         plan = Plan(describe(story, rng))
         assert plan.story == story, str(plan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from recipe_runs import check_first_line, check_resuming, logged, printed, train
 
 from prismaudio.checkpoints import load_components
-from prismaudio.cli.main import main
 from prismaudio.registry import discover
 
 RECIPES = {
@@ -29,24 +28,17 @@ SMOKE = [name for name in RECIPES if name.startswith("smoke/")]
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_says_what_it_does(name):
-    first = RECIPES[name].read_text(encoding="utf-8").partition("\n")[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
+    check_first_line(RECIPES[name])
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_parses(name, capsys):
-    words = ["--config", "foundation/paper"] if name in ADDITIONS else []
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", *words, "--config", name, "--print_config"])
-    assert stop.value.code == 0
-    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].startswith("prismaudio")
+    before = ["foundation/paper"] if name in ADDITIONS else []
+    assert printed(capsys, *before, name)["model"]["class_path"].startswith("prismaudio")
 
 
 def test_an_addition_changes_what_it_names_and_nothing_else(capsys):
-    with pytest.raises(SystemExit):
-        main(["fit", "--config", "foundation/paper", "--config", "foundation/fsdp", "--print_config"])
-    recipe = yaml.safe_load(capsys.readouterr().out)
+    recipe = printed(capsys, "foundation/paper", "foundation/fsdp")
     assert recipe["trainer"]["strategy"] == "fsdp"
     assert recipe["model"]["init_args"]["recompute"] is True
     assert recipe["model"]["init_args"]["time_sampler"] == "truncated_logit_normal"
@@ -65,18 +57,6 @@ def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
     trainer = yaml.safe_load(done.stdout)["trainer"]
     assert (trainer["num_nodes"], int(trainer["devices"]), trainer["strategy"]) == (2, 8, "fsdp")
     assert trainer["logger"]["init_args"]["save_dir"] == "runs/paper-7"
-
-
-def train(folder, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "prismaudio", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, f"{words}: {done.stderr[-2000:]}"
 
 
 @pytest.fixture(scope="module")
@@ -98,32 +78,16 @@ def test_every_smoke_recipe_trains(trained):
 @pytest.mark.slow
 def test_the_planning_stage_learns_to_write_what_flashes(trained):
     (run,) = (trained / "runs" / "smoke" / "cot_tuning").glob("version_*")
-    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
-    losses = [float(row["train_loss"]) for row in rows if row["train_loss"]]
+    losses = logged(run, "train_loss")
     assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.slow
 def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(trained):
     (run,) = (trained / "runs" / "smoke" / "foundation").glob("version_*")
-    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
-    losses = [float(row["val_loss"]) for row in rows if row["val_loss"]]
+    losses = logged(run, "val_loss")
     assert losses[-1] < 0.95 * losses[0]
-    assert list((run / "listening").rglob("*.wav"))
-    (middle,) = run.rglob("step=10.ckpt")
-    words = ["--ckpt_path", str(middle), "--trainer.logger.save_dir", "resumed", "--trainer.callbacks=null"]
-    words += ["--trainer.callbacks+=ExponentialMovingAverage", "--trainer.callbacks.beta=0.9"]
-    words += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint", "--trainer.callbacks.filename={step}"]
-    train(trained, "fit", "--config", "smoke/foundation", *words, "--trainer.callbacks.every_n_train_steps=20")
-    (again,) = (trained / "resumed").rglob("step=20.ckpt")
-    (before,) = run.rglob("step=20.ckpt")
-    one, two = (torch.load(path, weights_only=True) for path in (before, again))
-    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        torch.testing.assert_close(two[part], one[part], rtol=0, atol=0)
-    train(trained, "export", str(middle), "exported", "--half", "transformer")
-    exported = load_components(trained / "exported")["transformer"].state_dict()
-    average = torch.load(middle, weights_only=True)["state_dict"]["average.transformer/project_in/weight"]
-    assert torch.equal(exported["project_in.weight"], average.half().float())
+    check_resuming(trained, run, "smoke/foundation", load_components)
 
 
 @pytest.mark.slow

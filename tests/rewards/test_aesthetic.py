@@ -1,21 +1,17 @@
 """Recordings are as clean, or as flawed, as the plan asks."""
 
+from typing import ClassVar
+
 import pytest
 import torch
+from bursts import sound_of
+from hearing import RATE_HZ, HearingQualities, aesthetic_score
 
 from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
 from prismaudio.rewards.aesthetic import WEIGHTS, AestheticReward
 from prismaudio.rewards.rows import side_by_side
 from prismaudio.types import Clip
-
-RATE_HZ = 16_000
-ASKED = {
-    "clean": "A clean recording.",
-    "noisy": "A noisy recording.",
-    "clipped": "A distorted recording.",
-    "muffled": "A muffled recording.",
-}
 
 
 def muffled(sound: torch.Tensor) -> torch.Tensor:
@@ -34,7 +30,7 @@ def in_a_hall(sound: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def recordings(sound_of) -> dict[tuple[str, str], torch.Tensor]:
+def recordings() -> dict[tuple[str, str], torch.Tensor]:
     """Three knocks in every quality, and clean in a hall, ``(1, 2, samples)`` each."""
     clean = sound_of(Story((Source("gate", (0.5, 1.2, 2.5), None, (20.0, 20.0)),)))[None]
     noise = 0.02 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
@@ -47,34 +43,20 @@ def recordings(sound_of) -> dict[tuple[str, str], torch.Tensor]:
     }
 
 
-def score(audio: torch.Tensor, text: str) -> float:
-    reward = AestheticReward()
-    plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "Someone knocks."})
-    return reward.score(audio, RATE_HZ, [reward.prepare(Clip("x", 4.0), plan)]).item()
-
-
-@pytest.mark.parametrize("asked", ASKED)
-def test_what_is_asked_for_scores_best(asked, recordings) -> None:
-    scores = {quality: score(recordings[quality, "dry"], f"{ASKED[asked]} Dry acoustics.") for quality in ASKED}
-    assert max(scores, key=scores.__getitem__) == asked, scores
-
-
-def test_clean_is_asked_for_when_nothing_is_said(recordings) -> None:
-    scores = {quality: score(recordings[quality, "dry"], "") for quality in ASKED}
-    assert max(scores, key=scores.__getitem__) == "clean", scores
-
-
-def test_rooms_are_told_apart_if_the_plan_names_one(recordings) -> None:
-    dry, hall = recordings["clean", "dry"], recordings["clean", "hall"]
-    assert score(dry, "Dry acoustics.") > score(hall, "Dry acoustics.") + 0.05
-    assert score(hall, "A large hall.") > score(dry, "A large hall.") + 0.05
+class TestQualities(HearingQualities):
+    asked: ClassVar = {
+        "clean": "A clean recording. Dry acoustics.",
+        "noisy": "A noisy recording. Dry acoustics.",
+        "clipped": "A distorted recording. Dry acoustics.",
+        "muffled": "A muffled recording. Dry acoustics.",
+    }
 
 
 def test_silence_too_loud_and_an_offset_are_bad(recordings) -> None:
     clean = recordings["clean", "dry"]
-    assert score(0 * clean, "") < 0.05
-    assert score(clean + 0.2, "") < score(clean, "") - 0.1
-    assert score((30 * clean).clamp(-1, 1), "") < score(clean, "") - 0.1
+    assert aesthetic_score(0 * clean, "") < 0.05
+    assert aesthetic_score(clean + 0.2, "") < aesthetic_score(clean, "") - 0.1
+    assert aesthetic_score((30 * clean).clamp(-1, 1), "") < aesthetic_score(clean, "") - 0.1
 
 
 def test_terms_are_named_and_may_be_left_out(recordings) -> None:

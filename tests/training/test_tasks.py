@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from stages import check_learning, trainer
 from streams import streams
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
@@ -31,11 +31,6 @@ from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 @pytest.fixture(scope="module")
 def data() -> SyntheticDataModule:
     return SyntheticDataModule(32, 4, batch_size=8)
-
-
-def trainer(folder: Path, **options: object) -> Trainer:
-    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(**{**quiet, "default_root_dir": folder, "enable_checkpointing": False, **options})  # type: ignore[arg-type]
 
 
 class Words(Encoder):
@@ -86,17 +81,11 @@ def test_an_export_that_cannot_be_written_is_refused_before_training(data: Synth
 def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     task = CotTuningTask(FlashPlanner(), learning_rate=0.1, warmup_steps=2)
-    run = trainer(tmp_path, max_steps=32)
-    before = run.validate(task, data, verbose=False)[0]["val_loss"]
-    run.fit(task, data)
-    assert run.callback_metrics["val_loss"] < 0.93 * before
+    check_learning(trainer(tmp_path, max_steps=32), task, data, 0.93)
 
 
 def test_the_flow_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
-    run, task = trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3)
-    before = run.validate(task, data, verbose=False)[0]["val_loss"]
-    run.fit(task, data)
-    assert run.callback_metrics["val_loss"] < 0.8 * before
+    check_learning(trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3), data, 0.8)
 
 
 def state_at_the_end(data: SyntheticDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:

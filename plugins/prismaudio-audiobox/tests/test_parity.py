@@ -1,12 +1,11 @@
 """Replays of the golden files, with stored weights or those of the recipe; ``--parity-dir`` replays a folder."""
 
-import gzip
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from parity import Comparison, golden_files, read_npz, recipe_weights
+from parity import Comparison, golden_files, published_shapes, read_npz, recipe_weights
 from transformers import WavLMConfig
 
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
@@ -84,18 +83,14 @@ def test_audiobox_tiny(path):
     assert comparison.problems() == []
 
 
-def published_shapes():
-    manifest = json.loads(gzip.decompress((DATA / "audiobox_aesthetics.json.gz").read_bytes()))
-    return {key: entry["shape"] for key, entry in manifest["tensors"].items()}
-
-
 @pytest.mark.slow
 def test_audiobox_full(path):
     golden = read_npz(path)
     config, comparison = json.loads(golden["config"]), Comparison(golden)
     with torch.device("meta"):
         network = AudioboxNetwork(n_linear=config["proj_num_layer"])
-    fill_published(network, recipe_weights(published_shapes(), config["seed"]), "the recipe")
+    shapes = published_shapes(DATA / "audiobox_aesthetics.json.gz")
+    fill_published(network, recipe_weights(shapes, config["seed"]), "the recipe")
     wave = int16(golden["in/wave_int16"])[None]
     lengths = torch.tensor([wave.shape[-1]])
     raw = network(wave, lengths)

@@ -1,10 +1,8 @@
-import gzip
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from parity import recipe_weight
+from parity import published_shapes, recipe_weight
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
@@ -16,15 +14,10 @@ MANIFEST = Path(__file__).with_name("data") / "audiobox_aesthetics.json.gz"
 QUALITY = "proj_layer.PQ.12.bias"
 
 
-def shapes():
-    tensors = json.loads(gzip.decompress(MANIFEST.read_bytes()))["tensors"]
-    return {key: tuple(entry["shape"]) for key, entry in tensors.items()}
-
-
 @pytest.fixture(scope="module")
 def weights():
     """Tensors of the published shapes that take no time to make."""
-    made = {key: torch.zeros(shape) for key, shape in shapes().items()}
+    made = {key: torch.zeros(shape) for key, shape in published_shapes(MANIFEST).items()}
     return made | {QUALITY: recipe_weight(QUALITY, (1,), 1)}
 
 
@@ -32,7 +25,7 @@ def test_the_324_published_tensors_are_those_of_the_network():
     with torch.device("meta"):
         network = AudioboxNetwork()
     ours = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    assert {our_name(key): shape for key, shape in shapes().items()} == ours
+    assert {our_name(key): shape for key, shape in published_shapes(MANIFEST).items()} == ours
     assert len(ours) == 324
 
 

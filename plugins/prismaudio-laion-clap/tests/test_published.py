@@ -1,11 +1,10 @@
 """Names, shapes and forms of the published files, from their manifests, without any weights."""
 
-import gzip
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from parity import published_shapes
 
 from prismaudio.weight_files import misfits
 from prismaudio_laion_clap.network import LaionClap
@@ -16,9 +15,9 @@ FUSED, LARGER = "laion_clap_630k_fusion_HTSAT-tiny", "laion_clap_HTSAT-base_nofu
 
 
 def published(name):
-    entries = json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes()))["tensors"]
+    shapes = published_shapes(DATA / f"{name}.json.gz")
     with torch.device("meta"):
-        weights = {f"module.{key}": torch.empty(entry["shape"]) for key, entry in entries.items()}
+        weights = {f"module.{key}": torch.empty(shape) for key, shape in shapes.items()}
         weights["module.text_branch.embeddings.position_ids"] = torch.empty(1, 514)
     return weights
 

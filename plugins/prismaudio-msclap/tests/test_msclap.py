@@ -1,10 +1,9 @@
-import gzip
-import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from parity import published_shapes
 
 from prismaudio.errors import CheckpointError, NotApplicableError
 from prismaudio.plan import Plan
@@ -114,8 +113,7 @@ def test_an_empty_tokenizer_and_none_are_one_line(tmp_path, network):
 
 
 def test_names_and_shapes_are_those_of_the_published_file_and_of_files_of_older_transformers():
-    file = Path(__file__).with_name("data") / "msclap_2023.json.gz"
-    shapes = {key: entry["shape"] for key, entry in json.loads(gzip.decompress(file.read_bytes()))["tensors"].items()}
+    shapes = published_shapes(Path(__file__).with_name("data") / "msclap_2023.json.gz")
     with torch.device("meta"):
         network = MsClap()
         weights = {key: torch.empty(shape) for key, shape in shapes.items()}

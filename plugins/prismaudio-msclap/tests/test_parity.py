@@ -1,12 +1,11 @@
 """Replays of the golden files, with the weights of their recipe; ``--parity-dir`` replays those of a folder."""
 
-import gzip
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from parity import Comparison, golden_files, read_npz, recipe_weights
+from parity import Comparison, golden_files, published_shapes, read_npz, recipe_weights
 
 from prismaudio.audio.spectral import published_mel_filters
 from prismaudio.models.htsat import N_FFT
@@ -23,11 +22,6 @@ MEASURED_IN = 32_000
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
         golden_files(metafunc, DATA, "msclap")
-
-
-def manifest():
-    file = DATA / "msclap_2023.json.gz"
-    return {key: entry["shape"] for key, entry in json.loads(gzip.decompress(file.read_bytes()))["tensors"].items()}
 
 
 def published_weights(shapes, seed):
@@ -52,7 +46,8 @@ def test_every_tensor(path, tokenizer):
     config, comparison = json.loads(golden["config"]), Comparison(golden)
     with torch.device("meta"):
         network = MsClap()
-    fill(network, our_names(published_weights(manifest(), config["seed"]), "recipe"), "recipe")
+    shapes = published_shapes(DATA / "msclap_2023.json.gz")
+    fill(network, our_names(published_weights(shapes, config["seed"]), "recipe"), "recipe")
     given, sounds, texts = [], [], []
     with torch.no_grad():
         for i in range(len(config["durations"])):

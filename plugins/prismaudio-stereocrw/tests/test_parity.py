@@ -1,12 +1,11 @@
 """Replays of the golden files, with the weights of their recipe; ``--parity-dir`` replays those of a folder."""
 
-import gzip
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from parity import Comparison, consensus, golden_files, read_npz, recipe_weights
+from parity import Comparison, consensus, golden_files, published_shapes, read_npz, recipe_weights
 
 from prismaudio.audio.interaural import gcc_phat_itds_s
 from prismaudio.audio.resample import fourier_resample
@@ -27,14 +26,10 @@ def pytest_generate_tests(metafunc):
         golden_files(metafunc, DATA, KINDS[metafunc.function.__name__])
 
 
-def manifest():
-    file = DATA / "stereocrw_FreeMusic-StereoCRW-1024.json.gz"
-    return {key: entry["shape"] for key, entry in json.loads(gzip.decompress(file.read_bytes()))["tensors"].items()}
-
-
 def recipe_network(seed):
     network = CrwNetwork()
-    weights = recipe_weights(manifest(), seed) | {"trans.window": torch.hann_window(256)}
+    shapes = published_shapes(DATA / "stereocrw_FreeMusic-StereoCRW-1024.json.gz")
+    weights = recipe_weights(shapes, seed) | {"trans.window": torch.hann_window(256)}
     fill(network, weights, f"the recipe with seed {seed}")
     return network
 

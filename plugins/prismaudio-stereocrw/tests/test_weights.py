@@ -1,10 +1,8 @@
-import gzip
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from parity import recipe_weights
+from parity import published_shapes, recipe_weights
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
@@ -15,8 +13,7 @@ MANIFEST = Path(__file__).with_name("data") / "stereocrw_FreeMusic-StereoCRW-102
 
 @pytest.fixture(scope="module")
 def weights():
-    tensors = json.loads(gzip.decompress(MANIFEST.read_bytes()))["tensors"]
-    return recipe_weights({key: entry["shape"] for key, entry in tensors.items()}, 1)
+    return recipe_weights(published_shapes(MANIFEST), 1)
 
 
 def test_the_network_has_the_tensors_of_the_published_one(weights):

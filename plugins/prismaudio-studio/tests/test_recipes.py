@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
+from recipe_runs import check_first_line, check_resuming, logged, printed, train
 
-from prismaudio.cli.main import main
 from prismaudio.pretrained import load_parts
 from prismaudio.registry import discover
 
@@ -32,30 +27,8 @@ def test_they_are_all_there() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_parses_and_says_what_it_does(name, capsys) -> None:
-    first = RECIPES[name].read_text(encoding="utf-8").partition("\n")[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", name, "--print_config"])
-    assert stop.value.code == 0
-    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].startswith("prismaudio")
-
-
-def train(folder: Path, *words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prismaudio", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, f"{words}: {done.stderr[-2000:]}"
-
-
-def val_losses(run: Path) -> list[float]:
-    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
-    return [float(row["val_loss"]) for row in rows if row["val_loss"]]
+    check_first_line(RECIPES[name])
+    assert printed(capsys, name)["model"]["class_path"].startswith("prismaudio")
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +54,7 @@ def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(t
     (run,) = (trained / recipe["trainer"]["default_root_dir"]).glob("version_*")
     words = ["--trainer.logger.save_dir", "untrained", "--trainer.callbacks=null"]
     train(trained, "validate", "--config", "smoke/studio-foundation", *words)
-    (untrained,) = val_losses(trained / "untrained" / "version_0")
-    losses = val_losses(run)
+    (untrained,) = logged(trained / "untrained" / "version_0", "val_loss")
+    losses = logged(run, "val_loss")
     assert losses[-1] < min(losses[0], 0.87 * untrained)
-    assert list((run / "listening").rglob("*.wav"))
-    (middle,) = run.rglob("step=10.ckpt")
-    words = ["--ckpt_path", str(middle), "--trainer.logger.save_dir", "resumed", "--trainer.callbacks=null"]
-    words += ["--trainer.callbacks+=ExponentialMovingAverage", "--trainer.callbacks.beta=0.9"]
-    words += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint", "--trainer.callbacks.filename={step}"]
-    train(trained, "fit", "--config", "smoke/studio-foundation", *words, "--trainer.callbacks.every_n_train_steps=20")
-    (again,) = (trained / "resumed").rglob("step=20.ckpt")
-    (before,) = run.rglob("step=20.ckpt")
-    one, two = (torch.load(path, weights_only=True) for path in (before, again))
-    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        torch.testing.assert_close(two[part], one[part], rtol=0, atol=0)
-    train(trained, "export", str(middle), "exported", "--half", "transformer")
-    exported = load_parts(trained / "exported")["transformer"].state_dict()
-    average = torch.load(middle, weights_only=True)["state_dict"]["average.transformer/project_in/weight"]
-    assert torch.equal(exported["project_in.weight"], average.half().float())
+    check_resuming(trained, run, "smoke/studio-foundation", load_parts)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from stages import check_learning, trainer
 from streams import streams
 
 from prismaudio.metrics.onset import OnsetF1
@@ -32,11 +32,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> StudioDataModule:
     module = StudioDataModule(32, 0, 4, batch_size=8, cache_dir=str(folder), workers=1)
     module.prepare_data()
     return module
-
-
-def trainer(folder: Path, **options: object) -> Trainer:
-    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(**{**quiet, "default_root_dir": folder, "enable_checkpointing": False, **options})  # type: ignore[arg-type]
 
 
 def foundation(**options: object) -> FoundationTask:
@@ -71,17 +66,11 @@ def test_the_codec_is_fitted_and_exported_beside_what_is_there(data: StudioDataM
 def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     task = CotTuningTask(EventPlanner(CLASSES, width=8, time_width=32, depth=2), learning_rate=6e-3, warmup_steps=2)
-    run = trainer(tmp_path, max_steps=32)
-    before = run.validate(task, data, verbose=False)[0]["val_loss"]
-    run.fit(task, data)
-    assert run.callback_metrics["val_loss"] < 0.93 * before
+    check_learning(trainer(tmp_path, max_steps=32), task, data, 0.93)
 
 
 def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
-    run, task = trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3)
-    before = run.validate(task, data, verbose=False)[0]["val_loss"]
-    run.fit(task, data)
-    assert run.callback_metrics["val_loss"] < 0.8 * before
+    check_learning(trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3), data, 0.8)
 
 
 def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:

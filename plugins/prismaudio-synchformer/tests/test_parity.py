@@ -1,13 +1,12 @@
 """Every tensor of the golden files; ``data/README.md`` says what is in them."""
 
-import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from parity import Comparison, golden_files, read_npz, recipe_weight, recipe_weights
+from parity import Comparison, golden_files, published_shapes, read_npz, recipe_weight, recipe_weights
 from safetensors import safe_open
 
 from prismaudio.audio.resample import sinc_resample
@@ -42,11 +41,6 @@ def enlarged(low):
 
 def waves(golden):
     return torch.as_tensor(golden["in/wave_int16"]).float() / 32_768
-
-
-def manifest():
-    with gzip.open(DATA / "synchformer_24-01-04T16-39-21.json.gz") as file:
-        return {key: about["shape"] for key, about in json.load(file)["tensors"].items()}
 
 
 @torch.no_grad()
@@ -123,7 +117,8 @@ def test_both_towers_and_the_head_at_full_size(path):
     golden = read_npz(path)
     seed = json.loads(golden["config"])["seed"]
     network = empty_network()
-    fill(network, our_weights(recipe_weights(manifest(), seed)), path)
+    shapes = published_shapes(DATA / "synchformer_24-01-04T16-39-21.json.gz")
+    fill(network, our_weights(recipe_weights(shapes, seed)), path)
     rng_v, rng_a = (np.random.default_rng([seed, which]) for which in (1, 2))
     rows = len(golden["out/head_logits"])
     seen = torch.as_tensor(rng_v.standard_normal((rows, 14, 8, 768))).float()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import published_shapes
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
@@ -30,15 +31,10 @@ def visual():
     return official | {"vfeat_extractor.patch_embed.proj.weight": torch.ones(24, 3, 16, 16)}
 
 
-def manifest(name):
-    with gzip.open(DATA / f"{name}.json.gz") as file:
-        return json.load(file)
-
-
 def test_the_network_has_all_published_weights_and_no_others():
-    listed = manifest("synchformer_24-01-04T16-39-21")["tensors"]
+    listed = published_shapes(DATA / "synchformer_24-01-04T16-39-21.json.gz")
     assert len(listed) == 513
-    expected = {weights.our_key(key): tuple(about["shape"]) for key, about in listed.items()}
+    expected = {weights.our_key(key): shape for key, shape in listed.items()}
     assert len(expected) == 513
     found = {key: tuple(value.shape) for key, value in weights.empty_network().state_dict().items()}
     unused = {key for key in expected if key.startswith("vfeat_extractor.patch_embed.proj.")}
@@ -47,7 +43,8 @@ def test_the_network_has_all_published_weights_and_no_others():
 
 
 def test_the_encoder_has_all_published_weights_of_the_visual_part():
-    listed = {about["key"]: tuple(about["shape"]) for about in manifest("manifest_synchformer_vfeat")["entries"]}
+    entries = json.loads(gzip.decompress((DATA / "manifest_synchformer_vfeat.json.gz").read_bytes()))["entries"]
+    listed = {about["key"]: tuple(about["shape"]) for about in entries}
     found = {f"vfeat_extractor.{key}": tuple(v.shape) for key, v in SynchformerEncoder("").state_dict().items()}
     assert len(listed) == len(found) + 2 == 238
     assert found.items() <= listed.items()

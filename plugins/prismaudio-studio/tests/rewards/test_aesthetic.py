@@ -1,18 +1,15 @@
 """Scenes of the studio are as clean, or as flawed, as the plan asks."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
+from hearing import HearingQualities
 
-from prismaudio.plan import Plan
-from prismaudio.rewards.aesthetic import AestheticReward
-from prismaudio.types import Clip
+from prismaudio.plan.words import QUALITIES
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.world import render_audio, sample_scene
-
-RATE_HZ = 16_000
-QUALITIES = ("clean", "noisy", "clipped", "muffled")
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +24,8 @@ def recordings() -> dict[tuple[str, str], torch.Tensor]:
     }
 
 
-def score(audio: torch.Tensor, text: str) -> float:
-    reward = AestheticReward()
-    plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "A woodblock knocks."})
-    return reward.score(audio, RATE_HZ, [reward.prepare(Clip("x", 4.0), plan)]).item()
-
-
-@pytest.mark.parametrize("asked", QUALITIES)
-def test_what_is_asked_for_scores_best(asked, recordings) -> None:
-    text = narrate(replace(sample_scene(0).story, quality=asked, room="dry"))["aesthetic"]
-    scores = {quality: score(recordings[quality, "dry"], text) for quality in QUALITIES}
-    assert max(scores, key=scores.__getitem__) == asked, scores
-
-
-def test_clean_is_asked_for_when_nothing_is_said(recordings) -> None:
-    scores = {quality: score(recordings[quality, "dry"], "") for quality in QUALITIES}
-    assert max(scores, key=scores.__getitem__) == "clean", scores
-
-
-def test_rooms_are_told_apart_if_the_plan_names_one(recordings) -> None:
-    dry, hall = recordings["clean", "dry"], recordings["clean", "hall"]
-    assert score(dry, "Dry acoustics.") > score(hall, "Dry acoustics.") + 0.05
-    assert score(hall, "A large hall.") > score(dry, "A large hall.") + 0.05
+class TestQualities(HearingQualities):
+    asked: ClassVar = {
+        quality: narrate(replace(sample_scene(0).story, quality=quality, room="dry"))["aesthetic"]
+        for quality in QUALITIES
+    }
