@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import golden_dit
 import torch
-from safetensors import safe_open
+from parity import Golden, arrays_in, kind_of, read_tensors
 
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, Transition
 from prismaudio.flow.times import release_grid
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
     Pairs = Iterator[tuple[str, Tensor]]
 
-STEP, TRAJECTORY, SQUARED = 1e-6, 5e-6, 1e-3
-"""Allowed relative RMS of one step, of a whole rollout, and of squared differences of nearly equal densities."""
+GATE = 5e-6
+"""Allowed relative RMS of one step and of a whole rollout; see :func:`gates`."""
+CLIP, MOST_ADVANTAGE = 1e-4, 5.0
+"""The published clipping of the ratio and of advantages, where the metadata do not say it."""
 STEP_INPUTS = {
     *("in/sample", "in/model_output", "in/model_output_ref", "in/eps", "mixed/index", "mixed/prev", "adv/reward"),
     *("adv/group_id", "grpo/advantage_raw", "grpo/old_log_prob", "ema/param_after_step"),
@@ -36,64 +38,112 @@ STEP_INPUTS = {
 ROLLOUT_INPUT = re.compile(r"in/(noise|window_eps/\d+|\w+_features/\d+)")
 
 
-def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a golden file."""
-    with safe_open(path, "pt") as file:
-        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-
-
 def check_steps(path: Path) -> list[str]:
     """What of a ``grpo_sde_*`` file we do not reproduce, one line each; empty when all is well."""
-    return check_step_tensors(*read(path))
+    return check_step_tensors(*read_tensors(path))
 
 
 def check_rollout(path: Path) -> list[str]:
-    """What of a ``grpo_rollout_*`` file we do not reproduce; the weights are in the file beside it that it names."""
-    metadata, tensors = read(path)
-    return check_rollout_tensors(metadata, tensors, read(path.with_name(metadata["weights"])))
+    """What of a ``grpo_rollout_*`` file we do not reproduce."""
+    metadata, tensors = read_tensors(path)
+    return check_rollout_tensors(metadata, tensors, network_of(path, metadata, tensors))
+
+
+def network_of(path: Path, metadata: Golden, tensors: Golden) -> tuple[Golden, Golden]:
+    """The transformer's file of a rollout: the one beside it that it names, or else the only one there that fits it.
+
+    Raises:
+        ValueError: There is none, or there are several.
+    """
+    others = {other.name: other for other in arrays_in(path.parent) if kind_of(other) == "dit"}
+    name = metadata.get("weights")
+    if name in others:
+        return read_tensors(others[name])
+    fitting = [found for found in map(read_tensors, others.values()) if widths(found[1]) == widths(tensors)]
+    if len(fitting) != 1:
+        raise ValueError(
+            f"the golden file lacks its transformer: {name} is not beside it, and {len(fitting)} others fit"
+        )
+    return fitting[0]
+
+
+def widths(tensors: Golden) -> dict[str, int]:
+    """Widths of the features and of the latents in a file."""
+    return {
+        name: value.shape[1] for name, value in tensors.items() if re.fullmatch(r"in/noise|in/\w+_features/0", name)
+    }
 
 
 def check_step_tensors(metadata: dict[str, str], tensors: dict[str, Tensor]) -> list[str]:
     """The same for what is in such a file."""
+    tensors = Golden(tensors)
+    ours = steps_made(Golden(metadata, "metadata "), tensors)
+    wanted = {name: value for name, value in tensors.items() if name not in STEP_INPUTS}
+    return problems(ours, wanted, gates(ours, tensors))
+
+
+def steps_made(metadata: Golden, tensors: Golden) -> dict[str, Tensor]:
+    """Our values of what is in such a file."""
     steps = len(tensors["timesteps"])
-    ours = {
+    return {
         "sigmas": release_grid(steps),
         "timesteps": 1000 * release_grid(steps)[:-1],
         **dict(single_steps(tensors)),
         **dict(mixed_steps(tensors)),
-        **dict(policy_loss(tensors)),
+        **dict(policy_loss(metadata, tensors)),
         **dict(advantages(tensors)),
-        "ema/ema_after_step": averages(tensors["ema/param_after_step"], tensors["ema/ema_after_step"][0]),
+        "ema/ema_after_step": averages(metadata, tensors["ema/param_after_step"], tensors["ema/ema_after_step"][0]),
     }
-    return problems(ours, {name: value for name, value in tensors.items() if name not in STEP_INPUTS}, STEP)
+
+
+def gates(ours: dict[str, Tensor], tensors: Golden) -> dict[str, float]:
+    """Gates of what is made of differences, which are known less well than the two numbers.
+
+    Means are known to their last bits, logarithms of densities to the gate. A ratio is the exponential of a difference
+    of the latter, and divergences are squares.
+    """
+
+    def of_square(one: Tensor, other: Tensor, known: float) -> float:
+        return GATE + 2 * known * float(one.norm() / (one - other).norm().clamp_min(1e-12))
+
+    density, old = ours["grpo/log_prob"], tensors["grpo/old_log_prob"]
+    found = {"grpo/approx_kl": of_square(density, old, GATE)}
+    found |= dict.fromkeys(("grpo/ratio", "grpo/policy_loss"), GATE * max(1.0, float(density.square().mean().sqrt())))
+    for name in ours:
+        prefix, _, last = name.rpartition("/")
+        if last.startswith("kl"):
+            found[name] = of_square(ours[f"{prefix}/mean"], ours[f"{prefix}/mean_ref"], 2**-23)
+    return found
 
 
 def check_rollout_tensors(
     metadata: dict[str, str], tensors: dict[str, Tensor], network: tuple[dict[str, str], dict[str, Tensor]]
 ) -> list[str]:
     """The same for what is in such a file, with the transformer's file."""
-    ours = dict(rolled_out(metadata, tensors, network))
-    return problems(
-        ours, {name: value for name, value in tensors.items() if not ROLLOUT_INPUT.fullmatch(name)}, TRAJECTORY
-    )
+    ours = dict(rolled_out(Golden(metadata, "metadata "), Golden(tensors), network))
+    return problems(ours, {name: value for name, value in tensors.items() if not ROLLOUT_INPUT.fullmatch(name)}, {})
 
 
-def problems(ours: dict[str, Tensor], theirs: dict[str, Tensor], gate: float) -> list[str]:
-    """What differs, and what nobody knows."""
+def problems(ours: dict[str, Tensor], theirs: dict[str, Tensor], gates: dict[str, float]) -> list[str]:
+    """What differs by more than its gate, and what nobody knows.
+
+    Of logarithms and losses, which may happen to be near 0, what is below 1 counts as 1.
+    """
     found = [f"{name} is not checked: nobody knows what it is" for name in theirs.keys() - ours.keys()]
     for name in theirs.keys() & ours.keys():
-        if theirs[name].dtype == torch.int32:  # samples of 16 bits: a rounding apart at most
+        gate = gates.get(name, GATE)
+        if theirs[name].dtype == torch.int32 and ours[name].shape == theirs[name].shape:  # 16 bits: a rounding apart
             apart = int((ours[name] - theirs[name]).abs().max())
             found += [f"{name} is up to {apart} apart"] if apart > 1 else []
-        else:
-            found += golden_dit.difference(
-                name, ours[name], theirs[name], SQUARED if name == "grpo/approx_kl" else gate
-            )
+            continue
+        if "log_prob" in name or name == "grpo/policy_loss":
+            gate /= min(1.0, float(theirs[name].square().mean().sqrt().clamp_min(1e-12)))
+        found += golden_dit.difference(name, ours[name], theirs[name], gate)
     return sorted(found)
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------
-def single_steps(tensors: dict[str, Tensor]) -> Pairs:
+def single_steps(tensors: Golden) -> Pairs:
     """One step of all samples, for each index and amount of noise in the file."""
     sample, velocity, other, eps = (
         tensors[f"in/{name}"] for name in ("sample", "model_output", "model_output_ref", "eps")
@@ -121,11 +171,13 @@ def single_steps(tensors: dict[str, Tensor]) -> Pairs:
         yield f"{prefix}/kl_true_gaussian", divergence(new, reference, kernel, now, later).mean()[None]
 
 
-def mixed_steps(tensors: dict[str, Tensor]) -> Pairs:
-    """One step of each sample, each from a time of its own."""
+def mixed_steps(tensors: Golden) -> Pairs:
+    """One step of each sample, each from a time of its own, with the noise that the file's deviations speak of."""
     grid, index = release_grid(len(tensors["timesteps"])), tensors["mixed/index"]
     now, later = grid[index], grid[index + 1]
-    new = EulerMaruyamaKernel(0.7).transition(tensors["in/model_output"], tensors["in/sample"], now, later)
+    ratio = tensors["mixed/std_dev_t"].flatten() / EulerMaruyamaKernel(1.0).diffusion(now, later)
+    kernel = EulerMaruyamaKernel(round(float(ratio.median()), 5))
+    new = kernel.transition(tensors["in/model_output"], tensors["in/sample"], now, later)
     yield "mixed/mean", new.mean
     yield "mixed/std_dev_t", diffusion(new, now, later)
     yield "mixed/log_prob", new.log_prob(tensors["mixed/prev"])
@@ -138,11 +190,13 @@ def diffusion(transition: Transition, now: Tensor, later: Tensor) -> Tensor:
 
 
 # Learning -------------------------------------------------------------------------------------------------------------
-def policy_loss(tensors: dict[str, Tensor]) -> Pairs:
+def policy_loss(metadata: Golden, tensors: Golden) -> Pairs:
     """The clipped loss of the file's densities."""
     log_ratio = dict(mixed_steps(tensors))["grpo/log_prob"] - tensors["grpo/old_log_prob"]
     unused = Transition(torch.zeros(0), torch.zeros(0))
-    terms, limited = ClippedLoss(1e-4).terms(log_ratio, tensors["grpo/advantage_raw"].clamp(-5, 5), unused, unused)
+    most = float(metadata.get("adv_clip_max", MOST_ADVANTAGE))
+    loss, advantages = ClippedLoss(float(metadata.get("clip_range", CLIP))), tensors["grpo/advantage_raw"]
+    terms, limited = loss.terms(log_ratio, advantages.clamp(-most, most), unused, unused)
     seen = statistics(log_ratio, limited)
     yield "grpo/ratio", log_ratio.exp()
     yield "grpo/policy_loss", terms.mean()[None]
@@ -150,7 +204,7 @@ def policy_loss(tensors: dict[str, Tensor]) -> Pairs:
     yield "grpo/approx_kl", seen["approx_kl"][None]
 
 
-def advantages(tensors: dict[str, Tensor]) -> Pairs:
+def advantages(tensors: Golden) -> Pairs:
     """The three ways to standardise."""
     rewards, groups, weights = {"all": tensors["adv/reward"]}, tensors["adv/group_id"], {"all": 1.0}
     yield "adv/global_std_True", WeightedSumAdvantage("batch").estimate(rewards, groups, weights)
@@ -158,24 +212,34 @@ def advantages(tensors: dict[str, Tensor]) -> Pairs:
     yield "adv/no_tracking", WeightedSumAdvantage("batch").estimate(rewards, torch.zeros_like(groups), weights)
 
 
-def averages(parameters: Tensor, average: Tensor) -> Tensor:
-    """The moving average after each step, the first one included."""
+def averages(metadata: Golden, parameters: Tensor, average: Tensor) -> Tensor:
+    """The moving average after each step, the first one included, by the rule that the metadata state.
+
+    Raises:
+        ValueError: They state another kind of rule.
+    """
+    rule = re.search(r"min\(\(1\+s\)/\(10\+s\),\s*([\d.]+)\).*\(s\+1\)%(\d+)==0", metadata["ema"])
+    if rule is None:
+        raise ValueError(f"nobody knows this moving average: {metadata['ema']}")
     rows = []
     for step, parameter in enumerate(parameters, start=1):
-        average = torch.lerp(average, parameter, 1 - policy_decay(step))
+        average = torch.lerp(average, parameter, 1 - policy_decay(step, beta=float(rule[1]), every=int(rule[2])))
         rows.append(average)
     return torch.stack(rows)
 
 
 # Rollouts -------------------------------------------------------------------------------------------------------------
-def rolled_out(
-    metadata: dict[str, str], tensors: dict[str, Tensor], network: tuple[dict[str, str], dict[str, Tensor]]
-) -> Pairs:
-    """A rollout of branches from the file's noise, in the file's order: all first branches, then all second ones."""
-    branches, rows = int(metadata["K(mini_num_image_per_prompt)"]), int(metadata["B"])
-    start, grid = int(metadata["window_start"]), release_grid(int(metadata["steps"]))
-    noise, order = tensors["in/noise"], torch.arange(branches * rows).view(branches, rows).T.flatten()
-    made = golden_dit.Replay(network[0], {**network[1], **tensors, "in/x": noise})
+def rolled_out(metadata: Golden, tensors: Golden, network: tuple[Golden, Golden]) -> Pairs:
+    """A rollout of branches from the file's noise, in the file's order: all first branches, then all second ones.
+
+    Of the transformer's file it takes the configuration and the weights alone.
+    """
+    noise, start, grid = tensors["in/noise"], int(metadata["window_start"]), release_grid(len(tensors["timesteps"]))
+    length, rows = len(tensors.numbered(r"in/window_eps/(\d+)")), len(noise)
+    branches = len(tensors["in/window_eps/0"]) // rows
+    order = torch.arange(branches * rows).view(branches, rows).T.flatten()
+    weights = {name: value for name, value in network[1].items() if name.startswith("w/")}
+    made = golden_dit.Replay(network[0], {**weights, **tensors, "in/x": noise})
     scale, n_frames = float(metadata["cfg_scale"]), noise.shape[-1]
     twice = made.conditions.index(torch.arange(rows).repeat_interleave(branches))
     velocity = guided_velocity(made.transformer, twice, n_frames, scale)
@@ -183,7 +247,7 @@ def rolled_out(
         velocity,
         noise,
         grid,
-        Window(start, start + int(metadata["window_len"])),
+        Window(start, start + length),
         EulerMaruyamaKernel(float(metadata["noise_level"])),
         lambda step: tensors[f"in/window_eps/{step - start}"][order],
         branches=branches,

@@ -1,12 +1,13 @@
-"""Comparing with golden numbers: weights that are made by a recipe, and a report of what differs."""
+"""Golden numbers: reading them, weights that are made by a recipe, and a report of what differs."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import math
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -38,6 +39,47 @@ KINDS = {
     "msclap": "out/prism_ms_clap",
 }
 """Kinds of golden files, each with the beginning of a name that only it holds, of those that come after it."""
+UNUSED = "w/params/"
+"""How names begin in golden files that no test replays: those of VideoPrism, on which no reward stands."""
+
+
+class Golden(dict[str, Any]):
+    """What a golden file holds, by name; whoever asks for what is not there is told what the file lacks.
+
+    Args:
+        items: Names and values.
+        where: What comes before these names in the file.
+
+    Example:
+        >>> Golden({"in/x": 1}).below("in/")["y"]
+        Traceback (most recent call last):
+        ValueError: the golden file lacks in/y
+    """
+
+    def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), where: str = "") -> None:
+        super().__init__(items)
+        self.where = where
+
+    def __missing__(self, name: str) -> Any:
+        """Say that the file lacks it."""
+        raise ValueError(f"the golden file lacks {self.where}{name}")
+
+    def below(self, prefix: str) -> Golden:
+        """What has a prefix, without it."""
+        found = {name.removeprefix(prefix): value for name, value in self.items() if name.startswith(prefix)}
+        return Golden(found, self.where + prefix)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that the file holds, by their published keys."""
+        return {name: torch.as_tensor(value) for name, value in self.below("w/").items()}
+
+    def options(self, name: str = "config") -> Golden:
+        """The options that the file states as JSON under a name."""
+        return json.loads(self[name], object_hook=lambda some: Golden(some, f"{name}: "))
+
+    def numbered(self, pattern: str) -> list[tuple[str, ...]]:
+        """What stands in the groups of a pattern in the names that fit it, in the file's order."""
+        return [found.groups() for name in self if (found := re.fullmatch(pattern, name))]
 
 
 def recipe_weight(key: str, shape: Sequence[int], seed: int) -> Tensor:
@@ -81,10 +123,27 @@ def published_shapes(manifest: Path) -> dict[str, tuple[int, ...]]:
     return {key: tuple(entry["shape"]) for key, entry in tensors.items()}
 
 
-def read_npz(path: Path) -> dict[str, Any]:
+def read_npz(path: Path) -> Golden:
     """Arrays of a golden file by name, nothing unpickled; a 0-d array is the Python value in it."""
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name].item() if file[name].ndim == 0 else file[name] for name in file.files}
+        return Golden((name, file[name].item() if file[name].ndim == 0 else file[name]) for name in file.files)
+
+
+def read_tensors(path: Path) -> tuple[Golden, Golden]:
+    """Metadata and tensors of a golden file."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        return Golden(file.metadata() or {}, "metadata "), Golden(tensors)
+
+
+def every(length: int, shown: int) -> int:
+    """Which share of a row a file shows: of ``length`` places every how many-th one, so that they are ``shown``.
+
+    Example:
+        >>> every(99, 25), every(150, 10)
+        (4, 15)
+    """
+    return math.ceil(length / shown)
 
 
 def kind_of(path: Path) -> str | None:
@@ -93,16 +152,24 @@ def kind_of(path: Path) -> str | None:
     Raises:
         ValueError: It cannot be read.
     """
+    names = names_in(path)
+    return next((kind for kind, start in KINDS.items() if any(name.startswith(start) for name in names)), None)
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of what a golden file holds.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
     try:
         if path.suffix == ".npz":
             with ZipFile(path) as arrays:
-                names = arrays.namelist()
-        else:
-            with safe_open(path, "np") as tensors:
-                names = list(tensors.keys())
+                return arrays.namelist()
+        with safe_open(path, "np") as tensors:
+            return list(tensors.keys())
     except (OSError, BadZipFile, SafetensorError) as error:
         raise ValueError(f"{path} is no golden file: {error}; copy it again") from error
-    return next((kind for kind, start in KINDS.items() if any(name.startswith(start) for name in names)), None)
 
 
 def golden_files(metafunc: Any, copies: Path, *kinds: str) -> None:
@@ -129,6 +196,34 @@ def arrays_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".safetensors"))
 
 
+def replayer_flaws(check: Callable[[Golden], Comparison], outline: Mapping[str, Any], path: Path) -> list[str]:
+    """What is wrong when a replayer replays a file of another configuration that is made by it; see the tests.
+
+    Args:
+        check: The replayer.
+        outline: The file; of the outputs only shapes count.
+        path: Where it is written, with a name ending in ``.npz``.
+
+    Returns:
+        What differs from what was just computed, and outputs in which a difference is not noticed.
+    """
+    found = {name: value.numpy() for name, value in check(Golden(outline)).found.items()}
+    np.savez(path, **{**outline, **found})
+    written = read_npz(path)
+    outputs = {name: np.asarray(value) for name, value in written.items() if name.startswith("out/")}
+    noticed = {problem.split()[0] for problem in check(Golden({**written, **perturbed(outputs)})).problems()}
+    return check(written).problems() + [f"a change of {name} is not noticed" for name in outputs.keys() - noticed]
+
+
+def perturbed(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs of which each has one number that is wrong."""
+    changed = {}
+    for name, value in outputs.items():
+        changed[name] = value.astype(np.float64)
+        changed[name].flat[-1] += 1
+    return changed
+
+
 class Comparison:
     """Compares computed tensors with golden ones, and sees that none of these is left out.
 
@@ -144,7 +239,8 @@ class Comparison:
 
     def __init__(self, golden: Mapping[str, Any]) -> None:
         self.golden = golden
-        self._compared: set[str] = set()
+        self.found: dict[str, Tensor] = {}
+        """What was computed, by name."""
         self._problems: list[str] = []
 
     def close(self, name: str, value: Tensor | float, tolerance: float, *, relative: bool = False) -> None:
@@ -156,9 +252,9 @@ class Comparison:
             tolerance: Largest difference allowed.
             relative: Whether the tolerance is a share of the largest golden value.
         """
-        self._compared.add(name)
+        self.found[name] = torch.as_tensor(value).detach().cpu()
         expected = torch.as_tensor(np.asarray(self.golden[name], dtype=np.float64))
-        found = torch.as_tensor(value).detach().cpu().double()
+        found = self.found[name].double()
         if expected.shape != found.shape:
             self._problems.append(f"{name} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
             return
@@ -171,7 +267,7 @@ class Comparison:
     def problems(self, prefix: str = "out/") -> list[str]:
         """What differs, and which names with a prefix were never compared."""
         left = [
-            f"{name} was not compared" for name in self.golden if name.startswith(prefix) and name not in self._compared
+            f"{name} was not compared" for name in self.golden if name.startswith(prefix) and name not in self.found
         ]
         return self._problems + left
 

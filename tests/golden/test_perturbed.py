@@ -131,7 +131,7 @@ def rows(stream, widths, lengths):
 
 
 def test_any_configuration_is_replayed():
-    """Another size, batch, order of conditions and scale: nothing is tied to the files that are here."""
+    """Another size, batch, order of conditions, scale, number of steps: nothing is tied to the files that are here."""
     torch.manual_seed(0)
     metadata, _ = read("dit_a")
     config = json.loads(metadata["config"])
@@ -158,11 +158,35 @@ def test_any_configuration_is_replayed():
         **{f"train/{name}": torch.randn(3, 5, frames) for name in ("x0", "noise")},
         "train/t": torch.rand(3),
     }
-    replay = golden_dit.Replay({"config": json.dumps(config)}, tensors)
     names = [name.replace("cfg5", "cfg2.5") for name in read("dit_a")[1] if name.startswith(("out/", "train/"))]
+    names = [name for name in names if not name.startswith("out/euler")] + [f"out/euler_cfg2.5/{i}" for i in (0, 4, 7)]
+    replay = golden_dit.Replay({"config": json.dumps(config)}, dict.fromkeys(names) | tensors)
     alive = ["grad/model.model.transformer.sync_gate", "grad/conditioner.conditioners.sync_features.sync_pos_emb"]
     made = {name: replay.value(name) for name in [*names, *alive] if name != "out/hidden/1"}
-    assert made["out/velocity_cfg2.5"].shape == made["out/euler_cfg2.5/24"].shape == (3, 5, frames)
+    assert made["out/velocity_cfg2.5"].shape == made["out/euler_cfg2.5/7"].shape == (3, 5, frames)
     assert made["out/cond/text_features"].shape == (3, 8, 96)
     metadata["config"], metadata["grad_norms"] = json.dumps(config), "{}"
     assert golden_dit.check_tensors(metadata, {**tensors, **made}) == []
+    fewer = {name: value for name, value in made.items() if not name.endswith("cfg2.5/7")}
+    assert golden_dit.check_tensors(metadata, {**tensors, **fewer})[0].startswith("out/euler_cfg2.5/4 differs")
+
+
+def test_what_a_file_lacks_is_said():
+    metadata, tensors = read("dit_a")
+    del tensors["in/t"]
+    with pytest.raises(ValueError, match=r"the golden file lacks in/t$"):
+        golden_dit.check_tensors(metadata, tensors)
+    metadata, tensors = read("schedules")
+    with pytest.raises(ValueError, match=r"the golden file lacks metadata seed$"):
+        golden_schedules.check_tensors({}, tensors)
+
+
+def test_any_schedules_are_replayed():
+    """Another number of steps, seed and peak of the learning rate."""
+    metadata, tensors = {"seed": "7"}, {name: read("schedules")[1][name] for name in golden_schedules.INPUTS}
+    step = torch.tensor([0, 5, 1e6], dtype=torch.float64)
+    tensors |= {"tln/normal": torch.randn(9), "inverse_lr/step": step}
+    names = [*read("schedules")[1].keys() - tensors.keys() - {"euler/t_24", "inverse_lr/lr"}, "euler/t_7"]
+    tensors |= {name: golden_schedules.value(name, tensors, 7) for name in names}
+    tensors["inverse_lr/lr"] = 3e-5 * (1 - 0.99 ** (step + 1)) / (1 + step / 1e5).sqrt()
+    assert golden_schedules.check_tensors(metadata, tensors) == []

@@ -13,7 +13,7 @@ import golden_schedules
 import golden_vae
 import numpy as np
 import pytest
-from parity import KINDS, arrays_in, golden_files, kind_of
+from parity import KINDS, UNUSED, arrays_in, golden_files, kind_of, names_in
 
 CHECKS = {
     "dit": golden_dit.check_dit,
@@ -37,10 +37,9 @@ def test_every_tensor_agrees(path):
 
 
 def test_every_file_is_of_a_kind_that_some_test_replays(request):
-    """What is not of these kinds would be passed over: no reward stands on VideoPrism."""
-    folder = request.config.getoption("parity_dir") or DATA
-    found = [path for path in arrays_in(folder) if not path.name.startswith("videoprism_")]
-    assert [path.name for path in found if kind_of(path) is None] == []
+    """What is not of these kinds would be passed over."""
+    strange = [path for path in arrays_in(request.config.getoption("parity_dir") or DATA) if kind_of(path) is None]
+    assert [path.name for path in strange if not any(name.startswith(UNUSED) for name in names_in(path))] == []
 
 
 def test_the_kind_of_a_file_is_told_by_what_it_holds(tmp_path):

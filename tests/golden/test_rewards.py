@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parity import Comparison, consensus, golden_files, kind_of, read_npz
+from parity import Comparison, Golden, consensus, golden_files, kind_of, read_npz, replayer_flaws
 
 from prismaudio.audio.interaural import gcc_phat_itds_s
 from prismaudio.audio.resample import fourier_resample
@@ -17,7 +17,8 @@ from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDiver
 from prismaudio.metrics.itd import WINDOW, GccMse, window_starts, windows
 
 DATA = Path(__file__).with_name("data")
-RATE_HZ = 16_000
+RATE_HZ, MAX_ITD_S = 16_000, 0.0015
+"""The published ones, where a case does not state others."""
 
 
 def sound(samples) -> torch.Tensor:
@@ -29,22 +30,24 @@ def updated(metric, *inputs):
     return metric.compute()
 
 
-def check_gcc_phat(golden: dict) -> list[str]:
-    """What of a ``gcc_phat`` file differs."""
+def check_gcc_phat(golden: Golden) -> Comparison:
+    """Compare what a ``gcc_phat`` file holds."""
     comparison = Comparison(golden)
-    for i, case in enumerate(json.loads(golden["config"])):
-        audio = sound(golden[f"in/case{i}_int16"])
-        itds_s = -gcc_phat_itds_s(audio, RATE_HZ, case["gcc_fft"], case["patch_num"], case["interp"])  # published sign
-        found = itds_s.mean() if case["mode"] == "mean" else consensus(itds_s * RATE_HZ, 0.05) / RATE_HZ
+    for i, case in enumerate(golden.options()):
+        audio, rate_hz = sound(golden[f"in/case{i}_int16"]), case.get("samp_sr", RATE_HZ)
+        max_itd_s = case.get("max_delay", MAX_ITD_S)
+        sizes = case["gcc_fft"], case["patch_num"], case["interp"]
+        itds_s = -gcc_phat_itds_s(audio, rate_hz, *sizes, max_itd_s=max_itd_s)  # the published sign
+        found = {"mean": itds_s.mean(), "ransac": consensus(itds_s * rate_hz, 0.05) / rate_hz}[case["mode"]]
         comparison.close(f"out/case{i}_itd_s", found, 1e-9)
     expected = golden["out/scipy_resample16k"]
     found = fourier_resample(sound(golden["in/resample44k_int16"]), expected.shape[-1])
     comparison.close("out/scipy_resample16k", found, 1e-6)
-    return comparison.problems()
+    return comparison
 
 
-def check_metrics(golden: dict) -> list[str]:
-    """What of a ``metrics`` file differs."""
+def check_metrics(golden: Golden) -> Comparison:
+    """Compare what a ``metrics`` file holds."""
     comparison = Comparison(golden)
     for name, tolerance in {"fd": 1e-6, "fd_singular": 1e-3}.items():
         pair = golden[f"in/{name}_pred"], golden[f"in/{name}_gt"]
@@ -62,10 +65,10 @@ def check_metrics(golden: dict) -> list[str]:
         starts = window_starts(int(name.rpartition("_")[2]), len(golden[name]))
         comparison.close(name, torch.stack([starts, starts + WINDOW], 1), 0)
     check_itds(golden, comparison)
-    return comparison.problems()
+    return comparison
 
 
-def check_itds(golden: dict, comparison: Comparison) -> None:
+def check_itds(golden: Golden, comparison: Comparison) -> None:
     """Time differences in the first windows of pairs of sounds, and the metric that they give."""
     metric, means = GccMse(release=True), []
     for side in ("gt", "pred"):
@@ -93,7 +96,7 @@ def pytest_generate_tests(metafunc):
 
 
 def test_every_tensor_agrees(path):
-    assert CHECKS[kind_of(path)](read_npz(path)) == []
+    assert CHECKS[kind_of(path)](read_npz(path)).problems() == []
 
 
 OUTPUTS = [(file, name) for file in CHECKS for name in read_npz(DATA / f"{file}.npz") if name.startswith("out/")]
@@ -106,10 +109,42 @@ def problems():
     for file, check in CHECKS.items():
         golden = read_npz(DATA / f"{file}.npz")
         wrong = {name: np.asarray(value) + 1 for name, value in golden.items() if name.startswith("out/")}
-        found[file] = check({**golden, **wrong, "out/unheard_of": np.ones(1)})
+        found[file] = check(Golden({**golden, **wrong, "out/unheard_of": np.ones(1)})).problems()
     return found
 
 
 @pytest.mark.parametrize(("file", "name"), [*OUTPUTS, ("metrics", "out/unheard_of"), ("gcc_phat", "out/unheard_of")])
 def test_a_wrong_or_unknown_output_is_found(problems, file, name):
     assert any(problem.startswith(f"{name} ") for problem in problems[file])
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(-9000, 9000, shape, dtype=np.int16)
+
+
+def test_time_differences_of_any_configuration_are_replayed(tmp_path):
+    """Other frames, lags and rates, and another length to resample to."""
+    cases = [
+        {"gcc_fft": 700, "patch_num": 9, "mode": "mean", "interp": 2},
+        {"gcc_fft": 512, "patch_num": 5, "mode": "ransac", "interp": 1, "samp_sr": 8000, "max_delay": 0.004},
+    ]
+    outline = {"config": json.dumps(cases), "in/case0_int16": noise(2, 900), "in/case1_int16": noise(2, 3000)}
+    outline |= {"out/case0_itd_s": 0.0, "out/case1_itd_s": 0.0}
+    outline |= {"in/resample44k_int16": noise(2, 4410), "out/scipy_resample16k": np.zeros((2, 1600))}
+    assert replayer_flaws(check_gcc_phat, outline, tmp_path / "other.npz") == []
+    del cases[0]["interp"]
+    with pytest.raises(ValueError, match="the golden file lacks config: interp"):
+        check_gcc_phat(Golden(outline | {"config": json.dumps(cases)}))
+
+
+def test_metrics_of_any_size_are_replayed(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {"fd_pred": (30, 5), "fd_gt": (20, 5), "fd_singular_pred": (6, 9), "fd_singular_gt": (5, 9)}
+    shapes |= {"logits_pred": (21, 7), "logits_gt": (21, 7), "ib_video": (3, 8), "ib_audio": (3, 8)}
+    outline = {f"in/{name}": rng.standard_normal(shape) for name, shape in shapes.items()}
+    names = ("fd", "fd_singular", "kl_softmax", "kl_sigmoid", "is_mean", "is_std", "ib_score", "gcc_mse_x1000")
+    outline |= {f"out/{name}": 0.0 for name in names} | {"out/is_permutation": np.zeros(21)}
+    outline |= {f"in/itd_{side}{i}_int16": noise(2, 5000 + 100 * i) for side in ("gt", "pred") for i in (0, 1)}
+    outline |= {"in/itd_pred1_int16": noise(2, 6000), "out/itd_windows_9000": np.zeros((7, 2))}
+    outline |= {f"out/itd_{side}_ms_windows3": np.zeros((2, 3)) for side in ("gt", "pred")}
+    assert replayer_flaws(check_metrics, outline, tmp_path / "other.npz") == []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import safe_open
+from parity import read_tensors
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder, Posterior
 from prismaudio.autoencoders.published import oobleck_weights
@@ -25,13 +24,9 @@ KNOWN = re.compile(r"w/|out/|in/(audio|audio_odd|z)$")
 
 def check_vae(path: Path) -> list[str]:
     """What of a ``vae_*`` file our autoencoder does not reproduce, one line each; empty when all is well."""
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    given = {name.removeprefix("in/"): value for name, value in tensors.items() if name.startswith("in/")}
-    wanted = {name.removeprefix("out/"): value for name, value in tensors.items() if name.startswith("out/")}
-    weights = {name.removeprefix("w/"): value for name, value in tensors.items() if name.startswith("w/")}
-    codec = model_of(config, weights)
+    metadata, tensors = read_tensors(path)
+    given, wanted = tensors.below("in/"), tensors.below("out/")
+    codec = model_of(metadata.options(), tensors.below("w/"))
     problems = [f"{name} is neither a weight, an input nor an output" for name in tensors if not KNOWN.match(name)]
     seen = set()
     with torch.inference_mode():
@@ -46,8 +41,18 @@ def check_vae(path: Path) -> list[str]:
 def model_of(config: dict, weights: dict[str, Tensor]) -> OobleckAutoencoder:
     """Our autoencoder of a published configuration, with the weights of the file."""
     encoder, decoder = config["encoder"]["config"], config["decoder"]["config"]
-    if not encoder["use_snake"] or decoder["final_tanh"]:
-        raise ValueError(f"not the published autoencoder: {config}")
+    latent, same = config["latent_dim"], {name: encoder[name] for name in ("channels", "c_mults", "strides")}
+    wrong = [
+        f"{name} = {part[name]}"
+        for part, fixed in (
+            (encoder, same | {"in_channels": 2, "latent_dim": 2 * latent, "use_snake": True}),
+            (decoder, same | {"out_channels": 2, "latent_dim": latent, "use_snake": True, "final_tanh": False}),
+        )
+        for name in sorted({*fixed, *(name for name in part if part[name])})
+        if part[name] != fixed.get(name)
+    ]
+    if wrong:
+        raise ValueError(f"not the published autoencoder, whose decoder mirrors its encoder: {', '.join(wrong)}")
     codec = OobleckAutoencoder(encoder["channels"], encoder["c_mults"], encoder["strides"], config["latent_dim"])
     codec.load_state_dict(oobleck_weights(weights))
     return codec.eval()

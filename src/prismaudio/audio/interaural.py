@@ -109,6 +109,7 @@ def gcc_phat_itds_s(
     frame: int = PUBLISHED_FRAME,
     n_frames: int = PUBLISHED_FRAMES,
     oversampling: int = 1,
+    max_itd_s: float = PUBLISHED_MAX_ITD_S,
 ) -> Tensor:
     """Interaural time difference ``(..., n_frames)`` in seconds of every frame by the published GCC-PHAT.
 
@@ -121,6 +122,7 @@ def gcc_phat_itds_s(
         frame: Length of a frame in samples.
         n_frames: Number of frames; 1 for the first alone.
         oversampling: How many lags there are to a sample.
+        max_itd_s: Largest difference that is looked for.
 
     Source:
         The published GCC-PHAT, with two differences: its sign is the opposite, and of silent frames it reports its
@@ -137,7 +139,7 @@ def gcc_phat_itds_s(
     step = (padded.shape[-1] - frame) // max(1, n_frames - 1)
     frames = padded.unfold(-1, frame, step)[:, :, :n_frames] if step else padded[:, :, None, :frame]
     frames = frames.transpose(1, 2)
-    reach = min(int(oversampling * sample_rate_hz * PUBLISHED_MAX_ITD_S), oversampling * frame)
+    reach = min(int(oversampling * sample_rate_hz * max_itd_s), oversampling * frame)
 
     def lags(some: Tensor) -> Tensor:
         spectra = torch.fft.rfft(some, 2 * frame)

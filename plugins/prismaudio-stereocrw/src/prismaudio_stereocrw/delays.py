@@ -17,26 +17,27 @@ from prismaudio_stereocrw.network import RATE_HZ
 TEMPERATURE = 0.05
 
 
-def affinity(left: Tensor, right: Tensor) -> Tensor:
+def affinity(left: Tensor, right: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """How alike the patches of two channels are, as logits ``(batch, left, right)``.
 
     Args:
         left: Embeddings ``(batch, patches, width)``.
         right: The same of the other channel.
+        temperature: What cosines are divided by.
     """
-    return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).transpose(-1, -2) / TEMPERATURE
+    return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).transpose(-1, -2) / temperature
 
 
-def reach(step: int) -> int:
+def reach(step: int, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> int:
     """How many patches away a match is looked for, when one is ``step`` samples after the other."""
-    return int(RATE_HZ * PUBLISHED_MAX_ITD_S / step)
+    return int(RATE_HZ * max_delay_s / step)
 
 
-def _walk(logits: Tensor, step: int) -> tuple[Tensor, Tensor]:
+def _walk(logits: Tensor, step: int, max_delay_s: float) -> tuple[Tensor, Tensor]:
     """Probability that a row's sound is heard in each column ``(batch, rows, columns)``, and the delay of each in s."""
     index = torch.arange(logits.shape[-1], device=logits.device)
     distance = index[:, None] - index
-    near = distance.abs() <= reach(step)
+    near = distance.abs() <= reach(step, max_delay_s)
     return logits.masked_fill(~near, -1e20).softmax(-1), distance * (step / RATE_HZ)
 
 
@@ -47,6 +48,7 @@ def delays_s(
     *,
     bidirectional: bool = False,
     release: bool = False,
+    max_delay_s: float = PUBLISHED_MAX_ITD_S,
 ) -> Tensor:
     """Time differences in s, one for each patch that has a match within reach on either side.
 
@@ -56,6 +58,7 @@ def delays_s(
         mode: ``"soft_weight"`` for the mean over the matches, ``"argmax"`` for the best match.
         bidirectional: Also look from the right channel into the left one, and append what is found.
         release: Keep the sign of those as the published code has it with ``argmax``: the wrong one.
+        max_delay_s: How far away in s a match is looked for.
 
     Returns:
         ``(batch, patches - 2 * reach)``, twice as many if bidirectional; positive is right: the left channel is late.
@@ -65,29 +68,29 @@ def delays_s(
         >>> delays_s(affinity(heard[:, :-2], heard[:, 2:]), mode="argmax").unique() * RATE_HZ
         tensor([2.])
     """
-    edge = reach(step)
-    found = _all_delays(logits, step, mode)[:, edge:-edge]
+    edge = reach(step, max_delay_s)
+    found = _all_delays(logits, step, mode, max_delay_s)[:, edge:-edge]
     if not bidirectional:
         return found
-    back = _all_delays(logits.transpose(-1, -2), step, mode)[:, edge:-edge]
+    back = _all_delays(logits.transpose(-1, -2), step, mode, max_delay_s)[:, edge:-edge]
     return torch.cat([found, back if release and mode == "argmax" else -back], dim=-1)
 
 
-def _all_delays(logits: Tensor, step: int, mode: str) -> Tensor:
-    probability, delay = _walk(logits, step)
+def _all_delays(logits: Tensor, step: int, mode: str, max_delay_s: float) -> Tensor:
+    probability, delay = _walk(logits, step, max_delay_s)
     if mode == "soft_weight":
         return (probability * delay).sum(-1)
     return delay.expand_as(probability).gather(-1, probability.argmax(-1, keepdim=True))[..., 0]
 
 
-def consistent(logits: Tensor, step: int = 1) -> Tensor:
+def consistent(logits: Tensor, step: int = 1, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> Tensor:
     """Patches that, followed to the other channel and back, end where they began: bool ``(batch, patches)``."""
-    there, _ = _walk(logits, step)
-    back, _ = _walk(logits.transpose(-1, -2), step)
+    there, _ = _walk(logits, step, max_delay_s)
+    back, _ = _walk(logits.transpose(-1, -2), step, max_delay_s)
     return (there @ back).argmax(-1) == torch.arange(logits.shape[-1], device=logits.device)
 
 
-def consistent_delays_s(logits: Tensor, step: int = 1) -> list[Tensor]:
+def consistent_delays_s(logits: Tensor, step: int = 1, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> list[Tensor]:
     """Time differences in s of the patches that are :func:`consistent`, one tensor a row of the batch."""
-    found = _all_delays(logits, step, "soft_weight")
-    return [row[kept] for row, kept in zip(found, consistent(logits, step), strict=True)]
+    found = _all_delays(logits, step, "soft_weight", max_delay_s)
+    return [row[kept] for row, kept in zip(found, consistent(logits, step, max_delay_s), strict=True)]

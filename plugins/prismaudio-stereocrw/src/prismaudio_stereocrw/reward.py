@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
-HEARD_S = 1.2 * 6
-"""How much of a sound the published reward resamples, a little less than 7.2 s, so that a sample is lost in rounding.
+HEARD = 1.2
+"""How much of a sound the published reward resamples, in lengths of a patch.
 
-It hears the first 6.03 s of that.
+Of 6 s that is a little less than 7.2 s, so that a sample is lost in rounding; it hears the first 6.03 s of that.
 """
 
 
@@ -95,13 +95,17 @@ class StereoCrwReward(Reward):
         """
         if audio.ndim != 3 or audio.shape[1] != 2:
             raise PrismAudioError(f"sound of shape {tuple(audio.shape)} has no two sides; expected (batch, 2, samples)")
-        length = self.listener.window_samples
-        if self.release:
-            heard = repeated(audio.float(), int(HEARD_S * sample_rate_hz))[..., : int(HEARD_S * sample_rate_hz)]
-            windows = fourier_resample(heard, int(HEARD_S * RATE_HZ))[:, None, :, :length]
-        else:
-            windows = cut_windows(resample(audio.float(), sample_rate_hz, RATE_HZ), length)
+        windows = self.windows(audio.float(), sample_rate_hz)
         return self.listener.itds_ms(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def windows(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """What is heard of sound ``(batch, 2, samples)``: windows ``(batch, windows, 2, samples)`` at 16 kHz."""
+        length = self.listener.window_samples
+        if not self.release:
+            return cut_windows(resample(audio, sample_rate_hz, RATE_HZ), length)
+        heard_s = HEARD * (self.listener.patch_samples / RATE_HZ)
+        heard = repeated(audio, int(heard_s * sample_rate_hz))[..., : int(heard_s * sample_rate_hz)]
+        return fourier_resample(heard, int(heard_s * RATE_HZ))[:, None, :, :length]
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)`` from -33.75 to 0; windows that only one of sound and reference has do not count."""

@@ -21,12 +21,12 @@ class Aggregation(nn.Module):
         ``spatial_attn_agg`` and ``freq_attn_agg`` of Synchformer, from their specification.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int = 4) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.self_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.linear1 = nn.Linear(width, mlp_ratio * width)
-        self.linear2 = nn.Linear(mlp_ratio * width, width)
+        self.linear1 = nn.Linear(width, int(mlp_ratio * width))
+        self.linear2 = nn.Linear(int(mlp_ratio * width), width)
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
 

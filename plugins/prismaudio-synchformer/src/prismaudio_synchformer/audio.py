@@ -54,13 +54,13 @@ class AudioTower(nn.Module):
         mlp_ratio: Width of the hidden layers, in widths of a feature.
     """
 
-    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: int = 4) -> None:
+    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4) -> None:
         super().__init__()
         config = ASTConfig(
             hidden_size=width,
             num_hidden_layers=depth,
             num_attention_heads=heads,
-            intermediate_size=mlp_ratio * width,
+            intermediate_size=int(mlp_ratio * width),
             max_length=N_FRAMES,
             num_mel_bins=N_MELS,
         )

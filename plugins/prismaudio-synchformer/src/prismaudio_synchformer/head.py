@@ -1,4 +1,4 @@
-"""The head: from what is seen and heard in 14 segments to how far they are apart."""
+"""The head: from what is seen and heard in a window of segments to how far they are apart."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ class SyncHead(nn.Module):
         width: Width of a token.
         depth: Number of blocks.
         heads: Attention heads.
-        n_tokens: Length of the sequence, with its two learned tokens: it is fixed.
+        window: Segments of a sequence, whose length is fixed.
 
     Source:
         ``GlobalTransformer`` of Synchformer, from its specification.
     """
 
-    def __init__(self, width: int = 768, depth: int = 3, heads: int = 8, n_tokens: int = 2 + WINDOW * (8 + 6)) -> None:
+    def __init__(self, width: int = 768, depth: int = 3, heads: int = 8, window: int = WINDOW) -> None:
         super().__init__()
         self.OFF_tok, self.MOD_tok = (nn.Parameter(torch.zeros(1, 1, width)) for _ in range(2))
         self.vis_in_lnorm, self.aud_in_lnorm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.pos_emb_cfg = Positions(width, n_tokens)
+        self.pos_emb_cfg = Positions(width, 2 + window * (8 + 6))
         self.blocks = nn.ModuleList(HeadBlock(width, heads) for _ in range(depth))
         self.ln_f = nn.LayerNorm(width)
         self.off_head = nn.Linear(width, 21)
@@ -79,8 +79,8 @@ class SyncHead(nn.Module):
         """Logits ``(batch, 21)``, from sound 2 s late to 2 s early.
 
         Args:
-            seen: ``(batch, 14 * 8, width)``.
-            heard: ``(batch, 14 * 6, width)``.
+            seen: ``(batch, window * 8, width)``.
+            heard: ``(batch, window * 6, width)``.
         """
         offset, between = (token.expand(len(heard), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
         tokens = torch.cat([offset, self.vis_in_lnorm(seen), between, self.aud_in_lnorm(heard)], 1)

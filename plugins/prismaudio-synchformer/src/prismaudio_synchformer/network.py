@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from prismaudio_synchformer.audio import AudioTower, spectrogram
 from prismaudio_synchformer.head import SyncHead
+from prismaudio_synchformer.segments import WINDOW
 from prismaudio_synchformer.visual import VisualTower
 
 HEARD_AT_ONCE = 256
@@ -25,6 +26,8 @@ class Synchformer(nn.Module):
         head_width: Width of the head.
         head_depth: Blocks of the head.
         head_heads: Attention heads of the head.
+        mlp_ratio: Width of the hidden layers of each tower, in widths of a feature.
+        window: Segments that the head compares.
 
     Source:
         Iashin et al., "Synchformer: Efficient Synchronization from Sparse Cues", ICASSP 2024, from a specification
@@ -39,12 +42,14 @@ class Synchformer(nn.Module):
         head_width: int = 768,
         head_depth: int = 3,
         head_heads: int = 8,
+        mlp_ratio: float = 4,
+        window: int = WINDOW,
     ) -> None:
         super().__init__()
-        self.vfeat_extractor = VisualTower(width, depth, heads)
-        self.afeat_extractor = AudioTower(width, depth, heads)
+        self.vfeat_extractor = VisualTower(width, depth, heads, mlp_ratio)
+        self.afeat_extractor = AudioTower(width, depth, heads, mlp_ratio)
         self.vproj, self.aproj = nn.Linear(width, head_width), nn.Linear(width, head_width)
-        self.transformer = SyncHead(head_width, head_depth, head_heads)
+        self.transformer = SyncHead(head_width, head_depth, head_heads, window)
 
     def hear(self, segments: Tensor) -> Tensor:
         """Features ``(segments, 6, width)`` of segments of sound ``(segments, 10240)`` at 16 kHz."""
@@ -52,6 +57,6 @@ class Synchformer(nn.Module):
         return torch.cat(made).float()
 
     def compare(self, seen: Tensor, heard: Tensor) -> Tensor:
-        """Logits ``(batch, 21)`` of features ``(batch, 14, 8, width)`` and ``(batch, 14, 6, width)``."""
+        """Logits ``(batch, 21)`` of features ``(batch, window, 8, width)`` and ``(batch, window, 6, width)``."""
         logits: Tensor = self.transformer(self.vproj(seen).flatten(1, 2), self.aproj(heard).flatten(1, 2))
         return logits.float()

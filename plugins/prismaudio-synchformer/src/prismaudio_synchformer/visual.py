@@ -72,12 +72,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention over time, then over space, then a perceptron, each on what is normalised and added to what was."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width, eps=1e-6) for _ in range(3))
         self.attn = DividedAttention(width, heads, "space")
         self.timeattn = DividedAttention(width, heads, "time")
-        self.mlp = Mlp(width, mlp_ratio * width)
+        self.mlp = Mlp(width, int(mlp_ratio * width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The same shape ``(batch, tokens, width)``."""
@@ -116,7 +116,7 @@ class VisualTower(nn.Module):
         single pictures, which the checkpoint holds and nothing uses, is left out.
     """
 
-    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: int = 4) -> None:
+    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PLACES, width))
