@@ -135,6 +135,41 @@ def prismaudio_data_modules() -> Iterable[Component]:
 
 
 @hookimpl
+def prismaudio_training_parts() -> Iterable[Component]:
+    """What the tasks of the core are made with."""
+    grpo, callbacks = "prismaudio.training.grpo", "prismaudio.training.callbacks"
+    return [
+        Component("prismaudio.flow.kernels:EulerMaruyamaKernel", "Kernel: the random step of Flow-GRPO."),
+        Component("prismaudio.flow.kernels:RhoKernel", "Kernel: a random step whose noise is a share of the latents'."),
+        Component("prismaudio.flow.kernels:OdeKernel", "Kernel: the deterministic step."),
+        Component(f"{grpo}.windows:RandomWindow", "Window: a few random steps at a random place."),
+        Component(f"{grpo}.windows:SlidingWindow", "Window: moves towards the end as training goes on."),
+        Component(f"{grpo}.windows:AllSteps", "Window: every step is random."),
+        Component(f"{grpo}.advantages:WeightedSumAdvantage", "Advantage: the weighted sum, normalised in its group."),
+        Component(f"{grpo}.advantages:DecoupledAdvantage", "Advantage: each reward normalised, then summed."),
+        Component(f"{grpo}.losses:ClippedLoss", "Loss: PPO's clipped ratio."),
+        Component(f"{grpo}.losses:GuardedLoss", "Loss: the clipped ratio of GRPO-Guard, alike at all times."),
+        Component(f"{grpo}.losses:MaskedLoss", "Loss: Flow-DPPO's, without samples that moved too far."),
+        Component(f"{grpo}.losses:ReinforceLoss", "Loss: REINFORCE, without a ratio."),
+        Component(f"{grpo}.weighting:UniformWeighting", "Step weighting: all the same."),
+        Component(f"{grpo}.weighting:RectifiedWeighting", "Step weighting: gradients of one size at all times."),
+        Component(f"{grpo}.weighting:NoiseWeighting", "Step weighting: by the noise of a step."),
+        Component(f"{grpo}.reward_weights:LinearWeight", "Reward weight: changes with the updates."),
+        Component("prismaudio.training.schedule:CosineSchedule", "Learning rate: warm-up, then half a cosine."),
+        Component(
+            "prismaudio.training.schedule:InverseSchedule", "Learning rate: the published one, an inverse power."
+        ),
+        Component("prismaudio.training.schedule:ConstantSchedule", "Learning rate: constant after a warm-up."),
+        Component("prismaudio.training.lora:Lora", "Low-rank adapters in place of the weights."),
+        Component(f"{callbacks}.ema:ExponentialMovingAverage", "Callback: an average of the weights."),
+        Component(f"{callbacks}.ema:PolicyAverage", "Callback: the average of reinforcement learning."),
+        Component(f"{callbacks}.export:ExportComponents", "Callback: writes a model folder."),
+        Component(f"{callbacks}.listening:ListeningSamples", "Callback: logs rendered validation clips."),
+        Component(f"{callbacks}.held_out:HeldOutGuard", "Callback: stops when held-out rewards fall."),
+    ]
+
+
+@hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
     """The recipes of the core; the folder ``recipes`` at the top of a source tree is a link to them."""
     return [Path(__file__).with_name("recipes")]

@@ -30,6 +30,7 @@ CONTRACTS = {
     "benchmarks": "prismaudio.benchmarks.base:Benchmark",
     "tasks": "lightning.pytorch:LightningModule",
     "data_modules": "lightning.pytorch:LightningDataModule",
+    "training_parts": "builtins:object",
 }
 """For each kind of component, the class that it must be a subclass of."""
 
@@ -99,6 +100,11 @@ def prismaudio_tasks() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prismaudio_data_modules() -> Iterable[Component]:  # type: ignore[empty-body]
     """Data modules: the LightningDataModules that recipes train on."""
+
+
+@hookspec
+def prismaudio_training_parts() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Arguments of tasks and of the trainer: kernels, windows, advantages, losses, weights, schedules, callbacks."""
 
 
 @hookspec

@@ -29,7 +29,8 @@ def found(environment, tmp_path_factory):
 def test_everything_that_it_brings_is_listed(found):
     rows = {row["name"]: row for row in found["listed"]}
     assert {row["kind"] for row in rows.values()} == {
-        *("dimensions", "encoders", "conditioners", "rewards", "planners", "data_modules", "tasks", "recipes"),
+        *("dimensions", "encoders", "conditioners", "rewards", "planners"),
+        *("data_modules", "tasks", "training_parts", "recipes"),
     }
     flow = rows["FlowEncoder"]
     assert (flow["stream"], flow["dim"], flow["rate_hz"]) == ("flow", 4, 8.0)

@@ -41,5 +41,10 @@ def prismaudio_tasks():
 
 
 @hookimpl
+def prismaudio_training_parts():
+    return [Component("prismaudio_tempo.windows:EarlyWindow", "Window: the first step.")]
+
+
+@hookimpl
 def prismaudio_recipes():
     return [Path(__file__).with_name("recipes")]
