@@ -76,7 +76,7 @@ def test_negative_words_go_where_they_belong():
 class Knowing(Encoder):
     """Knows things by name; any text where it is given none."""
 
-    width = 1
+    dim = 1
 
     def __init__(self, vocabulary, rate_hz=None):
         self.vocabulary, self.rate_hz = vocabulary, rate_hz
