@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from prismaudio.training.notes import MOST_RATIO_ERROR, Notes, of_all_processes
+from prismaudio.training.notes import MAX_RATIO_ERROR, Notes, of_all_processes
 
 
 def test_evaluations_are_counted_in_all_and_by_phase():
@@ -24,7 +24,7 @@ def test_evaluations_are_counted_in_all_and_by_phase():
 
 def test_a_ratio_that_is_not_one_is_said_once_and_the_largest_counts(caplog):
     notes = Notes()
-    notes.add_ratio_error(MOST_RATIO_ERROR / 2, 3)
+    notes.add_ratio_error(MAX_RATIO_ERROR / 2, 3)
     assert not caplog.records
     for error in (0.25, 0.125):
         notes.add_ratio_error(error, 4)

@@ -45,8 +45,8 @@ def foundation(**options: object) -> FoundationTask:
         32,
         1,
         1,
-        streams(32, ["text"], ["video", "plan"], **{name: part.width for name, part in encoders.items()}),
-        data_spread=0.5,
+        streams(32, ["text"], ["video", "plan"], **{name: part.dim for name, part in encoders.items()}),
+        sigma_data=0.5,
     )
     return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
 

@@ -32,7 +32,7 @@ def spectrogram_levels(audio: Tensor, sample_rate_hz: int) -> Tensor:
     """Levels of mel bands, in at most ``N_COLUMNS`` columns, each of which keeps the loudest of its frames.
 
     Args:
-        audio: Sound ``(channels, samples)``, at full scale -1 .. 1.
+        audio: Audio ``(channels, samples)``, at full scale -1 .. 1.
         sample_rate_hz: Its sample rate.
 
     Returns:
@@ -59,7 +59,7 @@ def spectrogram_figure(audio: Tensor, sample_rate_hz: int, story: Story | None =
     It belongs to no window and changes no setting of matplotlib, so threads can draw at the same time.
 
     Args:
-        audio: Sound ``(2, samples)``, or ``(1, samples)``.
+        audio: Audio ``(2, samples)``, or ``(1, samples)``.
         sample_rate_hz: Its sample rate.
         story: What was planned: a mark at each onset, a bar where a sound lasts, direction under the name.
     """

@@ -2,6 +2,6 @@
 
 from prismaudio.inference.pipeline import PrismAudio
 from prismaudio.inference.settings import Guidance, Settings
-from prismaudio.inference.sound import Sound
+from prismaudio.inference.generated import GeneratedAudio
 
-__all__ = ["Guidance", "PrismAudio", "Settings", "Sound"]
+__all__ = ["Guidance", "PrismAudio", "Settings", "GeneratedAudio"]

@@ -2,9 +2,9 @@
 
 from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe
-from prismaudio.media.reading import read_clip, read_sound
+from prismaudio.media.reading import read_clip, read_audio_track
 from prismaudio.media.results import ResultFiles
-from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_sound, write_wav
+from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_audio, write_wav
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -13,9 +13,9 @@ __all__ = [
     "make_writable",
     "probe",
     "read_clip",
-    "read_sound",
+    "read_audio_track",
     "replacing",
     "write_video",
-    "write_video_with_sound",
+    "write_video_with_audio",
     "write_wav",
 ]

@@ -18,7 +18,7 @@ from prismaudio.errors import RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, TransitionKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shortened, uniform_grid
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Sampler, Velocity
@@ -133,7 +133,7 @@ class FastGrpoTask(RewardedTask):
         weight_decay: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.999),
         schedule: Schedule | None = None,
-        metrics: dict[str, SoundMetric] | None = None,
+        metrics: dict[str, AudioMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),

@@ -12,7 +12,7 @@ from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.encoders.base import Encoder
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.samplers.base import Sampler
 from prismaudio.training.draws import draw
@@ -80,7 +80,7 @@ class FoundationTask(TransformerTask):
         swapped: Sequence[str] = ("video", "sync"),
         time_sampler: Literal["logit_normal", "truncated_logit_normal"] = "logit_normal",
         time_mean: float = 0.0,
-        metrics: dict[str, SoundMetric] | None = None,
+        metrics: dict[str, AudioMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,

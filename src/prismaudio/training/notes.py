@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sized
 
 LOG = logging.getLogger("prismaudio.training")
-MOST_RATIO_ERROR = 1e-3
+MAX_RATIO_ERROR = 1e-3
 """Of the ratio at the first micro-step, which is 1 where a step is replayed as it was made."""
 
 
@@ -45,7 +45,7 @@ class Notes:
     def add_ratio_error(self, error: float, update: int) -> None:
         """Note how far a ratio at the first micro-step is from 1; the largest counts, one too large is said once."""
         self._ratio_error = max(error, self._ratio_error or 0.0)
-        if error > MOST_RATIO_ERROR and not self._said:
+        if error > MAX_RATIO_ERROR and not self._said:
             self._said = True
             LOG.warning(
                 "a ratio at the first micro-step of update %d is off by %.1e, it should be 1: the network does not say "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RewardedTask(TransformerTask):
-    """Makes sound of clips of which nothing need be known but their pictures and plans, and lets rewards judge it."""
+    """Makes sound of clips of which nothing need be known but their frames and plans, and lets rewards judge it."""
 
     candidate_scorer: CandidateScorer
     held_out: Mapping[str, Reward]
@@ -95,7 +95,7 @@ class RewardedTask(TransformerTask):
             self.log(name, cast("MeanMetric", mean), batch_size=len(batch))
 
     def _sounds(self, batch: ClipBatch) -> list[Tensor]:
-        """Sound ``(2, samples)`` of each clip; those of one length are made together."""
+        """Audio ``(2, samples)`` of each clip; those of one length are made together."""
         ready = self._prepared(batch)
         noise, lengths = self.validation_noise(ready), ready.mask.sum(1)
         sounds: dict[int, Tensor] = {}

@@ -16,7 +16,7 @@ from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.pretrained import find_folder, load_parts
 from prismaudio.samplers.base import Sampler, Velocity
@@ -84,7 +84,7 @@ class TransformerTask(AveragedTask):
         weight_decay: float = 0.01,
         betas: tuple[float, float] = (0.9, 0.98),
         schedule: Schedule | None = None,
-        metrics: dict[str, SoundMetric] | None = None,
+        metrics: dict[str, AudioMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,
@@ -251,7 +251,7 @@ class TransformerTask(AveragedTask):
 
     @torch.no_grad()
     def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
-        """Sound ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
+        """Audio ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
         with unsharded(self.transformer):
             velocity = self.velocity(conditions, noise.shape[-1])
             latents = self.sampler.sample(velocity, noise).float()
@@ -275,7 +275,7 @@ class TransformerTask(AveragedTask):
 
     @torch.no_grad()
     def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
-        """Name, true sound and rendered sound ``(2, samples)``, and sample rate, of the first clips of a batch.
+        """Name, true sound and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
 
         What was rendered is lowered where it is too loud to be played, as generation does.
         """
@@ -290,11 +290,11 @@ class TransformerTask(AveragedTask):
         return samples
 
     def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
-        """The true sound ``(2, samples)`` of a clip, as the autoencoder gives it back."""
+        """The true audio ``(2, samples)`` of a clip, as the autoencoder gives it back."""
         return self._decoder.decode(ready.latents[row : row + 1, :, :length])[0].float().cpu()
 
     def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
-        """What to say of the sound ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
+        """What to say of the audio ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
         return str(batch.plans[row]) if isinstance(batch, ClipBatch) else batch.ids[row]
 
     def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
