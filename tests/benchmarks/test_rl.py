@@ -16,7 +16,7 @@ from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.training.fast_grpo import FastGrpoTask
 from rl_benchmark.course import Counter, Course, Point
 from rl_benchmark.methods import GROUP, METHODS, RECIPES, Method
-from rl_benchmark.plot import plot_png
+from rl_benchmark.plot import plot_figure
 from rl_benchmark.protocol import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
 from rl_benchmark.report import RLReport
 from rl_benchmark.small import SmallTier
@@ -194,7 +194,20 @@ def test_the_report_says_what_is_promised(report) -> None:
     for row in figures["equal_lr"].values():
         assert {len(row[key]) for key in ("nfe_to_target", "cpu_s_to_target", "final", "kl", "variance_ratio")} == {2}
         assert set(row["rewards"]) == set(WEIGHTS)
-    assert plot_png(report)[1:4] == b"PNG"
+
+
+def test_the_plot_has_a_line_for_each_method_and_the_target(report) -> None:
+    (axes,) = plot_figure(report).axes
+    *lines, target = axes.lines
+    for name, line in zip(QUICK, lines, strict=True):
+        points = [course.points[1] for course in report.runs[name, EQUAL_RATE]]
+        assert line.get_label() == name
+        assert line.get_xdata()[0] == sum(point.nfe for point in points) / 2
+        assert line.get_ydata()[0] == pytest.approx(sum(point.reward for point in points) / 2)
+    assert set(target.get_ydata()) == {report.target}
+    assert axes.get_xscale() == "log"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("evaluations of the network", "mean reward")
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == [*QUICK, target.get_label()]
 
 
 @pytest.mark.slow

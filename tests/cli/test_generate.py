@@ -42,7 +42,7 @@ def names(folder):
 
 
 def test_one_video(generate, videos, tmp_path):
-    assert generate(videos / "a.mp4", "--picture") == 0
+    assert generate(videos / "a.mp4", "--spectrogram") == 0
     assert names(tmp_path / "out") == ["a.json", "a.mp4", "a.png", "a.wav"]
     told = json.loads((tmp_path / "out" / "a.json").read_text())
     assert {"plan", "seed", "model", "versions", "sampler", "guidance", "notices", "outputs"} <= set(told)

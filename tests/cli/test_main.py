@@ -110,7 +110,7 @@ import sys
 from prismaudio.cli.main import main
 for argv in (["--version"], ["--help"], ["plugins", "list"], ["plugins", "list", "--json"], ["recipes", "list"]):
     main(argv)
-heavy = {"torch", "lightning", "jsonargparse", "rich", "numpy", "yaml", "av"} & set(sys.modules)
+heavy = {"torch", "lightning", "jsonargparse", "rich", "numpy", "yaml", "av", "matplotlib"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -83,7 +83,7 @@ def test_long_names_are_cut_before_anything_is_rendered_and_stay_distinct(genera
     for name in names[:1]:
         (work / f"{name[:83]}.mp4").write_bytes((work / "clip.mp4").read_bytes())
     (work / "t.csv").write_text("video,output\n" + "".join(f"clip.mp4,{name}\n" for name in names), encoding="utf-8")
-    assert generate("t.csv", f"{names[0][:83]}.mp4", "--picture") == 0
+    assert generate("t.csv", f"{names[0][:83]}.mp4", "--spectrogram") == 0
     made = [path.name for path in (work / "out").iterdir()]
     assert len(made) == 12
     assert all(len(os.fsencode(name)) <= 255 for name in made)

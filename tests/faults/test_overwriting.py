@@ -93,11 +93,11 @@ def test_files_of_somebody_else_stay_until_force_is_said(generate, put, capsys, 
     assert names(theirs.parent) == ["clip.json", "clip.mp4", "clip.wav"]
 
 
-def test_a_picture_that_was_made_before_may_be_made_again(generate, put, tmp_path):
+def test_a_spectrogram_that_was_made_before_may_be_made_again(generate, put, tmp_path):
     put("a/clip.mp4")
-    for frame in (["--picture"], [], ["--picture"]):
-        assert generate("a/clip.mp4", "-o", "out", *frame) == 0
-        assert ("clip.png" in names(tmp_path / "out")) == bool(frame)
+    for option in (["--spectrogram"], [], ["--spectrogram"]):
+        assert generate("a/clip.mp4", "-o", "out", *option) == 0
+        assert ("clip.png" in names(tmp_path / "out")) == bool(option)
 
 
 def test_the_result_of_another_video_of_the_same_name_stays(generate, put, tmp_path):

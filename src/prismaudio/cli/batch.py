@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prismaudio.inference.pipeline import Request
 
 _ASKED = (
-    *("negative_prompt", "duration", "mix", "steps", "sampler", "precision", "picture"),
+    *("negative_prompt", "duration", "mix", "steps", "sampler", "precision"),
     *("guidance", "guidance_rescale", "guidance_interval"),
 )
 
@@ -153,7 +153,7 @@ class Batch:
     def _save(self, job: Job, sound: GeneratedAudio) -> Path:
         """Write the files of a job: all of them, or none."""
         result = files_of(job.output)
-        suffixes = _suffixes(job, picture=self.options.picture)
+        suffixes = _suffixes(job, spectrogram=self.options.spectrogram)
         described = sound.describe() | {
             "video": job.video.name if job.video else None,
             "model": self._model_name(sound, job.output.parent),
@@ -185,6 +185,7 @@ class Batch:
             "prompt": job.prompt,
             "seed": job.seed,
             **{name: getattr(self.options, name) for name in _ASKED},
+            "picture": self.options.spectrogram,
         }
 
     def _is_done(self, job: Job) -> bool:
@@ -212,9 +213,9 @@ def _batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
     return (jobs[first : first + size] for first in range(0, len(jobs), size))
 
 
-def _suffixes(job: Job, *, picture: bool) -> list[str]:
+def _suffixes(job: Job, *, spectrogram: bool) -> list[str]:
     """Of the files of a job, the most important first."""
-    return [".mp4"] * (job.video is not None) + [".wav"] + [".png"] * picture
+    return [".mp4"] * (job.video is not None) + [".wav"] + [".png"] * spectrogram
 
 
 def _plan_text(path: Path) -> str:

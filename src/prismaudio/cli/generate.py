@@ -22,7 +22,7 @@ video, plan, prompt, seed and output, of which all but the first may be missing.
 examples:
   prismaudio generate clip.mp4
   prismaudio plan clip.mp4 -o clip.plan.txt     then edit the plan, and
-  prismaudio generate clip.mp4 --plan clip.plan.txt --picture
+  prismaudio generate clip.mp4 --plan clip.plan.txt --spectrogram
   prismaudio generate --prompt "footsteps on gravel, far away" --duration 6
 """
 
@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos at a time (default: %(default)s)")
     add_model(parser)
     files = parser.add_argument_group("files")
-    files.add_argument("--picture", action="store_true", help="write a PNG of the spectrogram with the plan's events")
+    files.add_argument("--spectrogram", action="store_true", help="write a PNG of it, with the plan's events")
     files.add_argument("--force", action="store_true", help="make again what is done already")
     return parser
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import soundfile
 
+from prismaudio.audio.spectrogram import spectrogram_png
 from prismaudio.errors import MediaError
-from prismaudio.inference.picture import picture_png
 from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_audio, write_wav
 from prismaudio.media.files import spare
 
@@ -50,7 +50,7 @@ class GeneratedAudio:
         return self.audio.shape[-1] / self.sample_rate_hz
 
     def save(self, path: str | Path) -> None:
-        """Write it: ``.wav`` is the sound, ``.mp4`` (or ``.mov``, ``.mkv``) the video with it, ``.png`` its picture.
+        """Write it: ``.wav`` is the sound, ``.mp4`` (``.mov``, ``.mkv``) the video with it, ``.png`` its spectrogram.
 
         Raises:
             MediaError: The file cannot be written, is the video that the sound was made for, or there is no video.
@@ -62,7 +62,7 @@ class GeneratedAudio:
             write_wav(self.audio, self.sample_rate_hz, path)
         elif suffix == ".png":
             with replacing(path) as part:
-                part.write_bytes(self.picture())
+                part.write_bytes(self.spectrogram())
         elif suffix in VIDEO_SUFFIXES and self.video is not None:
             write_video_with_audio(self.video, self.audio, self.sample_rate_hz, path)
         elif suffix in VIDEO_SUFFIXES:
@@ -70,9 +70,9 @@ class GeneratedAudio:
         else:
             raise MediaError(f"cannot write {path}: expected .wav, .png, {', '.join(VIDEO_SUFFIXES)}")
 
-    def picture(self) -> bytes:
+    def spectrogram(self) -> bytes:
         """PNG of the spectrogram of both channels with the plan's events."""
-        return picture_png(self.audio, self.sample_rate_hz, self.plan.story)
+        return spectrogram_png(self.audio, self.sample_rate_hz, self.plan.story)
 
     def describe(self) -> dict[str, Any]:
         """What can be written as JSON, and makes the same sound again."""
@@ -92,7 +92,7 @@ class GeneratedAudio:
         return f"GeneratedAudio({shown})"
 
     def _repr_html_(self) -> str:
-        """An audio player, the picture and the plan, for notebooks."""
+        """An audio player, the spectrogram and the plan, for notebooks."""
         wav = io.BytesIO()
         soundfile.write(wav, self.audio.T.numpy(), self.sample_rate_hz, format="WAV", subtype="PCM_16")
         rows = "".join(
@@ -102,6 +102,6 @@ class GeneratedAudio:
         )
         return (
             f"<audio controls src='data:audio/wav;base64,{base64.b64encode(wav.getvalue()).decode()}'></audio><br>"
-            f"<img alt='spectrogram' src='data:image/png;base64,{base64.b64encode(self.picture()).decode()}'>"
+            f"<img alt='spectrogram' src='data:image/png;base64,{base64.b64encode(self.spectrogram()).decode()}'>"
             f"<table>{rows}</table>"
         )

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
+from prismaudio.audio.spectrogram import spectrogram_pixels, spectrogram_png
 from prismaudio.errors import RecipeError
 from prismaudio.media import replacing, write_wav
-from prismaudio.media.stills import png, spectrogram_image
 from prismaudio.training.contracts import RendersAudio, expect
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.loggers import Logger
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from prismaudio.types import ClipBatch, LatentBatch
@@ -119,26 +117,26 @@ class ListeningSamples(Callback):
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:
-    """Log sound, picture and caption; TensorBoard plays one channel, so it gets the mean of both."""
-    picture = spectrograms(sample.audio)
+    """Log sound, spectrogram and caption; TensorBoard plays one channel, so it gets the mean of both."""
+    spectrogram = spectrogram_pixels(sample.audio, sample.sample_rate_hz)
     if isinstance(logger, WandbLogger):
         sound, rate_hz = [sample.audio.T.numpy()], [sample.sample_rate_hz]
         logger.log_audio(sample.name, sound, step, sample_rate=rate_hz, caption=[sample.caption])
-        logger.log_image(f"{sample.name}/spectrogram", [picture], step)
+        logger.log_image(f"{sample.name}/spectrogram", [spectrogram], step)
         return
     writer: Any = getattr(logger, "experiment")  # noqa: B009 - of TensorBoard's own type
     writer.add_audio(sample.name, sample.audio.mean(0, keepdim=True).clamp(-1, 1), step, sample.sample_rate_hz)
-    writer.add_image(f"{sample.name}/spectrogram", picture, step, dataformats="HWC")
+    writer.add_image(f"{sample.name}/spectrogram", spectrogram, step, dataformats="HWC")
     writer.add_text(f"{sample.name}/plan", sample.caption, step)
 
 
 def write_sample(folder: Path, sample: Sample, step: int) -> None:
-    """Write sound, picture and caption as files."""
+    """Write sound, spectrogram and caption as files."""
     place = folder / f"{file_name(sample.name)}-step{step:07d}"
     place.parent.mkdir(parents=True, exist_ok=True)
     write_wav(sample.audio, sample.sample_rate_hz, place.with_suffix(".wav"))
     with replacing(place.with_suffix(".png")) as part:
-        part.write_bytes(png(spectrograms(sample.audio)))
+        part.write_bytes(spectrogram_png(sample.audio, sample.sample_rate_hz))
     place.with_suffix(".txt").write_text(sample.caption + "\n", encoding="utf-8")
 
 
@@ -151,8 +149,3 @@ def file_name(name: str) -> str:
     """
     parts = [re.sub(r"[\x00-\x1f\\:*?\"<>|]", "_", part)[:60] for part in name.split("/") if part]
     return "/".join("_" if part in (".", "..") else part for part in parts)
-
-
-def spectrograms(audio: Tensor) -> NDArray[np.uint8]:
-    """Colours ``(height, width, 3)`` of the left channel above the right one."""
-    return np.concatenate([spectrogram_image(channel, 512, 96) for channel in audio])
