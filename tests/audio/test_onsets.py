@@ -1,4 +1,4 @@
-"""Onsets are found where they are, and nowhere else."""
+"""Onsets are detected at their times, without false positives."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_a_hall_adds_no_onsets() -> None:
     assert_close(detect_onsets(sound + wet, RATE_HZ), TIMES_S)
 
 
-def test_a_lasting_tone_with_vibrato_has_one_onset() -> None:
+def test_sustained_tone_with_vibrato_has_one_onset() -> None:
     t = torch.arange(4 * RATE_HZ) / RATE_HZ
     phase = 2 * math.pi * 1500 * t + 3 * torch.sin(2 * math.pi * 5 * t)
     envelope = ((t - 1) / 0.02).clamp(0, 1) * ((3 - t) / 0.1).clamp(0, 1)
@@ -61,7 +61,7 @@ def test_a_lasting_tone_with_vibrato_has_one_onset() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-7, 0.1])
-def test_nothing_begins_in_silence_or_steady_noise(level: float) -> None:
+def test_silence_and_steady_noise_have_no_onsets(level: float) -> None:
     noise = level * torch.randn(2, 4 * RATE_HZ, generator=torch.Generator().manual_seed(3))
     assert detect_onsets(noise, RATE_HZ)[1:] == []
     assert all(time_s < 0.05 for time_s in detect_onsets(noise, RATE_HZ))
