@@ -44,8 +44,8 @@ def test_time_difference_is_found_between_samples(delay_s: float, whitening: flo
 
 
 def test_time_difference_is_robust_to_noise_and_level_difference() -> None:
-    sound = delayed(0.0003) * torch.tensor([[0.3], [1.0]])
-    noisy = sound + 0.1 * torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
+    audio = delayed(0.0003) * torch.tensor([[0.3], [1.0]])
+    noisy = audio + 0.1 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(1))
     assert abs(itd_s(noisy, RATE_HZ) - 0.0003) < 2e-5
 
 

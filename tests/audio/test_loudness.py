@@ -46,9 +46,9 @@ def test_the_filters_at_48_khz_are_those_of_the_standard() -> None:
 
 
 def test_batch_equals_its_samples() -> None:
-    sounds = torch.cat([sine(-10), sine(-30), 0 * sine(-30)])
-    alone = [loudness_lufs(sound[None], 16_000).item() for sound in sounds]
-    assert loudness_lufs(sounds, 16_000).tolist() == pytest.approx(alone, abs=1e-4)
+    batch = torch.cat([sine(-10), sine(-30), 0 * sine(-30)])
+    alone = [loudness_lufs(audio[None], 16_000).item() for audio in batch]
+    assert loudness_lufs(batch, 16_000).tolist() == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.oracle
@@ -58,6 +58,6 @@ def test_equals_pyloudnorm(rate_hz) -> None:
     generator = torch.Generator().manual_seed(0)
     envelope = torch.linspace(-50, -10, 6 * rate_hz).div(20)
     noise = 10**envelope * torch.randn(1, 2, 6 * rate_hz, generator=generator)
-    for sound in (noise, sine(-23, rate_hz, 60.0), sine(-23, rate_hz, 4_000.0)):
-        theirs = pyloudnorm.Meter(rate_hz).integrated_loudness(sound[0].T.double().numpy())
-        assert loudness_lufs(sound, rate_hz).item() == pytest.approx(theirs, abs=0.3)
+    for audio in (noise, sine(-23, rate_hz, 60.0), sine(-23, rate_hz, 4_000.0)):
+        theirs = pyloudnorm.Meter(rate_hz).integrated_loudness(audio[0].T.double().numpy())
+        assert loudness_lufs(audio, rate_hz).item() == pytest.approx(theirs, abs=0.3)

@@ -43,9 +43,9 @@ def inside(image, figure, axes):
 
 
 def test_audio_is_drawn_in_its_channel_at_its_time():
-    sound = tone(3000, 16_000)
-    sound[:16_000] = 0
-    audio = torch.stack([sound, torch.zeros_like(sound)])
+    tone_samples = tone(3000, 16_000)
+    tone_samples[:16_000] = 0
+    audio = torch.stack([tone_samples, torch.zeros_like(tone_samples)])
     figure, image = spectrogram_figure(audio, 16_000), spectrogram_pixels(audio, 16_000)
     left, right = (inside(image, figure, axes) for axes in figure.axes[:2])
     middle = left.shape[1] // 2

@@ -172,8 +172,8 @@ class OobleckAutoencoder(Configured, Autoencoder):
         super().__init__()
         if len(multipliers) != len(strides) or not strides or min(strides) < 2:
             raise ValueError(f"expected a stride of at least 2 for each of {list(multipliers)}, got {list(strides)}")
-        within(1, 65_536, width=width, latent_channels=latent_channels, most_channels=width * max(multipliers))
-        within(1, 65_536, least_multiplier=min(multipliers), hop=math.prod(strides))
+        within(1, 65_536, width=width, latent_channels=latent_channels, max_channels=width * max(multipliers))
+        within(1, 65_536, min_multiplier=min(multipliers), hop=math.prod(strides))
         within(1000, 384_000, sample_rate_hz=sample_rate_hz)
         within(1, 1_000_000, chunk_frames=chunk_frames, one_pass_frames=one_pass_frames)
         self.strides, self.channels, self.sample_rate_hz = tuple(strides), latent_channels, sample_rate_hz
