@@ -1,4 +1,4 @@
-"""Interaural differences have the right size and the right sign, whatever they are measured by."""
+"""Interaural differences have the correct value and sign with every method."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ RATE_HZ = 16_000
 
 
 def delayed(delay_s: float, seed: int = 0) -> torch.Tensor:
-    """Noise that reaches the left channel ``delay_s`` later than the right one, ``(2, samples)`` at 16 kHz."""
+    """Noise whose left channel lags ``delay_s`` behind the right one, ``(2, samples)`` at 16 kHz."""
     fine = resample(torch.randn(4000, generator=torch.Generator().manual_seed(seed)), RATE_HZ, 16 * RATE_HZ)
     shift = round(delay_s * 16 * RATE_HZ)
     return resample(torch.stack([fine.roll(shift), fine]), 16 * RATE_HZ, RATE_HZ)[:, 500:-500]
 
 
 def late_left(samples: int, n: int = 12_000, gain: float = 1.0, seed: int = 0) -> torch.Tensor:
-    """Noise ``(2, n)`` whose left channel is later by some samples, and the right one ``gain`` times as loud."""
+    """Noise ``(2, n)`` whose left channel lags by some samples and whose right channel is scaled by ``gain``."""
     noise = 0.1 * torch.randn(n + 100, generator=torch.Generator().manual_seed(seed))
     return torch.stack([noise[50 - samples : 50 - samples + n], gain * noise[50 : 50 + n]])
 
 
-# One part -----------------------------------------------------------------------------------------------------------
+# Whole audio --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("delay_s", [-0.0006, -0.00021, 0.0, 0.00003, 0.00045])
 @pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
 def test_time_difference_is_found_between_samples(delay_s: float, whitening: float) -> None:
     assert abs(itd_s(delayed(delay_s), RATE_HZ, whitening) - delay_s) < 8e-6
 
 
-def test_a_time_difference_survives_noise_and_level_difference() -> None:
-    sound = delayed(0.0003) * torch.tensor([[0.3], [1.0]])
-    noisy = sound + 0.1 * torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
+def test_time_difference_is_robust_to_noise_and_level_difference() -> None:
+    audio = delayed(0.0003) * torch.tensor([[0.3], [1.0]])
+    noisy = audio + 0.1 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(1))
     assert abs(itd_s(noisy, RATE_HZ) - 0.0003) < 2e-5
 
 
-def test_time_difference_stays_within_a_head() -> None:
+def test_time_difference_is_limited() -> None:
     assert abs(itd_s(delayed(0.004), RATE_HZ)) <= 0.001
 
 
 @pytest.mark.parametrize("oversampling", [1, 4])
-def test_a_matrix_product_finds_what_an_inverse_transform_finds(oversampling: int, monkeypatch) -> None:
+def test_matrix_product_equals_inverse_transform(oversampling: int, monkeypatch) -> None:
     parts = torch.stack([delayed(0.0003), delayed(-0.0007, 1)])
     direct = itd_s(parts, RATE_HZ, oversampling=oversampling), gcc_phat_itds_s(parts, RATE_HZ, 1280, 8, oversampling)
     monkeypatch.setattr(interaural, "_DIRECT_N_FFT", 0)
@@ -68,12 +68,12 @@ def test_silence_has_no_differences() -> None:
         assert ild_db(torch.zeros(2, n)) == 0.0
 
 
-def test_the_louder_right_is_positive() -> None:
+def test_louder_right_channel_is_positive() -> None:
     assert ild_db(torch.tensor([[0.1], [1.0]])) == pytest.approx(20.0, abs=1e-4)
 
 
-# Windows over time --------------------------------------------------------------------------------------------------
-def test_windows_measure_what_the_functions_for_one_part_do() -> None:
+# Frames over time ---------------------------------------------------------------------------------------------------
+def test_frames_equal_the_functions_for_whole_audio() -> None:
     audio = torch.stack([late_left(5, gain=2.0), late_left(-9, gain=2.0, seed=1)])
     audio = audio + 0.02 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(2))
     found = directions(audio, RATE_HZ)
@@ -83,7 +83,7 @@ def test_windows_measure_what_the_functions_for_one_part_do() -> None:
         assert found.ild_db[:, window].tolist() == pytest.approx(ild_db(parts).tolist(), abs=0.01)
 
 
-def test_nothing_is_left_over_of_the_right_direction() -> None:
+def test_side_energy_is_zero_for_the_correct_direction() -> None:
     found = directions(late_left(8, gain=2.0)[None], RATE_HZ)
     itd_ms, level_db = torch.full_like(found.itd_ms, 0.5), torch.full_like(found.itd_ms, 6.02)
     assert found.left_over(itd_ms, level_db).max() < 0.02
@@ -91,7 +91,7 @@ def test_nothing_is_left_over_of_the_right_direction() -> None:
     assert found.left_over(-itd_ms, -level_db).min() > 0.4
 
 
-def test_windows_are_counted() -> None:
+def test_number_of_frames() -> None:
     for seconds in (0.05, 0.1, 1.0, 3.99):
         audio = torch.zeros(1, 2, round(seconds * RATE_HZ))
         found = directions(audio, RATE_HZ)
@@ -109,7 +109,7 @@ def test_frames_find_the_delay(samples) -> None:
     assert float(halves * RATE_HZ) == pytest.approx(samples, abs=0.6)
 
 
-def test_a_batch_is_its_rows_in_any_shape() -> None:
+def test_batch_of_any_shape_equals_its_rows() -> None:
     rows = torch.stack([late_left(5), late_left(-9, seed=1), torch.zeros(2, 12_000), 100 * late_left(3, seed=2)])
     alone = torch.stack([gcc_phat_itds_s(row, RATE_HZ, n_frames=8) for row in rows])
     assert torch.equal(gcc_phat_itds_s(rows, RATE_HZ, n_frames=8), alone)
@@ -124,7 +124,7 @@ def test_short_sound_and_silence_are_finite(n) -> None:
         assert not found.any()
 
 
-# What a plan says ---------------------------------------------------------------------------------------------------
+# Planned directions -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "source",
     [
@@ -134,11 +134,11 @@ def test_short_sound_and_silence_are_finite(n) -> None:
         Source("wind", (), None, (-10.0, -10.0)),
     ],
 )
-def test_the_directions_at_many_times_are_those_at_each(source) -> None:
+def test_vectorised_directions_equal_single_ones(source) -> None:
     times_s = torch.linspace(0, 4, 41)
     alone = [source.azimuth_at(time_s) for time_s in times_s.tolist()]
     assert azimuths_deg(source, times_s).tolist() == pytest.approx(alone, abs=1e-4)
 
 
-def test_a_source_without_a_direction_has_none() -> None:
+def test_source_without_a_direction_gives_nan() -> None:
     assert azimuths_deg(Source("dog", (1.0,)), torch.zeros(3)).isnan().all()

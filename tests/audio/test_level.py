@@ -1,4 +1,4 @@
-"""Peaks of waveforms whose peak is known, and what is lowered where they are too high."""
+"""Peak levels of known waveforms, and the limiter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_true_peak_lies_between_the_samples() -> None:
     assert true_peak_db(tone[:, 2000:-2000], RATE_HZ) > -0.3
 
 
-def test_empty_sound_is_silence() -> None:
+def test_empty_audio_is_silence() -> None:
     assert peak_db(torch.zeros(2, 0)) == -100
 
 
@@ -35,12 +35,12 @@ def test_nothing_exceeds_the_ceiling(gain, n_samples) -> None:
     assert true_peak_db(limit_(audio.clone(), 16_000), 16_000) <= -0.999
 
 
-def test_what_is_not_too_loud_is_left_alone() -> None:
+def test_audio_below_the_maximum_is_unchanged() -> None:
     assert torch.equal(limit_(tone(0.5), 16_000), tone(0.5))
     assert not limit_(torch.zeros(2, 100), 16_000).any()
 
 
-def test_one_blast_does_not_hide_the_rest() -> None:
+def test_single_peak_does_not_attenuate_the_rest() -> None:
     audio = tone(0.1)
     audio[:, 8000:8100] *= 100
     made = limit_(audio.clone(), 16_000)
@@ -48,7 +48,7 @@ def test_one_blast_does_not_hide_the_rest() -> None:
     assert torch.allclose(made[:, 9000:], audio[:, 9000:], rtol=0.2)
 
 
-def test_a_long_sound_is_lowered_in_pieces_that_cannot_be_heard(monkeypatch) -> None:
+def test_chunked_limiter_equals_one_pass(monkeypatch) -> None:
     torch.manual_seed(0)
     audio = torch.randn(2, 50_000)
     audio[:, 20_000:30_000] *= 0.01
@@ -58,7 +58,7 @@ def test_a_long_sound_is_lowered_in_pieces_that_cannot_be_heard(monkeypatch) -> 
     torch.testing.assert_close(limit_(audio.clone(), 16_000), whole, atol=1e-6, rtol=1e-5)
 
 
-def test_both_ears_are_lowered_alike() -> None:
+def test_both_channels_have_the_same_gain() -> None:
     audio = tone(3.0) * torch.tensor([[1.0], [0.25]])
     made = limit_(audio.clone(), 16_000)
     assert torch.allclose(made[1], made[0] * 0.25, atol=1e-5)

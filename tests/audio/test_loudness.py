@@ -1,4 +1,4 @@
-"""Loudness is that of ITU-R BS.1770, at every sample rate."""
+"""Loudness follows ITU-R BS.1770 at every sample rate."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def sine(level_db, rate_hz=16_000, hertz=997.0, seconds=2):
 
 
 def by_recursion(audio):
-    """The two filters, sample by sample, and the mean power over everything."""
+    """Recursive implementation of the two filters, with the mean power over all samples."""
     for above, below in (SHELF, HIGH_PASS):
         made = torch.zeros_like(audio)
         for n in range(audio.shape[-1]):
@@ -24,14 +24,14 @@ def by_recursion(audio):
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_a_sine_has_the_loudness_that_the_standard_says_and_silence_does_not_count(rate_hz) -> None:
+def test_sine_has_the_loudness_of_the_standard_and_silence_is_gated(rate_hz) -> None:
     assert loudness_lufs(sine(-20, rate_hz), rate_hz).item() == pytest.approx(-20, abs=0.05)
     followed = torch.nn.functional.pad(sine(-20, rate_hz), (0, 8 * rate_hz))
     assert loudness_lufs(followed, rate_hz).item() == pytest.approx(-20, abs=0.7)
     assert loudness_lufs(0 * followed, rate_hz).item() == -70
 
 
-def test_what_is_far_softer_than_the_rest_does_not_count() -> None:
+def test_much_softer_parts_are_gated() -> None:
     both = torch.cat([sine(-20), sine(-36)], -1)
     assert loudness_lufs(both, 16_000).item() == pytest.approx(-20, abs=0.5)
 
@@ -45,19 +45,19 @@ def test_the_filters_at_48_khz_are_those_of_the_standard() -> None:
     assert k_weighting(48_000, 48_000)[1_000] == pytest.approx(complex(above / below * up / down), abs=1e-5)
 
 
-def test_sounds_of_a_batch_are_measured_alone() -> None:
-    sounds = torch.cat([sine(-10), sine(-30), 0 * sine(-30)])
-    alone = [loudness_lufs(sound[None], 16_000).item() for sound in sounds]
-    assert loudness_lufs(sounds, 16_000).tolist() == pytest.approx(alone, abs=1e-4)
+def test_batch_equals_its_samples() -> None:
+    batch = torch.cat([sine(-10), sine(-30), 0 * sine(-30)])
+    alone = [loudness_lufs(audio[None], 16_000).item() for audio in batch]
+    assert loudness_lufs(batch, 16_000).tolist() == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_pyloudnorm_measures_the_same(rate_hz) -> None:
+def test_equals_pyloudnorm(rate_hz) -> None:
     pyloudnorm = pytest.importorskip("pyloudnorm")
     generator = torch.Generator().manual_seed(0)
     envelope = torch.linspace(-50, -10, 6 * rate_hz).div(20)
     noise = 10**envelope * torch.randn(1, 2, 6 * rate_hz, generator=generator)
-    for sound in (noise, sine(-23, rate_hz, 60.0), sine(-23, rate_hz, 4_000.0)):
-        theirs = pyloudnorm.Meter(rate_hz).integrated_loudness(sound[0].T.double().numpy())
-        assert loudness_lufs(sound, rate_hz).item() == pytest.approx(theirs, abs=0.3)
+    for audio in (noise, sine(-23, rate_hz, 60.0), sine(-23, rate_hz, 4_000.0)):
+        theirs = pyloudnorm.Meter(rate_hz).integrated_loudness(audio[0].T.double().numpy())
+        assert loudness_lufs(audio, rate_hz).item() == pytest.approx(theirs, abs=0.3)

@@ -1,4 +1,4 @@
-"""Each flaw is heard where it is, and where it is not."""
+"""Each flaw is measured where it is present, and not elsewhere."""
 
 import math
 
@@ -25,24 +25,24 @@ def noise(level_db: float, seconds: float = 2.0, seed: int = 0) -> torch.Tensor:
 
 
 def strike(t60_s: float) -> torch.Tensor:
-    """A struck sound at 0.5 s that dies away."""
+    """A decaying struck sound at 0.5 s."""
     since = torch.arange(2 * RATE_HZ) / RATE_HZ - 0.5
     return noise(-10) * 10 ** (-3 * since.clamp(min=0) / t60_s) * (since >= 0) + noise(-80, seed=1)
 
 
-def test_the_noise_floor_ignores_what_happens() -> None:
-    sound = 0.001 * torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(0))
-    sound[:, 4000:9000] += 0.5
-    assert noise_floor_db(sound[None], RATE_HZ).item() == pytest.approx(-60, abs=1)
+def test_noise_floor_ignores_events() -> None:
+    audio = 0.001 * torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(0))
+    audio[:, 4000:9000] += 0.5
+    assert noise_floor_db(audio[None], RATE_HZ).item() == pytest.approx(-60, abs=1)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_the_noise_floor_is_the_level_of_a_tenth_of_the_frames(rate_hz) -> None:
-    sounds = torch.cat([noise(-40), noise(-60)]) * torch.linspace(0, 1, 32_000)
+    batch = torch.cat([noise(-40), noise(-60)]) * torch.linspace(0, 1, 32_000)
     length = round(0.02 * rate_hz)
-    frames = sounds[..., : 32_000 // length * length].reshape(2, 2, -1, length)
+    frames = batch[..., : 32_000 // length * length].reshape(2, 2, -1, length)
     wanted = (10 * frames.square().mean((1, 3)).log10()).quantile(0.1, 1)
-    assert noise_floor_db(sounds, rate_hz).tolist() == pytest.approx(wanted.tolist(), abs=1e-3)
+    assert noise_floor_db(batch, rate_hz).tolist() == pytest.approx(wanted.tolist(), abs=1e-3)
 
 
 def test_late_energy_is_the_decay() -> None:
@@ -58,9 +58,9 @@ def test_late_energy_is_the_decay() -> None:
         assert late_energy_db(decay[None], RATE_HZ, torch.tensor([[0.25]])).item() == pytest.approx(wanted_db, abs=1.5)
 
 
-def test_late_energy_needs_sound_and_room_behind_the_event() -> None:
-    sounds = torch.stack([torch.zeros(2, RATE_HZ), torch.ones(2, RATE_HZ)])
-    found = late_energy_db(sounds, RATE_HZ, torch.tensor([[0.1, 0.8], [0.1, 0.8]]))
+def test_late_energy_needs_an_audible_event_and_time_after_it() -> None:
+    batch = torch.stack([torch.zeros(2, RATE_HZ), torch.ones(2, RATE_HZ)])
+    found = late_energy_db(batch, RATE_HZ, torch.tensor([[0.1, 0.8], [0.1, 0.8]]))
     assert found.isnan().tolist() == [[True, True], [False, True]]
     assert found[1, 0] == pytest.approx(0, abs=0.01)
 
@@ -73,7 +73,7 @@ def test_the_late_energy_of_detected_onsets_is_that_of_the_event() -> None:
         assert count.item() == pytest.approx(1, abs=0.1)
 
 
-def test_onsets_of_what_lasts_and_of_what_is_followed_do_not_count() -> None:
+def test_onsets_of_sustained_and_overlapping_events_are_excluded() -> None:
     start_s, stop_s = torch.tensor([[0.4]]), torch.tensor([[1.0]])
     assert detected_late_energy_db(strike(0.3), RATE_HZ, start_s, stop_s)[1] < 0.1
     twice = strike(0.1) + strike(0.1).roll(round(0.25 * RATE_HZ), -1)
@@ -90,7 +90,7 @@ def test_flat_tops_highs_and_offset() -> None:
 
 @pytest.mark.parametrize("samples", [1, 50, 3_000])
 def test_silence_and_short_sounds_are_finite(samples) -> None:
-    for sound in (torch.zeros(1, 2, samples), noise(-10)[..., :samples]):
-        values = [measure(sound, RATE_HZ) for measure in (noise_floor_db, flat_tops, highs_db)]
-        values += [offset_share(sound), *detected_late_energy_db(sound, RATE_HZ, NOTHING, NOTHING)]
+    for audio in (torch.zeros(1, 2, samples), noise(-10)[..., :samples]):
+        values = [measure(audio, RATE_HZ) for measure in (noise_floor_db, flat_tops, highs_db)]
+        values += [offset_share(audio), *detected_late_energy_db(audio, RATE_HZ, NOTHING, NOTHING)]
         assert all(value.isfinite().all() for value in values)

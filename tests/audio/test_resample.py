@@ -1,4 +1,4 @@
-"""Resampling keeps length, time, level and pitch, and lets no alias through."""
+"""Resampling keeps length, time, level and pitch, without aliasing."""
 
 import math
 
@@ -24,11 +24,11 @@ def test_a_sine_stays_the_same_sine(from_hz: int, to_hz: int) -> None:
     assert float((made - wanted)[inner].abs().max()) < 1e-3
 
 
-def test_what_is_above_the_new_nyquist_frequency_is_gone() -> None:
+def test_frequencies_above_the_new_nyquist_frequency_are_removed() -> None:
     high = torch.sin(2 * math.pi * 9500 * torch.arange(48_000).double() / 48_000)
     assert float(resample(high, 48_000, 16_000)[500:-500].abs().max()) < 1e-3
 
 
-def test_the_same_rate_changes_nothing() -> None:
+def test_same_rate_is_the_identity() -> None:
     audio = torch.randn(2, 100)
     assert resample(audio, 16_000, 16_000) is audio

@@ -1,4 +1,4 @@
-"""Spectra have the levels, bands and frames that they promise."""
+"""Spectra have the documented levels, bands and frames."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The drawing of a sound says what the sound and its plan say."""
+"""Spectrogram plots show the audio and the events of its plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from prismaudio.audio.spectrogram import (
     COLOURS,
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     spectrogram_figure,
     spectrogram_levels,
     spectrogram_pixels,
@@ -31,8 +31,8 @@ def tone(frequency_hz, sample_rate_hz, seconds=2.0):
 
 
 def box(figure, axes):
-    """Left, upper, right and lower edge of axes in pixels, once it is drawn."""
-    figure.draw_without_rendering()  # places them
+    """Left, upper, right and lower edge of axes in pixels, after layout."""
+    figure.draw_without_rendering()  # computes the layout
     extent, height = axes.get_window_extent(), figure.bbox.height
     return round(extent.x0), round(height - extent.y1), round(extent.x1), round(height - extent.y0)
 
@@ -42,10 +42,10 @@ def inside(image, figure, axes):
     return image[upper + 3 : lower - 3, left + 3 : right - 3].astype(float).sum(2)
 
 
-def test_what_is_heard_left_from_one_second_on_is_drawn_there():
-    sound = tone(3000, 16_000)
-    sound[:16_000] = 0
-    audio = torch.stack([sound, torch.zeros_like(sound)])
+def test_audio_is_drawn_in_its_channel_at_its_time():
+    tone_samples = tone(3000, 16_000)
+    tone_samples[:16_000] = 0
+    audio = torch.stack([tone_samples, torch.zeros_like(tone_samples)])
     figure, image = spectrogram_figure(audio, 16_000), spectrogram_pixels(audio, 16_000)
     left, right = (inside(image, figure, axes) for axes in figure.axes[:2])
     middle = left.shape[1] // 2
@@ -95,8 +95,8 @@ def test_a_tone_of_full_scale_is_loudest_in_its_band(rate_hz, channels):
     assert levels.shape[:2] == (channels, 128)
     assert levels.amax() == pytest.approx(-1, abs=4)
     top = 2595 * np.log10(1 + rate_hz / 2 / 700)
-    low, heard = (2595 * np.log10(1 + hz / 700) for hz in (40, 300))
-    assert levels[0].mean(1).argmax() / 128 == pytest.approx((heard - low) / (top - low), abs=0.02)
+    low, tone_mel = (2595 * np.log10(1 + hz / 700) for hz in (40, 300))
+    assert levels[0].mean(1).argmax() / 128 == pytest.approx((tone_mel - low) / (top - low), abs=0.02)
     assert len(spectrogram_figure(torch.zeros(channels, rate_hz), rate_hz).axes) == channels + 1
 
 
@@ -108,7 +108,7 @@ def test_silence_of_any_length_is_drawn(duration_s, story):
     assert 400 < image.height < 800
 
 
-def test_a_click_in_ten_minutes_is_seen():
+def test_click_in_ten_minutes_is_visible():
     audio = torch.zeros(2, 600 * 8000)
     audio[:, 300 * 8000] = 1
     levels = spectrogram_levels(audio, 8000)
@@ -116,11 +116,11 @@ def test_a_click_in_ten_minutes_is_seen():
     assert levels[0].amax(0).argmax() == pytest.approx(500, abs=1)
 
 
-def test_many_sources_with_long_names_have_rows_of_their_own():
+def test_each_of_many_sources_has_its_own_row():
     many = tuple(Source(f"{n} $a thing_{{with$ a very long name", (0.1 * n,), 1.5, (-90.0, 90.0)) for n in range(12))
     figure = spectrogram_figure(torch.zeros(2, 32_000), 16_000, Story(many))
     labels = figure.axes[0].get_yticklabels()
-    assert [len(text.get_text().split("\n")[0]) for text in labels] == [LONGEST_NAME] * 12
+    assert [len(text.get_text().split("\n")[0]) for text in labels] == [MAX_NAME_LENGTH] * 12
     left, _, right, _ = box(figure, figure.axes[0])
     assert right - left > 600
     boxes = [text.get_window_extent() for text in labels]
@@ -128,14 +128,14 @@ def test_many_sources_with_long_names_have_rows_of_their_own():
     assert min(extent.x0 for extent in boxes) >= 0
 
 
-def test_the_same_sound_makes_the_same_bytes_in_threads_too():
+def test_equal_audio_gives_equal_bytes_also_in_threads():
     audio = tone(500, 8000).expand(2, -1)
     with ThreadPoolExecutor(4) as pool:
         made = set(pool.map(lambda _: spectrogram_png(audio, 8000, STORY), range(4)))
     assert made == {spectrogram_png(audio, 8000, STORY)}
 
 
-def test_nothing_is_imported_before_something_is_drawn():
+def test_matplotlib_is_imported_lazily():
     code = """
 import sys, torch
 from prismaudio.audio import spectrogram

@@ -28,26 +28,26 @@ def test_lengths(samples, frames):
 
 @pytest.mark.parametrize("frames", [31, 64])
 @pytest.mark.parametrize("chunk_frames", [7, 16])
-def test_pieces_give_what_one_pass_gives(frames, chunk_frames):
-    whole, pieces = make(one_pass_frames=1000), make(one_pass_frames=16, chunk_frames=chunk_frames)
+def test_chunks_equal_one_pass(frames, chunk_frames):
+    whole, chunked = make(one_pass_frames=1000), make(one_pass_frames=16, chunk_frames=chunk_frames)
     audio, latents = noise(2, 2, frames * 32 - 5), noise(2, 5, frames)
-    assert torch.allclose(whole.encode(audio), pieces.encode(audio), atol=1e-5)
-    assert torch.allclose(whole.decode(latents), pieces.decode(latents), atol=1e-5)
+    assert torch.allclose(whole.encode(audio), chunked.encode(audio), atol=1e-5)
+    assert torch.allclose(whole.decode(latents), chunked.decode(latents), atol=1e-5)
 
 
 @pytest.mark.parametrize("strides", [(2, 4, 4), (3, 2, 5), (2, 2)])
-def test_tiles_give_what_one_pass_gives(monkeypatch, strides):
+def test_tiles_equal_one_pass(monkeypatch, strides):
     torch.manual_seed(0)
     codec = OobleckAutoencoder(4, [1, 2, 3][: len(strides)], strides, latent_channels=5, one_pass_frames=10_000)
     audio, latents = noise(1, 2, 120 * codec.hop - 3), noise(1, 5, 120)
     usual, n_tiled = (codec.encode(audio).detach(), codec.decode(latents).detach()), []  # gradients: no tiles
 
-    def look(x_BC1T, part):
+    def record(x_BC1T, part):
         n_tiled.append(oobleck.TILE // (part.width * max(part.taken, part.given)) < x_BC1T.shape[-1] // part.taken)
         return in_tiles(x_BC1T, part)
 
     in_tiles = oobleck.in_tiles
-    monkeypatch.setattr(oobleck, "in_tiles", look)
+    monkeypatch.setattr(oobleck, "in_tiles", record)
     monkeypatch.setattr(oobleck, "TILE", 2**10)
     monkeypatch.setattr(oobleck, "MIN_TILE", 1)
     with torch.no_grad():
@@ -56,8 +56,8 @@ def test_tiles_give_what_one_pass_gives(monkeypatch, strides):
     assert sum(n_tiled) >= len(strides)
 
 
-def test_the_halo_is_what_a_frame_depends_on():
-    """Beyond it nothing changes, and a narrower one would not do."""
+def test_halo_equals_the_receptive_field():
+    """Nothing changes beyond the halo, and a narrower one is not enough."""
     codec, strides = make().double(), (2, 4, 4)
     reach, n = decoder_reach(strides), 81
     latents = noise(1, 5, n).double()
@@ -74,29 +74,29 @@ def test_the_halo_is_what_a_frame_depends_on():
     assert after == [True, False, True, False]
 
 
-def test_memory_of_a_long_decode_is_that_of_a_piece():
+def test_memory_of_a_long_decode_is_that_of_one_chunk():
     codec, longest = make(one_pass_frames=16, chunk_frames=16), 0
 
-    def look(module, args, output):
+    def record(module, args, output):
         nonlocal longest
         longest = max(longest, output.shape[-1])
 
     for layer in codec.decoder:
-        layer.register_forward_hook(look)
+        layer.register_forward_hook(record)
     with torch.no_grad():
         codec.decode(noise(1, 5, 200))
     assert longest <= 32 * (16 + 2 * decoder_reach((2, 4, 4)))
 
 
-def test_latents_are_means_or_drawn():
+def test_latents_are_means_or_samples():
     codec, audio = make(), noise(1, 2, 320)
     posterior = codec.posterior(audio)
     draws = [codec.encode(audio, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)]
     assert torch.equal(codec.encode(audio), posterior.mean)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
-    spread = (torch.stack([codec.encode(audio, torch.Generator().manual_seed(s)) for s in range(200)])).std(0)
-    assert float((spread / posterior.std).mean()) == pytest.approx(1, abs=0.05)
+    std = (torch.stack([codec.encode(audio, torch.Generator().manual_seed(s)) for s in range(200)])).std(0)
+    assert float((std / posterior.std).mean()) == pytest.approx(1, abs=0.05)
 
 
 def test_divergence_is_zero_at_the_standard_normal_and_positive_elsewhere():
@@ -106,17 +106,17 @@ def test_divergence_is_zero_at_the_standard_normal_and_positive_elsewhere():
     assert Posterior(zero, 2 * one).kl() > 0
 
 
-def test_gradients_flow_and_equal_those_without_shortcuts():
+def test_outputs_with_and_without_gradients_agree_and_gradients_flow():
     codec = make().requires_grad_(requires_grad=True)
     audio = noise(1, 2, 128)
-    loud = codec.decode(codec.encode(audio))
+    decoded = codec.decode(codec.encode(audio))
     with torch.no_grad():
-        assert torch.allclose(loud, codec.decode(codec.encode(audio)), atol=1e-6)
-    loud.square().mean().backward()
+        assert torch.allclose(decoded, codec.decode(codec.encode(audio)), atol=1e-6)
+    decoded.square().mean().backward()
     assert all(weight.grad is not None for name, weight in codec.named_parameters() if not name.startswith("encoder.5"))
 
 
-def test_snake_leaves_its_input_alone():
+def test_snake_does_not_modify_its_input():
     snake, x = Snake(3), noise(1, 3, 1, 8)
     kept = x.clone()
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_snake_leaves_its_input_alone():
 
 @pytest.mark.parametrize("strides", [(3,), (2, 5), (3, 3, 2)])
 def test_odd_strides(strides):
-    """They lose samples at the end, as the published ones do; there is silence instead."""
+    """Odd strides shorten the output, as in the published decoder; it is padded with silence."""
     torch.manual_seed(0)
     codec = OobleckAutoencoder(2, [1] * len(strides), strides, latent_channels=3).requires_grad_(requires_grad=False)
     audio, latents = noise(1, 2, 40 * codec.hop - 1), noise(1, 3, 40)

@@ -17,18 +17,18 @@ def official():
 
 
 def renamed(official):
-    """The same weights as torch's parametrisation names them."""
+    """The same weights, with the keys of torch's parametrisation."""
     new = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
     return {key[:-9] + new[key[-9:]] if key[-9:] in new else key: value for key, value in official.items()}
 
 
-def test_both_namings_give_the_same(official):
+def test_both_key_conventions_give_the_same_weights(official):
     first, second = oobleck_weights(official), oobleck_weights(renamed(official))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_the_arguments_are_read_from_the_shapes(official):
+def test_arguments_are_inferred_from_shapes(official):
     for some in (official, renamed(official)):
         shapes = {key: tuple(value.shape) for key, value in some.items()}
         arguments = oobleck_arguments(shapes)
@@ -46,7 +46,7 @@ def test_the_arguments_of_five_stages():
     }  # fmt: skip
 
 
-def test_weights_whose_norm_somebody_multiplied_out(official):
+def test_weights_with_folded_normalisation(official):
     plain = {}
     for key, value in oobleck_weights(official).items():
         plain[re.sub(r"\.(\d+)", r".layers.\1", key)] = value.squeeze(2) if value.ndim == 4 else value
@@ -58,7 +58,7 @@ def test_weights_whose_norm_somebody_multiplied_out(official):
     assert oobleck_arguments(shapes)["width"] == 16
 
 
-def test_the_norm_is_multiplied_out_as_torch_does_it():
+def test_folded_normalisation_equals_that_of_torch():
     torch.manual_seed(0)
     for layer in (torch.nn.Conv1d(3, 5, 7), torch.nn.ConvTranspose1d(3, 5, 4)):
         plain = layer.weight.detach().clone()
@@ -70,9 +70,9 @@ def test_the_norm_is_multiplied_out_as_torch_does_it():
         assert torch.allclose(ours.squeeze(2), 2.5 * plain, atol=1e-6)
 
 
-def test_half_of_a_normalised_weight_is_missed(official):
-    gone = "decoder.layers.0.weight_g"
-    del official[gone]
-    with pytest.raises(KeyError, match=gone):
+def test_missing_half_of_a_normalised_weight_is_reported(official):
+    missing = "decoder.layers.0.weight_g"
+    del official[missing]
+    with pytest.raises(KeyError, match=missing):
         oobleck_weights(official)
     assert other_part("bias") == "bias"

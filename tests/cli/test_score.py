@@ -245,7 +245,7 @@ def test_unusual_sound_is_scored(folder, capsys, kind):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("NaN", "samples that are not numbers"),
+        ("NaN", "contains NaN or infinity"),
         ("no samples", "cannot be decoded, or is empty"),
         ("10 samples", "expected at least 0.02 s"),
     ],

@@ -103,5 +103,5 @@ def test_a_sound_that_cannot_be_decoded_is_one_line(tmp_path, capsys, monkeypatc
     Path("a.wav").write_bytes(whole[:20] + b"\x34\x12" + whole[22:])
     assert main(["score", "a.wav", "--rewards", "AestheticReward", "--metrics", "none"]) == 2
     said = capsys.readouterr().err
-    assert "the sound of a.wav is in the codec" in said
+    assert "the audio of a.wav is in the codec" in said
     assert "Traceback" not in said

@@ -87,7 +87,7 @@ def test_files_of_somebody_else_stay_until_force_is_said(generate, put, capsys, 
     theirs = put(f"out/{name}", "theirs")
     assert generate("a/clip.mov", "-o", "out") == 2
     said = capsys.readouterr().err
-    assert (said.count("\n"), f"{name} is there already" in said, "--force" in said) == (1, True, True)
+    assert (said.count("\n"), f"{name} already exists" in said, "--force" in said) == (1, True, True)
     assert (theirs.read_text(), names(theirs.parent)) == ("theirs", [name])
     assert generate("a/clip.mov", "-o", "out", "--force") == 0
     assert names(theirs.parent) == ["clip.json", "clip.mp4", "clip.wav"]
@@ -134,7 +134,7 @@ def test_the_model_is_not_written_over(put, tiny_model_folder, tmp_path, capsys)
     words = ["generate", "config.mp4", "-o", "model", "--model", "model", "--plan", PLAN, "--force"]
     before = (model / "config.json").read_text()
     assert main(words) == 2
-    assert "never written over" in capsys.readouterr().err
+    assert "never overwritten" in capsys.readouterr().err
     assert (model / "config.json").read_text() == before
 
 
@@ -196,7 +196,7 @@ def test_a_converted_model_is_not_written_over_its_source(put, tmp_path, tiny_mo
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
     for target in ("model", "other"):
         assert main(["convert", "model", target, "--half", "bf16", "--force"]) == 2
-        assert "never written over" in capsys.readouterr().err
+        assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
 
@@ -214,6 +214,6 @@ def test_a_report_of_a_benchmark_is_replaced_by_the_next_and_others_by_force(put
 def test_a_sound_is_not_saved_over_its_video(put, clip, tiny_model_folder):
     source = put("clip.mp4")
     sound = PrismAudio.from_pretrained(tiny_model_folder).generate(source, plan=PLAN, steps=1)
-    with pytest.raises(MediaError, match="never written over"):
+    with pytest.raises(MediaError, match="never overwritten"):
         sound.save(source)
     assert source.read_bytes() == clip

@@ -242,7 +242,7 @@ def test_devices_and_precision(model):
 def test_sound_that_is_no_numbers_is_an_error_and_not_silence(model, monkeypatch, value):
     with monkeypatch.context() as changed:
         changed.setattr(type(model.autoencoder), "decode", lambda self, x: torch.full((1, 2, 64_000), value))
-        with pytest.raises(PrismAudioError, match="there is NaN or infinity in the sound"):
+        with pytest.raises(PrismAudioError, match="the audio contains NaN or infinity"):
             model.render([clip(1.0)], [BELL], [0])
     diverged = copy.deepcopy(model)
     diverged.transformer.project_in.weight[0, 0] = value

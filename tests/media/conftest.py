@@ -1,4 +1,4 @@
-"""Small videos of every kind, made on the fly."""
+"""Small test videos of every kind, generated on the fly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MakeVideo = Callable[..., Path]
 
 
 def pixels_at(time_s: float, size: tuple[int, int]) -> np.ndarray:
-    """A red top left corner, and a white bar over the lower half that moves right by half the width each second."""
+    """A red top left corner, and a white bar over the lower half that moves right by half the width per second."""
     height, width = size
     image = np.zeros((height, width, 3), np.uint8)
     image[: height // 4, : width // 4] = (255, 0, 0)
@@ -25,14 +25,14 @@ def pixels_at(time_s: float, size: tuple[int, int]) -> np.ndarray:
 
 
 def clicks(duration_s: float, times_s: Sequence[float], rate_hz: int, channels: int) -> np.ndarray:
-    sound = np.zeros((channels, round(duration_s * rate_hz)), np.float32)
+    audio = np.zeros((channels, round(duration_s * rate_hz)), np.float32)
     for time_s in times_s:
-        sound[:, round(time_s * rate_hz) : round(time_s * rate_hz) + 4] = 0.5
-    return sound
+        audio[:, round(time_s * rate_hz) : round(time_s * rate_hz) + 4] = 0.5
+    return audio
 
 
-def mux_sound(output: Any, stream: Any, array: np.ndarray, start_s: float, lost_s: tuple[float, float]) -> None:
-    """Encode audio ``(channels, samples)`` that begins at a time; its packets of a span of it are lost."""
+def mux_audio(output: Any, stream: Any, array: np.ndarray, start_s: float, lost_s: tuple[float, float]) -> None:
+    """Encode audio ``(channels, samples)`` from a start time on, without the packets of a time span."""
     samples = av.AudioFrame.from_ndarray(array, "fltp", stream.layout.name)
     samples.sample_rate, samples.pts, samples.time_base = stream.rate, 0, Fraction(1, stream.rate)
     parts = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or 1024)
@@ -46,7 +46,7 @@ def mux_sound(output: Any, stream: Any, array: np.ndarray, start_s: float, lost_
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
-    """Write a test video; keyword arguments say what is special about it."""
+    """Write a test video; keyword arguments change its default properties."""
 
     def make(
         name: str = "clip.mp4",
@@ -63,10 +63,10 @@ def make_video(tmp_path: Path) -> MakeVideo:
         rate_hz: int = 48_000,
         metadata: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
-        sound_codec: str | None = None,
+        audio_codec: str | None = None,
         lost_s: tuple[float, float] = (0.0, 0.0),
         container: dict[str, str] | None = None,
-        sound_start_s: float = 0.0,
+        audio_start_s: float = 0.0,
         color_tags: dict[str, Any] | None = None,
         draw: Callable[[float], av.VideoFrame] | None = None,
     ) -> Path:
@@ -87,8 +87,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 stream.set_display_rotation(rotation)
             if layout:
                 usual = "aac" if name.endswith(("mp4", "mov")) else "pcm_s16le"
-                sound: Any = output.add_stream(sound_codec or usual, rate_hz)
-                sound.layout = layout
+                audio: Any = output.add_stream(audio_codec or usual, rate_hz)
+                audio.layout = layout
             for time_s in times if codec else []:
                 frame = draw(time_s) if draw else av.VideoFrame.from_ndarray(pixels_at(time_s, size), "rgb24")
                 frame.pts, frame.time_base = round((time_s + start_s) / base), base
@@ -96,14 +96,14 @@ def make_video(tmp_path: Path) -> MakeVideo:
             output.mux(stream.encode(None) if codec else [])
             if layout:
                 array = clicks(duration_s, clicks_s, rate_hz, len(av.AudioLayout(layout).channels))
-                mux_sound(output, sound, array, sound_start_s, lost_s)
+                mux_audio(output, audio, array, audio_start_s, lost_s)
         return path
 
     return make
 
 
 def bar_x(frame: np.ndarray) -> float:
-    """Where the bar of a frame (3, height, width) is, 0 (left) .. 1 (right)."""
+    """Position of the bar in a frame (3, height, width), 0 (left) .. 1 (right)."""
     row = frame[:, frame.shape[1] * 3 // 4].mean(0) - 20
     row = np.clip(row, 0, None)
     return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row))

@@ -1,4 +1,4 @@
-"""Files whose clock begins anew: frames and sound go on together."""
+"""Files whose time stamps restart: video and audio stay continuous and in sync."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from prismaudio.media.segments import survey
 from prismaudio.types import FrameSpec
 
 KINDS = [
-    {"name": "{}.ts", "sound_codec": "aac"},
-    {"name": "{}.ts", "sound_codec": "mp2", "codec": "mpeg2video"},
-    {"name": "{}.mkv", "sound_codec": "aac"},
-    {"name": "{}.webm", "codec": "libvpx", "sound_codec": "libopus"},
+    {"name": "{}.ts", "audio_codec": "aac"},
+    {"name": "{}.ts", "audio_codec": "mp2", "codec": "mpeg2video"},
+    {"name": "{}.mkv", "audio_codec": "aac"},
+    {"name": "{}.webm", "codec": "libvpx", "audio_codec": "libopus"},
 ]
 
 
 def bar_s(frame: torch.Tensor) -> float:
-    """Time of the frame in which the bar is where it is."""
+    """Time in the test video at which the bar has its position in a frame."""
     row = np.clip(frame[:, frame.shape[1] * 3 // 4].numpy().astype(float).mean(0) - 40, 0, None)
     return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row)) * 2
 
 
 def joined(make_video, path: Path, kind: dict, *starts_s: float) -> Path:
-    """Files of 2 s with a click at 0.5 s, end to end; their clocks begin at times of their own."""
+    """Files of 2 s with a click at 0.5 s, joined end to end; each has its own start time."""
     name = kind["name"]
     content = b""
     for index, start_s in enumerate(starts_s):
-        part = {**kind, "name": name.format(index), "start_s": start_s, "sound_start_s": start_s}
+        part = {**kind, "name": name.format(index), "start_s": start_s, "audio_start_s": start_s}
         content += make_video(duration_s=2.0, layout="stereo", clicks_s=[0.5], size=(40, 100), **part).read_bytes()
     (path / name.format("joined")).write_bytes(content)
     return path / name.format("joined")
 
 
 def check(path: Path, n_parts: int) -> None:
-    """Whether each part is seen and heard in its place."""
+    """Check that the video and audio of each segment are at the correct time."""
     clip = read_clip(path, FrameSpec(25, (40, 100)), with_audio=True, sample_rate_hz=48_000)
     assert clip.duration_s == pytest.approx(2.0 * n_parts, abs=0.1)
     times_s = np.arange(len(clip.frames)) / 25
@@ -52,16 +52,16 @@ def check(path: Path, n_parts: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
-def test_parts_that_are_joined_follow_each_other(make_video, tmp_path, kind):
+def test_joined_segments_follow_each_other(make_video, tmp_path, kind):
     check(joined(make_video, tmp_path, kind, 0.0, 0.0), 2)
 
 
 @pytest.mark.parametrize("start_s", [40_000.0, 15.0])
-def test_a_clock_that_jumps_ahead(make_video, tmp_path, start_s):
+def test_clock_that_jumps_ahead(make_video, tmp_path, start_s):
     check(joined(make_video, tmp_path, KINDS[0], 0.0, start_s, 3.0), 3)
 
 
-def test_a_copy_of_joined_parts_shows_all_of_them(make_video, tmp_path):
+def test_copy_of_joined_segments_contains_all_of_them(make_video, tmp_path):
     source = joined(make_video, tmp_path, KINDS[0], 0.0, 0.0)
     write_video_with_audio(source, torch.zeros(2, 64_000), 16_000, tmp_path / "new.mp4")
     written = probe(tmp_path / "new.mp4")
@@ -70,24 +70,24 @@ def test_a_copy_of_joined_parts_shows_all_of_them(make_video, tmp_path):
     assert (frames - read_clip(source, FrameSpec(5)).frames.float()).abs().mean() < 2
 
 
-def test_sound_alone_that_is_joined(make_video, tmp_path):
-    parts = [make_video(f"{i}.mka", codec=None, layout="stereo", sound_codec="aac", clicks_s=[0.5]) for i in range(2)]
+def test_joined_audio_files(make_video, tmp_path):
+    parts = [make_video(f"{i}.mka", codec=None, layout="stereo", audio_codec="aac", clicks_s=[0.5]) for i in range(2)]
     (tmp_path / "joined.mka").write_bytes(b"".join(part.read_bytes() for part in parts))
     assert survey(tmp_path / "joined.mka").duration_s == pytest.approx(2.0, abs=0.05)
-    sound = read_audio_track(tmp_path / "joined.mka", 48_000)[0]
-    assert int(sound[48_000:].argmax()) / 48_000 == pytest.approx(0.5, abs=0.03)
+    audio = read_audio_track(tmp_path / "joined.mka", 48_000)[0]
+    assert int(audio[48_000:].argmax()) / 48_000 == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_long_hole_of_the_sound_alone_is_no_new_clock(make_video):
-    path = make_video("a.ts", fps=2, duration_s=16.0, layout="stereo", sound_codec="mp2", lost_s=(1.0, 14.0))
+def test_long_gap_of_the_audio_alone_is_not_a_new_clock(make_video):
+    path = make_video("a.ts", fps=2, duration_s=16.0, layout="stereo", audio_codec="mp2", lost_s=(1.0, 14.0))
     with opened(path) as container:
         stamps_s = [float(p.pts * p.time_base) for p in packets(container) if p.size and p.stream.type == "audio"]
     assert max(np.diff(stamps_s)) == pytest.approx(13.0, abs=0.1)
 
 
 @pytest.mark.parametrize("stamps", [(10,), (15,), (10, 15)], ids=["presentation", "decoding", "both"])
-def test_one_damaged_stamp_changes_no_other(make_video, stamps):
-    """A transport stream in which a time of one frame is some minutes late."""
+def test_damaged_stamp_affects_no_other(make_video, stamps):
+    """A transport stream in which one time stamp of one frame is some minutes late."""
     path = make_video("a.ts", codec="mpeg2video", duration_s=2.0, options={"bf": "0"})
     whole = bytearray(path.read_bytes())
     with opened(path) as container:

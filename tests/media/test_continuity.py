@@ -22,50 +22,50 @@ def regular(n_frames, start_s=0.0):
     return start_s + np.arange(n_frames) * FRAME_S
 
 
-def test_sound_without_holes_is_counted_in_samples():
+def test_audio_without_gaps_is_placed_by_sample_count():
     stamps_s = np.round(regular(200, 0.5), 3)
     assert np.allclose(places(stamps_s), stamps_s[0] + regular(200), rtol=0, atol=1e-9)
     assert all(frame.follows for frame in list(placed(frames(stamps_s)))[1:])
 
 
-def test_stamps_that_shake_are_no_holes():
+def test_jitter_is_not_a_gap():
     noise_s = np.random.default_rng(0).uniform(-0.04, 0.04, 300)
     noise_s[0] = 0
     assert np.allclose(places(regular(300) + noise_s), regular(300), rtol=0, atol=1e-9)
 
 
-def test_a_hole_moves_what_follows():
+def test_gap_moves_the_following_audio():
     stamps_s = np.concatenate([regular(50), regular(50, 3.0), regular(50, 9.0)])
     assert np.allclose(places(stamps_s), stamps_s, rtol=0, atol=1e-9)
     assert [index for index, frame in enumerate(placed(frames(stamps_s))) if not frame.follows] == [50, 100]
 
 
-def test_one_lost_packet_is_a_hole():
+def test_lost_packet_is_a_gap():
     stamps_s = np.delete(regular(100), 40)
     assert np.allclose(places(stamps_s), stamps_s, rtol=0, atol=1e-9)
 
 
-def test_an_overlap_moves_back():
+def test_overlap_moves_audio_back():
     stamps_s = np.concatenate([regular(50), regular(50, 50 * FRAME_S - 0.1)])
     assert np.allclose(places(stamps_s), stamps_s, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("wrong_s", [-1e6, -0.5, 0.5, 1e6])
-def test_one_wrong_stamp_moves_nothing(wrong_s):
+def test_single_wrong_stamp_has_no_effect(wrong_s):
     stamps_s = regular(100)
     stamps_s[60] += wrong_s
     assert np.allclose(places(stamps_s), regular(100), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -20.0])
-def test_jumps_that_cannot_be_are_none(jump_s):
+def test_implausible_jumps_are_ignored(jump_s):
     stamps_s = np.concatenate([regular(100), jump_s + regular(100, 100 * FRAME_S)])
     assert np.allclose(places(stamps_s), regular(200), rtol=0, atol=1e-9)
 
 
-def test_without_stamps_sound_is_counted():
+def test_audio_without_stamps_is_placed_by_sample_count():
     assert np.allclose(places([None] * 30), regular(30), rtol=0, atol=1e-9)
 
 
-def test_a_hole_at_the_end_counts():
+def test_gap_at_the_end_counts():
     assert places([*regular(30), 5.0])[-1] == pytest.approx(5.0)

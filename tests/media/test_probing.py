@@ -6,7 +6,7 @@ from prismaudio.errors import MediaError
 from prismaudio.media.probing import probe
 
 
-def test_facts(make_video):
+def test_properties(make_video):
     info = probe(make_video("a.mkv", times_s=[0.0, 0.1, 0.2, 0.7], start_s=0.3, layout="stereo"))
     assert info.n_frames == 4
     assert info.frame_s == pytest.approx(0.1)
@@ -32,20 +32,20 @@ def test_files_without_time_stamps(make_video, tmp_path):
     "kind",
     [
         {"name": "a.mkv"},
-        {"name": "a.webm", "codec": "libvpx", "sound_codec": "libopus"},
+        {"name": "a.webm", "codec": "libvpx", "audio_codec": "libopus"},
         {"name": "a.mp4"},
         {"name": "a.mp4", "container": {"movflags": "dash+delay_moov"}},
-        {"name": "a.ts", "sound_codec": "mp2"},
+        {"name": "a.ts", "audio_codec": "mp2"},
     ],
     ids=lambda kind: "-".join(str(value) for value in kind.values()),
 )
-def test_later_parts_of_a_recording_are_whole(make_video, kind):
+def test_later_segments_of_a_recording_are_complete(make_video, kind):
     """Segments and copies that keep the time stamps: some containers count their length from zero, others do not."""
-    info = probe(make_video(layout="stereo", start_s=60.0, sound_start_s=60.0, **kind))
+    info = probe(make_video(layout="stereo", start_s=60.0, audio_start_s=60.0, **kind))
     assert (info.start_s, info.duration_s) == (pytest.approx(60.0, abs=1.5), pytest.approx(1.0, abs=0.05))
 
 
-def test_later_parts_that_are_cut_are_not(make_video):
+def test_truncated_later_segments_are_rejected(make_video):
     path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", duration_s=8.0, start_s=60.0)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -53,12 +53,12 @@ def test_later_parts_that_are_cut_are_not(make_video):
         probe(path)
 
 
-def test_frames_that_are_days_apart_are_refused(make_video):
+def test_frames_that_are_days_apart_are_rejected(make_video):
     path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", times_s=[0.0, 0.1, 0.2, 200_000.0])
-    with pytest.raises(MediaError, match=r"shows 4 frames in 55\.6 hours: its time stamps are damaged"):
+    with pytest.raises(MediaError, match=r"has 4 frames in 55\.6 hours: its time stamps are damaged"):
         probe(path)
 
 
-def test_a_picture_may_be_shown_for_long(make_video):
+def test_frame_may_be_displayed_for_long(make_video):
     path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", times_s=[0.0, 1800.0, 3000.0])
     assert probe(path).duration_s > 3000

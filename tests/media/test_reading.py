@@ -29,7 +29,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k['name']}-{k.get('codec', 'libx264')}-{k.get('size', '')}")
-def test_every_kind_of_file_gives_frames_of_the_asked_size_and_rate(make_video, kind):
+def test_every_kind_of_file_gives_frames_of_the_requested_size_and_rate(make_video, kind):
     clip = read_clip(make_video(**kind), FrameSpec(8, (24, 32)))
     assert clip.frames.shape == (8, 3, 24, 32)
     assert clip.frames.dtype == torch.uint8
@@ -43,7 +43,7 @@ def bar_x(frame: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("fps", [8, 16, 25, 60])
-def test_moments_get_the_picture_of_their_time(make_video, fps):
+def test_clip_frames_are_those_nearest_in_time(make_video, fps):
     clip = read_clip(make_video(fps=30, duration_s=1.5), FrameSpec(fps, (40, 100)))
     times_s = np.arange(len(clip.frames)) / fps
     seen_s = np.array([bar_x(frame) for frame in clip.frames]) * 2
@@ -56,9 +56,9 @@ def test_variable_frame_rate_is_resampled_by_presentation_time(make_video):
     times_s = [0.0, 0.04, 0.08, 0.5, 0.54, 0.58, 0.62, 1.2, 1.24]
     clip = read_clip(make_video("vfr.mkv", times_s=times_s), FrameSpec(10, (40, 100)))
     shown = [max(t for t in times_s if t <= k / 10 + 0.03) for k in range(len(clip.frames))]
-    seen = [bar_x(frame) * 2 for frame in clip.frames]
-    assert len(seen) == round(clip.duration_s * 10)
-    assert np.abs(np.array(seen) - shown)[3:].max() < 0.06
+    positions = [bar_x(frame) * 2 for frame in clip.frames]
+    assert len(positions) == round(clip.duration_s * 10)
+    assert np.abs(np.array(positions) - shown)[3:].max() < 0.06
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (1, 0)), (-90, (0, 1)), (180, (1, 1))])
@@ -72,14 +72,14 @@ def test_rotation_is_applied(make_video, rotation, corner):
 
 
 @pytest.mark.parametrize(("aspect", "shape"), [((2, 1), (40, 120)), ((1, 2), (40, 60)), ((2000, 1), (40, 60))])
-def test_shapes_are_those_that_are_shown(make_video, aspect, shape):
+def test_aspect_ratio_is_that_of_display(make_video, aspect, shape):
     size = (64, 192) if aspect == (1, 2) else (64, 96)
     path = make_video("a.mkv", codec="mpeg4", size=size, color_tags={"sample_aspect_ratio": Fraction(*aspect)})
     assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == shape
     assert read_clip(path, FrameSpec(size=(40, 40))).frames.shape[2:] == (40, 40)
 
 
-def test_turned_shapes_are_those_that_are_shown(make_video):
+def test_aspect_ratio_of_rotated_video_is_that_of_display(make_video):
     path = make_video(rotation=90, color_tags={"sample_aspect_ratio": Fraction(2, 1)})
     assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == (120, 40)
 
@@ -92,10 +92,10 @@ def test_turned_shapes_are_those_that_are_shown(make_video):
         (9, 1, (38, 197, 30)),
         (1, 2, (40, 181, 41)),
         (2, 0, (43, 219, 37)),
-        (14, 1, (43, 219, 37)),  # ICtCp, which the scaler does not know, is seen as if it named nothing
+        (14, 1, (43, 219, 37)),  # ICtCp, which the scaler does not support, is treated as untagged
     ],
 )
-def test_colours_are_those_that_the_file_names(make_video, matrix, colour_range, expected):
+def test_colours_follow_the_tags_of_the_file(make_video, matrix, colour_range, expected):
     def draw(time_s: float) -> av.VideoFrame:
         frame = av.VideoFrame(96, 64, "yuv420p")
         for plane, value in zip(frame.planes, (141, 74, 64), strict=True):
@@ -107,7 +107,7 @@ def test_colours_are_those_that_the_file_names(make_video, matrix, colour_range,
     assert read_clip(path).frames.float().mean((0, 2, 3)).tolist() == pytest.approx(expected, abs=4)
 
 
-def test_frames_start_at_the_first_one_and_the_sound_with_them(make_video):
+def test_time_starts_at_the_first_frame_also_for_audio(make_video):
     path = make_video("late.mkv", start_s=0.48, layout="stereo", clicks_s=[0.75], duration_s=1.6)
     clip = read_clip(path, with_audio=True)
     assert clip.duration_s == pytest.approx(1.6, abs=0.01)
@@ -117,7 +117,7 @@ def test_frames_start_at_the_first_one_and_the_sound_with_them(make_video):
 
 @pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_sound_becomes_stereo_in_time(make_video, layout, name):
+def test_audio_becomes_stereo_in_time(make_video, layout, name):
     clip = read_clip(make_video(name, layout=layout, clicks_s=[0.5]), with_audio=True)
     assert clip.audio.shape == (2, 16_000)
     assert clip.audio.dtype == torch.float32
@@ -125,14 +125,14 @@ def test_sound_becomes_stereo_in_time(make_video, layout, name):
     assert 0.2 < float(clip.audio.abs().max()) <= 1
 
 
-def test_one_channel_is_played_at_full_level_on_both_sides(make_video):
+def test_mono_is_copied_to_both_channels_at_full_level(make_video):
     path = make_video("mono.mkv", layout="mono", clicks_s=[0.5])
-    sound = read_audio_track(path, 48_000)
-    assert torch.equal(sound[0], sound[1])
-    assert float(sound.abs().max()) == pytest.approx(0.5, abs=0.01)
+    audio = read_audio_track(path, 48_000)
+    assert torch.equal(audio[0], audio[1])
+    assert float(audio.abs().max()) == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_video_without_sound_has_none(make_video):
+def test_video_without_audio_has_none(make_video):
     path = make_video()
     assert read_audio_track(path, 16_000) is None
     clip = read_clip(path, with_audio=True)
@@ -170,7 +170,7 @@ def missing(path: Path, whole: bytes) -> None:
 
 @pytest.mark.parametrize("spoil", [empty, text, playlist, half, noise, folder, missing])
 @pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["plain", "faststart"])
-def test_bad_files_give_one_line(make_video, tmp_path, spoil, options):
+def test_bad_files_give_one_line_errors(make_video, tmp_path, spoil, options):
     whole = make_video(duration_s=2.0, options=options).read_bytes()
     path = tmp_path / "bad.mp4"
     spoil(path, whole)
@@ -187,12 +187,12 @@ def test_bad_files_give_one_line(make_video, tmp_path, spoil, options):
         ({"duration_s": 0.12}, "at least 0.2 s"),
     ],
 )
-def test_too_short_videos_are_refused(make_video, kind, words):
+def test_too_short_videos_are_rejected(make_video, kind, words):
     with pytest.raises(MediaError, match=words):
         read_clip(make_video(**kind))
 
 
-def test_a_sound_file_is_no_video(tmp_path):
+def test_audio_file_is_not_a_video(tmp_path):
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", np.zeros((1000, 2)), 16_000)
@@ -200,7 +200,7 @@ def test_a_sound_file_is_no_video(tmp_path):
         read_clip(tmp_path / "a.wav")
 
 
-def test_a_truncated_file_says_so(make_video, tmp_path):
+def test_truncated_file_is_reported(make_video, tmp_path):
     whole = make_video("long.mkv", codec="mjpeg", pixels="yuvj420p", duration_s=4.0).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MediaError, match="truncated"):

@@ -28,16 +28,16 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_files_of_a_result_may_be_made_again_and_those_of_others_may_not(tmp_path):
+def test_own_files_are_overwritten_and_unrelated_files_are_not(tmp_path):
     files = result(tmp_path)
     files.check()
     write(files, ".mp4", ".wav")
     assert files.foreign() == []
     write(files, ".mp4", ".wav", text="newer")
     assert (tmp_path / "clip.mp4").read_text() == "newer"
-    (tmp_path / "clip.png").write_text("a frame of somebody")
+    (tmp_path / "clip.png").write_text("an unrelated file")
     assert files.foreign() == [tmp_path / "clip.png"]
-    with pytest.raises(MediaError, match=r"clip\.png is there already"):
+    with pytest.raises(MediaError, match=r"clip\.png already exists"):
         files.check()
     files.check(force=True)
 
@@ -45,20 +45,20 @@ def test_files_of_a_result_may_be_made_again_and_those_of_others_may_not(tmp_pat
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "nothing", '{"outputs": []}', '{"outputs": ["other.mp4"]}', "[" * 100_000]
 )
-def test_a_json_of_others_makes_nothing_ours(tmp_path, text):
+def test_unrelated_json_does_not_claim_files(tmp_path, text):
     (tmp_path / "clip.mp4").write_text("theirs")
     (tmp_path / "clip.json").write_text(text)
     assert tmp_path / "clip.mp4" in result(tmp_path).foreign()
 
 
-def test_what_the_new_result_does_not_have_any_more_is_removed(tmp_path):
+def test_stale_files_of_the_older_result_are_removed(tmp_path):
     files = result(tmp_path)
     write(files, ".mp4", ".png")
     write(files, ".mp4", ".wav")
     assert names(tmp_path) == ["clip.json", "clip.mp4", "clip.wav"]
 
 
-def test_a_failure_leaves_the_older_result_and_no_stray_file(tmp_path):
+def test_failure_keeps_the_older_result_and_leaves_no_stray_file(tmp_path):
     files = result(tmp_path)
     write(files, ".mp4", text="old")
 
@@ -73,7 +73,7 @@ def test_a_failure_leaves_the_older_result_and_no_stray_file(tmp_path):
     assert (tmp_path / "clip.mp4").read_text() == "old"
 
 
-def test_an_interrupt_while_files_are_moved_moves_all_of_them(tmp_path, monkeypatch):
+def test_interrupt_during_the_move_completes_it(tmp_path, monkeypatch):
     move, moved = Path.replace, []
 
     def interrupted(path, target):
@@ -89,7 +89,7 @@ def test_an_interrupt_while_files_are_moved_moves_all_of_them(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("n_moved", range(4))
-def test_a_process_killed_while_it_moves_files_leaves_a_result_that_can_be_made_again(tmp_path, monkeypatch, n_moved):
+def test_result_of_a_killed_process_can_be_overwritten(tmp_path, monkeypatch, n_moved):
     write(result(tmp_path), ".mp4", ".wav", text="old")
     move, moved = Path.replace, []
 
@@ -112,7 +112,7 @@ def test_a_process_killed_while_it_moves_files_leaves_a_result_that_can_be_made_
     assert (tmp_path / "clip.mp4").read_text() == "new"
 
 
-def test_places_that_can_hold_no_file_are_found_before_anything_is_made(tmp_path):
+def test_impossible_output_paths_are_rejected_early(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "clip.wav").mkdir()
     with pytest.raises(MediaError, match=r"clip\.wav: it is a folder"):
@@ -122,18 +122,18 @@ def test_places_that_can_hold_no_file_are_found_before_anything_is_made(tmp_path
             result(folder).check(force=True)
 
 
-def test_a_source_is_known_by_any_of_its_names(tmp_path):
+def test_input_file_is_recognised_by_any_of_its_names(tmp_path):
     source = tmp_path / "source.mp4"
     source.write_text("source")
     (tmp_path / "soft.mp4").symlink_to(source)
     (tmp_path / "hard.mp4").hardlink_to(source)
     for name in ("source.mp4", "soft.mp4", "hard.mp4"):
-        with pytest.raises(MediaError, match="never written over"):
+        with pytest.raises(MediaError, match="never overwritten"):
             spare(tmp_path / name, [source])
     spare(tmp_path / "new.mp4", [source])
 
 
-def test_long_names_stay_distinct_and_whole_characters():
+def test_shortened_names_stay_distinct_and_valid():
     one, other = (short_name("鐘" * 90 + ending, 100) for ending in "ab")
     assert one != other
     assert len(one.encode()) <= 100
@@ -141,7 +141,7 @@ def test_long_names_stay_distinct_and_whole_characters():
     assert len(os.fsencode(short_name(os.fsdecode(b"\xe9" * 300), 100))) <= 100
 
 
-def test_a_path_is_told_without_the_names_of_folders_above(tmp_path, monkeypatch):
+def test_portable_path_hides_folders_above_the_home_folder(tmp_path, monkeypatch):
     home = tmp_path / "home" / "alice"
     monkeypatch.setenv("HOME", str(home))
     assert portable(home / "v" / "a.mp4", home / "out") == "../v/a.mp4"

@@ -28,12 +28,12 @@ def packets(path: Path) -> np.ndarray:
 
 
 def same_packets(first: Path, second: Path) -> bool:
-    """Equal but for rounding and parameter sets in front of a frame."""
+    """Equal except for rounding and parameter sets before a frame."""
     return bool(np.allclose(packets(first)[1:], packets(second)[1:], rtol=0, atol=[1.1, 40]))
 
 
 def track_s(path: Path) -> tuple[float, float]:
-    """Lengths of the whole film and of its audio track."""
+    """Durations of the file and of its audio track."""
     with av.open(path) as file:
         track = file.streams.audio[0]
         return file.duration / av.time_base, float(track.duration * track.time_base)
@@ -53,7 +53,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(str(v) for v in kind.values()) or "plain")
-def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, kind):
+def test_video_is_copied_and_audio_is_in_time(make_video, tmp_path, kind):
     source, out = make_video(**kind), tmp_path / "out" / "new.mp4"
     info = probe(source)
     write_video_with_audio(source, click(0.5, info.duration_s), 16_000, out)
@@ -62,8 +62,8 @@ def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, ki
     film_s, audio_s = track_s(out)
     assert film_s == pytest.approx(info.duration_s, abs=0.002)
     assert audio_s == pytest.approx(info.duration_s, abs=1 / 16_000)
-    sound = read_audio_track(out, 48_000)
-    assert int(sound[0].abs().argmax()) / 48_000 == pytest.approx(0.5, abs=1e-4)
+    audio = read_audio_track(out, 48_000)
+    assert int(audio[0].abs().argmax()) / 48_000 == pytest.approx(0.5, abs=1e-4)
     assert list(out.parent.iterdir()) == [out]
 
 
@@ -76,7 +76,7 @@ def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, ki
     ],
     ids=["vp8", "odd", "vfr"],
 )
-def test_what_mp4_cannot_hold_is_encoded_anew(make_video, tmp_path, kind):
+def test_video_that_mp4_cannot_hold_is_reencoded(make_video, tmp_path, kind):
     source, out = make_video(**kind), tmp_path / "new.mp4"
     info = probe(source)
     write_video_with_audio(source, click(0.3, info.duration_s), 16_000, out)
@@ -97,7 +97,7 @@ def test_rotation_and_metadata_are_kept(make_video, tmp_path):
         assert file.metadata["title"] == "A walk"
 
 
-def test_turned_frames_are_upright_when_encoded_anew(make_video, tmp_path, monkeypatch):
+def test_rotated_frames_are_upright_when_reencoded(make_video, tmp_path, monkeypatch):
     source, out = make_video(rotation=90, size=(64, 128)), tmp_path / "new.mp4"
     monkeypatch.setattr(writing, "_same_video", lambda *_: False)
     write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
@@ -107,7 +107,7 @@ def test_turned_frames_are_upright_when_encoded_anew(make_video, tmp_path, monke
 
 
 def stated(path: Path) -> dict[str, object]:
-    """What a video track says of itself."""
+    """Properties of a video track."""
     with av.open(path) as file:
         stream = file.streams.video[0]
         context = stream.codec_context
@@ -130,14 +130,14 @@ HD = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
     ],
     ids=lambda kind: "-".join(kind.values()) or "plain",
 )
-def test_pixels_that_are_not_square_stay_so(make_video, tmp_path, kind, suffix):
+def test_pixel_aspect_ratio_is_kept(make_video, tmp_path, kind, suffix):
     source, out = make_video(color_tags=WIDE, **kind), tmp_path / f"new{suffix}"
     assert stated(source)["aspect"] == Fraction(64, 45)
     write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
     assert float(stated(out)["aspect"]) == pytest.approx(64 / 45, rel=1e-3)
 
 
-def test_turned_pixels_are_turned(make_video, tmp_path, monkeypatch):
+def test_pixel_aspect_ratio_is_rotated(make_video, tmp_path, monkeypatch):
     source, out = make_video(rotation=90, color_tags=WIDE), tmp_path / "new.mp4"
     monkeypatch.setattr(writing, "_same_video", lambda *_: False)
     write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
@@ -182,7 +182,7 @@ def values(path: Path) -> list[int]:
         ((1, 2, 1, 1), [136, 81, 72]),  # full range becomes that of video
     ],
 )
-def test_colours_are_the_same_when_encoded_anew(make_video, tmp_path, monkeypatch, rotation, tags, expected):
+def test_colours_are_the_same_when_reencoded(make_video, tmp_path, monkeypatch, rotation, tags, expected):
     names = ("colorspace", "color_range", "color_primaries", "color_trc")
     source = make_video(
         "a.mp4",
@@ -203,7 +203,7 @@ def test_colours_are_the_same_when_encoded_anew(make_video, tmp_path, monkeypatc
         assert (before - after).abs().max() < 4
 
 
-def test_rgb_frames_say_what_they_became(make_video, tmp_path):
+def test_converted_rgb_frames_are_tagged(make_video, tmp_path):
     source = make_video("a.avi", codec="huffyuv", pixels="rgb24")
     write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
     assert stated(tmp_path / "new.mp4")["tags"][:2] == (6, 1)
@@ -215,7 +215,7 @@ def test_rgb_frames_say_what_they_became(make_video, tmp_path):
 
 @pytest.mark.parametrize(("source", "tag"), [("a.mp4", "hev1"), ("a.mov", "hvc1"), ("a.mkv", None), ("a.ts", None)])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_hevc_is_tagged_as_apple_needs_it(make_video, tmp_path, source, tag, suffix):
+def test_hevc_has_the_tag_that_apple_requires(make_video, tmp_path, source, tag, suffix):
     options = {"x265-params": "log-level=error"}
     path = make_video(source, codec="libx265", options=options, color_tags={"codec_tag": tag} if tag else {})
     write_video_with_audio(path, click(0.1, 1.0), 16_000, tmp_path / f"new{suffix}")
@@ -228,7 +228,7 @@ def test_hevc_is_tagged_as_apple_needs_it(make_video, tmp_path, source, tag, suf
 @pytest.mark.parametrize(
     ("profile", "pixels", "letters"), [("lt", "yuv422p10le", "apcs"), ("4444", "yuva444p10le", "ap4h")]
 )
-def test_quicktime_keeps_the_kind_of_prores(make_video, tmp_path, profile, pixels, letters):
+def test_quicktime_keeps_the_prores_variant(make_video, tmp_path, profile, pixels, letters):
     source = make_video("a.mov", codec="prores_ks", pixels=pixels, options={"profile": profile})
     write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mov")
     assert stated(source)["letters"] == stated(tmp_path / "new.mov")["letters"] == letters
@@ -242,7 +242,7 @@ def test_other_containers(make_video, tmp_path, suffix):
     assert int(read_audio_track(out, 16_000)[0].argmax()) == pytest.approx(8000, abs=2)
 
 
-def test_sound_is_cut_or_filled_to_the_picture_and_holes_are_silent(make_video, tmp_path):
+def test_audio_is_cropped_or_padded_to_the_video_and_gaps_are_silent(make_video, tmp_path):
     source = make_video()
     for n_samples in (0, 100, 40_000):
         audio = torch.full((2, n_samples), float("nan"))
@@ -252,7 +252,7 @@ def test_sound_is_cut_or_filled_to_the_picture_and_holes_are_silent(make_video, 
 
 
 @pytest.mark.parametrize("size", [(48, 48), (47, 33)])
-def test_rendered_frames_keep_their_colours_and_their_sound(tmp_path, size):
+def test_rendered_frames_keep_their_colours_and_audio(tmp_path, size):
     frames = torch.zeros(16, 3, *size, dtype=torch.uint8)
     frames[:, 0, :, :20] = 200
     frames[8:, 2, :, 20:] = 150
@@ -264,21 +264,21 @@ def test_rendered_frames_keep_their_colours_and_their_sound(tmp_path, size):
     assert int(clip.audio[0].argmax()) == pytest.approx(4000, abs=1)
 
 
-def test_rendered_without_sound(tmp_path):
+def test_rendered_without_audio(tmp_path):
     write_video(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 29.97, tmp_path / "new.mp4")
     assert not probe(tmp_path / "new.mp4").has_audio
 
 
 def test_wav(tmp_path):
     write_wav(click(0.5, 1.0), 16_000, tmp_path / "a.wav")
-    sound, rate_hz = soundfile.read(tmp_path / "a.wav", always_2d=True)
-    assert (sound.shape, rate_hz) == ((16_000, 2), 16_000)
-    assert int(np.abs(sound[:, 0]).argmax()) == 8000
+    audio, rate_hz = soundfile.read(tmp_path / "a.wav", always_2d=True)
+    assert (audio.shape, rate_hz) == ((16_000, 2), 16_000)
+    assert int(np.abs(audio[:, 0]).argmax()) == 8000
 
 
 @pytest.mark.parametrize("write", ["video", "wav", "picture"])
 @pytest.mark.parametrize("broken", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_nothing_half_written_is_left(make_video, tmp_path, monkeypatch, write, broken):
+def test_no_partial_file_is_left(make_video, tmp_path, monkeypatch, write, broken):
     source, folder = make_video(duration_s=0.4), tmp_path / "out"
     (folder).mkdir()
     (folder / "new.mp4").write_text("what was here before")
@@ -306,7 +306,7 @@ def test_unwritable_places(make_video, tmp_path):
         with pytest.raises(MediaError, match="cannot write") as error:
             write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
         assert "\n" not in str(error.value)
-    with pytest.raises(MediaError, match="unknown kind of video"):
+    with pytest.raises(MediaError, match="unknown video format"):
         write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.xyz")
 
 
@@ -324,7 +324,7 @@ def test_a_full_disk(monkeypatch, make_video, tmp_path):
         write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
 
 
-def test_sound_must_be_stereo(tmp_path):
+def test_audio_must_be_stereo(tmp_path):
     with pytest.raises(MediaError, match=r"expected \(2, samples\)"):
         write_wav(torch.zeros(1, 100), 16_000, tmp_path / "a.wav")
 

@@ -16,7 +16,7 @@ def transformer() -> DiffusionTransformer:
         2,
         streams(64, ["text"], ["video", "plan"], video=5, text=7, plan=4),
     )
-    for parameter in model.parameters():  # what begins at zero would hide faults
+    for parameter in model.parameters():  # parameters initialised to zero would hide errors
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
 
@@ -32,12 +32,12 @@ def conditions(words: list[int], frames: int = 20) -> Conditions:
     )
 
 
-def test_a_batch_gives_what_its_samples_give_one_by_one(transformer: DiffusionTransformer) -> None:
-    told = conditions([3, 9, 0])
+def test_batch_equals_its_samples_one_by_one(transformer: DiffusionTransformer) -> None:
+    cond = conditions([3, 9, 0])
     latents, times = torch.randn(3, 6, 20), torch.tensor([0.2, 0.5, 0.9])
-    together = transformer(latents, times, told)
+    together = transformer(latents, times, cond)
     for row, words in enumerate([3, 9, 0]):
-        alone = told.index(torch.tensor([row]))
+        alone = cond.index(torch.tensor([row]))
         alone = Conditions({**alone, "text": alone["text"].map(lambda x, n=words: x[:, :n])})
         single = transformer(latents[row : row + 1], times[row : row + 1], alone)
         torch.testing.assert_close(single[0], together[row], rtol=1e-4, atol=1e-5)
@@ -50,33 +50,33 @@ def test_empty_streams_and_missing_streams_are_the_same(transformer: DiffusionTr
 
 
 @pytest.mark.parametrize("stream", ["video", "text", "plan"])
-def test_every_stream_is_heard(transformer: DiffusionTransformer, stream: str) -> None:
-    latents, times, told = torch.randn(1, 6, 20), torch.tensor([0.5]), conditions([4])
-    without = told.drop({stream: torch.tensor([True])})
-    assert (transformer(latents, times, told) - transformer(latents, times, without)).abs().max() > 1e-3
+def test_every_stream_affects_the_output(transformer: DiffusionTransformer, stream: str) -> None:
+    latents, times, cond = torch.randn(1, 6, 20), torch.tensor([0.5]), conditions([4])
+    without = cond.drop({stream: torch.tensor([True])})
+    assert (transformer(latents, times, cond) - transformer(latents, times, without)).abs().max() > 1e-3
 
 
-def test_a_guide_gives_what_its_conditions_give(transformer: DiffusionTransformer) -> None:
-    latents, times, told = torch.randn(2, 6, 20), torch.tensor([0.5, 0.1]), conditions([4, 2])
+def test_precomputed_conditions_give_the_same_output(transformer: DiffusionTransformer) -> None:
+    latents, times, cond = torch.randn(2, 6, 20), torch.tensor([0.5, 0.1]), conditions([4, 2])
     torch.testing.assert_close(
-        transformer(latents, times, told), transformer(latents, times, transformer.guide(told, 20))
+        transformer(latents, times, cond), transformer(latents, times, transformer.guide(cond, 20))
     )
 
 
 @pytest.mark.parametrize("time", [0.01, 0.3, 0.7, 1.0])
-def test_a_silent_network_predicts_the_best_linear_guess(time: float) -> None:
-    """With an output of zero, preconditioning leaves the velocity that is best for data without structure."""
-    spread, count = 0.4, 4000
-    model = DiffusionTransformer(4, 32, 1, 1, {}, sigma_data=spread)
+def test_zero_output_gives_the_best_linear_prediction(time: float) -> None:
+    """If the network outputs zero, preconditioning gives the optimal velocity for unstructured data."""
+    sigma_data, count = 0.4, 4000
+    model = DiffusionTransformer(4, 32, 1, 1, {}, sigma_data=sigma_data)
     torch.nn.init.zeros_(model.project_out.weight)
-    data, noise = spread * torch.randn(count, 4, 4), torch.randn(count, 4, 4)
+    data, noise = sigma_data * torch.randn(count, 4, 4), torch.randn(count, 4, 4)
     point = (1 - time) * data + time * noise
-    guess = model(point, torch.full((count,), time), Conditions())
+    predicted = model(point, torch.full((count,), time), Conditions())
     slope = float((point * (noise - data)).sum() / point.square().sum())
-    torch.testing.assert_close(guess, slope * point, rtol=0, atol=0.2)
-    assert (guess / point).std() < 1e-3
+    torch.testing.assert_close(predicted, slope * point, rtol=0, atol=0.2)
+    assert (predicted / point).std() < 1e-3
 
 
-def test_a_narrow_head_is_refused() -> None:
+def test_small_head_dim_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 32"):
         DiffusionTransformer(6, 64, 1, 4)

@@ -7,7 +7,7 @@ from prismaudio.models.htsat import mel_decibels, named_by_transformers
 BANDS = published_mel_filters(64, 1024, 32_000, 50, 14_000).T.float()
 
 
-def test_every_published_name_has_one_of_transformers_or_is_unused():
+def test_every_published_key_has_a_counterpart_or_is_unused():
     block = "layers.2.blocks.5."
     published = {
         "bn0.running_mean": "batch_norm.running_mean",
@@ -48,8 +48,8 @@ def test_silence_of_any_length_has_levels(samples):
     assert levels_db.eq(-100).all()
 
 
-def test_levels_keep_their_digits_in_half_precision():
-    sound = torch.randn(1, 3200, generator=torch.Generator().manual_seed(1))
-    expected = mel_decibels(sound, BANDS, 320)
+def test_levels_keep_full_precision_under_autocast():
+    audio = torch.randn(1, 3200, generator=torch.Generator().manual_seed(1))
+    expected = mel_decibels(audio, BANDS, 320)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(mel_decibels(sound, BANDS, 320), expected)
+        assert torch.equal(mel_decibels(audio, BANDS, 320), expected)

@@ -27,7 +27,7 @@ def config() -> dict:
         return json.loads(file.metadata()["config"])
 
 
-def test_names_and_shapes_go_both_ways(official: dict[str, torch.Tensor]) -> None:
+def test_keys_and_shapes_convert_both_ways(official: dict[str, torch.Tensor]) -> None:
     for ours, value in dit_weights(official).items():
         theirs = published_key(ours)
         assert dit_key(theirs) == ours
@@ -42,14 +42,16 @@ def test_every_parameter_has_a_published_name(config: dict, official: dict[str, 
 def test_the_full_model_has_its_published_size() -> None:
     with torch.device("meta"):
         model = DiffusionTransformer()
-    dead = 2 * 1024 + 787_456  # empty features and the projection that nothing uses
+    dead = 2 * 1024 + 787_456  # empty features and the unused projection
     assert sum(p.numel() for p in model.parameters()) == 518_188_160 - dead
 
 
-def test_what_is_wrong_is_said_all_at_once(official: dict[str, torch.Tensor]) -> None:
+def test_all_problems_are_reported_at_once(official: dict[str, torch.Tensor]) -> None:
     beta, rotary = "model.model.transformer.layers.1.ff_norm.beta", "model.model.transformer.rotary_pos_emb.inv_freq"
     wrong = {**official, beta: official[beta] + 1, rotary: official[rotary] * 2, "model.odd": torch.ones(1)}
-    with pytest.raises(CheckpointError, match=r"ff_norm.beta is not zero; .*other rotary rates; unknown model.odd"):
+    with pytest.raises(
+        CheckpointError, match=r"ff_norm.beta is not zero; .*unexpected rotary rates; unknown model.odd"
+    ):
         dit_weights(wrong)
 
 
@@ -58,7 +60,7 @@ def test_narrow_contexts_share_their_heads(config: dict) -> None:
     config["conditioning"]["configs"][1]["config"]["output_dim"] = 64
     config["diffusion"]["config"]["cond_token_dim"] = 64
     arguments = published_dit(config)
-    assert {name: part.token_dim for name, part in arguments["streams"].items()} == {
+    assert {name: conditioner.token_dim for name, conditioner in arguments["streams"].items()} == {
         "video": 64,
         "sync": 128,
         "text": 64,

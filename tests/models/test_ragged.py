@@ -1,4 +1,4 @@
-"""A batch is its samples: whatever is padded, and whatever is missing."""
+"""A padded batch gives the same results as its samples one by one, also with missing streams."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prismaudio.types import Conditions, Features
 
 FRAMES = [23, 9, 40, 17]
 LENGTHS = {"video": [5, 2, 11, 0], "sync": [24, 11, 40, 13], "text": [7, 0, 12, 3], "plan": [23, 9, 40, 17]}
-WIDTHS = {"video": 5, "sync": 6, "text": 7, "plan": 4}
+DIMS = {"video": 5, "sync": 6, "text": 7, "plan": 4}
 
 
 @pytest.fixture(scope="module")
 def transformer() -> DiffusionTransformer:
     torch.manual_seed(0)
-    model = DiffusionTransformer(6, 64, 2, 2, streams(64, **WIDTHS), sigma_data=0.5)
-    for parameter in model.parameters():  # what begins at zero would hide faults
+    model = DiffusionTransformer(6, 64, 2, 2, streams(64, **DIMS), sigma_data=0.5)
+    for parameter in model.parameters():  # parameters initialised to zero would hide errors
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
 
@@ -32,7 +32,7 @@ def samples() -> list[dict[str, torch.Tensor]]:
     return [
         {
             "latents": torch.randn(6, frames, generator=generator),
-            **{s: torch.randn(LENGTHS[s][row], WIDTHS[s], generator=generator) for s in WIDTHS},
+            **{s: torch.randn(LENGTHS[s][row], DIMS[s], generator=generator) for s in DIMS},
         }
         for row, frames in enumerate(FRAMES)
     ]
@@ -42,8 +42,8 @@ def batch(rows: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tens
     latents = Features.pad([row["latents"].T for row in rows])
     garbage = torch.randn(latents.values.shape, generator=torch.Generator().manual_seed(9))
     values = torch.where(latents.mask[..., None], latents.values, garbage)
-    told = Conditions({name: Features.pad([row[name] for row in rows]) for name in WIDTHS})
-    return values.transpose(1, 2), latents.mask, told
+    cond = Conditions({name: Features.pad([row[name] for row in rows]) for name in DIMS})
+    return values.transpose(1, 2), latents.mask, cond
 
 
 def relative_rms(ours: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -51,10 +51,10 @@ def relative_rms(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def test_a_ragged_batch_gives_what_its_samples_give_one_by_one(transformer: DiffusionTransformer) -> None:
+def test_ragged_batch_equals_its_samples_one_by_one(transformer: DiffusionTransformer) -> None:
     times = torch.tensor([0.2, 0.5, 0.9, 1.0])
-    latents, mask, told = batch(samples())
-    together = transformer(latents, times, told, mask)
+    latents, mask, cond = batch(samples())
+    together = transformer(latents, times, cond, mask)
     for row, sample in enumerate(samples()):
         single, whole, alone = batch([sample])
         assert whole.all()
@@ -62,9 +62,9 @@ def test_a_ragged_batch_gives_what_its_samples_give_one_by_one(transformer: Diff
         assert relative_rms(together[row, :, : FRAMES[row]], velocity[0]) <= 1e-6
 
 
-def test_so_does_a_guided_trajectory(transformer: DiffusionTransformer) -> None:
-    latents, mask, told = batch(samples())
-    velocity = guided_velocity(transformer, told, latents.shape[-1], 3.0, 0.5, interval=(0.2, 0.9), mask=mask)
+def test_guided_trajectory_of_a_ragged_batch_equals_its_samples_one_by_one(transformer: DiffusionTransformer) -> None:
+    latents, mask, cond = batch(samples())
+    velocity = guided_velocity(transformer, cond, latents.shape[-1], 3.0, 0.5, interval=(0.2, 0.9), mask=mask)
     with torch.no_grad():
         together = EulerSampler(5).sample(velocity, latents)
         for row, sample in enumerate(samples()):
@@ -75,30 +75,30 @@ def test_so_does_a_guided_trajectory(transformer: DiffusionTransformer) -> None:
 
 
 def test_padding_has_no_gradient(transformer: DiffusionTransformer) -> None:
-    latents, mask, told = batch(samples())
+    latents, mask, cond = batch(samples())
     latents.requires_grad_()
-    out = transformer(latents, torch.full((4,), 0.5), told, mask)
+    out = transformer(latents, torch.full((4,), 0.5), cond, mask)
     (out * mask[:, None]).sum().backward()
     assert latents.grad is not None
     assert not latents.grad.transpose(1, 2)[~mask].any()
 
 
-def test_a_guide_gives_the_same_gradients_as_its_conditions(transformer: DiffusionTransformer) -> None:
-    latents, mask, told = batch(samples())
+def test_precomputed_conditions_give_the_same_gradients(transformer: DiffusionTransformer) -> None:
+    latents, mask, cond = batch(samples())
     times = torch.full((4,), 0.5)
     parameters = list(transformer.parameters())
-    plain = torch.autograd.grad(transformer(latents, times, told, mask).square().sum(), parameters)
-    guide = transformer.guide(told, latents.shape[-1], mask)
+    plain = torch.autograd.grad(transformer(latents, times, cond, mask).square().sum(), parameters)
+    guide = transformer.guide(cond, latents.shape[-1], mask)
     guided = torch.autograd.grad(transformer(latents, times, guide).square().sum(), parameters)
     for a, b in zip(plain, guided, strict=True):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("left", [[], ["text"], ["video"], ["sync"], ["video", "text"], ["sync", "plan"]])
-def test_streams_may_be_missing(transformer: DiffusionTransformer, left: list[str]) -> None:
-    latents, _, told = batch(samples()[:1])
-    kept = Conditions({name: told[name] for name in left})
-    dropped = told.drop({name: torch.tensor([True]) for name in WIDTHS if name not in left})
+@pytest.mark.parametrize("names", [[], ["text"], ["video"], ["sync"], ["video", "text"], ["sync", "plan"]])
+def test_streams_may_be_missing(transformer: DiffusionTransformer, names: list[str]) -> None:
+    latents, _, cond = batch(samples()[:1])
+    kept = Conditions({name: cond[name] for name in names})
+    dropped = cond.drop({name: torch.tensor([True]) for name in DIMS if name not in names})
     velocity = transformer(latents, torch.tensor([0.4]), kept)
     torch.testing.assert_close(velocity, transformer(latents, torch.tensor([0.4]), dropped))
 
@@ -110,18 +110,18 @@ def test_every_duration_works(transformer: DiffusionTransformer, duration_s: flo
         int(4 * duration_s),
         8 * int((25 * duration_s - 16) // 8 + 1),
     )
-    told = Conditions(
+    cond = Conditions(
         video=Features.pad([torch.randn(video, 5)]),
         sync=Features.pad([torch.randn(max(0, sync), 6)]),
         text=Features.pad([torch.randn(3, 7)]),
     )
     with torch.no_grad():
-        velocity = transformer(torch.randn(1, 6, frames), torch.tensor([0.5]), told)
+        velocity = transformer(torch.randn(1, 6, frames), torch.tensor([0.5]), cond)
     assert velocity.shape == (1, 6, frames)
     assert velocity.isfinite().all()
 
 
-def test_nine_seconds_of_synchronisation_are_as_published_bit_for_bit() -> None:
+def test_interpolation_of_nine_seconds_equals_the_published_one() -> None:
     stream = Features.pad([torch.randn(216, 16)])
     published = F.interpolate(stream.values.transpose(1, 2), 194, mode="linear").transpose(1, 2)
     ours = to_length(stream, 194)
@@ -136,7 +136,7 @@ def test_interpolation_is_torchs(have: int, want: int) -> None:
     torch.testing.assert_close(to_length(stream, want), torchs, rtol=0, atol=1e-5)
 
 
-def test_synchronisation_features_know_their_place_in_a_segment() -> None:
+def test_synchronisation_tokens_depend_on_the_position_in_a_segment() -> None:
     conditioner = SyncConditioner(4, 8)
     torch.nn.init.normal_(conditioner.position)
     tokens = conditioner.tokens(Features.pad([torch.ones(19, 4), torch.ones(3, 4)])).values

@@ -9,7 +9,7 @@ from prismaudio.plan import CORE, Plan
 TEXT = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.66 s. <Aesthetic> Clean. <Spatial> On the left."
 
 
-def test_is_a_mapping_that_prints_what_it_reads():
+def test_plan_is_a_mapping_and_prints_the_text_it_parses():
     plan = Plan.parse(TEXT)
     assert list(plan) == list(CORE)
     assert plan["temporal"] == "The bell sounds at 0.66 s."
@@ -22,7 +22,7 @@ def test_tags_are_tolerant_of_case_spaces_and_closing_tags():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("A bell rings.", "no section tags; expected <Semantic> …"),
         ("", "no section tags"),
@@ -30,18 +30,18 @@ def test_tags_are_tolerant_of_case_spaces_and_closing_tags():
         ("<> A bell", "malformed"),
         ("</Semantic> A bell", "closes nothing"),
         ("<Semantc> A bell", "unknown section <Semantc> in the plan; did you mean <Semantic>?"),
-        ("<Weather> Rain", "known are <Semantic>"),
+        ("<Weather> Rain", "expected one of <Semantic>"),
         ("<Spatial> left <Spatial> right", "duplicate section <Spatial>"),
         ("bell <Semantic> A bell", "text before its first section"),
     ],
 )
-def test_bad_tags_are_one_line_errors(text, says):
+def test_bad_tags_are_one_line_errors(text, message):
     with pytest.raises(PlanError, match=r"^[^\n]+$") as error:
         Plan.parse(text)
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
-def test_sections_of_given_dimensions_are_known():
+def test_dimensions_define_the_allowed_sections():
     text = "<Semantic> A bell. <Loudness> Loud."
     with pytest.raises(PlanError, match="unknown section <Loudness>"):
         Plan.parse(text)
@@ -55,7 +55,7 @@ def test_file_can_be_edited(tmp_path):
     plan = Plan.parse(TEXT)
     plan.save(path)
     assert Plan.load(path) == plan
-    path.write_text(path.read_text().replace("0.66", "1.66") + "# a remark <Semantic>\n")
+    path.write_text(path.read_text().replace("0.66", "1.66") + "# a comment <Semantic>\n")
     assert Plan.load(path).story.sources[0].onsets_s == (1.66,)
 
 
@@ -71,7 +71,7 @@ def test_bad_files_name_the_file(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("temporal", "says"),
+    ("temporal", "message"),
     [
         ("The bell at 0.5 s and 5.2 s.", "bell at 5.20 s, but the clip lasts 4.00 s"),
         ("At 9 seconds something happens.", "9.00 s"),
@@ -79,11 +79,11 @@ def test_bad_files_name_the_file(tmp_path, content):
         ("The engine runs from 2 s to 1 s.", "ends at 1.00 s, but begins at 2.00 s"),
     ],
 )
-def test_check_finds_times_beyond_the_clip(temporal, says):
+def test_check_finds_times_beyond_the_clip(temporal, message):
     plan = Plan({"temporal": temporal})
     with pytest.raises(PlanError) as error:
         plan.check(4.0)
-    assert says in str(error.value)
+    assert message in str(error.value)
     Plan.parse(TEXT).check(4.0)
 
 
@@ -114,7 +114,7 @@ def test_crop_shifts_events_and_keeps_the_rest():
         (1.4, 2.2, "A gate creaks once."),
     ],
 )
-def test_crop_keeps_the_sentences_of_what_sounds_in_the_part_and_corrects_their_counts(start_s, end_s, semantic):
+def test_crop_keeps_the_sentences_about_the_segment_and_corrects_their_counts(start_s, end_s, semantic):
     plan = Plan(
         {
             "semantic": "A small dog barks twice. A car passes; a gate creaks three times.",
@@ -124,7 +124,7 @@ def test_crop_keeps_the_sentences_of_what_sounds_in_the_part_and_corrects_their_
     assert plan.crop(start_s, end_s)["semantic"] == semantic
 
 
-def test_crop_keeps_plans_without_events_word_for_word():
+def test_crop_keeps_plans_without_events_verbatim():
     plan = Plan.parse("<Semantic> Rain on leaves. <Temporal> Steady throughout.")
     assert plan.crop(1.0, 2.0) == plan
 
@@ -139,7 +139,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_any_text_of_a_section_is_read_back(tmp_path, text):
+def test_any_section_text_round_trips(tmp_path, text):
     for plan in (Plan({"semantic": text}), Plan(dict.fromkeys(CORE, text)), Plan({"spatial": f"{text} {text}"})):
         plan.save(tmp_path / "plan.txt")
         assert Plan.load(tmp_path / "plan.txt") == plan
@@ -148,7 +148,7 @@ def test_any_text_of_a_section_is_read_back(tmp_path, text):
         assert Plan.load(tmp_path / "plan.txt") == plan
 
 
-def test_random_texts_are_read_back(tmp_path):
+def test_random_section_texts_round_trip(tmp_path):
     rng = random.Random(0)
     for _ in range(300):
         plan = Plan({name: "".join(rng.choices([*NASTY, " ", "x"], k=rng.randrange(6))) for name in CORE})
@@ -157,16 +157,16 @@ def test_random_texts_are_read_back(tmp_path):
         assert Plan.parse(str(plan)) == plan
 
 
-def test_what_is_written_is_what_was_said_where_a_file_can_hold_it():
+def test_section_texts_are_normalised_to_one_line_of_valid_unicode():
     assert Plan({"semantic": " I <3\n# it \\ "})["semantic"] == "I <3 # it \\"
     assert Plan({"semantic": "\ud83d\ude00 a\ud800"})["semantic"] == "😀 a\ufffd"
 
 
-def test_remarks_are_ignored_in_a_text_as_in_a_file():
-    assert Plan.parse("\ufeff# a remark <Temporal>\n<Semantic> A bell.\n  # another\n") == {"semantic": "A bell."}
+def test_comments_are_ignored_in_texts_and_files():
+    assert Plan.parse("\ufeff# a comment <Temporal>\n<Semantic> A bell.\n  # another\n") == {"semantic": "A bell."}
 
 
-def test_a_file_that_does_not_end_is_no_plan(tmp_path, monkeypatch):
+def test_too_long_and_invalid_files_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("prismaudio.plan.plan.MAX_CHARACTERS", 1000)
     (tmp_path / "plan.txt").write_text("<Semantic> " + "x" * 1000)
     with pytest.raises(PlanError, match="has more than 1000 characters"):

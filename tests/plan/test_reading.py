@@ -14,14 +14,14 @@ from prismaudio.plan.writing import describe
 
 THINGS = ("bell", "drum", "engine", "whistle", "coin", "marble", "car door", "sea lion")
 KNOWN = Nouns(THINGS, verbs=("whistles",))
-"""What a reader knows by name, where a test is about one that does."""
+"""Known nouns, for tests of a parser with a vocabulary."""
 ARBITRARY = (
     *("dog", "car door", "thunder", "piano", "violin", "waves", "baby", "helicopter", "sea lion", "fire", "footsteps"),
     *("sewing machine", "rain", "church organ", "bird", "toilet flush", "bus", "glass door"),
 )
 
 
-def told(story: Story) -> list[tuple[object, ...]]:
+def events(story: Story) -> list[tuple[object, ...]]:
     return [(s.what, s.onsets_s, s.end_s, s.azimuth_deg) for s in story.sources]
 
 
@@ -54,9 +54,9 @@ def told(story: Story) -> list[tuple[object, ...]]:
         ("<Aesthetic> Warm", []),
     ],
 )  # fmt: skip
-def test_reads_what_people_write_in_any_vocabulary(text, expected):
-    assert told(Plan.parse(text).story) == expected
-    assert told(Plan.parse(text).read(KNOWN)) == expected
+def test_parses_hand_written_text_in_any_vocabulary(text, expected):
+    assert events(Plan.parse(text).story) == expected
+    assert events(Plan.parse(text).read(KNOWN)) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_reads_what_people_write_in_any_vocabulary(text, expected):
         ("<Spatial> Bell at azimuth −95°", [("bell", (), None, (-90.0, -90.0))]),
     ],
 )
-def test_a_reader_that_knows_a_thing_by_name_finds_it_wherever_it_stands(text, expected):
-    assert told(Plan.parse(text).read(KNOWN)) == expected
-    assert told(Plan.parse(text).story) != expected
+def test_known_nouns_are_found_wherever_they_occur(text, expected):
+    assert events(Plan.parse(text).read(KNOWN)) == expected
+    assert events(Plan.parse(text).story) != expected
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_every_text_that_is_written_is_read_back(seed):
+def test_generated_texts_round_trip(seed):
     story = random_story(random.Random(seed), ARBITRARY)
     for rng in (None, random.Random(seed), random.Random(-seed)):
         plan = Plan(describe(story, rng))
@@ -146,7 +146,7 @@ def test_every_wording_of_an_attribute_is_understood(table):
         ("at 1.2.3 s", []),
     ],
 )  # fmt: skip
-def test_reads_times_of_every_form_whole_or_not_at_all(text, expected_s):
+def test_times_are_parsed_completely_or_not_at_all(text, expected_s):
     assert [value.number for value in times(text)] == expected_s
 
 
@@ -165,13 +165,13 @@ def test_reads_spans_of_clock_times(text, expected):
     assert (*bell.onsets_s, bell.end_s) == expected
 
 
-def test_a_number_in_words_leaves_the_rest_of_a_sentence_where_it_is():
+def test_spelled_out_numbers_keep_character_positions():
     text = "At twenty-two seconds the bell, at thirty-three seconds the drum, at forty-four seconds the coin"
     story = Plan({"temporal": text}).read(KNOWN)
     assert [(s.what, s.onsets_s) for s in story.sources] == [("bell", (22,)), ("drum", (33,)), ("coin", (44,))]
 
 
-def test_a_time_is_finite_however_long_its_number():
+def test_times_are_finite():
     (bell,) = Plan({"temporal": f"The bell at {'9' * 400} s."}).story.sources
     assert bell.onsets_s == (1e9,)
     with pytest.raises(PlanError, match=r"^the plan has the bell at 1000000000\.00 s"):
@@ -222,7 +222,7 @@ def test_never_fails_on_garbled_text():
 
 
 def cost_s(text: str) -> float:
-    """The least processor time of three readings of a text as every section, and as the sections of a file."""
+    """Minimum processor time of three parses of a text, as every section and as the sections of a file."""
     times = []
     for _ in range(3):
         begin = time.process_time()
@@ -234,7 +234,7 @@ def cost_s(text: str) -> float:
 
 
 def made_of(unit: str, n_characters: int) -> str:
-    """Repetitions of a unit, in which each ``@`` is another word."""
+    """Repetitions of a unit in which each ``@`` is replaced by a new word."""
     parts, n = [], 0
     while n < n_characters:
         word = "".join("bcdfghklmnprst"[int(digit)] + "aeiouaeiou"[int(digit)] for digit in str(len(parts)))
@@ -253,13 +253,13 @@ def made_of(unit: str, n_characters: int) -> str:
         "x", "<", "< ", "</", "\\<", "no hiss ", "at again at ", "((",
     ],
 )  # fmt: skip
-def test_reading_takes_a_time_that_grows_with_the_text_only(unit):
+def test_parsing_time_grows_linearly_with_the_text(unit):
     short, long = made_of(unit, 2_500), made_of(unit, 20_000)
     assert cost_s(long) < 24 * cost_s(short) + 0.05  # 8 if it is linear, 64 if it is quadratic
 
 
 @pytest.mark.parametrize("tag", ["<", "</", "<Semantic"])
-def test_a_tag_with_a_long_gap_is_read_in_no_time(tag):
+def test_tag_with_a_long_gap_is_parsed_quickly(tag):
     begin = time.process_time()
     with pytest.raises(PlanError):
         Plan.parse(f"{tag}{' ' * 40_000}!")
@@ -267,7 +267,7 @@ def test_a_tag_with_a_long_gap_is_read_in_no_time(tag):
     assert gap_s < 24 * cost_s(made_of("A @ rattles at 1.5 s. ", 5_000)) + 0.05
 
 
-def test_a_noun_is_found_whole_and_a_thing_of_many_names_once():
+def test_nouns_are_found_as_whole_words_and_sources_once():
     assert [m.noun for m in Nouns(["bell", "bell tower"]).mentions("A bell tower, bells, a bellow.")] == [
         "bell tower", "bell"
     ]  # fmt: skip

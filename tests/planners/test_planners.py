@@ -1,4 +1,4 @@
-"""The planners of the core, and what they make of what is given."""
+"""The planners of the core, with and without a given prompt or plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIP = Clip("walk", 2.0)
 
 @pytest.fixture
 def flash():
-    """One that sees every rise of more than a quarter."""
+    """A planner that detects every rise in brightness of more than a quarter."""
     planner = FlashPlanner()
     with torch.no_grad():
         planner.chance.weight.copy_(torch.tensor([-20.0, 20.0, 0.0]))
@@ -36,14 +36,14 @@ def flash():
         (Plan({"spatial": "Right.", "aesthetic": "Dry."}), {"spatial": "Right.", "aesthetic": "Dry."}),
     ],
 )
-def test_a_plan_of_a_file_keeps_what_is_given(tmp_path, given, changed):
+def test_file_planner_keeps_given_sections(tmp_path, given, changed):
     (tmp_path / "walk.txt").write_text(TEXT)
     for path in (tmp_path, tmp_path / "walk.txt"):
         assert dict(FilePlanner(str(path)).plan(CLIP, CORE_DIMENSIONS, given)) == dict(Plan.parse(TEXT)) | changed
 
 
-def test_a_file_that_is_not_there_or_is_no_plan_is_named(tmp_path):
-    with pytest.raises(PlanError, match=r"no plan for clip walk: expected it at .*walk\.txt"):
+def test_missing_or_invalid_plan_file_is_reported(tmp_path):
+    with pytest.raises(PlanError, match=r"no plan found for clip walk: expected the file .*walk\.txt"):
         FilePlanner(str(tmp_path)).plan(CLIP, CORE_DIMENSIONS)
     (tmp_path / "walk.txt").write_text("<Loudness> Loud.")
     with pytest.raises(PlanError, match="unknown section <Loudness>"):
@@ -52,7 +52,7 @@ def test_a_file_that_is_not_there_or_is_no_plan_is_named(tmp_path):
     assert FilePlanner(str(tmp_path)).plan(CLIP, [*CORE_DIMENSIONS, loudness]) == {"loudness": "Loud."}
 
 
-def test_what_flashes_is_heard_when_and_where_it_does(flash):
+def test_flash_becomes_an_event_with_its_time_and_direction(flash):
     frames = torch.zeros(16, 3, 8, 8, dtype=torch.uint8)
     frames[[3, 9], :, :, 4:] = 200
     plan = flash.plan(Clip("a", 2.0, frames, 8.0), CORE_DIMENSIONS)
@@ -62,20 +62,20 @@ def test_what_flashes_is_heard_when_and_where_it_does(flash):
     assert list(flash.plan(Clip("a", 2.0, frames, 8.0), CORE_DIMENSIONS[:2])) == ["semantic", "temporal"]
 
 
-def test_what_is_given_stays_and_the_rest_is_seen(flash):
+def test_given_sections_are_kept_and_the_rest_is_generated(flash):
     clip, true = SyntheticClips(0, 1, 2.0, 8.0, 16, 16_000).clip(0)
-    seen = flash.plan(clip, CORE_DIMENSIONS)
+    generated = flash.plan(clip, CORE_DIMENSIONS)
     prompted = flash.plan(clip, CORE_DIMENSIONS, "a dog")
-    assert dict(prompted) == {**seen, "semantic": "a dog"}
+    assert dict(prompted) == {**generated, "semantic": "a dog"}
     partial = Plan({"temporal": "At 1 s.", "spatial": "Left."})
-    assert dict(flash.plan(clip, CORE_DIMENSIONS, partial)) == {**seen, **partial}
+    assert dict(flash.plan(clip, CORE_DIMENSIONS, partial)) == {**generated, **partial}
     assert flash.plan(clip, CORE_DIMENSIONS, true) is true
     assert dict(flash.plan(CLIP, CORE_DIMENSIONS, "a dog")) == {"semantic": "a dog"}
-    with pytest.raises(PlanError, match="clip walk has no frames, and nothing is given"):
+    with pytest.raises(PlanError, match="clip walk has no frames and no prompt or plan; give at least one of them"):
         flash.plan(CLIP, CORE_DIMENSIONS)
 
 
-def test_it_learns_what_plans_state():
+def test_training_reproduces_the_events_of_the_plans():
     torch.manual_seed(0)
     clips, plans = zip(*(SyntheticClips(0, 24, 2.0, 8.0, 16, 16_000).clip(i) for i in range(24)), strict=True)
     planner = FlashPlanner()

@@ -1,1 +1,1 @@
-"""Signal: pure functions on waveforms. Sound is float32 ``(..., samples)`` in -1 .. 1, stereo is ``(2, samples)``."""
+"""Signal processing: pure functions on float32 audio ``(..., samples)`` in -1 .. 1; stereo is ``(2, samples)``."""

@@ -1,7 +1,7 @@
-"""Interaural differences: in time and in level between the left and the right channel.
+"""Interaural time and level differences between the left and the right channel.
 
-Signs: positive is right. A positive time difference means that the sound reaches the left channel later than the
-right one, a positive level difference that the right channel is louder.
+Signs: positive is right. A positive time difference means that the left channel lags behind the right one, a positive
+level difference that the right channel is louder.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from prismaudio.plan.story import Source
 
 MAX_ITD_S = 0.001
-"""Time differences are looked for within plus or minus this, a little more than a head allows."""
+"""Maximum absolute time difference of the search, slightly above the physical limit of a human head."""
 PUBLISHED_MAX_ITD_S = 0.0015
-"""The same for the published GCC-PHAT."""
+"""Maximum absolute time difference of the published GCC-PHAT."""
 PUBLISHED_FRAME, PUBLISHED_FRAMES = 3840, 512
-"""Samples of a frame of the published GCC-PHAT, and how many frames there are."""
+"""Frame length in samples and number of frames of the published GCC-PHAT."""
 RATE_HZ = 16_000
 """Sample rate of :func:`directions`."""
 WINDOW_S, HOP_S = 0.08, 0.04
 N_FFT = 1536
-"""At least a window and the longest difference in time."""
+"""At least the frame length plus the maximum time difference."""
 FLOOR = 1e-7
-"""Mean power that is added to both channels: -70 dB, so that silence has no side."""
+"""Mean power that is added to both channels: -70 dB, so that silence has a level difference of 0."""
 _TINY = 1e-20
 _CHUNK = 2**20
-"""Samples of frames that are transformed at a time, for memory."""
+"""Number of samples that are transformed at once, to limit memory."""
 _DIRECT_N_FFT = 8192
-"""Up to this length a few lags are quicker by a matrix product than by an inverse transform, which gives all lags."""
+"""Up to this length, a matrix product over few lags is faster than an inverse transform, which computes all lags."""
 
 
 def azimuths_deg(source: Source, times_s: Tensor) -> Tensor:
-    """Direction of a source at times ``(n,)``, NaN where none is stated; :meth:`Source.azimuth_at` of many times.
+    """Return the direction of a source at times ``(n,)``, NaN if not stated; vectorised :meth:`Source.azimuth_at`.
 
     Example:
         >>> from prismaudio.plan.story import Source
@@ -58,11 +58,11 @@ def azimuths_deg(source: Source, times_s: Tensor) -> Tensor:
 
 
 def ild_db(audio: Tensor, floor_db: float = -80.0) -> Tensor:
-    """Interaural level difference ``(...)``: level of the right channel minus that of the left, in dB.
+    """Compute the interaural level difference ``(...)`` in dB: level of the right channel minus that of the left.
 
     Args:
         audio: Waveforms ``(..., 2, samples)``.
-        floor_db: Softer channels count as this.
+        floor_db: Lower limit of the channel levels.
 
     Example:
         >>> ild_db(torch.tensor([[0.1, -0.1], [0.2, -0.2]]))
@@ -79,21 +79,21 @@ def itd_s(
     oversampling: int = 8,
     max_itd_s: float = MAX_ITD_S,
 ) -> Tensor:
-    """Interaural time difference ``(...)``: by how much the left channel is later than the right one, in seconds.
+    """Compute the interaural time difference ``(...)`` in seconds: the lag of the left channel behind the right one.
 
-    It is the lag of the highest peak of the generalised cross-correlation, interpolated between lags; 0 for silence.
+    It is the lag of the highest peak of the generalised cross-correlation, interpolated between samples; 0 for silence.
 
     Args:
         audio: Waveforms ``(..., 2, samples)``.
         sample_rate_hz: Their sample rate.
         whitening: Exponent of the weighting of the cross-spectrum: 0 is plain cross-correlation, 1 is the phase
-            transform. Between the two, noise does not drown a tone and a strong resonance does not drown the attack.
-        oversampling: How many lags there are to a sample.
-        max_itd_s: Where the search ends, in seconds.
+            transform. Values in between are robust to noise around a tone and to strong resonances after an attack.
+        oversampling: Number of lags per sample.
+        max_itd_s: Maximum absolute time difference of the search, in seconds.
 
     Example:
         >>> noise = torch.randn(2008, generator=torch.Generator().manual_seed(0))
-        >>> late_left = torch.stack([noise[:2000], noise[8:]])  # left hears 8 samples later what right hears now
+        >>> late_left = torch.stack([noise[:2000], noise[8:]])  # the left channel lags by 8 samples
         >>> round(16_000 * itd_s(late_left, 16_000).item(), 2)
         8.0
     """
@@ -111,10 +111,10 @@ def gcc_phat_itds_s(
     oversampling: int = 1,
     max_itd_s: float = PUBLISHED_MAX_ITD_S,
 ) -> Tensor:
-    """Interaural time difference ``(..., n_frames)`` in seconds of every frame by the published GCC-PHAT.
+    """Compute the interaural time difference ``(..., n_frames)`` in seconds per frame with the published GCC-PHAT.
 
-    The lag of the largest absolute value of the correlation, at most 1.5 ms and not interpolated: multiples of a
-    sample divided by ``oversampling``. Frames lie evenly between the beginning and the end.
+    It is the lag of the largest absolute value of the correlation, at most 1.5 ms and not interpolated: a multiple of a
+    sample divided by ``oversampling``. Frames are evenly spaced from the start to the end.
 
     Args:
         audio: Waveforms ``(..., 2, samples)``; padded with silence to one frame.
@@ -122,11 +122,11 @@ def gcc_phat_itds_s(
         frame: Length of a frame in samples.
         n_frames: Number of frames; 1 for the first alone.
         oversampling: How many lags there are to a sample.
-        max_itd_s: Largest difference that is looked for.
+        max_itd_s: Maximum absolute time difference of the search.
 
     Source:
-        The published GCC-PHAT, with two differences: its sign is the opposite, and of silent frames it reports its
-        largest lag, 1.5 ms, where this is 0.
+        The published GCC-PHAT, with two changes: the sign is inverted, and the result for silent frames is 0 instead of
+        the maximum lag of 1.5 ms.
 
     Example:
         >>> noise = torch.randn(8008, generator=torch.Generator().manual_seed(0))
@@ -141,24 +141,24 @@ def gcc_phat_itds_s(
     frames = frames.transpose(1, 2)
     reach = min(int(oversampling * sample_rate_hz * max_itd_s), oversampling * frame)
 
-    def lags(some: Tensor) -> Tensor:
-        spectra = torch.fft.rfft(some, 2 * frame)
+    def lags(chunk: Tensor) -> Tensor:
+        spectra = torch.fft.rfft(chunk, 2 * frame)
         return _peak_lags(spectra, 2 * frame, 1.0, oversampling, reach, published=True)
 
-    at_once = max(1, _CHUNK // (frame * frames.shape[1]))
-    itds_s = torch.cat([lags(some) for some in frames.split(at_once)]) / (oversampling * sample_rate_hz)
+    batch_size = max(1, _CHUNK // (frame * frames.shape[1]))
+    itds_s = torch.cat([lags(chunk) for chunk in frames.split(batch_size)]) / (oversampling * sample_rate_hz)
     return itds_s.expand(-1, n_frames).reshape(*audio.shape[:-2], n_frames)
 
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """What each window of waveforms says about its direction.
+    """Interaural differences per frame of audio.
 
     Args:
-        itd_ms: How much later the left channel is, in ms ``(batch, windows)``.
-        ild_db: How much louder the right channel is, in dB ``(batch, windows)``.
-        power: Mean power of both channels ``(batch, windows)``.
-        spectra: Spectra of both channels ``(batch, windows, 2, bins)``.
+        itd_ms: Lag of the left channel in ms ``(batch, frames)``.
+        ild_db: Level of the right channel relative to the left, in dB ``(batch, frames)``.
+        power: Mean power of both channels ``(batch, frames)``.
+        spectra: Spectra of both channels ``(batch, frames, 2, bins)``.
     """
 
     itd_ms: Tensor
@@ -167,18 +167,18 @@ class Directions:
     spectra: Tensor
 
     def first(self, n: int) -> Directions:
-        """The first ``n`` windows."""
+        """Return the first ``n`` frames."""
         return Directions(self.itd_ms[:, :n], self.ild_db[:, :n], self.power[:, :n], self.spectra[:, :n])
 
     def left_over(self, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
-        """The side energy of each window, once it is turned so that a direction is in the middle ``(batch, windows)``.
+        """Compute the relative side energy ``(batch, frames)`` after the frames are steered to a direction.
 
-        The channels are delayed and weighted until what comes from that direction is the same in both, and then taken
-        from each other: 0 when all of it comes from there, 0.5 when the channels have nothing to do with each other.
+        The channels are delayed and weighted so that a source in that direction is equal in both, and then subtracted:
+        0 if all energy comes from that direction, 0.5 if the channels are uncorrelated.
 
         Args:
-            itd_ms: Difference in time that belongs to the direction ``(batch, windows)``.
-            ild_db: Difference in level that belongs to it.
+            itd_ms: Time difference of the direction ``(batch, frames)``.
+            ild_db: Level difference of the direction ``(batch, frames)``.
         """
         gain = 10 ** (ild_db / 40)[..., None, None]
         left, right = (self.spectra * torch.cat([gain, 1 / gain], -2)).unbind(-2)
@@ -190,9 +190,9 @@ class Directions:
 
 
 def directions(audio: Tensor, sample_rate_hz: int) -> Directions:
-    """The interaural differences in windows of 80 ms, one every 40 ms.
+    """Compute the interaural differences in frames of 80 ms with a hop of 40 ms.
 
-    Window ``i`` begins at ``i * HOP_S`` and is no longer than the waveform.
+    Frame ``i`` begins at ``i * HOP_S``; audio shorter than a frame is padded with silence.
 
     Args:
         audio: Waveforms ``(batch, 2, samples)``.
@@ -202,12 +202,12 @@ def directions(audio: Tensor, sample_rate_hz: int) -> Directions:
         >>> directions(torch.zeros(3, 2, 16_000), 16_000).ild_db.shape
         torch.Size([3, 24])
     """
-    sound = resample(audio.float(), sample_rate_hz, RATE_HZ)
+    audio = resample(audio.float(), sample_rate_hz, RATE_HZ)
     length, hop = round(WINDOW_S * RATE_HZ), round(HOP_S * RATE_HZ)
-    sound = pad(sound, (0, max(0, length - sound.shape[-1])))
-    windows = sound.unfold(-1, length, hop).transpose(1, 2)
-    power = windows.square().mean(-1)
-    spectra = torch.fft.rfft(windows, N_FFT)
+    audio = pad(audio, (0, max(0, length - audio.shape[-1])))
+    frames = audio.unfold(-1, length, hop).transpose(1, 2)
+    power = frames.square().mean(-1)
+    spectra = torch.fft.rfft(frames, N_FFT)
     oversampling = 4
     lags = _peak_lags(spectra, N_FFT, 0.5, oversampling, int(oversampling * RATE_HZ * MAX_ITD_S))
     ild_db = 10 * torch.log10((power[..., 1] + FLOOR) / (power[..., 0] + FLOOR))
@@ -215,22 +215,22 @@ def directions(audio: Tensor, sample_rate_hz: int) -> Directions:
 
 
 def n_windows(duration_s: float) -> int:
-    """Number of windows of :func:`directions`."""
+    """Return the number of frames that :func:`directions` computes for a duration in seconds."""
     return 1 + max(0, round(duration_s * RATE_HZ) - round(WINDOW_S * RATE_HZ)) // round(HOP_S * RATE_HZ)
 
 
 def _peak_lags(
     spectra: Tensor, n_fft: int, whitening: float, oversampling: int, reach: int, *, published: bool = False
 ) -> Tensor:
-    """The lag ``(...)`` of the highest peak of the generalised cross-correlation, in samples / ``oversampling``.
+    """Find the lag ``(...)`` of the highest peak of the generalised cross-correlation, in samples / ``oversampling``.
 
     Args:
         spectra: Spectra of the left and the right channel ``(..., 2, n_fft // 2 + 1)``.
-        n_fft: Length of the transform that they come from.
+        n_fft: FFT length of the spectra.
         whitening: Exponent of the weighting of the cross-spectrum.
-        oversampling: How many lags there are to a sample.
-        reach: The largest lag.
-        published: The published GCC-PHAT looks at absolute values, and between no lags.
+        oversampling: Number of lags per sample.
+        reach: Maximum lag.
+        published: Whether to use absolute values and no interpolation, as the published GCC-PHAT does.
 
     Source:
         Knapp and Carter, "The generalized correlation method for estimation of time delay", 1976.
@@ -264,7 +264,7 @@ def _power(spectra: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _waves(n_fft: int, oversampling: int, reach: int) -> Tensor:
-    """What makes a correlation at ``2 * reach + 1`` lags of a cross-spectrum: ``(2 * bins, lags)``, float64."""
+    """Create the inverse transform to ``2 * reach + 1`` lags of a cross-spectrum: ``(2 * bins, lags)``, float64."""
     size, bins = oversampling * n_fft, torch.arange(n_fft // 2 + 1)
     turn = 2 * math.pi / size * (bins[:, None] * torch.arange(-reach, reach + 1) % size).double()
     weights = torch.where((bins == 0) | (2 * bins == size), 1.0, 2.0)[:, None]

@@ -1,4 +1,4 @@
-"""Levels relative to full scale, and lowering what is above -1 dB."""
+"""Peak levels relative to full scale, and a limiter at -1 dB."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from prismaudio.audio.spectral import decibels
 from prismaudio.errors import PrismAudioError
 
 PEAK_DB = -1.0
-"""Level that no sound exceeds."""
+"""Maximum level of generated audio."""
 PEAK = 10 ** (PEAK_DB / 20)
 LOOK_AHEAD_S = 0.02
-"""How long before and after something too loud the sound is lowered."""
+"""Attack and release time of the limiter around samples that exceed the maximum level."""
 LIMITED_SAMPLES = 1 << 21
-"""Samples that are lowered at once."""
+"""Chunk size of the limiter in samples."""
 _PIECE, _MARGIN = 1 << 20, 64
-"""Samples whose true peak is found at once, and how many beside them its filter needs."""
+"""Chunk size of the true-peak measurement in samples, and the margin that the interpolation filter needs."""
 
 
 def peak_db(audio: Tensor) -> float:
-    """Level of the largest sample.
+    """Return the level of the largest absolute sample, in dB relative to full scale.
 
     Example:
         >>> peak_db(torch.tensor([[0.1, -1.0], [0.5, 0.2]]))
@@ -34,7 +34,7 @@ def peak_db(audio: Tensor) -> float:
 
 
 def true_peak_db(audio: Tensor, sample_rate_hz: int) -> float:
-    """Level of the largest value of the waveform between and at the samples, from four times the sample rate.
+    """Return the true-peak level: the peak of the waveform at and between samples, at four times the sample rate.
 
     Source: ITU-R BS.1770-5, annex 2, with a longer interpolation filter.
     """
@@ -47,11 +47,11 @@ def true_peak_db(audio: Tensor, sample_rate_hz: int) -> float:
 
 
 def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tensor:
-    """Waveforms float32 ``(rows, 2, samples)`` at a level that can be played, each scaled as a whole.
+    """Scale waveforms ``(rows, 2, samples)`` to float32 at a playable level, each with one gain.
 
     Args:
-        audio: Waveforms as they were decoded.
-        peaks: ``sample`` lowers each that exceeds -1 dB; ``batch`` divides all by their common peak.
+        audio: Decoded waveforms.
+        peaks: ``sample`` attenuates each waveform that exceeds -1 dB; ``batch`` divides all by their common peak.
 
     Example:
         >>> leveled(torch.tensor([[[2.0, -1.0]], [[0.5, 0.1]]]))[1].tolist()
@@ -65,12 +65,12 @@ def leveled(audio: Tensor, peaks: Literal["sample", "batch"] = "sample") -> Tens
 
 
 def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Lower a waveform ``(2, samples)`` in place, so that nowhere it exceeds a true peak of -1 dB.
+    """Limit audio ``(2, samples)`` in place to a true peak of -1 dB.
 
-    It is lowered around what is too loud, in both ears alike, and nowhere else.
+    The gain is reduced around excessive peaks only, and equally in both channels.
 
     Raises:
-        PrismAudioError: It is not finite.
+        PrismAudioError: The audio is not finite.
 
     Example:
         >>> loud = 4 * torch.sin(torch.arange(1600) / 5).repeat(2, 1)
@@ -78,23 +78,23 @@ def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
         -1.0
     """
     if not all(bool(piece.isfinite().all()) for piece in audio.split(LIMITED_SAMPLES, dim=1)):
-        raise PrismAudioError("there is NaN or infinity in the sound, of which nothing can be heard; expected numbers")
+        raise PrismAudioError("the audio contains NaN or infinity; expected finite numbers")
     if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
         return audio
     reach = max(1, round(LOOK_AHEAD_S * sample_rate_hz))
-    before = audio[:, :0]  # what the gain of the next piece depends on, as it was
+    before = audio[:, :0]  # unlimited samples before the chunk, which the gain depends on
     for first in range(0, audio.shape[1], LIMITED_SAMPLES):
         end, n_before = first + LIMITED_SAMPLES, before.shape[1]
         piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
         before = audio[:, max(first, end - 2 * reach) : end].clone()
         lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
         audio[:, first:end] = lowered
-    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # what lies between the samples
+    excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # remaining peaks between samples
     return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
 
 
 def _gain(audio: Tensor, reach: int) -> Tensor:
-    """What every sample is multiplied by, ``(1, samples)``; it falls and rises over ``reach`` samples."""
+    """Compute the gain of every sample, ``(1, samples)``; it changes smoothly over ``reach`` samples."""
     too_loud = (audio.abs().amax(0) / PEAK).clamp_min(1)[None]
     gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
     return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

@@ -1,4 +1,4 @@
-"""Integrated loudness of many sounds at once."""
+"""Integrated loudness of batches of audio."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 SHELF = (1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)
 HIGH_PASS = (1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)
-"""The two filters of K-weighting: coefficients above and below the line, at 48 kHz."""
+"""The two filters of K-weighting: numerator and denominator coefficients at 48 kHz."""
 SILENCE_LUFS = -70.0
 BLOCK_S, OVERLAP = 0.4, 4
 RING_S = 0.1
-"""How long the filters ring."""
+"""Length of the filters' impulse response."""
 
 
 def loudness_lufs(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Gated loudness in LUFS ``(batch,)``, -70 for silence.
+    """Compute the gated integrated loudness ``(batch,)`` in LUFS; -70 for silence.
 
     Args:
-        audio: Audio ``(batch, channels, samples)``; all channels count alike, as left and right do.
-        sample_rate_hz: Their sample rate; the filters have the response that they have at 48 kHz.
+        audio: Audio ``(batch, channels, samples)``; all channels have equal weight, as left and right do.
+        sample_rate_hz: Its sample rate; the filters have their 48 kHz frequency response at every rate.
 
     Source:
         ITU-R BS.1770-4, annex 1.
@@ -39,14 +39,14 @@ def loudness_lufs(audio: Tensor, sample_rate_hz: int) -> Tensor:
     power = weighted[..., :n].square().sum(1)
     total = torch.nn.functional.pad(power.double().cumsum(1), (1, 0))
     blocks = (total[:, length::hop] - total[:, : n + 1 - length : hop]) / length
-    heard = blocks > 10 ** ((SILENCE_LUFS + 0.691) / 10)
-    heard &= blocks > 0.1 * _mean(blocks, heard)
-    return (10 * _mean(blocks, heard)[:, 0].clamp(min=1e-9).log10() - 0.691).clamp(min=SILENCE_LUFS).float()
+    gated = blocks > 10 ** ((SILENCE_LUFS + 0.691) / 10)
+    gated &= blocks > 0.1 * _mean(blocks, gated)
+    return (10 * _mean(blocks, gated)[:, 0].clamp(min=1e-9).log10() - 0.691).clamp(min=SILENCE_LUFS).float()
 
 
 @lru_cache(maxsize=8)
 def k_weighting(size: int, sample_rate_hz: int) -> Tensor:
-    """The response of the K-weighting at the bins of a transform of ``size`` samples, complex ``(size // 2 + 1,)``."""
+    """Return the frequency response of K-weighting for an FFT of ``size`` samples, complex ``(size // 2 + 1,)``."""
     turn = 2 * torch.pi * torch.fft.rfftfreq(size, 1 / sample_rate_hz).double() / 48_000
     response = torch.ones((), dtype=torch.complex128)
     for above, below in (SHELF, HIGH_PASS):
@@ -55,5 +55,5 @@ def k_weighting(size: int, sample_rate_hz: int) -> Tensor:
     return response.to(torch.complex64)
 
 
-def _mean(blocks: Tensor, heard: Tensor) -> Tensor:
-    return (blocks * heard).sum(-1, keepdim=True) / heard.sum(-1, keepdim=True).clamp(min=1)
+def _mean(blocks: Tensor, gated: Tensor) -> Tensor:
+    return (blocks * gated).sum(-1, keepdim=True) / gated.sum(-1, keepdim=True).clamp(min=1)

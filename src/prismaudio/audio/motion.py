@@ -1,4 +1,4 @@
-"""When something happens in frames: sudden changes from one to the next."""
+"""Detection of visual events: sudden changes between consecutive video frames."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 FRAME_SIZE = 24
-"""Frames are compared on a grid about this high: finer detail is noise."""
+"""Approximate height of the grid on which frames are compared; finer detail is treated as noise."""
 BEFORE_S = 0.4
 RELATIVE = 0.3
-"""A change counts half that exceeds those before it by the typical change, or by this share of the largest excess."""
+"""A change has weight 0.5 if its rise equals the median change or, if larger, this fraction of the largest rise."""
 
 
 def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
-    """Moments at which the frame changes more suddenly than in the 0.4 s before.
+    """Find the times at which the frames change more suddenly than in the preceding 0.4 s.
 
     Args:
         frames: Frames uint8 ``(time, 3, height, width)``.
         fps: Frames per second.
 
     Returns:
-        Times in seconds of the first frame that shows a change, and how much it counts, 0 .. 1, ``(peaks,)``.
+        Times in seconds of the first frame after each change, and weights in 0 .. 1, both ``(peaks,)``.
 
     Example:
         >>> frames = torch.zeros(16, 3, 24, 24, dtype=torch.uint8)
@@ -34,7 +34,7 @@ def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     step = max(1, frames.shape[-2] // FRAME_SIZE)
     small = avg_pool2d(frames.float().mean(1, keepdim=True) / 255, step, ceil_mode=True)
     change = small.diff(dim=0).abs().flatten(1)
-    change = change.topk(max(1, change.shape[1] // 16), 1).values.mean(1)  # where most changes
+    change = change.topk(max(1, change.shape[1] // 16), 1).values.mean(1)  # the cells that change most
     n_before = max(1, round(BEFORE_S * fps))
     earlier = max_pool1d(pad(change[None], (n_before, 0), mode="replicate"), n_before, 1)[0, : len(change)]
     rise = (change - earlier).clamp(min=0)

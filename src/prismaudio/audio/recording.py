@@ -1,7 +1,7 @@
-"""How recordings are: noise floor, clipping, missing highs, a constant offset, reverberation.
+"""Recording quality: noise floor, clipping, missing high frequencies, DC offset, reverberation.
 
-Levels are in dB. Waveforms are ``(batch, 2, samples)``; results are ``(batch,)`` and finite for silence too, where
-nothing else is said.
+Levels are in dB. Waveforms are ``(batch, 2, samples)``; results are ``(batch,)`` unless stated otherwise, and finite
+for silence too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ NEAR_TOP = 0.97
 HIGHS_HZ = 3000.0
 DIRECT_S = 0.05
 LATE_S = (0.2, 0.35)
-"""The late part begins where most struck sounds have died away, and ends before the next one as a rule."""
+"""The late part begins when most struck sounds have decayed, and usually ends before the next one."""
 SILENT = 1e-8
 """Mean power, -80 dB, below which there is no direct sound."""
 
 
 def noise_floor_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """What is heard when nothing happens: the level that a tenth of the frames of 20 ms is below.
+    """Compute the noise floor: the 10th percentile of the levels of 20 ms frames.
 
     Example:
         >>> noise = 0.01 * torch.randn(1, 2, 16000, generator=torch.Generator().manual_seed(0))
@@ -36,7 +36,7 @@ def noise_floor_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def flat_tops(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Share of the samples, 0 .. 1, that are as high as any within 10 ms, where it is loud: peaks that are cut off.
+    """Compute the fraction of samples, 0 .. 1, near the maximum of their 10 ms block in loud blocks: clipped peaks.
 
     Example:
         >>> wave = torch.sin(2 * torch.pi * 300 * torch.arange(16_000) / 16_000).repeat(1, 2, 1)
@@ -51,7 +51,7 @@ def flat_tops(audio: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def highs_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Power above 3 kHz relative to all power, where it is loud; 0 to -60 dB."""
+    """Compute the power above 3 kHz relative to the total power in loud frames, 0 to -60 dB."""
     window = max(4, 2 * round(0.016 * sample_rate_hz))
     power = power_spectrogram(audio, window, window // 2).sum(1)
     frames = power.sum(1, keepdim=True)
@@ -61,21 +61,21 @@ def highs_db(audio: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def offset_share(audio: Tensor) -> Tensor:
-    """The constant part of a sound relative to its rms, 0 .. 1."""
+    """Compute the DC offset relative to the rms, 0 .. 1."""
     return (audio.mean(2).square().mean(1) / audio.square().mean((1, 2)).clamp(min=1e-12)).sqrt()
 
 
 def late_energy_db(audio: Tensor, sample_rate_hz: int, onsets_s: Tensor) -> Tensor:
-    """What is left of events when the direct sound has gone: its level relative to that of the direct sound.
+    """Compute the level of the reverberation after each event relative to its direct sound.
 
     Args:
         audio: Waveforms ``(batch, 2, samples)``.
         sample_rate_hz: Their sample rate.
-        onsets_s: When events begin ``(batch, n)``; the direct sound is looked for up to 50 ms around that.
+        onsets_s: Onsets of the events ``(batch, n)``; the direct sound is searched for within 50 ms on either side.
 
     Returns:
         Mean power 200 .. 350 ms after each onset relative to the loudest 10 ms around it, in dB ``(batch, n)``, at
-        least -60; NaN where the sound ends before that or the event is silent.
+        at least -60; NaN if the audio ends earlier or the event is silent.
 
     Example:
         >>> t = torch.arange(16000) / 16000
@@ -95,16 +95,16 @@ def late_energy_db(audio: Tensor, sample_rate_hz: int, onsets_s: Tensor) -> Tens
 def detected_late_energy_db(
     audio: Tensor, sample_rate_hz: int, start_s: Tensor, stop_s: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Late energy of the onsets that are heard and have 350 ms to themselves.
+    """Compute the late energy of the detected onsets that no other onset follows within 350 ms.
 
     Args:
         audio: Waveforms ``(batch, 2, samples)``.
         sample_rate_hz: Their sample rate.
-        start_s: When things that last begin ``(batch, n)``: onsets while they do are left out.
-        stop_s: When they end.
+        start_s: Start times of sustained sounds ``(batch, n)``; onsets during these sounds are excluded.
+        stop_s: Their end times.
 
     Returns:
-        Mean over the onsets in dB, at least -60, and how many there are, softly counted.
+        Mean over the onsets in dB, at least -60, and their soft count.
     """
     times_s, strength = onset_peaks(audio, sample_rate_hz)
     clear = (strength / min_strength(strength)).pow(4)
@@ -118,14 +118,14 @@ def detected_late_energy_db(
 
 
 class _Power:
-    """Mean power of sounds between any times."""
+    """Mean power of a batch of audio between arbitrary times, by cumulative sums."""
 
     def __init__(self, audio: Tensor, sample_rate_hz: int) -> None:
         self.rate_hz = sample_rate_hz
         self.total = pad(audio.square().mean(1).double().cumsum(1), (1, 0))
 
     def mean(self, start_s: Tensor, stop_s: Tensor) -> Tensor:
-        """Mean power ``(batch, n)`` between times ``(batch, n)``."""
+        """Compute the mean power ``(batch, n)`` between times ``(batch, n)``."""
         first, last = (
             (time_s * self.rate_hz).round().long().clamp(0, self.total.shape[1] - 1) for time_s in (start_s, stop_s)
         )
@@ -133,7 +133,7 @@ class _Power:
 
 
 def _blocks(values: Tensor, block_s: float, sample_rate_hz: int) -> Tensor:
-    """Consecutive blocks ``(batch, blocks, samples)``; a last incomplete one is left out."""
+    """Split into consecutive blocks ``(batch, blocks, samples)``; an incomplete last block is dropped."""
     values = pad(values, (0, max(0, 1 - values.shape[1])))
     length = min(max(1, round(block_s * sample_rate_hz)), values.shape[1])
     return values.unfold(1, length, length)

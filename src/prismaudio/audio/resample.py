@@ -1,4 +1,4 @@
-"""Changing the sample rate with a windowed sinc, one filter for each phase."""
+"""Resampling with a polyphase windowed sinc filter."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 ZERO_CROSSINGS = 24
-"""Zero crossings of the sinc on either side: long enough for a stop band below -80 dB."""
+"""Zero crossings of the sinc on either side, chosen for a stop-band attenuation above 80 dB."""
 ROLL_OFF = 0.94
-"""Where the pass band ends, as a share of the lower of the two Nyquist frequencies."""
+"""End of the pass band as a fraction of the lower of the two Nyquist frequencies."""
 KAISER_BETA = 9.0
 
 
 @lru_cache(maxsize=16)
 def _phases(step: int, n_phases: int) -> tuple[Tensor, int]:
-    """Filters ``(n_phases, 1, taps)`` from ``step`` input to ``n_phases`` output samples, and how far they reach."""
+    """Create filters ``(n_phases, 1, taps)`` from ``step`` input to ``n_phases`` output samples, and their reach."""
     cutoff = min(1.0, n_phases / step) * ROLL_OFF
     reach = math.ceil(ZERO_CROSSINGS / cutoff)
     taps = torch.arange(-reach, step + reach, dtype=torch.float64)
@@ -31,12 +31,12 @@ def _phases(step: int, n_phases: int) -> tuple[Tensor, int]:
 
 
 def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
-    """Sound at another sample rate, without delay.
+    """Resample audio without delay.
 
     Args:
         audio: Audio ``(..., samples)``.
         from_hz: Its sample rate.
-        to_hz: The sample rate wanted.
+        to_hz: Target sample rate.
 
     Returns:
         Audio ``(..., round(samples * to_hz / from_hz))``.
@@ -64,7 +64,7 @@ def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
 def _sinc_filters(
     step: int, n_phases: int, width: int, roll_off: float, kaiser_beta: float | None
 ) -> tuple[Tensor, int]:
-    """Filters ``(n_phases, 1, taps)`` of :func:`sinc_resample`, and how far they reach."""
+    """Create the filters ``(n_phases, 1, taps)`` of :func:`sinc_resample`, and their reach."""
     cutoff = min(step, n_phases) * roll_off
     reach = math.ceil(width * step / cutoff)
     taps = torch.arange(-reach, reach + step, dtype=torch.float64) / step
@@ -87,23 +87,23 @@ def sinc_resample(
     roll_off: float = 0.99,
     kaiser_beta: float | None = None,
 ) -> Tensor:
-    """Sound at another sample rate by the short filter that published reward networks were trained behind.
+    """Resample audio with the short filter used to train the published reward networks.
 
-    For everything else :func:`resample` has the better stop band.
+    For all other purposes, :func:`resample` has the better stop band.
 
     Args:
         audio: Audio ``(..., samples)``.
         from_hz: Its sample rate.
-        to_hz: The sample rate wanted.
+        to_hz: Target sample rate.
         width: Zero crossings of the sinc on either side.
-        roll_off: Where the pass band ends, as a share of the lower of the two Nyquist frequencies.
+        roll_off: End of the pass band as a fraction of the lower of the two Nyquist frequencies.
         kaiser_beta: Shape of a Kaiser window; None for a Hann window.
 
     Returns:
         Audio ``(..., ceil(samples * to_hz / from_hz))``.
 
     Source:
-        The formula of ``torchaudio.transforms.Resample``, whose numbers it gives.
+        The formula of ``torchaudio.transforms.Resample``; the results are equal.
 
     Example:
         >>> sinc_resample(torch.zeros(2, 44101), 44100, 16000).shape
@@ -122,11 +122,11 @@ def sinc_resample(
 
 
 def fourier_resample(audio: Tensor, n_samples: int) -> Tensor:
-    """Sound of another number of samples by cutting or filling its spectrum, as if it went round in a circle.
+    """Resample audio to a number of samples by truncating or padding its spectrum; the audio is treated as periodic.
 
     Args:
         audio: Audio ``(..., samples)``.
-        n_samples: Samples wanted.
+        n_samples: Number of output samples.
 
     Source:
         The formula of ``scipy.signal.resample``.

@@ -1,4 +1,4 @@
-"""Short-time spectra: power spectrogram and log-mel spectrogram."""
+"""Short-time spectra: power spectrogram, mel filter banks and log-mel spectrogram."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 SILENCE_DB = -100.0
-"""Floor of levels in dB; what is softer counts as this."""
+"""Lower limit of levels in dB."""
 
 
 def power_spectrogram(audio: Tensor, window: int, hop: int) -> Tensor:
-    """Power of a short-time Fourier transform; a full-scale sine gives about 0.25 in its bin.
+    """Compute the power of a short-time Fourier transform; a full-scale sine gives about 0.25 in its bin.
 
     Args:
         audio: Audio ``(..., samples)``.
-        window: Length of the Hann window in samples, which is also the length of the transform.
-        hop: Samples from one frame to the next; frame ``i`` is centred on sample ``i * hop``.
+        window: Length of the Hann window and of the FFT in samples.
+        hop: Hop length in samples; frame ``i`` is centred on sample ``i * hop``.
 
     Returns:
         Power ``(..., window // 2 + 1, 1 + samples // hop)``.
@@ -36,18 +36,18 @@ def power_spectrogram(audio: Tensor, window: int, hop: int) -> Tensor:
 
 
 def hz_to_mel(frequency_hz: Tensor) -> Tensor:
-    """The mel scale, 2595 log10(1 + f / 700)."""
+    """Convert Hz to mel: 2595 log10(1 + f / 700)."""
     return 2595.0 * torch.log10(1.0 + frequency_hz / 700.0)
 
 
 def mel_to_hz(mel: Tensor) -> Tensor:
-    """The inverse of :func:`hz_to_mel`."""
+    """Convert mel to Hz, the inverse of :func:`hz_to_mel`."""
     return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
 
 
 @lru_cache(maxsize=16)
 def mel_filterbank(n_mels: int, window: int, sample_rate_hz: int, low_hz: float = 40.0) -> Tensor:
-    """Triangular mel bands ``(n_mels, window // 2 + 1)``, each of which sums to 1.
+    """Create a triangular mel filter bank ``(n_mels, window // 2 + 1)``; each band sums to 1.
 
     Example:
         >>> mel_filterbank(24, 512, 16000).sum(1).allclose(torch.ones(24))
@@ -61,7 +61,7 @@ def mel_filterbank(n_mels: int, window: int, sample_rate_hz: int, low_hz: float 
     rise = (bins_hz - left) / (centre - left).clamp(min=resolution_hz)
     fall = (right - bins_hz) / (right - centre).clamp(min=resolution_hz)
     bands = torch.minimum(rise, fall).clamp(min=0)
-    nearest = (bins_hz - centre).abs().argmin(1)  # a band narrower than a bin takes the nearest one
+    nearest = (bins_hz - centre).abs().argmin(1)  # used for bands narrower than a bin
     empty = bands.sum(1) == 0
     bands[empty, nearest[empty]] = 1.0
     return bands / bands.sum(1, keepdim=True)
@@ -71,16 +71,16 @@ def mel_filterbank(n_mels: int, window: int, sample_rate_hz: int, low_hz: float 
 def published_mel_filters(
     n_mels: int, n_fft: int, sample_rate_hz: int, low_hz: float, high_hz: float, scale: str = "htk"
 ) -> Tensor:
-    """Triangular mel bands ``(n_mels, n_fft // 2 + 1)`` in float64, as published reward networks were trained behind.
+    """Create the triangular mel filter bank ``(n_mels, n_fft // 2 + 1)``, float64, of the published reward networks.
 
     Args:
         n_mels: Number of bands.
-        n_fft: Length of the transform.
+        n_fft: Length of the FFT.
         sample_rate_hz: Sample rate.
-        low_hz: Where the first band begins.
-        high_hz: Where the last band ends.
-        scale: ``"htk"``: 2595 log10(1 + f / 700), every band 1 high (torchaudio's default); ``"slaney"``: linear below
-            1 kHz and logarithmic above it, every band of area 1 (librosa's default).
+        low_hz: Lower edge of the first band.
+        high_hz: Upper edge of the last band.
+        scale: ``"htk"``: 2595 log10(1 + f / 700), each band with peak 1 (torchaudio's default); ``"slaney"``: linear
+            below 1 kHz and logarithmic above it, each band with area 1 (librosa's default).
 
     Example:
         >>> published_mel_filters(64, 1024, 32_000, 50, 14_000, "slaney").shape
@@ -108,14 +108,14 @@ def _slaney_to_hz(mel: Tensor) -> Tensor:
 def log_mel(
     audio: Tensor, sample_rate_hz: int, n_mels: int = 40, window_s: float = 0.032, hop_s: float = 0.008
 ) -> Tensor:
-    """Log-mel spectrogram in dB.
+    """Compute the log-mel spectrogram in dB.
 
     Args:
         audio: Audio ``(..., samples)``.
         sample_rate_hz: Its sample rate.
         n_mels: Number of bands.
         window_s: Length of the Hann window in seconds.
-        hop_s: Seconds from frame to frame; frame ``i`` is centred on ``i * hop_s``.
+        hop_s: Hop length in seconds; frame ``i`` is centred on ``i * hop_s``.
 
     Returns:
         Levels in dB ``(..., n_mels, frames)``, at least ``SILENCE_DB``.
@@ -130,7 +130,7 @@ def log_mel(
 
 
 def decibels(power: Tensor, floor_db: float = SILENCE_DB) -> Tensor:
-    """Power in dB, at least ``floor_db``.
+    """Convert power to dB, at least ``floor_db``.
 
     Example:
         >>> decibels(torch.tensor([1.0, 0.01, 0.0])).tolist()
@@ -140,7 +140,7 @@ def decibels(power: Tensor, floor_db: float = SILENCE_DB) -> Tensor:
 
 
 def low_quantile(values: Tensor, quantile: float) -> Tensor:
-    """Quantile ``(..., 1)`` over the last dimension, of tensors that :func:`torch.quantile` is too small for, too.
+    """Compute a quantile ``(..., 1)`` over the last dimension, also for tensors too large for :func:`torch.quantile`.
 
     Example:
         >>> low_quantile(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), 0.5)

@@ -1,4 +1,4 @@
-"""The drawing of a sound: mel spectrograms of its channels under the events of its plan, by matplotlib."""
+"""Plots of audio with matplotlib: mel spectrograms of the channels below the planned events."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 WIDTH_IN, PANEL_IN, ROW_IN, MARGINS_IN, DPI = 8.0, 1.6, 0.38, 1.0, 125
 N_BANDS, N_COLUMNS, WINDOW_S = 128, 1000, 0.032
-LOUDEST_DB, SOFTEST_DB = 0.0, -90.0
+MAX_DB, MIN_DB = 0.0, -90.0
 TICKS_KHZ = (0.2, 0.5, 1, 2, 4, 8, 16)
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
-"""Of sources, told apart by colour-blind readers (Okabe and Ito); after six they begin again, each in its own row."""
-MOST_LINES = 60
-"""With more planned onsets than this, the lines through the spectrograms would hide them."""
-LONGEST_NAME = 20
+"""Colours of the sources, distinguishable with colour blindness (Okabe and Ito); they repeat after six sources."""
+MAX_LINES = 60
+"""Maximum number of onsets that are drawn as lines through the spectrograms, which more lines would hide."""
+MAX_NAME_LENGTH = 20
 
 
 def spectrogram_levels(audio: Tensor, sample_rate_hz: int) -> Tensor:
-    """Levels of mel bands, in at most ``N_COLUMNS`` columns, each of which keeps the loudest of its frames.
+    """Compute mel band levels in at most ``N_COLUMNS`` columns, each the maximum over its frames.
 
     Args:
-        audio: Audio ``(channels, samples)``, at full scale -1 .. 1.
+        audio: Audio ``(channels, samples)`` in -1 .. 1.
         sample_rate_hz: Its sample rate.
 
     Returns:
-        Levels in dB ``(channels, N_BANDS, columns)``, at least ``SILENCE_DB``; 0 is the power of a
-        full-scale sine, in the mean of the band.
+        Levels in dB ``(channels, N_BANDS, columns)``, at least ``SILENCE_DB``; 0 is the power of a full-scale sine,
+        averaged over the band.
 
     Example:
         >>> spectrogram_levels(torch.zeros(2, 16_000), 16_000).shape
@@ -48,20 +48,20 @@ def spectrogram_levels(audio: Tensor, sample_rate_hz: int) -> Tensor:
     taper = torch.hann_window(window)
     bands = mel_filterbank(N_BANDS, window, sample_rate_hz).T
     padded = torch.nn.functional.pad(audio.detach().float().cpu(), (window // 2, window // 2))
-    spectra = (torch.fft.rfft(part * taper) for part in padded.unfold(-1, window, hop).split(1000, 1))
+    spectra = (torch.fft.rfft(frames * taper) for frames in padded.unfold(-1, window, hop).split(1000, 1))
     power = torch.cat([(2 * each.abs() / taper.sum()).square() @ bands for each in spectra], 1).mT
     return decibels(torch.nn.functional.adaptive_max_pool1d(power, min(N_COLUMNS, power.shape[-1])), SILENCE_DB)
 
 
 def spectrogram_figure(audio: Tensor, sample_rate_hz: int, story: Story | None = None) -> Figure:
-    """The figure: seconds to the right, kHz upwards on a mel scale, a panel for each channel, a row for each source.
+    """Plot the spectrograms: time in s, frequency in kHz on a mel scale, one panel per channel, one row per source.
 
-    It belongs to no window and changes no setting of matplotlib, so threads can draw at the same time.
+    The figure is not registered with pyplot and no global setting is changed, so the function is thread-safe.
 
     Args:
         audio: Audio ``(2, samples)``, or ``(1, samples)``.
         sample_rate_hz: Its sample rate.
-        story: What was planned: a mark at each onset, a bar where a sound lasts, direction under the name.
+        story: The planned events: a mark per onset, a bar for a sustained sound, the direction below the name.
     """
     from matplotlib.figure import Figure
 
@@ -69,13 +69,13 @@ def spectrogram_figure(audio: Tensor, sample_rate_hz: int, story: Story | None =
     names = ("left", "right") if len(audio) == 2 else ("mono",)
     heights = [0.1 + ROW_IN * len(sources)] * bool(sources) + [PANEL_IN] * len(names)
     figure = Figure((WIDTH_IN, sum(heights) + MARGINS_IN), dpi=DPI, layout="constrained")
-    every = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    panels = every[-len(names) :]
+    all_axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    panels = all_axes[-len(names) :]
     top_mel = float(hz_to_mel(torch.tensor(sample_rate_hz / 2)))
     duration_s = max(audio.shape[-1] / sample_rate_hz, 1e-3)
     for axes, name, levels in zip(panels, names, spectrogram_levels(audio, sample_rate_hz).numpy(), strict=True):
         image = axes.imshow(
-            levels, "inferno", origin="lower", aspect="auto", vmin=SOFTEST_DB, vmax=LOUDEST_DB,
+            levels, "inferno", origin="lower", aspect="auto", vmin=MIN_DB, vmax=MAX_DB,
             extent=(0, duration_s, float(hz_to_mel(torch.tensor(40.0))), top_mel),
         )  # fmt: skip
         ticks = [khz for khz in TICKS_KHZ if khz < 0.48e-3 * sample_rate_hz]
@@ -84,19 +84,19 @@ def spectrogram_figure(audio: Tensor, sample_rate_hz: int, story: Story | None =
     panels[-1].set_xlabel("time (s)")
     figure.colorbar(image, ax=panels, label="level (dB, 0 is full scale)", pad=0.01)
     if sources:
-        _draw_events(every[0], panels, sources)
+        _draw_events(all_axes[0], panels, sources)
     return figure
 
 
 def spectrogram_png(audio: Tensor, sample_rate_hz: int, story: Story | None = None) -> bytes:
-    """:func:`spectrogram_figure` as a PNG, 1000 pixels wide; the same sound makes the same bytes."""
+    """Render :func:`spectrogram_figure` as a PNG, 1000 pixels wide; equal audio gives equal bytes."""
     file = io.BytesIO()
     spectrogram_figure(audio, sample_rate_hz, story).savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
 def spectrogram_pixels(audio: Tensor, sample_rate_hz: int, story: Story | None = None) -> NDArray[np.uint8]:
-    """:func:`spectrogram_figure` as colours ``(height, 1000, 3)``, red, green and blue."""
+    """Render :func:`spectrogram_figure` as RGB pixels ``(height, 1000, 3)``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(spectrogram_figure(audio, sample_rate_hz, story))
@@ -105,8 +105,8 @@ def spectrogram_pixels(audio: Tensor, sample_rate_hz: int, story: Story | None =
 
 
 def _draw_events(axes: Axes, panels: NDArray[Any], sources: tuple[Source, ...]) -> None:
-    """A row of marks for each source, from the top, and all onsets as dotted lines through the panels."""
-    lines = sum(len(source.onsets_s) for source in sources) <= MOST_LINES
+    """Draw a row of marks per source, from the top, and all onsets as dotted lines through the panels."""
+    lines = sum(len(source.onsets_s) for source in sources) <= MAX_LINES
     for row, source in enumerate(sources):
         colour = COLOURS[row % len(COLOURS)]
         if source.onsets_s and source.end_s is not None:
@@ -127,13 +127,13 @@ def _draw_events(axes: Axes, panels: NDArray[Any], sources: tuple[Source, ...]) 
 
 
 def _label(source: Source) -> str:
-    r"""Name and, below it, direction of a source.
+    r"""Return the name of a source and, on a second line, its direction.
 
     Example:
         >>> _label(Source("car", (1.0,), 2.0, (-40.0, 10.0)))
         'car\n40° left → 10° right'
     """
-    name = source.what if len(source.what) <= LONGEST_NAME else f"{source.what[: LONGEST_NAME - 1]}…"
+    name = source.what if len(source.what) <= MAX_NAME_LENGTH else f"{source.what[: MAX_NAME_LENGTH - 1]}…"
     if source.azimuth_deg is None:
         return name
     angles = [round(angle) for angle in source.azimuth_deg]

@@ -1,4 +1,4 @@
-"""Autoencoders: stereo sound to latents and back. The contract is :class:`prismaudio.autoencoders.base.Autoencoder`."""
+"""Autoencoders between stereo audio and latents. The contract is :class:`prismaudio.autoencoders.base.Autoencoder`."""
 
 from prismaudio.autoencoders.base import Autoencoder
 

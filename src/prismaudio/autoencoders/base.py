@@ -1,4 +1,4 @@
-"""The contract of an autoencoder."""
+"""Base class of autoencoders."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 
 class Autoencoder(nn.Module, ABC):
-    """Turns stereo sound into latents and back.
+    """Base class of autoencoders: encodes stereo audio to latents and decodes latents to audio.
 
     Attributes:
-        sample_rate_hz: Sample rate of the sound that it takes and gives.
-        hop: Samples per latent frame.
-        channels: Channels of a latent frame.
-        any_length: Whether it decodes any length in constant memory, without a seam; others are given pieces.
+        sample_rate_hz: Sample rate of input and output audio.
+        hop: Audio samples per latent frame.
+        channels: Number of latent channels.
+        any_length: Whether audio of any length is decoded in constant memory and without seams; otherwise the caller
+            splits it into segments.
     """
 
     sample_rate_hz: int
@@ -23,13 +24,13 @@ class Autoencoder(nn.Module, ABC):
     any_length = False
 
     def n_frames(self, duration_s: float) -> int:
-        """Latent frames that hold a duration in seconds."""
+        """Return the number of latent frames that cover a duration in seconds."""
         return math.ceil(Fraction(duration_s).limit_denominator(1_000_000) * Fraction(self.sample_rate_hz, self.hop))
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / hop)."""
+        """Encode audio ``(batch, 2, samples)`` to latents ``(batch, channels, ceil(samples / hop))``."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Audio ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
+        """Decode latents ``(batch, channels, frames)`` to audio ``(batch, 2, frames * hop)``."""

@@ -1,7 +1,7 @@
-"""The published stereo autoencoder: strided convolutions with snake activations, and a Gaussian bottleneck.
+"""The published stereo autoencoder: strided convolutions with snake activations and a Gaussian bottleneck.
 
-Shape letters: B batch, C channels, T samples or frames. Inside the networks sound is a frame one pixel high, in the
-channels-last layout: on a CPU that is 1.4 to 1.7 times as quick as convolutions of one dimension.
+Shape letters: B batch, C channels, T samples or frames. The networks process audio as images of height 1 in the
+channels-last memory format: on a CPU this is 1.4 to 1.7 times as fast as one-dimensional convolutions.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ DILATIONS = (1, 3, 9)
 """Dilations of the residual units of a stage."""
 MIN_STD = 1e-4
 TILE = 2**19
-"""Numbers in a tile: 2 MB, what a CPU keeps near. It makes both directions about one and a half times as quick."""
+"""Elements of a tile: 2 MB, which fits in the cache of a CPU. Tiling makes both directions about 1.5 times as fast."""
 MIN_TILE = 16
-"""Length of a tile over its overlap, so that little is computed twice."""
+"""Minimum ratio of tile length to overlap, which limits redundant computation."""
 
 
 class Snake(nn.Module):
-    """``x + sin²(e^alpha x) / e^beta``, with a frequency and a size for each channel.
+    """Snake activation ``x + sin²(e^alpha x) / e^beta`` with a frequency and an amplitude per channel.
 
     Args:
         channels: Number of channels.
 
     Source:
-        Ziyin et al. 2020, in the variant with two log-scale parameters of BigVGAN (Lee et al. 2023).
+        Ziyin et al. 2020, in the variant with two log-scale parameters from BigVGAN (Lee et al. 2023).
 
     Example:
         >>> Snake(2)(torch.full((1, 2, 1, 1), torch.pi / 2)).flatten().tolist()
@@ -47,7 +47,7 @@ class Snake(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x_BC1T: Tensor) -> Tensor:
-        """Apply; without gradients it needs memory for its result only."""
+        """Apply the activation; without gradients, it allocates memory for its output only."""
         rate, size = self.alpha.exp()[:, None, None], 1 / (self.beta.exp() + 1e-9)[:, None, None]
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return x_BC1T + size * (rate * x_BC1T).sin().square()
@@ -56,7 +56,7 @@ class Snake(nn.Module):
 
 
 class ResidualUnit(nn.Sequential):
-    """Snake, dilated convolution, snake, convolution of single samples, added to the input.
+    """Residual unit: snake, dilated convolution, snake, pointwise convolution, plus the input.
 
     Args:
         channels: Number of channels.
@@ -64,21 +64,21 @@ class ResidualUnit(nn.Sequential):
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
-        wide = _convolution(channels, channels, 7, dilation)
-        super().__init__(Snake(channels), wide, Snake(channels), _convolution(channels, channels, 1))
+        dilated = _convolution(channels, channels, 7, dilation)
+        super().__init__(Snake(channels), dilated, Snake(channels), _convolution(channels, channels, 1))
 
     def forward(self, x_BC1T: Tensor) -> Tensor:
-        """Apply."""
+        """Apply the unit."""
         return super().forward(x_BC1T) + x_BC1T
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """The Gaussian that the encoder makes of a sound.
+    """The Gaussian posterior computed by the encoder.
 
     Args:
-        mean: Its means ``(batch, channels, frames)``.
-        std: Its standard deviations, of the same shape.
+        mean: Means ``(batch, channels, frames)``.
+        std: Standard deviations, of the same shape.
     """
 
     mean: Tensor
@@ -86,38 +86,38 @@ class Posterior:
 
     @classmethod
     def of(cls, raw: Tensor) -> Posterior:
-        """From what the encoder puts out, ``(batch, 2 * channels, frames)``."""
+        """Create the posterior from the encoder output ``(batch, 2 * channels, frames)``."""
         mean, scale = raw.chunk(2, 1)
         return cls(mean, F.softplus(scale) + MIN_STD)
 
     def at(self, noise: Tensor) -> Tensor:
-        """Latents that standard normal noise leads to."""
+        """Return ``mean + std * noise`` for standard normal noise."""
         return self.mean + self.std * noise.to(self.mean)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Latents ``(batch, channels, frames)``; the noise is drawn where the generator lives."""
+        """Sample latents ``(batch, channels, frames)``; the noise is drawn on the device of the generator."""
         return self.at(torch.randn(self.mean.shape, generator=generator, device=generator.device))
 
     def kl(self) -> Tensor:
-        """Twice the divergence from a standard normal: the sum over channels, its mean over batch and frames.
+        """Return twice the KL divergence from a standard normal, summed over channels, averaged over batch and frames.
 
         Source:
-            ``PrismAudio/models/bottleneck.py`` at 86eed40, which leaves out the factor one half.
+            ``PrismAudio/models/bottleneck.py`` at 86eed40, which omits the factor one half.
         """
         variance = self.std.square()
         return (self.mean.square() + variance - variance.log() - 1).sum(1).mean()
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A part of a network that has one stage at most.
+class SubNetwork:
+    """A section of the encoder or decoder that contains at most one stage.
 
     Args:
-        network: The part.
-        taken: Samples a frame of what goes in.
-        given: Samples a frame of what comes out.
-        width: Channels at the higher of its rates.
-        edge: Samples at that rate on which it depends beyond its stage.
+        network: The layers.
+        taken: Input samples per frame.
+        given: Output samples per frame.
+        width: Channels at the higher of the two rates.
+        edge: Receptive field beyond that of the stage, in samples at that rate.
     """
 
     network: nn.Module
@@ -128,28 +128,27 @@ class Part:
 
 
 class OobleckAutoencoder(Configured, Autoencoder):
-    """Latents at 21.5 Hz of stereo sound at 44.1 kHz, by default: the autoencoder of the published model.
+    """The autoencoder of the published model: by default, stereo audio at 44.1 kHz and latents at 21.5 Hz.
 
-    Its convolutions are plain ones: the published weight normalisation is multiplied out when a checkpoint is
-    imported, for PrismAudio never trains its autoencoder and a plain weight is quicker and half as many keys. Sound of
-    any length is encoded and decoded in constant memory: what is longer than ``one_pass_frames`` goes through in
-    pieces that overlap by the receptive field, so that the result is that of one pass.
+    The convolutions have no weight normalisation: it is folded into the weights when a checkpoint is imported, because
+    PrismAudio never trains its autoencoder and plain weights are faster and need half as many keys. Audio of any length
+    is encoded and decoded in constant memory: inputs longer than ``one_pass_frames`` are processed in chunks that
+    overlap by the receptive field, so that the result equals that of one pass.
 
     Args:
         width: Channels at the sample rate.
-        multipliers: Channels after each stage of the encoder, over ``width``.
-        strides: Samples that each stage of the encoder makes one of; their product is the hop.
-        latent_channels: Channels of a latent frame.
-        sample_rate_hz: Sample rate of the sound.
-        one_pass_frames: Latent frames, of all samples of a batch together, that are encoded or decoded in one pass.
-        chunk_frames: Latent frames of a piece of what is longer, without its overlap.
+        multipliers: Channels after each encoder stage, as a multiple of ``width``.
+        strides: Downsampling factor of each encoder stage; their product is the hop.
+        latent_channels: Number of latent channels.
+        sample_rate_hz: Sample rate of the audio.
+        one_pass_frames: Maximum number of latent frames, over the whole batch, that are processed in one pass.
+        chunk_frames: Latent frames of a chunk of longer inputs, without overlap.
 
     Source:
         ``PrismAudio/models/autoencoders.py`` at 86eed40, from its specification (the Oobleck of Stable Audio Open,
-        Evans et al. 2024). diffusers' ``AutoencoderOobleck`` computes bit for bit the same, but names every weight
-        differently, wants the encoder's width to be twice the latent channels, which the published sizes happen to
-        satisfy and smaller ones do not, decodes long sound in one pass, and is a dependency of 61 MB: so this is our
-        own.
+        Evans et al. 2024). diffusers' ``AutoencoderOobleck`` computes bit-identical results, but it names every weight
+        differently, requires the encoder width to be twice the latent channels (true for the published sizes, not for
+        smaller ones), decodes long audio in one pass, and is a dependency of 61 MB: hence this implementation.
 
     Example:
         >>> codec = OobleckAutoencoder(width=4, multipliers=(1, 2), strides=(2, 4), latent_channels=3)
@@ -173,8 +172,8 @@ class OobleckAutoencoder(Configured, Autoencoder):
         super().__init__()
         if len(multipliers) != len(strides) or not strides or min(strides) < 2:
             raise ValueError(f"expected a stride of at least 2 for each of {list(multipliers)}, got {list(strides)}")
-        within(1, 65_536, width=width, latent_channels=latent_channels, most_channels=width * max(multipliers))
-        within(1, 65_536, least_multiplier=min(multipliers), hop=math.prod(strides))
+        within(1, 65_536, width=width, latent_channels=latent_channels, max_channels=width * max(multipliers))
+        within(1, 65_536, min_multiplier=min(multipliers), hop=math.prod(strides))
         within(1000, 384_000, sample_rate_hz=sample_rate_hz)
         within(1, 1_000_000, chunk_frames=chunk_frames, one_pass_frames=one_pass_frames)
         self.strides, self.channels, self.sample_rate_hz = tuple(strides), latent_channels, sample_rate_hz
@@ -186,53 +185,53 @@ class OobleckAutoencoder(Configured, Autoencoder):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not annotate it
 
     def encode(self, audio: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / hop).
+        """Encode audio ``(batch, 2, samples)`` to latents ``(batch, channels, frames)``; frames = ceil(samples / hop).
 
         Args:
-            audio: The sound; silence is added up to a whole frame.
-            generator: Draws latents from the posterior; None for their means.
+            audio: The audio; it is zero-padded to a whole number of frames.
+            generator: Samples the latents from the posterior; None returns the posterior means.
         """
         posterior = self.posterior(audio)
         return posterior.mean if generator is None else posterior.sample(generator)
 
     def posterior(self, audio: Tensor) -> Posterior:
-        """Means and standard deviations of the latents of audio ``(batch, 2, samples)``."""
+        """Compute means and standard deviations of the latents of audio ``(batch, 2, samples)``."""
         whole = F.pad(audio, (0, -audio.shape[-1] % self.hop))
         halo = -(-encoder_reach(self.strides) // self.hop)
-        return Posterior.of(self._in_chunks(self.encoder, self._encoder_parts, whole, self.hop, 1, halo))
+        return Posterior.of(self._process(self.encoder, self._encoder_networks, whole, self.hop, 1, halo))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Audio ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
+        """Decode latents ``(batch, channels, frames)`` to audio ``(batch, 2, frames * hop)``."""
         halo = decoder_reach(self.strides)
-        audio = self._in_chunks(self.decoder, self._decoder_parts, latents, 1, self.hop, halo)
-        return F.pad(audio, (0, latents.shape[-1] * self.hop - audio.shape[-1]))  # odd strides lose the last ones
+        audio = self._process(self.decoder, self._decoder_networks, latents, 1, self.hop, halo)
+        return F.pad(audio, (0, latents.shape[-1] * self.hop - audio.shape[-1]))  # odd strides shorten the output
 
     @property
-    def _encoder_parts(self) -> list[Part]:
-        """The first convolution with the first stage, the other stages, what comes last."""
+    def _encoder_networks(self) -> list[SubNetwork]:
+        """The first convolution with the first stage, each other stage, and the final layers."""
         layers, last = self.encoder, len(self.strides)
         firsts = [0, *range(2, last + 1)]
         stages = [
-            Part(layers[first : stage + 2], self.strides[stage], 1, self.sizes[stage], 3 * (stage == 0))
+            SubNetwork(layers[first : stage + 2], self.strides[stage], 1, self.sizes[stage], 3 * (stage == 0))
             for stage, first in enumerate(firsts)
         ]
-        return [*stages, Part(layers[last + 1 :], 1, 1, self.sizes[-1])]
+        return [*stages, SubNetwork(layers[last + 1 :], 1, 1, self.sizes[-1])]
 
     @property
-    def _decoder_parts(self) -> list[Part]:
-        """What comes first, the stages, the last stage with what comes after it."""
+    def _decoder_networks(self) -> list[SubNetwork]:
+        """The first convolution, each stage but the last, and the last stage with the final layers."""
         layers, last = self.decoder, len(self.strides)
         ends = [*range(2, last + 1), len(layers)]
         stages = [
-            Part(layers[index + 1 : end], 1, self.strides[~index], self.sizes[~index - 1], 3 * (end > last + 1))
+            SubNetwork(layers[index + 1 : end], 1, self.strides[~index], self.sizes[~index - 1], 3 * (end > last + 1))
             for index, end in enumerate(ends)
         ]
-        return [Part(layers[:1], 1, 1, self.sizes[-1]), *stages]
+        return [SubNetwork(layers[:1], 1, 1, self.sizes[-1]), *stages]
 
-    def _in_chunks(
-        self, whole: nn.Module, parts: Sequence[Part], x_BCT: Tensor, taken: int, given: int, halo: int
+    def _process(
+        self, whole: nn.Module, parts: Sequence[SubNetwork], x_BCT: Tensor, taken: int, given: int, halo: int
     ) -> Tensor:
-        """What a network makes of something that may be long; the arguments are those of :func:`in_pieces`."""
+        """Apply a network to a possibly long input; the arguments are those of :func:`in_chunks`."""
         in_parts = x_BCT.device.type == "cpu" and not torch.is_grad_enabled()
 
         def network(x_BC1T: Tensor) -> Tensor:
@@ -243,21 +242,21 @@ class OobleckAutoencoder(Configured, Autoencoder):
         if len(x_BCT) * n_frames <= self.one_pass_frames:
             return network(x_BC1T).squeeze(2)
         step = n_frames if n_frames <= self.one_pass_frames else self.chunk_frames
-        return torch.cat([in_pieces(network, row, taken, given, halo, step) for row in x_BC1T.split(1)]).squeeze(2)
+        return torch.cat([in_chunks(network, row, taken, given, halo, step) for row in x_BC1T.split(1)]).squeeze(2)
 
 
-def in_pieces(
+def in_chunks(
     network: Callable[[Tensor], Tensor], x_BC1T: Tensor, taken: int, given: int, halo: int, step: int
 ) -> Tensor:
-    """What a network makes of something long, piece by piece.
+    """Apply a network to a long input in overlapping chunks.
 
     Args:
         network: The network.
-        x_BC1T: What goes in.
-        taken: Samples a frame of what goes in.
-        given: Samples a frame of what comes out.
-        halo: Frames on either side on which a frame depends.
-        step: Frames of a piece.
+        x_BC1T: Input.
+        taken: Input samples per frame.
+        given: Output samples per frame.
+        halo: Frames of receptive field on either side of a frame.
+        step: Frames of a chunk, without overlap.
     """
     n_frames, pieces = x_BC1T.shape[-1] // taken, []
     for start in range(0, n_frames, step):
@@ -268,44 +267,44 @@ def in_pieces(
     return torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
 
 
-def in_tiles(x_BC1T: Tensor, part: Part) -> Tensor:
-    """What a part of a network makes of its input, in tiles that a CPU keeps near, where the overlap is small."""
+def in_tiles(x_BC1T: Tensor, part: SubNetwork) -> Tensor:
+    """Apply a sub-network in tiles that fit in the cache of a CPU, if the overlap is small compared to the tile."""
     rate = max(part.taken, part.given)
     halo = math.ceil(((rate + 1) // 2 + 3 * sum(DILATIONS) + part.edge) / rate)
     step = TILE // (part.width * rate)
     if step < MIN_TILE * halo:
         return part.network(x_BC1T)
-    return in_pieces(part.network, x_BC1T, part.taken, part.given, halo, step)
+    return in_chunks(part.network, x_BC1T, part.taken, part.given, halo, step)
 
 
 def _convolution(before: int, after: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> nn.Conv2d:
-    """A convolution over time that keeps the length."""
+    """Create a convolution over time that keeps the length."""
     padding = (0, dilation * (kernel // 2))
     return nn.Conv2d(before, after, (1, kernel), padding=padding, dilation=(1, dilation), bias=bias)
 
 
 def _encoder(sizes: Sequence[int], strides: Sequence[int], channels: int) -> nn.Sequential:
-    """Convolution, stages, snake, convolution."""
+    """Create the encoder: convolution, stages, snake, convolution."""
     layers: list[nn.Module] = [_convolution(2, sizes[0], 7)]
     for before, after, stride in zip(sizes, sizes[1:], strides, strict=False):
         units = [ResidualUnit(before, dilation) for dilation in DILATIONS]
-        shorter = nn.Conv2d(before, after, (1, 2 * stride), (1, stride), (0, (stride + 1) // 2))
-        layers.append(nn.Sequential(*units, Snake(before), shorter))
+        downsample = nn.Conv2d(before, after, (1, 2 * stride), (1, stride), (0, (stride + 1) // 2))
+        layers.append(nn.Sequential(*units, Snake(before), downsample))
     return nn.Sequential(*layers, Snake(sizes[-1]), _convolution(sizes[-1], channels, 3))
 
 
 def _decoder(sizes: Sequence[int], strides: Sequence[int], channels: int) -> nn.Sequential:
-    """The mirror image; its last convolution has no bias."""
+    """Create the decoder, the mirror image of the encoder; its last convolution has no bias."""
     layers: list[nn.Module] = [_convolution(channels, sizes[-1], 7)]
     for before, after, stride in zip(sizes[:0:-1], sizes[-2::-1], reversed(strides), strict=True):
-        longer = nn.ConvTranspose2d(before, after, (1, 2 * stride), (1, stride), (0, (stride + 1) // 2))
+        upsample = nn.ConvTranspose2d(before, after, (1, 2 * stride), (1, stride), (0, (stride + 1) // 2))
         units = [ResidualUnit(after, dilation) for dilation in DILATIONS]
-        layers.append(nn.Sequential(Snake(before), longer, *units))
+        layers.append(nn.Sequential(Snake(before), upsample, *units))
     return nn.Sequential(*layers, Snake(sizes[0]), _convolution(sizes[0], 2, 7, bias=False))
 
 
 def encoder_reach(strides: Sequence[int]) -> int:
-    """Samples on either side of a latent frame on which it depends.
+    """Return the receptive field of the encoder: audio samples on either side of a latent frame.
 
     Example:
         >>> encoder_reach((2, 4, 4, 8, 8)) / 2048
@@ -318,7 +317,7 @@ def encoder_reach(strides: Sequence[int]) -> int:
 
 
 def decoder_reach(strides: Sequence[int]) -> int:
-    """Latent frames on either side of a frame on which its samples depend.
+    """Return the receptive field of the decoder: latent frames on either side of a frame.
 
     Example:
         >>> decoder_reach((2, 4, 4, 8, 8))

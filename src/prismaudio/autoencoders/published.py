@@ -1,4 +1,4 @@
-"""The weights of published Oobleck autoencoders as those of ours, in :mod:`prismaudio.autoencoders.oobleck`."""
+"""Conversion of published Oobleck weights to those of :mod:`prismaudio.autoencoders.oobleck`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NORMS = {
     "parametrizations.weight.original0": "size",
     "parametrizations.weight.original1": "direction",
 }
-"""Both ways in which torch names the two parts of a normalised weight."""
+"""Suffixes of the two tensors of a weight-normalised parameter, in both torch conventions."""
 _NORMED = re.compile(rf"^(.*)\.({'|'.join(map(re.escape, _NORMS))})$")
 
 
 def oobleck_key(official: str) -> str:
-    """Our name of a weight or, for either part of a normalised one, of what they make together.
+    """Map a published key to ours; both keys of a weight-normalised parameter map to the key of the folded weight.
 
     Example:
         >>> oobleck_key("decoder.layers.1.layers.2.layers.1.weight_g")
@@ -36,13 +36,13 @@ def oobleck_key(official: str) -> str:
 
 
 def oobleck_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by our names, with the normalisation multiplied out.
+    """Convert published weights to ours, with weight normalisation folded in.
 
     Args:
-        official: Weights by their published names, ``encoder.layers. …`` and ``decoder.layers. …``.
+        official: Weights by published key, ``encoder.layers. …`` and ``decoder.layers. …``.
 
     Raises:
-        KeyError: Of a normalised weight one part is missing; its text is the key that is.
+        KeyError: One of the two tensors of a weight-normalised parameter is missing; the text is the missing key.
     """
     weights: dict[str, Tensor] = {}
     parts: dict[str, dict[str, tuple[str, Tensor]]] = {}
@@ -51,48 +51,48 @@ def oobleck_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if normed:
             parts.setdefault(oobleck_key(key), {})[_NORMS[normed[2]]] = (key, value)
         else:
-            weights[oobleck_key(key)] = _picture(key, value)
+            weights[oobleck_key(key)] = _as_conv2d(key, value)
     for name, pair in parts.items():
         if len(pair) < len({*_NORMS.values()}):
             ((key, _),) = pair.values()
             raise KeyError(other_part(key))
-        weights[name] = _picture(name, _multiplied(pair["size"][1], pair["direction"][1]))
+        weights[name] = _as_conv2d(name, _folded(pair["size"][1], pair["direction"][1]))
     return weights
 
 
 def other_part(key: str) -> str:
-    """The other key of a normalised weight.
+    """Return the key of the other tensor of a weight-normalised parameter.
 
     Example:
         >>> other_part("encoder.layers.0.weight_g"), other_part("x.parametrizations.weight.original1")
         ('encoder.layers.0.weight_v', 'x.parametrizations.weight.original0')
     """
     for first, second in (("_g", "_v"), ("original0", "original1")):
-        for mine, its in ((first, second), (second, first)):
-            if key.endswith(mine):
-                return key.removesuffix(mine) + its
+        for suffix, counterpart in ((first, second), (second, first)):
+            if key.endswith(suffix):
+                return key.removesuffix(suffix) + counterpart
     return key
 
 
-def _multiplied(size: Tensor, direction: Tensor) -> Tensor:
-    """The weight: its direction over all axes but the first, times its size; in float32."""
+def _folded(size: Tensor, direction: Tensor) -> Tensor:
+    """Fold weight normalisation: the direction, normalised over all axes but the first, times the size; in float32."""
     direction, size = direction.float(), size.float()
     if direction.is_meta:
         return torch.empty_like(direction)
     return direction * (size / torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True))
 
 
-def _picture(key: str, value: Tensor) -> Tensor:
-    """Kernels get the height of a frame one pixel high."""
+def _as_conv2d(key: str, value: Tensor) -> Tensor:
+    """Insert the height axis, of size 1, into kernels of one-dimensional convolutions."""
     return value.unsqueeze(2) if key.endswith("weight") and value.ndim == 3 else value
 
 
 def oobleck_shapes(ours: Mapping[str, tuple[int, ...]], given: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes that published weights have, by published name, for the way in which a file names normalised weights.
+    """Return the expected shapes of published weights, by published key, in the convention that the file uses.
 
     Args:
-        ours: Shapes by our names.
-        given: Names in the file.
+        ours: Shapes by our keys.
+        given: Keys in the file.
 
     Example:
         >>> oobleck_shapes({"encoder.0.weight": (8, 2, 1, 7)}, [])
@@ -103,7 +103,7 @@ def oobleck_shapes(ours: Mapping[str, tuple[int, ...]], given: Collection[str]) 
     parts = ("parametrizations.weight.original0", "parametrizations.weight.original1")
     for name, shape in ours.items():
         official = re.sub(r"\.(\d+)", r".layers.\1", name)
-        if len(shape) < 4 or official in given:  # no kernel, or one whose norm was multiplied out
+        if len(shape) < 4 or official in given:  # not a kernel, or a kernel with folded normalisation
             shapes[official] = shape if len(shape) < 4 else (*shape[:2], shape[3])
             continue
         size, direction = parts if is_new else ("weight_g", "weight_v")
@@ -113,10 +113,10 @@ def oobleck_shapes(ours: Mapping[str, tuple[int, ...]], given: Collection[str]) 
 
 
 def oobleck_arguments(official: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Constructor arguments of the autoencoder that published weights belong to, as far as their shapes tell.
+    """Infer the constructor arguments of the autoencoder from the shapes of published weights, as far as possible.
 
     Args:
-        official: Shapes by published name.
+        official: Shapes by published key.
     """
     ends = ("weight", "weight_v", "parametrizations.weight.original1")
 

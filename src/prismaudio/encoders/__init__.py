@@ -1,4 +1,4 @@
-"""Encoders: clips and plans to condition features. The contract is :class:`prismaudio.encoders.base.Encoder`."""
+"""Encoders map clips and plans to condition features. The contract is :class:`prismaudio.encoders.base.Encoder`."""
 
 from prismaudio.encoders.base import Encoder
 

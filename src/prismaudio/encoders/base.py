@@ -1,4 +1,4 @@
-"""The contract of an encoder."""
+"""Base class of encoders."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SUFFIX = "_encoder"
 
 
 class Encoder(ABC):
-    """Turns a clip and its plan into one stream of :class:`prismaudio.types.Conditions`.
+    """Base class of encoders: maps a clip and its plan to one stream of :class:`prismaudio.types.Conditions`.
 
     Attributes:
-        dim: Dim of a feature.
+        dim: Feature dimension.
         rate_hz: Features per second of a stream along time; None for text.
-        reads_plan: Whether the features depend on the plan: then they are computed for each text of a clip, and again
-            for a prompt. Those of an encoder that only watches are computed once for a clip.
-        frame_spec: Rate and size of the frames that it wants to see; None for those of the model.
-        group: How many features in a row belong together; a piece of a clip begins and ends between groups.
-        vocabulary: The things that it knows by name, where these are all that its features can say; None for an encoder
-            of any text, and for one that reads no text.
+        reads_plan: Whether the features depend on the plan. If True, they are computed for each text of a clip, and
+            again for a prompt; if False, once per clip.
+        frame_spec: Rate and size of the video frames expected as input; None to use those of the model.
+        group: Number of consecutive features that form a group; clips are split only at group boundaries.
+        vocabulary: The sound sources that the features can represent; None for an encoder of arbitrary text and for an
+            encoder that does not read text.
     """
 
     dim: int
@@ -41,33 +41,33 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features float32 ``(time, dim)``, on any device. A video encoder reads the clip, a text encoder the plan.
+        """Encode a clip (video encoders) or its plan (text encoders) to float32 features ``(time, dim)`` on any device.
 
-        The clip may be on another device than the encoder: one with weights takes what it reads to its own.
+        The clip may be on another device than the encoder: an encoder with weights moves its inputs to its own device.
         """
 
     def unknown(self, text: str) -> list[str] | None:
-        """The clauses of a text that its features cannot express; none for an encoder of any text.
+        """Return the clauses of a text that the features cannot represent; empty for an encoder of arbitrary text.
 
         Args:
-            text: What a user wrote: a prompt, or a section of a plan.
+            text: User input: a prompt or a section of a plan.
 
         Returns:
-            The clauses, or None for an encoder that reads no text.
+            The clauses, or None if the encoder does not read text.
         """
         return None if self.rate_hz is not None else []
 
 
 def by_stream(components: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoders among the components of a model folder, by stream.
+    """Select the encoders from the components of a model folder and key them by stream.
 
     Example:
         >>> by_stream({"text_encoder": 1, "planner": 2})
         {'text': 1}
     """
-    return {name.removesuffix(_SUFFIX): part for name, part in components.items() if name.endswith(_SUFFIX)}
+    return {name.removesuffix(_SUFFIX): encoder for name, encoder in components.items() if name.endswith(_SUFFIX)}
 
 
 def as_components(encoders: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`by_stream`."""
+    """Invert :func:`by_stream`."""
     return {f"{stream}{_SUFFIX}": encoder for stream, encoder in encoders.items()}

@@ -1,4 +1,4 @@
-"""A video encoder without weights: how bright it is where."""
+"""A video encoder without weights that computes the mean brightness of image columns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class BrightnessEncoder(Configured, Encoder):
-    """Mean brightness of each column of the frames: enough to try a recipe on, and to see how an encoder is written.
+    """Computes the mean brightness of each image column: a minimal encoder for testing recipes and as an example.
 
     Args:
-        columns: Columns that a frame is divided into.
-        rate_hz: Frames per second that it expects.
+        columns: Number of columns that each frame is divided into.
+        rate_hz: Expected frame rate of the video, in frames per second.
 
     Example:
         >>> from prismaudio.plan import Plan
@@ -42,15 +42,15 @@ class BrightnessEncoder(Configured, Encoder):
         self.dim, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Brightness ``(frames, columns)`` of the clip, in 0 .. 1."""
+        """Return the brightness ``(frames, columns)`` of the clip, in 0 .. 1."""
         if clip.frames is None:
             return torch.zeros(0, self.dim)
         if clip.fps != self.rate_hz:
-            raise MediaError(f"clip {clip.id} has {clip.fps} frames a second, expected {self.rate_hz}")
+            raise MediaError(f"clip {clip.id} has {clip.fps} frames per second, expected {self.rate_hz}")
         return brightness(clip.frames, self.dim)
 
 
 def brightness(frames: Tensor, columns: int) -> Tensor:
-    """Brightness ``(..., columns)`` in 0 .. 1 of frames uint8 ``(..., 3, height, width)``."""
+    """Average frames uint8 ``(..., 3, height, width)`` to a brightness ``(..., columns)`` in 0 .. 1."""
     grey = frames.float().mean(-3) / 255
     return F.adaptive_avg_pool2d(grey.flatten(0, -3)[:, None], (1, columns)).view(*grey.shape[:-2], columns)

@@ -1,4 +1,4 @@
-"""Reading and writing video and sound, with PyAV and soundfile."""
+"""Reading and writing video and audio files with PyAV and soundfile."""
 
 from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe

@@ -1,7 +1,7 @@
-"""The clock of a file: where its time stamps begin anew, and packets whose time goes on.
+"""Time-stamp discontinuities: detects where the time stamps of a file restart, and makes them continuous.
 
-The parts of a recording that are joined end to end (transport streams, and Matroska), or that a recorder wrote after it
-had lost its connection, each have a clock of their own. Here each part follows the one before it, as players show it.
+Recordings that were joined end to end (transport streams, Matroska), or continued after a lost connection, consist of
+segments with separate clocks. Each segment is shifted to follow the previous one, as players do.
 """
 
 from __future__ import annotations
@@ -24,44 +24,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP_BACK_S = 0.1
-"""A decoding time that is earlier than the one before it by more than this belongs to another clock."""
+"""A decoding time that is earlier than the previous one by more than this starts a new clock."""
 STEP_AHEAD_S = 10.0
-"""So does one that is later by more than this than all that came before it, where clocks may jump."""
+"""So does one that is later than all previous ones by more than this, in formats whose clocks may jump ahead."""
 
 _CLOCKS_JUMP = {"mpegts", "mpeg", "ogg"}
-_CLOCKS_BEGIN_ANEW = {*_CLOCKS_JUMP, "matroska,webm", "flv"}  # other formats number their samples
-_ROW = np.dtype([("position", "i8"), ("stream", "i4"), ("picture", "?"), ("dts", "f8"), ("begin", "f8"), ("end", "f8")])
+_CLOCKS_RESTART = {*_CLOCKS_JUMP, "matroska,webm", "flv"}  # other formats number their samples
+_ROW = np.dtype(
+    [("position", "i8"), ("stream", "i4"), ("is_video", "?"), ("dts", "f8"), ("begin", "f8"), ("end", "f8")]
+)
 
 
 class Clock(NamedTuple):
-    """By how much the packets of a file are moved.
+    """Time-stamp offsets of the segments of a file.
 
     Args:
-        positions: Bytes at which parts with another clock begin, in order.
-        shifts_s: What is added to the time stamps from there on.
+        positions: Byte positions at which segments with another clock begin, in order.
+        shifts_s: Offset in seconds added to the time stamps from each position on.
     """
 
     positions: tuple[int, ...] = ()
     shifts_s: tuple[float, ...] = ()
 
     def shift_s(self, position: int) -> float:
-        """What is added to the time stamps of a packet at a byte of the file.
+        """Return the offset added to the time stamps of a packet at a byte position.
 
         Example:
             >>> clock = Clock((500, 900), (2.0, 5.0))
             >>> clock.shift_s(0), clock.shift_s(500), clock.shift_s(899), clock.shift_s(10_000)
             (0.0, 2.0, 2.0, 5.0)
         """
-        part = bisect_right(self.positions, position)
-        return self.shifts_s[part - 1] if part else 0.0
+        segment = bisect_right(self.positions, position)
+        return self.shifts_s[segment - 1] if segment else 0.0
 
 
 def packets(container: InputContainer, stream: Stream | None = None) -> Iterator[Packet[Stream]]:
-    """Packets of a file in the order in which they are stored, with time stamps that go on where its clock begins anew.
+    """Iterate over the packets of a file in storage order, with continuous time stamps.
 
     Args:
         container: The file.
-        stream: The only stream that is wanted; None for all.
+        stream: The stream to read; None for all.
     """
     clock = clock_of(container)
     position = 0
@@ -75,7 +77,7 @@ def packets(container: InputContainer, stream: Stream | None = None) -> Iterator
 
 
 def _demuxed(container: InputContainer, stream: Stream | None) -> Iterator[Packet[Stream]]:
-    """Packets as they are stored; where stamps may be damaged on the air, they are shown when they are decoded."""
+    """Iterate over packets in storage order; in broadcast formats, implausible presentation times are replaced."""
     jumps = container.format.name in _CLOCKS_JUMP
     for packet in container.demux() if stream is None else container.demux(stream):
         pts, dts, base = packet.pts, packet.dts, packet.time_base
@@ -85,8 +87,8 @@ def _demuxed(container: InputContainer, stream: Stream | None) -> Iterator[Packe
 
 
 def clock_of(container: InputContainer) -> Clock:
-    """The clock of an open file; reads the file once more, where its format lets a clock begin anew."""
-    if container.format.name not in _CLOCKS_BEGIN_ANEW:
+    """Return the clock of an open file; this reads the file once more if time stamps may restart in its format."""
+    if container.format.name not in _CLOCKS_RESTART:
         return Clock()
     path = Path(container.name)
     stat = path.stat()
@@ -101,30 +103,31 @@ def _clock(path: Path, _node: int, _changed: int, _size: int) -> Clock:
         rows = np.fromiter(_rows(container, tracks, frames), _ROW)
         jumps_ahead = container.format.name in _CLOCKS_JUMP
     rows = rows[np.argsort(rows["position"], kind="stable")]
-    begins = _beginnings(rows, jumps_ahead=jumps_ahead)
-    if not begins:
+    starts = _restarts(rows, jumps_ahead=jumps_ahead)
+    if not starts:
         return Clock()
-    parts = np.split(rows, begins)
-    return Clock(tuple(int(part["position"][0]) for part in parts[1:]), tuple(_shifts_s(parts)[1:]))
+    segments = np.split(rows, starts)
+    positions = tuple(int(segment["position"][0]) for segment in segments[1:])
+    return Clock(positions, tuple(_shifts_s(segments)[1:]))
 
 
 def _rows(container: InputContainer, tracks: set[int], frames: set[int]) -> Iterator[tuple[object, ...]]:
-    """Where each packet is stored, whose it is, and its times in seconds."""
-    usual_s = {s.index: float(1 / s.average_rate) for s in video_streams(container) if s.average_rate}
+    """Yield position, stream, type and times in seconds of each packet."""
+    default_s = {s.index: float(1 / s.average_rate) for s in video_streams(container) if s.average_rate}
     for packet in _demuxed(container, None):
         begin = packet.pts if packet.pts is not None else packet.dts
         index = packet.stream_index
         if index not in tracks or not packet.size or packet.pos is None or begin is None or packet.time_base is None:
             continue
         base = float(packet.time_base)
-        length_s = packet.duration * base if packet.duration else usual_s.get(index, 0.0)
+        length_s = packet.duration * base if packet.duration else default_s.get(index, 0.0)
         dts = packet.dts * base if packet.dts is not None else np.nan
         yield packet.pos, index, index in frames, dts, begin * base, begin * base + length_s
 
 
-def _beginnings(rows: NDArray[np.void], *, jumps_ahead: bool) -> list[int]:
-    """Indices of packets with which a clock begins anew."""
-    latest: dict[int, float] = {}  # decoding time of each stream, by this clock
+def _restarts(rows: NDArray[np.void], *, jumps_ahead: bool) -> list[int]:
+    """Return the indices of the packets at which a new clock starts."""
+    latest: dict[int, float] = {}  # decoding time of each stream on the current clock
     found = []
     for index, (stream, dts) in enumerate(zip(rows["stream"], rows["dts"], strict=True)):
         if np.isnan(dts):
@@ -138,19 +141,19 @@ def _beginnings(rows: NDArray[np.void], *, jumps_ahead: bool) -> list[int]:
     return found
 
 
-def _shifts_s(parts: list[NDArray[np.void]]) -> list[float]:
-    """What is added to the times of each part, so that its frames, or else its sound, follow those before it."""
+def _shifts_s(segments: list[NDArray[np.void]]) -> list[float]:
+    """Compute the offset of each segment so that its video, or else its audio, follows the previous segments."""
     shifts = [0.0]
-    ends = {True: -np.inf, False: -np.inf}  # of frames and of sound
-    for index, part in enumerate(parts):
-        frames = bool(part["picture"].any() and np.isfinite(ends[True]))
-        begin = part["begin"][part["picture"]].min() if frames else part["begin"].min()
-        end = ends[True] if frames else max(ends.values())
+    ends = {True: -np.inf, False: -np.inf}  # of video and of audio
+    for index, segment in enumerate(segments):
+        by_video = bool(segment["is_video"].any() and np.isfinite(ends[True]))
+        begin = segment["begin"][segment["is_video"]].min() if by_video else segment["begin"].min()
+        end = ends[True] if by_video else max(ends.values())
         if index:
             again = (shift for shift in reversed(shifts) if abs(begin + shift - end) < 1)  # after a damaged stamp
             shifts.append(float(next(again, end - begin)))
-        for kind in (True, False):
-            of_kind = part["end"][part["picture"] == kind]
-            if len(of_kind):
-                ends[kind] = max(ends[kind], of_kind.max() + shifts[-1])
+        for is_video in (True, False):
+            ends_s = segment["end"][segment["is_video"] == is_video]
+            if len(ends_s):
+                ends[is_video] = max(ends[is_video], ends_s.max() + shifts[-1])
     return shifts

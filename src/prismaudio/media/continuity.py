@@ -1,4 +1,4 @@
-"""Decoded sound in its place in time: holes and overlaps of its time stamps, as opposed to their jitter."""
+"""Placement of decoded audio in time: separates gaps and overlaps from jitter of the time stamps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     import av
 
 TOLERANCE_S = 0.015
-"""Sound goes on where its time stamps differ by no more than this from the samples that are counted: containers round
-them to milliseconds, and those of recorders shake."""
+"""Maximum jitter: audio is continuous if its time stamps differ by no more than this from the sample count, because
+containers round time stamps to milliseconds and those of recorders vary."""
 CONFIRMED_S = 0.2
-"""A greater difference is a hole or an overlap when it lasts as long as this, so that a single wrong stamp is none; or,
-near the end of the sound, when it is greater than this."""
-LONGEST_OVERLAP_S, LONGEST_HOLE_S = 1.0, 3600.0
-"""Longer ones are damaged time stamps, and the sound goes on."""
+"""A larger difference is a gap or an overlap if it persists for this long, so that a single wrong stamp has no effect;
+near the end of the audio, if it exceeds this value."""
+MAX_OVERLAP_S, MAX_GAP_S = 1.0, 3600.0
+"""Longer ones are damaged time stamps; the audio is then treated as continuous."""
 
 
 class Placed(NamedTuple):
-    """A frame of sound in its place.
+    """An audio frame and its position in time.
 
     Args:
-        time_s: When it begins, on the file's own clock.
-        follows: Whether it begins where the frame before it ended.
-        frame: The sound.
+        time_s: Start time on the file's own clock.
+        follows: Whether it begins where the previous frame ended.
+        frame: The audio frame.
     """
 
     time_s: float
@@ -35,7 +35,7 @@ class Placed(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    """A frame of sound, when it would begin and end without holes, and how much later its stamp is."""
+    """An audio frame, its start and end by sample count, and the offset of its time stamp from that."""
 
     time_s: float
     end_s: float
@@ -44,7 +44,7 @@ class _Counted(NamedTuple):
 
 
 def placed(frames: Iterable[av.AudioFrame]) -> Iterator[Placed]:
-    """Frames of sound in their places, which are exact to the sample where no hole is.
+    """Place audio frames in time; the placement is sample-exact between gaps.
 
     Args:
         frames: Decoded frames of one stream, in order.
@@ -54,9 +54,9 @@ def placed(frames: Iterable[av.AudioFrame]) -> Iterator[Placed]:
         confirmed = ahead[-1].end_s - ahead[0].end_s >= CONFIRMED_S
         step_s = _step_s([counted.late_s - late_s for counted in ahead], TOLERANCE_S if confirmed else CONFIRMED_S)
         late_s += step_s
-        hole_s = step_s if -LONGEST_OVERLAP_S <= step_s <= LONGEST_HOLE_S else 0.0
-        moved_s += hole_s
-        yield Placed(ahead[0].time_s + moved_s, not hole_s, ahead[0].frame)
+        gap_s = step_s if -MAX_OVERLAP_S <= step_s <= MAX_GAP_S else 0.0
+        moved_s += gap_s
+        yield Placed(ahead[0].time_s + moved_s, not gap_s, ahead[0].frame)
 
 
 def _counted(frames: Iterable[av.AudioFrame]) -> Iterator[_Counted]:
@@ -72,7 +72,7 @@ def _counted(frames: Iterable[av.AudioFrame]) -> Iterator[_Counted]:
 
 
 def _looking_ahead(frames: Iterable[_Counted]) -> Iterator[deque[_Counted]]:
-    """Each frame and those of the time after it in which a hole is confirmed."""
+    """Yield each frame together with the following frames that confirm a gap."""
     ahead: deque[_Counted] = deque()
     for frame in frames:
         ahead.append(frame)
@@ -85,7 +85,7 @@ def _looking_ahead(frames: Iterable[_Counted]) -> Iterator[deque[_Counted]]:
 
 
 def _step_s(late_s: list[float], tolerance_s: float) -> float:
-    """The hole before the first of some frames, by how late they are; negative for an overlap.
+    """Return the gap before the first of several frames from their time-stamp offsets; negative for an overlap.
 
     Example:
         >>> _step_s([0.5, 0.501, 0.5], 0.1), _step_s([0.5, 0.0, 0.0], 0.1), _step_s([-0.2, -0.2, -0.3], 0.1)

@@ -1,4 +1,4 @@
-"""Decoded frames of one stream of a file."""
+"""Decoding of one stream of a file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def decoded(container: InputContainer, stream: Stream) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Decode a stream frame by frame; packets that are damaged are left out."""
+    """Decode a stream frame by frame; damaged packets are skipped."""
     last: Packet[Stream] | None = None
     for packet in packets(container, stream):
         if packet.size:
             yield from _decoded_packet(packet)
         else:
-            last = packet  # an empty packet ends the work of a decoder, and some files have one before their end
+            last = packet  # an empty packet flushes the decoder, and some files have one before their end
     if last is not None:
         yield from _decoded_packet(last)
 

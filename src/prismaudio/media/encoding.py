@@ -1,4 +1,4 @@
-"""Encoded streams of an output file: a video track and a audio track, fed piece by piece."""
+"""Encoded streams of an output file: a video track, and an audio track that is encoded in chunks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AUDIO_RATE_HZ = 48_000
-"""Sample rate of written AAC tracks: every player takes it, and its frames of 21 ms smear onsets least."""
+"""Sample rate of written AAC tracks: all players support it, and its short frames of 21 ms smear onsets least."""
 
 _BIT_RATE = 192_000
-_PIECE = 1024
+_CHUNK = 1024
 
 
 def add_video_stream(
@@ -36,18 +36,18 @@ def add_video_stream(
     quality: int,
     pixel_aspect: Fraction = Fraction(1),
 ) -> VideoStream:
-    """Add an H.264 video track, or MPEG-4 where this build of PyAV has no H.264 encoder.
+    """Add an H.264 video track, or MPEG-4 if this build of PyAV has no H.264 encoder.
 
-    Frames are coded in the order in which they are shown, so that each keeps its exact time and length.
+    Frames are coded in presentation order (no B-frames), so that each keeps its exact time and duration.
 
     Args:
         output: The file.
-        first: A frame as :class:`prismaudio.media.frames.FrameConverter` makes it; it has the size and the colour
-            tags of the track.
+        first: A frame from :class:`prismaudio.media.frames.FrameConverter`; it defines the size and the colour tags of
+            the track.
         rate: Nominal frames per second.
         time_base: Unit of the time stamps.
-        quality: H.264 quality, 0 (lossless) .. 51.
-        pixel_aspect: Width of a pixel as it is shown, by its height.
+        quality: H.264 CRF, 0 (lossless) .. 51.
+        pixel_aspect: Pixel aspect ratio, displayed width by height.
     """
     has_h264 = "libx264" in av.codecs_available
     options = {"crf": str(quality), "preset": "medium", "bf": "0"} if has_h264 else {"qscale": "2", "qmin": "1"}
@@ -65,15 +65,15 @@ def add_video_stream(
 
 
 class AudioTrack:
-    """A stereo AAC track of an exact length, muxed as far as the frame has come.
+    """A stereo AAC track of exact duration, interleaved with the video.
 
-    The waveform is resampled piece by piece, so that no second copy of it is held.
+    The waveform is resampled in chunks, so that no second copy of it is held in memory.
 
     Args:
         output: The file to add the track to.
-        audio: Waveform ``(2, samples)`` in -1 .. 1.
+        audio: Audio ``(2, samples)`` in -1 .. 1.
         sample_rate_hz: Its sample rate.
-        duration_s: Length of the track; the waveform is cut or filled with silence.
+        duration_s: Duration of the track; the audio is cropped or padded with silence.
     """
 
     def __init__(self, output: OutputContainer, audio: Tensor, sample_rate_hz: int, duration_s: float) -> None:
@@ -81,44 +81,44 @@ class AudioTrack:
         self._stream = output.add_stream("aac", AUDIO_RATE_HZ, layout="stereo", bit_rate=_BIT_RATE)
         self._stream.codec_context.time_base = Fraction(1, AUDIO_RATE_HZ)
         n_samples = round(duration_s * AUDIO_RATE_HZ)
-        lengths = (min(_PIECE, n_samples - first) for first in range(0, n_samples, _PIECE))
-        self._pieces = recut(resampled(blocks(audio), sample_rate_hz, AUDIO_RATE_HZ), lengths)
+        lengths = (min(_CHUNK, n_samples - first) for first in range(0, n_samples, _CHUNK))
+        self._chunks = recut(resampled(blocks(audio), sample_rate_hz, AUDIO_RATE_HZ), lengths)
         self._done, self._n_samples = 0, n_samples
 
     def mux_until(self, time_s: float) -> None:
-        """Write the sound up to a time in seconds."""
+        """Encode and mux the audio up to a time in seconds."""
         while self._done < min(self._n_samples, time_s * AUDIO_RATE_HZ):
-            piece = next(self._pieces)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", "stereo")
+            chunk = next(self._chunks)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chunk), "fltp", "stereo")
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, self._done, Fraction(1, AUDIO_RATE_HZ)
-            self._done += piece.shape[1]
+            self._done += chunk.shape[1]
             self._output.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Mux the remaining audio and flush the encoder."""
         self.mux_until(float("inf"))
         self._output.mux(self._stream.encode(None))
 
 
 def blocks(audio: Tensor, n_samples: int = 1 << 16) -> Iterator[NDArray[np.float32]]:
-    """A waveform ``(2, samples)`` as finite arrays within full scale, a few seconds each.
+    """Split audio ``(2, samples)`` into arrays of a few seconds, with finite values clipped to full scale.
 
     Raises:
-        MediaError: It is not stereo.
+        MediaError: The audio is not stereo.
     """
     if audio.ndim != 2 or audio.shape[0] != 2:
-        raise MediaError(f"cannot write sound of shape {tuple(audio.shape)}; expected (2, samples)")
+        raise MediaError(f"cannot write audio of shape {tuple(audio.shape)}; expected (2, samples)")
     for block in audio.detach().split(n_samples, dim=1):
         finite = torch.nan_to_num(block.float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
         yield finite.clamp(-1, 1).numpy()
 
 
 def resampled(pieces: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
-    """Pieces ``(2, any)`` of a waveform at another sample rate; time zero stays in place.
+    """Resample chunks ``(2, any)`` of a waveform as one signal, without delay.
 
     Example:
-        >>> made = resampled([np.zeros((2, 160), np.float32)], 16_000, 48_000)
-        >>> sum(piece.shape[1] for piece in made) >= 470
+        >>> chunks = resampled([np.zeros((2, 160), np.float32)], 16_000, 48_000)
+        >>> sum(chunk.shape[1] for chunk in chunks) >= 470
         True
     """
     if from_hz == to_hz:
@@ -133,7 +133,7 @@ def resampled(pieces: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int) -
 
 
 def recut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iterator[NDArray[np.float32]]:
-    """Pieces ``(2, any)`` put together to those of given lengths; silence where they end too early.
+    """Regroup chunks ``(2, any)`` to the given lengths, padded with silence at the end.
 
     Example:
         >>> [piece.shape[1] for piece in recut([np.zeros((2, 5)), np.zeros((2, 2))], [3, 3, 3])]

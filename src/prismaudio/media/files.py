@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their names."""
+"""Atomic file writing, writability checks and file names."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_NAME_BYTES = 255
-"""The longest name that the usual file systems take, in bytes of UTF-8."""
+"""Maximum length of a file name on common file systems, in bytes of UTF-8."""
 
 
 @contextmanager
 def replacing(path: str | Path, advice: str = "choose another folder with -o") -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends, and vanishes when it fails.
+    """Write a file atomically: yields a temporary path that replaces ``path`` on success and is deleted on failure.
 
     Args:
-        path: The file to write. Its folder is created when it is missing.
-        advice: What to do where it cannot be written.
+        path: The file to write. Its folder is created if it is missing.
+        advice: Advice in the error message if the file cannot be written.
 
     Yields:
-        A name in the same folder and with the same suffix, to be written in the block.
+        A path in the same folder, with the same suffix, to write to.
 
     Raises:
-        MediaError: The folder cannot be written, or is full.
+        MediaError: The folder is not writable or is full.
 
     Example:
         >>> import tempfile
@@ -61,10 +61,10 @@ def replacing(path: str | Path, advice: str = "choose another folder with -o") -
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder, and make sure that files can be written to it.
+    """Create a folder and check that it is writable.
 
     Raises:
-        MediaError: They cannot.
+        MediaError: It is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,10 @@ def make_writable(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that files can be written to a folder, which need not be there yet and is not made.
+    """Check that files can be written to a folder; a missing folder is not created.
 
     Raises:
-        MediaError: They cannot.
+        MediaError: It is not writable.
     """
     present = folder.absolute()
     try:
@@ -90,7 +90,7 @@ def check_writable(folder: Path) -> None:
 
 
 def short_name(name: str, most_bytes: int) -> str:
-    """A name of at most so many bytes; of a longer one the beginning, and a hash that tells it from others.
+    """Shorten a name to at most ``most_bytes``; a longer name is truncated and gets a hash to stay unique.
 
     Example:
         >>> short_name("dog", 20), short_name("鐘" * 80, 20)
@@ -99,43 +99,44 @@ def short_name(name: str, most_bytes: int) -> str:
     data = os.fsencode(name)
     if len(data) <= most_bytes:
         return name
-    mark = hashlib.blake2b(data, digest_size=4).hexdigest()
-    end = most_bytes - len(mark) - 1
+    digest = hashlib.blake2b(data, digest_size=4).hexdigest()
+    end = most_bytes - len(digest) - 1
     while end and data[end] & 0xC0 == 0x80:  # in the middle of a character
         end -= 1
-    return f"{os.fsdecode(data[:end])}-{mark}"
+    return f"{os.fsdecode(data[:end])}-{digest}"
 
 
 def hidden_prefix(stem: str) -> str:
-    """What the names of temporary files and folders of a file begin with."""
+    """Return the name prefix of the temporary files and folders of a file."""
     return f".{short_name(stem, 80)}-"
 
 
 def file_id(path: str | Path) -> tuple[int, int] | None:
-    """What two names of one file have in common: links, and letters that the file system does not tell apart."""
+    """Return an identifier that is equal for all names of a file: links, and equivalent spellings."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - a Path cannot hold every text that is tried
+        found = os.stat(path)  # noqa: PTH116 - a Path cannot hold every string
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
 
 
 def spare(target: Path, sources: Iterable[str | Path]) -> None:
-    """See that a file to be written is none of the files that the command reads.
+    """Check that an output file is not one of the input files of the command.
 
     Raises:
-        MediaError: It is one of them.
+        MediaError: It is an input file.
     """
     written = file_id(target)
     for source in sources:
         if written is not None and written == file_id(source):
-            raise MediaError(f"{target} is read by this command, and is never written over; choose another name")
+            raise MediaError(f"{target} is an input file of this command and is never overwritten; choose another name")
 
 
 def portable(path: Path, folder: Path) -> str:
-    """A path as a file in a folder names it: relative to the folder, so that both can be moved together.
+    """Return a path relative to a folder, so that file and folder can be moved together.
 
-    Where that would lead through folders above the user's own, and so tell their name, it is the file's name alone.
+    If the relative path would contain folders above the user's home folder, and so reveal its name, only the file name
+    is returned.
 
     Example:
         >>> portable(Path("/shots/clips/dog.mp4"), Path("/shots/out"))
@@ -143,8 +144,8 @@ def portable(path: Path, folder: Path) -> str:
         >>> portable(Path.home() / "dog.mp4", Path("/shots/out"))
         'dog.mp4'
     """
-    file, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user without a home is no error here
+    file, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - links are not resolved
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user without a home folder is not an error here
     try:
         shared = Path(os.path.commonpath([file, base]))
     except ValueError:  # another drive

@@ -1,4 +1,4 @@
-"""Decoded frames: which way up and in which colours they are shown, as small RGB arrays and for an encoder."""
+"""Conversion of decoded video frames: orientation and colours, to small RGB arrays and to encoder input."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
 UPRIGHT = (1, 0, 0, 1)
 
-_UNKNOWN = 2  # the colour matrix of frames that do not name one
+_UNKNOWN = 2  # the colour matrix of untagged frames
 _KNOWN_MATRICES = {0, 1, _UNKNOWN, 4, 5, 6, 7, 9}  # AVColorSpace values that FFmpeg's scaler converts
-_TALLEST_SD = 576  # of RGB frames, taller ones become BT.709, as players expect of HD
+_MAX_SD_HEIGHT = 576  # taller RGB frames become BT.709, as players expect of HD
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """How a stored frame is turned and mirrored to be shown: ``(a, b, c, d)``, each -1, 0 or 1.
+    """Return the rotation and reflection of a stored frame for display: ``(a, b, c, d)``, each -1, 0 or 1.
 
-    A stored point ``(x, y)`` is shown at ``(a x + c y, b x + d y)``. Other angles than quarter turns snap to the
-    nearest one.
+    A stored point ``(x, y)`` is displayed at ``(a x + c y, b x + d y)``. Angles are rounded to quarter turns.
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
@@ -41,9 +40,9 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 class Orientation:
-    """The display matrix of each frame of a video, read once for each rotation.
+    """The display matrix of each frame of a video, cached by rotation.
 
-    PyAV ties a frame to its side data in a cycle, which keeps the frame until garbage is collected.
+    In PyAV, a frame and its side data form a reference cycle, which keeps the frame until the next garbage collection.
     """
 
     def __init__(self) -> None:
@@ -57,7 +56,7 @@ class Orientation:
 
 
 def upright(frame: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Turn a stored frame ``(height, width, 3)`` the way it is shown.
+    """Rotate and reflect a stored frame ``(height, width, 3)`` for display.
 
     Example:
         >>> stored = np.arange(6, dtype=np.uint8).reshape(1, 6, 1)
@@ -71,12 +70,12 @@ def upright(frame: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDAr
 
 
 class Shrinker:
-    """Squashes frames to a fixed size while they are decoded, so that none is kept at full size.
+    """Resizes frames while they are decoded, so that no full-size frame is kept.
 
     Args:
-        spec: The size of the result. The whole frame is squashed into it, whatever its aspect ratio, so that left
-            stays left and the edges stay the edges; where the aspect ratio is kept, the first frame decides.
-        pixel_aspect: Width of a stored pixel as it is shown, by its height.
+        spec: Size of the result. The whole frame is stretched to it, whatever its aspect ratio, so that left stays left
+            and edges stay edges; if the aspect ratio is kept, the first frame determines the size.
+        pixel_aspect: Pixel aspect ratio, displayed width by height.
     """
 
     def __init__(self, spec: FrameSpec, pixel_aspect: Fraction = Fraction(1)) -> None:
@@ -87,7 +86,7 @@ class Shrinker:
         self._orientation = Orientation()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """RGB ``(height, width, 3)`` of a frame as it is shown."""
+        """Convert a frame to RGB ``(height, width, 3)``, as displayed."""
         matrix = self._orientation(frame)
         if self.size is None:
             stored = frame.height, float(frame.width * self._pixel_aspect)
@@ -95,7 +94,7 @@ class Shrinker:
             scale = min(1.0, self._side / min(shown))
             self.size = max(1, round(scale * shown[0])), max(1, round(scale * shown[1]))
         height, width = self.size if matrix[0] else self.size[::-1]
-        while frame.width > 64 * width or frame.height > 64 * height:  # the scaler's filters are limited in length
+        while frame.width > 64 * width or frame.height > 64 * height:  # the scaler limits the filter length
             frame = self._scale(frame, max(frame.width // 16, width), max(frame.height // 16, height), "rgb24")
         small = self._scale(frame, width, height, "rgb24")
         return np.ascontiguousarray(upright(small.to_ndarray().astype(np.uint8, copy=False), matrix))
@@ -108,25 +107,25 @@ class Shrinker:
 
 
 class FrameConverter:
-    """Turns frames into what a video encoder takes, upright and of even size, in the colours in which they are shown.
+    """Converts frames to encoder input: upright, of even size, with unchanged displayed colours.
 
-    The colour matrix stays as it is, so that frames that name none look as before; the range becomes that of video.
-    The first frame decides the size.
+    The colour matrix is kept, so that untagged frames look the same; the range becomes that of video. The first frame
+    determines the size.
     """
 
     def __init__(self) -> None:
-        self._size: tuple[int, int] | None = None  # width and height as they are shown
+        self._size: tuple[int, int] | None = None  # displayed width and height
         self._reformatter = VideoReformatter()
         self._orientation = Orientation()
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """A frame in 8-bit YUV 4:2:0, with its colour tags."""
+        """Convert a frame to 8-bit YUV 4:2:0, with its colour tags."""
         matrix = self._orientation(frame)
         stored = frame.width + frame.width % 2, frame.height + frame.height % 2
         self._size = self._size or (stored if matrix[0] else stored[::-1])
         width, height = self._size if matrix[0] else self._size[::-1]
         is_rgb = frame.format.is_rgb or frame.format.name == "pal8"
-        target = (Colorspace.ITU709 if frame.height > _TALLEST_SD else Colorspace.ITU601) if is_rgb else None
+        target = (Colorspace.ITU709 if frame.height > _MAX_SD_HEIGHT else Colorspace.ITU601) if is_rgb else None
         with _known_matrix(frame) as named:
             made = self._reformatter.reformat(
                 frame,
@@ -144,7 +143,7 @@ class FrameConverter:
 
 @contextmanager
 def _known_matrix(frame: VideoFrame) -> Iterator[int]:
-    """Leave out the colour matrix of a frame while it is scaled, where the scaler does not know it."""
+    """Remove the colour matrix tag of a frame during scaling if the scaler does not support it."""
     named = frame.colorspace
     if named not in _KNOWN_MATRICES:
         frame.colorspace = _UNKNOWN
@@ -155,7 +154,7 @@ def _known_matrix(frame: VideoFrame) -> Iterator[int]:
 
 
 def _turned(frame: VideoFrame, matrix: tuple[int, int, int, int]) -> VideoFrame:
-    """A 4:2:0 frame the way it is shown."""
+    """Rotate and reflect a 4:2:0 frame for display."""
     planes = []
     for plane in frame.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

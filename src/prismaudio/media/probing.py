@@ -1,4 +1,4 @@
-"""What a video file holds, found by reading its packets without decoding them."""
+"""Properties of a video file, determined from its packets without decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import av
 
 from prismaudio.errors import MediaError
 from prismaudio.media.clock import packets
-from prismaudio.media.continuity import LONGEST_HOLE_S
+from prismaudio.media.continuity import MAX_GAP_S
 from prismaudio.media.opening import opened, video_stream
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MIN_DURATION_S = 0.2
-"""Shorter videos are refused."""
+"""Minimum duration; shorter videos are rejected."""
 
 _MAX_S_PER_FRAME = 60.0
 _MAX_STRETCH = 16  # pixels of anamorphic frames are 2 times as wide as high, or half as wide
@@ -30,20 +30,20 @@ _FORMATS_THAT_STATE_THEIR_DURATION = ("mp4", "matroska", "avi")
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before its frames are decoded.
+    """Properties of a video that are known before decoding.
 
     Args:
         path: The file.
-        duration_s: From the first frame to the end of the last one.
+        duration_s: Time from the first frame to the end of the last one.
         n_frames: Number of frames.
-        frame_s: The usual time between two frames.
-        last_s: How long the last frame is shown.
+        frame_s: Median time between two frames.
+        last_s: Display time of the last frame.
         start_s: Presentation time of the first frame on the file's own clock.
         width: Stored width in pixels, before rotation.
         height: Stored height in pixels, before rotation.
-        codec: Name of the frame's codec.
-        has_audio: Whether there is a audio track.
-        pixel_aspect: Width of a stored pixel as it is shown, by its height.
+        codec: Name of the video codec.
+        has_audio: Whether there is an audio track.
+        pixel_aspect: Pixel aspect ratio, displayed width by height.
     """
 
     path: Path
@@ -60,16 +60,16 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Find out what a video file holds; reads all of it, decodes nothing.
+    """Determine the properties of a video file; reads the whole file without decoding.
 
     Args:
         path: The video file.
 
     Returns:
-        Its exact duration and other facts.
+        Its exact duration and other properties.
 
     Raises:
-        MediaError: It is not a video with at least two frames and 0.2 s, or it ends too early.
+        MediaError: It is not a video with at least two frames and 0.2 s, or it is truncated.
     """
     with opened(path) as container:
         stream = video_stream(container, path)
@@ -77,20 +77,20 @@ def probe(path: str | Path) -> VideoInfo:
         stated_s, begin_s = (container.duration or 0) / av.time_base, (container.start_time or 0) / av.time_base
         states = any(name in container.format.name for name in _FORMATS_THAT_STATE_THEIR_DURATION)
         if not times:
-            raise MediaError(f"{path} holds no frames; expected a video")
+            raise MediaError(f"{path} has no frames; expected a video")
         if states and not _is_whole(end_s - begin_s, stated_s, begin_s):
             found = f"{end_s - begin_s:.2f} s of {stated_s:.2f} s"
             raise MediaError(f"{path} ends after {found}: it is truncated; copy it again")
         if len(times) == 1:
-            raise MediaError(f"{path} holds a single frame; expected a video of at least {MIN_DURATION_S} s")
+            raise MediaError(f"{path} has a single frame; expected a video of at least {MIN_DURATION_S} s")
         times.sort()
         frame_s = median(b - a for a, b in pairwise(times)) or 1 / 25
         last_s = last_s or frame_s
         duration_s = times[-1] - times[0] + last_s
-        if duration_s > LONGEST_HOLE_S + _MAX_S_PER_FRAME * len(times):
+        if duration_s > MAX_GAP_S + _MAX_S_PER_FRAME * len(times):
             raise MediaError(
-                f"{path} shows {len(times)} frames in {duration_s / 3600:.1f} hours: its time stamps are damaged; "
-                "convert the file anew"
+                f"{path} has {len(times)} frames in {duration_s / 3600:.1f} hours: its time stamps are damaged; "
+                "convert the file first"
             )
         if duration_s < MIN_DURATION_S:
             raise MediaError(f"{path} lasts {duration_s:.3f} s; expected at least {MIN_DURATION_S} s")
@@ -111,13 +111,13 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def _pixel_aspect(stream: VideoStream) -> Fraction:
-    """Width of a stored pixel as it is shown, by its height; 1 where a file states none that can be."""
+    """Return the pixel aspect ratio; 1 if the file states none or an implausible one."""
     stated = stream.sample_aspect_ratio
     return stated if stated and 1 / _MAX_STRETCH <= stated <= _MAX_STRETCH else Fraction(1)
 
 
 def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:
-    """Whether a file lasts as long as it states, where some writers count from the beginning of the clock.
+    """Return whether a file is as long as its header states; some writers count from the beginning of the clock.
 
     Example:
         >>> _is_whole(10.0, 10.0, 60.0), _is_whole(10.0, 70.0, 60.0), _is_whole(5.0, 70.0, 60.0)
@@ -129,7 +129,7 @@ def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:
 
 
 def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[float], float, float]:
-    """Times of the frames in seconds, how long the last one is shown (0: unknown), and where any stream ends."""
+    """Return frame times in seconds, the display time of the last frame (0 if unknown), and the end of any stream."""
     times: list[float] = []
     last_s, end_s = 0.0, 0.0
     rate_hz = float(stream.average_rate or stream.base_rate or 25)  # of files without time stamps

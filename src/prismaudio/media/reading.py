@@ -1,4 +1,4 @@
-"""Reading clips: frames at a constant rate and size, and their sound in stereo."""
+"""Reading clips: frames at a constant rate and size, and stereo audio."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def read_clip(
     with_audio: bool = False,
     sample_rate_hz: int = 16_000,
 ) -> Clip:
-    """Read a video of any container, codec, size, shape, rotation and frame rate.
+    """Read a video of any container, codec, size, aspect ratio, rotation and frame rate.
 
     Args:
         path: The video file.
-        spec: Rate and size of its frames.
-        with_audio: Read the sound too; it stays None when the file has no audio track.
-        sample_rate_hz: Samples per second of that sound.
+        spec: Frame rate and frame size of the clip.
+        with_audio: Whether to read the audio too; it is None if the file has no audio track.
+        sample_rate_hz: Sample rate of the audio.
 
     Returns:
         The clip; its time starts at the first frame. Frames are uint8 ``(time, 3, height, width)``, with
         ``time = round(duration_s * spec.fps)`` and at least 1.
 
     Raises:
-        MediaError: It cannot be read.
+        MediaError: The file cannot be read.
     """
     info = probe(path)
     frames: Tensor | None = None
@@ -64,14 +64,14 @@ def read_clip(
 
 
 def clip_frames(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:
-    """The frames uint8 ``(3, height, width)`` of :func:`read_clip`, one after the other.
+    """Iterate over the frames uint8 ``(3, height, width)`` of :func:`read_clip`.
 
     Args:
         info: The file.
-        spec: Their rate and size.
+        spec: Frame rate and frame size.
 
     Raises:
-        MediaError: It has none that can be decoded.
+        MediaError: No frame can be decoded.
     """
     shrink = Shrinker(spec, info.pixel_aspect)
     n_frames = _n_frames(info, spec.fps)
@@ -91,33 +91,33 @@ def _n_frames(info: VideoInfo, fps: float) -> int:
 def read_audio_track(
     path: str | Path, sample_rate_hz: int, duration_s: float | None = None, start_s: float = 0.0
 ) -> Tensor | None:
-    """The audio track of a file as stereo, float32 ``(2, samples)``; None when there is none.
+    """Read the audio track of a file as stereo float32 ``(2, samples)``; None if there is none.
 
-    More than two channels are mixed down by the usual weights, and one is played on both sides. A mix that would
-    exceed full scale is lowered as a whole. Holes of its time stamps are silent.
+    More than two channels are mixed down with the usual weights, mono is copied to both channels. A mix that exceeds
+    full scale is scaled down as a whole. Gaps in its time stamps are filled with silence.
 
     Args:
-        path: A video or sound file.
-        sample_rate_hz: Samples per second wanted.
-        duration_s: Length wanted, cut or filled with silence; None for all there is.
-        start_s: Where to begin, on the file's own clock (:attr:`prismaudio.media.VideoInfo.start_s` for the moment of
-            the first frame); in a file without frames, from the first sample on.
+        path: A video or audio file.
+        sample_rate_hz: Target sample rate.
+        duration_s: Target duration, cropped or padded with silence; None for the whole track.
+        start_s: Start time on the file's own clock (:attr:`prismaudio.media.VideoInfo.start_s` for the time of the
+            first frame); in a file without video, relative to the first sample.
 
     Raises:
-        MediaError: It cannot be read.
+        MediaError: The file cannot be read.
     """
     with opened(path) as container:
         if not container.streams.audio:
             return None
         pieces = stereo_pieces(container, audio_stream(container, path), sample_rate_hz, start_s)
         n_samples = None if duration_s is None else round(duration_s * sample_rate_hz)
-        sound = np.concatenate([np.zeros((2, 0), np.float32), *_up_to(pieces, n_samples)], axis=1)
-    sound /= max(1.0, float(np.abs(sound).max(initial=0.0)))
-    return torch.from_numpy(sound)
+        audio = np.concatenate([np.zeros((2, 0), np.float32), *_up_to(pieces, n_samples)], axis=1)
+    audio /= max(1.0, float(np.abs(audio).max(initial=0.0)))
+    return torch.from_numpy(audio)
 
 
 def _up_to(pieces: Iterable[NDArray[np.float32]], n_samples: int | None) -> Iterator[NDArray[np.float32]]:
-    """Pieces ``(2, any)``, cut or filled with silence to a length; None for all there is."""
+    """Crop or pad chunks ``(2, any)`` with silence to a total length; None passes them all through."""
     n_left = n_samples
     for piece in pieces:
         yield piece[:, :n_left]
@@ -127,7 +127,7 @@ def _up_to(pieces: Iterable[NDArray[np.float32]], n_samples: int | None) -> Iter
 
 
 def timed_frames(container: InputContainer, info: VideoInfo) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Decoded frames in the order of presentation, with their times from the first one in seconds."""
+    """Decode frames in presentation order, with their times in seconds from the first one."""
     time_s = -info.frame_s
     for frame in decoded(container, video_stream(container, info.path)):
         if isinstance(frame, av.VideoFrame):
@@ -136,7 +136,7 @@ def timed_frames(container: InputContainer, info: VideoInfo) -> Iterator[tuple[f
 
 
 def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Pairs of a decoded frame and how many frames of the clip show it; they add up to ``n_frames``."""
+    """Pair each decoded frame with the number of clip frames that it is repeated for; these add up to ``n_frames``."""
     nearest_s = 0.5 * min(info.frame_s, 1 / fps) - 1e-6
     shown: av.VideoFrame | None = None
     n_done = 0

@@ -1,4 +1,4 @@
-"""The files of one result: they come into being together, and never in the place of a file of somebody else."""
+"""Output files of one result, written atomically as a group and without overwriting unrelated files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Named = Callable[[dict[str, Any]], Collection[str]]
-"""From the content of a JSON file to the names of the files that it describes; none if somebody else wrote it."""
+"""Maps the content of a JSON file to the names of the files that it describes; empty for unrelated JSON files."""
 
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Files with one name and different suffixes, and a JSON file that describes them.
+    """Files with a common stem and different suffixes, and a JSON file that describes them.
 
-    A file belongs to the result if the JSON names it. So that this holds at every moment, the files are written to a
-    hidden folder beside their places, and moved when all of them are whole, the JSON last; what a killed process has
-    moved is named by the JSON in the folder that it left.
+    A file belongs to the result if the JSON lists it. To keep this true at every moment, the files are written to a
+    hidden folder in the same place and moved when all of them are complete, the JSON last; files moved by a process
+    that was killed are listed by the JSON in the folder that it left behind.
 
     Args:
-        stem: Their path without suffix.
-        suffixes: All that such a result may have besides ``.json``.
-        named: Names of the files that a JSON describes.
+        stem: Path of the files without suffix.
+        suffixes: All suffixes that such a result may have, except ``.json``.
+        named: Returns the names of the files that a JSON describes.
     """
 
     stem: Path
@@ -41,59 +41,58 @@ class ResultFiles:
     named: Named
 
     def path(self, suffix: str) -> Path:
-        """The file with a suffix."""
+        """Return the path of the file with a suffix."""
         return self.stem.with_name(self.stem.name + suffix)
 
     @property
     def marker(self) -> Path:
-        """The JSON file."""
+        """The path of the JSON file."""
         return self.path(".json")
 
     def read(self) -> dict[str, Any] | None:
-        """The content of the JSON file, if it is there and describes such a result."""
+        """Read the JSON file; None if it is missing or does not describe such a result."""
         return self._read(self.marker)
 
     def foreign(self) -> list[Path]:
-        """What is there in the places of the files and does not belong to the result.
+        """Return existing files at the output paths that do not belong to the result.
 
         Raises:
-            MediaError: No file can be there: a name is too long, or a folder is a file.
+            MediaError: No file can exist there: a name is too long, or a folder is a file.
         """
-        there = [path for path in (*map(self.path, self.suffixes), self.marker) if self._is_there(path)]
-        if not there:
+        existing = [path for path in (*map(self.path, self.suffixes), self.marker) if self._exists(path)]
+        if not existing:
             return []
-        ours = set(self._left_behind()) | self._names(
-            self.marker
-        )  # in this order: the JSON moves from one to the other
-        return [path for path in there if path.name not in ours or not path.is_file()]
+        ours = set(self._left_behind())  # first, because the JSON is moved from there to its place
+        ours |= self._names(self.marker)
+        return [path for path in existing if path.name not in ours or not path.is_file()]
 
     def check(self, *, force: bool = False) -> None:
-        """See that the files may be written.
+        """Check that the files may be written.
 
         Args:
-            force: Write over files that do not belong to the result; over folders never.
+            force: Allow overwriting files that do not belong to the result, but never folders.
 
         Raises:
-            MediaError: They may not.
+            MediaError: They may not be written.
         """
         for path in self.foreign():
             if path.is_dir():
                 raise MediaError(f"cannot write {path}: it is a folder; choose another folder with -o")
             if not force:
                 raise MediaError(
-                    f"{path} is there already, and no JSON beside it names it as a result of prismaudio; "
-                    "choose another folder with -o, or say --force to write over it"
+                    f"{path} already exists, and no JSON next to it lists it as a result of prismaudio; "
+                    "choose another folder with -o, or pass --force to overwrite it"
                 )
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A hidden folder for the files, which are moved to their places when the block ends: all of them, or none.
+        """Yield a hidden folder for the files; on success all of them are moved to their places, on failure none.
 
         Yields:
-            The folder; the block writes the files and the JSON there.
+            The folder in which to write the files and the JSON.
 
         Raises:
-            MediaError: They cannot be written or moved.
+            MediaError: The files cannot be written or moved.
         """
         folder = self.stem.parent
         stage = None
@@ -116,7 +115,7 @@ class ResultFiles:
         stale = {path.name for path in map(self.path, self.suffixes)} & self._names(self.marker) - {*written}
         try:
             self._replace(stage, written, stale)
-        except KeyboardInterrupt:  # half of them are in their places
+        except KeyboardInterrupt:  # only some of the files are moved
             self._replace(stage, written, stale)
             raise
         except OSError:
@@ -126,7 +125,7 @@ class ResultFiles:
             raise
 
     def _replace(self, stage: Path, written: Collection[str], stale: Collection[str]) -> None:
-        """Move files, the JSON last, and remove those of an older result; can be called again after an interrupt."""
+        """Move files, the JSON last, and remove those of an older result; it is safe to repeat after an interrupt."""
         described = stage / self.marker.name
         if not described.exists():
             return
@@ -139,7 +138,7 @@ class ResultFiles:
         described.replace(self.marker)
 
     @staticmethod
-    def _is_there(path: Path) -> bool:
+    def _exists(path: Path) -> bool:
         try:
             path.lstat()
         except FileNotFoundError:
@@ -149,7 +148,7 @@ class ResultFiles:
         return True
 
     def _left_behind(self) -> Iterator[str]:
-        """Names of files that a process was about to move when it was killed, or is moving now."""
+        """Yield names of files that a killed process was moving, or that another process is moving now."""
         prefix = hidden_prefix(self.stem.name)
         for entry in os.scandir(self.stem.parent):
             if entry.name.startswith(prefix) and entry.name.endswith(".part"):

@@ -1,4 +1,4 @@
-"""Decoded sound as stereo pieces of one sample rate, with silence where its time stamps have holes."""
+"""Decoding of audio to stereo chunks at one sample rate, with silence in gaps of the time stamps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from prismaudio.errors import MediaError
-from prismaudio.media.continuity import LONGEST_HOLE_S, placed
+from prismaudio.media.continuity import MAX_GAP_S, placed
 from prismaudio.media.decoding import decoded
 from prismaudio.media.opening import video_streams
 
@@ -20,28 +20,29 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from numpy.typing import NDArray
 
-LOWEST_RATE_HZ = 1000
-"""Sound of fewer samples per second is refused: it would last for hours by a few bytes that are damaged."""
+MIN_RATE_HZ = 1000
+"""Audio with a lower sample rate is rejected: a few damaged bytes would decode to hours of audio."""
 
-_SILENCE_TO_SOUND = 20  # holes may be this many times as long as what is heard, beyond the longest one
+_MAX_SILENCE_RATIO = 20  # total length of gaps relative to the audio, in addition to the longest allowed gap
 
 
 def stereo_pieces(
     container: InputContainer, stream: AudioStream, sample_rate_hz: int, start_s: float
 ) -> Iterator[NDArray[np.float32]]:
-    """The sound of a file, resampled, in stereo ``(2, samples)``, piece by piece from a moment on.
+    """Decode and resample the audio of a file in stereo chunks ``(2, samples)``, from a start time on.
 
-    Each sample is where its time stamp says: holes are silent, and of sounds that overlap the later one is cut.
+    Samples are placed by their time stamps: gaps are filled with silence, and overlaps are removed from the later
+    audio.
 
     Args:
         container: The file.
         stream: Its audio track, see :func:`prismaudio.media.opening.audio_stream`.
-        sample_rate_hz: Samples per second wanted.
-        start_s: Where to begin, on the file's own clock, with silence up to the first sample; without frames, from
-            the first sample on.
+        sample_rate_hz: Target sample rate.
+        start_s: Start time on the file's own clock, with silence up to the first sample; without video, relative to
+            the first sample.
 
     Raises:
-        MediaError: Its holes are longer than can be.
+        MediaError: The gaps are implausibly long.
     """
     n_done = n_silent = n_skipped = 0
     run_s: float | None = None
@@ -50,31 +51,31 @@ def stereo_pieces(
             start_s += max(0.0, begin_s)
         if begin_s != run_s:
             run_s, begin = begin_s, round((begin_s - start_s) * sample_rate_hz)
-            n_hole, n_skipped = max(begin - n_done, 0), max(n_done - begin, 0)
-            n_silent += n_hole
-            if n_silent > LONGEST_HOLE_S * sample_rate_hz + _SILENCE_TO_SOUND * n_done:
+            n_gap, n_skipped = max(begin - n_done, 0), max(n_done - begin, 0)
+            n_silent += n_gap
+            if n_silent > MAX_GAP_S * sample_rate_hz + _MAX_SILENCE_RATIO * n_done:
                 hours = n_silent / sample_rate_hz / 3600
                 raise MediaError(
-                    f"the sound of {container.name} has holes of {hours:.1f} hours: its time stamps are damaged; "
-                    "convert the file anew"
+                    f"the audio of {container.name} has gaps of {hours:.1f} hours: its time stamps are damaged; "
+                    "convert the file first"
                 )
-            yield from _silence(n_hole, sample_rate_hz)
-            n_done += n_hole
-        heard = piece[:, n_skipped:]
+            yield from _silence(n_gap, sample_rate_hz)
+            n_done += n_gap
+        kept = piece[:, n_skipped:]
         n_skipped = max(0, n_skipped - piece.shape[1])
-        n_done += heard.shape[1]
-        yield heard
+        n_done += kept.shape[1]
+        yield kept
 
 
-def _silence(n_samples: int, n_at_once: int) -> Iterator[NDArray[np.float32]]:
-    for begin in range(0, n_samples, n_at_once):
-        yield np.zeros((2, min(n_at_once, n_samples - begin)), np.float32)
+def _silence(n_samples: int, chunk_samples: int) -> Iterator[NDArray[np.float32]]:
+    for begin in range(0, n_samples, chunk_samples):
+        yield np.zeros((2, min(chunk_samples, n_samples - begin)), np.float32)
 
 
 def _runs(
     container: InputContainer, stream: AudioStream, sample_rate_hz: int
 ) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Resampled stereo pieces, each with the time in seconds at which the run of frames began that it belongs to."""
+    """Yield resampled stereo chunks, each with the start time in seconds of the contiguous run that it belongs to."""
     resampler: AudioResampler | None = None
     run_s, form = 0.0, ""
     for time_s, follows, frame in placed(_frames(container, stream)):
@@ -91,9 +92,9 @@ def _runs(
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
     for frame in decoded(container, stream):
-        if isinstance(frame, av.AudioFrame) and frame.sample_rate < LOWEST_RATE_HZ:
-            stated = f"the sound of {container.name} states {frame.sample_rate} samples per second"
-            raise MediaError(f"{stated}; expected at least {LOWEST_RATE_HZ}; is it damaged?")
+        if isinstance(frame, av.AudioFrame) and frame.sample_rate < MIN_RATE_HZ:
+            stated = f"the audio of {container.name} states {frame.sample_rate} samples per second"
+            raise MediaError(f"{stated}; expected at least {MIN_RATE_HZ}; is it damaged?")
         if isinstance(frame, av.AudioFrame):
             yield frame
 

@@ -1,4 +1,4 @@
-"""Writing videos with a new audio track, rendered videos and sound files."""
+"""Writing videos with a new audio track, rendered videos and audio files."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-"""Kinds of video file that can be written."""
+"""Supported suffixes of output videos."""
 
 MAX_WAV_BYTES = 2**32 - 2**12
-"""Bytes of sound that the header of a wav file can count."""
+"""Maximum size of the audio data of a WAV file, limited by its header."""
 
 _WAV_BYTES = 3
 _KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered frames
-_SAME_SHAPE = 1e-3  # relative difference of pixel aspect ratios that containers round
+_ASPECT_TOLERANCE = 1e-3  # relative difference of pixel aspect ratios, which containers round
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
 def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
-    """Write a copy of a video with a new audio track and nothing of the old one.
+    """Write a copy of a video in which a new audio track replaces the old ones.
 
-    The frame is copied as it is, with its rotation and metadata; it is encoded anew only where the container of
-    ``out`` cannot hold it. The track is stereo AAC and lasts exactly as long as the frame.
+    The video stream is copied without re-encoding, with its rotation and metadata; it is re-encoded only if the
+    container of ``out`` cannot hold it. The track is stereo AAC with exactly the duration of the video.
 
     Args:
         source: The video.
-        audio: Audio ``(2, samples)`` in -1 .. 1; time 0 is the first frame. Cut or filled with silence.
+        audio: Audio ``(2, samples)`` in -1 .. 1; time 0 is the first frame. Cropped or padded with silence.
         sample_rate_hz: Its sample rate.
-        out: File to write; its suffix picks the container.
+        out: File to write; its suffix selects the container.
 
     Raises:
         MediaError: The source cannot be read or the file cannot be written.
@@ -72,12 +72,12 @@ def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: in
 def write_video(
     frames: Tensor, fps: float, out: str | Path, audio: Tensor | None = None, sample_rate_hz: int = 16_000
 ) -> None:
-    """Write rendered frames as a video, with or without sound.
+    """Write rendered frames as a video, with or without audio.
 
     Args:
-        frames: Frames uint8 ``(time, 3, height, width)``; odd sizes are repeated by one pixel at the edge.
+        frames: Frames uint8 ``(time, 3, height, width)``; odd sizes are padded by one pixel with the edge values.
         fps: Frames per second.
-        out: File to write; its suffix picks the container.
+        out: File to write; its suffix selects the container.
         audio: Audio ``(2, samples)`` in -1 .. 1, or None for a silent video.
         sample_rate_hz: Its sample rate.
 
@@ -105,13 +105,13 @@ def write_video(
 
 
 def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
-    """Write audio ``(2, samples)`` in -1 .. 1 as a 24-bit wav file.
+    """Write audio ``(2, samples)`` in -1 .. 1 as a 24-bit WAV file.
 
     Raises:
         MediaError: The file cannot be written.
     """
     if audio.shape[-1] * 2 * _WAV_BYTES >= MAX_WAV_BYTES:
-        raise MediaError(f"cannot write {out}: {audio.shape[-1] / sample_rate_hz:.0f} s are more than a wav file holds")
+        raise MediaError(f"cannot write {out}: {audio.shape[-1] / sample_rate_hz:.0f} s exceed the limit of a WAV file")
     with replacing(out) as part, part.open("wb") as file, wave.open(file, "wb") as sink:
         sink.setnchannels(2)
         sink.setsampwidth(_WAV_BYTES)
@@ -124,10 +124,10 @@ def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
 
 @contextmanager
 def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
-    """A media file to write; its errors name ``out``."""
+    """Open a media file for writing; error messages name ``out``."""
     suffix = Path(out).suffix.lower()
     if suffix not in VIDEO_SUFFIXES:
-        raise MediaError(f"cannot write {out}: unknown kind of video; expected {', '.join(VIDEO_SUFFIXES)}")
+        raise MediaError(f"cannot write {out}: unknown video format; expected {', '.join(VIDEO_SUFFIXES)}")
     kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
     options = {} if kind == "matroska" else {"movflags": "+faststart", "movie_timescale": str(AUDIO_RATE_HZ)}
     try:
@@ -140,7 +140,7 @@ def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
 def _copy_video(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
-    """Copy the packets of the frame, shifted to begin at zero, and interleave the sound."""
+    """Copy the packets of the video, shifted to start at zero, and interleave the audio."""
     source = video_stream(container, info.path)
     stream = output.add_stream_from_template(source, opaque=True)
     if info.pixel_aspect != 1:
@@ -166,10 +166,10 @@ def _copy_video(
 
 
 def _codec_tag(container: InputContainer, source: VideoStream, output: OutputContainer) -> str | None:
-    """The four letters by which players of QuickTime and MP4 know the codec; None for the usual ones.
+    """Return the four-character code that identifies the codec in QuickTime and MP4; None for the default.
 
-    HEVC is ``hvc1``, the kind that Apple's players show. From QuickTime to QuickTime they are kept: they tell the kinds
-    of ProRes, DV and uncompressed frames.
+    For HEVC it is ``hvc1``, which Apple's players require. Between QuickTime files the code is kept, because it
+    distinguishes variants of ProRes, DV and uncompressed video.
     """
     if output.format.name not in {"mov", "mp4"}:
         return None
@@ -183,7 +183,7 @@ def _codec_tag(container: InputContainer, source: VideoStream, output: OutputCon
 def _encode_video(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
-    """Decode the video and encode it anew, upright, with its own time stamps."""
+    """Decode and re-encode the video, upright, with its own time stamps."""
     rate = Fraction(1 / info.frame_s).limit_denominator(1001)
     time_base = Fraction(1, 90_000)
     _copy_metadata(container, output)
@@ -205,7 +205,7 @@ def _encode_video(
 
 
 def _timed(packets: list[av.Packet[VideoStream]], info: VideoInfo) -> list[av.Packet[VideoStream]]:
-    """Let the last frame be shown as long as it was."""
+    """Set the duration of the last packet so that the last frame keeps its display time."""
     for packet in packets:
         left_s = info.duration_s - float((packet.pts or 0) * packet.time_base)
         if left_s < info.last_s + 1e-3:
@@ -218,7 +218,7 @@ def _copy_metadata(container: InputContainer, output: OutputContainer) -> None:
 
 
 def _same_video(source: VideoInfo, written: VideoInfo) -> bool:
-    """Whether a copy shows the same frames at the same times and in the same shape."""
+    """Return whether a copy has the same frames at the same times and with the same aspect ratio."""
     tolerance_s = max(0.002, 0.1 * source.frame_s)
     in_time = written.n_frames == source.n_frames and abs(written.duration_s - source.duration_s) < tolerance_s
-    return in_time and abs(written.pixel_aspect / source.pixel_aspect - 1) < _SAME_SHAPE
+    return in_time and abs(written.pixel_aspect / source.pixel_aspect - 1) < _ASPECT_TOLERANCE

@@ -1,4 +1,4 @@
-"""Conditioners: features of one stream to tokens, without biases, so that nothing stays nothing.
+"""Conditioners project the features of one stream to tokens; they have no biases, so that zeros stay zeros.
 
 Shape letters: B batch, N features, L frames, W token dim.
 """
@@ -16,24 +16,24 @@ from prismaudio.checkpoints import Configured, within
 from prismaudio.types import Features
 
 SYNC_SEGMENT = 8
-"""Features that the synchronisation encoder makes of one segment of video."""
+"""Features that the synchronisation encoder computes per video segment."""
 MAX_DIM = 2**20
-"""Above the dim of any features or tokens."""
+"""Upper limit of feature and token dims."""
 
 
 class Conditioner(Configured, nn.Module, ABC):
-    """A stream of a transformer: how wide its features are, what makes tokens of them, and where the tokens go.
+    """Base class of conditioners: the feature dim of a stream, its projection to tokens, and how the tokens are used.
 
     Args:
         dim: Dim of the features.
-        token_dim: Dim of the tokens: that of the transformer, as a rule.
+        token_dim: Dim of the tokens, usually that of the transformer.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time, through a learned gate.
-        gate: What the gate of an additive stream is at first, before its sigmoid.
+        gate: Initial value of the gate of an additive stream, before the sigmoid.
 
     Attributes:
-        resampled_first: Whether tokens are brought to the rate of the latents before they are projected, as the
-            published model does with synchronisation; the others are projected first.
+        resampled_first: Whether features are interpolated to the latent frame rate before the final projection, as
+            the published model does for synchronisation; other streams are projected first.
     """
 
     resampled_first: ClassVar[bool] = False
@@ -55,23 +55,23 @@ class Conditioner(Configured, nn.Module, ABC):
 
     @abstractmethod
     def tokens(self, stream: Features) -> Features:
-        """As many tokens as there are features, ``(batch, time, token_dim)``, zero where nothing is real."""
+        """Project a stream to as many tokens ``(batch, time, token_dim)``; padded positions are zero."""
 
 
-def perceptron(dim: int, out_dim: int) -> nn.Sequential:
-    """Two layers without biases."""
+def bias_free_mlp(dim: int, out_dim: int) -> nn.Sequential:
+    """Create a two-layer perceptron without biases."""
     return nn.Sequential(nn.Linear(dim, out_dim, bias=False), nn.SiLU(), nn.Linear(out_dim, out_dim, bias=False))
 
 
 class FeatureConditioner(Conditioner):
-    """Two-layer perceptron without biases.
+    """Two-layer perceptron without biases, for features of any stream.
 
     Args:
         dim: Dim of the features.
         token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
-        gate: What the gate of an additive stream is at first, before its sigmoid.
+        gate: Initial value of the gate of an additive stream, before the sigmoid.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class FeatureConditioner(Conditioner):
         gate: float = 0.0,
     ) -> None:
         super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
-        for name, layer in perceptron(dim, token_dim).named_children():
+        for name, layer in bias_free_mlp(dim, token_dim).named_children():
             self.add_module(name, layer)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Tokens of features ``(batch, time, dim)``."""
+        """Project features ``(batch, time, dim)`` to tokens."""
         for layer in self.children():
             values = layer(values)
         return values
@@ -99,17 +99,17 @@ class FeatureConditioner(Conditioner):
 
 
 class SyncConditioner(FeatureConditioner):
-    """The same, told where in its segment of video a feature lies.
+    """Two-layer perceptron without biases that adds a learned embedding of the position within a video segment.
 
-    The features of a clip need not be a whole number of segments.
+    The number of features does not have to be a multiple of the segment length.
 
     Args:
         dim: Dim of the features.
         token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
-        gate: What the gate of an additive stream is at first, before its sigmoid.
-        segment: Features of one segment.
+        gate: Initial value of the gate of an additive stream, before the sigmoid.
+        segment: Features per segment.
     """
 
     resampled_first = True
@@ -136,15 +136,15 @@ class SyncConditioner(FeatureConditioner):
 
 
 class GridConditioner(Conditioner):
-    """Two convolutions over time without biases, for sparse events on a time grid.
+    """Two convolutions over time, without biases, for sparse events on a time grid.
 
     Args:
-        dim: Dim of the grid.
+        dim: Dim of the grid features.
         token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
-        gate: What the gate of an additive stream is at first, before its sigmoid.
-        kernel: Grid steps that a convolution spans, odd.
+        gate: Initial value of the gate of an additive stream, before the sigmoid.
+        kernel: Kernel size of both convolutions in grid steps, odd.
     """
 
     def __init__(
@@ -165,19 +165,20 @@ class GridConditioner(Conditioner):
     def tokens(self, stream: Features) -> Features:
         """See :meth:`Conditioner.tokens`."""
         inner = self.first(stream.values.transpose(1, 2))
-        inner = F.silu(inner) * stream.mask[:, None]  # no echo of a clip beyond its end
+        inner = F.silu(inner) * stream.mask[:, None]  # otherwise padding would leak into the second convolution
         return stream.with_values(self.second(inner).transpose(1, 2))
 
 
 def to_length(stream: Features, n_frames: int, real: Tensor | None = None) -> Tensor:
-    """Values ``(batch, n_frames, dim)`` by linear interpolation over the real part of each sample, which comes first.
+    """Interpolate the real part of each sample, which comes first, linearly to ``(batch, n_frames, dim)``.
 
-    A sample that has as many real features as frames is left as it is, bit for bit. Nothing waits for a device.
+    A sample with as many real features as real frames is returned unchanged, bit for bit. The function does not
+    synchronise with the device.
 
     Args:
         stream: The features.
-        n_frames: Frames wanted, padding included.
-        real: True where a frame is real, ``(batch, n_frames)``, real frames first; None for all.
+        n_frames: Number of output frames, padding included.
+        real: True where a frame is real, ``(batch, n_frames)``, real frames first; None if all are real.
 
     Example:
         >>> ramp = Features.pad([torch.arange(4.0)[:, None]])
@@ -188,7 +189,7 @@ def to_length(stream: Features, n_frames: int, real: Tensor | None = None) -> Te
     wanted = n_frames if real is None else real.sum(1, keepdim=True).clamp_min(1)
     last_B1 = (n_real_B1 - 1).clamp_min(0)
     middle_L = torch.arange(n_frames, device=values_BNW.device) + 0.5
-    # fused multiply-add, as torch's own interpolation has it, so that the numbers are the same
+    # fused multiply-add, as in torch's own interpolation, so that the results are identical
     at_BL = torch.addcmul(middle_L.new_tensor(-0.5), middle_L, n_real_B1 / wanted).clamp_min(0).minimum(last_B1)
     before_BL = at_BL.long()
     after_BL = (before_BL + 1).minimum(last_B1)

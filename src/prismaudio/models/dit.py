@@ -1,4 +1,4 @@
-"""The diffusion transformer: one class for the published model and for small ones."""
+"""The diffusion transformer, for the published model and for smaller ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prismaudio.checkpoints import Configured, within
-from prismaudio.models.conditioners import Conditioner, FeatureConditioner, SyncConditioner, perceptron, to_length
+from prismaudio.models.conditioners import Conditioner, FeatureConditioner, SyncConditioner, bias_free_mlp, to_length
 from prismaudio.models.layers import Block, RotaryEmbedding, TimeEmbedding
 from prismaudio.types import LATENTS, Conditions, Features, is_stream
 
 MAX_DIM = 2**20
-"""Above every dim, depth or number of heads that a transformer has."""
+"""Upper limit of dims, depth and number of heads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ class Guide:
 def published_streams(
     dim: int = 1024, sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
 ) -> dict[str, Conditioner]:
-    """The streams of the published model: video and text are attended to, video and synchronisation are added.
+    """Create the streams of the published model: video and text cross-attended, video and synchronisation additive.
 
     Args:
-        dim: Dim of the transformer, and of the tokens.
-        sizes: Dim of the features and of the tokens, for streams where these are others.
+        dim: Dim of the transformer and of the tokens.
+        sizes: Feature dim and token dim, by stream, where they differ from the published ones.
     """
     video, sync, text = (
         sizes.get(name, (usual, dim)) for name, usual in (("video", 1024), ("sync", 768), ("text", 1024))
@@ -68,26 +68,26 @@ def published_streams(
 
 
 class DiffusionTransformer(Configured, nn.Module):
-    """Velocity of stereo latents, conditioned on any streams of features.
+    """Predicts the velocity of stereo latents, conditioned on any number of feature streams.
 
-    A time token is put before the latents; additive streams are added to the latents through a learned gate; the
-    blocks attend to the tokens of cross-attended ones. A stream that is missing from the conditions counts as empty.
+    A time token is prepended to the latents; additive streams are added to the latents through a learned gate; the
+    blocks attend to the tokens of cross-attended streams. A stream that is missing from the conditions counts as empty.
 
     Args:
         latent_channels: Channels of the latents.
         dim: Dim of the tokens.
         depth: Number of blocks.
         num_heads: Number of attention heads; ``dim / num_heads`` is at least 32.
-        streams: The conditioner of each stream, by the stream's name; None for the streams of the published model.
-        sigma_data: Standard deviation of the latents, by which input and output are preconditioned so that the
-            network sees and predicts values of unit size at every time; None for a network that predicts the velocity.
-        expansion: Inner dim of a block's feed-forward over ``dim``.
-        context_dim: Dim of what the blocks attend to, a whole number of heads; None for ``dim``.
+        streams: The conditioner of each stream, by stream name; None for the streams of the published model.
+        sigma_data: Standard deviation of the latents, used to precondition input and output so that the network
+            receives and predicts values of unit variance at every time; None for a network that predicts the velocity.
+        expansion: Inner dim of the feed-forward layers, as a multiple of ``dim``.
+        context_dim: Dim of the cross-attended context, a multiple of the head dim; None for ``dim``.
 
     Source:
-        ``PrismAudio/models/dit.py`` at 86eed40, from its specification. Different: masks are honoured, streams are
-        interpolated to the latent length, and there may be any streams. Preconditioning: Karras et al. 2022, table 1,
-        rewritten for the straight path.
+        ``PrismAudio/models/dit.py`` at 86eed40, from its specification. Changed: masks are applied, streams are
+        interpolated to the latent length, and the set of streams is configurable. Preconditioning: Karras et al. 2022,
+        table 1, rewritten for the straight path.
 
     Example:
         >>> flow = FeatureConditioner(12, 64, additive=True)
@@ -115,7 +115,7 @@ class DiffusionTransformer(Configured, nn.Module):
         within(1, MAX_DIM, context_dim=context_dim)
         within(1e-6, 1e6, sigma_data=sigma_data)
         if dim % num_heads:
-            raise ValueError(f"a dim of {dim} is not a whole number for each of {num_heads} heads")
+            raise ValueError(f"dim {dim} is not divisible by {num_heads} heads; expected a multiple of num_heads")
         streams = published_streams(dim) if streams is None else streams
         check_names(streams)
         self.latent_channels = latent_channels
@@ -124,14 +124,14 @@ class DiffusionTransformer(Configured, nn.Module):
         self.sigma_data = sigma_data
         self.conditioners = nn.ModuleDict(streams)
         context_dim = context_dim or dim
-        attended_widths = {streams[name].token_dim for name in self.attended} or {dim}
-        if len(attended_widths) > 1 or dim % context_dim or context_dim % (dim // num_heads):
+        token_dims = {streams[name].token_dim for name in self.attended} or {dim}
+        if len(token_dims) > 1 or dim % context_dim or context_dim % (dim // num_heads):
             raise ValueError(
-                f"tokens of widths {sorted(attended_widths)} cannot be attended to in a context of {context_dim}; "
-                f"expected one dim, and a context of {dim} or of fewer whole heads of {dim // num_heads}"
+                f"tokens of dims {sorted(token_dims)} cannot be attended to in a context of dim {context_dim}; "
+                f"expected one token dim, and a context dim that divides {dim} and is a multiple of {dim // num_heads}"
             )
-        self.to_context = perceptron(attended_widths.pop(), context_dim)
-        self.to_added = nn.ModuleDict({name: perceptron(streams[name].token_dim, dim) for name in self.added})
+        self.to_context = bias_free_mlp(token_dims.pop(), context_dim)
+        self.to_added = nn.ModuleDict({name: bias_free_mlp(streams[name].token_dim, dim) for name in self.added})
         self.gates = nn.ParameterDict(
             {name: nn.Parameter(torch.full((dim,), streams[name].gate)) for name in self.added}
         )
@@ -151,26 +151,26 @@ class DiffusionTransformer(Configured, nn.Module):
         return {name: cast("Conditioner", conditioner) for name, conditioner in self.conditioners.items()}
 
     def in_precision(self, dtype: torch.dtype) -> Self:
-        """Round the weights to a precision, for good; positions and times stay in float32."""
-        for name, part in self.named_children():
+        """Cast the weights to a precision in place; rotary and time embeddings stay in float32."""
+        for name, module in self.named_children():
             if name not in ("rotary", "time_embedding"):
-                part.to(dtype)
+                module.to(dtype)
         return self
 
     def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
-        """What conditions come to, for latents of ``n_frames`` frames.
+        """Precompute everything that depends on the conditions only, for latents of ``n_frames`` frames.
 
         Args:
-            conditions: What to make.
-            n_frames: Frames of the latents, padding included.
-            mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
+            conditions: The conditions.
+            n_frames: Number of latent frames, padding included.
+            mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None if all are real.
         """
         tokens = self.tokens(conditions)
         attended = [tokens[name] for name in self.attended if name in tokens]
         return self.guide_by(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
 
     def tokens(self, conditions: Conditions) -> dict[str, Features]:
-        """The conditioners' tokens of every stream that has features."""
+        """Compute the tokens of every stream that has features."""
         tokens = {}
         for name, conditioner in self.streams.items():
             if name in conditions and conditions[name].values.shape[1]:
@@ -184,7 +184,7 @@ class DiffusionTransformer(Configured, nn.Module):
         n_frames: int,
         mask: Tensor | None = None,
     ) -> Guide:
-        """What tokens come to: those to attend to, and those to add to the latents, by stream."""
+        """Precompute from tokens: those that the blocks attend to, and those added to the latents, by stream."""
         real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
         terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
         total = functools.reduce(torch.add, terms) if terms else None
@@ -192,13 +192,13 @@ class DiffusionTransformer(Configured, nn.Module):
         if not attended:
             return Guide(rotary, total, mask=real)
         context = self.to_context(torch.cat([stream.values for stream in attended], 1))
-        told = torch.cat([stream.mask for stream in attended], 1)
-        told = told | ~told.any(1, keepdim=True)  # whoever is told nothing attends to zeros
+        context_mask = torch.cat([stream.mask for stream in attended], 1)
+        context_mask = context_mask | ~context_mask.any(1, keepdim=True)  # samples without conditions attend to zeros
         contexts = tuple(cast("Block", block).cross_attention.keys_and_values(context) for block in self.blocks)
-        return Guide(rotary, total, contexts, told[:, None, None], real)
+        return Guide(rotary, total, contexts, context_mask[:, None, None], real)
 
     def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
-        """What a stream adds to each frame."""
+        """Project the tokens of an additive stream and interpolate them to the latent frames."""
         if self.streams[name].resampled_first:
             return self.to_added[name](to_length(tokens, n_frames, mask))
         return to_length(Features(self.to_added[name](tokens.values), tokens.mask), n_frames, mask)
@@ -206,14 +206,14 @@ class DiffusionTransformer(Configured, nn.Module):
     def forward(
         self, latents: Tensor, times: Tensor, conditions: Conditions | Guide, mask: Tensor | None = None
     ) -> Tensor:
-        """Velocity ``(batch, channels, frames)``, that is noise minus data.
+        """Predict the velocity ``(batch, channels, frames)``, defined as noise minus data.
 
         Args:
             latents: Noisy latents ``(batch, channels, frames)``.
             times: Flow times ``(batch,)``; 1 is noise, 0 is data.
-            conditions: What to make, or what :meth:`guide` made of it.
-            mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None for all. Padding has no
-                effect on real frames. A guide has its own.
+            conditions: The conditions, or their precomputed form from :meth:`guide`.
+            mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None if all are real. Padding
+                has no effect on real frames. Ignored if ``conditions`` is precomputed, which includes a mask.
         """
         guide = conditions if isinstance(conditions, Guide) else self.guide(conditions, latents.shape[-1], mask)
         if self.sigma_data is None:
@@ -224,7 +224,7 @@ class DiffusionTransformer(Configured, nn.Module):
         return known - self.sigma_data * power.rsqrt() * self._network(latents * power.rsqrt(), times, guide)
 
     def _network(self, latents: Tensor, times: Tensor, guide: Guide) -> Tensor:
-        """The transformer itself, in the precision of its weights."""
+        """Apply the transformer, in the precision of its weights."""
         own = latents.to(self.pre.weight.dtype)
         hidden = self.project_in((self.pre(own) + own).transpose(1, 2))
         if guide.added is not None:
@@ -238,10 +238,10 @@ class DiffusionTransformer(Configured, nn.Module):
 
 
 def check_names(streams: Mapping[str, Conditioner]) -> None:
-    """See that streams can be told apart in files and in weights.
+    """Check that stream names are valid in file names and in weight keys.
 
     Raises:
-        ValueError: A name is no lower-case word, or that of the latents.
+        ValueError: A name is not a lower-case word, or is the name of the latents.
     """
     for name in streams:
         if not is_stream(name) or hasattr(nn.ModuleDict, name):

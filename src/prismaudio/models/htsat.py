@@ -1,7 +1,7 @@
-"""HTSAT, the audio tower of published CLAP networks: what it hears, and its weights by the names of transformers.
+"""HTSAT, the audio tower of published CLAP models: its input features, and its weights by the keys of transformers.
 
 Source: ``htsat.py`` of microsoft/CLAP and LAION-AI/CLAP, from its specification; the network itself is
-``transformers.ClapAudioModel``, whose numbers are the same.
+``transformers.ClapAudioModel``, which computes the same values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ UNUSED = re.compile(
     r"spectrogram_extractor\.|logmel_extractor\.|tscam_conv\.|head\.|.*\.attn_mask$"
     r"|(audio_encoder\.)?patch_embed\.(mel_conv2d|fusion_model)\."
 )
-"""Weights that embedding a sound does not need: the front end, the classifier, and the second path of fusion."""
+"""Weights that audio embeddings do not depend on: the front end, the classifier, and the second branch of fusion."""
 
 NAMES = (
     (r"bn0\.", "batch_norm."),
@@ -29,14 +29,14 @@ NAMES = (
     (r"\.mlp\.fc1\.", ".intermediate.dense."),
     (r"\.mlp\.fc2\.", ".output.dense."),
 )
-"""Parts of published names, and what transformers calls them."""
+"""Patterns in published keys and their counterparts in transformers."""
 
 
 def named_by_transformers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights of the tower by the names that they have in ``ClapAudioModel``, without those it has not.
+    """Rename published weights of the tower to the keys of ``ClapAudioModel`` and drop those without a counterpart.
 
     Args:
-        weights: Weights by their names below the tower, for example ``layers.0.blocks.0.attn.qkv.weight``.
+        weights: Weights by their keys within the tower, for example ``layers.0.blocks.0.attn.qkv.weight``.
 
     Example:
         >>> list(named_by_transformers({"layers.0.blocks.0.attn.qkv.bias": torch.zeros(6)}))[1]
@@ -58,7 +58,7 @@ def named_by_transformers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mel_decibels(audio: Tensor, bands: Tensor, hop: int) -> Tensor:
-    """What the tower hears.
+    """Compute the log-mel spectrogram that the tower takes as input.
 
     Args:
         audio: Audio ``(batch, samples)``, of any length.
@@ -76,5 +76,5 @@ def mel_decibels(audio: Tensor, bands: Tensor, hop: int) -> Tensor:
     window = torch.hann_window(N_FFT, device=audio.device)
     spectrum = torch.stft(audio, N_FFT, hop, window=window, pad_mode="reflect", return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square()
-    with torch.autocast(audio.device.type, enabled=False):  # of levels a half-precision network needs all digits
+    with torch.autocast(audio.device.type, enabled=False):  # log levels need full precision in half-precision networks
         return 10.0 * (power.transpose(1, 2) @ bands).clamp(min=1e-10).log10()

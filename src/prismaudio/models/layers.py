@@ -1,4 +1,4 @@
-"""The layers of the diffusion transformer.
+"""Layers of the diffusion transformer.
 
 Shape letters: B batch, N tokens, M tokens attended to, H heads, E dim of a head, D dim, C channels.
 
@@ -18,35 +18,35 @@ ROTARY_BASE = 10_000.0
 
 
 class RotaryEmbedding(nn.Module):
-    """Rotates the first ``max(head_width / 2, 32)`` dimensions of queries and keys by their position.
+    """Rotates the first ``max(head_dim / 2, 32)`` dimensions of queries and keys by their position.
 
     Args:
-        head_width: Dim of an attention head, at least 32.
+        head_dim: Dim of an attention head, at least 32.
     """
 
     rates: Tensor
 
-    def __init__(self, head_width: int) -> None:
+    def __init__(self, head_dim: int) -> None:
         super().__init__()
-        if head_width < ROTARY_MIN_DIMS:
-            raise ValueError(f"a head is {head_width} wide; rotary positions need at least {ROTARY_MIN_DIMS}")
-        self.dims = max(head_width // 2, ROTARY_MIN_DIMS)
+        if head_dim < ROTARY_MIN_DIMS:
+            raise ValueError(f"head dim is {head_dim}; rotary embeddings need at least {ROTARY_MIN_DIMS}")
+        self.dims = max(head_dim // 2, ROTARY_MIN_DIMS)
         self.register_buffer("rates", self.rates_of(self.dims), persistent=False)
 
     @staticmethod
     def rates_of(dims: int) -> Tensor:
-        """Radians a position, ``(dims / 2,)``."""
+        """Return the rotation rates ``(dims / 2,)`` in radians per position."""
         return ROTARY_BASE ** -(torch.arange(0, dims, 2).float() / dims)
 
     def forward(self, n_tokens: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines ``(tokens, dims)`` of positions 0 .. ``n_tokens`` - 1."""
+        """Return cosines and sines ``(tokens, dims)`` of positions 0 .. ``n_tokens`` - 1."""
         angles = torch.arange(n_tokens, device=self.rates.device).float()[:, None] * self.rates
         angles = torch.cat([angles, angles], -1)
         return angles.cos(), angles.sin()
 
 
 def rotate(x_BHNE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Apply rotary positions in float32; dimensions beyond the rotated ones pass through."""
+    """Apply the rotary embedding in float32; dimensions beyond the rotated ones are unchanged."""
     cosine, sine = rotary
     turned, kept = x_BHNE.float().split([cosine.shape[-1], x_BHNE.shape[-1] - cosine.shape[-1]], -1)
     first, second = turned.chunk(2, -1)
@@ -55,23 +55,23 @@ def rotate(x_BHNE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class HeadNorm(nn.RMSNorm):
-    """Normalises each head's queries or keys by their root mean square, in their own precision.
+    """RMS normalisation of the queries or keys of each head, in the precision of the input.
 
     Args:
-        head_width: Dim of a head.
+        head_dim: Dim of a head.
     """
 
-    def __init__(self, head_width: int) -> None:
-        # float32's epsilon whatever the precision, as the published model has it
-        super().__init__(head_width, eps=torch.finfo(torch.float32).eps)
+    def __init__(self, head_dim: int) -> None:
+        # the epsilon of float32 in every precision, as in the published model
+        super().__init__(head_dim, eps=torch.finfo(torch.float32).eps)
 
     def forward(self, x_BHNE: Tensor) -> Tensor:
-        """Apply to the last dimension."""
+        """Normalise the last dimension."""
         return F.rms_norm(x_BHNE, self.normalized_shape, self.weight.to(x_BHNE.dtype), self.eps)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of tokens to each other, with normalised queries and keys and rotary positions.
+    """Multi-head self-attention with normalised queries and keys and rotary embeddings.
 
     Args:
         dim: Dim of the tokens.
@@ -87,12 +87,12 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.to_out.weight)
 
     def forward(self, x_BND: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
-        """Attend.
+        """Apply self-attention.
 
         Args:
             x_BND: Tokens.
-            rotary: Their positions.
-            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None where all are.
+            rotary: Cosines and sines of their positions, see :class:`RotaryEmbedding`.
+            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None if all are real.
         """
         q, k, v = (split_heads(y, self.num_heads) for y in self.to_qkv(x_BND).chunk(3, -1))
         q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
@@ -100,12 +100,12 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of tokens to a context, with normalised queries and keys.
+    """Multi-head cross-attention to a context, with normalised queries and keys.
 
     Args:
         dim: Dim of the tokens.
         num_heads: Number of heads; divides ``dim``.
-        context_dim: Dim of the context's tokens; where it is a part of ``dim``, heads share keys and values.
+        context_dim: Dim of the context tokens; if less than ``dim``, heads share keys and values.
     """
 
     def __init__(self, dim: int, num_heads: int, context_dim: int) -> None:
@@ -118,18 +118,18 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.to_out.weight)
 
     def keys_and_values(self, context_BMD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(batch, heads, tokens, head dim)`` of a context, the same at every step."""
+        """Compute keys and values ``(batch, heads, tokens, head dim)`` of a context, constant over all steps."""
         k, v = (split_heads(y, self.context_heads) for y in self.to_kv(context_BMD).chunk(2, -1))
         k, share = self.k_norm(k), self.num_heads // self.context_heads
         return (k, v) if share == 1 else (k.repeat_interleave(share, 1), v.repeat_interleave(share, 1))
 
     def forward(self, x_BND: Tensor, context: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
-        """Attend.
+        """Apply cross-attention.
 
         Args:
             x_BND: Tokens.
             context: Keys and values of the context.
-            mask: True where a context token is real, ``(batch, 1, 1, tokens)``; None where all are.
+            mask: True where a context token is real, ``(batch, 1, 1, tokens)``; None if all are real.
         """
         q, (k, v) = self.q_norm(split_heads(self.to_q(x_BND), self.num_heads)), context
         out = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask)
@@ -137,21 +137,21 @@ class CrossAttention(nn.Module):
 
 
 def split_heads(x_BND: Tensor, num_heads: int) -> Tensor:
-    """``(batch, heads, tokens, head dim)`` of ``(batch, tokens, dim)``."""
+    """Reshape ``(batch, tokens, dim)`` to ``(batch, heads, tokens, head dim)``."""
     return x_BND.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def join_heads(x_BHNE: Tensor) -> Tensor:
-    """The inverse of :func:`split_heads`."""
+    """Invert :func:`split_heads`."""
     return x_BHNE.transpose(1, 2).flatten(-2)
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward: (first half of a projection) times SiLU(second half), projected back.
+    """Gated feed-forward layer: (first half of a projection) times SiLU(second half), projected back.
 
     Args:
         dim: Dim of the tokens.
-        expansion: Inner dim over ``dim``.
+        expansion: Inner dim as a multiple of ``dim``.
     """
 
     def __init__(self, dim: int, expansion: int = 4) -> None:
@@ -162,19 +162,19 @@ class FeedForward(nn.Module):
         nn.init.zeros_(self.project_out.bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """Apply to each token."""
+        """Apply the layer to each token."""
         value, gate = self.project_in(x_BND).chunk(2, -1)
         return self.project_out(value * F.silu(gate))
 
 
 class Block(nn.Module):
-    """Pre-norm block: attention to itself, attention to the conditions, feed-forward.
+    """Pre-norm transformer block: self-attention, cross-attention to the conditions, feed-forward.
 
     Args:
         dim: Dim of the tokens.
         num_heads: Number of heads.
-        expansion: Inner dim of the feed-forward over ``dim``.
-        context_dim: Dim of the tokens attended to; None for ``dim``.
+        expansion: Inner dim of the feed-forward layer, as a multiple of ``dim``.
+        context_dim: Dim of the cross-attended tokens; None for ``dim``.
     """
 
     def __init__(self, dim: int, num_heads: int, expansion: int = 4, context_dim: int | None = None) -> None:
@@ -194,14 +194,14 @@ class Block(nn.Module):
         context: tuple[Tensor, Tensor] | None = None,
         context_mask: Tensor | None = None,
     ) -> Tensor:
-        """Apply to the tokens of the whole clip.
+        """Apply the block.
 
         Args:
-            x_BND: Tokens.
-            rotary: Their positions.
-            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None where all are.
-            context: Keys and values to attend to, from this block's :class:`CrossAttention`; None for nothing.
-            context_mask: True where they are real, ``(batch, 1, 1, context tokens)``; None where all are.
+            x_BND: Tokens of the whole clip.
+            rotary: Cosines and sines of their positions, see :class:`RotaryEmbedding`.
+            mask: True where a token is real, ``(batch, 1, 1, tokens)``; None if all are real.
+            context: Keys and values from this block's :class:`CrossAttention`; None to skip cross-attention.
+            context_mask: True where a context token is real, ``(batch, 1, 1, context tokens)``; None if all are real.
         """
         x_BND = x_BND + self.self_attention(self.self_norm(x_BND), rotary, mask)
         if context is not None:
@@ -210,7 +210,7 @@ class Block(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Fourier features of the flow time with learned frequencies, and a two-layer perceptron.
+    """Embeds the flow time: Fourier features with learned frequencies, then a two-layer perceptron.
 
     Args:
         dim: Dim of the embedding.
@@ -223,6 +223,6 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, times_B: Tensor) -> Tensor:
-        """Embeddings ``(batch, dim)`` of times in 0 .. 1."""
+        """Return embeddings ``(batch, dim)`` of times in 0 .. 1."""
         angles = 2 * math.pi * times_B[:, None].float() * self.frequencies
         return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(self.frequencies.dtype))

@@ -1,4 +1,4 @@
-"""The published PrismAudio transformer and conditioners in terms of ours: names and shapes.
+"""Conversion between the published PrismAudio transformer and conditioners and ours: keys and shapes.
 
 Source: the published checkpoints' keys and configuration, PrismAudio at 86eed40, from its specification.
 """
@@ -45,7 +45,7 @@ NAMES = (
     (f"{_CONDITIONERS}text_features.embedder.{{rest}}", "conditioners.text.{rest}"),
     (f"{_CONDITIONERS}sync_features.embedder.{{rest}}", "conditioners.sync.{rest}"),
 )
-"""Keys of parameters: the published one and ours; ``{n}`` is a block, ``{rest}`` the end of the key; the first fits."""
+"""Published key and our key of each parameter; ``{n}`` is a block, ``{rest}`` the end; the first match applies."""
 
 BETA, ROTARY = f"{_LAYER}{{rest}}.beta", f"{_DIT}transformer.rotary_pos_emb.inv_freq"
 DEAD = (
@@ -55,14 +55,14 @@ DEAD = (
     f"{_DIT}empty_sync_feat",
     f"{_CONDITIONERS}{{rest}}.proj_out.{{end}}",
 )
-"""Published entries that are constants, or that no forward pass uses."""
+"""Published entries that are constants or unused in the forward pass."""
 
 
 def dit_key(official: str) -> str | None:
-    """Our key of a published one; None for a dead entry, which is dropped.
+    """Map a published key to ours; None for a dead entry, which is dropped.
 
     Raises:
-        KeyError: The published transformer has no such key.
+        KeyError: The key is not one of the published transformer.
 
     Example:
         >>> dit_key("model.model.transformer.layers.7.ff.ff.2.bias")
@@ -74,7 +74,7 @@ def dit_key(official: str) -> str | None:
 
 
 def published_key(ours: str) -> str:
-    """The inverse of :func:`dit_key`.
+    """Invert :func:`dit_key`.
 
     Example:
         >>> published_key("gates.sync")
@@ -84,13 +84,13 @@ def published_key(ours: str) -> str:
 
 
 def dit_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of :class:`~prismaudio.models.dit.DiffusionTransformer` from published ones.
+    """Convert published weights to those of :class:`~prismaudio.models.dit.DiffusionTransformer`.
 
     Args:
-        official: Weights by their published keys, ``model.model. …`` and ``conditioner.conditioners. …``.
+        official: Weights by published key, ``model.model. …`` and ``conditioner.conditioners. …``.
 
     Raises:
-        CheckpointError: A key is unknown, or a constant is not what it should be.
+        CheckpointError: A key is unknown, or a constant has an unexpected value.
     """
     problems, weights = [], {}
     for key, value in official.items():
@@ -109,7 +109,7 @@ def dit_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def ours_shaped(ours: str, value: Tensor) -> Tensor:
-    """A published parameter without the axes of size 1 that it has for broadcasting.
+    """Remove the broadcasting axes of size 1 from a published parameter.
 
     Example:
         >>> ours_shaped("gates.video", torch.zeros(1, 1, 8)).shape
@@ -121,7 +121,7 @@ def ours_shaped(ours: str, value: Tensor) -> Tensor:
 
 
 def published_shaped(ours: str, value: Tensor) -> Tensor:
-    """The inverse of :func:`ours_shaped`."""
+    """Invert :func:`ours_shaped`."""
     if ours == "time_embedding.frequencies":
         return value[:, None]
     return value[None, None] if ours.startswith("gates.") or ours == "conditioners.sync.position" else value
@@ -131,7 +131,7 @@ def _wrong_constant(key: str, value: Tensor) -> str | None:
     if _pattern(BETA).fullmatch(key) and value.any():
         return f"{key} is not zero"
     if key == ROTARY and not torch.allclose(value.float(), RotaryEmbedding.rates_of(2 * len(value)), rtol=1e-2):
-        return f"{key} holds other rotary rates"
+        return f"{key} has unexpected rotary rates"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The chain of thought: sections, plans and the events that they state, in any vocabulary. Text only, no torch."""
+"""Chain-of-thought plans: section texts and the events parsed from them, for any vocabulary. Does not import torch."""
 
 from prismaudio.plan.plan import CORE, Plan
 

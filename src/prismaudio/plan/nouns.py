@@ -1,4 +1,4 @@
-"""Finding the things that a text names."""
+"""Finding the sound sources that a text names."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ _LEADING = frozenset(_PREPOSITIONS.split())
 _STOP = _LEADING | frozenset(_NO_NOUNS.split())
 _GENERIC = frozenset(_NO_THINGS.split())
 _PLURAL = frozenset(("some", "two", "three", "several", "many"))
-"""Determiners after which a noun that ends in s is one, and no verb."""
+"""Determiners after which a noun that ends in s is a plural, not a verb."""
 _NO_PART = re.compile(r"(?:ing|ly|ed)$|^(?:one|two|three|four|five|six|seven|eight|nine|ten|several)$")
 _INFLECTED = re.compile(r"[^s]s$")
 _SIZE_OF = {word: size for size, names in words.SIZES.items() for word in names}
 COMMON_WORDS = frozenset((*_STOP, *_GENERIC, *_DETERMINERS))
-"""Words that name nothing."""
+"""Words that do not name a sound source."""
 _WORD = re.compile(r"\b[^\W\d_]")
 _ENDING = re.compile(r"(?:'s|’s|es|s)?\b")
 _JOINT = re.compile(r"[\s-]+")
 _BREAK = re.compile(r"[,;:!?()\n]|\.(?!\d)")
-LONGEST_NOUN = 80
-"""Characters of the longest phrase that is taken for a noun."""
+MAX_NOUN_LENGTH = 80
+"""Maximum length of a noun phrase in characters."""
 LOOK_BACK = 160
-"""Characters before a noun in which its adjectives are looked for."""
+"""Number of characters before a noun that are searched for its adjectives."""
 
 
 class Mention(NamedTuple):
-    """Where a noun stands in a text."""
+    """Position of a noun in a text."""
 
     start: int
     end: int
@@ -60,11 +60,11 @@ class Mention(NamedTuple):
 
 
 class Nouns:
-    """A set of nouns that texts are searched for, in a time that does not depend on how many there are.
+    """A set of nouns to search texts for; the search time does not depend on the number of nouns.
 
     Args:
-        nouns: The nouns, which begin with a letter; each may consist of several words.
-        verbs: Forms of them that are verbs where they follow another noun: *barks* in *the dog barks*.
+        nouns: The nouns; each begins with a letter and may consist of several words.
+        verbs: Inflected forms of these nouns that are verbs after another noun: *barks* in *the dog barks*.
 
     Example:
         >>> [mention.noun for mention in Nouns(["dog", "car door"]).mentions("The dogs and a car door.")]
@@ -78,15 +78,15 @@ class Nouns:
         self.add(nouns)
 
     def more(self, nouns: Iterable[str]) -> Nouns:
-        """These nouns and others."""
+        """Return a set with additional nouns."""
         return Nouns((*self._nouns, *nouns), self._verbs)
 
     def only(self, nouns: Iterable[str]) -> Nouns:
-        """Other nouns, with the same verbs."""
+        """Return a set of other nouns with the same verbs."""
         return Nouns(nouns, self._verbs)
 
     def add(self, nouns: Iterable[str]) -> None:
-        """Search for these nouns too."""
+        """Add nouns to the set."""
         for noun in map(lowered, nouns):
             if noun and noun not in self._nouns:
                 self._nouns.add(noun)
@@ -94,7 +94,7 @@ class Nouns:
                     insort(self._lengths, len(noun))
 
     def mentions(self, text: str) -> list[Mention]:
-        """Where a text names them; of two that adjoin, as in *church organ*, it is the second one."""
+        """Find all mentions of the nouns in a text; of two adjacent ones, as in *church organ*, the second counts."""
         low = lowered(text)
         found: list[Mention] = []
         end = 0
@@ -112,11 +112,11 @@ class Nouns:
         return found
 
     def named(self, text: str) -> list[str]:
-        """Those that a text names, in the order of their first mention."""
+        """Return the nouns that a text mentions, in the order of their first mention."""
         return list(dict.fromkeys(mention.noun for mention in self.mentions(text)))
 
     def _at(self, low: str, start: int) -> Mention | None:
-        """The longest noun, singular or plural, that begins at ``start``."""
+        """Return the longest noun, singular or plural, that begins at ``start``."""
         for length in reversed(self._lengths):
             noun = low[start : start + length]
             if noun in self._nouns and (ending := _ENDING.match(low, start + len(noun))):
@@ -125,7 +125,7 @@ class Nouns:
 
 
 def lowered(text: str) -> str:
-    """The text in lower case, every character at its place."""
+    """Convert a text to lower case without changing the position of any character."""
     whole = text.lower()
     if len(whole) == len(text):
         return whole
@@ -133,7 +133,7 @@ def lowered(text: str) -> str:
 
 
 def _phrase(text: str, *, plural: bool) -> str | None:
-    """The noun phrase that a text begins with, after its determiner."""
+    """Return the noun phrase at the beginning of a text that follows a determiner."""
     taken: list[str] = []
     for word in re.findall(r"[^\W\d_][\w'’-]*|\S", lowered(text)):
         if word == "of" and taken and taken[-1] in _GENERIC:
@@ -142,18 +142,18 @@ def _phrase(text: str, *, plural: bool) -> str | None:
         if word in _STOP or not word[0].isalpha() or (taken and _NO_PART.search(word)):
             break
         if taken and _INFLECTED.search(word):
-            taken += [word] if plural else []  # a plural ends the phrase, a verb comes after it
+            taken += [word] if plural else []  # a plural ends the phrase; otherwise the word is a verb
             break
         if word not in _SIZE_OF and word not in ("a", "an", "the"):
             taken.append(word)
     if not taken or taken[-1] in _GENERIC:
         return None
     phrase = " ".join(taken[-3:])
-    return phrase if len(phrase) <= LONGEST_NOUN else None
+    return phrase if len(phrase) <= MAX_NOUN_LENGTH else None
 
 
 def clauses(text: str) -> list[str]:
-    """The clauses of a text.
+    """Split a text into clauses.
 
     Example:
         >>> clauses("A small dog barks twice and a car door slams.")
@@ -162,13 +162,13 @@ def clauses(text: str) -> list[str]:
     return [clause.strip() for clause in _CLAUSE.split(text) if clause.strip()]
 
 
-def noun_phrases(text: str, known: Nouns = Nouns(), *, bare: bool = False) -> list[str]:  # noqa: B008  (never changed)
-    """Noun phrases of the clauses that name none of the ``known`` nouns, at most one for each.
+def noun_phrases(text: str, known: Nouns = Nouns(), *, bare: bool = False) -> list[str]:  # noqa: B008  (never modified)
+    """Extract noun phrases from the clauses that mention none of the ``known`` nouns, at most one per clause.
 
     Args:
         text: The text.
-        known: Nouns that are known already.
-        bare: Whether a clause may begin with a noun that has no article, as in *dog at 2 s*.
+        known: Nouns that are already known.
+        bare: Whether a clause may begin with a noun without an article, as in *dog at 2 s*.
 
     Example:
         >>> noun_phrases("A small dog barks twice and a car door slams.")
@@ -189,7 +189,7 @@ def noun_phrases(text: str, known: Nouns = Nouns(), *, bare: bool = False) -> li
 
 
 def sizes(text: str, nouns: Nouns) -> dict[str, str]:
-    """The size that an adjective gives to a noun, for the nouns that have one.
+    """Return the size that an adjective states for each noun, for the nouns that have one.
 
     Example:
         >>> sizes("A tiny dog, a cat and a very large cat.", Nouns(["dog", "cat"]))

@@ -25,11 +25,11 @@ _HEADER = """\
 # Times are written "at 0.66 s" or "from 0.50 s to 2.30 s", directions "on the right (azimuth +24°)".
 """
 MAX_CHARACTERS = 4_000_000
-"""Characters of the longest file that is read as a plan."""
+"""Maximum number of characters of a plan file."""
 
 
 def _line(text: str) -> str:
-    """A text as one line of Unicode; half a surrogate pair, which no file can hold, becomes U+FFFD."""
+    """Join a text to one line of valid Unicode; an unpaired surrogate, which cannot be encoded, becomes U+FFFD."""
     line = " ".join(text.split())
     try:
         line.encode()
@@ -43,7 +43,7 @@ class Plan(Mapping[str, str]):
 
     Args:
         texts: The text of each section.
-        warnings: What its reader should know about how it came about, one line each.
+        warnings: Messages for the user about how the plan was created, one line each.
 
     Example:
         >>> plan = Plan.parse("<Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.")
@@ -61,7 +61,7 @@ class Plan(Mapping[str, str]):
 
     @classmethod
     def parse(cls, text: str, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
-        """Read a plan from its text.
+        """Parse a plan from its text.
 
         Args:
             text: Sections, each introduced by its tag, in any order; some may be missing. Lines that begin with ``#``
@@ -69,21 +69,21 @@ class Plan(Mapping[str, str]):
             dimensions: The dimensions (or their names) that may have a section.
 
         Raises:
-            PlanError: No tag at all, or a malformed, unknown or duplicate one.
+            PlanError: The text has no tag, or a malformed, unknown or duplicate one.
         """
         names = (d.name if isinstance(d, Dimension) else d for d in dimensions)
-        return cls(sections.split(text, tuple(name.lower() for name in names)))
+        return cls(sections.split_sections(text, tuple(name.lower() for name in names)))
 
     @classmethod
     def load(cls, path: str | Path, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
-        """Read the file that :meth:`save` writes, edited by hand or not.
+        """Load a plan from a file written by :meth:`save` or by hand.
 
         Args:
             path: A text file; lines that begin with ``#`` are ignored.
             dimensions: The dimensions (or their names) that may have a section.
 
         Raises:
-            PlanError: The file cannot be read, or its text is no plan.
+            PlanError: The file cannot be read, or is not a valid plan.
         """
         try:
             with Path(path).open(encoding="utf-8-sig") as file:
@@ -99,12 +99,12 @@ class Plan(Mapping[str, str]):
             raise PlanError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write the editable file: one section a paragraph.
+        """Write the plan as an editable text file, one section per paragraph.
 
         Raises:
             PlanError: The file cannot be written.
         """
-        paragraphs = "\n\n".join(f"{sections.tag(name)}\n{sections.escaped(text)}" for name, text in self.items())
+        paragraphs = "\n\n".join(f"{sections.tag(name)}\n{sections.escape_markup(text)}" for name, text in self.items())
         try:
             Path(path).write_text(f"{_HEADER}\n{paragraphs}\n", encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -112,22 +112,22 @@ class Plan(Mapping[str, str]):
 
     @cached_property
     def story(self) -> Story:
-        """What the sections state, as far as it can be understood; never an error."""
+        """The events and attributes parsed from the sections; text that is not understood is ignored."""
         return reading.read(self._texts)
 
     def read(self, nouns: Nouns) -> Story:
-        """The same for a reader that knows some things by name, and finds them wherever they stand.
+        """Parse the sections with a set of known nouns, which are found wherever they occur.
 
         Args:
-            nouns: What it knows.
+            nouns: The known nouns.
         """
         return reading.read(self._texts, nouns)
 
     def check(self, duration_s: float) -> None:
-        """Make sure that everything happens within the clip.
+        """Check that all times lie within the clip.
 
         Raises:
-            PlanError: A time lies beyond the clip, or a sound ends before it begins.
+            PlanError: A time lies beyond the end of the clip, or a sound ends before it begins.
         """
         for source in self.story.sources:
             times = (*source.onsets_s, *(() if source.end_s is None else (source.end_s,)))
@@ -144,31 +144,31 @@ class Plan(Mapping[str, str]):
                 )
 
     def crop(self, start_s: float, end_s: float) -> Plan:
-        """The plan of a part of the clip: its events, with times from the beginning of the part.
+        """Return the plan of a segment of the clip, with times relative to the start of the segment.
 
-        The semantic section keeps the sentences about what sounds in the part, with their numbers corrected; times and
-        directions are written anew. Sections without events, and those of other dimensions, are kept word for word.
+        The semantic section keeps the sentences about sources in the segment, with corrected counts; times and
+        directions are regenerated. Sections without events, and those of other dimensions, are kept verbatim.
 
         Args:
-            start_s: Beginning of the part in seconds.
-            end_s: End of the part in seconds.
+            start_s: Start of the segment in seconds.
+            end_s: End of the segment in seconds.
         """
         story = self.story
         if not any(source.onsets_s for source in story.sources):
             return Plan(self)
         part = window.crop(story, start_s, end_s)
-        told = writing.describe(part)
+        texts = writing.describe(part)
         if part.sources and "semantic" in self:
-            told["semantic"] = window.crop_text(self["semantic"], story, part) or told["semantic"]
-        rewritten = {name: told.get(name, "") for name in ("semantic", "temporal", "spatial") if name in self}
+            texts["semantic"] = window.crop_text(self["semantic"], story, part) or texts["semantic"]
+        rewritten = {name: texts.get(name, "") for name in ("semantic", "temporal", "spatial") if name in self}
         return self.replace(rewritten)
 
     def replace(self, texts: Mapping[str, str]) -> Plan:
-        """The same plan with some sections rewritten or added."""
+        """Return a copy with some sections replaced or added."""
         return Plan({**self._texts, **texts}, self.warnings)
 
     def __str__(self) -> str:
-        return " ".join(f"{sections.tag(name)} {sections.escaped(text)}".strip() for name, text in self.items())
+        return " ".join(f"{sections.tag(name)} {sections.escape_markup(text)}".strip() for name, text in self.items())
 
     def __repr__(self) -> str:
         return f"Plan({self._texts!r})"

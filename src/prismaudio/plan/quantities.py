@@ -1,4 +1,4 @@
-"""Reading times and directions in a sentence."""
+"""Parsing times and directions in a sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNIT = re.compile(
 _SCALES = {
     "millisecond": 0.001, "second": 1.0, "minute": 60.0, "hour": 3600.0, "m": 60.0, "double_prime": 1.0, "prime": 60.0
 }  # fmt: skip
-"""Seconds in a unit."""
+"""Seconds per unit."""
 _PARTS = {
     "m": ("second",),
     "prime": ("double_prime",),
@@ -38,8 +38,8 @@ _PARTS = {
     "hour": ("minute", "m", "second"),
     "second": ("millisecond",),
 }
-"""The units that may follow a unit within one time, as in 1 min 2 s."""
-_ONLY_IN_FRONT = {"m", "prime"}  # by itself it is a metre, or a foot
+"""Units that may follow a unit within one time, as in 1 min 2 s."""
+_ONLY_IN_FRONT = {"m", "prime"}  # without a following unit, these are metres or feet
 _SAME_UNIT = {"m": "minute", "double_prime": "second"}
 _FOREIGN_UNIT = re.compile(
     r"\s*(?:°|º|%|deg|dbs?\b|hz|khz|x\b|times\b|bpm|[a-z]+\b(?<!and)(?<!to)(?<!until)(?<!then)(?<!till))"
@@ -57,8 +57,8 @@ _NO_CLOCK_AFTER = re.compile(
 _NEGATIVE = re.compile(r"(?:\bat|\bfrom|\bbetween|@|=|\bonsets?:?|\baround|\babout|\bsince)\s*[-−]$")
 _TOGETHER = re.compile(r"\s*")
 _TOGETHER_OR_LISTED = re.compile(r"\.?\s*(?:,\s*)?(?:and\s+)?")
-LONGEST_S = 1e9
-"""What is later than any time that matters counts as this."""
+MAX_TIME_S = 1e9
+"""Upper limit of parsed times, to which later ones are clamped."""
 _LINK = re.compile(r"\s*(?:,?\s*(?:and|&|to|until|till|then|or)(?:\s+(?:again\s+)?at)?|,|-|–|—)\s*(?:again\s+)?")
 _END = re.compile(
     r"(?:\bto|\buntil|\btill|\bthrough|[-–—]|\b(?:stop|end|fade|die|cease|finish|fall)\w*(?:\s+(?:silent|out|off|away))?\s*"
@@ -84,10 +84,10 @@ _DIRECTION = re.compile(
 
 
 class Value(NamedTuple):
-    """A quantity in a sentence.
+    """A time or direction in a sentence.
 
     Args:
-        start: Where it stands.
+        start: Position in the sentence.
         number: Seconds or degrees.
         role: ``"at"``, ``"end"`` or ``"for"`` for times; empty for directions.
     """
@@ -98,7 +98,7 @@ class Value(NamedTuple):
 
 
 class _Number(NamedTuple):
-    """A number, and what stands around it."""
+    """A number with its position and unit."""
 
     start: int
     end: int
@@ -108,7 +108,7 @@ class _Number(NamedTuple):
 
 
 def _spell_out(sentence: str) -> str:
-    """The sentence in lower case, the number words of times as digits, every character at its place."""
+    """Convert to lower case and replace the number words of times by digits, keeping all character positions."""
 
     def digits(match: re.Match[str]) -> str:
         number = sum(_NUMBER_WORDS[word] for word in re.split(r"[ -]", match["words"] or "") if word)
@@ -118,7 +118,7 @@ def _spell_out(sentence: str) -> str:
 
 
 def _clock_s(text: str) -> float | None:
-    """Seconds of ``1:02.5`` or ``1:01:02.5``; None for what only looks like it, such as the ratio 16:9."""
+    """Parse ``1:02.5`` or ``1:01:02.5`` to seconds; None if it is not a time, such as the ratio 16:9."""
     *leading, last = text.replace(",", ".").split(":")
     whole_s = last.partition(".")[0]
     has_right_digits = all(len(part) == 2 for part in (*leading[1:], whole_s)) or not any(map(float, leading))
@@ -129,7 +129,7 @@ def _clock_s(text: str) -> float | None:
 
 
 def _value(match: re.Match[str], text: str) -> float | None:
-    """What a number is, a clock in seconds; None for what is none."""
+    """Return the value of a matched number, clock times in seconds; None if it is not a number or a time."""
     if match["clock"]:
         no_clock = _NO_CLOCK.match(text, match.end()) or _NO_CLOCK_AFTER.search(_before(text, match.start()))
         return None if no_clock else _clock_s(match["clock"])
@@ -144,7 +144,7 @@ def _before(text: str, end: int) -> str:
 
 
 def _numbers(text: str) -> list[_Number]:
-    """The numbers of a text, those of one time such as 1 min 2 s as one."""
+    """Find the numbers of a text; those that form one time, such as 1 min 2 s, are merged."""
     found: list[_Number] = []
     for match in _NUMBER.finditer(text):
         value = _value(match, text)
@@ -163,7 +163,7 @@ def _numbers(text: str) -> list[_Number]:
 
 
 def _continues(text: str, first: _Number, second: _Number) -> bool:
-    """Whether two numbers are one time: minutes and their seconds, hours and their minutes."""
+    """Return whether two numbers form one time: minutes and their seconds, hours and their minutes."""
     if (
         second.unit not in _PARTS.get(first.unit, ())
         or second.number * _SCALES[second.unit] >= _SCALES[first.unit]
@@ -176,7 +176,7 @@ def _continues(text: str, first: _Number, second: _Number) -> bool:
 
 
 def _role(before: str, previous: str) -> str:
-    """What the words before a number make of it, and ``previous`` that of the number just before."""
+    """Determine the role of a number from the words before it and the role of the ``previous`` number."""
     if _PERIOD.search(before):
         return "period"
     if _LENGTH.search(before):
@@ -189,7 +189,7 @@ def _role(before: str, previous: str) -> str:
 
 
 def _scales(text: str, numbers: Sequence[_Number]) -> list[float | None]:
-    """How many seconds the unit of each number stands for; None for numbers that are no times."""
+    """Return the number of seconds per unit of each number; None for numbers that are not times."""
     scales: list[float | None] = [None] * len(numbers)
     foreign = [_FOREIGN_UNIT.match(text, number.end) is not None for number in numbers]
     for i in reversed(range(len(numbers))):
@@ -209,7 +209,7 @@ def _scales(text: str, numbers: Sequence[_Number]) -> list[float | None]:
 
 
 def times(sentence: str) -> list[Value]:
-    """Times in seconds, in order, at the places where they stand.
+    """Find the times in a sentence, in seconds, ordered by position.
 
     Example:
         >>> [(v.number, v.role) for v in times("at 1 and 2.5 seconds, then from 3 s to 3.5 s")]
@@ -226,7 +226,7 @@ def times(sentence: str) -> list[Value]:
             continue
         role = _role(before, previous)
         if role != "period":
-            seconds = min(round(number.number * scale, 4), LONGEST_S)
+            seconds = min(round(number.number * scale, 4), MAX_TIME_S)
             found.append(Value(number.start, seconds, "at" if role == "between" else role))
         previous, begin = role, number.end
     return found
@@ -248,7 +248,7 @@ def _degrees(match: re.Match[str]) -> float:
 
 
 def azimuths(sentence: str) -> list[Value]:
-    """Directions in degrees, in order; a number in brackets makes the word before it exact.
+    """Find the directions in a sentence, in degrees, in order; a number in brackets replaces the word before it.
 
     Example:
         >>> [v.number for v in azimuths("from the far left (azimuth -50°) to half right")]

@@ -1,7 +1,7 @@
-"""Understanding the sections of a plan: what sounds, when, where, and how it sounds.
+"""Parsing the sections of a plan: which sources sound, when, where, and how the recording sounds.
 
-The reader knows every sentence that :mod:`prismaudio.plan.writing` writes, and is tolerant of what people write by
-hand: what it does not understand it leaves out, and it never fails.
+The parser understands every sentence that :mod:`prismaudio.plan.writing` generates and is tolerant of hand-written
+text: it ignores what it does not understand and never raises an error.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class _Token(NamedTuple):
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, and the parts of them between semicolons."""
+    """Split a text into sentences and, at semicolons, into their parts."""
     return [s for s in _SENTENCE.split(text) if s.strip()]
 
 
 def _attach(values: Sequence[Value], named: Sequence[Mention], before: str | None) -> list[tuple[str, Value]]:
-    """Pair each value with its noun: the one before it, or the one after it where the sentence begins with a value."""
+    """Pair each value with a noun: the one before it, or the one after it if the sentence begins with a value."""
     tokens = [_Token(m.start, m.noun, None) for m in named]
     tokens = sorted([*tokens, *(_Token(v.start, None, v) for v in values)], key=lambda token: token.start)
     value_first = bool(tokens) and tokens[0].value is not None
@@ -61,7 +61,7 @@ def _attach(values: Sequence[Value], named: Sequence[Mention], before: str | Non
 def _collect(
     text: str, nouns: Nouns, find: Callable[[str], list[Value]], shared: re.Pattern[str] | None = None
 ) -> dict[str, list[Value]]:
-    """Values of each noun; those of no noun are under ``""``, those of sentences about everything under ``"*"``."""
+    """Collect the values of each noun; the key is ``""`` without a noun and ``"*"`` for sentences about all sources."""
     found: dict[str, list[Value]] = {}
     before = None
     for sentence in sentences(text):
@@ -94,7 +94,7 @@ def _direction(values: Sequence[Value]) -> tuple[float, float] | None:
 
 
 def _attribute(text: str, keywords: Mapping[str, tuple[str, str | None]], order: Sequence[str]) -> str | None:
-    """The first attribute of ``order`` that a keyword speaks for; a negated keyword may speak for another one."""
+    """Return the first attribute of ``order`` that a keyword matches; a negated keyword may match its opposite."""
     seen = set()
     for clause in re.split(r"[.,;:!?]", text.lower()):
         negation = _NEGATION.search(clause)
@@ -124,7 +124,7 @@ _ROOM = {
 
 
 def describes_sound(word: str) -> bool:
-    """Whether a word says something about quality or room.
+    """Return whether a word describes recording quality or room acoustics.
 
     Example:
         >>> describes_sound("muffled"), describes_sound("purple")
@@ -134,7 +134,7 @@ def describes_sound(word: str) -> bool:
 
 
 def _named(texts: Mapping[str, str], nouns: Nouns) -> list[str]:
-    """Every thing that the text names, in order: the given nouns anywhere, others where the wording shows them."""
+    """List the sources that the texts name, in order: given nouns anywhere, others where the wording indicates them."""
     semantic, temporal = texts.get("semantic", ""), texts.get("temporal", "")
     known = nouns.more(noun_phrases(semantic, nouns))
     for sentence in sentences(temporal):
@@ -143,13 +143,13 @@ def _named(texts: Mapping[str, str], nouns: Nouns) -> list[str]:
     return known.named("\n".join((semantic, temporal, texts.get("spatial", ""))))
 
 
-def read(texts: Mapping[str, str], nouns: Nouns = Nouns()) -> Story:  # noqa: B008  (it is never changed)
-    """The story that section texts tell.
+def read(texts: Mapping[str, str], nouns: Nouns = Nouns()) -> Story:  # noqa: B008  (never modified)
+    """Parse section texts to a story.
 
     Args:
-        texts: Section texts by dimension name; missing sections leave their part of the story open.
-        nouns: Things that are known by name and found wherever they stand; others are found where an article or the
-            time of a sound shows them.
+        texts: Section texts by dimension name; the attributes of missing sections stay unset.
+        nouns: Known nouns, found wherever they occur; other nouns are found if they follow an article or are next to
+            the time of a sound.
 
     Example:
         >>> read({"temporal": "A dog barks at 0.7s and 2 seconds", "spatial": "The dog is on the left."}).sources

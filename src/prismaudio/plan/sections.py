@@ -27,22 +27,22 @@ def tag(name: str) -> str:
     return f"<{name.capitalize()}>"
 
 
-def escaped(text: str) -> str:
-    r"""The text of a section as it is written, so that nothing in it is taken for a tag or a remark.
+def escape_markup(text: str) -> str:
+    r"""Escape the text of a section so that no part of it is parsed as a tag or a comment.
 
     Example:
-        >>> print(escaped("#asmr I <3 it"))
+        >>> print(escape_markup("#asmr I <3 it"))
         \#asmr I \<3 it
     """
     return re.sub(r"[\\<>]|^#", r"\\\g<0>", text)
 
 
 def expected_form(names: Iterable[str]) -> str:
-    """What a plan looks like, for error messages."""
+    """Return the expected form of a plan, for error messages."""
     return " ".join(f"{tag(name)} …" for name in names)
 
 
-def _without_remarks(text: str) -> str:
+def _without_comments(text: str) -> str:
     lines = text.removeprefix("\ufeff").splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
@@ -65,26 +65,26 @@ def _known(name: str, names: tuple[str, ...]) -> str:
     if name.lower() in names:
         return name.lower()
     close = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {tag(close[0])}?" if close else f"known are {', '.join(map(tag, names))}"
+    hint = f"did you mean {tag(close[0])}?" if close else f"expected one of {', '.join(map(tag, names))}"
     raise PlanError(f"unknown section <{name}> in the plan; {hint}")
 
 
-def split(text: str, names: tuple[str, ...]) -> dict[str, str]:
-    """Section texts by dimension name, in the order of the text.
+def split_sections(text: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Split the text of a plan into section texts by dimension name, in the order of the text.
 
     Args:
         text: Sections, each introduced by its tag; a closing tag after a section is allowed. Lines that begin with
-            ``#`` are left out. A backslash before ``<``, ``>``, ``#`` or another one makes it part of the text.
+            ``#`` are ignored. A backslash before ``<``, ``>``, ``#`` or another backslash escapes that character.
         names: The dimensions that may have a section, in lower case.
 
     Raises:
         PlanError: No tag, a malformed, unknown or duplicate tag, or text before the first tag.
 
     Example:
-        >>> split("<Semantic> A dog barks. <Spatial> From the left.", CORE)
+        >>> split_sections("<Semantic> A dog barks. <Spatial> From the left.", CORE)
         {'semantic': 'A dog barks.', 'spatial': 'From the left.'}
     """
-    text = _without_remarks(text)
+    text = _without_comments(text)
     tags = _tags(text, names)
     if not tags:
         raise PlanError(f"the plan has no section tags; expected {expected_form(names)}")

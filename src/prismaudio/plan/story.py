@@ -1,22 +1,22 @@
-"""What a plan says happens: sources, their times and places, and how it sounds."""
+"""Structured content of a plan: sources with their times and directions, recording quality and room."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SIDE_DEG = 60.0
-"""Direction of what is at the side of the frame; a unit of directions in networks."""
+"""Azimuth of the edge of the frame, in degrees; networks use it as the unit of directions."""
 RINGING_S = 0.25
-"""How long a struck source is taken to be heard after an onset, and so to disturb others."""
+"""Time after an onset during which a struck source is assumed to be audible and to mask others."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """The beginning of one sound.
+    """One onset of a sound.
 
     Args:
         time_s: Seconds from the start of the clip.
-        what: The noun of its source, for example ``"dog"``.
+        what: The noun of the source, for example ``"dog"``.
         azimuth_deg: Direction, -90 (left) .. 90 (right); None when it is not stated.
         level_db: Peak level in dB relative to full scale; None when it is not stated.
     """
@@ -29,13 +29,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Source:
-    """One thing that sounds.
+    """A sound source.
 
     Args:
-        what: Its noun, for example ``"dog"``.
-        onsets_s: When it begins to sound, each time, in seconds.
-        end_s: When a lasting sound (rolling, sustained) stops; None for sounds that die away by themselves.
-        azimuth_deg: Direction at its first and at its last moment, -90 (left) .. 90 (right); None when not stated.
+        what: The noun of the source, for example ``"dog"``.
+        onsets_s: Times in seconds at which it begins to sound.
+        end_s: End in seconds of a sustained sound (rolling, continuous); None for sounds that decay by themselves.
+        azimuth_deg: Direction at the first onset and at the end, -90 (left) .. 90 (right); None when not stated.
         size: ``"small"``, ``"medium"`` or ``"large"``; None when not stated.
     """
 
@@ -47,13 +47,13 @@ class Source:
 
     @property
     def last_s(self) -> float:
-        """Its last moment: when it stops, or its last onset; 0 for a source without times."""
+        """The end of the source or else its last onset, in seconds; 0 for a source without times."""
         return self.end_s if self.end_s is not None else self.onsets_s[-1] if self.onsets_s else 0.0
 
     def azimuth_at(self, time_s: float) -> float | None:
-        """Direction at a time, which changes evenly from the first moment to the last; None when not stated.
+        """Return the direction at a time, interpolated linearly between first onset and end; None when not stated.
 
-        :func:`prismaudio.audio.interaural.azimuths_deg` has it at many times.
+        :func:`prismaudio.audio.interaural.azimuths_deg` is the vectorised version.
 
         Example:
             >>> car = Source("car", (1.0,), 3.0, (-20.0, 20.0))
@@ -72,10 +72,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Story:
-    """What happens in a clip, as far as its plan states it.
+    """The events and the acoustic attributes that a plan states.
 
     Args:
-        sources: What sounds.
+        sources: The sound sources.
         quality: ``"clean"``, ``"noisy"``, ``"clipped"`` or ``"muffled"``; None when not stated.
         room: ``"dry"``, ``"room"`` or ``"hall"``; None when not stated.
     """

@@ -1,4 +1,4 @@
-"""What happens in a part of a clip."""
+"""Cropping a story and its text to a segment of the clip."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _crop_source(source: Source, start_s: float, end_s: float) -> Source | None:
 
 
 def crop(story: Story, start_s: float, end_s: float) -> Story:
-    """The part of a story between two times, told from the first of them.
+    """Crop a story to the segment between two times, with times relative to the start of the segment.
 
-    A lasting sound that began before the part begins with it.
+    A sustained sound that began before the segment begins at its start.
 
     Example:
         >>> crop(Story((Source("car", (1.0,), 3.0), Source("dog", (0.5,)))), 2.0, 4.0).sources
@@ -44,12 +44,12 @@ def crop(story: Story, start_s: float, end_s: float) -> Story:
 
 
 def crop_text(text: str, whole: Story, part: Story) -> str:
-    """The sentences of a semantic section that are about a part of a clip, with the numbers of its sounds.
+    """Select the sentences of a semantic section that are about a segment of a clip, with corrected counts.
 
     Args:
         text: The section.
-        whole: What happens in the clip.
-        part: What happens in the part.
+        whole: The story of the clip.
+        part: The story of the segment.
 
     Example:
         >>> whole = Story((Source("dog", (0.5, 3.0)), Source("car", (1.0,))))
@@ -66,19 +66,19 @@ def crop_text(text: str, whole: Story, part: Story) -> str:
         if all(what in here for what in named):
             kept.append(_numbered(sentence, nouns, whole, here))
             continue
-        mine = [clause for clause in clauses(sentence) if any(what in here for what in nouns.named(clause))]
-        kept += [_numbered(clause, nouns, whole, here) for clause in mine]
+        relevant = [clause for clause in clauses(sentence) if any(what in here for what in nouns.named(clause))]
+        kept += [_numbered(clause, nouns, whole, here) for clause in relevant]
     return text if kept == sentences(text) else " ".join(map(_sentence, kept))
 
 
 def _sentence(text: str) -> str:
-    """A clause, or what stands between semicolons, as a sentence."""
+    """Format a clause, or the text between two semicolons, as a sentence."""
     whole = text.strip().rstrip(";")
     return f"{whole[0].upper()}{whole[1:]}{'' if whole[-1] in '.!?' else '.'}"
 
 
 def _numbered(text: str, nouns: Nouns, whole: Story, here: dict[str, Source]) -> str:
-    """A text about one thing with the number of times that it sounds in the part."""
+    """Replace the count in a text about one source by the number of its onsets in the segment."""
     named = nouns.named(text)
     before, now = ({s.what: len(s.onsets_s) for s in sources} for sources in (whole.sources, here.values()))
     if len(named) != 1 or now[named[0]] == before[named[0]]:

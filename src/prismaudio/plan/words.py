@@ -1,4 +1,4 @@
-"""The words that plans are written in and read with, whatever sounds: one table serves both directions."""
+"""Vocabulary of plans, independent of the sources; the same tables are used for writing and for parsing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ COUNTS = {
 }
 
 DIRECTIONS = (
-    # lower bound of the azimuth in degrees, then how a place is called, and how an end of a movement is called
+    # lower bound of the azimuth in degrees, phrases for a position, phrases for an end point of a movement
     (48, ("on the far right", "far to the right", "at the right edge"), ("the far right", "the right edge")),
     (24, ("on the right", "to the right", "on the right side"), ("the right", "the right side")),
     (8, ("half right", "slightly to the right", "a little to the right"), ("half right", "slightly right")),

@@ -1,4 +1,4 @@
-"""Writes what a story states as the four core sections; :mod:`prismaudio.plan.reading` reads all of it."""
+"""Generates the four core sections from a story; :mod:`prismaudio.plan.reading` can parse all of the text."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def _count(source: Source, rng: random.Random | None) -> str:
 def _semantic(story: Story, rng: random.Random | None, verbs: Forms, timbres: Forms) -> str:
     if not story.sources:
         return _pick(rng, ("Nothing sounds.", "Silence."))
-    told = []
+    phrases = []
     for source in story.sources:
         size = f"{_pick(rng, words.SIZES[source.size])} " if source.size in words.SIZES else ""
         verb = _pick(rng, verbs.get(source.what, words.GENERIC_VERBS))
         timbre = _pick(rng, ("", *timbres.get(source.what, ())))
         parts = (_article(f"{size}{source.what}"), verb, _count(source, rng), timbre)
-        told.append(" ".join(part for part in parts if part))
+        phrases.append(" ".join(part for part in parts if part))
     joint = _pick(rng, (". ", "; ", ", and "))
     if joint == ". ":
-        return " ".join(map(_sentence, told))
-    return _sentence(joint.join(told))
+        return " ".join(map(_sentence, phrases))
+    return _sentence(joint.join(phrases))
 
 
 def _time(time_s: float) -> str:
@@ -69,15 +69,15 @@ def _span(source: Source, rng: random.Random | None) -> str:
 
 def _by_source(source: Source, rng: random.Random | None) -> str:
     struck = [_time(t) for t in source.onsets_s]
-    told = f"the {source.what} {_pick(rng, ('sounds', 'is heard', 'can be heard'))} "
+    subject = f"the {source.what} {_pick(rng, ('sounds', 'is heard', 'can be heard'))} "
     if source.end_s is not None:
         if len(struck) == 1 and rng is not None and rng.random() < 0.3:
             return f"the {source.what} starts at {struck[0]} and stops at {_time(source.end_s)}"
         before = f"at {_listed(struck[:-1])} and " if struck[:-1] else ""
-        return told + before + _span(source, rng)
+        return subject + before + _span(source, rng)
     if len(struck) > 1 and rng is not None and rng.random() < 0.3:
-        return f"{told}at {struck[0]}, then at {_listed(struck[1:])}"
-    return f"{told}at {_listed(struck)}"
+        return f"{subject}at {struck[0]}, then at {_listed(struck[1:])}"
+    return f"{subject}at {_listed(struck)}"
 
 
 def _by_time(story: Story, rng: random.Random) -> str:
@@ -89,10 +89,10 @@ def _by_time(story: Story, rng: random.Random) -> str:
             moments.append((source.onsets_s[-1], _span(source, rng), source.what))
     moments.sort(key=lambda moment: moment[0])
     if rng.random() < 0.5:
-        told = ", then ".join(f"the {what} {when}" for _, when, what in moments)
+        text = ", then ".join(f"the {what} {when}" for _, when, what in moments)
     else:
-        told = ", ".join(f"{when} the {what}" for _, when, what in moments)
-    return _sentence(told)
+        text = ", ".join(f"{when} the {what}" for _, when, what in moments)
+    return _sentence(text)
 
 
 def _temporal(story: Story, rng: random.Random | None) -> str:
@@ -101,21 +101,21 @@ def _temporal(story: Story, rng: random.Random | None) -> str:
         return "" if story.sources else "Nothing happens."
     if rng is not None and len(timed) > 1 and rng.random() < 0.4:
         return _by_time(type(story)(tuple(timed)), rng)
-    told = [_by_source(source, rng) for source in timed]
+    phrases = [_by_source(source, rng) for source in timed]
     if _pick(rng, (". ", "; ")) == "; ":
-        return _sentence("; ".join(told))
-    return " ".join(map(_sentence, told))
+        return _sentence("; ".join(phrases))
+    return " ".join(map(_sentence, phrases))
 
 
 def _aesthetic(story: Story, rng: random.Random | None) -> str:
-    told = []
+    phrases = []
     if story.quality in words.QUALITIES:
-        told.append(_pick(rng, words.QUALITIES[story.quality]))
+        phrases.append(_pick(rng, words.QUALITIES[story.quality]))
     if story.room in words.ROOMS:
-        told.append(_pick(rng, words.ROOMS[story.room]))
+        phrases.append(_pick(rng, words.ROOMS[story.room]))
     if rng is not None and rng.random() < 0.5:
-        told.reverse()
-    return " ".join(map(_sentence, told))
+        phrases.reverse()
+    return " ".join(map(_sentence, phrases))
 
 
 def _azimuth(degrees: int) -> str:
@@ -148,17 +148,17 @@ def describe(
     verbs: Forms = MappingProxyType({}),
     timbres: Forms = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Texts of the core sections that have something to say.
+    """Generate the texts of the core sections; sections without content are omitted.
 
     Args:
-        story: What happens. What it does not state is left out of the text.
-        rng: Chooses words and sentence forms; None for the canonical ones.
-        verbs: What a source does, by its noun; it *is heard* where nothing is said.
-        timbres: What a source sounds like, by its noun.
+        story: The events and attributes; attributes that are None are left out of the text.
+        rng: Selects words and sentence forms at random; None for the canonical ones.
+        verbs: Verb phrases of a source, by noun; the default is *is heard*.
+        timbres: Descriptions of the timbre of a source, by noun.
 
     Returns:
-        Texts by dimension name; :func:`prismaudio.plan.reading.read` gives the story back, with times rounded to
-        0.01 s and azimuths to 1°.
+        Texts by dimension name; :func:`prismaudio.plan.reading.read` restores the story, with times rounded to 0.01 s
+        and azimuths to 1°.
 
     Example:
         >>> from prismaudio.plan.story import Source, Story

@@ -1,4 +1,4 @@
-"""Planners: who writes the chain of thought. The contract is :class:`prismaudio.planners.base.Planner`."""
+"""Planners generate the chain-of-thought plan. The contract is :class:`prismaudio.planners.base.Planner`."""
 
 from prismaudio.planners.base import Planner, TrainablePlanner
 

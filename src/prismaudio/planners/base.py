@@ -1,4 +1,4 @@
-"""The contract of a planner."""
+"""Base classes of planners."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 class Planner(ABC):
-    """Writes the plan of a clip: one section for each dimension that it can answer."""
+    """Base class of planners: generates the plan of a clip, one section per supported dimension."""
 
     @abstractmethod
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        """Sections for as many of ``dimensions`` as this planner can answer; the others are left out.
+        """Generate sections for the supported ``dimensions``; unsupported ones are omitted.
 
         Args:
-            clip: The clip, of any length; it may have no frames where something is given.
-            dimensions: What is asked for.
-            given: A prompt, which becomes the semantic section and decides what the others are about, or a plan whose
-                missing sections are written. The sections of a plan are kept word for word; where they speak of other
-                things than the semantic section, a planner may make them agree with it.
+            clip: The clip, of any length; its frames are optional if ``given`` is set.
+            dimensions: The requested dimensions.
+            given: A prompt, which becomes the semantic section and conditions the other sections, or a partial plan
+                whose missing sections are generated. Existing sections are kept verbatim; a planner may edit the ones
+                that contradict the semantic section.
 
         Returns:
-            The plan, with :attr:`prismaudio.plan.Plan.warnings` for what its reader should know.
+            The plan; :attr:`prismaudio.plan.Plan.warnings` holds messages for the user.
         """
 
 
 class TrainablePlanner(nn.Module, Planner):
-    """A planner with weights, which CoT fine-tuning teaches from clips and the plans that they should have.
+    """A planner with trainable weights, fine-tuned (CoT fine-tuning) on pairs of clips and target plans.
 
-    The plans are text. A language model takes the cross-entropy of their tokens; a planner that sees events and
-    writes them down takes the loss of the events that the text states.
+    Plans are text. For a language model the loss is the cross-entropy of the target tokens; for a planner that detects
+    events and renders them as text it is the loss of the events parsed from the target text.
     """
 
     @abstractmethod
     def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
-        """Scalar terms by name; their sum is minimised."""
+        """Return scalar loss terms by name; their sum is minimised."""

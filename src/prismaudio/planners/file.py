@@ -1,4 +1,4 @@
-"""Plans from files."""
+"""Planner that loads plans from files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class FilePlanner(Planner):
-    """Reads plans that somebody wrote.
+    """Loads existing plans from text files.
 
     Args:
-        path: A plan for every clip, or a folder with one file ``<id>.txt`` for each clip.
+        path: One plan file used for every clip, or a folder with a file ``<id>.txt`` per clip.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        """The plan of the clip, as it was written, but for the sections that are given.
+        """Load the plan of the clip; the sections in ``given`` replace those of the file.
 
         Raises:
-            PlanError: There is no file for the clip, or it is not a plan.
+            PlanError: The clip has no plan file, or the file is not a valid plan.
         """
         path = self.path / f"{clip.id}.txt" if self.path.is_dir() else self.path
         if not path.is_file():
-            raise PlanError(f"there is no plan for clip {clip.id}: expected it at {path}")
+            raise PlanError(f"no plan found for clip {clip.id}: expected the file {path}")
         written = Plan.load(path, dimensions)
         return written.replace({"semantic": given} if isinstance(given, str) else given or {})

@@ -1,4 +1,4 @@
-"""A small planner that can be trained: what flashes is heard."""
+"""A small trainable planner that places a sound event at every flash in the video."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class FlashPlanner(Configured, TrainablePlanner):
-    """Writes that a thing sounds where and when the frames get brighter: enough to try a recipe of stage two on.
+    """Predicts a sound event when and where frames become brighter: a minimal planner to test stage-two recipes.
 
     Args:
-        what: The noun of the thing.
-        columns: Columns of the frames that it tells apart, from 60° left to 60° right.
-        reach: Frames before and after a flash that it looks at.
+        what: Noun used for the sound source.
+        columns: Number of image columns distinguished, from 60° left to 60° right.
+        reach: Number of frames of context before and after each frame.
     """
 
     def __init__(self, what: str = "click", columns: int = 2, reach: int = 1) -> None:
@@ -39,21 +39,21 @@ class FlashPlanner(Configured, TrainablePlanner):
         self.chance = nn.Conv1d(1, 1, 2 * reach + 1, padding=reach)
 
     def forward(self, clip: Clip) -> Tensor:
-        """Log-odds ``(columns, frames)`` that a sound begins in a frame."""
+        """Return the logits ``(columns, frames)`` of a sound onset in each frame."""
         if clip.frames is None:
             raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
-        seen = brightness(clip.frames.to(self.chance.weight.device), self.columns)
-        return self.chance(seen.T[:, None])[:, 0]
+        levels = brightness(clip.frames.to(self.chance.weight.device), self.columns)
+        return self.chance(levels.T[:, None])[:, 0]
 
     @torch.no_grad()
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        """What flashes, with the sections that are given in place of its own."""
+        """Generate a plan from the detected flashes; sections in ``given`` take precedence."""
         if isinstance(given, str):
             given = Plan({"semantic": given})
         if given is not None and all(given.get(dimension.name) for dimension in dimensions if dimension.name in CORE):
             return given
         if clip.frames is None and given is None:
-            raise PlanError(f"clip {clip.id} has no frames, and nothing is given")
+            raise PlanError(f"clip {clip.id} has no frames and no prompt or plan; give at least one of them")
         written = describe(self._story(clip)) if clip.frames is not None else {}
         names = {dimension.name for dimension in dimensions}
         return Plan({**{name: text for name, text in written.items() if name in names}, **(given or {})})
@@ -69,7 +69,7 @@ class FlashPlanner(Configured, TrainablePlanner):
         return Story((Source(self.what, onsets_s, None, (azimuth_deg, azimuth_deg)),), "clean", "dry")
 
     def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
-        """Cross-entropy of the moments and sides that the plans state."""
+        """Compute the binary cross-entropy against the onsets and directions of the target plans."""
         losses = [
             F.binary_cross_entropy_with_logits(logits, self._target(plan.story, logits, clip.fps or 1.0))
             for clip, plan in zip(clips, plans, strict=True)
