@@ -27,10 +27,10 @@ class PowerReward(Reward):
 
 def test_each_degradation_changes_one_dimension() -> None:
     scenes = [scene for scene in (sample_scene(i, 2, held_out=True) for i in range(12)) if len(scene.things) == 1]
-    sounds = degraded(scenes)
-    assert torch.equal(sounds["swapped"].flip(1), sounds["whole"])
-    assert torch.equal(sounds["late"][..., 4800:], sounds["whole"][..., :-4800])
-    classified = [studio_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
+    audio = degraded(scenes)
+    assert torch.equal(audio["swapped"].flip(1), audio["whole"])
+    assert torch.equal(audio["late"][..., 4800:], audio["whole"][..., :-4800])
+    classified = [studio_classifier().classify(sound, 16_000) for sound in audio["other_class"]]
     assert not any(noun == scene.things[0].what for noun, scene in zip(classified, scenes, strict=True))
 
 

@@ -46,12 +46,12 @@ class OracleModel:
 
     def render(self, clips, plans, seeds, **options):
         self.seeds += seeds
-        sounds = []
+        audio = []
         for clip, plan in zip(clips, plans, strict=True):
             scene, story = self.scenes[clip.id], plan.story
             scene = restage(scene, story) if len(scene.things) == 1 else scene
-            sounds.append(torch.as_tensor(render_audio(scene, RATE_HZ)).float()[:, :-100])
-        return sounds
+            audio.append(torch.as_tensor(render_audio(scene, RATE_HZ)).float()[:, :-100])
+        return audio
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,10 @@ def test_the_shuffled_row_has_audio_for_revisited_clips(n_clips, batch_size):
     row = ShuffledRow()
     takes = [SimpleNamespace(index=index, audio=torch.full((2, 1), float(index))) for index in range(n_clips)]
     for start in range(0, n_clips, batch_size):
-        row.sounds(takes[start : start + batch_size], 0)
+        row.audio(takes[start : start + batch_size], 0)
     for start in (36, 0, 3, 60):
         again = takes[start : start + batch_size : 3] or takes
         for seed in range(3):
-            shuffled = [int(audio[0, 0]) for audio in row.edited_sounds(again, [None] * len(again), seed)]
+            shuffled = [int(audio[0, 0]) for audio in row.edited_audio(again, [None] * len(again), seed)]
             assert len(shuffled) == len(again)
             assert n_clips == 1 or all(one != take.index for one, take in zip(shuffled, again, strict=True))

@@ -22,14 +22,14 @@ def scene_of(what: str, x: float = 0.0, room: str = "dry", quality: str = "clean
     return Scene("test", "plain", False, (thing,), quality, room, Look(), 5)
 
 
-def sound_of(scene: Scene) -> torch.Tensor:
+def render(scene: Scene) -> torch.Tensor:
     return torch.from_numpy(render_audio(scene, RATE_HZ))
 
 
 @pytest.mark.parametrize("what", CLASSES)
-def test_sounds_at_its_onsets_and_only_then(what):
+def test_onsets_match_the_ground_truth(what):
     scene = scene_of(what)
-    found = detect_onsets(sound_of(scene), RATE_HZ)
+    found = detect_onsets(render(scene), RATE_HZ)
     assert found == pytest.approx([event.time_s for event in scene.events], abs=0.02)
 
 
@@ -37,7 +37,7 @@ def test_sounds_at_its_onsets_and_only_then(what):
 @pytest.mark.parametrize("x", [-1.0, -0.4, 0.7])
 def test_interaural_cues_match_the_direction(what, x):
     scene = scene_of(what, x)
-    part = sound_of(scene)[:, int(0.995 * RATE_HZ) : int(1.075 * RATE_HZ)]
+    part = render(scene)[:, int(0.995 * RATE_HZ) : int(1.075 * RATE_HZ)]
     true_itd_s, true_ild_db = placement(scene.events[0].azimuth_deg)
     assert ild_db(part) == pytest.approx(float(true_ild_db), abs=1.0)
     tolerance_s = 0.0004 if what == "engine" else 0.00012  # the segment holds few periods of its fundamental
@@ -57,7 +57,7 @@ def test_level_matches_the_ground_truth():
     assert 20 * np.log10(np.abs(render_audio(scene)).max()) == pytest.approx(-10.0, abs=0.3)
 
 
-def test_small_things_sound_higher():
+def test_small_things_have_a_higher_pitch():
     spectra = [np.abs(np.fft.rfft(render_audio(scene_of("bell", radius=radius))[0])) for radius in (0.085, 0.165)]
     small, large = (float((np.arange(len(s)) * s**2).sum() / (s**2).sum()) for s in spectra)
     assert small > 1.3 * large
@@ -65,7 +65,7 @@ def test_small_things_sound_higher():
 
 def test_noise_raises_the_floor():
     clean, noisy = (
-        noise_floor_db(sound_of(scene_of("bell", quality=quality))[None], RATE_HZ).item()
+        noise_floor_db(render(scene_of("bell", quality=quality))[None], RATE_HZ).item()
         for quality in ("clean", "noisy")
     )
     assert noisy > clean + 15
@@ -73,7 +73,7 @@ def test_noise_raises_the_floor():
 
 def test_hall_rings_longer_than_room_and_dry():
     late = [
-        late_energy_db(sound_of(scene_of("woodblock", room=room))[None], RATE_HZ, torch.tensor([[2.0]])).item()
+        late_energy_db(render(scene_of("woodblock", room=room))[None], RATE_HZ, torch.tensor([[2.0]])).item()
         for room in ("dry", "room", "hall")
     ]
     assert late[2] > late[1] + 10

@@ -38,7 +38,7 @@ class Row(ABC):
     seeded = False
 
     @abstractmethod
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio ``(2, samples)`` of each clip."""
 
     def story(self, take: Take) -> Story:
@@ -46,18 +46,18 @@ class Row(ABC):
         return take.scene.story
 
     @abstractmethod
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio ``(2, samples)`` of each clip for its edited story."""
 
 
 class TruthRow(Row):
     """The ground-truth audio: upper bound of the metrics."""
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio of the scene."""
         return [take.audio for take in takes]
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio of the edited scene."""
         scenes = [restage(take.scene, story) for take, story in zip(takes, stories, strict=True)]
         return [torch.as_tensor(render_audio(scene, RATE_HZ)).float() for scene in scenes]
@@ -74,19 +74,19 @@ class CodecRow(TruthRow):
         self.autoencoder = model.autoencoder
 
     @torch.no_grad()
-    def _reconstructed(self, sounds: list[Tensor]) -> list[Tensor]:
+    def _reconstructed(self, audio: list[Tensor]) -> list[Tensor]:
         rate_hz = self.autoencoder.sample_rate_hz
-        audio = resample(torch.stack(sounds), RATE_HZ, rate_hz)
-        decoded = self.autoencoder.decode(self.autoencoder.encode(audio))
-        return match_lengths(list(decoded), rate_hz, sounds)
+        latents = self.autoencoder.encode(resample(torch.stack(audio), RATE_HZ, rate_hz))
+        decoded = self.autoencoder.decode(latents)
+        return match_lengths(list(decoded), rate_hz, audio)
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio of the scene, encoded and decoded."""
-        return self._reconstructed(super().sounds(takes, seed))
+        return self._reconstructed(super().audio(takes, seed))
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio of the edited scene, encoded and decoded."""
-        return self._reconstructed(super().edited_sounds(takes, stories, seed))
+        return self._reconstructed(super().edited_audio(takes, stories, seed))
 
 
 class GivenPlanRow(Row):
@@ -107,11 +107,11 @@ class GivenPlanRow(Row):
         """The plan that conditions the model."""
         return narrate(take.scene.story, random.Random(take.index))
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio that the model generates from the clip and its plan."""
         return self._render(takes, [self.plan(take) for take in takes], seed)
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio that the model generates from the clip and the edited plan."""
         plans = [narrate(story, random.Random(t.index)) for t, story in zip(takes, stories, strict=True)]
         return self._render(takes, plans, seed)
@@ -147,26 +147,26 @@ class ShuffledRow(Row):
     seeded = True
 
     def __init__(self) -> None:
-        self._sounds: dict[int, Tensor] = {}
+        self._recent: dict[int, Tensor] = {}
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio of the clip ``seed + 1`` positions before, cyclically over the kept clips."""
-        self._sounds.update({take.index: take.audio for take in takes})
-        recent = {*list(self._sounds)[-POOL_SIZE:], *(take.index for take in takes)}  # edits revisit the first clips
-        order = [index for index in self._sounds if index in recent]
-        self._sounds = {index: self._sounds[index] for index in order}
-        return [self._sounds[order[order.index(take.index) - 1 - seed % len(order)]] for take in takes]
+        self._recent.update({take.index: take.audio for take in takes})
+        recent = {*list(self._recent)[-POOL_SIZE:], *(take.index for take in takes)}  # edits revisit the first clips
+        order = [index for index in self._recent if index in recent]
+        self._recent = {index: self._recent[index] for index in order}
+        return [self._recent[order[order.index(take.index) - 1 - seed % len(order)]] for take in takes]
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio of another clip."""
-        return self.sounds(takes, seed)
+        return self.audio(takes, seed)
 
 
-def match_lengths(sounds: Sequence[Tensor], rate_hz: int, like: Sequence[Tensor]) -> list[Tensor]:
+def match_lengths(audio: Sequence[Tensor], rate_hz: int, like: Sequence[Tensor]) -> list[Tensor]:
     """Resample audio to 16 kHz and crop or zero-pad it to the lengths of ``like``."""
     matched = []
-    for audio, other in zip(sounds, like, strict=True):
-        resampled = resample(audio.float().cpu(), rate_hz, RATE_HZ)[..., : other.shape[-1]]
+    for item, other in zip(audio, like, strict=True):
+        resampled = resample(item.float().cpu(), rate_hz, RATE_HZ)[..., : other.shape[-1]]
         matched.append(pad(resampled, (0, other.shape[-1] - resampled.shape[-1])))
     return matched
 

@@ -156,7 +156,7 @@ class StudioBenchmark(Benchmark):
         for takes in self._takes(camera, list(self.scenes())):
             targets = [item.target for item in takes]
             for (name, seed), columns in metrics.items():
-                _update(columns, rows[name].sounds(takes, seed), targets)
+                _update(columns, rows[name].audio(takes, seed), targets)
                 counter.add(len(takes))
         _report(metrics, report)
 
@@ -181,8 +181,8 @@ class StudioBenchmark(Benchmark):
                 pairs.append((item, story))
         if pairs:
             chosen, stories = zip(*pairs, strict=True)
-            sounds = row.edited_sounds(chosen, stories, seed)
-            _update({column: metric}, sounds, [Target.from_story(story) for story in stories])
+            audio = row.edited_audio(chosen, stories, seed)
+            _update({column: metric}, audio, [Target.from_story(story) for story in stories])
 
     def _settings(self) -> dict[str, object]:
         from prismaudio import __version__
@@ -203,10 +203,10 @@ class _Counter:
         self.on_step(self.done, self.total)
 
 
-def _update(metrics: dict[str, Metric], sounds: Sequence[Tensor], targets: Sequence[Target]) -> None:
-    audio = torch.stack(list(sounds))
+def _update(metrics: dict[str, Metric], audio: Sequence[Tensor], targets: Sequence[Target]) -> None:
+    batch = torch.stack(list(audio))
     for metric in metrics.values():
-        metric.update(audio, RATE_HZ, targets)
+        metric.update(batch, RATE_HZ, targets)
 
 
 def _report(metrics: dict[tuple[str, int], dict[str, Metric]], report: Report) -> None:
