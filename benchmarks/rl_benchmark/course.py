@@ -1,4 +1,4 @@
-"""What becomes of a policy in a run of the reinforcement-learning benchmark, and what it costs."""
+"""The learning curve of a run of the reinforcement-learning benchmark, and its cost."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """How good a policy is after so many updates.
+    """A point of a learning curve.
 
     Args:
-        update: Updates so far.
-        nfe: Samples that the network was evaluated for so far, a backward pass counting as two evaluations.
+        update: Number of updates so far.
+        nfe: Number of network evaluations so far, counted per sample; a backward pass counts as two.
         cpu_s: CPU seconds of the updates so far.
         reward: Mean weighted reward of the evaluation samples.
     """
@@ -29,14 +29,14 @@ class Point:
 
 @dataclass
 class Course:
-    """What became of a policy.
+    """The learning curve of a run.
 
     Args:
-        points: Every few updates, the first before any.
-        rewards: Mean of each reward in the end.
-        kl: Divergence from the base policy in the end, in nats a sample: along whole random trajectories, so an upper
-            bound of that of the samples.
-        variance_ratio: Variance of the samples within their class in the end, over that of the base's.
+        points: Evaluations of the policy every few updates, starting before the first update.
+        rewards: Final mean of each reward.
+        kl: Final divergence from the base policy in nats per sample, over whole stochastic trajectories: an upper bound
+            of the divergence of the samples.
+        variance_ratio: Final within-class variance of the samples, divided by that of the base policy.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -45,12 +45,12 @@ class Course:
     variance_ratio: float = 1.0
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Course:
-        """What :func:`dataclasses.asdict` made of one."""
-        return cls(**told | {"points": [Point(**point) for point in told["points"]]})
+    def from_dict(cls, data: dict[str, Any]) -> Course:
+        """Inverse of :func:`dataclasses.asdict`."""
+        return cls(**data | {"points": [Point(**point) for point in data["points"]]})
 
     def first(self, reward: float) -> Point | None:
-        """Where a policy first rose to a reward, between two points on a straight line; None where it did not.
+        """The first point at which the curve rises to a reward, by linear interpolation; None if it does not.
 
         Example:
             >>> Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
@@ -63,11 +63,11 @@ class Course:
         return None
 
     def final(self, updates: int) -> float:
-        """The reward after so many updates, a multiple of those between evaluations."""
+        """The reward after ``updates`` updates, a multiple of the evaluation interval."""
         return next(point.reward for point in self.points if point.update == updates)
 
     def at(self, nfe: float) -> float | None:
-        """The reward after so many evaluations of the network; None where the run was over before."""
+        """The reward after ``nfe`` network evaluations, by linear interpolation; None if the run ended before."""
         for before, after in pairwise(self.points):
             if after.nfe >= nfe:
                 return _between(before, after, (nfe - before.nfe) / (after.nfe - before.nfe)).reward
@@ -75,25 +75,25 @@ class Course:
 
 
 def _between(before: Point, after: Point, share: float) -> Point:
-    def mixed(name: str) -> float:
+    def interpolated(name: str) -> float:
         start, end = getattr(before, name), getattr(after, name)
         return start + share * (end - start)
 
-    return Point(mixed("update"), mixed("nfe"), mixed("cpu_s"), mixed("reward"))
+    return Point(interpolated("update"), interpolated("nfe"), interpolated("cpu_s"), interpolated("reward"))
 
 
 class Counter:
-    """Counts what a network is evaluated for, by hooks on it: a sample forward is 1, its backward pass 2.
+    """Counts evaluations of a network with hooks: 1 per sample for a forward pass, 2 for a backward pass.
 
     Args:
-        network: The network; it is counted while ``counting`` is true.
+        network: The network; evaluations are counted while ``counting`` is True.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.count, self.counting = 0, False
         network.register_forward_hook(self._forward)
 
-    def _forward(self, network: nn.Module, given: tuple[Tensor, ...], velocity: Tensor) -> None:
+    def _forward(self, network: nn.Module, inputs: tuple[Tensor, ...], velocity: Tensor) -> None:
         if self.counting:
             self.count += len(velocity)
             if velocity.requires_grad:

@@ -1,6 +1,6 @@
 """The methods that the reinforcement-learning benchmark compares: the recipes of ``recipes/fast_grpo``, with overrides.
 
-The protocol overrides some keys of all of them: times of steps are uniform, and there is no divergence (``kl``).
+The protocol overrides two keys of all recipes: the time grid is uniform, and the KL penalty (``kl``) is off.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 GROUP = 16
 RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
 PARTS = (kernels, advantages, losses, weighting, windows)
-"""Where the classes are that recipes of a method name."""
+"""Modules of the classes that recipes name."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a policy is trained: the settings of a recipe, under the same names and with the same defaults.
+    """A training method: settings of a recipe, with the same names and defaults.
 
-    The protocol is the same for all: see :mod:`rl_benchmark.protocol`.
+    See :mod:`rl_benchmark.protocol` for the settings that all methods share.
 
     Args:
-        steps: Steps of a trajectory in training.
-        window: Where the random steps are.
-        kernel: The random steps.
-        advantage: From rewards to advantages.
-        branches: Siblings that share what comes before the window.
-        share_first: Whether siblings share their first random step, too: exact, and cheaper.
-        after: At most so many steps after the window; None for those of the grid.
+        steps: Number of steps of a training trajectory.
+        window: Schedule of the window of stochastic steps.
+        kernel: Transition kernel of the stochastic steps.
+        advantage: Advantage estimator.
+        branches: Number of samples of a group that share the steps before the window.
+        share_first: Whether they also share the network evaluation of the first stochastic step; exact and cheaper.
+        after: Maximum number of steps after the window; None for all steps of the grid.
         loss: The policy loss.
         weighting: Weights of the steps of a window.
-        same_start: Whether a whole group begins with the same noise; no key of a recipe.
+        same_start: Whether a whole group starts from the same noise; not a recipe key.
     """
 
     steps: int = 24
@@ -66,20 +66,20 @@ class Method:
         """The method of a recipe.
 
         Args:
-            name: The recipe's, without its ending.
-            folder: Where it is.
-            overrides: What is different here, by key; of a class a mapping of the arguments that change.
+            name: Name of the recipe file, without suffix.
+            folder: Folder of the recipe.
+            overrides: Values that replace those of the recipe, by key; for a class, a mapping of arguments.
         """
         recipe = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
         keys = [key.name for key in fields(cls)]
         settings: dict[str, Any] = {key: recipe[key] for key in keys if key in recipe}
         for key, value in settings.items():
             if isinstance(value, str | dict):
-                settings[key] = _built(value, **overrides.pop(key, {}))
+                settings[key] = _instantiate(value, **overrides.pop(key, {}))
         return cls(**settings | overrides)
 
     def windows(self, seed: int, update: int, groups: int) -> dict[Window, list[int]]:
-        """The random steps of an update, and the groups whose they are."""
+        """The windows of an update, each with the groups that use it."""
         found: dict[Window, list[int]] = {}
         for group in range(groups):
             found.setdefault(self.window.window(self.steps, seed, update, group), []).append(group)
@@ -92,16 +92,16 @@ class Method:
 
     @property
     def objective(self) -> Objective:
-        """What its updates minimise."""
+        """The objective that updates minimise."""
         return Objective(self.loss, self.weighting, uniform_grid(self.steps))
 
     def evaluations(self, window: Window) -> tuple[float, float]:
-        """Evaluations of the network for each sample, by formula: rolling out, and training.
+        """Theoretical network evaluations per sample: rollout and training.
 
-        A backward pass counts as two forward passes. What siblings share counts once for all of them.
+        A backward pass counts as two forward passes. Shared evaluations count once for all samples that share them.
 
         Args:
-            window: The random steps.
+            window: The stochastic steps.
         """
         shared = window.start + self.share_first
         steps = len(self.grid(window)) - 1
@@ -109,16 +109,16 @@ class Method:
         return steps - shared * (1 - 1 / self.branches), trained
 
 
-def _built(told: str | dict[str, Any], **changes: object) -> object:
-    """The object that a recipe describes, a class or a class and its arguments, with some of these changed."""
-    name, arguments = (told, {}) if isinstance(told, str) else (told["class_path"], told.get("init_args", {}))
-    found = next(module for module in PARTS if hasattr(module, name))
-    return getattr(found, name)(**arguments | changes)
+def _instantiate(spec: str | dict[str, Any], **overrides: object) -> object:
+    """Instantiate a class of a recipe, given by name or with arguments, with some arguments overridden."""
+    name, arguments = (spec, {}) if isinstance(spec, str) else (spec["class_path"], spec.get("init_args", {}))
+    module = next(module for module in PARTS if hasattr(module, name))
+    return getattr(module, name)(**arguments | overrides)
 
 
-_TOGETHER: dict[str, Any] = {"window": {"per": "update"}}
-"""All groups of an update have the same window, as the released code has."""
-_RELEASE = Method.of_recipe("release", **_TOGETHER)
+_COMMON_WINDOW: dict[str, Any] = {"window": {"per": "update"}}
+"""All groups of an update have the same window, as in the released code."""
+_RELEASE = Method.of_recipe("release", **_COMMON_WINDOW)
 _BEST = replace(
     _RELEASE,
     window=RandomWindow(4, latest=10 / 24, per="update"),
@@ -131,10 +131,10 @@ _BEST_T10 = replace(_BEST, steps=10, window=RandomWindow(3, latest=0.4, per="upd
 METHODS: dict[str, Method] = {
     "flow_grpo": Method.of_recipe("flow_grpo"),
     "flow_grpo_T10": Method.of_recipe("flow_grpo", steps=10),
-    # as published: candidates begin with the same noise, and each is computed by itself
+    # as published: all candidates of a group start from the same noise and share no computation
     "mix_grpo": Method.of_recipe("mix_grpo", branches=1, share_first=False, same_start=True),
     "release": _RELEASE,
-    "paper": Method.of_recipe("paper", share_first=False, **_TOGETHER),
+    "paper": Method.of_recipe("paper", share_first=False, **_COMMON_WINDOW),
     "release_T10": replace(_RELEASE, steps=10),
     "best_T24": _BEST,
     "best_T10": _BEST_T10,
@@ -142,11 +142,11 @@ METHODS: dict[str, Method] = {
     "recommended": Method.of_recipe("recommended"),
     "recommended_w2": Method.of_recipe("recommended", window={"length": 2, "latest": 0.7}),
 }
-"""By name: the recipes, with what is different here; two of our survey's prototype, the better one with the rewards
-added up, too; and what we recommend with windows of two steps."""
+"""Methods by name: the recipes, some with overrides; the two best of a survey of prototypes, ``best_T10`` also with
+summed rewards; and the recommended method with windows of two steps."""
 
 STUDIO_STEPS = 8
 STUDIO_METHODS: dict[str, Method] = {
     name: replace(METHODS[name], steps=STUDIO_STEPS) for name in ("flow_grpo", "release", "recommended")
 }
-"""By name: those of the second tier, where all trajectories have eight steps, in training as in evaluation."""
+"""Methods of the second tier by name; all trajectories have eight steps, in training and evaluation."""

@@ -1,4 +1,4 @@
-"""The plot of the reinforcement-learning benchmark: reward against evaluations of the network, one line a method."""
+"""Plot of the reinforcement-learning benchmark: reward against network evaluations, one line per method."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
 STYLES = ("-", "--", ":")
-"""Seven colours that colour-blind readers tell apart (Okabe and Ito); what comes after the seventh is dashed."""
+"""Line styles; seven colours for colour-blind readers (Okabe and Ito), repeated with the next style."""
 
 
 def plot_figure(report: RLReport) -> Figure:
-    """The figure: evaluations of the network to the right on a logarithmic scale, mean reward over the seeds upwards.
+    """Plot the mean reward over the seeds against network evaluations on a logarithmic scale.
 
     Args:
-        report: What was found; its methods at the same learning rate are drawn, and the target as a dotted line.
+        report: The results; methods are plotted at the common learning rate, the target as a dotted line.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
@@ -39,7 +39,7 @@ def plot_figure(report: RLReport) -> Figure:
         colour, style = COLOURS[index % len(COLOURS)], STYLES[index // len(COLOURS) % len(STYLES)]
         axes.plot([nfe for nfe, _ in line], [reward for _, reward in line], style, color=colour, lw=1.8, label=name)
     axes.axhline(report.target, color="0.3", lw=1, ls=(0, (1, 2)), label=f"target, {report.target:.2f}")
-    axes.set(xscale="log", ylim=(report.base - margin, best + margin))  # what diverges leaves below
+    axes.set(xscale="log", ylim=(report.base - margin, best + margin))  # diverging runs leave the axes at the bottom
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -51,10 +51,10 @@ def plot_figure(report: RLReport) -> Figure:
 
 
 def save_plot(report: RLReport, path: Path) -> None:
-    """Write :func:`plot_figure` to a PNG file, complete or not at all.
+    """Write :func:`plot_figure` to a PNG file atomically.
 
     Raises:
-        MediaError: It cannot be written.
+        MediaError: The file cannot be written.
     """
     file = io.BytesIO()
     plot_figure(report).savefig(file, format="png", metadata={"Software": None})
@@ -63,7 +63,7 @@ def save_plot(report: RLReport, path: Path) -> None:
 
 
 def _line(report: RLReport, name: str) -> list[tuple[float, float]]:
-    """Mean cost and mean reward at each evaluation but the first."""
+    """Mean cost and mean reward at each evaluation except the first."""
     courses = report.runs[name, report.equal_rate]
     points = zip(*(course.points[1:] for course in courses), strict=False)
     means = ((statistics.fmean(p.nfe for p in each), statistics.fmean(p.reward for p in each)) for each in points)

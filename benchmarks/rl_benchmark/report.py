@@ -1,4 +1,4 @@
-"""What the reinforcement-learning benchmark found, as JSON, as tables and as a frame."""
+"""Results of the reinforcement-learning benchmark, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Values = list[float | None]
 
 @dataclass
 class RLReport:
-    """Runs of methods.
+    """Results of the benchmark.
 
     Args:
-        runs: The runs of a method and a learning rate, one for each seed.
-        updates: Updates after which a run is judged.
+        runs: Learning curves by method and learning rate, one per seed.
+        updates: Number of updates after which final rewards are measured.
         equal_rate: The learning rate that all methods were run with.
-        budgets: Evaluations of the network after which rewards are compared.
-        meta: What was run, and with which versions.
+        budgets: Numbers of network evaluations at which rewards are compared.
+        meta: Settings and versions.
     """
 
     runs: dict[tuple[str, float], list[Course]]
@@ -48,7 +48,7 @@ class RLReport:
 
     @property
     def target(self) -> float:
-        """The reward to be reached: four fifths of the way from the base policy's to the baseline's in the end."""
+        """The target reward: four fifths of the way from the base policy to the final reward of the baseline."""
         final = statistics.fmean(course.final(self.updates) for course in self.runs[BASELINE, self.equal_rate])
         return self.base + 0.8 * (final - self.base)
 
@@ -63,9 +63,9 @@ class RLReport:
         return list(dict.fromkeys(name for name, _ in self.runs))
 
     def best_rate(self, method: str) -> float | None:
-        """The learning rate with which a method reaches the target cheapest, of several.
+        """The learning rate with which a method reaches the target at the lowest cost.
 
-        None where no rate does in all runs, or only one was tried.
+        None if no learning rate reaches it in all runs, or if only one was run.
         """
         costs = {rate: self.cost(method, rate) for name, rate in self.runs if name == method}
         if len(costs) < 2:
@@ -74,29 +74,29 @@ class RLReport:
         return min(reached, key=reached.__getitem__) if reached else None
 
     def cost(self, method: str, rate: float | None, what: str = "nfe") -> float | None:
-        """Mean cost of reaching the target, in evaluations of the network; None where a run did not reach it."""
+        """Mean cost of reaching the target, in network evaluations by default; None if a run did not reach it."""
         if (method, rate) not in self.runs or rate is None:
             return None
         reached = [course.first(self.target) for course in self.runs[method, rate]]
         return None if None in reached else statistics.fmean(getattr(point, what) for point in reached)
 
     def ratio(self, method: str, *, best: bool = False, over: str = BASELINE, what: str = "nfe") -> float | None:
-        """How many times cheaper a method reaches the target than another.
+        """Cost of reaching the target with another method, divided by the cost with this method.
 
         Args:
-            method: Its name.
-            best: Each at its own best learning rate; otherwise both at the same.
-            over: Name of the other.
+            method: Name of the method.
+            best: Compare each method at its best learning rate instead of the common one.
+            over: Name of the other method.
             what: ``nfe``, ``cpu_s`` or ``update``.
         """
-        mine, others = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
-        return None if mine is None or others is None else others / mine
+        cost, other = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
+        return None if cost is None or other is None else other / cost
 
     def _rate(self, method: str, *, best: bool) -> float | None:
         return self.best_rate(method) if best else self.equal_rate
 
     def row(self, method: str, rate: float) -> dict[str, Any]:
-        """What the JSON file says of a method and a learning rate: lists with one number for each seed."""
+        """The JSON object of a method and a learning rate: lists with one number per seed."""
         courses = self.runs[method, rate]
         reached = [course.first(self.target) for course in courses]
 
@@ -116,7 +116,7 @@ class RLReport:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """What the JSON file holds; null where a target was not reached, or a run was over before a budget."""
+        """The JSON object; null where the target was not reached, or a run ended before a budget."""
         best = {name: self.best_rate(name) for name in self.methods}
         ratios = {name: self.ratio(name) for name in RATIOS} | {
             "recommended_best_lr": self.ratio("recommended", best=True),
@@ -135,15 +135,15 @@ class RLReport:
         }
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, complete or not at all.
+        """Write the JSON file atomically.
 
         Raises:
-            MediaError: It cannot be written.
+            MediaError: The file cannot be written.
         """
         write_json(path, self.as_dict())
 
     def tables(self) -> list[Table]:
-        """Tables for the terminal: at the same learning rate, at each method's best, all others; rewards in the end."""
+        """Tables for the terminal: common learning rate, best learning rates, all others, and final rewards."""
         equal = [(name, self.equal_rate) for name in self.methods]
         best = [(name, rate) for name in self.methods if (rate := self.best_rate(name)) is not None]
         others = [key for key in self.runs if key not in equal and key not in best]
@@ -156,7 +156,7 @@ class RLReport:
         return [
             *tables,
             self._qualities(
-                "reward at equal cost; each reward, KL to the base in nats and variance over the base's in the end",
+                "reward at equal cost; final rewards, KL to the base in nats and variance relative to the base",
                 equal,
             ),
         ]
@@ -203,9 +203,9 @@ def _finite(values: Any) -> Values:
 
 
 def _cell(values: Values, form: str) -> str:
-    """Mean and standard deviation; ``-`` as soon as one value is missing."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
+    """Mean and standard deviation; ``-`` if a value is missing."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
         return "-"
-    spread = statistics.stdev(there) if len(there) > 1 else 0.0
-    return f"{form.format(statistics.fmean(there))} ± {form.format(spread)}"
+    deviation = statistics.stdev(present) if len(present) > 1 else 0.0
+    return f"{form.format(statistics.fmean(present))} ± {form.format(deviation)}"

@@ -1,4 +1,4 @@
-"""The first tier of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
+"""The first tier of the reinforcement-learning benchmark: a toy problem with runs of seconds."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 
 
 class SmallTier(Tier):
-    """Trains copies of a flow model of a small world.
+    """Post-trains a flow model of a toy problem.
 
     Args:
-        pretraining: Steps of flow matching of the base policy.
+        pretraining: Flow-matching steps of the base policy.
     """
 
     name = "small"
@@ -44,11 +44,11 @@ class SmallTier(Tier):
         self.pretraining, self.world = pretraining, World()
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Train the base policy, or find it where it was kept."""
+        """Train the base policy, or load it from the cache."""
         self.base = pretrained(self.pretraining, on_step)
 
     def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """One run, see :class:`Tier`."""
+        """Train a policy, see :class:`Tier`."""
         network = deepcopy(self.base)
         counter = Counter(network)
         optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
@@ -82,7 +82,7 @@ class SmallTier(Tier):
         optimizer.step()
 
     def accumulate(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> None:
-        """Add the gradient of an update to that of the network."""
+        """Accumulate the gradient of an update in the network's parameters."""
         drawn, advantages = self.draw(network, method, seed, update)
         accumulate(parts(drawn, advantages), method.objective)
 
@@ -90,15 +90,15 @@ class SmallTier(Tier):
         """The candidates of an update, and their advantages ``(batch,)``."""
         windows = method.windows(seed, update, CLASSES)
         classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
-        made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
-        rewards = self.world.rewards(torch.cat([some.latents for some in made]), classes)
+        rollouts = [_roll_out(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
+        rewards = self.world.rewards(torch.cat([each.latents for each in rollouts]), classes)
         advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
-        mine = classes.split([len(some.latents) for some in made])
-        return [Drawn(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
+        split = classes.split([len(each.latents) for each in rollouts])
+        return [Drawn(each, own, network.rows(own)) for each, own in zip(rollouts, split, strict=True)], advantages
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
-        """Evaluation samples ``(1024, 16, 1)`` of a policy, from noise that is always the same, and their classes."""
+        """Evaluation samples ``(1024, 16, 1)`` of a policy from fixed noise, and their classes."""
         classes = torch.arange(EVALUATION_SAMPLES) % CLASSES
         noise = normal((EVALUATION_SAMPLES, WIDTH, 1), "evaluation")
         return EulerSampler(EVALUATION_STEPS).sample(network.given(classes), noise), classes
@@ -115,10 +115,10 @@ class SmallTier(Tier):
         return path_divergence(network.given(classes), self.base.given(classes), (256, WIDTH, 1), EVALUATION_STEPS)
 
 
-def _rolled(
+def _roll_out(
     network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
 ) -> Rollout:
-    """The candidates of the groups that have this window; their noise does not depend on which these are."""
+    """Roll out the candidates of the groups with this window; the noise of a group does not depend on the others."""
     classes = torch.tensor(groups).repeat_interleave(GROUP)
     noise = _noise(groups, 1 if method.same_start else GROUP // method.branches, *key)
     if method.same_start:

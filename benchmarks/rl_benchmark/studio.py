@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from rl_benchmark.methods import Method
 
 SAMPLES = 8
-"""Of each of a few clips: divergence and variance are theirs."""
+"""Samples per clip for the divergence and the variance."""
 
 
 class StudioTier(Tier):
-    """Post-trains the studio model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
+    """Post-trains the studio model for few steps without guidance, like the recipe ``fast_grpo/studio``.
 
     Args:
-        training: Clips of the studio that updates take in turn.
-        validation: Held-out clips that policies are evaluated with.
-        clips: Clips of an update.
+        training: Number of training clips.
+        validation: Number of held-out clips for evaluation.
+        clips: Clips per update.
     """
 
     name = "studio"
@@ -57,20 +57,20 @@ class StudioTier(Tier):
         self.training, self.validation, self.clips = training, validation, clips
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Render the clips, or find them where they were kept."""
+        """Render the clips, or load them from the cache."""
         on_step(0, 1)
         self.data().prepare_data()
         on_step(1, 1)
 
     def data(self) -> StudioDataModule:
-        """The clips."""
+        """The data module of the clips."""
         folder = cache_home() / "benchmark" / "clips"
         return StudioDataModule(self.training, 0, self.validation, self.clips, seed=5, cache_dir=str(folder))
 
     def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """One run, see :class:`Tier`."""
+        """Train a policy, see :class:`Tier`."""
         task, data = _policy(method, learning_rate, seed), self.data()
-        watch = _Watch(self, task, updates, budget)
+        recorder = _CourseRecorder(self, task, updates, budget)
         seed_everything(seed, verbose=False)
         with TemporaryDirectory() as folder, _quietly():
             trainer = Trainer(
@@ -81,7 +81,7 @@ class StudioTier(Tier):
                 val_check_interval=self.every,
                 check_val_every_n_epoch=None,
                 num_sanity_val_steps=0,
-                callbacks=[watch],
+                callbacks=[recorder],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -90,11 +90,11 @@ class StudioTier(Tier):
             )
             trainer.validate(task, data, verbose=False)
             trainer.fit(task, data)
-        return watch.course
+        return recorder.course
 
 
 class _Policy(FastGrpoTask):
-    """Is heard with the same noise whatever the seed."""
+    """Evaluates with the same noise for every seed."""
 
     def validation_noise(self, batch: LatentBatch) -> Tensor:
         shape = batch.latents.shape[1:]
@@ -128,8 +128,8 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
     )
 
 
-class _Watch(Callback):
-    """Writes the course of a policy down, and ends its run."""
+class _CourseRecorder(Callback):
+    """Records the learning curve of a policy and stops its run."""
 
     def __init__(self, tier: StudioTier, task: FastGrpoTask, updates: int, budget: float) -> None:
         self.course, self.tier, self.updates, self.budget = Course(), tier, updates, budget
@@ -156,25 +156,25 @@ class _Watch(Callback):
 
     @torch.no_grad()
     def _compare(self, task: FastGrpoTask) -> None:
-        """How far the policy went from its base, and what is left of its variety."""
+        """Measure the divergence from the base policy and the variance of the samples."""
         batch = next(iter(self.tier.data().val_dataloader()))
         conditions = task.clips.conditions(batch.clips, batch.plans)
         autoencoder = cast("Autoencoder", task.autoencoder)
         frames = autoencoder.n_frames(batch.clips[0].duration_s)
-        several = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
+        repeated = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
         shape = (len(batch) * SAMPLES, autoencoder.channels, frames)
-        policy, base = (task.velocity(several, frames, network) for network in (task.transformer, self.base))
+        policy, base = (task.velocity(repeated, frames, network) for network in (task.transformer, self.base))
         self.course.kl = path_divergence(policy, base, shape, STUDIO_STEPS)
         noise, sampler = normal(shape, "variance"), EulerSampler(STUDIO_STEPS)
-        now, then = (
+        variance, base_variance = (
             sampler.sample(velocity, noise).unflatten(0, (-1, SAMPLES)).var(1).sum() for velocity in (policy, base)
         )
-        self.course.variance_ratio = float(now / then)
+        self.course.variance_ratio = float(variance / base_variance)
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Lightning says nothing of devices and workers."""
+    """Silence Lightning's messages about devices and workers."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

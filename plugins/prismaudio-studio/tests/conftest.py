@@ -1,4 +1,4 @@
-"""A model of the studio's kind with random weights, and sounds whose story is known because they are made from it."""
+"""A small studio model with random weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def tiny_model() -> PrismAudio:
-    """A model with random weights, made of the real classes: it renders noise, in no time."""
+    """A small model of the real classes with random weights, which generates noise."""
     import torch
     from streams import streams
 
@@ -49,7 +49,7 @@ def tiny_model() -> PrismAudio:
     )
     planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)
     model = PrismAudio(transformer.eval(), autoencoder.eval(), encoders, planner.eval(), EulerSampler(2))
-    for weight in transformer.parameters():  # what begins as zero would have no effect
+    for weight in transformer.parameters():  # zero-initialised weights would have no effect
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.1)
     for part in (transformer, autoencoder, planner):
@@ -59,7 +59,7 @@ def tiny_model() -> PrismAudio:
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tiny_model: PrismAudio, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the tiny model is saved in."""
+    """The folder of the saved tiny model."""
     folder: Path = tmp_path_factory.mktemp("tiny") / "model"
     tiny_model.save_pretrained(folder)
     return folder

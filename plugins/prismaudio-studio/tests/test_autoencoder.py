@@ -28,7 +28,7 @@ def codec() -> ParametricStereoAutoencoder:
     return codec
 
 
-def test_spectra_survive(codec: ParametricStereoAutoencoder) -> None:
+def test_spectra_are_reconstructed(codec: ParametricStereoAutoencoder) -> None:
     audio = torch.stack([strikes(0.3, 100), strikes(-0.9, 101)])
     rebuilt = codec.decode(codec.encode(audio))[..., :16_000]
     difference = codec.log_magnitude(audio) - codec.log_magnitude(rebuilt)
@@ -36,7 +36,7 @@ def test_spectra_survive(codec: ParametricStereoAutoencoder) -> None:
 
 
 @pytest.mark.parametrize("azimuth", [-0.9, -0.3, 0.5, 1.0])
-def test_direction_survives(codec: ParametricStereoAutoencoder, azimuth: float) -> None:
+def test_direction_is_reconstructed(codec: ParametricStereoAutoencoder, azimuth: float) -> None:
     rebuilt = codec.decode(codec.encode(strikes(azimuth, 50)[None]))[0, :, :6000]
     left, right = rebuilt.square().sum(-1)
     assert 10 * math.log10(right / left) == pytest.approx(9 * azimuth, abs=1.5)
@@ -47,7 +47,7 @@ def test_direction_survives(codec: ParametricStereoAutoencoder, azimuth: float) 
     assert delay_ms == pytest.approx(0.6 * azimuth, abs=0.12)
 
 
-def test_level_survives(codec: ParametricStereoAutoencoder) -> None:
+def test_level_is_reconstructed(codec: ParametricStereoAutoencoder) -> None:
     audio = strikes(0.0, 7)[None]
     for gain in (1.0, 0.1):
         rebuilt = codec.decode(codec.encode(gain * audio))
@@ -58,6 +58,6 @@ def test_silence_stays_silent(codec: ParametricStereoAutoencoder) -> None:
     assert codec.decode(codec.encode(torch.zeros(1, 2, 8000))).abs().max() < 3e-3
 
 
-def test_fitting_nothing_is_an_error() -> None:
+def test_fitting_without_audio_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="observe"):
         ParametricStereoAutoencoder().fit()

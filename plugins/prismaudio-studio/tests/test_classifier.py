@@ -1,4 +1,4 @@
-"""The classifier is read, written and counted right."""
+"""The classifier, its file and its accuracy metric."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from prismaudio_studio.timbre import n_features, timbre_features
 
 
 def constant_classifier(index: int) -> SourceClassifier:
-    """Always hears the same class."""
+    """A classifier with a constant output."""
     n, hidden = n_features(), 3
     weights = {
         "mean": torch.zeros(n),
@@ -23,7 +23,7 @@ def constant_classifier(index: int) -> SourceClassifier:
     return SourceClassifier(("bell", "drum"), weights)
 
 
-def truth_of(*nouns: str) -> Target:
+def target_of(*nouns: str) -> Target:
     return Target.from_story(Story(tuple(Source(noun, (1.0,)) for noun in nouns)))
 
 
@@ -32,12 +32,12 @@ def test_only_single_sources_of_known_classes_count() -> None:
     metric.update(
         torch.zeros(5, 2, 8000),
         16_000,
-        [truth_of("drum"), truth_of("bell"), truth_of("drum", "bell"), truth_of(), truth_of("cat")],
+        [target_of("drum"), target_of("bell"), target_of("drum", "bell"), target_of(), target_of("cat")],
     )
     assert (metric.compute(), metric.total) == (0.5, 2)
 
 
-def test_what_is_written_is_read_back(tmp_path) -> None:
+def test_a_saved_classifier_is_loaded(tmp_path) -> None:
     constant_classifier(1).save(tmp_path / "c.safetensors")
     read = SourceClassifier.load(tmp_path / "c.safetensors")
     assert read.classes == ("bell", "drum")

@@ -20,22 +20,22 @@ def test_randomised_and_training_clips_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "text"),
     [
         ([], "required: render"),
         (["render"], "-o/--out"),
         (["render", "--count", "-1", "-o", "x"], "whole number"),
         (["render", "--size", "8", "-o", "x"], "16 to 2048"),
-        (["render", "--fps", "0", "-o", "x"], "no frame rate"),
+        (["render", "--fps", "0", "-o", "x"], "not a frame rate"),
         (["render", "--split", "plane", "-o", "x"], "'plane'"),
         (["render", "-o", "/dev/null"], "cannot make the folder"),
     ],
 )
-def test_bad_input_is_one_line(arguments, says, capsys, tmp_path, monkeypatch):
+def test_bad_input_is_one_line(arguments, text, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["studio", *arguments]) == 2
     error = capsys.readouterr().err
-    assert says in error
+    assert text in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

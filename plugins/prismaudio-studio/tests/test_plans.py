@@ -1,4 +1,4 @@
-"""What the studio's planners fill up, word and time keeps what it is given."""
+"""The prompting functions keep the sections that they are given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kept_plans import SEEN, KeptPlans
 
 from prismaudio.plan import Plan
 from prismaudio.planners import Planner
-from prismaudio_studio.prompting import filled_up, timed, worded
+from prismaudio_studio.prompting import add_times, complete_plan, plan_from_prompt
 from prismaudio_studio.words import NOUNS
 
 if TYPE_CHECKING:
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 
-class Watcher(Planner):
-    """Sees the same in every clip."""
+class ConstantPlanner(Planner):
+    """Detects the same plan in every clip."""
 
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        seen = SEEN if clip.frames is not None else None
+        detected = SEEN if clip.frames is not None else None
         if isinstance(given, str):
-            return timed(worded(given, seen), clip.duration_s)
-        return timed(filled_up(given or Plan({}), seen), clip.duration_s)
+            return add_times(plan_from_prompt(given, detected), clip.duration_s)
+        return add_times(complete_plan(given or Plan({}), detected), clip.duration_s)
 
 
 class TestPlans(KeptPlans):
-    planner = Watcher
+    planner = ConstantPlanner
 
     def check(self, plan: Plan, given: Plan) -> None:
-        anew = {"temporal", "spatial"} if "semantic" in given else {"temporal"}  # about what the first section names
-        super().check(plan, Plan({name: text for name, text in given.items() if name not in anew}))
+        # these are rewritten for the sources that the semantic section names
+        rewritten = {"temporal", "spatial"} if "semantic" in given else {"temporal"}
+        super().check(plan, Plan({name: text for name, text in given.items() if name not in rewritten}))
         assert plan.get("temporal") or not plan.read(NOUNS).sources

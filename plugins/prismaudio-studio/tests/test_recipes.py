@@ -17,23 +17,23 @@ RECIPES = {
     if entry.kind == "recipes" and entry.plugin.distribution == "prismaudio-studio"
 }
 STAGES = ("codec", "planner", "studio-foundation", "studio-fast_grpo", "lora")
-"""The smoke recipes, in an order in which each finds what it goes on from."""
+"""The smoke recipes, in the order of their dependencies."""
 
 
-def test_they_are_all_there() -> None:
+def test_all_recipes_are_registered() -> None:
     names = {*(f"smoke/{stage}" for stage in STAGES), "fast_grpo/studio"}
     assert set(RECIPES) == names | {f"studio/{name}" for name in ("codec", "planner", "foundation", "validate")}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_it_parses_and_says_what_it_does(name, capsys) -> None:
+def test_it_parses_and_begins_with_a_description(name, capsys) -> None:
     check_first_line(RECIPES[name])
     assert printed(capsys, name)["model"]["class_path"].startswith("prismaudio")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A folder in which every smoke recipe was trained."""
+    """A folder with the results of every smoke recipe."""
     folder: Path = tmp_path_factory.mktemp("smoke")
     for stage in STAGES:
         train(folder, "fit", "--config", f"smoke/{stage}")

@@ -1,4 +1,4 @@
-"""What is heard is compared with what is named, where it is named."""
+"""Each source is scored in the segments in which the plan places it."""
 
 from dataclasses import replace
 
@@ -17,49 +17,50 @@ RATE_HZ = 16_000
 CLIP = Clip("x", 4.0)
 
 
-def sound(scene) -> torch.Tensor:
+def render(scene) -> torch.Tensor:
     return torch.as_tensor(render_audio(scene)).float()[None]
 
 
 def two_things():
-    """A scene of two struck things, and the same with the things in each other's place."""
+    """A scene of two struck things, and the same with their classes exchanged."""
     for index in range(200):
         scene = sample_scene(index, 4)
         if len(scene.things) == 2 and all(thing.end_s is None for thing in scene.things):
-            one, other = scene.things
-            return scene, replace(scene, things=(replace(one, what=other.what), replace(other, what=one.what)))
+            first, second = scene.things
+            things = (replace(first, what=second.what), replace(second, what=first.what))
+            return scene, replace(scene, things=things)
     raise AssertionError
 
 
-def test_things_in_each_others_place_are_wrong() -> None:
+def test_exchanged_classes_score_low() -> None:
     scene, exchanged = two_things()
     reward = SemanticReward(temperature=1.0)
     caches = [reward.prepare(CLIP, narrate(scene.story))]
-    right, wrong = (reward.score(sound(s), RATE_HZ, caches).item() for s in (scene, exchanged))
+    right, wrong = (reward.score(render(s), RATE_HZ, caches).item() for s in (scene, exchanged))
     assert right > 0.7
     assert wrong < 0.3
 
 
-def test_parts_lie_between_the_events_of_others() -> None:
+def test_segments_lie_between_the_onsets_of_other_sources() -> None:
     text = "The bell sounds at 0.50 s and 3.00 s. The drum sounds at 1.20 s. The whistle sounds from 2.50 s to 3.90 s."
     cache = SemanticReward().prepare(CLIP, Plan({"semantic": "A bell, a drum, a whistle.", "temporal": text}))
-    parts = sorted(
+    segments = sorted(
         zip(cache["start_s"].tolist(), cache["length_s"].tolist(), cache["named"].sum(1).tolist(), strict=True)
     )
-    starts, lengths, named = zip(*parts, strict=True)
+    starts, lengths, named = zip(*segments, strict=True)
     assert starts == pytest.approx((0.4, 1.1, 2.4))
     assert lengths == pytest.approx((0.8, 1.1, 0.6), abs=0.11)
     assert named == (1, 1, 1)
 
 
-def test_without_times_the_whole_is_heard() -> None:
+def test_without_times_the_whole_clip_is_scored() -> None:
     cache = SemanticReward().prepare(CLIP, Plan({"semantic": "A bell rings and a drum booms."}))
     assert (cache["start_s"].tolist(), cache["length_s"].tolist()) == ([0.0], [4.0])
     assert cache["named"].sum() == 2
 
 
-def test_nothing_that_it_knows_is_not_applicable() -> None:
-    with pytest.raises(NotApplicableError, match="none of the sounds that the classifier knows: bell, "):
+def test_plans_without_known_classes_are_not_applicable() -> None:
+    with pytest.raises(NotApplicableError, match="none of the classes of the classifier: bell, "):
         SemanticReward().prepare(CLIP, Plan({"semantic": "A dog barks."}))
     cache = SemanticReward().prepare(
         CLIP,
@@ -68,9 +69,9 @@ def test_nothing_that_it_knows_is_not_applicable() -> None:
     assert cache["start_s"].tolist() == pytest.approx([1.9])
 
 
-def test_a_softer_temperature_keeps_the_order() -> None:
+def test_a_higher_temperature_keeps_the_order() -> None:
     scene, exchanged = two_things()
-    sounds = torch.cat([sound(scene), sound(exchanged), sound(scene) + 0.05 * torch.randn(1, 2, 64_000)])
+    sounds = torch.cat([render(scene), render(exchanged), render(scene) + 0.05 * torch.randn(1, 2, 64_000)])
     cold, warm = (
         reward.score(sounds, RATE_HZ, 3 * [reward.prepare(CLIP, narrate(scene.story))])
         for reward in (SemanticReward(1.0), SemanticReward(3.0))
@@ -85,7 +86,7 @@ def test_another_classifier_is_read_from_its_file(tmp_path) -> None:
         SemanticReward(classifier=str(tmp_path / "none")).prepare(CLIP, Plan({"semantic": "A bell."}))
 
 
-def test_a_reward_is_told_by_the_classes_in_the_file_of_its_classifier(tmp_path) -> None:
+def test_the_identity_depends_on_the_classes_of_the_classifier(tmp_path) -> None:
     path, found = tmp_path / "classes.safetensors", []
     for word in ("bell", "gong"):
         classifier = studio_classifier()

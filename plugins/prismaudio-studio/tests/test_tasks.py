@@ -1,4 +1,4 @@
-"""The stages on a handful of clips of the world: what they learn and what they leave behind."""
+"""Train the stages on a few clips of the world, and export their components."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def foundation(**options: object) -> FoundationTask:
     return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
 
 
-def test_the_codec_is_fitted_and_exported_beside_what_is_there(data: StudioDataModule, tmp_path: Path) -> None:
+def test_the_codec_is_fitted_and_exported_with_other_components(data: StudioDataModule, tmp_path: Path) -> None:
     task = AutoencoderFittingTask(ParametricStereoAutoencoder(8, iterations=2))
     trainer(tmp_path, max_epochs=1, callbacks=[ExportComponents(str(tmp_path / "model"))]).fit(task, data)
     planner = CotTuningTask(EventPlanner(["bell"], width=8, time_width=8, depth=1))
@@ -73,6 +73,6 @@ def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
     check_learning(trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3), data, 0.8)
 
 
-def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:
+def test_metrics_are_logged_in_validation(data: StudioDataModule, tmp_path: Path) -> None:
     task = foundation(metrics={"onsets": OnsetF1()}, sampler=EulerSampler(2))
     assert 0 <= trainer(tmp_path).validate(task, data, verbose=False)[0]["val_onsets"] <= 1

@@ -1,4 +1,4 @@
-"""The arithmetic of the embedded model's kind of transformer stays what it was: a change would change its sound."""
+"""Regression test: the transformer computes the same velocity as when the embedded weights were trained."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prismaudio.types import Conditions, Features
 
 ARGUMENTS = {
     "latent_channels": 6,
-    "width": 64,
+    "dim": 64,
     "depth": 2,
-    "heads": 2,
+    "num_heads": 2,
     "sigma_data": 0.45,
     "expansion": 4,
 }
@@ -32,18 +32,18 @@ VELOCITY = [
     2.9167802,
     -0.1837554,
 ]
-"""From the code that the embedded weights were trained with."""
+"""Computed by the code that trained the embedded weights."""
 
 
 def wave(name: str, *shape: int) -> torch.Tensor:
-    """Numbers that depend on a name alone, on every machine."""
+    """Values that depend only on the name and shape, on every machine."""
     count = torch.Size(shape).numel()
     return (
         torch.sin(torch.arange(count, dtype=torch.float64) * 0.7 + zlib.crc32(name.encode()) % 1000).view(shape).float()
     )
 
 
-def test_the_velocity_is_what_it_was() -> None:
+def test_the_velocity_is_unchanged() -> None:
     model = DiffusionTransformer(
         **ARGUMENTS,  # type: ignore[arg-type]
         streams=streams(64, ["text"], ["video", "plan"], video=5, text=7, plan=4),
@@ -51,11 +51,11 @@ def test_the_velocity_is_what_it_was() -> None:
     state = model.state_dict()
     assert zlib.crc32(" ".join(sorted(state)).encode()) == KEYS
     model.load_state_dict({name: 0.3 * wave(name, *value.shape) for name, value in state.items()})
-    told = Conditions(
+    conditions = Conditions(
         video=Features.pad([wave("seen", 5, 5), wave("seen too", 5, 5)]),
         text=Features.pad([wave("words", 9, 7), wave("fewer", 4, 7)]),
         plan=Features.pad([wave("plan", 20, 4), wave("other", 20, 4)]),
     )
     with torch.no_grad():
-        velocity = model.eval()(wave("latents", 2, 6, 20), torch.tensor([0.3, 0.9]), told)
+        velocity = model.eval()(wave("latents", 2, 6, 20), torch.tensor([0.3, 0.9]), conditions)
     assert velocity.flatten()[::24].tolist() == pytest.approx(VELOCITY, rel=1e-5, abs=1e-5)

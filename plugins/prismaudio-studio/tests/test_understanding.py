@@ -11,10 +11,10 @@ from prismaudio_studio.narration import narrate
 from prismaudio_studio.understanding import unknown_clauses
 from prismaudio_studio.words import CLASSES
 
-OURS = Nouns(CLASSES)
+STUDIO_NOUNS = Nouns(CLASSES)
 
 
-def test_whatever_is_narrated_is_understood():
+def test_narrated_text_has_no_unknown_clauses():
     rng = random.Random(0)
     for _ in range(300):
         sources = []
@@ -25,7 +25,7 @@ def test_whatever_is_narrated_is_understood():
             sources.append(Source(what, onsets, end_s, place, rng.choice(list(words.SIZES))))
         story = Story(tuple(sources), rng.choice(list(words.QUALITIES)), rng.choice(list(words.ROOMS)))
         for text in narrate(story, rng).values():
-            assert unknown_clauses(text, OURS) == []
+            assert unknown_clauses(text, STUDIO_NOUNS) == []
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_whatever_is_narrated_is_understood():
         ("", []),
     ],
 )
-def test_what_names_nothing_that_is_known_is_found(text, expected):
-    assert unknown_clauses(text, OURS) == expected
+def test_unknown_clauses_are_found(text, expected):
+    assert unknown_clauses(text, STUDIO_NOUNS) == expected

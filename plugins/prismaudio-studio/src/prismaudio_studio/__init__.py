@@ -1,6 +1,6 @@
-"""The studio: a procedural world with exact truth, a small model of it, and the benchmark that measures both.
+"""The studio: a procedural world with exact ground truth, a small model trained on it, and benchmarks.
 
-This module is what every command imports, so it imports no torch.
+Every command imports this module, so it does not import torch.
 """
 
 from collections.abc import Iterable
@@ -11,27 +11,31 @@ from prismaudio import Command, Component, Pretrained, Stream, hookimpl
 
 @hookimpl
 def prismaudio_rewards() -> Iterable[Component]:
-    """The semantic reward that needs no weights but those of this package."""
+    """The semantic reward; its weights are part of this package."""
     return [
         Component(
-            "prismaudio_studio.reward:SemanticReward", "Probability of the planned things by a classifier.", "semantic"
+            "prismaudio_studio.reward:SemanticReward", "Classifier probability of the planned classes.", "semantic"
         )
     ]
 
 
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
-    """Measurements of what only exact truth tells."""
+    """Metrics that need exact ground truth."""
     return [
-        Component("prismaudio_studio.classifier:ClassAccuracy", "Clips in which the right thing sounds.", "semantic"),
-        Component("prismaudio_studio.adherence:NoiseFloorAdherence", "Noisy against clean clips.", "aesthetic"),
-        Component("prismaudio_studio.adherence:LateEnergyAdherence", "Halls against dry clips.", "aesthetic"),
+        Component("prismaudio_studio.classifier:ClassAccuracy", "Share of clips with the planned class.", "semantic"),
+        Component(
+            "prismaudio_studio.adherence:NoiseFloorAdherence", "Noise floor of noisy against clean clips.", "aesthetic"
+        ),
+        Component(
+            "prismaudio_studio.adherence:LateEnergyAdherence", "Late energy of hall against dry clips.", "aesthetic"
+        ),
     ]
 
 
 @hookimpl
 def prismaudio_encoders() -> Iterable[Component]:
-    """The encoders of the small model; none has weights."""
+    """The encoders of the small model; they have no weights."""
     return [
         Component(
             "prismaudio_studio.motion_grid:MotionGridEncoder",
@@ -40,12 +44,12 @@ def prismaudio_encoders() -> Iterable[Component]:
         ),
         Component(
             "prismaudio_studio.hashed_text:HashedTextEncoder",
-            "Text: hashed words with their neighbours and section.",
+            "Text: hashes of each word, its neighbours and its section.",
             stream=Stream("text", 262),
         ),
         Component(
             "prismaudio_studio.plan_grid:PlanGridEncoder",
-            "Plan: its events drawn on a time grid.",
+            "Plan: its events on a time grid.",
             stream=Stream("plan", rate_hz=62.5),
         ),
     ]
@@ -54,7 +58,9 @@ def prismaudio_encoders() -> Iterable[Component]:
 @hookimpl
 def prismaudio_planners() -> Iterable[Component]:
     """The planner of the small model."""
-    return [Component("prismaudio_studio.planner.event:EventPlanner", "Watches for sound events and writes them down.")]
+    return [
+        Component("prismaudio_studio.planner.event:EventPlanner", "Detects sound events in video and writes the plan.")
+    ]
 
 
 @hookimpl
@@ -69,7 +75,7 @@ def prismaudio_autoencoders() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_tasks() -> Iterable[Component]:
-    """What fits the autoencoder."""
+    """The task that fits the autoencoder."""
     return [
         Component("prismaudio_studio.fitting:AutoencoderFittingTask", "Fits a spectral basis to one epoch of audio.")
     ]
@@ -83,19 +89,19 @@ def prismaudio_data_modules() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_benchmarks() -> Iterable[Component]:
-    """What is measured on held-out clips of the world."""
+    """The benchmarks on held-out clips of the world."""
     return [
         Component(
             "prismaudio_studio.benchmark.studio:StudioBenchmark",
-            "Held-out clips: onsets, direction, class, quality, room, edits of the plan.",
+            "Onsets, direction, class, quality, room and plan edits on held-out clips.",
         ),
         Component(
             "prismaudio_studio.benchmark.degradation:DegradationBenchmark",
-            "Scores of held-out clips, whole and degraded in one dimension.",
+            "Scores of held-out clips, unchanged and degraded in one dimension.",
         ),
         Component(
             "prismaudio_studio.benchmark.instruments:InstrumentsBenchmark",
-            "Fits the classifier of what sounds anew, and measures it.",
+            "Refits the class classifier and measures its accuracy.",
         ),
     ]
 
@@ -104,16 +110,18 @@ def prismaudio_benchmarks() -> Iterable[Component]:
 def prismaudio_models() -> Iterable[Pretrained]:
     """The small model."""
     folder = Path(__file__).with_name("model")
-    return [Pretrained("studio", folder, "A small model of the procedural world: twelve things, in seconds on a CPU.")]
+    return [Pretrained("studio", folder, "A small model of the procedural world: twelve classes, seconds on a CPU.")]
 
 
 @hookimpl
 def prismaudio_commands() -> Iterable[Command]:
-    """What renders the world to files."""
-    return [Command("studio", "prismaudio_studio.cli:main", "render clips of the procedural world, with their truth")]
+    """The command that renders clips of the world to files."""
+    return [
+        Command("studio", "prismaudio_studio.cli:main", "render clips of the procedural world with their ground truth")
+    ]
 
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """How the small model was trained, and every stage in seconds."""
+    """The recipes that trained the small model, and smoke recipes of every stage."""
     return [Path(__file__).with_name("recipes")]

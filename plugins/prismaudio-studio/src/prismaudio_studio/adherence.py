@@ -1,4 +1,4 @@
-"""Whether words about quality and room are heard."""
+"""Adherence of generated audio to the sound quality and room that a plan states."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class DifferenceAdherence(AudioMetric):
-    """Which share of the true difference between two kinds of clip a sound shows.
+    """Measured difference in level between clips with and without an attribute, relative to the true difference.
 
-    The share is (mean with - mean without) measured, divided by the same for the true sound: 1 is the whole
-    difference, 0 is none.
+    It is (mean with - mean without) of the generated audio, divided by the same difference of the reference audio:
+    1 is the full difference, 0 is none.
     """
 
     dimension, needs, per_sample = "aesthetic", frozenset({"plan"}), False
@@ -28,55 +28,59 @@ class DifferenceAdherence(AudioMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        # rows: without, with; columns: count, measured, true
+        # rows: without, with; columns: count, measured, reference
         self.add_state("sums", torch.zeros(2, 3, dtype=torch.float64), dist_reduce_fx="sum")
 
     @abstractmethod
-    def kind(self, truth: Target) -> int | None:
-        """1 for a clip with the attribute, 0 for one without, None for one that does not count."""
+    def kind(self, target: Target) -> int | None:
+        """1 for a clip with the attribute, 0 for one without, None if the metric does not apply."""
 
     @abstractmethod
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
-        """Level in dB of the audio ``(2, samples)`` and of the true sound."""
+    def measure(self, audio: Tensor, sample_rate_hz: int, target: Target) -> tuple[float | None, float | None]:
+        """Level in dB of the audio ``(2, samples)`` and of the reference audio; None where it cannot be measured."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Measure one audio ``(2, samples)``, if it counts and levels of the true sound are known."""
-        kind = self.kind(truth)
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the audio ``(2, samples)`` of one clip.
+
+        Raises:
+            NotApplicableError: The plan states neither attribute, or a level cannot be measured.
+        """
+        kind = self.kind(target)
         if kind is None:
-            raise NotApplicableError("the plan states neither of the two kinds that it tells apart")
-        measured_db, true_db = self.measure(sound, sample_rate_hz, truth)
+            raise NotApplicableError("the plan states neither of the two attributes that are compared")
+        measured_db, true_db = self.measure(audio, sample_rate_hz, target)
         if measured_db is None or true_db is None:
-            raise NotApplicableError("it cannot be measured on this sound, or on its reference")
+            raise NotApplicableError("the level cannot be measured on this audio, or on its reference")
         row = torch.zeros_like(self.sums)
         row[kind] = torch.tensor([1.0, measured_db, true_db], dtype=torch.float64).to(self.sums)
         self.sums = self.sums + row
 
     def compute(self) -> Tensor:
-        """Share of the true difference."""
+        """Measured difference relative to the true difference."""
         means = self.sums[:, 1:] / self.sums[:, :1]
         measured_db, true_db = means[1] - means[0]
         return measured_db / true_db
 
 
 class NoiseFloorAdherence(DifferenceAdherence):
-    """Share of the true difference in noise floor between noisy and clean clips."""
+    """Difference in noise floor between noisy and clean clips, relative to the true difference."""
 
-    def kind(self, truth: Target) -> int | None:
+    def kind(self, target: Target) -> int | None:
         """1 for noisy, 0 for clean."""
-        return {"noisy": 1, "clean": 0}.get(truth.story.quality or "")
+        return {"noisy": 1, "clean": 0}.get(target.story.quality or "")
 
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
-        """Noise floors in dB."""
-        return measure_noise_floor_db(sound, sample_rate_hz), truth.noise_floor_db
+    def measure(self, audio: Tensor, sample_rate_hz: int, target: Target) -> tuple[float | None, float | None]:
+        """Noise floors in dB of the audio and of the reference."""
+        return measure_noise_floor_db(audio, sample_rate_hz), target.noise_floor_db
 
 
 class LateEnergyAdherence(DifferenceAdherence):
-    """Share of the true difference in late energy between clips in a hall and dry ones; noisy clips do not count."""
+    """Difference in late energy between hall and dry clips, relative to the true difference; skips noisy clips."""
 
-    def kind(self, truth: Target) -> int | None:
+    def kind(self, target: Target) -> int | None:
         """1 for a hall, 0 for dry."""
-        return None if truth.story.quality == "noisy" else {"hall": 1, "dry": 0}.get(truth.story.room or "")
+        return None if target.story.quality == "noisy" else {"hall": 1, "dry": 0}.get(target.story.room or "")
 
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
-        """Late energies in dB."""
-        return measure_late_energy_db(sound, sample_rate_hz, truth), truth.late_energy_db
+    def measure(self, audio: Tensor, sample_rate_hz: int, target: Target) -> tuple[float | None, float | None]:
+        """Late energies in dB of the audio and of the reference."""
+        return measure_late_energy_db(audio, sample_rate_hz, target), target.late_energy_db

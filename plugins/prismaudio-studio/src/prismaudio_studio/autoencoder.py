@@ -1,4 +1,4 @@
-"""A small autoencoder that is fitted rather than trained: parametric stereo over a principal-component spectrum."""
+"""A small autoencoder that is fitted in closed form: parametric stereo over a principal-component spectrum."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from prismaudio.checkpoints import Configured, within
 
 
 class ParametricStereoAutoencoder(Configured, Autoencoder):
-    """Mono log-magnitude spectra in a fitted linear basis, and where they come from as level, time and coherence.
+    """Mono log-magnitude spectra in a fitted linear basis, with inter-channel level, time and coherence cues.
 
-    A latent frame holds ``components`` principal components of two neighbouring spectra of the power downmix,
+    A latent frame holds ``components`` principal components of two adjacent spectra of the power downmix,
     then ``level_bands`` inter-channel level differences, one inter-channel time difference and one
-    inter-channel coherence. Phases are not stored: decoding finds them by the fast Griffin-Lim iteration.
+    inter-channel coherence. Phases are not stored: decoding estimates them with fast Griffin-Lim.
     :meth:`observe` and :meth:`fit` replace training; there is no gradient.
 
     Args:
-        components: Principal components kept of a pair of spectra.
-        level_bands: Frequency bands, equal on the ERB-rate scale, that have a level difference of their own.
-        iterations: Griffin-Lim iterations of a decode.
+        components: Number of principal components of a pair of spectra.
+        level_bands: Number of frequency bands, equal on the ERB-rate scale, each with its own level difference.
+        iterations: Griffin-Lim iterations per decode.
 
     Source:
         Parametric stereo with level, time and coherence cues: Breebaart et al. 2005.
@@ -41,7 +41,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
     hop = 256
     window = 512
     floor = 3e-4
-    """Magnitude (of a spectrum of sound in -1 .. 1, window sum 1) below which nothing is heard: -70 dB."""
+    """Magnitude floor, -70 dB, for audio in -1 .. 1 and a window with sum 1."""
     itd_limit_s = 0.8e-3
     hann: Tensor
     bands: Tensor
@@ -83,16 +83,16 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         self._sums = new if self._sums is None else [a + b for a, b in zip(self._sums, new, strict=True)]
 
     def fit(self) -> None:
-        """Set the basis and the latent scale from everything observed."""
+        """Compute the basis and the latent scale from the observed audio."""
         if self._sums is None:
-            raise RuntimeError("nothing was observed; call observe(audio) before fit()")
+            raise RuntimeError("no audio was observed; call observe(audio) before fit()")
         count, total, products, cue_total, cue_squares = self._sums
         mean = total / count
         variance, vectors = torch.linalg.eigh(products / count - mean[:, None] * mean)
         variance, vectors = variance.flip(0)[: self.components], vectors.flip(1)[:, : self.components]
         vectors = vectors * vectors.sum(0).sign()
         deviation = variance.clamp_min(1e-9).sqrt()
-        # A component's latent spread is the square root of its natural spread: loud directions count for more.
+        # latent std of a component = square root of its own std, so that components of high variance weigh more
         spread = (deviation / deviation[0]).sqrt()
         cue_mean = cue_total / count
         cue_spread = (cue_squares / count - cue_mean.square()).clamp_min(1e-9).sqrt()
@@ -127,7 +127,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
     # Analysis ----------------------------------------------------------------------------------------------------
     def _spectra(self, audio: Tensor) -> Tensor:
-        """Complex spectra ``(batch, 2, bins, 2 * frames)`` of sound padded to whole latent frames."""
+        """Complex spectra ``(batch, 2, bins, 2 * frames)`` of audio padded to whole latent frames."""
         audio = F.pad(audio.float(), (0, -audio.shape[-1] % self.hop))
         spectra = self._stft(audio.flatten(0, 1))[..., :-1]
         return spectra.unflatten(0, (-1, 2))
@@ -141,26 +141,26 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         return (power.sqrt() + self.floor).log()
 
     def _pairs(self, log_magnitude: Tensor) -> Tensor:
-        """Two neighbouring spectra side by side, ``(batch, frames, 2 * bins)``."""
+        """Concatenate pairs of adjacent spectra, ``(batch, frames, 2 * bins)``."""
         return log_magnitude.transpose(1, 2).unflatten(1, (-1, 2)).flatten(2)
 
     def _cues(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Level differences, time difference and coherence of each latent frame.
 
         Returns:
-            Right over left in dB, ``(batch, bands, frames)``; how much later the left channel is, in ms, positive for a
+            Right over left level in dB, ``(batch, bands, frames)``; delay of the left channel in ms, positive for a
             source on the right, ``(batch, 1, frames)``; coherence, ``(batch, 1, frames)``.
         """
         power = _smooth(spectra.abs().square())
         cross = _smooth(spectra[:, 0] * spectra[:, 1].conj())
         quiet = self.floor**2
         left, right = (power.transpose(-1, -2) @ self.bands.T).transpose(-1, -2).unbind(1)
-        floor = 0.05 * quiet * self.bands.sum(1)[:, None]  # a higher one would pull quiet sounds to the middle
+        floor = 0.05 * quiet * self.bands.sum(1)[:, None]  # a higher one would bias quiet audio to the centre
         level = 10 * ((right + floor) / (left + floor)).log10()
         lags = torch.linspace(-self.itd_limit_s, self.itd_limit_s, 65, device=cross.device)
         hertz = torch.linspace(0, self.sample_rate_hz / 2, self.window // 2 + 1, device=cross.device)
         turn = torch.exp(2j * math.pi * lags[:, None] * hertz)
-        # a cross-spectrum between plain correlation and the phase transform, and a slight pull to the centre
+        # weighting between plain cross-correlation and the phase transform, with a weak prior for the centre
         weight = cross / (cross.abs() + quiet).sqrt()
         match = (turn @ weight).real / (weight.abs().sum(1, keepdim=True) + self.floor)
         sharp = torch.softmax(40 * match - 0.5 * (lags / self.itd_limit_s)[:, None].square(), 1)
@@ -177,7 +177,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         previous = torch.zeros_like(estimate)
         for _ in range(self.iterations):
             rebuilt = self._stft(self._istft(estimate, samples))[..., :-1]
-            leap = previous.neg_().add_(rebuilt).mul_(0.99).add_(rebuilt)  # in place: this is what most memory is for
+            leap = previous.neg_().add_(rebuilt).mul_(0.99).add_(rebuilt)  # in place: this dominates memory use
             previous = rebuilt
             size = leap.abs().clamp_min_(1e-9)
             estimate = leap.mul_(magnitude).div_(size)
@@ -189,7 +189,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         return torch.istft(torch.cat([spectra, last], -1), self.window, self.hop // 2, window=scaled, length=samples)
 
     def _spread(self, mono: Tensor, level_db: Tensor, delay_ms: Tensor, coherence: Tensor, samples: int) -> Tensor:
-        """Two channels from one, by the cues of each latent frame."""
+        """Upmix mono to two channels with the cues of each latent frame."""
         cues = (level_db, delay_ms, coherence.clamp(0, 1))
         level_db, delay_ms, coherence = (cue.repeat_interleave(2, -1) for cue in cues)
         ratio = 10 ** ((self.bands / self.bands.sum(0)).T @ level_db / 10)
@@ -205,7 +205,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
 
 def _smooth(spectra: Tensor) -> Tensor:
-    """Average over three neighbouring spectra, so that cues are not those of noise."""
+    """Average over three adjacent spectra, which makes the cues robust to noise."""
     shape = spectra.shape
     flat = torch.view_as_real(spectra).movedim(-1, 0) if spectra.is_complex() else spectra[None]
     flat = F.avg_pool1d(flat.flatten(0, -2).unsqueeze(1), 3, 1, 1, count_include_pad=False).squeeze(1)

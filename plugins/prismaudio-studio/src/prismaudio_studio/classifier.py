@@ -1,4 +1,4 @@
-"""Whether the right thing sounds: a small classifier and its accuracy."""
+"""A small classifier of sound classes, and the accuracy metric based on it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ REFIT = "refit it with `prismaudio bench instruments`"
 
 
 class SourceClassifier:
-    """Says which of the classes of the studio world sounds; fitted by ``prismaudio bench instruments``.
+    """Classifies audio as one of the classes of the studio world; fitted by ``prismaudio bench instruments``.
 
     Args:
-        classes: Nouns that it tells apart.
+        classes: Nouns of the classes.
         weights: ``mean`` and ``deviation`` of the features, then ``w1``, ``b1``, ``w2``, ``b2`` of a network with
             one hidden layer.
     """
@@ -42,7 +42,7 @@ class SourceClassifier:
         """Read a classifier from a safetensors file.
 
         Raises:
-            CheckpointError: The file is not one, or was fitted on other features.
+            CheckpointError: The file is not a classifier, or was fitted on other features.
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -52,7 +52,7 @@ class SourceClassifier:
             raise CheckpointError(f"cannot read the classifier {path}: {error}; {REFIT}") from error
         shapes = {name: weights[name].shape[1:] if name in weights else None for name in ("w1", "w2")}
         if not classes or shapes["w1"] != (n_features(),) or shapes["w2"] is None:
-            raise CheckpointError(f"{path} is no classifier of {n_features()} features; {REFIT}")
+            raise CheckpointError(f"{path} is not a classifier; expected one of {n_features()} features; {REFIT}")
         check_finite(weights, path)
         return cls(classes.split(), weights)
 
@@ -68,22 +68,22 @@ class SourceClassifier:
         return hidden @ w["w2"].T + w["b2"]
 
     def classify(self, audio: Tensor, sample_rate_hz: int) -> str:
-        """The noun of what sounds in ``(2, samples)``."""
+        """The most likely class of audio ``(2, samples)``."""
         return self.classes[int(self.scores(timbre_features(audio, sample_rate_hz)).argmax())]
 
 
 @lru_cache(maxsize=1)
 def studio_classifier() -> SourceClassifier:
-    """The classifier that comes with the package."""
+    """The classifier of this package."""
     with as_file(files("prismaudio_studio") / "model" / "instruments.safetensors") as path:
         return SourceClassifier.load(path)
 
 
 class ClassAccuracy(Share):
-    """Share of the clips with a single source in which the classifier hears the right class.
+    """Share of the clips with a single source that are classified as the planned class.
 
     Args:
-        classifier: What hears it; None for the one that comes with the package.
+        classifier: The classifier; None for the one of this package.
     """
 
     dimension, needs = "semantic", frozenset({"plan"})
@@ -92,12 +92,12 @@ class ClassAccuracy(Share):
         super().__init__()
         self.classifier = classifier
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
-        """Whether the classifier hears the one source of the story in audio ``(2, samples)``."""
+    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+        """Whether audio ``(2, samples)`` is classified as the single source of the target story."""
         classifier = self.classifier or studio_classifier()
-        nouns = [source.what for source in truth.story.sources]
+        nouns = [source.what for source in target.story.sources]
         if len(nouns) != 1:
-            raise NotApplicableError(f"it judges plans with one source, and this one has {len(nouns)}")
+            raise NotApplicableError(f"the metric needs a plan with one source, and this one has {len(nouns)}")
         if nouns[0] not in classifier.classes:
-            raise NotApplicableError(f"the classifier knows {', '.join(classifier.classes)}, not {nouns[0]}")
-        return classifier.classify(sound, sample_rate_hz) == nouns[0]
+            raise NotApplicableError(f"{nouns[0]} is not a class of the classifier: {', '.join(classifier.classes)}")
+        return classifier.classify(audio, sample_rate_hz) == nouns[0]

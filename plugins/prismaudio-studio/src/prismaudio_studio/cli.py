@@ -1,4 +1,4 @@
-"""``prismaudio studio``: clips of the procedural world, with their truth."""
+"""``prismaudio studio``: render clips of the procedural world with their ground truth."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from prismaudio_studio.world import Scene
 
 SIZE_PX, FPS = (256, 256), 24.0
-LARGEST_PX, HIGHEST_FPS = 2048, 240.0
+MAX_SIZE_PX, MAX_FPS = 2048, 240.0
 
 
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text)
     if match is None:
         raise argparse.ArgumentTypeError(
-            f"{brief(text)} is no size; expected pixels as 256, or HEIGHTxWIDTH as 180x320"
+            f"{brief(text)} is not a frame size; expected pixels as 256, or HEIGHTxWIDTH as 180x320"
         )
     size = int(match[1]), int(match[2] or match[1])
-    if not all(16 <= side <= LARGEST_PX for side in size):
-        raise argparse.ArgumentTypeError(f"{brief(text)} is out of range; expected 16 to {LARGEST_PX} pixels a side")
+    if not all(16 <= side <= MAX_SIZE_PX for side in size):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is out of range; expected 16 to {MAX_SIZE_PX} pixels a side")
     return size
 
 
@@ -36,9 +36,9 @@ def _fps(text: str) -> float:
         fps = float(text)
     except ValueError:
         fps = 0.0
-    if not 1.0 <= fps <= HIGHEST_FPS:
+    if not 1.0 <= fps <= MAX_FPS:
         raise argparse.ArgumentTypeError(
-            f"{brief(text)} is no frame rate; expected 1 to {HIGHEST_FPS:g} frames per second"
+            f"{brief(text)} is not a frame rate; expected 1 to {MAX_FPS:g} frames per second"
         )
     return fps
 
@@ -49,32 +49,36 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of the command."""
-    top = _OneLineParser(prog="prismaudio studio", description="Clips of the procedural world, with their truth.")
+    """The argument parser of the command."""
+    top = _OneLineParser(
+        prog="prismaudio studio", description="Render clips of the procedural world with their ground truth."
+    )
     render = top.add_subparsers(dest="action", required=True, metavar="render").add_parser(
         "render",
-        help="write clips as mp4, silent mp4, wav and truth JSON",
-        description="Write, for each clip, an mp4 with sound, the same mp4 silent (.silent.mp4), a wav and a truth "
-        "JSON (events with time_s, class, azimuth_deg, level_db; quality; room; plan sections). Clips that are there "
-        "already are skipped. By default the clips are HELD OUT: their combinations of classes, rooms and qualities "
+        help="write clips as mp4, silent mp4, wav and ground-truth JSON",
+        description="Write, for each clip, an mp4 with audio, the same mp4 without audio (.silent.mp4), a wav and a "
+        "ground-truth JSON (events with time_s, class, azimuth_deg, level_db; quality; room; plan sections). Existing "
+        "clips are skipped. By default the clips are HELD OUT: their combinations of classes, rooms and qualities "
         "occur in no training clip.",
     )
     render.add_argument("--seed", type=seed, default=0, help="seed of the clips (default: 0)")
     render.add_argument("--count", type=whole(0, 2**31 - 1), default=10, help="number of clips (default: 10)")
-    render.add_argument("--start", type=whole(0, 2**31 - 1), default=0, help="number of the first clip (default: 0)")
-    render.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the frame is")
+    render.add_argument("--start", type=whole(0, 2**31 - 1), default=0, help="index of the first clip (default: 0)")
+    render.add_argument(
+        "--split", choices=("plain", "randomised"), default="plain", help="visual variation of the clips"
+    )
     render.add_argument(
         "--held-out",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="clips that are never trained on, or with --no-held-out clips such as those that are (default: held out)",
+        help="render held-out clips, or with --no-held-out clips of the training distribution (default: held out)",
     )
     render.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     render.add_argument(
-        "--size", type=_size, metavar="PX|HxW", help="picture size (default: 256 for plain, varied for randomised)"
+        "--size", type=_size, metavar="PX|HxW", help="frame size (default: 256 for plain, varied for randomised)"
     )
     render.add_argument("--fps", type=_fps, help="frames per second (default: 24 for plain, varied for randomised)")
-    render.add_argument("--force", action="store_true", help="write over files that are there and are no such clips")
+    render.add_argument("--force", action="store_true", help="overwrite existing files that are not studio clips")
     return top
 
 

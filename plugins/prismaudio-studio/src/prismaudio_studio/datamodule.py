@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class StudioClips(Dataset[ClipBatch]):
-    """Batches of clips of some caches, each with a plan that tells its story.
+    """Batches of rendered clips with their plans.
 
     Args:
-        caches: The rendered clips.
-        seed: Seed of the words of the plans.
+        caches: Caches of rendered clips.
+        seed: Seed of the wording of the plans.
     """
 
     def __init__(self, caches: Sequence[ClipCache], seed: int = 0) -> None:
@@ -40,23 +40,23 @@ class StudioClips(Dataset[ClipBatch]):
         return ClipBatch(clips, plans)
 
     def clip(self, draw: Draw) -> tuple[Clip, Plan]:
-        """A clip, with its story in words that are other ones in each epoch."""
+        """A clip with its plan, which is worded differently in each epoch."""
         cache, index = self.places[draw.clip]
         words = index if draw.epoch is None else f"{self.seed} {draw.epoch} {draw.clip}"
         return cache.clip(index), narrate(cache.story(index), random.Random(words))
 
 
 class StudioDataModule(LightningDataModule):
-    """Clips of the procedural studio world with their true plans, rendered once and kept on disk.
+    """Clips of the procedural studio world with their ground-truth plans, rendered once and cached on disk.
 
     Args:
-        plain: Training clips of the plain split.
-        randomised: Training clips of the randomised split.
-        validation: Held-out validation clips of each split that is trained on.
-        batch_size: Clips in a batch.
+        plain: Number of training clips of the plain split.
+        randomised: Number of training clips of the randomised split.
+        validation: Number of held-out validation clips of each split that is trained on.
+        batch_size: Clips per batch.
         seed: Seed of the scenes.
-        cache_dir: Folder for the rendered clips; about 0.7 MB a clip.
-        workers: Processes that render clips.
+        cache_dir: Folder for the rendered clips; about 0.7 MB per clip.
+        workers: Number of processes that render clips.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class StudioDataModule(LightningDataModule):
         ]
 
     def prepare_data(self) -> None:
-        """Render what is missing."""
+        """Render the clips that are not cached."""
         for held_out in (False, True):
             for cache in self._caches(held_out=held_out):
                 cache.prepare(self.workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training clips in random order, told in new words in each epoch."""
+        """Training clips in random order, with plans worded differently in each epoch."""
         return self._loader(held_out=False)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -1,4 +1,4 @@
-"""Fitting an autoencoder that needs no gradient."""
+"""Fit an autoencoder without gradients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class AutoencoderFittingTask(LightningModule):
-    """Shows one epoch of sound to an autoencoder and lets it fit its basis.
+    """Fits the basis of an autoencoder to one epoch of audio.
 
     Args:
-        autoencoder: What to fit.
+        autoencoder: The autoencoder to fit.
     """
 
     def __init__(self, autoencoder: ParametricStereoAutoencoder) -> None:
@@ -27,36 +27,38 @@ class AutoencoderFittingTask(LightningModule):
         self.autoencoder = autoencoder
 
     def components(self) -> dict[str, Any]:
-        """What this stage makes, by its name in a model folder."""
+        """The components to export, by their names in a model folder."""
         return {"autoencoder": self.autoencoder}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """None: nothing is learned by gradient."""
+        """No optimizers."""
         return []
 
     def training_step(self, batch: ClipBatch) -> None:
         """Add the batch to the statistics.
 
         Raises:
-            TrainingError: A sound has values that are no numbers, which would be in every statistic.
+            TrainingError: The audio of a clip has NaN or infinite values, which would spoil the statistics.
         """
         if wrong := [clip.id for clip in batch.clips if clip.audio is not None and not clip.audio.isfinite().all()]:
-            raise TrainingError(f"the audio of {', '.join(wrong)} holds NaN or infinity; leave it out")
-        self.autoencoder.observe(_sound(batch))
+            raise TrainingError(
+                f"the audio of {', '.join(wrong)} holds NaN or infinity, expected finite samples; remove these clips"
+            )
+        self.autoencoder.observe(_audio(batch))
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Fit to everything seen, once all of it was: before the validation at the end of the epoch."""
+        """Fit after the last batch, before the validation at the end of the epoch."""
         if self.trainer.is_last_batch:
             self.autoencoder.fit()
 
     def validation_step(self, batch: ClipBatch) -> None:
-        """Log the log-spectral distance in dB between sound and its reconstruction."""
-        audio = _sound(batch)
+        """Log the log-spectral distance in dB between the audio and its reconstruction."""
+        audio = _audio(batch)
         rebuilt = self.autoencoder.decode(self.autoencoder.encode(audio))[..., : audio.shape[-1]]
         before, after = self.autoencoder.log_magnitude(audio), self.autoencoder.log_magnitude(rebuilt)
         distance = 8.686 * (before - after).square().mean(1).sqrt().mean()
         self.log("val_spectral_distance_db", distance, prog_bar=True, batch_size=len(batch))
 
 
-def _sound(batch: ClipBatch) -> torch.Tensor:
+def _audio(batch: ClipBatch) -> torch.Tensor:
     return torch.stack([clip.audio for clip in batch.clips if clip.audio is not None])

@@ -1,4 +1,4 @@
-"""A text encoder without weights: any word of any language has a vector, nothing is downloaded."""
+"""A text encoder without weights: it hashes words of any language to vectors."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
-WORD_WIDTH = 64
-NUMBER_WIDTH = 6
+WORD_DIM = 64
+NUMBER_DIM = 6
 PREFIX_LETTERS = 4
 TOKEN = re.compile(r"-?\d+(?:\.\d+)?|[^\W\d_]+")
 
 
 class HashedTextEncoder(Configured, Encoder):
-    """Features of the words of a plan by hashing, each with its two neighbours and its section.
+    """Encode the words of a plan by hashing, each with its two neighbours and its section.
 
-    A word's vector is made of a hash of the word and a hash of its first letters, so that *muffled* and *muffling*
-    are near each other; numbers carry their value. What the vectors mean is learned by the transformer.
+    The vector of a word combines a hash of the word and a hash of its first four letters, so that *muffled* and
+    *muffling* are similar; the vector of a number contains its value.
 
     Args:
-        limit: Words of a section beyond this number are left out.
-        numbers: Whether numbers are tokens of their own, or left out because the plan grid says them.
-        sections: Sections that are read: those that the transformer was trained on. Words of others would only be in
-            their way; a model that knows a further dimension names it here.
-        vocabulary: Things that the transformer learned by these features alone, besides those of its other encoders;
-            None when it learned of so many that any text may be tried.
+        limit: Maximum number of words per section; further words are dropped.
+        numbers: Whether to encode numbers; False if the plan grid already encodes them.
+        sections: Sections to encode: those that the transformer was trained on. Add the sections of further
+            dimensions here.
+        vocabulary: Classes that the transformer learned from these features alone, besides those of its other
+            encoders; None if it was trained on an open vocabulary.
 
     Example:
         >>> from prismaudio.plan import Plan
@@ -49,7 +49,7 @@ class HashedTextEncoder(Configured, Encoder):
         torch.Size([3, 262])
     """
 
-    dim = 4 * WORD_WIDTH + NUMBER_WIDTH
+    dim = 4 * WORD_DIM + NUMBER_DIM
     rate_hz = None
 
     def __init__(
@@ -71,17 +71,17 @@ class HashedTextEncoder(Configured, Encoder):
         return self.encode_plan(plan)
 
     def unknown(self, text: str) -> list[str]:
-        """The clauses that name none of its vocabulary."""
+        """The clauses that name nothing in the vocabulary."""
         return [] if self.vocabulary is None else unknown_clauses(text, NOUNS.only(self.vocabulary))
 
     def encode_plan(self, plan: Plan) -> Tensor:
-        """Features ``(words, dim)`` of the plan; ``(0, dim)`` when it says nothing."""
+        """Features ``(words, dim)`` of the plan; ``(0, dim)`` for an empty plan."""
         rows = [row for name, text in plan.items() if name in self.sections for row in self._section(name, text)]
         return torch.stack(rows) if rows else torch.zeros(0, self.dim)
 
     def _section(self, name: str, text: str) -> list[Tensor]:
         words = [word for word in TOKEN.findall(text.lower()) if self.numbers or word[-1].isalpha()][: self.limit]
-        section, edge = word_vector(f"<{name}>"), torch.zeros(WORD_WIDTH)
+        section, edge = word_vector(f"<{name}>"), torch.zeros(WORD_DIM)
         vectors = [word_vector(word) for word in words]
         around = [edge, *vectors, edge]
         return [
@@ -100,14 +100,14 @@ def word_vector(word: str) -> Tensor:
 
 
 def _signs(text: str) -> Tensor:
-    digest = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=WORD_WIDTH // 8).digest(), "big")
-    return torch.tensor([1.0 if digest >> bit & 1 else -1.0 for bit in range(WORD_WIDTH)])
+    digest = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=WORD_DIM // 8).digest(), "big")
+    return torch.tensor([1.0 if digest >> bit & 1 else -1.0 for bit in range(WORD_DIM)])
 
 
 def number_vector(word: str) -> Tensor:
-    """What a number is, as ``(6,)``; zero for other words."""
+    """Features ``(6,)`` of the value of a number; zero for other words."""
     if word[-1].isalpha():
-        return torch.zeros(NUMBER_WIDTH)
+        return torch.zeros(NUMBER_DIM)
     value = float(word)
     waves = [f(value * rate) for rate in (1.0, 4.0) for f in (math.sin, math.cos)]
     return torch.tensor([1.0, max(-10.0, min(10.0, value)) / 10, *waves])

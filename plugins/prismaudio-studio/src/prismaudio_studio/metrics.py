@@ -1,4 +1,4 @@
-"""The metrics of the studio world together."""
+"""The metrics of the studio benchmark."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metric]:
-    """Fresh metrics by column name; each has ``update(audio, sample_rate_hz, targets)`` and picks the clips it needs.
+    """New metrics by column name; each skips the clips to which it does not apply.
 
-    In a LightningModule wrap them in ``torch.nn.ModuleDict``, and in ``validation_step`` call
+    In a LightningModule, wrap them in ``torch.nn.ModuleDict``, and in ``validation_step`` call
     ``metric.update(audio, sample_rate_hz, targets)`` on each.
 
     Args:
-        classifier: What hears classes; None for the one that comes with the package.
+        classifier: Classifier of sound classes; None for the one of this package.
 
     Example:
         >>> list(studio_metrics())[:3]
@@ -38,9 +38,9 @@ def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metr
 
 
 def edit_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metric]:
-    """Fresh metrics of edited plans by column name; the targets to update them with state the edited plan.
+    """New metrics of edited plans by column name; update them with the targets of the edited plan.
 
     Args:
-        classifier: What hears classes; None for the one that comes with the package.
+        classifier: Classifier of sound classes; None for the one of this package.
     """
     return {"edit_class": ClassAccuracy(classifier), "edit_time": OnsetF1(), "edit_side": SideAdherence()}

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class MotionGridEncoder(Configured, Encoder):
-    """Mean colour and mean change since the frame before, in each cell of a coarse grid.
+    """Mean colour and mean change since the previous frame, in each cell of a coarse grid.
 
     Args:
         cells: Cells along each side of the frame.
-        rate_hz: Frames per second that it expects.
+        rate_hz: Expected frames per second.
     """
 
     reads_plan = False
@@ -40,7 +40,7 @@ class MotionGridEncoder(Configured, Encoder):
             return torch.zeros(0, self.dim)
         if clip.fps != self.rate_hz:
             raise MediaError(
-                f"clip {clip.id} has {clip.fps} frames a second, expected {self.rate_hz}; read it at that rate"
+                f"clip {clip.id} has {clip.fps} frames per second, expected {self.rate_hz}; read it at that rate"
             )
         return self.encode_frames(clip.frames[None])[0]
 

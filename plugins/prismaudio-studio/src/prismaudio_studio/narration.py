@@ -1,4 +1,4 @@
-"""Stories of the studio as plans in natural, varied sentences."""
+"""Write stories of the studio as plans in varied natural language."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def narrate(story: Story, rng: random.Random | None = None) -> Plan:
     """Write the four core sections of a story.
 
     Args:
-        story: What happens. What it does not state is left out of the text.
-        rng: Chooses words and sentence forms; None for the canonical ones.
+        story: The events. Unset fields are left out of the text.
+        rng: Random generator for words and sentence forms; None for the canonical ones.
 
     Returns:
         A plan with ``narrate(story, rng).read(NOUNS) == story``, times rounded to 0.01 s and azimuths to 1°.

@@ -1,4 +1,4 @@
-"""The events of a plan on a time grid."""
+"""Encode the events of a plan on a time grid."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 QUALITIES, ROOMS = tuple(words.QUALITIES), tuple(words.ROOMS)
-"""The last rows, in this order; weights depend on it."""
+"""The last rows, in this order, on which trained weights depend."""
 SIZES = {"small": -1.0, "medium": 0.0, "large": 1.0}
 ROWS = 5
 ONSET_WIDTH_S = 0.012
 DECAY_S = 0.5
-ONSETS_AT_ONCE = 256  # a plan of many thousands takes no more memory than one of these
+ONSET_CHUNK_SIZE = 256  # bounds the memory of plans with many thousands of onsets
 
 
 class PlanGridEncoder(Configured, Encoder):
-    """What happens when and where, read from the text of a plan and drawn on a grid.
+    """Encode the events that a plan states as a time grid.
 
-    Each class has five rows: onsets as narrow bumps at their exact time, whether it is sounding, its direction
-    (azimuth / 60 degrees while sounding), its size and whether a direction is stated. Sources of no known class share
-    five more, and the last five of this kind are those of everything that sounds, so that what holds for all classes
-    need not be learned for each. Quality and room, which hold all the time, are the last rows.
+    Each class has five rows: onsets as narrow Gaussian bumps, activity, direction (azimuth / 60 degrees while
+    active), size, and whether a direction is stated. Sources of unknown classes share five more rows, and five rows
+    aggregate all sources, so that the model can share what it learns across classes. Quality and room, constant over
+    time, are the last rows.
 
     Args:
-        classes: Nouns that have rows of their own.
-        rate_hz: Grid steps per second, best that of the latents.
+        classes: Nouns with their own rows.
+        rate_hz: Grid steps per second; the latent rate works best.
     """
 
     rate_hz: float
@@ -62,12 +62,12 @@ class PlanGridEncoder(Configured, Encoder):
             row = self._row(source.what)
             drawn = draw_source(source, times)
             grid[:, row] = torch.where(drawn.abs() > grid[:, row].abs(), drawn, grid[:, row])
-        everything = torch.cat([grid, together(grid)], 1)
+        everything = torch.cat([grid, aggregate(grid)], 1)
         surroundings = torch.tensor([float(name in (story.quality, story.room)) for name in (*QUALITIES, *ROOMS)])
         return torch.cat([everything.flatten(1), surroundings.expand(n_steps, -1)], 1)
 
     def unknown(self, text: str) -> list[str]:
-        """The clauses that name none of its classes."""
+        """The clauses that name none of the classes."""
         return unknown_clauses(text, NOUNS.only(self.classes))
 
     def _row(self, what: str) -> int:
@@ -78,8 +78,8 @@ class PlanGridEncoder(Configured, Encoder):
         return len(self.classes)
 
 
-def together(grid: Tensor) -> Tensor:
-    """Rows ``(time, 1, 5)`` of everything in a grid ``(time, classes, 5)``; what is newest and loudest says where."""
+def aggregate(grid: Tensor) -> Tensor:
+    """Rows ``(time, 1, 5)`` over all classes of a grid ``(time, classes, 5)``; the newest source sets direction."""
     presence = grid[..., 1] + 4 * grid[..., 0]
     share = (presence / presence.sum(1, keepdim=True).clamp_min(1e-6))[..., None]
     means = (grid * share).sum(1, keepdim=True)
@@ -87,23 +87,21 @@ def together(grid: Tensor) -> Tensor:
 
 
 def draw_source(source: Source, times: Tensor) -> Tensor:
-    """Rows ``(time, 5)`` of one source: onset, sounding, direction, size, direction stated."""
+    """Rows ``(time, 5)`` of one source: onset, activity, direction, size, whether a direction is stated."""
     if not source.onsets_s:
         return torch.zeros(len(times), ROWS)
-    onset = sounding = torch.zeros_like(times)
-    for onsets_s in torch.tensor(source.onsets_s).split(ONSETS_AT_ONCE):
+    onset = active = torch.zeros_like(times)
+    for onsets_s in torch.tensor(source.onsets_s).split(ONSET_CHUNK_SIZE):
         since = times[:, None] - onsets_s
         onset = torch.maximum(onset, torch.exp(-0.5 * (since / ONSET_WIDTH_S).square()).amax(1))
-        sounding = torch.maximum(
-            sounding, torch.where(since >= 0, torch.exp(-since / DECAY_S), torch.zeros(())).amax(1)
-        )
+        active = torch.maximum(active, torch.where(since >= 0, torch.exp(-since / DECAY_S), torch.zeros(())).amax(1))
     if source.end_s is not None:
-        sounding = ((times >= source.onsets_s[0]) & (times < source.end_s)).float()
+        active = ((times >= source.onsets_s[0]) & (times < source.end_s)).float()
     direction = torch.zeros_like(times)
     if source.azimuth_deg is not None:
         direction = azimuths_deg(source, times) / SIDE_DEG
-    present = torch.maximum(sounding, onset)
+    present = torch.maximum(active, onset)
     stated = torch.full_like(times, 1.0 if source.azimuth_deg is not None else 0.0)
     size = torch.full_like(times, SIZES.get(source.size or "", 0.0))
     here = (present > 0.01).float()
-    return torch.stack([onset, sounding, direction * here, size * here, stated * here], 1)
+    return torch.stack([onset, active, direction * here, size * here, stated * here], 1)

@@ -1,4 +1,4 @@
-"""Prompts and partial plans: what they state, and what they leave open filled with what was seen."""
+"""Complete prompts and partial plans with the events detected in the video."""
 
 from __future__ import annotations
 
@@ -11,81 +11,85 @@ from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.story import Source, Story
 from prismaudio.plan.words import COUNTS
 from prismaudio_studio.narration import narrate
-from prismaudio_studio.planner.watching import merged
+from prismaudio_studio.planner.watching import merge_sources
 from prismaudio_studio.words import LASTING, NOUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FIRST_S, EVERY_S = 0.5, 2.0
-"""When and how often a thing sounds that no times are known of."""
-CHOSEN = "the plan states no times; the moments of its sounds are chosen for it"
+"""First onset and onset interval of sources without times."""
+TIMES_ADDED = "the plan states no times; default onset times are used"
 
 
-def worded(prompt: str, seen: Plan | None) -> Plan:
-    """A plan whose semantic section is the prompt; what the prompt leaves open is as in the plan that was ``seen``.
+def plan_from_prompt(prompt: str, detected: Plan | None) -> Plan:
+    """A plan with the prompt as its semantic section, completed with the plan ``detected`` in the video.
 
-    Times, directions, quality and room that the prompt states are taken from it; the things that it names sound when
-    and where the things that were seen do.
+    Times, directions, quality and room that the prompt states take precedence; otherwise the sources that it names
+    get the onsets and directions of the detected sources.
 
     Example:
-        >>> seen = Plan.parse("<Semantic> A ball. <Temporal> The ball sounds at 0.50 s. <Aesthetic> Dry acoustics.")
-        >>> print(worded("A small bell in a hall.", seen))
+        >>> detected = Plan.parse("<Semantic> A ball. <Temporal> The ball sounds at 0.50 s. <Aesthetic> Dry acoustics.")
+        >>> print(plan_from_prompt("A small bell in a hall.", detected))
         <Semantic> A small bell in a hall. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Hall acoustics.
     """
-    said = Plan(dict.fromkeys(CORE, prompt)).read(NOUNS)
-    known = seen.read(NOUNS) if seen is not None else Story()
-    quality, room = said.quality or known.quality, said.room or known.room
-    sources = recast(said.sources, known.sources) if said.sources else known.sources
-    told = narrate(Story(sources, quality, room))
-    if not sources:  # what is not understood may well sound
-        told = Plan({name: text for name, text in told.items() if name == "aesthetic"})
-    if seen is not None and not (said.quality or said.room) and "aesthetic" in seen:
-        told = told.replace({"aesthetic": seen["aesthetic"]})
-    texts = {name: prompt if name == "semantic" else told.get(name, "") for name in CORE}
-    others = {name: text for name, text in (seen or {}).items() if name not in CORE}
+    stated = Plan(dict.fromkeys(CORE, prompt)).read(NOUNS)
+    known = detected.read(NOUNS) if detected is not None else Story()
+    quality, room = stated.quality or known.quality, stated.room or known.room
+    sources = match_sources(stated.sources, known.sources) if stated.sources else known.sources
+    plan = narrate(Story(sources, quality, room))
+    if not sources:  # a prompt that was not understood must not become a plan of silence
+        plan = Plan({name: text for name, text in plan.items() if name == "aesthetic"})
+    if detected is not None and not (stated.quality or stated.room) and "aesthetic" in detected:
+        plan = plan.replace({"aesthetic": detected["aesthetic"]})
+    texts = {name: prompt if name == "semantic" else plan.get(name, "") for name in CORE}
+    others = {name: text for name, text in (detected or {}).items() if name not in CORE}
     return Plan({name: text for name, text in {**texts, **others}.items() if text})
 
 
-def recast(named: Sequence[Source], seen: Sequence[Source]) -> tuple[Source, ...]:
-    """The things that a prompt names, with the times and places of those that were seen.
+def match_sources(named: Sequence[Source], detected: Sequence[Source]) -> tuple[Source, ...]:
+    """Give the named sources the times and directions of the detected ones.
 
-    A thing of the same name keeps its own; the others are dealt out in order, and when there are more of them than
-    names, the last name gets the rest.
+    Sources of the same name are matched first; the remaining detected sources are assigned in order, and the last
+    unmatched name gets all that are left.
     """
-    own = {source.what: source for source in seen}
+    by_name = {source.what: source for source in detected}
     names = {source.what for source in named}
-    free = [source for source in seen if source.what not in names]
+    free = [source for source in detected if source.what not in names]
     out = []
-    waiting = [source for source in named if source.what not in own]
+    unmatched = [source for source in named if source.what not in by_name]
     for source in named:
-        match = own.get(source.what)
-        if match is None and (free or seen):
-            last = source is waiting[-1]
-            mine = (free if last else free[:1]) or [seen[0]]
+        match = by_name.get(source.what)
+        if match is None and (free or detected):
+            last = source is unmatched[-1]
+            assigned = (free if last else free[:1]) or [detected[0]]
             free = [] if last else free[1:]
-            match = mine[0]
-            for other in mine[1:]:
-                match = merged(match, other)
-        out.append(filled(source, match))
+            match = assigned[0]
+            for other in assigned[1:]:
+                match = merge_sources(match, other)
+        out.append(complete_source(source, match))
     return tuple(out)
 
 
-def filled(source: Source, seen: Source | None) -> Source:
-    """A source with what it does not state taken from another one."""
-    if seen is None:
+def complete_source(source: Source, detected: Source | None) -> Source:
+    """A source with its unset fields taken from another one."""
+    if detected is None:
         return source
-    timed = source if source.onsets_s else seen
+    timing = source if source.onsets_s else detected
     return Source(
-        source.what, timed.onsets_s, timed.end_s, source.azimuth_deg or seen.azimuth_deg, source.size or seen.size
+        source.what,
+        timing.onsets_s,
+        timing.end_s,
+        source.azimuth_deg or detected.azimuth_deg,
+        source.size or detected.size,
     )
 
 
-def timed(plan: Plan, duration_s: float) -> Plan:
-    """The plan with a moment for everything that it names without one, when nothing in it has a time.
+def add_times(plan: Plan, duration_s: float) -> Plan:
+    """Add onset times to a plan that states none.
 
     Example:
-        >>> timed(Plan({"semantic": "A bell rings."}), 2.0)["temporal"]
+        >>> add_times(Plan({"semantic": "A bell rings."}), 2.0)["temporal"]
         'The bell sounds at 0.50 s.'
     """
     story = plan.read(NOUNS)
@@ -93,7 +97,7 @@ def timed(plan: Plan, duration_s: float) -> Plan:
         return plan
     first_s = round(min(FIRST_S, duration_s / 4), 2)
     last_s = round(max(first_s + 0.1, duration_s - first_s), 2)
-    counts = counted(plan.get("semantic", ""), [source.what for source in story.sources])
+    counts = stated_counts(plan.get("semantic", ""), [source.what for source in story.sources])
     sources = []
     for index, source in enumerate(story.sources):
         lasts = source.what in LASTING and source.what not in counts
@@ -102,54 +106,55 @@ def timed(plan: Plan, duration_s: float) -> Plan:
         begin_s = first_s + min(0.3 * index, every_s / 2) * (not lasts)
         onsets = tuple(round(begin_s + every_s * i, 2) for i in range(n_times))
         sources.append(replace(source, onsets_s=onsets, end_s=last_s if lasts else None))
-    told = narrate(replace(story, sources=tuple(sources)))
-    rewritten = plan.replace({"temporal": told["temporal"]})
+    rewritten = plan.replace({"temporal": narrate(replace(story, sources=tuple(sources)))["temporal"]})
     ordered = {name: rewritten[name] for name in (*CORE, *rewritten) if name in rewritten}
-    return Plan(ordered, [*plan.warnings, CHOSEN])
+    return Plan(ordered, [*plan.warnings, TIMES_ADDED])
 
 
-def counted(text: str, whats: Sequence[str]) -> dict[str, int]:
-    """How often a text says that things sound, where it does.
+def stated_counts(text: str, whats: Sequence[str]) -> dict[str, int]:
+    """The numbers of sounds that a text states, by noun.
 
     Example:
-        >>> counted("A small bell rings twice and a drum booms.", ["bell", "drum"])
+        >>> stated_counts("A small bell rings twice and a drum booms.", ["bell", "drum"])
         {'bell': 2}
     """
     named = Nouns(whats).mentions(text)
     ends = [mention.start for mention in named][1:] + [len(text)] * bool(named)
     found: dict[str, int] = {}
     for mention, end in zip(named, ends, strict=True):
-        said = re.split(r"[.;]", text[mention.end : end].lower())[0]
+        clause = re.split(r"[.;]", text[mention.end : end].lower())[0]
         for number, phrases in COUNTS.items():
-            if any(re.search(rf"\b{phrase}\b", said) for phrase in phrases) or re.search(rf"\b{number} times\b", said):
+            if any(re.search(rf"\b{phrase}\b", clause) for phrase in (*phrases, f"{number} times")):
                 found[mention.noun] = number
     return found
 
 
-def filled_up(given: Plan, seen: Plan | None) -> Plan:
-    """A given plan, whose missing sections are those of the plan that was seen, about the things that it names.
+def complete_plan(given: Plan, detected: Plan | None) -> Plan:
+    """Complete a given plan with the sections of the plan ``detected``, rewritten for the sources that it names.
 
-    Where the semantic section names other things than the sections with times and places, these are about the things
-    that it names: so a plan is told anew by changing one word.
+    If the semantic section names other sources than the temporal and spatial sections, these are rewritten for the
+    sources of the semantic section, so that changing one word edits the whole plan.
 
     Example:
         >>> given = Plan.parse("<Semantic> A bell. <Temporal> The ball sounds at 0.50 s.")
-        >>> print(filled_up(given, None))
+        >>> print(complete_plan(given, None))
         <Semantic> A bell. <Temporal> The bell sounds at 0.50 s.
     """
     named = given.read(NOUNS)
-    meant = {source.what for source in Plan({"semantic": given.get("semantic", "")}).read(NOUNS).sources}
-    known = [source for source in named.sources if source.onsets_s]
-    if meant and known and not any(source.what in meant for source in known):
+    in_semantic = {source.what for source in Plan({"semantic": given.get("semantic", "")}).read(NOUNS).sources}
+    with_times = [source for source in named.sources if source.onsets_s]
+    if in_semantic and with_times and not any(source.what in in_semantic for source in with_times):
         rest = Plan({name: text for name, text in given.items() if name != "semantic"})
-        given = worded(given["semantic"], rest)
+        given = plan_from_prompt(given["semantic"], rest)
         named = given.read(NOUNS)
-    if seen is None or all(name in given for name in seen):
+    if detected is None or all(name in given for name in detected):
         return given
-    story = seen.read(NOUNS)
-    sources = recast(named.sources, story.sources) if named.sources else story.sources
-    told = narrate(replace(story, sources=sources))
-    missing = {name: told.get(name, "") if name in ("temporal", "spatial") else seen[name] for name in seen}
+    story = detected.read(NOUNS)
+    sources = match_sources(named.sources, story.sources) if named.sources else story.sources
+    rewritten = narrate(replace(story, sources=sources))
+    missing = {
+        name: rewritten.get(name, "") if name in ("temporal", "spatial") else detected[name] for name in detected
+    }
     if "semantic" not in given and named.sources:
-        missing["semantic"] = told["semantic"]
+        missing["semantic"] = rewritten["semantic"]
     return Plan({**{name: text for name, text in missing.items() if text and name not in given}, **given})

@@ -1,4 +1,4 @@
-"""What of a text a vocabulary does not cover."""
+"""Find the parts of a text that a vocabulary does not cover."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prismaudio.plan.reading import describes_sound
 from prismaudio_studio.words import TIMBRES, VERBS
 
 _WORD = re.compile(r"[^\W\d_]+")
-_SAID = """
+_FUNCTION_WORDS = """
     nothing nobody silence silent happens azimuth deg degrees ms millisecond milliseconds s sec secs min mins minute
     minutes h hour hours every each about around half again also too very there here first next last later together all
     both sounding still stays moves travels passes
@@ -27,11 +27,11 @@ _PHRASES = (
         for phrase in group
     ),
 )
-_KNOWN = COMMON_WORDS.union(_SAID.split(), *(_WORD.findall(phrase) for phrase in _PHRASES))
+_KNOWN_WORDS = COMMON_WORDS.union(_FUNCTION_WORDS.split(), *(_WORD.findall(phrase) for phrase in _PHRASES))
 
 
 def unknown_clauses(text: str, nouns: Nouns) -> list[str]:
-    """The clauses of a text that name none of ``nouns``, and have words that say nothing else that is read.
+    """The clauses of a text that name none of ``nouns`` and have words outside the known vocabulary.
 
     Example:
         >>> unknown_clauses("A bell rings twice on the left, and a dog barks in a hall.", Nouns(["bell"]))
@@ -41,7 +41,7 @@ def unknown_clauses(text: str, nouns: Nouns) -> list[str]:
     """
     found = []
     for clause in clauses(text):
-        unknown = set(_WORD.findall(lowered(clause))) - _KNOWN
+        unknown = set(_WORD.findall(lowered(clause))) - _KNOWN_WORDS
         if not nouns.mentions(clause) and not all(map(describes_sound, unknown)):
             found.append(clause)
     return found

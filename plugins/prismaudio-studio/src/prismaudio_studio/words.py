@@ -1,4 +1,4 @@
-"""The vocabulary of the studio: its classes and how each of them sounds."""
+"""The vocabulary of the studio: its classes, and the words that describe their sounds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CLASSES = (
 )
 
 LASTING = ("marble", "cart", "whistle", "engine", "buzzer")
-"""The classes whose sounds last until something stops them; all others die away by themselves."""
+"""The classes with sustained sounds, which have an end; all others decay."""
 
 NOUNS = Nouns(CLASSES, verbs=("whistles", "drums", "bells"))
-"""What plans and prompts are read with: the classes, and the words that are verbs after another noun."""
+"""Parses plans and prompts: the classes, and the words that are verbs after another noun."""
 
 VERBS = {
     "bell": ("rings", "chimes", "is struck and rings"),

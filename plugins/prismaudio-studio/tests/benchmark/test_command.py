@@ -1,4 +1,4 @@
-"""``prismaudio bench`` with a real, tiny model, and its bad input."""
+"""``prismaudio bench`` with a tiny model, and with invalid input."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_bad_options_are_refused(options, capsys) -> None:
     assert error.count("\n") == 1
 
 
-def test_the_instruments_are_refitted(tmp_path, monkeypatch) -> None:
+def test_the_classifier_is_refitted(tmp_path, monkeypatch) -> None:
     from prismaudio_studio.benchmark import instruments
 
     monkeypatch.setattr(instruments, "STEPS", 3)

@@ -1,4 +1,4 @@
-"""The degradation benchmark degrades one dimension at a time, and its command prints what it finds."""
+"""The degradation benchmark degrades one dimension at a time, and its command prints the results."""
 
 import json
 
@@ -14,7 +14,7 @@ from prismaudio_studio.world import sample_scene
 
 
 class PowerReward(Reward):
-    """Mean power; clips in a hall cannot be judged."""
+    """Mean power; does not apply to clips in a hall."""
 
     def prepare(self, clip, plan):
         if plan.story.room == "hall":
@@ -25,16 +25,16 @@ class PowerReward(Reward):
         return audio.square().mean((1, 2))
 
 
-def test_only_what_is_meant_is_degraded() -> None:
+def test_each_degradation_changes_one_dimension() -> None:
     scenes = [scene for scene in (sample_scene(i, 2, held_out=True) for i in range(12)) if len(scene.things) == 1]
-    sounds = degraded(scenes)
-    assert torch.equal(sounds["swapped"].flip(1), sounds["whole"])
-    assert torch.equal(sounds["late"][..., 4800:], sounds["whole"][..., :-4800])
-    heard = [studio_classifier().classify(sound, 16_000) for sound in sounds["other_class"]]
-    assert not any(noun == scene.things[0].what for noun, scene in zip(heard, scenes, strict=True))
+    audio = degraded(scenes)
+    assert torch.equal(audio["swapped"].flip(1), audio["whole"])
+    assert torch.equal(audio["late"][..., 4800:], audio["whole"][..., :-4800])
+    classified = [studio_classifier().classify(sound, 16_000) for sound in audio["other_class"]]
+    assert not any(noun == scene.things[0].what for noun, scene in zip(classified, scenes, strict=True))
 
 
-def test_clips_that_a_reward_cannot_judge_are_left_out() -> None:
+def test_clips_to_which_a_reward_does_not_apply_are_skipped() -> None:
     report = DegradationBenchmark(limit=10, batch_size=4).run({"power": PowerReward()})
     rooms = [sample_scene(i, 0, held_out=True).room for i in range(10)]
     assert len(report.values["power"]["whole"]) == sum(room != "hall" for room in rooms)

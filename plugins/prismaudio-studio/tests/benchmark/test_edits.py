@@ -1,4 +1,4 @@
-"""Edits change what they should, and nothing else."""
+"""Each edit changes only its attribute."""
 
 import random
 
@@ -13,10 +13,10 @@ HUM = Story((Source("engine", (1.0,), 3.2, (40.0, 40.0)),), "clean", "dry")
 
 
 @pytest.mark.parametrize("story", [STRUCK, HUM])
-def test_class_changes_to_another_that_sounds_in_the_same_way(story) -> None:
-    seen = {edit("edit_class", story, 4.0, random.Random(seed)).sources[0].what for seed in range(60)}
+def test_class_changes_to_another_of_the_same_kind(story) -> None:
+    edited_classes = {edit("edit_class", story, 4.0, random.Random(seed)).sources[0].what for seed in range(60)}
     lasting = story.sources[0].end_s is not None
-    assert seen == {what for what in CLASSES if (what in LASTING) == lasting} - {story.sources[0].what}
+    assert edited_classes == {what for what in CLASSES if (what in LASTING) == lasting} - {story.sources[0].what}
 
 
 @pytest.mark.parametrize("story", [STRUCK, HUM])
@@ -49,5 +49,5 @@ def test_only_the_first_source_stays_and_the_recording_is_the_same() -> None:
     assert (edited.quality, edited.room) == ("noisy", "hall")
 
 
-def test_nothing_to_edit() -> None:
+def test_an_empty_story_has_no_edit() -> None:
     assert edit("edit_class", Story(), 4.0, random.Random(0)) is None

@@ -1,4 +1,4 @@
-"""The second tier of the benchmark of reinforcement learning, which trains the studio model."""
+"""The second tier of the reinforcement-learning benchmark, which trains the studio model."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def test_the_second_tier_trains_the_studio_model_and_counts_what_it_costs(tmp_pa
     names = ("flow_grpo", "recommended")
     methods = {name: benchmark.methods[name] for name in names}
     settings = {"methods": methods, "rates": dict.fromkeys(names, (benchmark.equal_rate,)), "kept": tmp_path / "runs"}
-    told = benchmark.restricted(**settings, seeds=(0,), updates=1, budget=0, processes=1, tier=tier).run()
-    assert told.dimensions == list(tier.weights)
+    report = benchmark.restricted(**settings, seeds=(0,), updates=1, budget=0, processes=1, tier=tier).run()
+    assert report.dimensions == list(tier.weights)
     for name in names:
-        (course,) = told.runs[name, benchmark.equal_rate]
+        (course,) = report.runs[name, benchmark.equal_rate]
         assert [point.update for point in course.points] == [0, 1]
-        assert course.points[0].reward == told.base
+        assert course.points[0].reward == report.base
         assert course.points[1].reward == pytest.approx(sum(course.rewards.values()))
-        assert course.points[1].reward != told.base
+        assert course.points[1].reward != report.base
         assert 0 < course.kl < float("inf")
         assert 0 < course.variance_ratio < 2
-    flow, recommended = (told.runs[name, benchmark.equal_rate][0].points[1].nfe for name in names)
+    flow, recommended = (report.runs[name, benchmark.equal_rate][0].points[1].nfe for name in names)
     assert flow == GROUP * (8 + 3 * 7)
     assert recommended < flow / 4
     assert len(list((tmp_path / "runs").glob("studio-*.json"))) == 2

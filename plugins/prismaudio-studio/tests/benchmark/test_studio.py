@@ -1,4 +1,4 @@
-"""The studio benchmark gives a perfect model the figures of the truth, and a deaf one those of chance."""
+"""The studio benchmark gives a perfect model the metrics of the ground truth, and shuffled audio those of chance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 6
 
 
 class IdentityAutoencoder(nn.Module):
-    """Takes 16 kHz and changes nothing."""
+    """Returns audio at 16 kHz unchanged."""
 
     sample_rate_hz = RATE_HZ
 
@@ -32,26 +32,26 @@ class IdentityAutoencoder(nn.Module):
 
 
 class OracleModel:
-    """Knows the scene of each clip by its id and renders what the plan says."""
+    """Renders the plan exactly, with the scene of each clip found by its id."""
 
     def __init__(self, scenes) -> None:
         self.scenes = {scene.id: scene for scene in scenes}
         self.autoencoder = IdentityAutoencoder()
         self.settings = Settings()
         self.name = "oracle"
-        self.asked: list[int] = []
+        self.seeds: list[int] = []
 
     def plan(self, clip):
         return narrate(self.scenes[clip.id].story, None)
 
     def render(self, clips, plans, seeds, **options):
-        self.asked += seeds
-        sounds = []
+        self.seeds += seeds
+        audio = []
         for clip, plan in zip(clips, plans, strict=True):
             scene, story = self.scenes[clip.id], plan.story
             scene = restage(scene, story) if len(scene.things) == 1 else scene
-            sounds.append(torch.as_tensor(render_audio(scene, RATE_HZ)).float()[:, :-100])
-        return sounds
+            audio.append(torch.as_tensor(render_audio(scene, RATE_HZ)).float()[:, :-100])
+        return audio
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_progress_reaches_its_end(report) -> None:
 
 
 def test_sampling_seeds_differ_by_clip_and_by_run(report) -> None:
-    assert {0, 1, 1000, 1001, 1000 * (LIMIT - 1) + 1} <= set(report[2].asked)
+    assert {0, 1, 1000, 1001, 1000 * (LIMIT - 1) + 1} <= set(report[2].seeds)
 
 
 def test_without_a_model_only_the_other_rows_are_measured() -> None:
@@ -98,16 +98,16 @@ def test_without_a_model_only_the_other_rows_are_measured() -> None:
     assert first == second
 
 
-def test_a_take_is_silent_but_knows_its_sound() -> None:
+def test_a_take_has_a_silent_clip_and_its_audio() -> None:
     scene = sample_scene(0, 1, held_out=True)
     taken = take(0, scene, Camera())
     assert taken.clip.audio is None
     assert taken.clip.frames.shape[1] == 3
     assert taken.audio.shape == (2, 64_000)
-    assert taken.truth.noise_floor_db is not None
+    assert taken.target.noise_floor_db is not None
 
 
-def test_restaging_a_story_as_it_is_changes_nothing() -> None:
+def test_restaging_an_unchanged_story_changes_nothing() -> None:
     scene = next(s for s in (sample_scene(i, 2) for i in range(50)) if len(s.things) == 1)
     same = restage(scene, scene.story)
     assert same.story == scene.story
@@ -126,15 +126,15 @@ def test_frames_are_of_training_size_or_as_they_were_filmed() -> None:
 
 
 @pytest.mark.parametrize(("n_clips", "batch_size"), [(1, 16), (100, 16), (100, 90)])
-def test_the_shuffled_row_has_a_sound_for_clips_that_it_meets_again(n_clips, batch_size):
-    """The edits of a plan come back to clips from the beginning, which are not among the last ones any more."""
+def test_the_shuffled_row_has_audio_for_revisited_clips(n_clips, batch_size):
+    """Plan edits revisit the first clips, which are no longer among the most recent ones."""
     row = ShuffledRow()
     takes = [SimpleNamespace(index=index, audio=torch.full((2, 1), float(index))) for index in range(n_clips)]
     for start in range(0, n_clips, batch_size):
-        row.sounds(takes[start : start + batch_size], 0)
+        row.audio(takes[start : start + batch_size], 0)
     for start in (36, 0, 3, 60):
         again = takes[start : start + batch_size : 3] or takes
         for seed in range(3):
-            heard = [int(sound[0, 0]) for sound in row.edited_sounds(again, [None] * len(again), seed)]
-            assert len(heard) == len(again)
-            assert n_clips == 1 or all(one != take.index for one, take in zip(heard, again, strict=True))
+            shuffled = [int(audio[0, 0]) for audio in row.edited_audio(again, [None] * len(again), seed)]
+            assert len(shuffled) == len(again)
+            assert n_clips == 1 or all(one != take.index for one, take in zip(shuffled, again, strict=True))

@@ -9,7 +9,7 @@ from prismaudio.planners.file import FilePlanner
 from prismaudio.types import Clip
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.event import EventPlanner
-from prismaudio_studio.planner.network import SPAN, Sightings
+from prismaudio_studio.planner.network import SPAN, EventPredictions
 
 CLIP = Clip("clip", 4.0, frames=torch.zeros(64, 3, 48, 48, dtype=torch.uint8), fps=16.0)
 STORY = Story(
@@ -28,31 +28,30 @@ def planner() -> EventPlanner:
     return EventPlanner(["bell", "ball", "cart"], width=8, time_width=16, depth=2).eval()
 
 
-def sure(planner: EventPlanner, story: Story) -> Sightings:
-    """What a network that sees everything would see."""
-    truth = planner.targets([story], 64)
-    columns_off = (planner.network.across - truth.azimuth.nan_to_num()[..., None]) * 12 * SPAN / 2
-    columns_off = (planner.network.across - truth.azimuth.nan_to_num()[..., None]) * 12 * SPAN / 2
-    size = 8 * torch.nn.functional.one_hot(truth.size.clamp_min(0), 3).float()
-    return Sightings(
-        onsets=20 * (truth.onsets - 0.5),
-        sounding=20 * (truth.sounding - 0.5),
-        azimuth=truth.azimuth.nan_to_num(),
+def perfect_predictions(planner: EventPlanner, story: Story) -> EventPredictions:
+    """The output of a perfect network."""
+    target = planner.targets([story], 64)
+    columns_off = (planner.network.across - target.azimuth.nan_to_num()[..., None]) * 12 * SPAN / 2
+    size = 8 * torch.nn.functional.one_hot(target.size.clamp_min(0), 3).float()
+    return EventPredictions(
+        onsets=20 * (target.onsets - 0.5),
+        sounding=20 * (target.sounding - 0.5),
+        azimuth=target.azimuth.nan_to_num(),
         columns=(-0.5 * (columns_off / 0.6).square()).log_softmax(-1),
-        present=20 * (truth.present - 0.5),
-        lasting=20 * (truth.lasting - 0.5),
+        present=20 * (target.present - 0.5),
+        lasting=20 * (target.lasting - 0.5),
         size=size,
-        quality=torch.eye(4)[truth.quality],
-        room=torch.eye(3)[truth.room],
+        quality=torch.eye(4)[target.quality],
+        room=torch.eye(3)[target.room],
     )
 
 
-def test_what_is_taught_is_what_is_written(planner: EventPlanner, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = sure(planner, STORY)
-    monkeypatch.setattr(planner.network, "forward", lambda frames: seen)
-    told = planner.see(CLIP)
-    assert (told.quality, told.room) == ("noisy", "hall")
-    bell, cart = told.sources
+def test_training_targets_decode_to_their_story(planner: EventPlanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = perfect_predictions(planner, STORY)
+    monkeypatch.setattr(planner.network, "forward", lambda frames: predicted)
+    detected = planner.detect(CLIP)
+    assert (detected.quality, detected.room) == ("noisy", "hall")
+    bell, cart = detected.sources
     assert bell.onsets_s == pytest.approx((0.5, 1.25, 3.0), abs=0.011)
     assert bell.azimuth_deg == pytest.approx((24, 24), abs=1.5)
     assert (bell.size, cart.size) == ("small", "large")
@@ -61,14 +60,14 @@ def test_what_is_taught_is_what_is_written(planner: EventPlanner, monkeypatch: p
     assert cart.azimuth_deg == pytest.approx((-40, 30), abs=5)
 
 
-def test_it_writes_the_sections_that_it_is_asked_for(planner: EventPlanner) -> None:
+def test_the_requested_sections_are_written(planner: EventPlanner) -> None:
     plan = planner.plan(CLIP, CORE_DIMENSIONS)
     assert list(plan) == ["semantic", "temporal", "aesthetic", "spatial"]
     assert list(planner.plan(CLIP, CORE_DIMENSIONS[:2])) == ["semantic", "temporal"]
     assert str(Plan.parse(str(plan))) == str(plan)
 
 
-def test_it_learns_a_clip_by_heart() -> None:
+def test_it_overfits_one_clip() -> None:
     torch.manual_seed(0)
     planner = EventPlanner(["bell", "cart"], width=8, time_width=32, depth=3)
     frames = torch.zeros(64, 3, 48, 48, dtype=torch.uint8)
@@ -87,7 +86,7 @@ def test_it_learns_a_clip_by_heart() -> None:
     assert losses[-1] < 0.25 * losses[0]
 
 
-def test_a_plan_that_states_little_teaches_little(planner: EventPlanner) -> None:
+def test_unstated_attributes_have_no_loss(planner: EventPlanner) -> None:
     terms = planner.loss([CLIP], [Plan({"semantic": "Something."})])
     assert all(torch.isfinite(term) for term in terms.values())
     assert terms["azimuth"] == 0
@@ -96,9 +95,9 @@ def test_a_plan_that_states_little_teaches_little(planner: EventPlanner) -> None
 
 def test_frames_of_another_size_are_refused(planner: EventPlanner) -> None:
     with pytest.raises(MediaError, match="expected"):
-        planner.see(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
+        planner.detect(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
     with pytest.raises(MediaError, match="no frames"):
-        planner.see(Clip("c", 1.0))
+        planner.detect(Clip("c", 1.0))
 
 
 def test_a_written_plan_is_read(tmp_path) -> None:

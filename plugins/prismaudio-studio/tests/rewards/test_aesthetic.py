@@ -1,4 +1,4 @@
-"""Scenes of the studio are as clean, or as flawed, as the plan asks."""
+"""The aesthetic reward prefers the sound quality that the plan states."""
 
 from dataclasses import replace
 from typing import ClassVar

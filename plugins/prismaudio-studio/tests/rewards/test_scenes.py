@@ -1,4 +1,4 @@
-"""Each reward hears what it is for in held-out scenes of the studio, and nothing else."""
+"""Each reward responds to its own dimension on held-out scenes of the studio, and to no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAN = example_plan({"semantic": "A bell rings.", "temporal": "The bell sounds a
 
 
 @pytest.mark.parametrize("reward", [SemanticReward(), *FORMS], ids=named)
-def test_the_contract_is_kept(reward) -> None:
+def test_the_reward_contract(reward) -> None:
     check_reward(reward, plan=PLAN)
 
 

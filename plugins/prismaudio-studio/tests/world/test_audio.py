@@ -22,25 +22,25 @@ def scene_of(what: str, x: float = 0.0, room: str = "dry", quality: str = "clean
     return Scene("test", "plain", False, (thing,), quality, room, Look(), 5)
 
 
-def sound_of(scene: Scene) -> torch.Tensor:
+def render(scene: Scene) -> torch.Tensor:
     return torch.from_numpy(render_audio(scene, RATE_HZ))
 
 
 @pytest.mark.parametrize("what", CLASSES)
-def test_sounds_at_its_onsets_and_only_then(what):
+def test_onsets_match_the_ground_truth(what):
     scene = scene_of(what)
-    found = detect_onsets(sound_of(scene), RATE_HZ)
+    found = detect_onsets(render(scene), RATE_HZ)
     assert found == pytest.approx([event.time_s for event in scene.events], abs=0.02)
 
 
 @pytest.mark.parametrize("what", CLASSES)
 @pytest.mark.parametrize("x", [-1.0, -0.4, 0.7])
-def test_comes_from_where_it_is(what, x):
+def test_interaural_cues_match_the_direction(what, x):
     scene = scene_of(what, x)
-    part = sound_of(scene)[:, int(0.995 * RATE_HZ) : int(1.075 * RATE_HZ)]
+    part = render(scene)[:, int(0.995 * RATE_HZ) : int(1.075 * RATE_HZ)]
     true_itd_s, true_ild_db = placement(scene.events[0].azimuth_deg)
     assert ild_db(part) == pytest.approx(float(true_ild_db), abs=1.0)
-    tolerance_s = 0.0004 if what == "engine" else 0.00012  # few periods of its hum fit into the part
+    tolerance_s = 0.0004 if what == "engine" else 0.00012  # the segment holds few periods of its fundamental
     assert itd_s(part, RATE_HZ) == pytest.approx(float(true_itd_s), abs=tolerance_s)
 
 
@@ -52,12 +52,12 @@ def test_right_is_earlier_and_louder():
     assert np.abs(right).max() > 2 * np.abs(left).max()
 
 
-def test_level_is_that_of_the_truth():
+def test_level_matches_the_ground_truth():
     scene = scene_of("drum")
     assert 20 * np.log10(np.abs(render_audio(scene)).max()) == pytest.approx(-10.0, abs=0.3)
 
 
-def test_small_things_sound_higher():
+def test_small_things_have_a_higher_pitch():
     spectra = [np.abs(np.fft.rfft(render_audio(scene_of("bell", radius=radius))[0])) for radius in (0.085, 0.165)]
     small, large = (float((np.arange(len(s)) * s**2).sum() / (s**2).sum()) for s in spectra)
     assert small > 1.3 * large
@@ -65,7 +65,7 @@ def test_small_things_sound_higher():
 
 def test_noise_raises_the_floor():
     clean, noisy = (
-        noise_floor_db(sound_of(scene_of("bell", quality=quality))[None], RATE_HZ).item()
+        noise_floor_db(render(scene_of("bell", quality=quality))[None], RATE_HZ).item()
         for quality in ("clean", "noisy")
     )
     assert noisy > clean + 15
@@ -73,14 +73,14 @@ def test_noise_raises_the_floor():
 
 def test_hall_rings_longer_than_room_and_dry():
     late = [
-        late_energy_db(sound_of(scene_of("woodblock", room=room))[None], RATE_HZ, torch.tensor([[2.0]])).item()
+        late_energy_db(render(scene_of("woodblock", room=room))[None], RATE_HZ, torch.tensor([[2.0]])).item()
         for room in ("dry", "room", "hall")
     ]
     assert late[2] > late[1] + 10
     assert late[2] > late[0] + 20
 
 
-def test_muffling_takes_the_highs():
+def test_muffling_removes_high_frequencies():
     def highs(quality: str) -> float:
         power = np.abs(np.fft.rfft(render_audio(scene_of("coin", quality=quality))[0])) ** 2
         return float(power[len(power) // 4 :].sum())
@@ -94,7 +94,7 @@ def test_clipping_flattens_peaks():
     assert crest[1] < 0.6 * crest[0]
 
 
-def test_is_exact_and_sane():
+def test_rendering_is_deterministic_and_limited():
     loud = replace(scene_of("drum"), things=tuple(replace(t, levels_db=(3.0, 3.0)) for t in scene_of("drum").things))
     assert np.abs(render_audio(loud)).max() <= 0.9 + 1e-6
     assert np.array_equal(render_audio(scene_of("cart")), render_audio(scene_of("cart")))

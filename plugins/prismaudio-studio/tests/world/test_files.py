@@ -18,16 +18,16 @@ def written(tmp_path_factory):
     return folder, scene
 
 
-def test_truth_says_what_happens(written):
+def test_the_ground_truth_has_events_and_sections(written):
     folder, scene = written
-    told = json.loads((folder / f"{scene.id}.json").read_text())
-    assert [event["time_s"] for event in told["events"]] == [event.time_s for event in scene.events]
-    assert set(told["events"][0]) == {"time_s", "class", "azimuth_deg", "level_db"}
-    assert (told["quality"], told["room"], told["fps"]) == (scene.quality, scene.room, 12.0)
-    assert len(Plan(told["sections"]).story.sources) == len(scene.things)
+    truth = json.loads((folder / f"{scene.id}.json").read_text())
+    assert [event["time_s"] for event in truth["events"]] == [event.time_s for event in scene.events]
+    assert set(truth["events"][0]) == {"time_s", "class", "azimuth_deg", "level_db"}
+    assert (truth["quality"], truth["room"], truth["fps"]) == (scene.quality, scene.room, 12.0)
+    assert len(Plan(truth["sections"]).story.sources) == len(scene.things)
 
 
-def test_videos_differ_in_sound_only(written):
+def test_videos_differ_in_audio_only(written):
     folder, scene = written
     loud = read_clip(folder / f"{scene.id}.mp4", FrameSpec(12.0), with_audio=True)
     silent = read_clip(folder / f"{scene.id}.silent.mp4", FrameSpec(12.0), with_audio=True)
@@ -37,7 +37,7 @@ def test_videos_differ_in_sound_only(written):
     assert float(torch.corrcoef(both)[0, 1]) > 0.9
 
 
-def test_what_is_there_is_left_alone(written):
+def test_existing_clips_are_not_written_again(written):
     folder, scene = written
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert len(before) == 4

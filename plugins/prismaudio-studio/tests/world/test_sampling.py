@@ -8,7 +8,7 @@ from prismaudio.plan.words import QUALITIES, ROOMS
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.words import CLASSES, LASTING
 from prismaudio_studio.world.combinations import is_held_out
-from prismaudio_studio.world.sampling import APART_S, sample_scene
+from prismaudio_studio.world.sampling import MIN_GAP_S, sample_scene
 
 N = 400
 
@@ -19,7 +19,7 @@ def scenes(request):
     return [sample_scene(index, 7, split, held_out=held_out) for index in range(N)]
 
 
-def test_same_numbers_same_scene_others_another():
+def test_a_scene_depends_on_its_arguments_alone():
     assert sample_scene(5, 1) == sample_scene(5, 1)
     others = [
         sample_scene(6, 1),
@@ -31,16 +31,16 @@ def test_same_numbers_same_scene_others_another():
 
 
 def test_unknown_split():
-    with pytest.raises(UnknownNameError, match="known are plain, randomised"):
+    with pytest.raises(UnknownNameError, match="choose one of plain, randomised"):
         sample_scene(0, 0, "plane")
 
 
-def test_onsets_are_apart_and_inside(scenes):
+def test_onsets_keep_the_minimum_gap_and_lie_inside(scenes):
     for scene in scenes:
         times = [event.time_s for event in scene.events]
         assert min(times) >= 0.1
         assert max(times) <= scene.duration_s - 0.2
-        assert all(b - a >= APART_S - 1e-6 for a, b in pairwise(times)), scene.id
+        assert all(b - a >= MIN_GAP_S - 1e-6 for a, b in pairwise(times)), scene.id
 
 
 def test_truth_is_complete(scenes):
@@ -84,12 +84,12 @@ def test_held_out_combinations_cover_all_classes_rooms_and_qualities():
     assert {what for pair in pairs for what in pair} == set(CLASSES)
 
 
-def test_narration_tells_the_story(scenes):
+def test_narration_states_the_story(scenes):
     for scene in scenes[:100]:
-        told = narrate(scene.story).story
-        for said, source in zip(told.sources, scene.story.sources, strict=True):
-            assert said.what == source.what
-            assert said.size == source.size
-            assert said.onsets_s == pytest.approx(source.onsets_s, abs=0.00501)
-            assert said.azimuth_deg == pytest.approx(source.azimuth_deg, abs=0.501)
-        assert (told.quality, told.room) == (scene.quality, scene.room)
+        parsed = narrate(scene.story).story
+        for parsed_source, source in zip(parsed.sources, scene.story.sources, strict=True):
+            assert parsed_source.what == source.what
+            assert parsed_source.size == source.size
+            assert parsed_source.onsets_s == pytest.approx(source.onsets_s, abs=0.00501)
+            assert parsed_source.azimuth_deg == pytest.approx(source.azimuth_deg, abs=0.501)
+        assert (parsed.quality, parsed.room) == (scene.quality, scene.room)

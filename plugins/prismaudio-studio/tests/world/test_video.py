@@ -27,7 +27,7 @@ def test_shape_type_and_repeatability():
 
 
 @pytest.mark.parametrize("what", CLASSES)
-def test_is_seen_where_it_is(what):
+def test_a_thing_is_drawn_at_its_position(what):
     empty = render_video(scene_of(what, things=()))[0].astype(float)
     for x in (-0.7, 0.6):
         thing = render_video(scene_of(what, (x, x)))[0].astype(float)
@@ -37,7 +37,7 @@ def test_is_seen_where_it_is(what):
 
 
 @pytest.mark.parametrize("what", CLASSES)
-def test_something_changes_when_it_begins_to_sound(what):
+def test_the_video_changes_at_the_onset(what):
     scene = scene_of(what, (-0.5, 0.4) if what in ("marble", "cart") else (-0.5, -0.5))
     frames = render_video(scene).astype(float)
     change = np.abs(np.diff(frames, axis=0)).sum((1, 2, 3))
@@ -49,11 +49,11 @@ def test_something_changes_when_it_begins_to_sound(what):
 
 def test_classes_look_different():
     looks = [render_video(scene_of(what))[4].astype(float) for what in CLASSES]
-    apart = [np.abs(a - b).sum() for i, a in enumerate(looks) for b in looks[:i]]
-    assert min(apart) > 4000
+    differences = [np.abs(a - b).sum() for i, a in enumerate(looks) for b in looks[:i]]
+    assert min(differences) > 4000
 
 
-def test_times_are_finer_than_frames():
+def test_times_are_encoded_finer_than_frames():
     times_s = np.arange(64) / 16
     early, late = (
         scene_of("buzzer", things=(replace(scene_of("buzzer").things[0], onsets_s=(t,)),)) for t in (1.48, 1.51)
@@ -71,15 +71,15 @@ def test_a_ball_touches_the_ground_at_its_onsets_only():
     assert lift[200:].max() == 0
 
 
-def test_room_quality_and_size_are_seen():
-    def apart(**changes: object) -> float:
+def test_room_quality_and_size_change_the_video():
+    def difference(**changes: object) -> float:
         one, other = render_video(scene_of("bell")), render_video(scene_of("bell", **changes))
         return float(np.abs(one.astype(float) - other).mean())
 
-    assert min(apart(room="room"), apart(room="hall")) > 15
-    assert min(apart(quality="noisy"), apart(quality="muffled")) > 10
-    assert apart(quality="clipped") > 5
-    assert apart(things=(replace(scene_of("bell").things[0], radius=0.165),)) > 0.5
+    assert min(difference(room="room"), difference(room="hall")) > 15
+    assert min(difference(quality="noisy"), difference(quality="muffled")) > 10
+    assert difference(quality="clipped") > 5
+    assert difference(things=(replace(scene_of("bell").things[0], radius=0.165),)) > 0.5
 
 
 @pytest.mark.parametrize("quality", ["clean", "noisy", "clipped", "muffled"])

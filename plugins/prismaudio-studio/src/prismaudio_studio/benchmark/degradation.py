@@ -1,4 +1,4 @@
-"""Whether each reward falls when its own dimension is degraded, and only then."""
+"""Benchmark: does each reward fall when its own dimension is degraded, and only then?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LATE_S, HISS_DB = 0.3, -42.0
 CORE = ("SemanticReward", "TemporalReward", "AestheticReward", "SpatialReward")
 WHOLE = "whole"
 DEGRADATIONS = ("other_class", "late", "noisy", "swapped")
-"""What is degraded: semantic, temporal, aesthetic, spatial."""
+"""Degradations of the semantic, temporal, aesthetic and spatial dimension."""
 SHIFTS = tuple(f"{name}_by" for name in DEGRADATIONS)
 COLUMNS = (WHOLE, *DEGRADATIONS, *SHIFTS)
 Step = Callable[[int, int], None]
@@ -46,14 +46,15 @@ Step = Callable[[int, int], None]
 class DegradationBenchmark(Benchmark):
     """Measures whether each reward falls when its own dimension is degraded, and only then.
 
-    Other class: the same times, places, levels, room and recording, but every thing is of a class that is not in the
-    plan. Late: by 0.3 s. Noisy: hiss at -42 dB, for plans that do not ask for noise. Swapped: left for right.
+    ``other_class``: the same times, directions, levels, room and quality, but every source is of a class that is not in
+    the plan. ``late``: delayed by 0.3 s. ``noisy``: white noise at -42 dB, for plans that do not state noise.
+    ``swapped``: left and right channels swapped.
 
     Args:
         seed: Seed of the held-out clips.
         limit: Number of clips.
         split: ``"plain"`` or ``"randomised"``.
-        batch_size: Clips that are scored together.
+        batch_size: Clips per batch.
     """
 
     seed: int = 0
@@ -67,13 +68,13 @@ class DegradationBenchmark(Benchmark):
         parser.add_argument("--seed", type=seed, default=0, help="seed of the held-out clips")
         parser.add_argument("--limit", type=positive, default=200, help="number of clips")
         parser.add_argument(
-            "--split", choices=("plain", "randomised"), default="plain", help="how varied the clips are"
+            "--split", choices=("plain", "randomised"), default="plain", help="visual variation of the clips"
         )
-        parser.add_argument("--rewards", default=",".join(CORE), help="rewards to try, separated by commas")
+        parser.add_argument("--rewards", default=",".join(CORE), help="rewards to evaluate, separated by commas")
 
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Score with the rewards that the options name."""
+        """Evaluate the rewards that the options name."""
         registry = discover()
         rewards = {name: registry.load("rewards", name)() for name in options.rewards.split(",")}
         with Progress(console=Console(stderr=True)) as progress:
@@ -83,19 +84,19 @@ class DegradationBenchmark(Benchmark):
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
-        """Print a column for each reward."""
+        """Print a table with one column per reward."""
         console.print(report.table(f"{options.limit} held-out clips, {options.split}"))
 
     def run(self, rewards: Mapping[str, Reward], on_step: Step = lambda *_: None) -> Report:
-        """Score clips.
+        """Score unchanged and degraded clips.
 
         Args:
-            rewards: What scores, by name; each leaves out the clips that it cannot judge.
-            on_step: Called with (clips scored, clips in all).
+            rewards: Rewards by name; clips to which a reward does not apply are skipped.
+            on_step: Called with (clips scored, total).
 
         Returns:
-            For each reward the scores of whole and of degraded clips and, under ``..._by``, by how much they fall:
-            means and standard deviations over the clips.
+            For each reward the scores of unchanged and of degraded clips and, under ``..._by``, the decrease: means and
+            standard deviations over the clips.
         """
         start_s = time.monotonic()
         report = Report(COLUMNS, {name: {} for name in rewards})
@@ -112,24 +113,24 @@ class DegradationBenchmark(Benchmark):
 
 
 def degraded(scenes: list[Scene]) -> dict[str, Tensor]:
-    """The sounds of scenes ``(batch, 2, samples)`` at 16 kHz: whole, and degraded in one dimension."""
-    whole = torch.stack([_sound(scene) for scene in scenes])
+    """Audio of scenes ``(batch, 2, samples)`` at 16 kHz: unchanged, and degraded in one dimension."""
+    whole = torch.stack([_audio(scene) for scene in scenes])
     hiss = torch.randn(whole.shape, generator=torch.Generator().manual_seed(0))
     return {
         WHOLE: whole,
-        "other_class": torch.stack([_sound(replace(scene, things=_other_things(scene))) for scene in scenes]),
+        "other_class": torch.stack([_audio(replace(scene, things=_with_other_classes(scene))) for scene in scenes]),
         "late": pad(whole, (round(LATE_S * RATE_HZ), 0))[..., : whole.shape[-1]],
         "noisy": whole + 10 ** (HISS_DB / 20) * hiss,
         "swapped": whole.flip(1),
     }
 
 
-def _sound(scene: Scene) -> Tensor:
+def _audio(scene: Scene) -> Tensor:
     return torch.as_tensor(render_audio(scene, RATE_HZ)).float()
 
 
-def _other_things(scene: Scene) -> tuple[Thing, ...]:
-    """The same things, each of another class that is not in the scene and lasts if it does."""
+def _with_other_classes(scene: Scene) -> tuple[Thing, ...]:
+    """The same things with classes that are not in the scene; sustained classes stay sustained."""
     free = [what for what in CLASSES if what not in {thing.what for thing in scene.things}]
     return tuple(
         replace(thing, what=next(w for w in free[k:] + free if (w in LASTING) == (thing.what in LASTING)))
@@ -138,7 +139,7 @@ def _other_things(scene: Scene) -> tuple[Thing, ...]:
 
 
 def _add(report: Report, name: str, reward: Reward, scenes: list[Scene], versions: dict[str, Tensor]) -> None:
-    """Put the scores of some clips into a report."""
+    """Add the scores of a batch of clips to a report."""
     rows: list[int] = []
     caches: list[Cache] = []
     for row, scene in enumerate(scenes):

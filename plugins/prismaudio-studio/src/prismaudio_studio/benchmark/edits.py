@@ -1,4 +1,4 @@
-"""Edits of a story with a single source: what a person changes in a plan, and then listens for."""
+"""Edits of a story with a single source, as a user would edit a plan."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MIN_AZIMUTH_DEG = 15.0
 
 
 def edit(name: str, story: Story, duration_s: float, rng: random.Random) -> Story | None:
-    """The story after one edit of its first source, with no other source left.
+    """Edit the first source of a story and drop all others.
 
     Args:
-        name: ``"edit_class"``: another class that sounds in the same way, struck or lasting; ``"edit_time"``: all
-            moments half a second later or earlier; ``"edit_side"``: left and right exchanged.
-        story: The story as it was.
-        duration_s: Duration of the clip in seconds; a shift stays inside.
-        rng: Picks the class and the direction of the shift.
+        name: ``"edit_class"``: another class of the same kind, decaying or sustained; ``"edit_time"``: all times half a
+            second later or earlier; ``"edit_side"``: left and right exchanged.
+        story: The original story.
+        duration_s: Duration of the clip in seconds, which limits the shift.
+        rng: Random generator for the class and the direction of the shift.
 
     Returns:
-        The edited story; None when this edit makes no sense here.
+        The edited story; None if the edit does not apply to it.
 
     Example:
         >>> import random
@@ -40,8 +40,10 @@ def edit(name: str, story: Story, duration_s: float, rng: random.Random) -> Stor
         return None
     source = story.sources[0]
     if name == "edit_class":
-        alike = [what for what in CLASSES if what != source.what and (what in LASTING) == (source.end_s is not None)]
-        edited: Source | None = replace(source, what=rng.choice(alike))
+        candidates = [
+            what for what in CLASSES if what != source.what and (what in LASTING) == (source.end_s is not None)
+        ]
+        edited: Source | None = replace(source, what=rng.choice(candidates))
     elif name == "edit_time":
         edited = _shifted(source, duration_s, rng)
     else:
@@ -50,14 +52,14 @@ def edit(name: str, story: Story, duration_s: float, rng: random.Random) -> Stor
 
 
 def _shifted(source: Source, duration_s: float, rng: random.Random) -> Source | None:
-    room = [
+    shifts_s = [
         shift_s
         for shift_s in (SHIFT_S, -SHIFT_S)
         if source.onsets_s[0] + shift_s >= 0.1 and source.last_s + shift_s <= duration_s - 0.1
     ]
-    if not room:
+    if not shifts_s:
         return None
-    shift_s = rng.choice(room)
+    shift_s = rng.choice(shifts_s)
     end_s = None if source.end_s is None else round(source.end_s + shift_s, 4)
     return replace(source, onsets_s=tuple(round(t + shift_s, 4) for t in source.onsets_s), end_s=end_s)
 

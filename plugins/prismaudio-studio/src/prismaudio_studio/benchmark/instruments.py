@@ -1,4 +1,4 @@
-"""Fits the instruments that have weights: the classifier of what sounds."""
+"""Fit the classifier of sound classes and measure its accuracy."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ N_HELD_OUT = 200
 HIDDEN = 96
 STEPS = 2500
 BATCH = 128
-CODED = 16
-"""Clips that are coded together."""
+CODEC_BATCH = 16
+"""Clips that are encoded and decoded per batch."""
 BASIS_CLIPS = 400
-"""Clips that the autoencoder is fitted to."""
+"""Number of clips to which the autoencoder is fitted."""
 
 
 class InstrumentsBenchmark(Benchmark):
-    """Fits the classifier of what sounds to training clips, and measures it on held-out ones."""
+    """Fits the classifier of sound classes to training clips and measures its accuracy on held-out clips."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ class InstrumentsBenchmark(Benchmark):
 
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Fit a classifier, write it and measure it."""
+        """Fit a classifier, save it and measure its accuracy."""
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("rendering training clips", total=options.count)
             features, labels = training_set(options.seed, options.count, lambda: progress.advance(task))
@@ -66,63 +66,62 @@ class InstrumentsBenchmark(Benchmark):
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
-        """Print how good the classifier is."""
-        (found,) = report.values["classifier"]["accuracy"]
-        console.print(f"{options.output}: accuracy {found:.3f} on {N_HELD_OUT} held-out clips")
+        """Print the accuracy of the classifier."""
+        (value,) = report.values["classifier"]["accuracy"]
+        console.print(f"{options.output}: accuracy {value:.3f} on {N_HELD_OUT} held-out clips")
 
 
-def single_scenes(seed: int, *, held_out: bool = False, split: str = "plain") -> Iterator[Scene]:
-    """The scenes with a single source, without end."""
+def single_source_scenes(seed: int, *, held_out: bool = False, split: str = "plain") -> Iterator[Scene]:
+    """An infinite iterator of scenes with a single source."""
     for index in count_up():
         scene = sample_scene(index, seed, split, held_out=held_out)
         if len(scene.things) == 1:
             yield scene
 
 
-def sound_of(scene: Scene) -> Tensor:
-    """The sound of a scene ``(2, samples)`` at 16 kHz."""
+def scene_audio(scene: Scene) -> Tensor:
+    """Audio of a scene ``(2, samples)`` at 16 kHz."""
     return torch.as_tensor(render_audio(scene, RATE_HZ)).float()
 
 
 def training_set(seed: int, clips: int, on_clip: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
     """Features ``(2 * clips, n_features())`` and class indices ``(2 * clips,)`` of training clips.
 
-    An instrument must hear every class in every quality and room, so training scenes are recorded in all of them. And
-    it must not mind how a sound was coded, so each is there twice: as it is, and through an autoencoder that is fitted
-    to these sounds on the spot.
+    The quality and the room of each scene are random, so that every class occurs in all of them. Each clip is used
+    twice, unchanged and decoded by an autoencoder fitted to training clips, for robustness to codec artefacts.
     """
     rng = random.Random(seed)
-    scenes = single_scenes(seed)
+    scenes = single_source_scenes(seed)
     autoencoder = fitted_autoencoder(seed)
     features, labels = [], []
-    for start in range(0, clips, CODED):
-        batch = [recorded_somehow(next(scenes), rng) for _ in range(min(CODED, clips - start))]
-        sounds = torch.stack([sound_of(scene) for scene in batch])
+    for start in range(0, clips, CODEC_BATCH):
+        batch = [with_random_recording(next(scenes), rng) for _ in range(min(CODEC_BATCH, clips - start))]
+        audio = torch.stack([scene_audio(scene) for scene in batch])
         with torch.no_grad():
-            coded = autoencoder.decode(autoencoder.encode(sounds))[..., : sounds.shape[-1]]
-        for scene, *versions in zip(batch, sounds, coded, strict=True):
+            decoded = autoencoder.decode(autoencoder.encode(audio))[..., : audio.shape[-1]]
+        for scene, *versions in zip(batch, audio, decoded, strict=True):
             features += [timbre_features(version, RATE_HZ) for version in versions]
             labels += 2 * [CLASSES.index(scene.things[0].what)]
             on_clip()
     return torch.stack(features), torch.tensor(labels)
 
 
-def recorded_somehow(scene: Scene, rng: random.Random) -> Scene:
-    """The same things, recorded in any quality and room."""
+def with_random_recording(scene: Scene, rng: random.Random) -> Scene:
+    """The same scene with a random quality and room."""
     return replace(scene, quality=rng.choice(list(QUALITIES)), room=rng.choice(list(ROOMS)))
 
 
 def fitted_autoencoder(seed: int) -> ParametricStereoAutoencoder:
-    """A small autoencoder of training clips with any number of sources."""
+    """An autoencoder fitted to training clips with any number of sources."""
     autoencoder = ParametricStereoAutoencoder()
     for index in range(BASIS_CLIPS):
-        autoencoder.observe(sound_of(sample_scene(index, seed))[None])
+        autoencoder.observe(scene_audio(sample_scene(index, seed))[None])
     autoencoder.fit()
     return autoencoder
 
 
 def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassifier:
-    """A classifier with one hidden layer, trained on features with a little noise and with features left out.
+    """Train a classifier with one hidden layer; feature noise and feature dropout regularise it.
 
     Args:
         features: Features ``(clips, n_features())``.
@@ -152,6 +151,6 @@ def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassif
 
 
 def accuracy(classifier: SourceClassifier, seed: int, clips: int, split: str = "plain") -> float:
-    """Share of held-out clips with a single source that a classifier hears right."""
-    scenes = zip(range(clips), single_scenes(seed, held_out=True, split=split), strict=False)
-    return sum(classifier.classify(sound_of(s), RATE_HZ) == s.things[0].what for _, s in scenes) / clips
+    """Share of held-out clips with a single source that are classified correctly."""
+    scenes = zip(range(clips), single_source_scenes(seed, held_out=True, split=split), strict=False)
+    return sum(classifier.classify(scene_audio(s), RATE_HZ) == s.things[0].what for _, s in scenes) / clips

@@ -1,4 +1,4 @@
-"""The rows of the studio benchmark: whose sound is measured."""
+"""The rows of the studio benchmark: the sources of the evaluated audio."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.plan.story import Story
 
-POOL = 64
-"""How many clips the shuffled row remembers, besides those of the batch."""
+POOL_SIZE = 64
+"""Number of recent clips that the shuffled row keeps, besides those of the batch."""
 ROWS = ("truth", "codec", "given_plan", "end_to_end", "shuffled")
 
 
 class Row(ABC):
-    """One way to get the sound of a clip, at 16 kHz.
+    """A method that produces the audio of clips, at 16 kHz.
 
     Attributes:
-        seeded: Whether another sampling seed gives another sound.
+        seeded: Whether the audio depends on the sampling seed.
     """
 
     seeded = False
 
     @abstractmethod
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio ``(2, samples)`` of each clip."""
 
     def story(self, take: Take) -> Story:
-        """The story that a person would edit."""
+        """The story to edit."""
         return take.scene.story
 
     @abstractmethod
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """Audio ``(2, samples)`` of each clip after its story was edited."""
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+        """Audio ``(2, samples)`` of each clip for its edited story."""
 
 
 class TruthRow(Row):
-    """The real sound: what the instruments can see at best."""
+    """The ground-truth audio: upper bound of the metrics."""
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """The sound of the scene."""
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+        """Audio of the scene."""
         return [take.audio for take in takes]
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """The sound of the edited scene."""
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+        """Audio of the edited scene."""
         scenes = [restage(take.scene, story) for take, story in zip(takes, stories, strict=True)]
         return [torch.as_tensor(render_audio(scene, RATE_HZ)).float() for scene in scenes]
 
 
 class CodecRow(TruthRow):
-    """The real sound through the autoencoder: what a perfect model would reach.
+    """The ground-truth audio, encoded and decoded by the autoencoder: upper bound of the model.
 
     Args:
         model: The model whose autoencoder is used.
@@ -74,23 +74,23 @@ class CodecRow(TruthRow):
         self.autoencoder = model.autoencoder
 
     @torch.no_grad()
-    def _through(self, sounds: list[Tensor]) -> list[Tensor]:
+    def _reconstructed(self, audio: list[Tensor]) -> list[Tensor]:
         rate_hz = self.autoencoder.sample_rate_hz
-        audio = resample(torch.stack(sounds), RATE_HZ, rate_hz)
-        decoded = self.autoencoder.decode(self.autoencoder.encode(audio))
-        return fitted(list(decoded), rate_hz, sounds)
+        latents = self.autoencoder.encode(resample(torch.stack(audio), RATE_HZ, rate_hz))
+        decoded = self.autoencoder.decode(latents)
+        return match_lengths(list(decoded), rate_hz, audio)
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """The sound of the scene, encoded and decoded."""
-        return self._through(super().sounds(takes, seed))
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+        """Audio of the scene, encoded and decoded."""
+        return self._reconstructed(super().audio(takes, seed))
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """The sound of the edited scene, encoded and decoded."""
-        return self._through(super().edited_sounds(takes, stories, seed))
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+        """Audio of the edited scene, encoded and decoded."""
+        return self._reconstructed(super().edited_audio(takes, stories, seed))
 
 
 class GivenPlanRow(Row):
-    """The model's sound for the true plan and the frame.
+    """Audio that the model generates from the ground-truth plan and the video.
 
     Args:
         model: The model.
@@ -104,75 +104,75 @@ class GivenPlanRow(Row):
         self.guidance = guidance
 
     def plan(self, take: Take) -> Plan:
-        """The plan that is given to the model."""
+        """The plan that conditions the model."""
         return narrate(take.scene.story, random.Random(take.index))
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """What the model makes of the clip and its plan."""
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+        """Audio that the model generates from the clip and its plan."""
         return self._render(takes, [self.plan(take) for take in takes], seed)
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """What the model makes of the clip and the edited plan."""
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+        """Audio that the model generates from the clip and the edited plan."""
         plans = [narrate(story, random.Random(t.index)) for t, story in zip(takes, stories, strict=True)]
         return self._render(takes, plans, seed)
 
     def _render(self, takes: Sequence[Take], plans: list[Plan], seed: int) -> list[Tensor]:
         clips = [take.clip for take in takes if take.clip is not None]
         seeds = [1000 * take.index + seed for take in takes]
-        made = self.model.render(clips, plans, seeds, guidance=self.guidance)
-        return fitted(made, self.model.autoencoder.sample_rate_hz, [take.audio for take in takes])
+        generated = self.model.render(clips, plans, seeds, guidance=self.guidance)
+        return match_lengths(generated, self.model.autoencoder.sample_rate_hz, [take.audio for take in takes])
 
 
 class EndToEndRow(GivenPlanRow):
-    """The model's sound for the frame alone: it plans first, then renders its plan."""
+    """Audio that the model generates from the video alone, with its own plan."""
 
     def __init__(self, model: PrismAudio, guidance: float | None = None) -> None:
         super().__init__(model, guidance)
         self._plans: dict[int, Plan] = {}
 
     def plan(self, take: Take) -> Plan:
-        """The plan that the model writes, once for all sampling seeds."""
+        """The plan that the model writes, computed once for all sampling seeds."""
         if take.index not in self._plans and take.clip is not None:
             self._plans[take.index] = self.model.plan(take.clip)
         return self._plans[take.index]
 
     def story(self, take: Take) -> Story:
-        """The story as the model sees it."""
+        """The story that the model's plan states."""
         return self.plan(take).read(NOUNS)
 
 
 class ShuffledRow(Row):
-    """The real sound of another clip: chance. Another seed takes another clip."""
+    """The ground-truth audio of another clip, which depends on the seed: chance level."""
 
     seeded = True
 
     def __init__(self) -> None:
-        self._sounds: dict[int, Tensor] = {}
+        self._recent: dict[int, Tensor] = {}
 
-    def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """The sound of the clip ``seed + 1`` places before; the first clips take those of the end of their batch."""
-        self._sounds.update({take.index: take.audio for take in takes})
-        recent = {*list(self._sounds)[-POOL:], *(take.index for take in takes)}  # edits come back to the first clips
-        order = [index for index in self._sounds if index in recent]
-        self._sounds = {index: self._sounds[index] for index in order}
-        return [self._sounds[order[order.index(take.index) - 1 - seed % len(order)]] for take in takes]
+    def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
+        """Audio of the clip ``seed + 1`` positions before, cyclically over the kept clips."""
+        self._recent.update({take.index: take.audio for take in takes})
+        recent = {*list(self._recent)[-POOL_SIZE:], *(take.index for take in takes)}  # edits revisit the first clips
+        order = [index for index in self._recent if index in recent]
+        self._recent = {index: self._recent[index] for index in order}
+        return [self._recent[order[order.index(take.index) - 1 - seed % len(order)]] for take in takes]
 
-    def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """The sound of another clip."""
-        return self.sounds(takes, seed)
+    def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
+        """Audio of another clip."""
+        return self.audio(takes, seed)
 
 
-def fitted(sounds: Sequence[Tensor], rate_hz: int, like: Sequence[Tensor]) -> list[Tensor]:
-    """Sounds at 16 kHz and of the same lengths as others: what is missing is silence."""
-    made = []
-    for sound, other in zip(sounds, like, strict=True):
-        at_rate = resample(sound.float().cpu(), rate_hz, RATE_HZ)[..., : other.shape[-1]]
-        made.append(pad(at_rate, (0, other.shape[-1] - at_rate.shape[-1])))
-    return made
+def match_lengths(audio: Sequence[Tensor], rate_hz: int, like: Sequence[Tensor]) -> list[Tensor]:
+    """Resample audio to 16 kHz and crop or zero-pad it to the lengths of ``like``."""
+    matched = []
+    for item, other in zip(audio, like, strict=True):
+        resampled = resample(item.float().cpu(), rate_hz, RATE_HZ)[..., : other.shape[-1]]
+        matched.append(pad(resampled, (0, other.shape[-1] - resampled.shape[-1])))
+    return matched
 
 
 def make_rows(names: Sequence[str], model: PrismAudio | None, guidance: float | None = None) -> dict[str, Row]:
-    """The rows of these names; those that need a model are left out when there is none."""
+    """The rows of the given names; without a model, rows that need one are left out."""
     rows: dict[str, Row] = {}
     for name in names:
         if name == "truth":

@@ -1,4 +1,4 @@
-"""Held-out clips of the studio world, made ready to be measured."""
+"""Prepare held-out clips of the studio world for evaluation."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ RATE_HZ = 16_000
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """A clip to be measured.
+    """A clip to evaluate.
 
     Args:
-        index: Its number in the split.
-        scene: What it shows.
-        audio: Its true audio ``(2, samples)`` at 16 kHz.
-        truth: What should be heard.
-        clip: Its silent frame; None when no row looks at it.
+        index: Index in the split.
+        scene: The scene of the clip.
+        audio: Ground-truth audio ``(2, samples)`` at 16 kHz.
+        target: Target of the metrics.
+        clip: The video without audio; None if no row needs it.
     """
 
     index: int
     scene: Scene
     audio: Tensor
-    truth: Target
+    target: Target
     clip: Clip | None
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Makes silent clips of scenes, as a model wants to watch them.
+    """Renders scenes to clips without audio, at the frame rate and size of a model.
 
     Args:
-        filmed: Film a scene at its own size and frame rate and read the file, as ``prismaudio studio render`` and
-            ``prismaudio generate`` do; otherwise draw it as the model's training clips are drawn.
-        frames: Rate and size of the frames that the model watches.
+        filmed: Encode the video at the scene's own size and frame rate and decode the file, as ``prismaudio studio
+            render`` and ``prismaudio generate`` do; otherwise render it directly, like the training clips.
+        frames: Frame rate and size of the model's input.
     """
 
     filmed: bool = False
     frames: FrameSpec = field(default_factory=FrameSpec)
-    _kept: dict[str, Clip] = field(default_factory=dict)
+    _cache: dict[str, Clip] = field(default_factory=dict)
 
     def __call__(self, scene: Scene) -> Clip:
-        """The silent clip of a scene; those of a single thing, whose plans are edited later, are kept."""
-        clip = self._kept.get(scene.id) or self._shoot(scene)
+        """Render a scene; clips with a single source are cached, because their plans are edited later."""
+        clip = self._cache.get(scene.id) or self._render(scene)
         if len(scene.things) == 1:
-            self._kept[scene.id] = clip
+            self._cache[scene.id] = clip
         return clip
 
-    def _shoot(self, scene: Scene) -> Clip:
+    def _render(self, scene: Scene) -> Clip:
         if not self.filmed:
             frames = torch.as_tensor(render_video(scene, self.frames.size, self.frames.fps))
             return Clip(scene.id, scene.duration_s, frames, self.frames.fps)
@@ -76,16 +76,16 @@ class Camera:
 
 
 def take(index: int, scene: Scene, camera: Camera | None) -> Take:
-    """Render a scene, without its frame if there is no camera."""
+    """Render a scene, without video if there is no camera."""
     audio = torch.as_tensor(render_audio(scene, RATE_HZ)).float()
-    truth = Target(scene.story, tuple(scene.events))
+    target = Target(scene.story, tuple(scene.events))
     floor_db = measure_noise_floor_db(audio, RATE_HZ)
-    truth = replace(truth, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, truth))
-    return Take(index, scene, audio, truth, camera(scene) if camera else None)
+    target = replace(target, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, target))
+    return Take(index, scene, audio, target, camera(scene) if camera else None)
 
 
 def restage(scene: Scene, story: Story) -> Scene:
-    """The scene of a single thing as an edited story tells it."""
+    """Apply an edited story to a scene with a single source."""
     source, thing = story.sources[0], scene.things[0]
     first_deg, last_deg = source.azimuth_deg or (0.0, 0.0)
     edited = replace(

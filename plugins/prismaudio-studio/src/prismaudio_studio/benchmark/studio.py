@@ -1,4 +1,4 @@
-"""The studio benchmark: how well silent held-out clips of the procedural world get their sound."""
+"""The studio benchmark: quality of the audio generated for held-out clips of the procedural world."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class StudioBenchmark(Benchmark):
-    """Measures how well silent held-out clips of the procedural world get their audio.
+    """Measures the quality of the audio generated for held-out clips of the procedural world.
 
     Args:
         seed: Seed of the held-out clips.
         limit: Number of clips.
         split: ``"plain"`` or ``"randomised"``.
         seeds: Number of sampling seeds.
-        edit_limit: Number of clips with a single source whose plan is edited; the sampling seeds take turns on them.
-        batch_size: Clips rendered together; it changes nothing but the speed.
-        guidance: Scale of classifier-free guidance; None for the model's own.
-        rows: Which rows to measure.
-        picture: ``"training"`` for pictures of training size, ``"filmed"`` for the size and frame rate at which
-            ``prismaudio studio render`` writes them; by default filmed for randomised clips, training for plain ones.
+        edit_limit: Number of clips with a single source whose plan is edited, divided among the sampling seeds.
+        batch_size: Clips generated per batch; it affects only the speed.
+        guidance: Scale of classifier-free guidance; None for the model's default.
+        rows: Rows to measure.
+        picture: ``"training"`` for frames of the training size, ``"filmed"`` for the size and frame rate of
+            ``prismaudio studio render``; by default filmed for randomised clips and training for plain ones.
     """
 
     seed: int = 0
@@ -68,8 +68,8 @@ class StudioBenchmark(Benchmark):
         """Add the options of ``prismaudio bench studio``."""
         parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the held-out clips")
         parser.add_argument("--limit", type=arguments.positive, default=300, help="number of clips")
-        parser.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied they look")
-        parser.add_argument("--model", metavar="NAME|DIR", help="model to measure; the installed one by default")
+        parser.add_argument("--split", choices=("plain", "randomised"), default="plain", help="visual variation")
+        parser.add_argument("--model", metavar="NAME|DIR", help="model to evaluate; the installed one by default")
         parser.add_argument("--seeds", type=arguments.positive, default=3, help="number of sampling seeds")
         parser.add_argument(
             "--edit-limit", type=arguments.whole(0, 2**31 - 1), default=100, help="number of clips whose plan is edited"
@@ -80,18 +80,18 @@ class StudioBenchmark(Benchmark):
         parser.add_argument(
             "--guidance",
             type=arguments.number(0, 100),
-            help="scale of classifier-free guidance; the model's own by default",
+            help="scale of classifier-free guidance; the model's default if not given",
         )
         parser.add_argument(
             "--picture",
             choices=("training", "filmed"),
-            help="size and frame rate of the video: of training, or as filmed; by default filmed for randomised only",
+            help="frame size and rate: of training, or of rendered files; by default filmed for randomised only",
         )
-        parser.add_argument("--batch-size", type=arguments.positive, default=16, help="clips rendered together")
+        parser.add_argument("--batch-size", type=arguments.positive, default=16, help="clips generated per batch")
 
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Measure the model that the options name."""
+        """Evaluate the model that the options name."""
         needs_model = any(row in options.rows for row in NEED_A_MODEL)
         model = PrismAudio.from_pretrained(options.model) if needs_model else None
         benchmark = cls(**{f.name: getattr(options, f.name) for f in fields(cls)})
@@ -101,17 +101,17 @@ class StudioBenchmark(Benchmark):
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
-        """Print a line for each measure, a column for each row."""
+        """Print a table with one line per metric and one column per row."""
         console.print(
             report.table(f"studio, {options.split}, {options.limit} held-out clips, {options.seeds} sampling seeds")
         )
 
     def run(self, model: PrismAudio | None, on_step: Step = lambda *_: None) -> Report:
-        """Measure a model.
+        """Evaluate a model.
 
         Args:
-            model: The model; None to measure only the rows that need none.
-            on_step: Called with (clips heard, clips in all).
+            model: The model; None to measure only the rows without a model.
+            on_step: Called with (clips evaluated, total).
 
         Returns:
             Means and standard deviations over the sampling seeds.
@@ -128,7 +128,7 @@ class StudioBenchmark(Benchmark):
         return report
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
-        """The held-out scenes with their numbers."""
+        """The held-out scenes with their indices."""
         for index in range(self.limit):
             yield index, sample_scene(index, self.seed, self.split, held_out=True)
 
@@ -146,17 +146,17 @@ class StudioBenchmark(Benchmark):
         filmed = self.split == "randomised" if self.picture is None else self.picture == "filmed"
         return Camera(filmed, model.settings.frame_spec)
 
-    def _takes(self, camera: Camera | None, chosen: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
+    def _takes(self, camera: Camera | None, scenes: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
-        for start in range(0, len(chosen), self.batch_size):
-            yield [take(index, scene, camera) for index, scene in chosen[start : start + self.batch_size]]
+        for start in range(0, len(scenes), self.batch_size):
+            yield [take(index, scene, camera) for index, scene in scenes[start : start + self.batch_size]]
 
     def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
         for takes in self._takes(camera, list(self.scenes())):
-            targets = [item.truth for item in takes]
+            targets = [item.target for item in takes]
             for (name, seed), columns in metrics.items():
-                _update(columns, rows[name].sounds(takes, seed), targets)
+                _update(columns, rows[name].audio(takes, seed), targets)
                 counter.add(len(takes))
         _report(metrics, report)
 
@@ -181,8 +181,8 @@ class StudioBenchmark(Benchmark):
                 pairs.append((item, story))
         if pairs:
             chosen, stories = zip(*pairs, strict=True)
-            sounds = row.edited_sounds(chosen, stories, seed)
-            _update({column: metric}, sounds, [Target.from_story(story) for story in stories])
+            audio = row.edited_audio(chosen, stories, seed)
+            _update({column: metric}, audio, [Target.from_story(story) for story in stories])
 
     def _settings(self) -> dict[str, object]:
         from prismaudio import __version__
@@ -193,7 +193,7 @@ class StudioBenchmark(Benchmark):
 
 
 class _Counter:
-    """Counts the clips that were heard."""
+    """Counts the evaluated clips."""
 
     def __init__(self, on_step: Step, total: int) -> None:
         self.on_step, self.total, self.done = on_step, total, 0
@@ -203,10 +203,10 @@ class _Counter:
         self.on_step(self.done, self.total)
 
 
-def _update(metrics: dict[str, Metric], sounds: Sequence[Tensor], targets: Sequence[Target]) -> None:
-    audio = torch.stack(list(sounds))
+def _update(metrics: dict[str, Metric], audio: Sequence[Tensor], targets: Sequence[Target]) -> None:
+    batch = torch.stack(list(audio))
     for metric in metrics.values():
-        metric.update(audio, RATE_HZ, targets)
+        metric.update(batch, RATE_HZ, targets)
 
 
 def _report(metrics: dict[tuple[str, int], dict[str, Metric]], report: Report) -> None:

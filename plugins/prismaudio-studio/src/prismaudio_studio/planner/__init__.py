@@ -1,1 +1,1 @@
-"""The planner: it watches for events and writes them down."""
+"""The planner: detects sound events in video and writes them as a plan."""

@@ -1,4 +1,4 @@
-"""The embedded planner: it watches for events and writes them down."""
+"""A planner that detects sound events in video and writes them as a plan."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from prismaudio.plan import CORE, Plan, words
 from prismaudio.plan.story import SIDE_DEG, Source, Story
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio_studio.narration import narrate
-from prismaudio_studio.planner.network import SPAN, EventNetwork, Sightings
-from prismaudio_studio.planner.track import apart, straight_track
-from prismaudio_studio.planner.watching import watch
-from prismaudio_studio.prompting import filled_up, timed, worded
+from prismaudio_studio.planner.network import SPAN, EventNetwork, EventPredictions
+from prismaudio_studio.planner.track import resolve_overlaps, straight_track
+from prismaudio_studio.planner.watching import detect_events
+from prismaudio_studio.prompting import add_times, complete_plan, plan_from_prompt
 from prismaudio_studio.words import NOUNS
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 SIZES, QUALITIES, ROOMS = tuple(words.SIZES), tuple(words.QUALITIES), tuple(words.ROOMS)
-"""The answers of the network, in this order; weights depend on it."""
+"""The classes of the network's heads, in this order, on which trained weights depend."""
 STILL_DEG = 1.5
-"""What moves less between its first and its last sound is where it is all the time."""
+"""Sources that move less than this between their first and last sound are treated as static."""
 UNSTATED = -100
-"""Target of a question that the plan does not answer; cross-entropy skips it."""
+"""Class index of attributes that the plan does not state; cross-entropy ignores it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a batch of plans states, in the layout of :class:`Sightings`; ``azimuth`` is NaN where nothing is stated."""
+    """Training targets of a batch of plans, as in :class:`EventPredictions`; unstated ``azimuth`` is NaN."""
 
     onsets: Tensor
     sounding: Tensor
@@ -50,18 +50,18 @@ class Targets:
 
 
 class EventPlanner(Configured, TrainablePlanner):
-    """Sees which classes make sounds, when, where and in what surroundings, and writes the four core sections.
+    """Detects sound events, their directions, the sound quality and the room in video; writes the four core sections.
 
     Args:
-        classes: Nouns of the sources that it knows.
-        fps: Frames per second that it watches.
-        frame_size: Height and width of the frames that it watches.
-        width: Width of the network in space.
-        time_width: Width of the network in time.
-        depth: Layers of the network in time.
-        onset_chance: Chance above which an onset is written down.
-        class_chance: Chance, the mean of being there and of sounding at all, above which a class is written down.
-        segment_s: Length in seconds of what the network watches at once: that of its training clips.
+        classes: Nouns of the classes to detect.
+        fps: Frames per second of the input.
+        frame_size: Height and width of the input frames.
+        width: Channels of the spatial convolutions.
+        time_width: Channels of the temporal convolutions.
+        depth: Number of temporal convolutions.
+        onset_chance: Probability above which an onset is detected.
+        class_chance: Threshold for a class on the mean of its presence and maximum onset probability.
+        segment_s: Length in seconds of a segment, the input of the network: that of its training clips.
     """
 
     def __init__(
@@ -91,59 +91,63 @@ class EventPlanner(Configured, TrainablePlanner):
     # Planning ----------------------------------------------------------------------------------------------------
     @torch.no_grad()
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        """Sections of those ``dimensions`` that are core ones.
+        """Write the core sections among ``dimensions``.
 
-        What a prompt or a partial plan states is taken from it; the things that it names sound when and where the
-        things that are seen do. Where nothing has a time, moments are chosen.
+        What a prompt or a partial plan states is kept; the sources that it names get the onsets and directions of the
+        detected ones. If no source has a time, default onset times are added.
         """
-        whole = isinstance(given, Plan) and all(given.get(name) for name in CORE)
-        seen = None
-        if clip.frames is not None and not whole:
-            told = narrate(watch(self.see, clip, self.segment_s))
-            seen = Plan({dimension.name: told[dimension.name] for dimension in dimensions if dimension.name in told})
+        is_complete = isinstance(given, Plan) and all(given.get(name) for name in CORE)
+        detected = None
+        if clip.frames is not None and not is_complete:
+            story = narrate(detect_events(self.detect, clip, self.segment_s))
+            names = [dimension.name for dimension in dimensions if dimension.name in story]
+            detected = Plan({name: story[name] for name in names})
         if isinstance(given, str):
-            plan = worded(given, seen)
+            plan = plan_from_prompt(given, detected)
         else:
-            plan = filled_up(given, seen) if given is not None else seen or Plan({})
-        return timed(plan, clip.duration_s)
+            plan = complete_plan(given, detected) if given is not None else detected or Plan({})
+        return add_times(plan, clip.duration_s)
 
     @torch.no_grad()
-    def see(self, clip: Clip) -> Story:
-        """What happens in a clip of one window, by its frames."""
-        seen = Sightings(**{name: value.cpu() for name, value in vars(self.network(self._frames([clip]))).items()})
-        who = self._who(seen)
-        places = apart(seen.columns[0, :, who].exp()).unbind(1)
-        found = [self._source(seen, index, place, clip.duration_s) for index, place in zip(who, places, strict=True)]
+    def detect(self, clip: Clip) -> Story:
+        """Detect the events of a clip of one segment in its frames."""
+        output = self.network(self._frames([clip]))
+        predicted = EventPredictions(**{name: value.cpu() for name, value in vars(output).items()})
+        classes = self._detected_classes(predicted)
+        places = resolve_overlaps(predicted.columns[0, :, classes].exp()).unbind(1)
+        found = [
+            self._source(predicted, index, place, clip.duration_s) for index, place in zip(classes, places, strict=True)
+        ]
         sources = tuple(source for source in found if source is not None)
-        return Story(sources, QUALITIES[int(seen.quality[0].argmax())], ROOMS[int(seen.room[0].argmax())])
+        return Story(sources, QUALITIES[int(predicted.quality[0].argmax())], ROOMS[int(predicted.room[0].argmax())])
 
-    def _who(self, seen: Sightings) -> list[int]:
-        """Classes above the chance that counts, or else the likeliest one: those that are there and are heard."""
-        chance = (seen.present[0].sigmoid() + seen.onsets[0].sigmoid().amax(0)) / 2
-        return [int(i) for i in torch.nonzero(chance > self.class_chance)] or [int(chance.argmax())]
+    def _detected_classes(self, predicted: EventPredictions) -> list[int]:
+        """Indices of the classes above the threshold, or else of the most likely one."""
+        probability = (predicted.present[0].sigmoid() + predicted.onsets[0].sigmoid().amax(0)) / 2
+        return [int(i) for i in torch.nonzero(probability > self.class_chance)] or [int(probability.argmax())]
 
-    def _source(self, seen: Sightings, index: int, place: Tensor, duration_s: float) -> Source | None:
-        curve = seen.onsets[0, :, index].sigmoid()
+    def _source(self, predicted: EventPredictions, index: int, place: Tensor, duration_s: float) -> Source | None:
+        curve = predicted.onsets[0, :, index].sigmoid()
         onsets = self._peaks(curve, min(self.onset_chance, 0.6 * float(curve.max())))
         onsets = [t for t in onsets if t < duration_s]
         if not onsets:
             return None
         end = None
-        if bool(seen.lasting[0, index] > 0):
+        if bool(predicted.lasting[0, index] > 0):
             onsets = onsets[:1]
-            end = self._end(seen.sounding[0, :, index], onsets[0], duration_s)
+            end = self._end(predicted.sounding[0, :, index], onsets[0], duration_s)
         azimuth = self._azimuth(place, onsets[0], onsets[-1] if end is None else end)
-        return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
+        return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(predicted.size[0, index].argmax())])
 
     def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
-        """When a lasting sound that began at ``onset_s`` stops: two frames in a row without it."""
+        """End of a sustained sound that begins at ``onset_s``: the first of two consecutive inactive frames."""
         first = min(int(onset_s * self.fps) + 2, len(sounding) - 1)
         off = (F.pad(sounding[first:], (0, 1), value=-1.0) <= 0).tolist()
         silent = next((i for i in range(len(off) - 1) if off[i] and off[i + 1]), len(off) - 1)
         return round(min(max((first + silent) / self.fps, onset_s + 0.1), duration_s), 2)
 
     def _peaks(self, curve: Tensor, chance: float, gap_s: float = 0.1) -> list[float]:
-        """Times of the peaks above ``chance`` that are highest within ``gap_s``, refined by their neighbourhood."""
+        """Times of the peaks above ``chance`` that are highest within ``gap_s``, refined to the local centroid."""
         gap = round(gap_s * self.steps_per_s)
         highest = F.max_pool1d(curve[None, None], 2 * gap + 1, 1, gap)[0, 0]
         times: list[float] = []
@@ -159,7 +163,7 @@ class EventPlanner(Configured, TrainablePlanner):
         return times
 
     def _azimuth(self, place: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
-        """Direction at the first and the last moment, from chances of columns ``(frames, columns)``."""
+        """Directions at the first and the last time, from probabilities of columns ``(frames, columns)``."""
         first = min(max(int(first_s * self.fps) - 1, 0), len(place) - 1)
         last = min(max(int(last_s * self.fps) + 1, first), len(place) - 1)
         start_deg, stop_deg = straight_track(place, SIDE_DEG * self.network.across.cpu(), first, last)
@@ -168,49 +172,49 @@ class EventPlanner(Configured, TrainablePlanner):
     def _frames(self, clips: Sequence[Clip]) -> Tensor:
         for clip in clips:
             if clip.frames is None:
-                raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
+                raise MediaError(f"clip {clip.id} has no frames to plan from; provide a plan or a prompt")
             if clip.fps != self.fps or clip.frames.shape[-2:] != (self.frame_size, self.frame_size):
                 raise MediaError(
-                    f"clip {clip.id} is {tuple(clip.frames.shape[-2:])} at {clip.fps} frames a second; "
-                    f"expected {(self.frame_size, self.frame_size)} at {self.fps}"
+                    f"clip {clip.id} is {tuple(clip.frames.shape[-2:])} at {clip.fps} frames per second, "
+                    f"expected {(self.frame_size, self.frame_size)} at {self.fps}; read it at that size and rate"
                 )
         frames = torch.stack([clip.frames for clip in clips if clip.frames is not None])
         return frames.to(self.network.across.device)
 
     # Training ----------------------------------------------------------------------------------------------------
     def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
-        """Cross-entropies of what the plans state, and the absolute error of directions."""
+        """Cross-entropies of the attributes that the plans state, and the absolute error of directions."""
         frames = self._frames(clips)
         target = self.targets([plan.read(NOUNS) for plan in plans], frames.shape[1], frames.device)
-        seen = self.network(frames)
+        predicted = self.network(frames)
         here = target.present[:, None]
         weight = 1 + 6 * target.onsets
-        onset = F.binary_cross_entropy_with_logits(seen.onsets, target.onsets, weight, reduction="sum")
+        onset = F.binary_cross_entropy_with_logits(predicted.onsets, target.onsets, weight, reduction="sum")
         stated = ~target.azimuth.isnan()
-        direction = (seen.azimuth - target.azimuth.nan_to_num()).abs()[stated]
-        column = self._column(seen.columns[stated], target.azimuth[stated])
-        sounding = F.binary_cross_entropy_with_logits(seen.sounding, target.sounding, reduction="none")
-        lasting = F.binary_cross_entropy_with_logits(seen.lasting, target.lasting, reduction="none")
+        direction = (predicted.azimuth - target.azimuth.nan_to_num()).abs()[stated]
+        column = self._column(predicted.columns[stated], target.azimuth[stated])
+        sounding = F.binary_cross_entropy_with_logits(predicted.sounding, target.sounding, reduction="none")
+        lasting = F.binary_cross_entropy_with_logits(predicted.lasting, target.lasting, reduction="none")
         return {
             "onset": onset / (20 * len(frames)),
             "sounding": 2 * (sounding * (0.2 + here)).mean(),
             "azimuth": 3 * (direction.mean() if stated.any() else direction.sum()),
             "column": 0.5 * (column.mean() if stated.any() else column.sum()),
-            "present": 2 * F.binary_cross_entropy_with_logits(seen.present, target.present),
+            "present": 2 * F.binary_cross_entropy_with_logits(predicted.present, target.present),
             "lasting": (lasting * target.present).sum() / target.present.sum().clamp_min(1) / 2,
-            "size": 0.3 * _answer(seen.size.flatten(0, 1), target.size.flatten()),
-            "quality": 0.6 * _answer(seen.quality, target.quality),
-            "room": 0.3 * _answer(seen.room, target.room),
+            "size": 0.3 * _cross_entropy(predicted.size.flatten(0, 1), target.size.flatten()),
+            "quality": 0.6 * _cross_entropy(predicted.quality, target.quality),
+            "room": 0.3 * _cross_entropy(predicted.room, target.room),
         }
 
     def _column(self, columns: Tensor, azimuth: Tensor) -> Tensor:
-        """Cross-entropy of log chances ``(cases, columns)`` with where directions / 60 deg ``(cases,)`` are seen."""
+        """Cross-entropy of log probabilities ``(cases, columns)`` and the columns of azimuths / 60 deg ``(cases,)``."""
         distance = (self.network.across - azimuth[:, None]) * columns.shape[-1] * SPAN / 2
         wanted = torch.exp(-0.5 * (distance / 0.6).square())
         return -(wanted / wanted.sum(-1, keepdim=True).clamp_min(1e-9) * columns).sum(-1)
 
     def targets(self, stories: Sequence[Story], n_frames: int, device: torch.device | None = None) -> Targets:
-        """What stories state, for clips of ``n_frames`` frames."""
+        """The training targets of stories, for clips of ``n_frames`` frames."""
         n, k = len(stories), len(self.classes)
         out = Targets(
             onsets=torch.zeros(n, n_frames * self.network.sub_steps, k),
@@ -246,10 +250,10 @@ class EventPlanner(Configured, TrainablePlanner):
             out.azimuth[row, during, column] = azimuths_deg(source, times_s)[during] / SIDE_DEG
 
 
-def _answer(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy over the questions that are answered."""
-    answered = target != UNSTATED
-    return F.cross_entropy(logits[answered], target[answered]) if answered.any() else logits.sum() * 0
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy over the attributes that are stated, 0 if there are none."""
+    stated = target != UNSTATED
+    return F.cross_entropy(logits[stated], target[stated]) if stated.any() else logits.sum() * 0
 
 
 def _index(names: Sequence[str], name: str | None) -> int:

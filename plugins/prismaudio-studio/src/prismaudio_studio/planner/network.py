@@ -1,6 +1,6 @@
-"""A small video network that sees which things make which sounds, when and where.
+"""A small video network that predicts the class, onsets and direction of sound sources.
 
-Shape letters: B batch, T frames, K classes, D width, S steps (frames times sub-steps).
+Shape letters: B batch, T frames, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ SPAN = 0.88
 
 
 @dataclass(frozen=True, eq=False)
-class Sightings:
-    """What the network sees, as logits unless said otherwise.
+class EventPredictions:
+    """Outputs of the network, logits unless noted otherwise.
 
     Args:
-        onsets: A sound begins, ``(batch, steps, classes)``.
-        sounding: A lasting sound is on, ``(batch, frames, classes)``.
+        onsets: A sound begins, ``(batch, steps, classes)``; a frame has several steps.
+        sounding: A sustained sound is active, ``(batch, frames, classes)``.
         azimuth: Direction / 60 degrees, ``(batch, frames, classes)``; not a logit.
-        columns: In which column of the frame the class is, log chances ``(batch, frames, classes, columns)``.
-        present: The class is there, ``(batch, classes)``.
-        lasting: Its sound lasts, ``(batch, classes)``.
+        columns: Column of the frame in which the class is, log probabilities ``(batch, frames, classes, columns)``.
+        present: The class is present, ``(batch, classes)``.
+        lasting: Its sound is sustained, ``(batch, classes)``.
         size: Small, medium or large, ``(batch, classes, 3)``.
         quality: Sound quality, ``(batch, qualities)``.
         room: Acoustics, ``(batch, rooms)``.
@@ -43,7 +43,7 @@ class Sightings:
 
 
 class EventNetwork(nn.Module):
-    """Patches and their change, convolutions in space, a map of places for each class, convolutions in time.
+    """Patch embedding of frames and frame differences, spatial convolutions, class maps, and temporal convolutions.
 
     Args:
         n_classes: Number of sound classes.
@@ -51,10 +51,10 @@ class EventNetwork(nn.Module):
         n_rooms: Number of acoustics.
         frame_size: Height and width of the frames.
         patch: Height and width of a patch; divides ``frame_size``.
-        width: Width in space.
-        time_width: Width in time.
-        depth: Dilated convolutions in time.
-        sub_steps: Onset steps for each frame.
+        width: Channels of the spatial convolutions.
+        time_width: Channels of the temporal convolutions.
+        depth: Number of dilated temporal convolutions.
+        sub_steps: Onset steps per frame.
     """
 
     across: Tensor
@@ -96,25 +96,26 @@ class EventNetwork(nn.Module):
         across = (torch.arange(cells) + 0.5) / cells * 2 - 1
         self.register_buffer("across", across / SPAN, persistent=False)
 
-    def forward(self, frames_BTCHW: Tensor) -> Sightings:
-        """Look at frames uint8 ``(batch, time, 3, frame_size, frame_size)``."""
+    def forward(self, frames_BTCHW: Tensor) -> EventPredictions:
+        """Predict events from frames uint8 ``(batch, time, 3, frame_size, frame_size)``."""
         batch, n_frames = frames_BTCHW.shape[:2]
-        space, maps = self._in_space(frames_BTCHW)
-        chance = maps.flatten(2).log_softmax(-1).view_as(maps)
-        columns = chance.logsumexp(-2)
+        space, maps = self._spatial_features(frames_BTCHW)
+        log_probability = maps.flatten(2).log_softmax(-1).view_as(maps)
+        columns = log_probability.logsumexp(-2)
         x = columns.exp() @ self.across
-        y = chance.logsumexp(-1).exp() @ self.across
+        y = log_probability.logsumexp(-1).exp() @ self.across
         tracks = torch.cat([x, y, maps.flatten(2).amax(-1) / 4], 1)
         pooled = torch.cat([space.amax(-1).flatten(1), space.amax(-2).flatten(1), tracks], 1)
         hidden = self.to_time(pooled).unflatten(0, (batch, n_frames))
         for norm, convolve in zip(self.norms, self.in_time, strict=True):
             hidden = hidden + convolve(F.silu(norm(hidden)).transpose(1, 2)).transpose(1, 2)
-        # grain and light are means over the frame and their change from frame to frame
-        look = space.mean((-1, -2)).unflatten(0, (batch, n_frames))
-        summary = torch.cat([hidden.mean(1), hidden.amax(1), look.mean(1), look.std(1, correction=0)], 1)
+        # noise and lighting appear in the frame means and in their variation over time
+        frame_means = space.mean((-1, -2)).unflatten(0, (batch, n_frames))
+        frame_stats = [frame_means.mean(1), frame_means.std(1, correction=0)]
+        summary = torch.cat([hidden.mean(1), hidden.amax(1), *frame_stats], 1)
         present, lasting, size, quality, room = self.answers(self.whole(summary)).split(self.split, 1)
         x = x.unflatten(0, (batch, n_frames))
-        return Sightings(
+        return EventPredictions(
             onsets=self.onsets(hidden).unflatten(-1, (self.sub_steps, self.n_classes)).flatten(1, 2),
             sounding=self.sounding(hidden),
             azimuth=x + self.azimuth(hidden),
@@ -126,7 +127,7 @@ class EventNetwork(nn.Module):
             room=room,
         )
 
-    def _in_space(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def _spatial_features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``(batch * time, width, cells, cells)`` and class maps ``(batch * time, classes, cells, cells)``."""
         frames = frames.float() / 127.5 - 1
         change = torch.zeros_like(frames)

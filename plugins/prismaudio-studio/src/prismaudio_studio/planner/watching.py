@@ -1,4 +1,4 @@
-"""Watching clips of any length with a network that knows clips of one length."""
+"""Detect events in clips of any length with a network for segments of fixed length."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 NEAR_S = 0.12
-"""Two windows that see an onset this near each other see the same one."""
+"""Onsets of two segments within this distance are the same event."""
 
 
-def watch(see: Callable[[Clip], Story], clip: Clip, segment_s: float) -> Story:
-    """What happens in a clip of any length.
+def detect_events(detect: Callable[[Clip], Story], clip: Clip, segment_s: float) -> Story:
+    """Detect the events of a clip of any length.
 
-    A clip that is longer than a window is watched in overlapping windows. Each counts where it is in the middle, for
-    what another window sees as well; a shorter clip is watched with its last frame held.
+    A longer clip is split into overlapping segments; the middle of each is used, without events that the other
+    segments there do not confirm. A shorter clip is padded with its last frame.
 
     Args:
-        see: What happens in a clip of one window.
+        detect: Detects the events of a clip of one segment.
         clip: The clip, with frames.
-        segment_s: Length of a window in seconds.
+        segment_s: Length of a segment in seconds.
     """
     fps = Fraction(clip.fps or 1)
     grid = Grid(fps, fps, segment_s)
     starts = grid.starts(clip.duration_s)
     if len(starts) == 1:
-        story = see(padded(clip, segment_s))
+        story = detect(padded(clip, segment_s))
         return story if clip.duration_s >= segment_s else crop(story, 0.0, clip.duration_s)
-    seen = [(float(start / fps), see(grid.crop(clip, start))) for start in starts]
+    detected = [(float(start / fps), detect(grid.crop(clip, start))) for start in starts]
     margin_s = (grid.frames - grid.hop) / 2 / float(fps)
     pieces = []
-    for index, (start_s, story) in enumerate(seen):
+    for index, (start_s, story) in enumerate(detected):
         begin_s = 0.0 if index == 0 else margin_s
-        is_last = index + 1 == len(seen)
+        is_last = index + 1 == len(detected)
         end_s = min(clip.duration_s - start_s, segment_s) if is_last else segment_s - margin_s
-        others = [other for other in seen if other[0] != start_s]
-        until_s = end_s - begin_s - NEAR_S if is_last else end_s  # what begins at the very end is no sound
+        others = [other for other in detected if other[0] != start_s]
+        until_s = end_s - begin_s - NEAR_S if is_last else end_s  # an onset at the very end is spurious
         piece = confirmed(crop(story, begin_s, end_s), start_s + begin_s, others, segment_s, until_s)
         pieces.append((start_s + begin_s, piece))
     return joint_story(pieces)
@@ -58,14 +58,14 @@ def confirmed(
     segment_s: float,
     until_s: float = float("inf"),
 ) -> Story:
-    """A piece of a story without what the other windows that cover the same moment do not see.
+    """A piece of a story without the onsets that other segments covering the same time do not contain.
 
     Args:
         story: The piece.
-        begin_s: When it begins.
-        others: The other windows: when each begins, and its story.
-        segment_s: How long a window is.
-        until_s: Second of the piece after which nothing begins.
+        begin_s: Start of the piece in the clip.
+        others: Start and story of each other segment.
+        segment_s: Length of a segment.
+        until_s: Time in the piece from which onsets are dropped.
 
     Example:
         >>> piece = Story((Source("bell", (0.5, 1.5)),))
@@ -73,20 +73,20 @@ def confirmed(
         (1.5,)
     """
 
-    def is_seen(what: str, time_s: float) -> bool:
-        there = [(time_s - from_s, o) for from_s, o in others if NEAR_S <= time_s - from_s < segment_s - NEAR_S]
-        return not there or any(_sounds(other, what, t) for t, other in there)
+    def is_confirmed(what: str, time_s: float) -> bool:
+        covering = [(time_s - from_s, o) for from_s, o in others if NEAR_S <= time_s - from_s < segment_s - NEAR_S]
+        return not covering or any(_is_active(other, what, t) for t, other in covering)
 
     sources = []
     for source in story.sources:
-        onsets = tuple(t for t in source.onsets_s if t < until_s and is_seen(source.what, begin_s + t))
+        onsets = tuple(t for t in source.onsets_s if t < until_s and is_confirmed(source.what, begin_s + t))
         if onsets:
             sources.append(replace(source, onsets_s=onsets))
     return replace(story, sources=tuple(sources))
 
 
-def _sounds(story: Story, what: str, time_s: float) -> bool:
-    """Whether a thing begins near a moment, or lasts through it."""
+def _is_active(story: Story, what: str, time_s: float) -> bool:
+    """Whether a source has an onset near a time, or is sustained through it."""
     for source in story.sources:
         if source.what == what and source.onsets_s:
             lasts = source.end_s is not None and source.onsets_s[0] - NEAR_S <= time_s <= source.end_s
@@ -96,9 +96,9 @@ def _sounds(story: Story, what: str, time_s: float) -> bool:
 
 
 def joint_story(pieces: Iterable[tuple[float, Story]]) -> Story:
-    """One story of consecutive pieces, each with the second at which it begins.
+    """Join consecutive pieces, each with its start in seconds, into one story.
 
-    A thing that lasts is told once where it goes on from one piece to the next.
+    A sustained source that continues from one piece to the next becomes a single event.
 
     Example:
         >>> engine = Source("engine", (0.0,), 2.0)
@@ -113,23 +113,20 @@ def joint_story(pieces: Iterable[tuple[float, Story]]) -> Story:
         rooms[story.room] += 1
         for source in story.sources:
             if source.onsets_s:
-                later = moved(source, begin_s)
-                sources[source.what] = merged(sources[source.what], later) if source.what in sources else later
+                later = shift_source(source, begin_s)
+                sources[source.what] = merge_sources(sources[source.what], later) if source.what in sources else later
     quality, room = (most.most_common(1)[0][0] if most else None for most in (qualities, rooms))
     return Story(tuple(sources.values()), quality, room)
 
 
-def moved(source: Source, by_s: float) -> Source:
-    """The same source, later."""
+def shift_source(source: Source, by_s: float) -> Source:
+    """A source shifted in time by ``by_s`` seconds."""
     end_s = None if source.end_s is None else round(source.end_s + by_s, 4)
     return replace(source, onsets_s=tuple(round(t + by_s, 4) for t in source.onsets_s), end_s=end_s)
 
 
-def merged(first: Source, second: Source) -> Source:
-    """Two sources of one name as one.
-
-    What of the second begins while the first still lasts is the first going on.
-    """
+def merge_sources(first: Source, second: Source) -> Source:
+    """Merge two sources of the same name; onsets of the second before the end of the first are dropped."""
     begins = [t for t in second.onsets_s if first.end_s is None or t > first.end_s + 0.1]
     end_s = max(first.end_s or 0.0, second.end_s or 0.0) or None
     onsets = tuple(sorted({*first.onsets_s, *begins}))

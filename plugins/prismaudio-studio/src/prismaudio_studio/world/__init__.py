@@ -1,4 +1,4 @@
-"""The studio: a procedural world of things that are seen and heard, with exact truth."""
+"""The studio: a procedural world of objects with video, audio and exact ground truth."""
 
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.clips import render_clip

@@ -1,4 +1,4 @@
-"""The sound of a scene: the voices of its things, in their places, in its room, through its recorder."""
+"""Render the audio of a scene: sources, panning, room and recording quality."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DRIVE = 3.5
 
 
 def placement(azimuth_deg: NDArray[np.float64] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much later a sound arrives at the left ear in seconds, and how much louder it is at the right in dB.
+    """Delay of the left channel in seconds, and level of the right channel over the left in dB.
 
     Args:
-        azimuth_deg: Direction, positive to the right; the full differences are reached at 60 degrees.
+        azimuth_deg: Direction, positive to the right; the maximum differences are reached at 60 degrees.
 
     Example:
         >>> [round(float(x), 5) for x in placement(60.0)]
@@ -41,7 +41,7 @@ def placement(azimuth_deg: NDArray[np.float64] | float) -> tuple[NDArray[np.floa
 
 
 def _delayed(voice: Signal, delay: NDArray[np.float64]) -> Signal:
-    """A signal read ``delay`` samples ago, by Lagrange interpolation between four samples."""
+    """Delay a signal by ``delay`` samples, with four-point Lagrange interpolation."""
     n = len(voice)
     position = np.arange(n) - delay
     whole = np.floor(position).astype(np.intp)
@@ -55,19 +55,19 @@ def _delayed(voice: Signal, delay: NDArray[np.float64]) -> Signal:
     )
 
 
-def _placed(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
-    """The part of a voice that is not silent, at both ears ``(2, samples)``."""
-    heard = np.flatnonzero(voice)
-    if not len(heard):
+def _panned(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
+    """Pan the part of a voice that is not silent to stereo ``(2, samples)``; returns its slice, too."""
+    nonzero = np.flatnonzero(voice)
+    if not len(nonzero):
         return slice(0, 0), np.zeros((2, 0), np.float32)
-    part = slice(max(0, heard[0] - 16), min(len(voice), heard[-1] + 16))
+    part = slice(max(0, nonzero[0] - 16), min(len(voice), nonzero[-1] + 16))
     time_s = np.arange(part.start, part.stop) / rate_hz
     first, last = thing.span_s
     share = np.clip((time_s - first) / max(last - first, 1e-6), 0, 1)
     itd_s, ild_db = placement(SIDE_DEG * (thing.x[0] + share * (thing.x[1] - thing.x[0])))
     shift = itd_s * rate_hz / 2
-    ears = [_delayed(voice[part], sign * shift) * 10 ** (-sign * ild_db / 40) for sign in (1.0, -1.0)]
-    return part, np.stack(ears).astype(np.float32)
+    channels = [_delayed(voice[part], sign * shift) * 10 ** (-sign * ild_db / 40) for sign in (1.0, -1.0)]
+    return part, np.stack(channels).astype(np.float32)
 
 
 def _fft_size(n_samples: int) -> int:
@@ -76,7 +76,7 @@ def _fft_size(n_samples: int) -> int:
 
 @lru_cache(maxsize=32)
 def _room_response(room: str, number: int, n_samples: int, rate_hz: int) -> Spectrum:
-    """Spectrum ``(2, bins)`` of a diffuse tail that is different at each ear."""
+    """Spectrum ``(2, bins)`` of a diffuse tail, uncorrelated between the channels."""
     t60_s, delay_s, gain = _ROOMS[room]
     rng = np.random.default_rng([number, len(room)])
     size = _fft_size(n_samples)
@@ -100,54 +100,54 @@ def _hiss(n_samples: int) -> NDArray[np.float32]:
     return np.random.default_rng(7).standard_normal((2, 3 * n_samples)).astype(np.float32)
 
 
-def _through_room(scene: Scene, sound: Signal, mono: Signal, rate_hz: int) -> Signal:
-    """Add reflections and the loss of highs, both as products of spectra."""
+def _through_room(scene: Scene, audio: Signal, mono: Signal, rate_hz: int) -> Signal:
+    """Apply reverberation and muffling, both as products of spectra."""
     muffled = scene.quality == "muffled"
     if scene.room not in _ROOMS and not muffled:
-        return sound
-    n_samples = sound.shape[1]
+        return audio
+    n_samples = audio.shape[1]
     size = _fft_size(n_samples)
     if scene.room in _ROOMS:
         response = _room_response(scene.room, scene.key % _N_ROOMS, n_samples, rate_hz)
         spectrum = np.fft.rfft(mono, size) * response
         if not muffled:
-            return sound + np.fft.irfft(spectrum, size)[:, :n_samples].astype(np.float32)
-        spectrum += np.fft.rfft(sound, size)
+            return audio + np.fft.irfft(spectrum, size)[:, :n_samples].astype(np.float32)
+        spectrum += np.fft.rfft(audio, size)
     else:
-        spectrum = np.fft.rfft(sound, size)
+        spectrum = np.fft.rfft(audio, size)
     return np.fft.irfft(spectrum * _muffling(n_samples, rate_hz), size)[:, :n_samples].astype(np.float32)
 
 
-def _recorded(scene: Scene, sound: Signal) -> Signal:
-    """Clipping, the noise of the recorder, and a sane peak."""
-    n_samples = sound.shape[1]
+def _recorded(scene: Scene, audio: Signal) -> Signal:
+    """Apply clipping and noise, and limit the peak."""
+    n_samples = audio.shape[1]
     if scene.quality == "clipped":
-        louder = np.abs(sound).max(0)
-        ceiling = float(louder.max()) / _DRIVE + 1e-9
-        sound = sound * (np.float32(0.5) / np.maximum(louder, ceiling))  # both ears alike, so that directions survive
+        envelope = np.abs(audio).max(0)
+        ceiling = float(envelope.max()) / _DRIVE + 1e-9
+        audio = audio * (np.float32(0.5) / np.maximum(envelope, ceiling))  # same gain for both channels keeps direction
     floor_db = _NOISY_DB if scene.quality == "noisy" else _FLOOR_DB
     start = scene.key % (2 * n_samples)
-    sound = sound + np.float32(10 ** (floor_db / 20)) * _hiss(n_samples)[:, start : start + n_samples]
-    top = float(np.abs(sound).max())
-    return sound * np.float32(min(1.0, PEAK / top))
+    audio = audio + np.float32(10 ** (floor_db / 20)) * _hiss(n_samples)[:, start : start + n_samples]
+    top = float(np.abs(audio).max())
+    return audio * np.float32(min(1.0, PEAK / top))
 
 
 def render_audio(scene: Scene, sample_rate_hz: int = 16_000) -> Signal:
-    """The sound of a scene.
+    """Render the audio of a scene.
 
     Args:
-        scene: What happens.
+        scene: The scene.
         sample_rate_hz: Samples per second.
 
     Returns:
-        Audio ``(2, samples)``, float32, its peak at most 0.9. To the right of the middle, the right channel is earlier
-        (by up to 0.6 ms) and louder (by up to 9 dB).
+        Audio ``(2, samples)``, float32, with a peak of at most 0.9. For sources on the right, the right channel is
+        earlier (by up to 0.6 ms) and louder (by up to 9 dB).
     """
     n_samples = round(scene.duration_s * sample_rate_hz)
-    sound, mono = np.zeros((2, n_samples), np.float32), np.zeros(n_samples, np.float32)
+    audio, mono = np.zeros((2, n_samples), np.float32), np.zeros(n_samples, np.float32)
     for thing in scene.things:
         voice = render_voice(thing, n_samples, sample_rate_hz)
-        part, placed = _placed(thing, voice, sample_rate_hz)
-        sound[:, part] += placed
+        part, panned = _panned(thing, voice, sample_rate_hz)
+        audio[:, part] += panned
         mono += voice
-    return _recorded(scene, _through_room(scene, sound, mono, sample_rate_hz))
+    return _recorded(scene, _through_room(scene, audio, mono, sample_rate_hz))

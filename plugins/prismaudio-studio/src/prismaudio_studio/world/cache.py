@@ -1,4 +1,4 @@
-"""Rendered clips on disk: memory-mapped arrays and one line of JSON a clip."""
+"""A disk cache of rendered clips: memory-mapped arrays and one line of JSON per clip."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ FULL_SCALE = 32_767
 
 
 class ClipCache:
-    """Clips of one split, rendered once and read from disk thereafter.
+    """Clips of one split, rendered once and then read from disk.
 
-    Rendering may be stopped at any moment; what is missing is rendered the next time.
+    An interrupted rendering continues at the next call of :meth:`prepare`.
 
     Args:
-        folder: Where the caches of all splits live.
+        folder: Parent folder of the caches of all splits.
         split: ``"plain"`` or ``"randomised"``.
         seed: Seed of the scenes.
         count: Number of clips.
-        held_out: Scenes that training never sees.
+        held_out: Whether the scenes are held out of training.
         size: Height and width of the frames.
         fps: Frames per second.
     """
@@ -57,7 +57,7 @@ class ClipCache:
         return self.count
 
     def prepare(self, processes: int = 1) -> None:
-        """Render what is missing, with a progress bar."""
+        """Render the missing clips, with a progress bar."""
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [start for start in range(0, self.count, CHUNK) if not self._chunk(start).exists()]
         jobs = [(self, start) for start in missing]
@@ -65,12 +65,12 @@ class ClipCache:
         if processes > 1 and len(jobs) > 1:
             with multiprocessing.get_context("spawn").Pool(processes, _one_thread) as pool:
                 done = pool.imap_unordered(_render_chunk, jobs)
-                _watch(done, len(jobs), self.folder.name)
+                _show_progress(done, len(jobs), self.folder.name)
         else:
-            _watch(map(_render_chunk, jobs), len(jobs), self.folder.name)
+            _show_progress(map(_render_chunk, jobs), len(jobs), self.folder.name)
 
     def clip(self, index: int) -> Clip:
-        """One clip with its frames and sound."""
+        """A clip with frames and audio."""
         start = index - index % CHUNK
         frames = np.load(self._chunk(start) / "frames.npy", mmap_mode="r")[index - start]
         audio = np.load(self._chunk(start) / "audio.npy", mmap_mode="r")[index - start]
@@ -84,11 +84,11 @@ class ClipCache:
         )
 
     def story(self, index: int) -> Story:
-        """What happens in one clip."""
+        """The ground-truth story of a clip."""
         if not self.stories:
             for start in range(0, self.count, CHUNK):
                 self.stories += [
-                    _read(line) for line in (self._chunk(start) / "stories.jsonl").read_text().splitlines()
+                    _parse_story(line) for line in (self._chunk(start) / "stories.jsonl").read_text().splitlines()
                 ]
         return self.stories[index]
 
@@ -106,8 +106,8 @@ class ClipCache:
         partial.mkdir(exist_ok=True)
         scenes = list(self.scenes(start))
         np.save(partial / "frames.npy", np.stack([render_video(scene, self.size, self.fps) for scene in scenes]))
-        sound = np.stack([render_audio(scene, SAMPLE_RATE_HZ) for scene in scenes])
-        np.save(partial / "audio.npy", (sound.clip(-1, 1) * FULL_SCALE).round().astype(np.int16))
+        audio = np.stack([render_audio(scene, SAMPLE_RATE_HZ) for scene in scenes])
+        np.save(partial / "audio.npy", (audio.clip(-1, 1) * FULL_SCALE).round().astype(np.int16))
         lines = [json.dumps(asdict(scene.story)) for scene in scenes]
         (partial / "stories.jsonl").write_text("\n".join(lines) + "\n")
         partial.rename(self._chunk(start))
@@ -122,12 +122,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _watch(done: Iterable[None], total: int, name: str) -> None:
+def _show_progress(done: Iterable[None], total: int, name: str) -> None:
     for _ in track(done, f"rendering {name}", total=total, disable=total == 0):
         pass
 
 
-def _read(line: str) -> Story:
+def _parse_story(line: str) -> Story:
     fields: dict[str, Any] = json.loads(line)
     sources = tuple(
         Source(

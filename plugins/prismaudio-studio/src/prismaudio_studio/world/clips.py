@@ -1,4 +1,4 @@
-"""A scene rendered to a clip."""
+"""Render a scene to a clip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def render_clip(
     scene: Scene, size: int | tuple[int, int] = 48, fps: float = 16.0, sample_rate_hz: int = 16_000
 ) -> Clip:
-    """Frame and sound of a scene.
+    """Render the frames and the audio of a scene.
 
     Args:
-        scene: What happens.
+        scene: The scene.
         size: Height and width in pixels, or one number for both.
         fps: Frames per second.
         sample_rate_hz: Samples per second.

@@ -1,4 +1,4 @@
-"""Combinations that training never sees, so that held-out clips differ from it in more than numbers."""
+"""Combinations of classes, rooms and qualities that are held out of training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ROOMS, _QUALITIES = tuple(ROOMS), tuple(QUALITIES)
 
 
 def is_held_out(whats: tuple[str, ...], room: str, quality: str) -> bool:
-    """Whether any pair of classes, or any class in this room and quality, is kept out of training.
+    """Whether any pair of the classes, or any class in this room and quality, is held out of training.
 
-    About one in five pairs and one in four triples are; every class, room and quality occurs among them.
+    About one in five pairs and one in four triples are held out; they cover every class, room and quality.
 
     Args:
         whats: The classes of a scene.

@@ -1,4 +1,4 @@
-"""Scenes written as files that anybody can measure: videos, sound and truth."""
+"""Write scenes to files: videos, audio and ground truth."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 16_000
 
 
-def truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
-    """What the truth file of a clip says.
+def ground_truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
+    """Contents of the ground-truth file of a clip.
 
     Args:
-        scene: The clip.
-        size_px: Height and width of its frame.
-        fps: Its frames per second.
+        scene: The scene of the clip.
+        size_px: Height and width of the frames.
+        fps: Frames per second.
     """
     return {
         "id": scene.id,
@@ -58,51 +58,51 @@ def truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
 
 
 SUFFIXES = (".mp4", ".silent.mp4", ".wav")
-"""The files of a clip, besides its truth."""
+"""Suffixes of the files of a clip, besides its ground truth."""
 
 
-def files_of(folder: Path, name: str) -> ResultFiles:
+def clip_files(folder: Path, name: str) -> ResultFiles:
     """The files of a clip."""
-    every = [name + suffix for suffix in SUFFIXES]
+    names = [name + suffix for suffix in SUFFIXES]
     return ResultFiles(
-        folder / name, SUFFIXES, lambda told: every if told.get("id") == name and "events" in told else ()
+        folder / name, SUFFIXES, lambda data: names if data.get("id") == name and "events" in data else ()
     )
 
 
-def is_written(folder: Path, told: dict[str, Any]) -> bool:
-    """Whether all files of a clip are there and tell the same truth."""
-    files = files_of(folder, told["id"])
-    return files.read() == told and all(files.path(suffix).is_file() for suffix in SUFFIXES)
+def is_written(folder: Path, truth: dict[str, Any]) -> bool:
+    """Whether all files of a clip exist, with the same ground truth."""
+    files = clip_files(folder, truth["id"])
+    return files.read() == truth and all(files.path(suffix).is_file() for suffix in SUFFIXES)
 
 
 def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float, *, force: bool = False) -> bool:
-    """Write a video with sound, the same video silent, the sound and the truth, unless they are there.
+    """Write a video with audio, the same video without audio, the audio and the ground truth, unless they exist.
 
     Args:
-        scene: What to render.
-        folder: Where to. The truth comes last, so a clip that has one is complete.
-        size_px: Height and width of the frame.
+        scene: The scene to render.
+        folder: Output folder. The ground truth is written last, so a clip that has it is complete.
+        size_px: Height and width of the frames.
         fps: Frames per second.
-        force: Write over files of these names that are no clip of ours.
+        force: Overwrite files of the same names that are not studio clips.
 
     Returns:
-        Whether anything had to be written.
+        Whether the files were written.
 
     Raises:
-        MediaError: A file cannot be written, or is somebody else's.
+        MediaError: A file cannot be written, or exists and is not a studio clip.
     """
-    told = truth(scene, size_px, fps)
-    if is_written(folder, told):
+    truth = ground_truth(scene, size_px, fps)
+    if is_written(folder, truth):
         return False
-    files = files_of(folder, scene.id)
+    files = clip_files(folder, scene.id)
     files.check(force=force)
     frames = torch.from_numpy(render_video(scene, size_px, fps))
     audio = torch.from_numpy(render_audio(scene, SAMPLE_RATE_HZ))
     with files.writing() as stage:
-        video, silent, sound = (stage / files.path(suffix).name for suffix in SUFFIXES)
+        video, silent, wav = (stage / files.path(suffix).name for suffix in SUFFIXES)
         write_video(frames, fps, silent)
-        write_video_with_audio(silent, audio, SAMPLE_RATE_HZ, video)  # the very same frame
-        write_wav(audio, SAMPLE_RATE_HZ, sound)
+        write_video_with_audio(silent, audio, SAMPLE_RATE_HZ, video)  # identical frames
+        write_wav(audio, SAMPLE_RATE_HZ, wav)
         with replacing(stage / files.marker.name) as part:
-            part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return True

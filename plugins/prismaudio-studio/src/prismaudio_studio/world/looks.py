@@ -1,4 +1,4 @@
-"""What a frame looks like beyond what the truth says: the variation that a planner has to see through."""
+"""Visual variation that is independent of the ground truth, to which a planner must be robust."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SIZES_PX = ((192, 192), (256, 256), (192, 256), (240, 320), (288, 288), (256, 45
 
 @dataclass(frozen=True)
 class Look:
-    """Variation of a frame; the defaults are those of the plain split.
+    """Visual variation of a clip; the defaults are those of the plain split.
 
     Args:
-        hue: Turn of all backdrop hues, in turns.
-        colours: How far colours of things stray, 0 .. 1.
+        hue: Rotation of all backdrop hues, in turns.
+        colours: Random variation of the colours of things, 0 .. 1.
         texture: Contrast of the textures of wall and floor, 0 .. 1.
         light: Brightness of the lighting, about 1.
         slope: Difference in brightness from left to right, -1 .. 1.
         shake: Amplitude of camera shake in frame heights.
-        zoom: Enlargement of the frame, about 1.
-        clutter: Number of silent things that stand around.
-        fps: Frames per second at which it was filmed.
-        size_px: Height and width at which it was filmed.
+        zoom: Zoom factor, about 1.
+        clutter: Number of silent objects in the background.
+        fps: Frames per second of the recording.
+        size_px: Height and width of the recording.
     """
 
     hue: float = 0.0
@@ -42,7 +42,7 @@ class Look:
 
 
 def random_look(rng: np.random.Generator) -> Look:
-    """A look of the randomised split."""
+    """Sample a look of the randomised split."""
     return Look(
         hue=float(rng.uniform(0, 1)),
         colours=float(rng.uniform(0.1, 0.5)),

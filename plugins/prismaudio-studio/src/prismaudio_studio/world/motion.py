@@ -1,4 +1,4 @@
-"""Where a thing is and what it does at given times, so that the frame shows when it sounds."""
+"""Positions and states of things over time, synchronised with their sounds."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SWING_S, _REBOUND_S, _FLASH_S = 0.22, 0.25, 0.07
 
 @dataclass(frozen=True)
 class Motion:
-    """The state of a thing over time; every curve has one value a frame.
+    """The state of a thing over time; every curve has one value per frame.
 
     Args:
-        x: Position from left to right, -1 .. 1.
+        x: Horizontal position, -1 (left) .. 1 (right).
         lift: Height above the ground in frame heights.
         turn: Angle in radians, clockwise.
-        tool: Distance of the mallet from the thing, 0 (touches) .. 1; None for things that are not struck.
-        flash: How much of an impact is seen, 0 .. 1.
-        lit: How much of the exposure it is switched on for, 0 .. 1.
-        phase: Seconds since it began to sound, 0 before.
+        tool: Distance of the mallet from the thing, 0 (contact) .. 1; None for things that are not struck.
+        flash: Brightness of the impact flash, 0 .. 1.
+        lit: Share of the exposure in which it is on, 0 .. 1.
+        phase: Seconds since the first onset, 0 before.
     """
 
     x: Curve
@@ -47,7 +47,7 @@ def _since(thing: Thing, times_s: Curve) -> Curve:
 
 
 def _tool(thing: Thing, times_s: Curve) -> Curve:
-    """A mallet falls faster and faster until it touches, and rebounds."""
+    """A mallet accelerates until contact and rebounds."""
     since = _since(thing, times_s)
     falling = 1 - np.clip(1 + since / _SWING_S, 0, 1) ** 2
     rising = np.sin(np.pi / 2 * np.clip(since / _REBOUND_S, 0, 1))
@@ -55,7 +55,7 @@ def _tool(thing: Thing, times_s: Curve) -> Curve:
 
 
 def _bounce(thing: Thing, times_s: Curve) -> Curve:
-    """Height of a ballistic fall that touches the ground at every onset; the thing rests after the last."""
+    """Height of a ballistic fall that touches the ground at every onset and ends at the last."""
     onsets = thing.onsets_s
     gravity = 0.62 / (0.5 * thing.fall_s**2)
     height = np.clip(0.62 - 0.5 * gravity * np.clip(times_s - (onsets[0] - thing.fall_s), 0, None) ** 2, 0, None)
@@ -66,13 +66,13 @@ def _bounce(thing: Thing, times_s: Curve) -> Curve:
 
 
 def _shake(thing: Thing, times_s: Curve) -> Curve:
-    """A jerk down that ends at every onset."""
+    """A downward jerk that ends at every onset."""
     since = _since(thing, times_s)
     return np.interp(since, [-0.18, -0.06, 0.0, 0.03, 0.14], [0.0, 1.0, -0.8, -0.8, 0.0]).sum(1)
 
 
 def exposed(begin_s: float, end_s: float, times_s: Curve, exposure_s: float) -> Curve:
-    """Share of each exposure, centred on its time, that lies between two times."""
+    """Share of each exposure, centred on its time, between ``begin_s`` and ``end_s``."""
     opened, closed = times_s - exposure_s / 2, times_s + exposure_s / 2
     return np.clip(np.minimum(closed, end_s) - np.maximum(opened, begin_s), 0, None) / exposure_s
 
@@ -84,18 +84,18 @@ def _flash(thing: Thing, times_s: Curve, exposure_s: float) -> Curve:
     def integral(t: Curve) -> Curve:
         return _FLASH_S * (1 - np.exp(-np.clip(t, 0, None) / _FLASH_S))
 
-    seen = (integral(since + exposure_s / 2) - integral(since - exposure_s / 2)) / exposure_s
+    glow = (integral(since + exposure_s / 2) - integral(since - exposure_s / 2)) / exposure_s
     loudness = np.clip(1 + (np.asarray(thing.levels_db) + 8) / 26, 0.35, 1)
-    return np.clip((seen * loudness).sum(1), 0, 1)
+    return np.clip((glow * loudness).sum(1), 0, 1)
 
 
 def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
-    """How a thing moves.
+    """Compute the motion of a thing.
 
     Args:
-        thing: What moves.
+        thing: The thing.
         times_s: Times of the frames ``(frames,)``.
-        fps: Frames per second, which says how long each is exposed.
+        fps: Frames per second; the exposure time is ``1 / fps``.
         aspect: Width of the frame relative to its height.
     """
     exposure_s = 1 / fps

@@ -1,4 +1,4 @@
-"""A scene of the studio: what happens, exactly, before it is drawn or sounds."""
+"""A scene of the studio: the exact description from which video and audio are rendered."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Thing:
     """One object of a scene.
 
     Args:
-        what: Its class, one of :data:`prismaudio.plan.words.CLASSES`.
+        what: Its class, one of :data:`prismaudio_studio.words.CLASSES`.
         size: ``"small"``, ``"medium"`` or ``"large"``.
         radius: Half its height, in frame heights.
-        x: Where it is when it first and when it last sounds, -1 (left) .. 1 (right).
-        onsets_s: When it begins to sound.
-        levels_db: Peak level of each sound in dB relative to full scale, before the room and the recorder.
-        end_s: When it stops, if it lasts.
-        fall_s: How long a bouncing thing falls before it first touches the ground.
+        x: Horizontal position at the first and at the last sound, -1 (left) .. 1 (right).
+        onsets_s: Onset times in seconds.
+        levels_db: Peak level of each sound in dBFS, before room and recording quality are applied.
+        end_s: End of a sustained sound in seconds; None for decaying sounds.
+        fall_s: Duration of the fall of a bouncing thing before it first touches the ground.
         depth: 0 (far) .. 1 (near): how low it stands in the frame.
-        key: Seed of everything about it that the truth need not know.
+        key: Seed of random details that are not part of the ground truth.
     """
 
     what: str
@@ -49,35 +49,35 @@ class Thing:
 
     @property
     def span_s(self) -> tuple[float, float]:
-        """Its first and its last moment."""
+        """Time of the first onset, and of the last onset or the end."""
         return self.onsets_s[0], self.end_s if self.end_s is not None else self.onsets_s[-1]
 
     def azimuth_deg(self, time_s: float) -> float:
-        """Its direction at a time."""
+        """Azimuth at a time."""
         first, last = self.span_s
         share = 0.0 if last <= first else min(max((time_s - first) / (last - first), 0.0), 1.0)
         return SIDE_DEG * (self.x[0] + share * (self.x[1] - self.x[0]))
 
     @property
     def source(self) -> Source:
-        """What a plan says about it."""
+        """The source that a plan states."""
         first, last = (round(self.azimuth_deg(t), 2) for t in self.span_s)
         return Source(self.what, self.onsets_s, self.end_s, (first, last), self.size)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip of the studio before it is rendered; the same scene always renders to the same clip.
+    """Description of a clip of the studio; rendering is deterministic.
 
     Args:
         id: Name of the clip.
         split: ``"plain"`` or ``"randomised"``.
-        held_out: Whether it belongs to the clips that are never trained on.
-        things: What is seen and heard, in the order of their first sounds.
+        held_out: Whether the clip is held out of training.
+        things: The objects, in the order of their first sounds.
         quality: ``"clean"``, ``"noisy"``, ``"clipped"`` or ``"muffled"``.
         room: ``"dry"``, ``"room"`` or ``"hall"``.
-        look: What the frame looks like beyond that.
-        key: Seed of everything that the truth need not know.
+        look: Visual variation.
+        key: Seed of random details that are not part of the ground truth.
         duration_s: Duration in seconds.
     """
 
@@ -93,12 +93,12 @@ class Scene:
 
     @property
     def story(self) -> Story:
-        """What a perfect plan says."""
+        """The ground-truth story."""
         return Story(tuple(thing.source for thing in self.things), self.quality, self.room)
 
     @property
     def events(self) -> list[Event]:
-        """Every beginning of a sound, in order of time."""
+        """All onsets, in order of time."""
         events = [
             Event(onset_s, thing.what, round(thing.azimuth_deg(onset_s), 2), round(level_db, 2))
             for thing in self.things

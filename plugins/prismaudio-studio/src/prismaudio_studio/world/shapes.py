@@ -1,4 +1,4 @@
-"""Signed distances of flat shapes: negative inside, in the unit of the coordinates."""
+"""Signed distance functions of 2D shapes: negative inside, in the unit of the coordinates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def disc(u: Field, v: Field, radius: Field | float) -> Field:
 
 
 def ellipse(u: Field, v: Field, a: Field | float, b: Field | float) -> Field:
-    """An ellipse around the origin, with distances that are right near its edge."""
+    """An ellipse around the origin; distances are accurate near its edge."""
     a, b = np.maximum(a, 0.02), np.maximum(b, 0.02)
     scaled = np.sqrt((u / a) ** 2 + (v / b) ** 2)
     gradient = np.sqrt((u / a**2) ** 2 + (v / b**2) ** 2) / np.maximum(scaled, 1e-3)
@@ -24,13 +24,13 @@ def ellipse(u: Field, v: Field, a: Field | float, b: Field | float) -> Field:
 
 
 def box(u: Field, v: Field, half_width: Field | float, half_height: Field | float, corner: float = 0.0) -> Field:
-    """A rectangle around the origin, its corners rounded."""
+    """A rectangle around the origin with rounded corners."""
     p, q = np.abs(u) - (half_width - corner), np.abs(v) - (half_height - corner)
     return np.hypot(np.maximum(p, 0), np.maximum(q, 0)) + np.minimum(np.maximum(p, q), 0) - corner
 
 
 def trapezoid(u: Field, v: Field, top: float, bottom: float, half_height: float) -> Field:
-    """A symmetric trapezoid around the origin, half as wide as ``top`` above and ``bottom`` below."""
+    """A symmetric trapezoid around the origin with half widths ``top`` and ``bottom``."""
     share = (v + half_height) / (2 * half_height)
     edge = top + (bottom - top) * share
     slant = (bottom - top) / (2 * half_height)

@@ -1,4 +1,4 @@
-"""What each class sounds like: modes of struck things, spectra of noises and tones."""
+"""Synthesis parameters of each class: modes of impacts, spectra of noises and tones."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Impact:
-    """A thing that rings when it is hit: decaying modes and a burst of noise.
+    """Parameters of an impact sound: decaying modes and a noise burst.
 
     Args:
-        pitch_hz: Frequency of the mode with ratio 1, for a thing of medium size.
+        pitch_hz: Frequency of the mode with ratio 1, for medium size.
         ratios: Frequencies of the modes relative to the pitch.
         gains: Amplitudes of the modes.
-        t60_s: Time in which the first mode decays by 60 dB; higher modes decay faster.
+        t60_s: Decay time by 60 dB of the first mode; higher modes decay faster.
         noise: Amplitude of the noise burst relative to the modes.
-        noise_hz: Lower and upper edge of the noise.
-        noise_t60_s: Time in which the noise decays by 60 dB.
-        damping: How much faster higher modes decay: exponent of the ratio.
+        noise_hz: Lower and upper band edge of the noise.
+        noise_t60_s: Decay time by 60 dB of the noise.
+        damping: Exponent of the ratio by which the decay time of higher modes is divided.
     """
 
     pitch_hz: float
@@ -32,10 +32,10 @@ class Impact:
 
 @dataclass(frozen=True)
 class Drone:
-    """A thing that sounds as long as it moves or is switched on: harmonics and shaped noise.
+    """Parameters of a sustained sound: harmonics and band-limited noise.
 
     Args:
-        pitch_hz: Fundamental frequency for a thing of medium size; 0 for noise alone.
+        pitch_hz: Fundamental frequency for medium size; 0 for noise alone.
         gains: Amplitudes of the harmonics.
         noise: Amplitude of the noise relative to the harmonics.
         bands: Noise bands: lower edge and upper edge in Hz for medium size, and gain.

@@ -1,4 +1,4 @@
-"""The dry, monaural sound of one thing."""
+"""Synthesise the dry mono audio of one thing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ATTACK_S, _RELEASE_S = 0.006, 0.05
 
 @lru_cache(maxsize=512)
 def _noise(bands: tuple[tuple[float, float, float], ...], n_samples: int, rate_hz: int, number: int) -> Signal:
-    """Noise in some bands with soft edges, peak about 1."""
+    """Band-limited noise with soft band edges and a peak of about 1."""
     rng = np.random.default_rng(number)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     frequencies = np.fft.rfftfreq(n_samples, 1 / rate_hz)
@@ -36,7 +36,7 @@ def _noise(bands: tuple[tuple[float, float, float], ...], n_samples: int, rate_h
 
 
 def _decaying(frequency_hz: float, t60_s: float, n_samples: int, rate_hz: int) -> Signal:
-    """A decaying sine, from powers of one complex number computed in blocks."""
+    """A decaying sine, computed in blocks as powers of one complex number."""
     block = 128
     rate = complex(-6.9078 / t60_s, 2 * np.pi * frequency_hz) / rate_hz
     within = np.exp(rate * np.arange(block)).astype(np.complex64)
@@ -45,31 +45,31 @@ def _decaying(frequency_hz: float, t60_s: float, n_samples: int, rate_hz: int) -
 
 
 def _hit(impact: Impact, pitch: float, rate_hz: int, rng: np.random.Generator) -> Signal:
-    """One hit with peak 1."""
+    """One impact with peak 1."""
     n_samples = int(max(impact.t60_s, impact.noise_t60_s) * 1.1 * rate_hz)
-    sound = np.zeros(n_samples, np.float32)
+    audio = np.zeros(n_samples, np.float32)
     for ratio, gain in zip(impact.ratios, impact.gains, strict=True):
         frequency = impact.pitch_hz * pitch * ratio
         if frequency < 0.48 * rate_hz:
             t60_s = impact.t60_s / ratio**impact.damping
-            sound += gain * rng.uniform(0.8, 1.2) * _decaying(frequency, t60_s, n_samples, rate_hz)
+            audio += gain * rng.uniform(0.8, 1.2) * _decaying(frequency, t60_s, n_samples, rate_hz)
     n_burst = min(n_samples, int(1.1 * impact.noise_t60_s * rate_hz))
     low, high = impact.noise_hz
     noise = _noise(((low, high, 1.0),), rate_hz, rate_hz, int(rng.integers(_N_NOISES)))
     start = int(rng.integers(len(noise) - n_burst))
     decay = np.exp(np.float32(-6.9078 / (impact.noise_t60_s * rate_hz)) * np.arange(n_burst, dtype=np.float32))
-    level = impact.noise * (2.0 if not impact.ratios else float(np.abs(sound).max()))
-    sound[:n_burst] += level * 2 * decay * noise[start : start + n_burst]
+    level = impact.noise * (2.0 if not impact.ratios else float(np.abs(audio).max()))
+    audio[:n_burst] += level * 2 * decay * noise[start : start + n_burst]
     rise = max(1, int(0.0006 * rate_hz))
-    sound[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
+    audio[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
     fade = n_samples // 10
-    sound[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return sound / np.abs(sound).max()
+    audio[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return audio / np.abs(audio).max()
 
 
 def _drone(drone: Drone, pitch: float, n_samples: int, rate_hz: int, rng: np.random.Generator) -> Signal:
-    """A lasting sound with peak about 1."""
-    sound = np.zeros(n_samples, np.float32)
+    """A sustained sound with peak 1."""
+    audio = np.zeros(n_samples, np.float32)
     if drone.gains:
         time_s = np.arange(n_samples, dtype=np.float64) / rate_hz
         wobble = drone.vibrato * np.sin(2 * np.pi * 5.0 * time_s + rng.uniform(0, 6.28)) / (2 * np.pi * 5.0)
@@ -77,33 +77,33 @@ def _drone(drone: Drone, pitch: float, n_samples: int, rate_hz: int, rng: np.ran
         phasor = np.ones(n_samples, np.complex64)
         for gain in drone.gains:
             phasor *= base
-            sound += gain * (phasor * np.complex64(np.exp(1j * rng.uniform(0, 6.28)))).real
-        sound /= np.abs(sound).max()
+            audio += gain * (phasor * np.complex64(np.exp(1j * rng.uniform(0, 6.28)))).real
+        audio /= np.abs(audio).max()
     if drone.noise:
         bands = tuple((low * pitch, high * pitch, gain) for low, high, gain in drone.bands)
         noise = _noise(bands, 4 * rate_hz, rate_hz, int(rng.integers(_N_NOISES)))
-        sound += drone.noise * np.roll(noise, int(rng.integers(len(noise))))[:n_samples]
+        audio += drone.noise * np.roll(noise, int(rng.integers(len(noise))))[:n_samples]
     n_attack, n_release = int(_ATTACK_S * rate_hz), min(n_samples // 2, int(_RELEASE_S * rate_hz))
-    sound[:n_attack] *= np.linspace(0, 1, n_attack, dtype=np.float32)
-    sound[-n_release:] *= np.linspace(1, 0, n_release, dtype=np.float32)
-    return sound / np.abs(sound).max()
+    audio[:n_attack] *= np.linspace(0, 1, n_attack, dtype=np.float32)
+    audio[-n_release:] *= np.linspace(1, 0, n_release, dtype=np.float32)
+    return audio / np.abs(audio).max()
 
 
 def pitch_of(thing: Thing, rng: np.random.Generator) -> float:
-    """Factor on all frequencies: large things sound low. It comes in steps, so that noises can be kept."""
+    """Frequency factor, lower for larger things; quantised, so that noises can be cached."""
     exact = (_MEDIUM_RADIUS / thing.radius) ** _PITCH_EXPONENT * rng.uniform(0.97, 1.03)
     return float(round(exact * 16) / 16)
 
 
 def render_voice(thing: Thing, n_samples: int, rate_hz: int) -> Signal:
-    """All sounds of a thing at their times and levels, ``(n_samples,)``."""
+    """All sounds of a thing at their onsets and levels, ``(n_samples,)``."""
     rng = np.random.default_rng(thing.key)
     pitch = pitch_of(thing, rng)
     voice = np.zeros(n_samples, np.float32)
     if thing.what in DRONES and thing.end_s is not None:
         start, stop = round(thing.onsets_s[0] * rate_hz), min(n_samples, round(thing.end_s * rate_hz))
-        sound = _drone(DRONES[thing.what], pitch, stop - start, rate_hz, rng)
-        voice[start:stop] = sound * np.float32(10 ** (thing.levels_db[0] / 20))
+        audio = _drone(DRONES[thing.what], pitch, stop - start, rate_hz, rng)
+        voice[start:stop] = audio * np.float32(10 ** (thing.levels_db[0] / 20))
         return voice
     hit = _hit(IMPACTS[thing.what], pitch, rate_hz, rng)
     for onset_s, level_db in zip(thing.onsets_s, thing.levels_db, strict=True):
