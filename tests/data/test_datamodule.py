@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.data.datamodule import ManifestDataModule
-from prismaudio.data.description import describe
+from prismaudio.data.description import describe_features
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_audio, write_wav
 
@@ -153,7 +153,7 @@ def made_codec(seed=0):
 
 
 def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
-    write({"a": 10, "b": 11}, description=describe(made_codec(), {}))
+    write({"a": 10, "b": 11}, description=describe_features(made_codec(), {}))
     data = module(tmp_path / "features", validation=0)
     with pytest.raises(DataError, match="latents of the manifest were made by another autoencoder: weights"):
         Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(

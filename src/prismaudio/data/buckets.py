@@ -216,11 +216,11 @@ def batch_loader(
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=as_it_is,
+        collate_fn=identity_collate,
         persistent_workers=workers > 0,
     )
 
 
-def as_it_is(batch: Any) -> Any:
+def identity_collate(batch: Any) -> Any:
     """A batch that the data set has put together already."""
     return batch

@@ -100,11 +100,11 @@ def _heard(path: Path, sample_rate_hz: int) -> Tensor | None:
     return read_audio_track(path, sample_rate_hz)
 
 
-def fitted(clip: Clip, duration_s: float) -> Clip:
+def fit_duration(clip: Clip, duration_s: float) -> Clip:
     """A clip of exactly ``duration_s``: cut at its end, or filled up with its last frame and silence.
 
     Example:
-        >>> clip = fitted(Clip("a", 1.0, audio=torch.ones(2, 10), sample_rate_hz=10), 1.5)
+        >>> clip = fit_duration(Clip("a", 1.0, audio=torch.ones(2, 10), sample_rate_hz=10), 1.5)
         >>> clip.duration_s, clip.audio.shape
         (1.5, torch.Size([2, 15]))
     """

@@ -133,7 +133,7 @@ class ManifestDataModule(LightningDataModule):
                 raise DataError(f"the files of {self.manifest} do not say how long a latent frame is; leave max_s out")
             max_frames = max(1, round(self.max_s * rate_hz))
         splits = {record.id: SPLITS.get(str(record.info.get("split") or ""), "") for record in found.records}
-        parts = split(found.records, splits, self.validation)
+        parts = assign_splits(found.records, splits, self.validation)
         media = self._media_of(entries) if self.prompts else None
         return {
             name: LatentClips(FeatureSet(rows, found.streams, found.latents), max_frames, self.seed, media)
@@ -161,7 +161,7 @@ class ManifestDataModule(LightningDataModule):
         reading = self._reading()
         good, failures = readable(entries, reading) if self.verify else (list(entries), {})
         self._report(failures, len(entries))
-        parts = split(good, {entry.id: entry.split for entry in good}, self.validation)
+        parts = assign_splits(good, {entry.id: entry.split for entry in good}, self.validation)
         return {name: MediaClips(rows, reading, self.seed) for name, rows in parts.items()}
 
     def _report(self, failures: Mapping[str, str], total: int) -> None:
@@ -211,12 +211,12 @@ class ManifestDataModule(LightningDataModule):
         )
 
 
-def split(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:
+def assign_splits(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:
     """Rows by split; where no row has one, a share of them is held out by a hash of their ids.
 
     Example:
         >>> rows = [ManifestEntry(str(i)) for i in range(10)]
-        >>> [len(part) for part in split(rows, {}, 0.2).values()]
+        >>> [len(part) for part in assign_splits(rows, {}, 0.2).values()]
         [8, 2]
     """
     if any(splits.values()):

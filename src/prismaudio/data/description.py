@@ -23,7 +23,7 @@ COUNTS = ("hop", "channels", "width", "group")
 MAX_NUMBER = 1 << 40
 
 
-def describe(
+def describe_features(
     autoencoder: Autoencoder, encoders: Mapping[str, Encoder], versions: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """What is written beside latents and features, so that nobody trains on those of another model.
@@ -86,7 +86,7 @@ def weights_hash(module: torch.nn.Module) -> str:
 
 
 def check_description(said: Any, where: str) -> None:
-    """Make sure that a description that was read has the types of one that :func:`describe` made.
+    """Make sure that a description that was read has the types of one that :func:`describe_features` made.
 
     Args:
         said: The description.

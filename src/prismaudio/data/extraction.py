@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.data.clips import read_audio, read_frames
-from prismaudio.data.description import describe
+from prismaudio.data.description import describe_features
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
 from prismaudio.plan import Plan
@@ -45,7 +45,7 @@ class Extractor:
 
     def description(self) -> dict[str, Any]:
         """What the latents and features are computed with."""
-        return describe(self.autoencoder, self.encoders, self.versions)
+        return describe_features(self.autoencoder, self.encoders, self.versions)
 
     @torch.inference_mode()
     def extract(self, entry: ManifestEntry) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fitted
+from prismaudio.data.clips import fit_duration
 from prismaudio.data.features import FeatureSet, read_tensor
 from prismaudio.data.media_clips import MediaClips
 from prismaudio.data.records import Record, StoredTensor
@@ -57,7 +57,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         clips = media.clips
         if rate_hz is not None:  # no longer than what features and latents are of
             lengths_s = [length / rate_hz for length in features.mask.sum(1).tolist()]
-            clips = [fitted(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
+            clips = [fit_duration(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
         return ClipBatch(clips, media.plans, features)
 
     def _features(self, draws: Sequence[Draw]) -> LatentBatch:

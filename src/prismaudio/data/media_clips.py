@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fitted, read_audio, read_frames
+from prismaudio.data.clips import fit_duration, read_audio, read_frames
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
@@ -76,7 +76,7 @@ def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
     seen = read_frames(entry, reading.frames)
     audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
     clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
-    return fitted(clip, reading.duration_s)
+    return fit_duration(clip, reading.duration_s)
 
 
 def readable(entries: Sequence[ManifestEntry], reading: Reading) -> tuple[list[ManifestEntry], dict[str, str]]:

@@ -86,14 +86,14 @@ class FeatureFolder:
 
     def is_done(self, entry: ManifestEntry, options: str = "") -> bool:
         """Whether a clip is in a shard, computed from the same files, texts and options."""
-        return self.done.get(entry.id) == asked(entry, options)
+        return self.done.get(entry.id) == source_hash(entry, options)
 
     def add(
         self, entry: ManifestEntry, values: Mapping[str, Tensor], info: Mapping[str, Any], options: str = ""
     ) -> Path | None:
         """Keep a clip; gives the path of the shard, if that made one full."""
         self._clips[entry.id] = values
-        self._infos[entry.id] = {**info, "asked": asked(entry, options)}
+        self._infos[entry.id] = {**info, "asked": source_hash(entry, options)}
         per_tensor = len(entry.id.encode()) + 150
         self._header_bytes += len(json.dumps(info)) + per_tensor * (1 + len(values))
         full = len(self._clips) >= self.shard_size or self._header_bytes > MAX_HEADER_BYTES
@@ -152,7 +152,7 @@ def _failures(path: Path) -> dict[str, str]:
     return found
 
 
-def asked(entry: ManifestEntry, options: str = "") -> str:
+def source_hash(entry: ManifestEntry, options: str = "") -> str:
     """Twelve letters for all that the features of a clip depend on, apart from the model."""
     files = [(path.name, path.stat().st_size) for path in (entry.video, entry.audio) if path is not None]
     plans = [str(plan) for plan in entry.plans]

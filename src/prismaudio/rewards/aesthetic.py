@@ -10,7 +10,7 @@ from torch import Tensor
 from prismaudio.audio.loudness import loudness_lufs
 from prismaudio.audio.recording import detected_late_energy_db, flat_tops, highs_db, noise_floor_db, offset_share
 from prismaudio.rewards.base import Cache, Reward
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class AestheticReward(Reward):
             weights = torch.stack([weight * terms[name][1] for name, weight in self.weights.items()])
             return torch.sigmoid((lufs + 60) / 2) * (weights * values).sum(0) / weights.sum(0)
 
-        return a_few_at_a_time(judge, audio.float(), *side_by_side(caches, "asked", "lasting_s", device=audio.device))
+        return map_in_chunks(judge, audio.float(), *pad_caches(caches, "asked", "lasting_s", device=audio.device))
 
     def terms(
         self, audio: Tensor, sample_rate_hz: int, asked: Tensor, lasting_s: Tensor, lufs: Tensor

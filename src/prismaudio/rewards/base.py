@@ -67,7 +67,7 @@ class Reward(Configured, ABC):
         argument that is no :class:`prismaudio.checkpoints.Configured`: then nothing that it prepares is kept.
         """
         try:
-            return f"{_name(self)} {json.dumps(dict(self.config), sort_keys=True, default=_told)}"
+            return f"{_name(self)} {json.dumps(dict(self.config), sort_keys=True, default=_argument_identity)}"
         except TypeError:
             return None
 
@@ -107,7 +107,7 @@ def _name(thing: object) -> str:
     return f"{type(thing).__module__}:{type(thing).__qualname__}"
 
 
-def _told(argument: object) -> dict[str, object]:
+def _argument_identity(argument: object) -> dict[str, object]:
     """What tells an argument that is an object from others of its kind.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prismaudio.plan.story import Source
 
 
-def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[Tensor, Tensor]:
+def latest_source(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[Tensor, Tensor]:
     """The source that moments belong to: the one that began last.
 
     Args:
@@ -30,7 +30,7 @@ def whose(sources: Sequence[Source], times_s: Tensor, reach_s: float) -> tuple[T
     Example:
         >>> from prismaudio.plan.story import Source
         >>> dog, cat = Source("dog", (1.0,)), Source("cat", (2.0,))
-        >>> [x.tolist() for x in whose([dog, cat], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
+        >>> [x.tolist() for x in latest_source([dog, cat], torch.tensor([0.5, 1.5, 2.1, 3.0]), 0.04)]
         [[0, 0, 1, 1], [True, True, True, True]]
     """
     begun = torch.stack([_last_onset(source, times_s + reach_s) for source in sources])

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from prismaudio.rewards.base import Cache
 
-TOGETHER = 4
+CHUNK_ROWS = 4
 """Rows that are judged together: their spectra still fit into the cache of a processor."""
 
 
-def side_by_side(caches: Sequence[Cache], *names: str, device: torch.device) -> list[Tensor]:
+def pad_caches(caches: Sequence[Cache], *names: str, device: torch.device) -> list[Tensor]:
     """Tensors ``(n, ...)`` of every cache, as ``(batch, longest n, ...)`` with zeros at the end.
 
     Example:
         >>> a, b = {"times_s": torch.ones(2)}, {"times_s": torch.ones(1)}
-        >>> side_by_side([a, b, a], "times_s", device=torch.device("cpu"))
+        >>> pad_caches([a, b, a], "times_s", device=torch.device("cpu"))
         [tensor([[1., 1.],
                 [1., 0.],
                 [1., 1.]])]
@@ -33,6 +33,6 @@ def side_by_side(caches: Sequence[Cache], *names: str, device: torch.device) -> 
     return [pad_sequence([cache[name] for cache in distinct], batch_first=True)[rows].to(device) for name in names]
 
 
-def a_few_at_a_time(judge: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+def map_in_chunks(judge: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     """What ``judge`` says of tensors ``(batch, ...)``, a few rows at a time."""
-    return torch.cat([judge(*few) for few in zip(*(tensor.split(TOGETHER) for tensor in rows), strict=True)])
+    return torch.cat([judge(*few) for few in zip(*(tensor.split(CHUNK_ROWS) for tensor in rows), strict=True)])

@@ -15,8 +15,8 @@ from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
-from prismaudio.rewards.moments import whose
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.moments import latest_source
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ class SpatialReward(Reward):
                 raise NotApplicableError("the plan states several directions, and no times")
             azimuth = azimuths_deg(placed[0], times_s)
             return self._cache(azimuth, torch.ones_like(azimuth), torch.zeros_like(azimuth))
-        owner, alone = whose(timed, times_s, WINDOW_S / 2)
+        owner, alone = latest_source(timed, times_s, WINDOW_S / 2)
         azimuths = torch.stack([azimuths_deg(source, times_s) for source in timed])
         azimuth = azimuths.gather(0, owner[None])[0]
         alone = alone & azimuth.isfinite()
@@ -169,9 +169,9 @@ class SpatialReward(Reward):
 
         n_sources = 1 + max(int(cache["source"].amax()) for cache in caches)
         sources = torch.arange(n_sources, device=audio.device)[:, None]
-        windows = side_by_side(caches, "itd_ms", "ild_db", "weights", "source", device=audio.device)
-        onsets = side_by_side(caches, "onsets_s", "counts", device=audio.device)
-        return a_few_at_a_time(judge, audio, torch.stack(windows, 1), *onsets)
+        windows = pad_caches(caches, "itd_ms", "ild_db", "weights", "source", device=audio.device)
+        onsets = pad_caches(caches, "onsets_s", "counts", device=audio.device)
+        return map_in_chunks(judge, audio, torch.stack(windows, 1), *onsets)
 
     def _near(self, heard: Directions, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
         """How near each window is to what it should measure ``(batch, windows)``, 0 .. 1."""

@@ -11,7 +11,7 @@ from prismaudio.audio.motion import change_peaks
 from prismaudio.audio.onsets import min_strength, onset_peaks
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,8 +119,8 @@ class TemporalReward(Reward):
             costs = torch.where(heard_s < EARLIEST_S, met, clear)
             return 2 * found / (weights.sum(1) + costs.sum(1))
 
-        expected = side_by_side(caches, "times_s", "weights", "tolerance_s", device=audio.device)
-        return a_few_at_a_time(judge, audio, *expected)
+        expected = pad_caches(caches, "times_s", "weights", "tolerance_s", device=audio.device)
+        return map_in_chunks(judge, audio, *expected)
 
 
 def _counting(times_s: Tensor, weights: Tensor, nothing: str) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class NetworkUseError(OSError):
     """A component reached for the network."""
 
 
-def judge(kind: str, target: str, declared: str = "null") -> dict[str, str]:
+def check_component(kind: str, target: str, declared: str = "null") -> dict[str, str]:
     """Check a component; importing and building it must not need the network.
 
     Args:
@@ -54,18 +54,18 @@ def judge(kind: str, target: str, declared: str = "null") -> dict[str, str]:
         return report | {"function": "takes arguments" if callable(found) else f"FAIL {target} is no function"}
     if not isinstance(found, type):
         return report | {"base class": f"FAIL {target} is a {type(found).__name__}, not a class"}
-    report["base class"] = judge_base(kind, found)
-    report["docstring"] = judge_docstring(found)
-    report["arguments"] = judge_arguments(found)
-    report["offline"], made = judge_offline(found)
+    report["base class"] = check_base_class(kind, found)
+    report["docstring"] = check_docstring(found)
+    report["arguments"] = check_arguments(found)
+    report["offline"], made = check_offline(found)
     if kind == "encoders":
-        report["stream"] = judge_stream(json.loads(declared), made)
+        report["stream"] = check_stream(json.loads(declared), made)
     if made is not None and kind in CHECKS:
-        report["contract"] = judge_contract(kind, made)
+        report["contract"] = check_contract(kind, made)
     return report
 
 
-def judge_base(kind: str, found: type) -> str:
+def check_base_class(kind: str, found: type) -> str:
     """Whether a class keeps its kind's contract."""
     module, _, name = CONTRACTS[kind].partition(":")
     if not issubclass(found, getattr(importlib.import_module(module), name)):
@@ -74,7 +74,7 @@ def judge_base(kind: str, found: type) -> str:
     return f"FAIL it does not define {', '.join(sorted(missing))}" if missing else name
 
 
-def judge_docstring(found: type) -> str:
+def check_docstring(found: type) -> str:
     """Whether a class says what it is, and what each argument means."""
     text = found.__dict__.get("__doc__") or ""
     if not text.strip():
@@ -84,13 +84,13 @@ def judge_docstring(found: type) -> str:
     return f"FAIL 'Args:' does not mention {', '.join(arguments)}" if arguments else first
 
 
-def judge_arguments(found: type) -> str:
+def check_arguments(found: type) -> str:
     """Whether every argument has a type that a recipe can be checked against."""
     untyped = [name for name, p in parameters(found).items() if p.annotation is p.empty]
     return f"FAIL no type: {', '.join(untyped)}" if untyped else f"{len(parameters(found))}, all typed"
 
 
-def judge_offline(found: type) -> tuple[str, object]:
+def check_offline(found: type) -> tuple[str, object]:
     """Whether a class can be built without the network, or says what it lacks; and what was built, or None."""
     required = [name for name, p in parameters(found).items() if p.default is p.empty]
     if required:
@@ -105,7 +105,7 @@ def judge_offline(found: type) -> tuple[str, object]:
         return f"FAIL its defaults do not work: {type(error).__name__}: {error}", None
 
 
-def judge_stream(declared: dict[str, Any] | None, made: Any) -> str:
+def check_stream(declared: dict[str, Any] | None, made: Any) -> str:
     """Whether what a plugin declares of an encoder's stream is so, as far as it could be built with its defaults."""
     if declared is None:
         return "FAIL its Component declares no stream; give it stream=Stream(name, dim, rate_hz)"
@@ -115,7 +115,7 @@ def judge_stream(declared: dict[str, Any] | None, made: Any) -> str:
     return f"{name}, dim {dim}, " + ("not along time" if rate_hz is None else f"{rate_hz:g} a second")
 
 
-def judge_contract(kind: str, made: object) -> str:
+def check_contract(kind: str, made: object) -> str:
     """Whether a component, made with its defaults, does what its kind's contract says."""
     from prismaudio import testing
 
@@ -149,4 +149,4 @@ def block_network() -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(judge(*sys.argv[1:])))  # noqa: T201  (read by prismaudio plugins check)
+    print(json.dumps(check_component(*sys.argv[1:])))  # noqa: T201  (read by prismaudio plugins check)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.rows import side_by_side
+from prismaudio.rewards.rows import pad_caches
 from prismaudio_yamnet.labels import beside, check_labels, named_classes, read_labels
 from prismaudio_yamnet.network import N_CLASSES, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
@@ -75,7 +75,7 @@ class YamnetReward(Reward):
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)`` from -20 to 0."""
-        (things,) = side_by_side(caches, "things", device=audio.device)
+        (things,) = pad_caches(caches, "things", device=audio.device)
         logits = self.network.hear(audio, sample_rate_hz)[0].amax(1)
         heard = torch.where(things, logits[:, None], -torch.inf).amax(2)
         scores = torch.nn.functional.logsigmoid(heard).clamp(min=LOWEST)
