@@ -17,7 +17,7 @@ class Good(Reward):
 
     def prepare(self, clip, plan):
         if clip.audio is None:
-            raise NotApplicableError("it needs a reference sound, and there is none")
+            raise NotApplicableError("it needs reference audio, but there is none")
         return {"level": clip.audio.square().mean().sqrt(), "letters": torch.tensor(len(plan_text(plan, "semantic")))}
 
     def score(self, audio, sample_rate_hz, caches):

@@ -103,10 +103,10 @@ def test_an_empty_tokenizer_and_none_are_one_line(tmp_path, network):
     from tokenizers import Tokenizer, models
 
     Tokenizer(models.BPE({token: i for i, token in enumerate("abcde")}, [])).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(CheckpointError, match=r"knows 5 tokens, expected 50,257; get gpt2-tokenizer.json"):
+    with pytest.raises(CheckpointError, match=r"has 5 tokens, expected 50,257; get gpt2-tokenizer.json"):
         MsClapReward(network=network, tokenizer=str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="is no tokenizer"):
+    with pytest.raises(CheckpointError, match="is not a tokenizer"):
         MsClapReward(network=network, tokenizer=str(tmp_path))
     with pytest.raises(CheckpointError, match=r"no such file: .*put it to"):
         MsClapReward(network=network, tokenizer=str(tmp_path / "none.json"))

@@ -78,7 +78,7 @@ class ItdMse(AudioMetric):
         """Compare one audio ``(2, samples)`` with its reference."""
         clip = truth.clip
         if clip is None or clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("it needs a reference sound, and there is none")
+            raise NotApplicableError("it needs reference audio, but there is none")
         self.add(self.itd_ms(sound, sample_rate_hz) - self.itd_ms(clip.audio.cpu(), clip.sample_rate_hz))
 
     def add(self, errors_ms: Tensor) -> None:

@@ -66,7 +66,7 @@ class OnsetF1(AudioMetric):
         """Count the onsets of one audio ``(2, samples)``."""
         is_single = len(truth.story.sources) <= 1
         if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
-            raise NotApplicableError(f"it judges plans with {self.sources} sources")
+            raise NotApplicableError(f"it measures plans with {self.sources} sources")
         if truth.plan is not None and not truth.events:
             raise NotApplicableError("the plan states no times")
         found_s = detect_onsets(sound, sample_rate_hz)

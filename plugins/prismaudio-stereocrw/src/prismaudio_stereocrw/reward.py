@@ -81,7 +81,7 @@ class StereoCrwReward(Reward):
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """The time differences of the reference, ``(windows, 2)`` in ms."""
         if clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("it needs a reference sound, and there is none")
+            raise NotApplicableError("it needs reference audio, but there is none")
         if clip.audio.shape[-1] == 0:
             raise NotApplicableError("the reference sound has no samples")
         return {"itds_ms": self.itds_ms(clip.audio[None], clip.sample_rate_hz)[0].cpu()}

@@ -97,7 +97,7 @@ class ClassAccuracy(Share):
         classifier = self.classifier or studio_classifier()
         nouns = [source.what for source in truth.story.sources]
         if len(nouns) != 1:
-            raise NotApplicableError(f"it judges plans with one source, and this one has {len(nouns)}")
+            raise NotApplicableError(f"it measures plans with one source, and this one has {len(nouns)}")
         if nouns[0] not in classifier.classes:
             raise NotApplicableError(f"the classifier knows {', '.join(classifier.classes)}, not {nouns[0]}")
         return classifier.classify(sound, sample_rate_hz) == nouns[0]

@@ -69,7 +69,7 @@ class DeSync(AudioMetric):
     def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
         """Judge one audio ``(2, samples)`` in both windows."""
         if truth.clip is None:
-            raise NotApplicableError("it needs frames, and there are none")
+            raise NotApplicableError("it needs frames, but there are none")
         cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), self._folder)
         (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
         distances = apart_s(logits, "argmax").double()

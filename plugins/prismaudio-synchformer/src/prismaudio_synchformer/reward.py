@@ -82,7 +82,7 @@ class SynchformerReward(Reward):
             NotApplicableError: There are no frames, or too few.
         """
         if clip.frames is None or clip.fps is None:
-            raise NotApplicableError("it needs frames, and there are none")
+            raise NotApplicableError("it needs frames, but there are none")
         needed_s = RELEASE_S if self.release else SHORTEST / FPS
         frames = at_25_fps(clip.frames, clip.fps)
         if len(frames) < round(needed_s * FPS):
