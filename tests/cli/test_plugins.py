@@ -175,8 +175,8 @@ def test_check_tries_what_can_be_built_on_an_example(install, capsys):
     blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("rewards ")[1:])
     assert "contract    kept" in blocks["Level"]
     assert "contract    FAIL OfTheBatch: rows scored in a batch differ" in blocks["OfTheBatch"]
-    assert "contract    says what it lacks: x.pt" in blocks["Weights"]
-    assert "contract    not tried" in blocks["Picky"]
+    assert "contract    reports what is missing: x.pt" in blocks["Weights"]
+    assert "contract    not checked" in blocks["Picky"]
     assert "1 failed" in blocks["Picky"]
 
 

@@ -579,7 +579,7 @@ class EndlessMetric(AudioMetric):
     def __init__(self):
         super().__init__()
         self.add_state("n", torch.zeros(()), "sum")
-    def observe(self, sound, sample_rate_hz, truth):
+    def observe(self, audio, sample_rate_hz, target):
         self.n += 1
     def compute(self):
         raise RuntimeError("no end")

@@ -121,7 +121,7 @@ def test_who_is_not_heard_costs_its_share() -> None:
                     "spatial": "The whistle is on the left. The engine is on the right.",
                 }
             ),
-            "ever alone",
+            "ever active alone",
         ),
     ],
 )
