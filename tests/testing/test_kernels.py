@@ -36,8 +36,8 @@ class Kappa(EulerMaruyamaKernel):
 @pytest.mark.parametrize(
     ("kernel", "said"),
     [
-        (Mixing(), "in a batch differs from it alone"),
-        (Noisy(), "the spread is"),
+        (Mixing(), "differs between a batch and alone"),
+        (Noisy(), "the std is"),
         (Kappa(), "kappa is not"),
         (object(), "not a TransitionKernel"),
     ],
