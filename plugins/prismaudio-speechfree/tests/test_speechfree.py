@@ -51,7 +51,7 @@ def test_it_hears_what_the_published_detector_hears():
             mono = sound.mean(0)
             published.reset_states()
             told = [published(frame, RATE_HZ).item() for frame in mono.split(FRAME) if len(frame) == FRAME]
-            found = load_detector().listen(sound[None], RATE_HZ)[0, : len(told)]
+            found = load_detector().speech_probability(sound[None], RATE_HZ)[0, : len(told)]
             assert found.tolist() == pytest.approx(told, abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""The reward and the metric that follow the integrated loudness."""
+"""A reward and a metric for integrated loudness."""
 
 import re
 

@@ -41,7 +41,7 @@ class SpeechFreeShare(Share):
         """The network that it measures with."""
         return (self.reward.network,)
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
+    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
         """Whether nobody is heard in audio ``(2, samples)``."""
-        cache = self.reward.prepare(truth.clip or Clip("", 0.0), truth.plan or Plan({}))
-        return bool(self.reward.score(sound[None], sample_rate_hz, [cache]) > 1 - self.threshold)
+        cache = self.reward.prepare(target.clip or Clip("", 0.0), target.plan or Plan({}))
+        return bool(self.reward.score(audio[None], sample_rate_hz, [cache]) > 1 - self.threshold)

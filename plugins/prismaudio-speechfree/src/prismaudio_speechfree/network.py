@@ -52,21 +52,21 @@ class SpeechDetector(nn.Module):
         self.lstm = nn.LSTM(128, 128, batch_first=True)
         self.output = nn.Conv1d(128, 1, 1)
 
-    def forward(self, sound: Tensor) -> Tensor:
+    def forward(self, audio: Tensor) -> Tensor:
         """Probabilities ``(batch, frames)`` of audio ``(batch, samples)`` at 16 kHz; the last frame is filled up."""
-        n_frames = -(-sound.shape[-1] // FRAME)
-        filled = nn.functional.pad(sound, (CONTEXT, n_frames * FRAME - sound.shape[-1]))
+        n_frames = -(-audio.shape[-1] // FRAME)
+        filled = nn.functional.pad(audio, (CONTEXT, n_frames * FRAME - audio.shape[-1]))
         frames = filled.unfold(-1, CONTEXT + FRAME, FRAME).flatten(0, 1)
         spectra = self.basis(nn.functional.pad(frames, (0, PADDING), mode="reflect")[:, None])
         real, imaginary = spectra.chunk(2, 1)
         x = (real.square() + imaginary.square()).sqrt()
         for layer in self.encoder:
             x = layer(x).relu()
-        memory = self.lstm(x.squeeze(-1).unflatten(0, (len(sound), n_frames)))[0]
+        memory = self.lstm(x.squeeze(-1).unflatten(0, (len(audio), n_frames)))[0]
         found: Tensor = self.output(memory.relu().transpose(1, 2))
         return found.squeeze(1).sigmoid()
 
-    def listen(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+    def speech_probability(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Probability of speech ``(batch, frames)`` in every 32 ms of sounds; the network goes where they are.
 
         Args:

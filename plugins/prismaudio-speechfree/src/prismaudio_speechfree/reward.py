@@ -70,7 +70,7 @@ class SpeechFreeReward(Reward):
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)`` in 0 .. 1."""
-        heard = self.network.listen(audio, sample_rate_hz)
+        heard = self.network.speech_probability(audio, sample_rate_hz)
         spans = pad_sequence([cache["spoken_s"] for cache in caches], batch_first=True, padding_value=math.nan)
         times_s = FRAME_S * (torch.arange(heard.shape[1]) + 0.5)
         planned = (times_s > spans[..., :1] - MARGIN_S) & (times_s < spans[..., 1:] + MARGIN_S)  # nan is neither

@@ -12,18 +12,18 @@ from prismaudio.audio.covering import repeated
 from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
 from prismaudio.audio.resample import resample
 from prismaudio.metrics.itd import RELEASE_WINDOWS, ItdMse, window_starts, windows_of
-from prismaudio_stereocrw.listening import CrwListener
+from prismaudio_stereocrw.estimator import CrwEstimator
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 RELEASE_PATCHES = 513
-TOGETHER = 32
+CHUNK_ROWS = 32
 """Windows that are listened to together, 34 MB for each comparison of all their patches."""
 
 
 class CrwMse(ItdMse):
     """Mean over clips of the squared error of the mean time difference by StereoCRW, in ms² × 1000.
 
-    Windows of 0.27 s begin every 0.1 s, 0.12 s early, moved into the sound, up to its end; StereoCRW says the time
+    Windows of 0.27 s begin every 0.1 s, 0.12 s early, moved into the audio, up to its end; StereoCRW says the time
     difference in each.
 
     Args:
@@ -55,20 +55,20 @@ class CrwMse(ItdMse):
     ) -> None:
         super().__init__()
         self.n_windows, n_patches = (RELEASE_WINDOWS, RELEASE_PATCHES) if release else (n_windows, n_patches)
-        self.listener = CrwListener(weights, network, 0.24, n_patches, precision)
+        self.estimator = CrwEstimator(weights, network, 0.24, n_patches, precision)
 
     @property
     def networks(self) -> Sequence[nn.Module]:
         """The network that it measures with."""
-        return (self.listener.network,)
+        return (self.estimator.network,)
 
-    def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def itd_ms(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean time difference of audio ``(2, samples)`` over its windows, in ms."""
-        length = self.listener.window_samples
-        heard = repeated(resample(sound.float().to(self.device), sample_rate_hz, RATE_HZ), length)
+        length = self.estimator.window_samples
+        heard = repeated(resample(audio.float().to(self.device), sample_rate_hz, RATE_HZ), length)
         n_windows = self.n_windows or windows_of(heard.shape[-1])
         starts = window_starts(heard.shape[-1], n_windows, length)
-        places, counts = starts.unique(return_counts=True)  # the last windows of a short sound are the same
+        places, counts = starts.unique(return_counts=True)  # the last windows of a short audio are the same
         windows = torch.stack([heard[:, place : place + length] for place in places.tolist()])
-        found = [self.listener.delays_s(some).mean(-1).double() for some in windows.split(TOGETHER)]
+        found = [self.estimator.delays_s(some).mean(-1).double() for some in windows.split(CHUNK_ROWS)]
         return 1000 * (torch.cat(found) * counts.to(heard.device)).sum() / len(starts)

@@ -107,10 +107,10 @@ class CrwNetwork(nn.Module):
         """Embeddings ``(batch, 128)`` of sound of one channel ``(batch, samples)`` at 16 kHz."""
         return self.net(self.trans(patches))
 
-    def embed(self, sound: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
+    def embed(self, audio: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
         """Embeddings ``(batch, n_patches, 128)`` of patches of audio ``(batch, samples)``, each ``step`` further on."""
-        patches = sound.unfold(-1, patch_samples, step)[:, :n_patches]
-        at_once = AT_ONCE.get(sound.device.type, 128)
+        patches = audio.unfold(-1, patch_samples, step)[:, :n_patches]
+        at_once = AT_ONCE.get(audio.device.type, 128)
         rows = [torch.cat([self(chunk) for chunk in row.split(at_once)]) for row in patches]
         return torch.stack(rows)
 

@@ -13,14 +13,14 @@ from prismaudio.audio.interaural import PUBLISHED_MAX_ITD_S
 from prismaudio.audio.resample import fourier_resample, resample
 from prismaudio.errors import NotApplicableError, PrismAudioError
 from prismaudio.rewards.base import Cache, Reward
-from prismaudio_stereocrw.listening import CrwListener, cut_windows
+from prismaudio_stereocrw.estimator import CrwEstimator, cut_windows
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.types import Clip, Need
 
-HEARD = 1.2
+RESAMPLED_PATCHES = 1.2
 """How much of a sound the published reward resamples, in lengths of a patch.
 
 Of 6 s that is a little less than 7.2 s, so that a sample is lost in rounding; it hears the first 6.03 s of that.
@@ -66,17 +66,17 @@ class StereoCrwReward(Reward):
     ) -> None:
         self.release = release
         patch_s, n_patches = (6.0, 512) if release else (patch_s, n_patches)
-        self.listener = CrwListener(weights, network, patch_s, n_patches, precision)
+        self.estimator = CrwEstimator(weights, network, patch_s, n_patches, precision)
 
     @property
     def identity(self) -> str:
         """What the prepared time differences depend on: their sign, the options, and the weights."""
-        return f"{type(self).__qualname__} positive is right {self.release} {self.listener.identity}"
+        return f"{type(self).__qualname__} positive is right {self.release} {self.estimator.identity}"
 
     @property
     def networks(self) -> Sequence[nn.Module]:
         """The network that it scores with."""
-        return (self.listener.network,)
+        return (self.estimator.network,)
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """The time differences of the reference, ``(windows, 2)`` in ms."""
@@ -96,14 +96,14 @@ class StereoCrwReward(Reward):
         if audio.ndim != 3 or audio.shape[1] != 2:
             raise PrismAudioError(f"sound of shape {tuple(audio.shape)} has no two sides; expected (batch, 2, samples)")
         windows = self.windows(audio.float(), sample_rate_hz)
-        return self.listener.itds_ms(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+        return self.estimator.itds_ms(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
 
     def windows(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """What is heard of audio ``(batch, 2, samples)``: windows ``(batch, windows, 2, samples)`` at 16 kHz."""
-        length = self.listener.window_samples
+        length = self.estimator.window_samples
         if not self.release:
             return cut_windows(resample(audio, sample_rate_hz, RATE_HZ), length)
-        heard_s = HEARD * (self.listener.patch_samples / RATE_HZ)
+        heard_s = RESAMPLED_PATCHES * (self.estimator.patch_samples / RATE_HZ)
         heard = repeated(audio, int(heard_s * sample_rate_hz))[..., : int(heard_s * sample_rate_hz)]
         return fourier_resample(heard, int(heard_s * RATE_HZ))[:, None, :, :length]
 

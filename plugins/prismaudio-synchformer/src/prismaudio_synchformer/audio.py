@@ -54,19 +54,19 @@ class AudioTower(nn.Module):
         mlp_ratio: Width of the hidden layers, in widths of a feature.
     """
 
-    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4) -> None:
+    def __init__(self, dim: int = 768, depth: int = 12, num_heads: int = 12, mlp_ratio: float = 4) -> None:
         super().__init__()
         config = ASTConfig(
-            hidden_size=width,
+            hidden_size=dim,
             num_hidden_layers=depth,
-            num_attention_heads=heads,
-            intermediate_size=int(mlp_ratio * width),
+            num_attention_heads=num_heads,
+            intermediate_size=int(mlp_ratio * dim),
             max_length=N_FRAMES,
             num_mel_bins=N_MELS,
         )
         self.ast = ASTModel(config)
         self.rows, self.columns = self.ast.embeddings.get_shape(config)
-        self.freq_attn_agg = Aggregation(width, heads, mlp_ratio)
+        self.freq_attn_agg = Aggregation(dim, num_heads, mlp_ratio)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Features ``(segments, 6, width)`` of spectrograms ``(segments, 128, 66)``."""

@@ -12,7 +12,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
-from prismaudio_synchformer.visual import TIMES, VisualTower, see
+from prismaudio_synchformer.visual import TIMES, VisualTower, encode_frames
 from prismaudio_synchformer.weights import fill_visual
 
 if TYPE_CHECKING:
@@ -63,4 +63,4 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
             return self.cls_token.new_zeros(0, self.dim)
         frames = at_25_fps(clip.frames, clip.fps)
         held = (frames if len(frames) else clip.frames)[-1:].expand(max(0, LENGTH - len(frames)), -1, -1, -1)
-        return see(self, torch.cat([frames, held])).flatten(0, 1)
+        return encode_frames(self, torch.cat([frames, held])).flatten(0, 1)

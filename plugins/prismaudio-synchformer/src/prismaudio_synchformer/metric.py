@@ -1,4 +1,4 @@
-"""The metric: by how many seconds sounds are out of time."""
+"""The metric: by how many seconds audios are out of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prismaudio.metrics.base import AudioMetric
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio_synchformer.network import Synchformer
-from prismaudio_synchformer.offsets import apart_s
+from prismaudio_synchformer.offsets import distance_s
 from prismaudio_synchformer.reward import Precision, SynchformerReward
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class DeSync(AudioMetric):
         """Keep what is seen in a clip in a folder; None to keep nothing."""
         self._folder = folder
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Judge one audio ``(2, samples)`` in both windows."""
-        if truth.clip is None:
+        if target.clip is None:
             raise NotApplicableError("it needs frames, but there are none")
-        cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), self._folder)
-        (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
-        distances = apart_s(logits, "argmax").double()
+        cache = prepare(self.reward, target.clip, target.plan or Plan({}), self._folder)
+        (logits,) = self.reward.logits(audio[None].to(self.device), sample_rate_hz, [cache], ends)
+        distances = distance_s(logits, "argmax").double()
         self.total_s = self.total_s + distances.sum()
         self.windows = self.windows + len(distances)
 

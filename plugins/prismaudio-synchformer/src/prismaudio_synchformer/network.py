@@ -10,7 +10,7 @@ from prismaudio_synchformer.head import SyncHead
 from prismaudio_synchformer.segments import WINDOW
 from prismaudio_synchformer.visual import VisualTower
 
-HEARD_AT_ONCE = 256
+AUDIO_CHUNK = 256
 """Segments of sound that go through the network together; bounds the memory."""
 
 
@@ -51,9 +51,9 @@ class Synchformer(nn.Module):
         self.vproj, self.aproj = nn.Linear(dim, head_width), nn.Linear(dim, head_width)
         self.transformer = SyncHead(head_width, head_depth, head_heads, window)
 
-    def hear(self, segments: Tensor) -> Tensor:
+    def encode_audio(self, segments: Tensor) -> Tensor:
         """Features ``(segments, 6, dim)`` of segments of audio ``(segments, 10240)`` at 16 kHz."""
-        made = [self.afeat_extractor(spectrogram(some)) for some in segments.split(HEARD_AT_ONCE)]
+        made = [self.afeat_extractor(spectrogram(some)) for some in segments.split(AUDIO_CHUNK)]
         return torch.cat(made).float()
 
     def compare(self, seen: Tensor, heard: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def grid_s(device: torch.device | str = "cpu") -> Tensor:
     return (torch.arange(21, device=device) - 10) / 5
 
 
-def apart_s(logits: Tensor, offset: Offset) -> Tensor:
+def distance_s(logits: Tensor, offset: Offset) -> Tensor:
     """By how many seconds sound and frames are apart ``(...)``, from logits ``(..., 21)``.
 
     Args:
@@ -28,7 +28,7 @@ def apart_s(logits: Tensor, offset: Offset) -> Tensor:
         offset: ``"argmax"`` for the distance of the likeliest offset, ``"soft"`` for the mean over all.
 
     Example:
-        >>> apart_s(torch.eye(21)[[10, 12]] * 100, "soft").round(decimals=3).tolist()
+        >>> distance_s(torch.eye(21)[[10, 12]] * 100, "soft").round(decimals=3).tolist()
         [0.0, 0.4000000059604645]
     """
     distances = grid_s(logits.device).abs()

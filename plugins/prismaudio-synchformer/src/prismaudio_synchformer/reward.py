@@ -15,9 +15,9 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
 from prismaudio.weight_files import fingerprint
 from prismaudio_synchformer.network import Synchformer
-from prismaudio_synchformer.offsets import Offset, apart_s
+from prismaudio_synchformer.offsets import Offset, distance_s
 from prismaudio_synchformer.segments import FPS, RATE_HZ, SHORTEST, SIZE, WINDOW, at_25_fps, cut_audio
-from prismaudio_synchformer.visual import see
+from prismaudio_synchformer.visual import encode_frames
 from prismaudio_synchformer.weights import load_network
 
 if TYPE_CHECKING:
@@ -92,15 +92,15 @@ class SynchformerReward(Reward):
             self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         with self._autocast():
             if self.release:
-                seen = see(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
+                seen = encode_frames(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
             else:
-                seen = see(self.network.vfeat_extractor, frames, SIZE)
+                seen = encode_frames(self.network.vfeat_extractor, frames, SIZE)
         return {"seen": seen.cpu()}
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)``; see :meth:`prismaudio.rewards.base.Reward.score`."""
-        apart = [apart_s(logits, self.offset).mean() for logits in self.logits(audio, sample_rate_hz, caches)]
-        return graded(torch.stack(apart), release=self.release)
+        apart = [distance_s(logits, self.offset).mean() for logits in self.logits(audio, sample_rate_hz, caches)]
+        return offset_score(torch.stack(apart), release=self.release)
 
     @torch.no_grad()
     def logits(
@@ -127,7 +127,7 @@ class SynchformerReward(Reward):
         there = {id(cache): cache["seen"].to(audio.device, non_blocking=True) for cache in caches}
         places = [starts(count, WINDOW) for count in counts]
         with self._autocast():
-            heard = self.network.hear(segments).split(counts)
+            heard = self.network.encode_audio(segments).split(counts)
             pairs = [
                 (there[id(cache)][start : start + WINDOW], rows[start : start + WINDOW])
                 for cache, rows, some in zip(caches, heard, places, strict=True)
@@ -146,11 +146,11 @@ class SynchformerReward(Reward):
             self.network.to(device)
 
 
-def graded(apart_s: Tensor, *, release: bool = False) -> Tensor:
+def offset_score(apart_s: Tensor, *, release: bool = False) -> Tensor:
     """The score of a distance in seconds: 1 for 0 s and 0 for 2 s, or half of it, as published.
 
     Example:
-        >>> graded(torch.tensor([0.0, 2.0])).tolist(), graded(torch.tensor([0.4]), release=True).tolist()
+        >>> offset_score(torch.tensor([0.0, 2.0])).tolist(), offset_score(torch.tensor([0.4]), release=True).tolist()
         ([1.0, 0.0], [0.4000000059604645])
     """
     return (2 - apart_s) / (4 if release else 2)

@@ -139,7 +139,7 @@ class VisualTower(nn.Module):
         return gathered.unflatten(0, (-1, TIMES))
 
 
-def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
+def encode_frames(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
     """Features ``(segments, 8, dim)`` of frames uint8 ``(time, 3, height, width)`` at 25 a second.
 
     Args:

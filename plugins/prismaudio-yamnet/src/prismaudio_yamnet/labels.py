@@ -66,7 +66,7 @@ def read_labels(given: str | None = None) -> tuple[str, ...]:
     return names
 
 
-def beside(weights: str | None) -> str | None:
+def class_map_next_to(weights: str | None) -> str | None:
     """The class map in the folder of given weights, if it is there."""
     kept = None if weights is None else expanded(weights).with_name(FILE.name)
     return str(kept) if kept is not None and kept.exists() else None

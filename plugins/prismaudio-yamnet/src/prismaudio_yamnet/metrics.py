@@ -1,4 +1,4 @@
-"""Distances of generated sounds from true ones, by what YAMNet hears in them."""
+"""Distances of generated audios from true ones, by what YAMNet hears in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class YamnetMetric(NetworkMetric):
 
 
 class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore[misc]
-    """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of sound from those of the references.
+    """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of audio from those of the references.
 
     Args:
         weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
@@ -35,13 +35,13 @@ class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore
         super().__init__(WIDTH)
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings ``(windows, 1024)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[1]
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
 
 
 class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
-    """Mean divergence (KL) of the classes that YAMNet hears in sounds from those in their references.
+    """Mean divergence (KL) of the classes that YAMNet hears in audios from those in their references.
 
     Args:
         weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
@@ -52,9 +52,9 @@ class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
 class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[misc]
@@ -69,16 +69,16 @@ class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[m
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
-def hear(network: Yamnet, sound: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+def classify_audio(network: Yamnet, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Logits ``(windows, 521)`` and embeddings ``(windows, 1024)`` of audio ``(2, samples)`` without its DC.
 
     Source:
         av-benchmark at 050a5cdb, which takes the DC off for all such metrics.
     """
-    logits, embeddings = network.hear(sound[None] - sound.mean(), sample_rate_hz)
+    logits, embeddings = network.classify(audio[None] - audio.mean(), sample_rate_hz)
     return logits[0], embeddings[0]

@@ -28,7 +28,7 @@ BLOCKS = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
     *((512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)),
 )
-TOGETHER = 256
+CHUNK_ROWS = 256
 """Windows that go through the network at once."""
 
 
@@ -73,11 +73,11 @@ class Yamnet(nn.Module):
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``(n, 521)`` and embeddings ``(n, 1024)`` of log-mel windows ``(n, 96, 64)``."""
-        found = [self.layers(part[:, None]).mean((2, 3)) for part in patches.split(TOGETHER)]
+        found = [self.layers(part[:, None]).mean((2, 3)) for part in patches.split(CHUNK_ROWS)]
         embeddings = torch.cat(found)
         return self.classifier(embeddings), embeddings
 
-    def hear(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+    def classify(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
         """Logits ``(batch, windows, 521)`` and embeddings ``(batch, windows, 1024)`` of sounds; it goes where they are.
 
         Args:
@@ -101,7 +101,7 @@ def _convolution(before: int, after: int, size: int, stride: int, groups: int = 
     yield nn.ReLU()
 
 
-def empty() -> Yamnet:
+def empty_network() -> Yamnet:
     """A network whose weights are not drawn."""
     with WithoutDrawing():
         return Yamnet()

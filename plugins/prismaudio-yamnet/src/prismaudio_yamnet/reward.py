@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.rows import pad_caches
-from prismaudio_yamnet.labels import beside, check_labels, named_classes, read_labels
+from prismaudio_yamnet.labels import check_labels, class_map_next_to, named_classes, read_labels
 from prismaudio_yamnet.network import N_CLASSES, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
@@ -49,7 +49,7 @@ class YamnetReward(Reward):
     ) -> None:
         self.network = network or load_yamnet(weights)
         self.text, self.own = text, labels or {}
-        self.labels = read_labels(beside(weights))
+        self.labels = read_labels(class_map_next_to(weights))
         check_labels(self.own, self.labels)
 
     @property
@@ -76,7 +76,7 @@ class YamnetReward(Reward):
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)`` from -20 to 0."""
         (things,) = pad_caches(caches, "things", device=audio.device)
-        logits = self.network.hear(audio, sample_rate_hz)[0].amax(1)
+        logits = self.network.classify(audio, sample_rate_hz)[0].amax(1)
         heard = torch.where(things, logits[:, None], -torch.inf).amax(2)
         scores = torch.nn.functional.logsigmoid(heard).clamp(min=LOWEST)
         named = things.any(2)

@@ -13,7 +13,7 @@ from torch import Tensor
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
 from prismaudio.weight_files import fill, read_weights
-from prismaudio_yamnet.network import Yamnet, empty
+from prismaudio_yamnet.network import Yamnet, empty_network
 
 FILE = PublishedFile(
     "YamNet_w8a8.onnx.zip",
@@ -36,7 +36,7 @@ def load_yamnet(given: str | None = None) -> Yamnet:
     Raises:
         CheckpointError: They cannot be had, or are those of something else.
     """
-    path, network = FILE.find(given), empty()
+    path, network = FILE.find(given), empty_network()
     weights = _from_onnx(path) if path.suffix in (".zip", ".onnx") else read_weights(path)
     fill(network, weights, path)
     return network
@@ -65,7 +65,7 @@ def _from_onnx(path: Path) -> dict[str, Tensor]:
         name: node.input[0] for node in graph.node for name in node.output if node.op_type.endswith("uantizeLinear")
     }
     found: dict[str, Tensor] = {}
-    names = [name.removesuffix(".weight") for name in empty().state_dict() if name.endswith(".weight")]
+    names = [name.removesuffix(".weight") for name in empty_network().state_dict() if name.endswith(".weight")]
     layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
     if len(layers) != len(names):
         raise CheckpointError(f"{path} has {len(layers)} layers, YAMNet has {len(names)}; get {FILE.advice()}")

@@ -16,7 +16,7 @@ from prismaudio_stereocrw.delays import affinity, delays_s
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
 
 
-class CrwListener:
+class CrwEstimator:
     """Time differences between the channels of windows of one length.
 
     It is no module, so that whoever has one does not store the network with its own weights.
@@ -74,7 +74,7 @@ class CrwListener:
         return 1000 * torch.stack([crw_s, gcc_s], dim=-1)
 
 
-def cut_windows(sound: Tensor, length: int) -> Tensor:
+def cut_windows(audio: Tensor, length: int) -> Tensor:
     """Windows ``(batch, n, 2, length)`` that lie evenly over the whole of a sound, as few as that takes.
 
     Args:
@@ -85,8 +85,8 @@ def cut_windows(sound: Tensor, length: int) -> Tensor:
         >>> cut_windows(torch.arange(20).expand(1, 2, 20), 8)[0, :, 0, 0]
         tensor([ 0,  6, 12])
     """
-    sound = repeated(sound, length)
-    last = sound.shape[-1] - length
+    audio = repeated(audio, length)
+    last = audio.shape[-1] - length
     n = math.ceil(last / length) + 1
     starts = [last * i // max(1, n - 1) for i in range(n)]
-    return torch.stack([sound[..., start : start + length] for start in starts], dim=1)
+    return torch.stack([audio[..., start : start + length] for start in starts], dim=1)
