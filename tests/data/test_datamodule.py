@@ -189,7 +189,7 @@ def test_max_s_needs_a_latent_rate(write, tmp_path):
 def test_media_files_need_a_length(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"0")
     (tmp_path / "clips.csv").write_text("video\na.mp4\n")
-    with pytest.raises(DataError, match=r"need a length: give max_s, or run prismaudio extract"):
+    with pytest.raises(DataError, match=r"need a length: set max_s, or run prismaudio extract"):
         _ready(module(tmp_path / "clips.csv", max_s=None))
 
 

@@ -71,7 +71,7 @@ def test_features_with_a_third_dimension(write, tmp_path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"latents": torch.full((4, 50), float("nan"))}, r"its latents in .* hold NaN"),
+        ({"latents": torch.full((4, 50), float("nan"))}, r"its latents in .* contain NaN"),
         ({"video": torch.full((10, 3), float("inf"))}, r"its video in .* contain NaN or infinity"),
         ({"latents": torch.zeros(4, 200)}, "its latents last 3.20 s, its video features 0.80 s"),
         ({"latents": torch.zeros(4, 0)}, "its latents are empty"),

@@ -81,7 +81,7 @@ def test_columns_of_others_are_left_alone(manifest):
         ("video\na.mp4\n", "clips.jsonl", "line 1: not JSON"),
         ('["a.mp4"]', "clips.jsonl", "line 1: not an object"),
         ('video,caption\na.mp4,"never closed', "clips.csv", "cannot read the manifest"),
-        ("video,caption\na.mp4,A drum, twice\n", "clips.csv", "line 2: more cells than .* quotes"),
+        ("video,caption\na.mp4,A drum, twice\n", "clips.csv", "line 2: more cells than .* quote captions"),
         ("caption\nA bell.\n", "clips.csv", "none of the columns video, audio, features, latents; it has caption"),
         ("video,captoin\na.mp4,A bell.\n", "clips.csv", "column 'captoin'; did you mean 'caption'"),
         ("video\na.mp4\na.mp4\n", "clips.csv", "line 3: the id 'a' is already used in line 2"),

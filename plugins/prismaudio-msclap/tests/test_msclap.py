@@ -54,7 +54,7 @@ def test_the_end_of_a_long_text_counts_and_a_short_one_is_read_at_once(network, 
 
 def test_the_published_reward_says_so_when_a_text_is_too_long(network, tokenizer):
     reward = MsClapReward(network=network, tokenizer=tokenizer, release=True)
-    with pytest.raises(NotApplicableError, match=r"^the text has 2,\d{3} tokens, and the published one reads 1,024"):
+    with pytest.raises(NotApplicableError, match=r"^the text has 2,\d{3} tokens, expected at most 1,024 with release"):
         reward.prepare(None, Plan({"semantic": "A dog. " * 300}))
 
 

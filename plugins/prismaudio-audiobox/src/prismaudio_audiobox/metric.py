@@ -21,7 +21,7 @@ class AudioboxAesthetics(AudioMetric):
     """Mean rating of the clips on one axis, about 1 .. 10.
 
     Args:
-        axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, for which higher
+        axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, where higher
             is not better; ``"PQ"``, production quality.
         weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
             the default locations, then ``facebook/audiobox-aesthetics``.

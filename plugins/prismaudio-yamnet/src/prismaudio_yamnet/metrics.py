@@ -1,4 +1,4 @@
-"""Distances of generated audios from true ones, by what YAMNet hears in them."""
+"""Distances between generated and reference audio by YAMNet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prismaudio_yamnet.weights import load_yamnet
 
 
 class YamnetMetric(NetworkMetric):
-    """A metric by what YAMNet hears."""
+    """A metric based on YAMNet."""
 
     yamnet: tuple[Yamnet]
-    """The network, in a tuple, so that its weights are no part of the metric's state."""
+    """The network, in a tuple so that its weights are not part of the metric's state."""
 
     @property
     def networks(self) -> Sequence[nn.Module]:
@@ -24,11 +24,11 @@ class YamnetMetric(NetworkMetric):
 
 
 class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore[misc]
-    """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of audio from those of the references.
+    """Fréchet distance (FD) between YAMNet embeddings of segments of 0.96 s of generated and reference audio.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
@@ -36,16 +36,16 @@ class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore
         self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(windows, 1024)`` of audio ``(2, samples)``."""
+        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
         return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
 
 
 class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
-    """Mean divergence (KL) of the classes that YAMNet hears in audios from those in their references.
+    """Mean KL divergence between the YAMNet classes of reference and generated audio.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
@@ -58,11 +58,11 @@ class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
 
 
 class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[misc]
-    """Inception score (IS) by the classes that YAMNet hears.
+    """Inception score (IS) of the YAMNet classes.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
@@ -75,10 +75,10 @@ class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[m
 
 
 def classify_audio(network: Yamnet, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
-    """Logits ``(windows, 521)`` and embeddings ``(windows, 1024)`` of audio ``(2, samples)`` without its DC.
+    """Logits ``(segments, 521)`` and embeddings ``(segments, 1024)`` of audio ``(2, samples)`` without its mean.
 
     Source:
-        av-benchmark at 050a5cdb, which takes the DC off for all such metrics.
+        av-benchmark at 050a5cdb, which removes the mean for all such metrics.
     """
     logits, embeddings = network.classify(audio[None] - audio.mean(), sample_rate_hz)
     return logits[0], embeddings[0]
