@@ -1,4 +1,4 @@
-"""The head: from what is seen and heard in a window of segments to how far they are apart."""
+"""The head: classifies the audio-visual offset from visual and audio features of a sequence of segments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prismaudio_synchformer.segments import WINDOW
 
 
 class HeadAttention(nn.Module):
-    """Attention of all tokens to all, with a linear layer each for query, key, value and result."""
+    """Self-attention with separate linear layers for query, key, value and output."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class HeadAttention(nn.Module):
 
 
 class HeadBlock(nn.Module):
-    """Attention, then a perceptron, each on what is normalised and added to what was."""
+    """Pre-norm transformer block: attention, then an MLP, each with a residual connection."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class HeadBlock(nn.Module):
 
 
 class Positions(nn.Module):
-    """Adds to every token of a sequence where it is."""
+    """Learned positional embedding."""
 
     def __init__(self, dim: int, n_tokens: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Positions(nn.Module):
 
 
 class SyncHead(nn.Module):
-    """Scores 21 offsets of sound against frames.
+    """Classifies the offset between audio and frames into 21 classes.
 
     Args:
         dim: Dim of a token.
@@ -76,7 +76,7 @@ class SyncHead(nn.Module):
         self.off_head = nn.Linear(dim, 21)
 
     def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
-        """Logits ``(batch, 21)``, from sound 2 s late to 2 s early.
+        """Logits ``(batch, 21)``, from audio 2 s late to 2 s early.
 
         Args:
             seen: ``(batch, window * 8, dim)``.
