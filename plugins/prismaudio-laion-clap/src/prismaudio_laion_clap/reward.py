@@ -1,4 +1,4 @@
-"""The semantic reward: does the sound match the plan?"""
+"""The semantic reward: similarity of audio and plan."""
 
 from __future__ import annotations
 

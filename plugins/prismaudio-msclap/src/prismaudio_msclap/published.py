@@ -70,7 +70,7 @@ def our_names(weights: Mapping[str, Tensor], source: object) -> dict[str, Tensor
         source: What the error names.
 
     Raises:
-        CheckpointError: The network heard another spectrum than ours.
+        CheckpointError: The network uses another spectrum.
     """
     tower = below(weights, TOWER)
     _check_kernels(tower, source)
@@ -93,4 +93,4 @@ def _check_kernels(tower: Mapping[str, Tensor], source: object) -> None:
             raise CheckpointError(f"{source} does not fit MsClap: missing {TOWER}{key}")
         stored = tower[key].double()
         if stored.shape != expected.shape or not torch.allclose(stored, expected, atol=1e-4):
-            raise CheckpointError(f"{source} hears another spectrum than that of a Hann window: {TOWER}{key}")
+            raise CheckpointError(f"{source} uses another spectrum than that of a Hann window: {TOWER}{key}")

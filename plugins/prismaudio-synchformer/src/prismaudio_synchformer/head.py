@@ -75,15 +75,15 @@ class SyncHead(nn.Module):
         self.ln_f = nn.LayerNorm(dim)
         self.off_head = nn.Linear(dim, 21)
 
-    def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
+    def forward(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Logits ``(batch, 21)``, from audio 2 s late to 2 s early.
 
         Args:
-            seen: ``(batch, window * 8, dim)``.
-            heard: ``(batch, window * 6, dim)``.
+            visual: ``(batch, window * 8, dim)``.
+            audio: ``(batch, window * 6, dim)``.
         """
-        offset, between = (token.expand(len(heard), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
-        tokens = torch.cat([offset, self.vis_in_lnorm(seen), between, self.aud_in_lnorm(heard)], 1)
+        offset, between = (token.expand(len(audio), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
+        tokens = torch.cat([offset, self.vis_in_lnorm(visual), between, self.aud_in_lnorm(audio)], 1)
         tokens = self.pos_emb_cfg(tokens)
         for block in self.blocks:
             tokens = block(tokens)
