@@ -1,4 +1,4 @@
-"""Scorers, which is what rewards and metrics both are to who wants numbers, and the loop that evaluates with them.
+"""Scorers, a common interface to rewards and metrics, and the evaluation loop.
 
 ``prismaudio score``, :func:`prismaudio.score` and the validation of every training task call :func:`evaluate`.
 """
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip, Need
 
 NO_NUMBER = "there is nothing to measure"
-OF_MANY = "it is a number of many files"
+OF_MANY = "it is computed over all files, not for one"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of an item: what is scored, and what it is compared with.
+    """A piece of an item: the audio to score and the inputs it is compared with.
 
     Args:
         audio: The audio ``(2, samples)``.
         sample_rate_hz: Its sample rate.
-        clip: The frames and, as its audio, the reference.
-        plan: The plan of the piece; None without one.
+        clip: The frames and, as ``clip.audio``, the reference audio.
+        plan: The plan of the segment; None if there is none.
     """
 
     audio: Tensor
@@ -52,12 +52,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Score:
-    """What a scorer gives to an item.
+    """The result of a scorer for one item.
 
     Args:
-        value: The score; None when there is none.
-        reason: Why there is none.
-        failed: Whether that is a failure, of the machine or of a plugin.
+        value: The score; None if there is none.
+        reason: Why there is no score.
+        failed: Whether the reason is an unexpected failure, of the machine or of a plugin.
     """
 
     value: float | None = None
@@ -66,16 +66,16 @@ class Score:
 
 
 class Scorer(ABC):
-    """Gives an item, segment by segment, one score.
+    """Computes one score per item from its segments.
 
     Args:
-        name: Its name.
+        name: Name of the scorer.
         kind: ``"rewards"`` or ``"metrics"``.
-        dimension: The dimension that it scores.
-        source: Distribution and version that it comes from.
+        dimension: The perceptual dimension that it scores.
+        source: Distribution and version that provide it.
 
     Attributes:
-        unavailable: Why it can score no item at all, such as weights that are not on this machine.
+        unavailable: Why no item can be scored, such as missing weights; None if the scorer works.
     """
 
     range: tuple[float, float] = (-math.inf, math.inf)
@@ -88,12 +88,12 @@ class Scorer(ABC):
 
     @property
     def identity(self) -> str:
-        """What tells its scores from those of other scorers: name, release, and a hash of what they depend on."""
+        """Identifies the scores of this scorer: its name, its release, and a hash of what the scores depend on."""
         digest = hashlib.blake2b(repr(self._depends_on()).encode(), digest_size=12).hexdigest()
         return f"{self.name} {self.source} {self.unavailable is not None} {digest}"
 
     def _depends_on(self) -> tuple[object, ...]:
-        """What scores depend on beside the release."""
+        """What the scores depend on besides the release."""
         return ()
 
     @abstractmethod
@@ -102,29 +102,29 @@ class Scorer(ABC):
 
     @abstractmethod
     def update(self, segment: Segment) -> None:
-        """Take a segment of it into account; whatever goes wrong is raised."""
+        """Add a segment of the current item; errors are raised."""
 
     @abstractmethod
     def result(self) -> Score:
-        """The score of the item."""
+        """The score of the current item."""
 
 
 def evaluate(
     items: Iterable[Iterable[Segment]], scorers: Sequence[Scorer], *, strict: bool = False
 ) -> Iterator[dict[str, Score]]:
-    """Score items one after the other.
+    """Score items one by one.
 
     Args:
         items: The segments of each item, in order.
-        scorers: What they are scored with.
-        strict: Raise what goes wrong, rather than note it as the reason why an item has no score, and refuse scores
-            that are not finite: for training, which such scores would mislead.
+        scorers: The scorers.
+        strict: Raise errors instead of returning them as the reason for a missing score, and reject scores that are
+            not finite; for training, where missing scores would bias the result.
 
     Yields:
-        The scores of each item by the names of the scorers.
+        The scores of each item by scorer name.
 
     Raises:
-        PrismAudioError: With ``strict``, a reward gives no finite number.
+        PrismAudioError: With ``strict``, a reward returns no finite score.
 
     Example:
         >>> from prismaudio.rewards.aesthetic import AestheticReward
@@ -151,17 +151,17 @@ def evaluate(
             for scorer in scorers:
                 if scorer.kind == "rewards" and scores[scorer.name].reason == NO_NUMBER:
                     raise PrismAudioError(
-                        f"{scorer.name} gives no finite score to clip {last.clip.id}; look at that clip, or leave the "
-                        "reward out"
+                        f"{scorer.name} returns no finite score for clip {last.clip.id}; check the clip, or remove the "
+                        "reward"
                     )
         yield scores
 
 
 def _failure(scorer: Scorer, segment: Segment, *, strict: bool) -> Score | None:
-    """Update a scorer; what goes wrong is no other scorer's concern."""
+    """Update a scorer; an error does not affect the other scorers."""
     try:
         scorer.update(segment)
-    except CheckpointError as error:  # weights that are missing are missed by every item
+    except CheckpointError as error:  # missing weights affect every item
         if strict:
             raise
         scorer.unavailable = Score(reason=str(error))
@@ -183,10 +183,14 @@ def _result(scorer: Scorer, *, strict: bool) -> Score:
 
 
 class Unavailable(Scorer):
-    """The place of a reward or a metric that cannot be had.
+    """Placeholder for a reward or a metric that cannot be loaded.
 
     Args:
-        reason: Why.
+        name: Name of the scorer.
+        kind: ``"rewards"`` or ``"metrics"``.
+        dimension: The perceptual dimension that it would score.
+        source: Distribution and version that provide it.
+        reason: Why it cannot be loaded.
     """
 
     def __init__(self, name: str, kind: str, dimension: str | None, source: str, reason: str) -> None:
@@ -194,26 +198,26 @@ class Unavailable(Scorer):
         self.unavailable = Score(reason=reason)
 
     def reset(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def update(self, segment: Segment) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def result(self) -> Score:
-        """Why there is none."""
+        """A score without a value that states the reason."""
         return self.unavailable or Score()
 
 
 class RewardScorer(Scorer):
-    """A reward; the score of an item is the mean over its segments, by their length.
+    """Scores with a reward; the score of an item is the mean over its segments, weighted by their duration.
 
     Args:
         reward: The reward.
-        name: Its name.
-        dimension: The dimension that it scores; None for that of the reward.
-        source: Distribution and version that it comes from.
-        device: Where it runs; None for where the audio is.
-        folder: Where what it prepares is kept; None to keep nothing.
+        name: Name of the scorer.
+        dimension: The perceptual dimension, for a reward that declares none.
+        source: Distribution and version that provide the reward.
+        device: Device to run on; None for the device of the audio.
+        folder: Folder in which prepared caches are stored; None to store none.
     """
 
     def __init__(
@@ -239,10 +243,10 @@ class RewardScorer(Scorer):
         return (self.reward.identity, *map(fingerprint, self.reward.networks))
 
     def prepare(self, clip: Clip, plan: Plan | None) -> Cache:
-        """What the reward knows of a clip.
+        """Compute the cache of the reward for a clip.
 
         Raises:
-            NotApplicableError: It cannot score this clip; the text says why.
+            NotApplicableError: The reward cannot score this clip; the message states the reason.
         """
         return prepare(self.reward, clip, plan or Plan({}), self.folder)
 
@@ -250,16 +254,18 @@ class RewardScorer(Scorer):
         """Scores ``(batch,)`` of audio ``(batch, 2, samples)``, float32 on the CPU.
 
         Raises:
-            PrismAudioError: There are not as many as rows.
+            PrismAudioError: The reward does not return one score per row.
         """
         with torch.no_grad():
-            made = self.reward.score(audio, sample_rate_hz, caches).detach().float().cpu()
-        if made.shape != (len(caches),):
-            raise PrismAudioError(f"{self.name} gives scores of shape {tuple(made.shape)}, expected {(len(caches),)}")
-        return made
+            scores = self.reward.score(audio, sample_rate_hz, caches).detach().float().cpu()
+        if scores.shape != (len(caches),):
+            raise PrismAudioError(
+                f"{self.name} returns scores of shape {tuple(scores.shape)}, expected {(len(caches),)}"
+            )
+        return scores
 
     def update(self, segment: Segment) -> None:
-        """Score a segment; one that the reward cannot score does not count."""
+        """Score a segment; a segment that the reward cannot score is skipped."""
         try:
             cache = self.prepare(segment.clip, segment.plan)
         except NotApplicableError as error:
@@ -275,19 +281,20 @@ class RewardScorer(Scorer):
 
 
 class MetricScorer(Scorer):
-    """A metric: what one item alone comes to, and all items together.
+    """Measures with a metric: a value for each item, and one for all items together.
 
     Args:
         metric: The metric.
-        name: Its name.
-        dimension: The dimension that it measures; None for that of the metric.
-        source: Distribution and version that it comes from.
-        device: Where its states are; None where they are.
-        apart: Compute a value for each item, and add up their states here. Without it items only update the metric,
-            which whoever made it computes, as Lightning does in a distributed run.
+        name: Name of the scorer.
+        dimension: The perceptual dimension, for a metric that declares none.
+        source: Distribution and version that provide the metric.
+        device: Device of the metric states; None to leave them where they are.
+        apart: Compute a value per item and merge the states here. If False, items only update the metric and its
+            owner computes the value, as Lightning does in a distributed run.
 
     Attributes:
-        last: The states of the last item; None when it does not count.
+        all: The merged states of all items; None before the first one.
+        last: The states of the last item; None if it was skipped.
     """
 
     def __init__(
@@ -319,14 +326,14 @@ class MetricScorer(Scorer):
         return tuple(map(fingerprint, self.metric.networks))
 
     def update(self, segment: Segment) -> None:
-        """Measure a segment; one that the metric cannot measure does not count."""
+        """Measure a segment; a segment that the metric cannot measure is skipped."""
         with torch.no_grad():
             self.metric.update(segment.audio[None], segment.sample_rate_hz, [Target.of(segment.clip, segment.plan)])
         self._n_counted += not self.metric.skipped
         self._reason = self.metric.skipped.get(0, self._reason)
 
     def result(self) -> Score:
-        """The value of the item, where the metric has one for a single item."""
+        """The value of the item, if the metric has a value for a single item."""
         if not self._n_counted:
             return Score(reason=self._reason)
         if not self.apart:
@@ -337,12 +344,12 @@ class MetricScorer(Scorer):
         return Score(reason=OF_MANY) if value is None else finite(float(value))
 
     def _state(self) -> dict[str, Any]:
-        """The states now; lists are copied, because a reset empties them."""
+        """The current states; lists are copied, because a reset empties them."""
         states = self.metric.metric_state
         return {name: list(value) if isinstance(value, list) else value for name, value in states.items()}
 
     def add(self, state: Mapping[str, Any]) -> None:
-        """Count an item whose states are these."""
+        """Merge the states of an item into those of all items."""
         self._restore(state)
         if self.all is not None:
             self.metric.merge_state(self.all)
@@ -354,25 +361,25 @@ class MetricScorer(Scorer):
             setattr(self.metric, name, list(value) if isinstance(value, list) else value)
 
     def total(self) -> Score:
-        """The value of all items."""
+        """The value over all items."""
         if self.all is None:
-            return Score(reason="no file counts")
+            return Score(reason="no file was measured")
         try:
             self._restore(self.all)
-            with warnings.catch_warnings():  # the states were put there without an update
+            with warnings.catch_warnings():  # the states were restored without an update
                 warnings.simplefilter("ignore")
                 return finite(float(self.metric.compute()))
-        except Exception as error:  # noqa: BLE001 - a metric of somebody else's may raise anything
+        except Exception as error:  # noqa: BLE001 - a third-party metric may raise anything
             return failure(error)
 
 
 def finite(value: float) -> Score:
-    """A score, if it is a finite number."""
+    """A score with this value if it is finite, else one without a value."""
     return Score(value) if math.isfinite(value) else Score(reason=NO_NUMBER)
 
 
 def failure(error: Exception) -> Score:
-    """The place of a score that could not be had: what a PrismAudioError says is no failure."""
+    """A score without a value after an error; a PrismAudioError does not count as a failure."""
     if isinstance(error, PrismAudioError):
         return Score(reason=str(error))
     return Score(reason=f"it failed: {with_class(error, 200)}", failed=True)

@@ -1,4 +1,4 @@
-"""The shape and unit of every tensor that crosses a module boundary, said once."""
+"""Data types passed between modules, with the shape and unit of every tensor."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
 
 LATENTS = "latents"
-"""What latents are called beside streams, in files of features; no stream is."""
+"""The key of latents in feature files; no stream may have this name."""
 
 
 def is_stream(name: str) -> bool:
-    """Whether streams may have a name: one lower-case word.
+    """Whether a name is valid for a stream: one lower-case word.
 
     Example:
         >>> is_stream("flow"), is_stream("latents"), is_stream("2d flow")
@@ -33,24 +33,24 @@ def is_stream(name: str) -> bool:
 
 
 Need = Literal["video", "plan", "reference"]
-"""What a judge may look at beside the sound: the frames of the clip, its plan, and the clip's own sound."""
+"""Inputs of a reward or metric besides the generated audio: the frames of the clip, its plan, its original audio."""
 _MISSING: dict[Need, str] = {
-    "video": "it needs frames, and there are none",
-    "plan": "it needs a plan, and there is none",
-    "reference": "it needs a reference sound, and there is none",
+    "video": "it needs frames, but there are none",
+    "plan": "it needs a plan, but there is none",
+    "reference": "it needs reference audio, but there is none",
 }
 
 
 def require(needs: Collection[Need], present: Collection[Need]) -> None:
-    """See that a clip has what a reward or a metric needs.
+    """Check that a clip has the inputs that a reward or a metric needs.
 
     Raises:
-        NotApplicableError: It lacks something; the text says what.
+        NotApplicableError: An input is missing; the message names it.
 
     Example:
         >>> require({"video"}, Clip("a", 1.0).has)
         Traceback (most recent call last):
-        prismaudio.errors.NotApplicableError: it needs frames, and there are none
+        prismaudio.errors.NotApplicableError: it needs frames, but there are none
     """
     for need, reason in _MISSING.items():
         if need in needs and need not in present:
@@ -62,10 +62,10 @@ class FrameSpec:
     """How the frames of a video are read.
 
     Args:
-        fps: Frames per second. Each moment gets the frame whose presentation time is nearest, and a frame that is held
-            on screen is held in the clip.
-        size: Height and width in pixels, or one number for both, to which a frame is squashed while it is decoded.
-        keep_aspect_ratio: Whether frames keep their aspect ratio; then the size is the most that the shorter side has.
+        fps: Frames per second. Each time step takes the frame with the nearest presentation time; a frame that stays
+            on screen is repeated.
+        size: Height and width in pixels, or one number for both, to which frames are resized during decoding.
+        keep_aspect_ratio: Whether frames keep their aspect ratio; the size is then the maximum of the shorter side.
     """
 
     fps: float = 16.0
@@ -74,21 +74,21 @@ class FrameSpec:
 
     @property
     def height_and_width(self) -> tuple[int, int]:
-        """The size, as two numbers."""
+        """Height and width in pixels."""
         return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A stretch of video, of sound, or of both.
+    """A piece of video, of audio, or of both.
 
     Args:
-        id: Name of the clip, unique in its data set.
+        id: Name of the clip, unique in its dataset.
         duration_s: Duration in seconds.
-        frames: Frames at a constant rate, uint8 ``(time, 3, height, width)``; None for sound without frame.
+        frames: Frames at a constant rate, uint8 ``(time, 3, height, width)``; None for audio without video.
         fps: Frames per second; None when there are none.
-        audio: GeneratedAudio, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
-        sample_rate_hz: Samples per second; None when there is no sound.
+        audio: Stereo audio, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
+        sample_rate_hz: Samples per second; None without audio.
     """
 
     id: str
@@ -100,18 +100,18 @@ class Clip:
 
     @property
     def has(self) -> frozenset[Need]:
-        """What there is to compare a sound with."""
+        """The inputs that this clip offers to rewards and metrics."""
         parts: dict[Need, Tensor | None] = {"video": self.frames, "reference": self.audio}
         return frozenset(need for need, part in parts.items() if part is not None)
 
 
 class ClipBatch:
-    """Clips with the plans that they should have: what a data module gives to a task.
+    """Clips with their target plans: the batch that a data module passes to a task.
 
     Args:
         clips: The clips.
         plans: Their plans, in the same order.
-        features: Their latents and conditions, where these were computed before.
+        features: Their precomputed latents and conditions; None if there are none.
     """
 
     def __init__(self, clips: Sequence[Clip], plans: Sequence[Plan], features: LatentBatch | None = None) -> None:
@@ -128,7 +128,7 @@ class ClipBatch:
         return len(self.clips)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
-        """Move frames and sound to a device; Lightning calls this."""
+        """Move frames and audio to a device; called by Lightning."""
         moved = [
             replace(
                 clip,
@@ -143,11 +143,11 @@ class ClipBatch:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """One stream of conditions.
+    """The features of one conditioning stream.
 
     Args:
         values: Features ``(batch, time, dim)``, zero where ``mask`` is False.
-        mask: True where a feature is real, bool ``(batch, time)``.
+        mask: True for features, False for padding, bool ``(batch, time)``.
     """
 
     values: Tensor
@@ -166,7 +166,7 @@ class Features:
         return cls(values, torch.arange(values.shape[1]) < lengths[:, None])
 
     def rows(self) -> list[Tensor]:
-        """Features ``(time, dim)`` of each sample, up to its last real one: the inverse of :meth:`pad`."""
+        """Features ``(time, dim)`` of each sample without padding at the end: the inverse of :meth:`pad`."""
         last = (self.mask * torch.arange(1, 1 + self.mask.shape[1], device=self.mask.device)).amax(1)
         return [row[:length] for row, length in zip(self.values, last.tolist(), strict=True)]
 
@@ -175,31 +175,31 @@ class Features:
         return Features(change(self.values), change(self.mask))
 
     def with_values(self, values: Tensor) -> Features:
-        """The same stream with other values ``(batch, time, any dim)``, made zero where nothing is real."""
+        """The same mask with new values ``(batch, time, any dim)``, set to zero in the padding."""
         return Features(values * self.mask[..., None], self.mask)
 
     def padded(self, length: int) -> Features:
-        """The same stream, ``length`` features long or longer."""
+        """The same stream, padded to at least ``length`` features."""
         more = max(0, length - self.mask.shape[1])
         return Features(
             torch.nn.functional.pad(self.values, (0, 0, 0, more)), torch.nn.functional.pad(self.mask, (0, more))
         )
 
     def unmasked(self) -> Features:
-        """The stream as a network without masks sees it: padding counts as real."""
+        """The same values with a mask that is True everywhere, as for a network without masks."""
         return Features(self.values, torch.ones_like(self.mask))
 
     def null(self) -> Features:
-        """The same stream with nothing in it."""
+        """An empty stream of the same shape: zero values, mask False."""
         return Features(torch.zeros_like(self.values), torch.zeros_like(self.mask))
 
 
 class Conditions(Mapping[str, "Features"]):
-    """Everything that the transformer is told about the audio: features by the name of their stream.
+    """The conditioning of the transformer: features by stream name.
 
     Args:
         streams: Features by stream; None for a stream that is missing.
-        more: Further ones.
+        more: Further streams.
 
     Example:
         >>> conditions = Conditions(text=Features.pad([torch.ones(3, 4)]))
@@ -234,21 +234,21 @@ class Conditions(Mapping[str, "Features"]):
         return self.map(lambda s: s.map(lambda x: x[rows]))
 
     def unmasked(self) -> Conditions:
-        """Padding counts as real in every stream: what the published model sees, whose results depend on the batch.
+        """The mask of every stream is True everywhere, as in the published model, whose results depend on the batch.
 
-        For comparisons with it only.
+        Only for comparisons with the published model.
         """
         return self.map(Features.unmasked)
 
     def null(self) -> Conditions:
-        """The unconditional branch: the same shapes, nothing in them."""
+        """The conditions of the unconditional branch: empty streams of the same shapes."""
         return self.map(Features.null)
 
     def drop(self, rows: Mapping[str, Tensor]) -> Conditions:
-        """Empty streams for some samples.
+        """Replace streams of some samples by empty ones.
 
         Args:
-            rows: For each stream to drop from, bool ``(batch,)``, True where the sample loses it.
+            rows: For each stream to drop, bool ``(batch,)``, True for the samples that lose it.
         """
         kept = dict(self)
         for name in rows.keys() & self.keys():
@@ -258,7 +258,7 @@ class Conditions(Mapping[str, "Features"]):
 
     @staticmethod
     def cat(first: Conditions, second: Conditions) -> Conditions:
-        """Join two batches of one size, as a guided forward does; what only one of them has is empty in the other."""
+        """Concatenate two batches of the same size, as for guidance; a stream that one of them lacks is empty there."""
         joined = {}
         for name in dict.fromkeys([*first, *second]):
             present = [some[name] for some in (first, second) if name in some]
@@ -270,13 +270,13 @@ class Conditions(Mapping[str, "Features"]):
 
 @dataclass(frozen=True, eq=False)
 class LatentBatch:
-    """Latents and conditions that were computed before training: what a data module of features gives to a task.
+    """Latents and conditions computed before training: the batch that a data module of features passes to a task.
 
     Args:
         ids: Names of the clips.
         latents: Latents ``(batch, channels, frames)``, zero where ``mask`` is False.
-        mask: True where a frame is real, bool ``(batch, frames)``; real frames come first.
-        conditions: Their conditions.
+        mask: True for frames, False for padding, bool ``(batch, frames)``; padding is at the end.
+        conditions: The conditions of the clips.
     """
 
     ids: list[str]
@@ -288,6 +288,6 @@ class LatentBatch:
         return len(self.ids)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> LatentBatch:
-        """Move to a device; Lightning calls this."""
+        """Move to a device; called by Lightning."""
         latents = self.latents.to(device, non_blocking=non_blocking)
         return LatentBatch(self.ids, latents, self.mask.to(device), self.conditions.to(device))

@@ -163,7 +163,7 @@ def test_features_of_another_model_are_not_mixed(run, tiny_model, tmp_path, caps
     next(changed.autoencoder.parameters()).mul_(2)
     changed.save_pretrained(other)
     assert run("video\nb.mp4\n", model=other) == 2
-    assert "were made by another autoencoder: weights" in capsys.readouterr().err
+    assert "were computed by another autoencoder: weights" in capsys.readouterr().err
 
 
 def test_processes_may_share_a_folder(run):
@@ -239,7 +239,7 @@ def test_sound_that_is_no_number_is_left_out_with_its_name(run, tmp_path, capsys
     sound[12_000:12_010] = float("nan")
     soundfile.write(tmp_path / "nan.wav", sound, RATE_HZ, subtype="FLOAT")
     assert run("id,video,audio\ngood,a.mp4,\nbad,b.mp4,nan.wav\n") == 0
-    assert "left out bad: the sound of nan.wav holds NaN or infinity at 0.75 s" in capsys.readouterr().err
+    assert "left out bad: the audio of nan.wav contains NaN or infinity at 0.75 s" in capsys.readouterr().err
     data = ManifestDataModule("clips.csv", max_s=1.5, batch_size=1, validation=0, workers=0, max_broken=0.5)
     data.setup("fit")
-    assert "holds NaN or infinity" in data.failures["bad"]
+    assert "contains NaN or infinity" in data.failures["bad"]

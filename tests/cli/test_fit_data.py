@@ -51,8 +51,8 @@ def of_two_widths(folder):
 
 CASES = {
     "there are no features in": lambda folder: folder.mkdir(),
-    "is truncated, damaged or no safetensors file": truncated,
-    "of shard-1.safetensors, unlike those of shard-0.safetensors, were made by another autoencoder": of_two_models,
+    "is truncated, damaged or not a safetensors file": truncated,
+    "of shard-1.safetensors, unlike those of shard-0.safetensors, were computed by another autoencoder": of_two_models,
     "rate_hz 25.0, expected 12.5": of_two_rates,
     "have width 5, those of clip0 3": of_two_widths,
     "its video in": lambda folder: shard(folder, 0, change={"video": torch.full((10, 3), float("nan"))}),

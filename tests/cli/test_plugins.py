@@ -175,8 +175,8 @@ def test_check_tries_what_can_be_built_on_an_example(install, capsys):
     blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("rewards ")[1:])
     assert "contract    kept" in blocks["Level"]
     assert "contract    FAIL OfTheBatch: rows scored in a batch differ" in blocks["OfTheBatch"]
-    assert "contract    says what it lacks: x.pt" in blocks["Weights"]
-    assert "contract    not tried" in blocks["Picky"]
+    assert "contract    reports what is missing: x.pt" in blocks["Weights"]
+    assert "contract    not checked" in blocks["Picky"]
     assert "1 failed" in blocks["Picky"]
 
 
@@ -210,7 +210,7 @@ def test_check_compares_an_encoder_with_what_is_declared_of_its_stream(install, 
     install(ENCODERS, name="depths")
     assert main(["plugins", "check", "depths"]) == 1
     blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("encoders ")[1:])
-    assert "stream      depth, dim 4, 8 a second" in blocks["Right"]
+    assert "stream      depth, dim 4, 8 per second" in blocks["Right"]
     assert "stream      FAIL it declares dim 5 and rate_hz 8.0; its features have 4 and 8.0" in blocks["Wider"]
     assert "stream      FAIL its Component declares no stream" in blocks["Silent"]
 

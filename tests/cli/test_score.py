@@ -126,8 +126,8 @@ def test_a_table_of_everything_with_reasons(folder, capsys):
 def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
     assert "OnsetF1" in out.split("left out:")[1]
-    assert "it needs a plan, and there is none" in out
-    assert "GccMse, WideDistance: it needs a reference sound, and there is none" in out
+    assert "it needs a plan, but there is none" in out
+    assert "GccMse, WideDistance: it needs reference audio, but there is none" in out
 
 
 def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
@@ -145,7 +145,10 @@ def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
         "kind": "metrics", "dimension": "temporal", "range": [0, 1], "higher_is_better": True,
         "source": everything["all"]["OnsetF1"]["source"], "value": 1, "sd": 0, "files": 2,
     }  # fmt: skip
-    assert files["one.wav"]["scores"]["WideDistance"] == {"value": None, "reason": "it is a number of many files"}
+    assert files["one.wav"]["scores"]["WideDistance"] == {
+        "value": None,
+        "reason": "it is computed over all files, not for one",
+    }
     assert everything["all"]["WideDistance"]["value"] > 0
     rows = list(csv.DictReader(Path("scores.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 9
@@ -298,7 +301,7 @@ def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plug
     code, _, err = run(capsys, "clip.mp4", "one.wav", "--plan", "auto", *names)
     assert code == 0, err
     files = read()[0]
-    assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, and there is none"
+    assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, but there is none"
 
 
 def test_lengths_that_differ_are_said(folder, capsys):
@@ -576,7 +579,7 @@ class EndlessMetric(AudioMetric):
     def __init__(self):
         super().__init__()
         self.add_state("n", torch.zeros(()), "sum")
-    def observe(self, sound, sample_rate_hz, truth):
+    def observe(self, audio, sample_rate_hz, target):
         self.n += 1
     def compute(self):
         raise RuntimeError("no end")

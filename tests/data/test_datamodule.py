@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.data.datamodule import ManifestDataModule
-from prismaudio.data.description import describe
+from prismaudio.data.description import describe_features
 from prismaudio.errors import DataError
 from prismaudio.media import write_video, write_video_with_audio, write_wav
 
@@ -153,9 +153,9 @@ def made_codec(seed=0):
 
 
 def test_latents_of_another_autoencoder_are_refused(write, tmp_path):
-    write({"a": 10, "b": 11}, description=describe(made_codec(), {}))
+    write({"a": 10, "b": 11}, description=describe_features(made_codec(), {}))
     data = module(tmp_path / "features", validation=0)
-    with pytest.raises(DataError, match="latents of the manifest were made by another autoencoder: weights"):
+    with pytest.raises(DataError, match="latents of the manifest were computed by another autoencoder: weights"):
         Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False).fit(
             Task(autoencoder=made_codec(1)), data
         )
@@ -182,14 +182,14 @@ def test_streams_that_only_one_side_has_are_a_line_each(folder, tmp_path, caplog
 
 def test_max_s_needs_a_latent_rate(write, tmp_path):
     write({"a": 10}, description={})
-    with pytest.raises(DataError, match="do not say how long a latent frame is"):
+    with pytest.raises(DataError, match="do not state the duration of a latent frame"):
         _ready(module(tmp_path / "features"))
 
 
 def test_media_files_need_a_length(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"0")
     (tmp_path / "clips.csv").write_text("video\na.mp4\n")
-    with pytest.raises(DataError, match=r"need a length: give max_s, or run prismaudio extract"):
+    with pytest.raises(DataError, match=r"need a length: set max_s, or run prismaudio extract"):
         _ready(module(tmp_path / "clips.csv", max_s=None))
 
 
@@ -218,7 +218,7 @@ def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_pa
         assert {clip.audio.shape[1] for clip in batch.clips} == {round(0.7 * 16_000)}
         assert not batch.features.conditions["text"].values.any()  # the first text is zeros
         assert not batch.features.latents[:, :, 0].any()  # and the piece begins at the beginning
-    with pytest.raises(DataError, match=r"prompts need the media files, which .*features does not name"):
+    with pytest.raises(DataError, match=r"prompts need media files, and .*features names none"):
         _ready(module(tmp_path / "features", prompts=True))
 
 
@@ -232,7 +232,7 @@ def test_what_a_process_that_reads_says_is_one_line(write, tmp_path):
     data = _ready(module(tmp_path / "features", validation=0, verify=False, workers=1))
     with pytest.raises(DataError) as error:
         list(data.train_dataloader())
-    assert str(error.value) == "the video of clip a hold NaN or infinity; set verify to leave it out"
+    assert str(error.value) == "the video of clip a contain NaN or infinity; set verify to skip it"
 
 
 def _ready(data):

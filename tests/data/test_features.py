@@ -58,7 +58,7 @@ def test_widths_that_differ(write, tmp_path, name, axis, word):
     values = tensors(10)
     values[name] = torch.cat([values[name], values[name]], axis)
     write({"a": 10, "b": values}, description={})
-    with pytest.raises(DataError, match=f"the {name} of b in .* have {word} .* made by different models"):
+    with pytest.raises(DataError, match=f"the {name} of b in .* have {word} .* computed by different models"):
         looked_over(tmp_path / "features")
 
 
@@ -71,8 +71,8 @@ def test_features_with_a_third_dimension(write, tmp_path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"latents": torch.full((4, 50), float("nan"))}, r"its latents in .* hold NaN"),
-        ({"video": torch.full((10, 3), float("inf"))}, r"its video in .* hold NaN or infinity"),
+        ({"latents": torch.full((4, 50), float("nan"))}, r"its latents in .* contain NaN"),
+        ({"video": torch.full((10, 3), float("inf"))}, r"its video in .* contain NaN or infinity"),
         ({"latents": torch.zeros(4, 200)}, "its latents last 3.20 s, its video features 0.80 s"),
         ({"latents": torch.zeros(4, 0)}, "its latents are empty"),
     ],

@@ -79,14 +79,14 @@ def test_published_features_for_inference_have_no_latents(tmp_path):
 
 
 def test_features_that_are_objects(tmp_path):
-    with pytest.raises(DataError, match=r"clip.npz: text_features holds a Python object"):
+    with pytest.raises(DataError, match=r"clip.npz: text_features contains a Python object"):
         index_file(published(tmp_path / "clip.npz", text_features=np.array([None], dtype=object)))
 
 
 def test_a_damaged_npz(tmp_path):
     path = published(tmp_path / "clip.npz")
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(DataError, match=r"truncated, damaged or no .npz file"):
+    with pytest.raises(DataError, match=r"truncated, damaged or not an .npz file"):
         index_file(path)
 
 
@@ -113,7 +113,7 @@ def test_an_archive_is_read_in_place(tmp_path):
 
 def test_an_archive_with_objects(tmp_path):
     path = archive(tmp_path / "set.tar", {"a.latents.npy": npy(np.array([None]))})
-    with pytest.raises(DataError, match=r"set.tar: a.latents.npy holds a Python object"):
+    with pytest.raises(DataError, match=r"set.tar: a.latents.npy contains a Python object"):
         index_file(path)
 
 
@@ -121,7 +121,7 @@ def test_an_archive_with_objects(tmp_path):
 def test_a_damaged_archive(tmp_path, keep):
     path = archive(tmp_path / "set.tar", {"a.latents.npy": npy(np.ones((4, 200)))})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match="truncated, damaged or no plain tar"):
+    with pytest.raises(DataError, match="truncated, damaged or not a plain tar"):
         index_file(path)
 
 
@@ -134,7 +134,7 @@ def test_a_truncated_shard(write):
 
 def test_a_file_that_is_none_of_these(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"0")
-    with pytest.raises(DataError, match=r"holds no features .* expected .safetensors, .npz, .tar"):
+    with pytest.raises(DataError, match=r"is not a supported feature file.* expected .safetensors, .npz, .tar"):
         index_file(tmp_path / "a.pt")
     with pytest.raises(DataError, match="there are no features in"):
         find_files(tmp_path)
@@ -229,12 +229,12 @@ def test_a_member_that_is_longer_than_its_archive_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ([], "says of its clips what cannot be read"),
-        ({"clips": {"a": []}}, "says of its clips what cannot be read"),
-        ({"description": 3}, "describes itself as 3; expected an object"),
-        ({"description": {"latents": []}}, "describes its latents as .*; expected an object"),
-        ({"description": {"streams": [1]}}, "describes its streams as .*; expected an object"),
-        ({"description": {"streams": {"video": 1}}}, "describes its video as 1; expected an object"),
+        ([], "has invalid clip metadata"),
+        ({"clips": {"a": []}}, "has invalid clip metadata"),
+        ({"description": 3}, "has the description 3; expected an object"),
+        ({"description": {"latents": []}}, "has the latents description .*; expected an object"),
+        ({"description": {"streams": [1]}}, "has the streams description .*; expected an object"),
+        ({"description": {"streams": {"video": 1}}}, "has the video description 1; expected an object"),
         ({"description": {"latents": {"hop": 0}}}, "hop of its latents is 0; expected a number above 0"),
         ({"description": {"latents": {"hop": 1.5}}}, r"hop of its latents is 1\.5; expected"),
         ({"description": {"latents": {"sample_rate_hz": 10**400}}}, "sample_rate_hz of its latents is 1000"),

@@ -93,5 +93,5 @@ def test_half_precision_on_disk_is_float32_in_a_batch(write, tmp_path):
 
 def test_what_was_not_verified_is_an_error_when_it_is_met(write, tmp_path):
     write({"a": tensors(10) | {"video": torch.full((10, 3), float("nan"))}})
-    with pytest.raises(DataError, match="the video of clip a hold NaN or infinity; set verify"):
+    with pytest.raises(DataError, match="the video of clip a contain NaN or infinity; set verify"):
         clips(tmp_path / "features")[[Draw(0)]]

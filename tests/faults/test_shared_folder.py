@@ -72,7 +72,7 @@ def test_two_models_do_not_write_into_one_folder(tmp_path):
     for folder in (first, second):
         folder.add(ManifestEntry("a"), {"latents": torch.zeros(2, 3)}, {})
     path = first.flush()
-    with pytest.raises(DataError, match="made by another autoencoder: hop 256, expected 512"):
+    with pytest.raises(DataError, match="computed by another autoencoder: hop 256, expected 512"):
         second.flush()
     assert list(tmp_path.iterdir()) == [path]
     assert list(index_shard(path).records) == ["a"]

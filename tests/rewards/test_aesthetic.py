@@ -10,7 +10,7 @@ from hearing import RATE_HZ, HearingQualities, aesthetic_score
 from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
 from prismaudio.rewards.aesthetic import WEIGHTS, AestheticReward
-from prismaudio.rewards.rows import side_by_side
+from prismaudio.rewards.rows import pad_caches
 from prismaudio.types import Clip
 
 
@@ -64,7 +64,7 @@ def test_terms_are_named_and_may_be_left_out(recordings) -> None:
     reward = AestheticReward({"offset": 1.0})
     cache = reward.prepare(Clip("x", 4.0), Plan({}))
     assert reward.score(clean, RATE_HZ, [cache]) > 0.95
-    asked = side_by_side([cache], "asked", "lasting_s", device=clean.device)
+    asked = pad_caches([cache], "asked", "lasting_s", device=clean.device)
     terms = reward.terms(clean, RATE_HZ, *asked, torch.tensor([-20.0]))
     assert set(terms) == set(WEIGHTS)
     assert all(0 <= value <= 1 for value, _ in terms.values())

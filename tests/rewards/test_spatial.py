@@ -9,7 +9,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.plan import Plan
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
-from prismaudio.rewards.moments import whose
+from prismaudio.rewards.moments import latest_source
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.types import Clip
 
@@ -121,7 +121,7 @@ def test_who_is_not_heard_costs_its_share() -> None:
                     "spatial": "The whistle is on the left. The engine is on the right.",
                 }
             ),
-            "ever alone",
+            "ever active alone",
         ),
     ],
 )
@@ -132,10 +132,10 @@ def test_what_cannot_be_told_is_not_applicable(said, reason) -> None:
 
 def test_a_moment_belongs_to_what_began_last_and_is_alone_or_not() -> None:
     sources = Plan({"temporal": "The bell sounds at 1 s. The whistle sounds from 2 s to 3 s."}).story.sources
-    owner, alone = whose(sources, torch.tensor([0.5, 1.5, 2.1, 2.9, 3.5]), 0.04)
+    owner, alone = latest_source(sources, torch.tensor([0.5, 1.5, 2.1, 2.9, 3.5]), 0.04)
     assert [sources[k].what for k in owner.tolist()] == ["bell", "bell", "whistle", "whistle", "whistle"]
     assert alone.all()
-    owner, alone = whose(sources, torch.tensor([1.99]), 0.04)
+    owner, alone = latest_source(sources, torch.tensor([1.99]), 0.04)
     assert alone.tolist() == [True]
     both = Plan({"temporal": "The bell sounds at 2.5 s. The whistle sounds from 2 s to 3 s."}).story.sources
-    assert whose(both, torch.tensor([2.2, 2.6, 3.5]), 0.04)[1].tolist() == [True, False, True]
+    assert latest_source(both, torch.tensor([2.2, 2.6, 3.5]), 0.04)[1].tolist() == [True, False, True]

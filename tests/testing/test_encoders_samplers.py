@@ -34,10 +34,10 @@ def encoder(function, **attributes):
 
 ENCODERS = {
     "float32 (time, 2)": encoder(Bright.encode, dim=2),
-    "150 features for 6 s at 10 a second": encoder(lambda s, c, p: torch.zeros(150, 1), rate_hz=10.0),
+    "150 features for 6 s at 10 per second": encoder(lambda s, c, p: torch.zeros(150, 1), rate_hz=10.0),
     "differ when encoded again": encoder(lambda s, c, p: torch.rand(150, 1)),
     "must be finite": encoder(lambda s, c, p: torch.full((150, 1), torch.nan)),
-    "changes the frames": encoder(lambda s, c, p: c.frames.fill_(0).float().mean((1, 2, 3))[:, None]),
+    "modifies the frames": encoder(lambda s, c, p: c.frames.fill_(0).float().mean((1, 2, 3))[:, None]),
     "encoding: KeyError": encoder(lambda s, c, p: p["smell"]),
 }
 
@@ -69,10 +69,10 @@ def stepping(self, velocity, noise, on_step=None, first=1.0, last=0.0, mix=0.0, 
 
 
 SAMPLER_FAULTS = {
-    "does not arrive": {"last": 0.3},
+    "does not reach the end": {"last": 0.3},
     "the first time must be 1": {"first": 0.9},
-    "made in a batch differs": {"mix": 0.001},
-    "it was told [(0, 4)": {"tell": 0},
+    "generated in a batch differs": {"mix": 0.001},
+    "not with [(0, 4)": {"tell": 0},
 }
 
 
@@ -95,7 +95,7 @@ def test_a_sampler_must_stop_and_tell():
 
         return EulerSampler(3).sample(velocity, noise, quiet if on_step else None)
 
-    with pytest.raises(NonconformingError, match="able to stop"):
+    with pytest.raises(NonconformingError, match="an exception in on_step must stop it"):
         check_sampler(bad_sampler(swallow))
     with pytest.raises(NonconformingError, match="never calls on_step"):
         check_sampler(bad_sampler(lambda s, v, n, on=None: EulerSampler(3).sample(v, n)))

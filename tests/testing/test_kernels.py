@@ -13,7 +13,7 @@ def test_the_kernels_of_the_core_pass(kernel):
 
 def test_one_that_does_not_converge_passes_only_when_that_is_said():
     check_kernel(RhoKernel(0.3, "cps"), converges=None)
-    with pytest.raises(NonconformingError, match="the spread is"):
+    with pytest.raises(NonconformingError, match="the std is"):
         check_kernel(RhoKernel(0.3, "cps"))
 
 
@@ -36,8 +36,8 @@ class Kappa(EulerMaruyamaKernel):
 @pytest.mark.parametrize(
     ("kernel", "said"),
     [
-        (Mixing(), "in a batch differs from it alone"),
-        (Noisy(), "the spread is"),
+        (Mixing(), "differs between a batch and alone"),
+        (Noisy(), "the std is"),
         (Kappa(), "kappa is not"),
         (object(), "not a TransitionKernel"),
     ],
@@ -51,5 +51,5 @@ def test_what_is_wrong_is_one_line(kernel, said):
 def test_a_kernel_is_made_again_from_its_arguments():
     changed = EulerMaruyamaKernel(0.7)
     changed.noise = 0.1
-    with pytest.raises(NonconformingError, match="made again"):
+    with pytest.raises(NonconformingError, match="constructed from its config"):
         check_kernel(changed)

@@ -78,12 +78,12 @@ class Careless(Level):
 
 
 BAD = {
-    "two halves added up differ": Forgetful(),
+    "the merged result of two halves differs": Forgetful(),
     "after a reset its result must be NaN": Lasting(),
-    "clip by clip its result differs": OfBatches(),
-    "changes the sound in place": Loud(),
+    "clip by clip, its result differs": OfBatches(),
+    "modifies the audio in place": Loud(),
     "measuring clips without video: AttributeError": Undeclared(),
-    "needs reference, but counts clips without": Careless(),
+    "needs reference, but measures clips without it": Careless(),
     "must be NaN": type("Bad", (Level,), {"compute": lambda self: self.total / self.count.clamp(min=1)})(),
     "must be a tensor with one number": type("Bad", (Level,), {"compute": lambda self: 3.0})(),
     "not in its range": type("Bad", (Level,), {"range": (1.0, 2.0)})(),

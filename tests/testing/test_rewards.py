@@ -17,7 +17,7 @@ class Good(Reward):
 
     def prepare(self, clip, plan):
         if clip.audio is None:
-            raise NotApplicableError("it needs a reference sound, and there is none")
+            raise NotApplicableError("it needs reference audio, but there is none")
         return {"level": clip.audio.square().mean().sqrt(), "letters": torch.tensor(len(plan_text(plan, "semantic")))}
 
     def score(self, audio, sample_rate_hz, caches):
@@ -69,8 +69,8 @@ BAD = {
     "each scored alone": scoring(lambda s, audio, r, c: score(audio) / score(audio).amax().clamp(min=1e-3)),
     "another clip is in the batch": scoring(lambda s, audio, r, c: score(audio) / len(audio), groupwise=True),
     "differ when repeated": scoring(lambda s, audio, r, c: torch.rand(len(audio))),
-    "changes the sound in place": scoring(in_place),
-    "changes 'level' of a cache": scoring(opens_its_cache),
+    "modifies the audio in place": scoring(in_place),
+    "modifies 'level' of a cache": scoring(opens_its_cache),
     "must return (3, torch.float32, 'cpu')": scoring(lambda s, audio, r, c: score(audio).double()),
     "must return a tensor": scoring(lambda s, audio, r, c: score(audio).tolist()),
     "scores at 44.1 kHz differ": scoring(lambda s, audio, r, c: score(audio) * (r > 16_000)),
@@ -80,16 +80,16 @@ BAD = {
     ),
     "preparing 0.1 s: RuntimeError": preparing(lambda s, c, p: {"level": c.audio.unfold(1, 9000, 9000).mean()}),
     "scoring for a silent reference": preparing(lambda s, c, p: {"level": c.audio.mean() / c.audio.abs().mean()}),
-    "without reference, which it does not say": preparing(Good.prepare, needs=frozenset({"plan"})),
+    "without reference, which needs does not list": preparing(Good.prepare, needs=frozenset({"plan"})),
     "must return tensors by name": preparing(lambda s, clip, plan: {"level": 3.0}, needs=frozenset()),
-    "plain tensors on the CPU": preparing(lambda s, c, p: {"level": torch.ones(2, requires_grad=True)}),
+    "CPU tensors without gradient": preparing(lambda s, c, p: {"level": torch.ones(2, requires_grad=True)}),
     "not the same when prepared twice": preparing(lambda s, c, p: {"level": torch.rand(1)}),
-    "of another video, which it says not to read": preparing(
+    "with another video, which reads does not list": preparing(
         lambda s, clip, plan: {"level": torch.zeros(()) if clip.frames is None else clip.frames.float().mean()},
         needs=frozenset(),
     ),
     "the lowest and the highest": scoring(Good.score, range=(1.0, 0.0)),
-    "needs may hold": scoring(Good.score, needs=frozenset({"smell"})),
+    "needs may contain": scoring(Good.score, needs=frozenset({"smell"})),
     "it is not a Reward": object(),
 }
 

@@ -96,7 +96,7 @@ def test_an_empty_tokenizer_is_one_line(tmp_path, network):
     from tokenizers import Tokenizer, models
 
     Tokenizer(models.BPE({token: i for i, token in enumerate("abcde")}, [])).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(CheckpointError, match=r"knows 5 tokens, expected 50,265; get roberta-base-tokenizer.json"):
+    with pytest.raises(CheckpointError, match=r"has 5 tokens, expected 50,265; get roberta-base-tokenizer.json"):
         LaionClapReward(network=network, tokenizer=str(tmp_path))
 
 

@@ -51,7 +51,7 @@ def test_it_hears_what_the_published_detector_hears():
             mono = sound.mean(0)
             published.reset_states()
             told = [published(frame, RATE_HZ).item() for frame in mono.split(FRAME) if len(frame) == FRAME]
-            found = load_detector().listen(sound[None], RATE_HZ)[0, : len(told)]
+            found = load_detector().speech_probability(sound[None], RATE_HZ)[0, : len(told)]
             assert found.tolist() == pytest.approx(told, abs=1e-4)
 
 
@@ -123,12 +123,12 @@ def test_when_a_plan_has_somebody_speaking(sections, spans):
 
 
 def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(tmp_path):
-    with pytest.raises(NotApplicableError, match="does not say from when to when"):
+    with pytest.raises(NotApplicableError, match="speech without start and end times"):
         SpeechFreeReward().prepare(None, Plan({"speechfree": "Somebody speaks."}))
     with pytest.raises(CheckpointError, match=r"MIT.* run pip install --no-deps silero-vad"):
         SpeechFreeReward(str(tmp_path / "lost.safetensors"))
     (tmp_path / "bad.onnx").write_bytes(b"no onnx")
-    with pytest.raises(CheckpointError, match="is no ONNX file"):
+    with pytest.raises(CheckpointError, match="is not an ONNX file"):
         SpeechFreeReward(str(tmp_path / "bad.onnx"))
     save_file({"conv1.weight": torch.ones(3)}, tmp_path / "bad.safetensors")
     with pytest.raises(CheckpointError, match="does not fit SpeechDetector"):

@@ -45,11 +45,11 @@ def test_clips_without_reference_do_not_count_and_weights_stay_out_of_checkpoint
 
 
 def test_windows_at_one_place_are_heard_once_and_count_each(metric):
-    sound, length = sounds()[0, :, :4_000], metric.listener.window_samples
+    sound, length = sounds()[0, :, :4_000], metric.estimator.window_samples
     metric.n_windows = 4  # at 0, 0 and twice at the end
     both = torch.stack([sound[:, :length], sound[:, -length:]])
     assert window_starts(4_000, 4, length).tolist() == [0, 0, 4_000 - length, 4_000 - length]
-    assert torch.isclose(metric.itd_ms(sound, 16_000), 1000 * metric.listener.delays_s(both).mean().double())
+    assert torch.isclose(metric.itd_ms(sound, 16_000), 1000 * metric.estimator.delays_s(both).mean().double())
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_windows_at_one_place_are_heard_once_and_count_each(metric):
 )
 def test_a_sound_is_heard_to_its_end_unless_as_published(seconds, release, n_windows, last_s):
     metric = CrwMse(release=release, n_patches=50, network=CrwNetwork(width=2))
-    length, heard = metric.listener.window_samples, []
+    length, heard = metric.estimator.window_samples, []
     assert length == (3840 + 512 if release else 3840 + 49)
-    metric.listener.delays_s = lambda windows: heard.append(windows[:, 0, -1]) or heard[-1][:, None]
+    metric.estimator.delays_s = lambda windows: heard.append(windows[:, 0, -1]) or heard[-1][:, None]
     time_s = torch.arange(round(16_000 * seconds)).repeat(2, 1) / 16_000
     ends_s = (window_starts(time_s.shape[-1], n_windows, length).double() + length - 1) / 16_000
     assert metric.itd_ms(time_s, 16_000).item() == pytest.approx(1000 * ends_s.mean().item(), rel=1e-5)

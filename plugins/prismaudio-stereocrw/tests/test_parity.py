@@ -23,7 +23,7 @@ from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio.weight_files import fill
 from prismaudio_stereocrw.delays import affinity, consistent_delays_s, delays_s
-from prismaudio_stereocrw.listening import CrwListener
+from prismaudio_stereocrw.estimator import CrwEstimator
 from prismaudio_stereocrw.network import N_FRAMES, RATE_HZ, CrwNetwork
 from prismaudio_stereocrw.reward import StereoCrwReward
 
@@ -111,7 +111,7 @@ def check_chain(golden, network):
     if wrong:
         raise ValueError(f"the published reward has {FIXED}; the golden file has {wrong}")
     reward = StereoCrwReward(release=True, network=network)
-    reward.listener = listener = CrwListener(None, network, config["clip_length"], config["patch_num"], "fp32")
+    reward.estimator = estimator = CrwEstimator(None, network, config["clip_length"], config["patch_num"], "fp32")
     clips = [int16(golden[f"in/{name}_int16"]) for (name,) in golden.numbered(r"in/(clip\d+)_int16")]
     heard = [reward.windows(clip[None], CLIPS_HZ)[0, 0] for clip in clips]
     for clip, part in golden.numbered(r"out/clip(\d+)_audio16k_(shape|head|tail)"):
@@ -121,23 +121,23 @@ def check_chain(golden, network):
         comparison.close(name, made[part], SECONDS if part == "shape" else SAMPLES)
     for clip, side, found in golden.numbered(r"out/clip(\d+)_(left|right)_emb_p([\d_]+)"):
         patches = [int(patch) for patch in found.split("_")]
-        probes = heard[int(clip)][int(side == "right")].unfold(-1, listener.patch_samples, 1)[patches]
+        probes = heard[int(clip)][int(side == "right")].unfold(-1, estimator.patch_samples, 1)[patches]
         comparison.close(f"out/clip{clip}_{side}_emb_p{found}", network(probes), EMBEDDING)
         comparison.close("out/spec_shape", torch.tensor([1, *network.trans(probes).shape]), 0)
     for clip, side, patch in golden.numbered(r"out/clip(\d+)_(left|right)_spec_p(\d+)"):
         name = f"out/clip{clip}_{side}_spec_p{patch}"
-        probe = heard[int(clip)][int(side == "right"), int(patch) :][: listener.patch_samples]
+        probe = heard[int(clip)][int(side == "right"), int(patch) :][: estimator.patch_samples]
         step = every(N_FRAMES, golden[name].shape[-1])
         comparison.close(name, network.trans(probe[None])[0, :, ::step, ::step], 2e-5)
     heard = torch.stack(heard)
-    rows = listener.delays_s(heard)  # the published sign is the opposite
+    rows = estimator.delays_s(heard)  # the published sign is the opposite
     pooled = torch.nn.functional.adaptive_avg_pool1d(-rows, golden["out/feat_itds_s"].shape[-1])
     comparison.close("out/feat_itds_s", pooled, SECONDS)
     comparison.close("out/crw_itd_ms", -1000 * rows.mean(-1), 1e-6)
     gcc_s = gcc_phat_itds_s(heard, RATE_HZ, n_frames=config["patch_num"])
     comparison.close("out/gcc_itd_ms", -1000 * gcc_s.mean(-1), 1e-6)
     known = list(zip(heard, rows, strict=True))  # which takes most of the time
-    listener.delays_s = lambda windows: torch.stack(
+    estimator.delays_s = lambda windows: torch.stack(
         [next(row for same, row in known if torch.equal(window, same)) for window in windows]
     )
     half = len(clips) // 2

@@ -22,10 +22,10 @@ from prismaudio.audio.resample import sinc_resample
 from prismaudio.weight_files import fill
 from prismaudio_synchformer import audio
 from prismaudio_synchformer.network import Synchformer
-from prismaudio_synchformer.offsets import apart_s, grid_s
-from prismaudio_synchformer.reward import RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE, graded, mono
+from prismaudio_synchformer.offsets import distance_s, grid_s
+from prismaudio_synchformer.reward import RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE, mono, offset_score
 from prismaudio_synchformer.segments import FPS, RATE_HZ, SIZE, cut_audio, cut_frames, middle, n_segments, square
-from prismaudio_synchformer.visual import VisualTower, normalised, see
+from prismaudio_synchformer.visual import VisualTower, encode_frames, normalised
 from prismaudio_synchformer.weights import empty_network, fill_visual, our_key, our_weights
 
 DATA = Path(__file__).with_name("data")
@@ -54,7 +54,7 @@ def seen_and_heard(golden, network):
     """Features of all segments of all clips."""
     frames, sounds = enlarged(golden["in/frames_low"]), waves(golden)
     seen = [network.vfeat_extractor(normalised(some)) for some in frames.flatten(0, 1).split(2)]
-    heard = network.hear(sounds.flatten(0, 1))
+    heard = network.encode_audio(sounds.flatten(0, 1))
     return torch.cat(seen).unflatten(0, frames.shape[:2]), heard.unflatten(0, sounds.shape[:2])
 
 
@@ -83,7 +83,7 @@ def check_tiny(golden):
     comparison.close("out/mel", audio.spectrogram(waves(golden)[0, : len(golden["out/mel"])]), 2e-5)
     comparison.close("out/top1", logits.argmax(-1), 0)
     comparison.close("out/offset_sec", grid_s()[logits.argmax(-1)], 1e-6)
-    comparison.close("out/prism_reward", graded(apart_s(logits, "argmax"), release=True), 1e-6)
+    comparison.close("out/prism_reward", offset_score(distance_s(logits, "argmax"), release=True), 1e-6)
     return comparison
 
 
@@ -177,9 +177,9 @@ def check_pre(golden):
         comparison.close(f"out/{name}", made, 2e-6)
     comparison.close("out/grid", grid_s(), 1e-6)
     logits = {place: torch.as_tensor(golden[f"in/logits_{place}"]) for place in ("first", "last")}
-    comparison.close("out/prism_synch_reward", graded(apart_s(logits["first"], "argmax"), release=True), 1e-6)
+    comparison.close("out/prism_synch_reward", offset_score(distance_s(logits["first"], "argmax"), release=True), 1e-6)
     comparison.close(
-        "out/desync", apart_s(torch.stack([logits["first"], logits["last"]]), "argmax").double().mean(), 1e-6
+        "out/desync", distance_s(torch.stack([logits["first"], logits["last"]]), "argmax").double().mean(), 1e-6
     )
     for (duration,) in golden.numbered(r"out/avbench_nseg_([\d.]+)s"):
         count = n_segments(int(FPS * float(duration)))
@@ -219,7 +219,7 @@ def check_visual(metadata, golden, folder):
     torch.save(weights, folder / "visual.pth")
     fill_visual(tower, folder / "visual.pth")
     comparison = Comparison({key: np.asarray(value) for key, value in golden.items()})
-    comparison.close("out/sync_features", see(tower, golden["in/video_uint8"]).flatten(0, 1)[None], 2e-5)
+    comparison.close("out/sync_features", encode_frames(tower, golden["in/video_uint8"]).flatten(0, 1)[None], 2e-5)
     return comparison
 
 

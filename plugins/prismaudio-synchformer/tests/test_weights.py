@@ -86,7 +86,7 @@ def test_a_tower_of_another_size_does_not_fit(visual, tmp_path):
 
 def test_the_visual_part_alone_is_not_enough_for_the_reward(visual, tmp_path):
     torch.save(visual, tmp_path / "visual.pth")
-    with pytest.raises(CheckpointError, match=r"visual\.pth holds only the visual tower"):
+    with pytest.raises(CheckpointError, match=r"visual\.pth contains only the visual tower"):
         SynchformerReward(str(tmp_path / "visual.pth"))
 
 

@@ -66,11 +66,11 @@ def test_the_last_second_is_heard(network):
     sound = torch.zeros(1, 2, 4 * RATE_HZ)
     sound[..., -RATE_HZ // 2 :] = example_audio(0.5)[1]
     assert network.patches(sound, RATE_HZ).shape == (1, 8, 96, 64)
-    logits = network.hear(sound, RATE_HZ)[0]
+    logits = network.classify(sound, RATE_HZ)[0]
     assert read_labels()[int(logits[0, 0].argmax())] == "Silence"
     assert read_labels()[int(logits[0, -1].argmax())] != "Silence"
-    assert network.hear(sound[..., :10], RATE_HZ)[0].shape[1] == 1
-    assert network.hear(sound[..., : PATCH + 1], RATE_HZ)[0].shape[1] == 2
+    assert network.classify(sound[..., :10], RATE_HZ)[0].shape[1] == 1
+    assert network.classify(sound[..., : PATCH + 1], RATE_HZ)[0].shape[1] == 2
 
 
 def test_words_of_a_plan_are_classes(network):

@@ -1,4 +1,4 @@
-"""Benchmarks: what ``prismaudio bench`` runs. The contract is :class:`prismaudio.benchmarks.base.Benchmark`."""
+"""Benchmarks run by ``prismaudio bench``. The contract is :class:`prismaudio.benchmarks.base.Benchmark`."""
 
 from prismaudio.benchmarks.base import Benchmark
 from prismaudio.benchmarks.report import Report

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Benchmark(ABC):
-    """Measures something; ``prismaudio bench studio`` runs the class ``StudioBenchmark``.
+    """A subcommand of ``prismaudio bench``; ``prismaudio bench studio`` runs the class ``StudioBenchmark``.
 
-    ``--json FILE`` and ``--force`` are options of every benchmark: the report that :meth:`measure` returns is written
-    to the file. Progress goes to stderr.
+    Every benchmark has the options ``--json FILE`` and ``--force``: the report returned by :meth:`measure` is written
+    to the file. Progress is written to stderr.
 
     Example:
         >>> from prismaudio.benchmarks import Report
@@ -39,13 +39,13 @@ class Benchmark(ABC):
     @classmethod
     @abstractmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Measure what the options ask for.
+        """Run the benchmark with the parsed options.
 
         Raises:
-            PrismAudioError: Something cannot be measured; the text says what, in one line.
+            PrismAudioError: The benchmark cannot run; the message states the reason in one line.
         """
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:  # noqa: ARG003
-        """Print the report; as a table unless a benchmark has more to say."""
+        """Print the report, by default as a table."""
         console.print(report.table(cls.__name__))

@@ -1,4 +1,4 @@
-"""What a benchmark found: means and standard deviations, as JSON and as a table."""
+"""Reports of benchmarks: means and standard deviations, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 Cell = dict[str, float]
 MAX_BYTES = 256 << 20
-"""A file of figures is smaller than this."""
+"""Maximum size of a report file."""
 
 
 @dataclass
 class Report:
-    """Values by row and column, one for each sampling seed.
+    """Values by row and column, one per sampling seed.
 
     Args:
         columns: Names of the columns, in order.
-        values: Values by row and column; a value that is not a number means that there was nothing to measure.
-        meta: What was measured, with which versions, and how long it took.
+        values: Values by row and column; NaN means that there was nothing to measure.
+        meta: Settings, versions and durations of the run.
     """
 
     columns: Sequence[str]
@@ -41,7 +41,7 @@ class Report:
         self.values.setdefault(row, {}).setdefault(column, []).append(value)
 
     def cell(self, row: str, column: str) -> Cell | None:
-        """Mean and standard deviation over the sampling seeds; None where nothing was measured.
+        """Mean and standard deviation over the sampling seeds; None if there are no finite values.
 
         Example:
             >>> report = Report(["f1"], {"truth": {"f1": [0.5, 0.7]}})
@@ -55,12 +55,12 @@ class Report:
         return {"mean": round(statistics.fmean(values), 6), "sd": round(spread, 6)}
 
     def as_dict(self) -> dict[str, Any]:
-        """What the JSON file holds."""
+        """The content of the JSON file."""
         rows = {row: {column: self.cell(row, column) for column in self.columns} for row in self.values}
         return {"rows": rows, "meta": self.meta}
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, complete or not at all.
+        """Write the JSON file atomically.
 
         Raises:
             MediaError: It cannot be written.
@@ -79,12 +79,12 @@ class Report:
 
 
 def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> None:
-    """Write figures to a JSON file, complete or not at all.
+    """Write figures to a JSON file atomically.
 
     Args:
         path: The file.
-        figures: What to write.
-        finite: Whether every number must be.
+        figures: Content of the file.
+        finite: Whether every number must be finite.
 
     Raises:
         MediaError: It cannot be written.
@@ -94,7 +94,7 @@ def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> N
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file holds figures that a benchmark wrote."""
+    """Whether a file is a report of a benchmark."""
     try:
         found = load_json(read_small(path, MAX_BYTES))
     except (OSError, ValueError):

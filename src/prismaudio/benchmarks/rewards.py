@@ -1,4 +1,4 @@
-"""The reward benchmark: what scoring costs, phase by phase, beside the loop over files that published code is."""
+"""The reward benchmark: cost of each phase of scoring, compared with the file-based loop of the published code."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ Step = Callable[[str], None]
 
 @dataclass
 class RewardCosts:
-    """What is timed for each reward, on one clip and a group of candidate sounds for it.
+    """Times each reward on one clip and a group of candidates.
 
-    In seconds, on a CPU those of all its cores together, so that other programs do not count: ``prepare`` of the clip,
-    then ``kept``, the same from disk; ``one`` score, and ``group_each`` in a group scored together. ``ours`` is the
-    whole group: decoding, preparing, scoring. ``loop`` is the group as the published glue has it: each candidate is
-    written to a file and read again, the video is decoded and everything prepared anew, and scored alone. ``bf16``
-    scores in half precision, where a reward has it, and how far that moves them.
+    Times are in seconds, on a CPU as processor time of all cores, which excludes other programs: ``prepare`` of the
+    clip, then ``kept``, the same from disk; ``one`` score, and ``group_each``, per candidate of a group scored
+    together. ``ours`` is the whole group: decoding, preparing, scoring. ``loop`` is the group as in the published code:
+    each candidate is written to a file, read again and scored alone, after decoding the video and preparing anew.
+    ``bf16`` is scoring in half precision, for rewards that support it, and the change of the scores.
 
     Args:
-        group: Candidates of the clip.
-        looped: How many of these the loop over files does, which all cost the same; the rest is their mean.
-        side: Side of the frames in pixels.
-        rounds: How often each is timed.
-        device: Where.
+        group: Number of candidates.
+        looped: Number of candidates that are timed in the loop over files; the total is extrapolated.
+        side: Height and width of the frames in pixels.
+        rounds: Number of repetitions.
+        device: Device to run on.
     """
 
     group: int = 8
@@ -64,13 +64,13 @@ class RewardCosts:
     def run(
         self, rewards: Iterable[tuple[str, Reward]], clip: Clip, plan: Plan, on_step: Step = lambda _: None
     ) -> Report:
-        """Time rewards one after the other, each of which may be given up before the next is made.
+        """Time rewards one by one; each can be freed before the next is created.
 
         Args:
-            rewards: Rewards and the name of the row of each.
-            clip: The clip, with frames and, as its sound, the reference.
-            plan: Its plan.
-            on_step: Called with what is timed next.
+            rewards: Row names and rewards.
+            clip: The clip, with frames and, as ``clip.audio``, the reference.
+            plan: The plan of the clip.
+            on_step: Called with the name of the next step.
         """
         report = Report(COLUMNS)
         skipped = {}
@@ -113,7 +113,7 @@ class RewardCosts:
         kept = folder / f"{row} {len(report.values.get(row, {}).get('ours_s', []))}"
         clip = timed("decode", lambda: self._read(folder / "clip.mp4"))
         if self.device.type == "cuda":
-            prepare(reward, clip, plan)  # what a first call builds is not counted
+            prepare(reward, clip, plan)  # excludes one-time initialization
         cache = timed("prepare_s", lambda: prepare(reward, clip, plan, kept))
         timed("kept_s", lambda: prepare(reward, clip, plan, kept))
         reward.score(sounds[:1], RATE_HZ, [cache])
@@ -121,7 +121,7 @@ class RewardCosts:
         scores = timed("group", lambda: reward.score(sounds, RATE_HZ, [cache] * len(sounds)))
         report.add(row, "group_each_s", taken_s["group"] / len(sounds))
         ours_s = taken_s["decode"] + taken_s["prepare_s"] + taken_s["group"]
-        timed("loop", lambda: [self._glue(reward, plan, sound, folder) for sound in sounds[: self.looped]])
+        timed("loop", lambda: [self._score_from_file(reward, plan, sound, folder) for sound in sounds[: self.looped]])
         loop_s = taken_s["loop"] * len(sounds) / self.looped
         for column, value in (("ours_s", ours_s), ("loop_s", loop_s), ("faster", loop_s / ours_s)):
             report.add(row, column, value)
@@ -129,7 +129,7 @@ class RewardCosts:
             self._time_half(report, row, half, sounds, cache, scores)
 
     def _add_up(self, report: Report) -> None:
-        """A row for all rewards together."""
+        """Add a row for the sum over all rewards."""
         rows = list(report.values.values())
         for turn in range(self.rounds if rows else 0):
             ours_s, loop_s = (sum(row[column][turn] for row in rows) for column in ("ours_s", "loop_s"))
@@ -142,22 +142,22 @@ class RewardCosts:
         report.add(row, "bf16_each_s", took_s / len(sounds))
         report.add(row, "bf16_moves", float((found - scores).abs().max()))
 
-    def _glue(self, reward: Reward, plan: Plan, sound: Tensor, folder: Path) -> Tensor:
-        """One candidate as the published code scores it."""
+    def _score_from_file(self, reward: Reward, plan: Plan, sound: Tensor, folder: Path) -> Tensor:
+        """Score one candidate as the published code does."""
         path = folder / "candidate.wav"
         write_wav(sound.cpu(), RATE_HZ, path)
         clip = self._read(folder / "clip.mp4")
-        heard = read_audio_track(path, RATE_HZ)
-        if heard is None:
-            raise NotApplicableError("its sound could not be read again")
-        return reward.score(heard[None].to(self.device), RATE_HZ, [prepare(reward, clip, plan)])
+        audio = read_audio_track(path, RATE_HZ)
+        if audio is None:
+            raise NotApplicableError("the audio of the candidate could not be read")
+        return reward.score(audio[None].to(self.device), RATE_HZ, [prepare(reward, clip, plan)])
 
     def _read(self, path: Path) -> Clip:
         spec = FrameSpec(25.0, self.side, keep_aspect_ratio=True)
         return replace(read_clip(path, spec, with_audio=True, sample_rate_hz=RATE_HZ), id="clip")
 
     def _time(self, work: Callable[[], Any]) -> tuple[float, Any]:
-        """Seconds that something takes, and what it returns."""
+        """Duration of a call in seconds, and its result."""
         clock = time.process_time if self.device.type == "cpu" else time.perf_counter
         start_s = clock()
         found = work()
@@ -175,11 +175,11 @@ def candidates(clip: Clip, count: int) -> Tensor:
 
 
 def untrained(kind: type[Reward], tokenizer: str | None = None) -> Reward | None:
-    """A reward whose network has random weights, of the published size; None for one that takes no network.
+    """A reward with a randomly initialized network of the published size; None for a class without a network.
 
     Args:
-        kind: Its class.
-        tokenizer: A tokenizer in place of the published one, for those that read text.
+        kind: Class of the reward.
+        tokenizer: A tokenizer to use instead of the published one, for rewards with a text encoder.
     """
     arguments = inspect.signature(kind).parameters
     hint = get_type_hints(kind.__init__).get("network")
@@ -194,7 +194,7 @@ def untrained(kind: type[Reward], tokenizer: str | None = None) -> Reward | None
 
 
 def in_half(reward: Reward) -> Reward | None:
-    """The same reward with the same network in half precision; None where it has no such option."""
+    """The same reward with the same network in half precision; None if it has no such option."""
     arguments = inspect.signature(type(reward)).parameters
     if "precision" not in arguments or "network" not in arguments:
         return None

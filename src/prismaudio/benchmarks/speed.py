@@ -1,4 +1,4 @@
-"""The model benchmark: how fast a network of some size renders, against what the machine can do at most."""
+"""The model benchmark: rendering speed of a network, relative to the peak of the machine."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ if TYPE_CHECKING:
 
 COLUMNS = ("seconds", "gflop_per_s", "share_of_peak", "speed_over_eager")
 RATES_HZ = {"video": 4.0, "sync": 24.0, "plan": 62.5}
-"""Features a second of the published encoders, and of our plan grid."""
+"""Features per second of the published encoders, and of our plan grid."""
 N_TOKENS = 160
-"""Tokens of a text, and features of a stream that is not known here."""
+"""Number of tokens of a text, and of features of an unknown stream."""
 MATMUL = 2048
-"""Side of the square matrices whose product is taken as the machine's peak; on a GPU four times that."""
+"""Size of the square matrices whose product defines the peak of the machine; four times as large on a GPU."""
 PRODUCTS = 16
-"""Products timed together: a second or so on a CPU core, as long as a velocity."""
+"""Products per timing: about a second on a CPU core, as long as a velocity."""
 Step = Callable[[str], None]
 
 
 @dataclass
 class ModelSpeed:
-    """What is timed: the peak of the machine, one guided velocity, and a whole clip.
+    """Times the peak of the machine, one guided velocity, and a whole clip.
 
-    A round times each row once, one after the other, so that whatever else the machine does falls on all of them;
-    the figures are means over the rounds.
+    Each round times every row once, so that other load affects all rows; the figures are means over the rounds.
 
     Args:
-        duration_s: Length of the clip in seconds.
+        duration_s: Duration of the clip in seconds.
         steps: Steps of the Euler sampler.
-        scale: Scale of the guidance; each velocity is of a conditional and an unconditional half.
+        scale: Guidance scale; each velocity has a conditional and an unconditional half.
         precisions: ``"fp32"``, ``"bf16"`` or both.
-        rounds: How often each row is timed, after one round that is not.
-        device: Where.
-        compiled: Whether ``torch.compile`` is tried too, as rows of its own; on a GPU with CUDA graphs.
-        clip: Whether the whole clip is timed, too: all steps, and decoding.
+        rounds: Timed repetitions, after one warm-up round.
+        device: Device to run on.
+        compiled: Whether to add rows with ``torch.compile``, on a GPU with CUDA graphs.
+        clip: Whether to time the whole clip: all steps, and decoding.
     """
 
     duration_s: float = 9.0
@@ -70,7 +69,7 @@ class ModelSpeed:
     def run(
         self, transformer: DiffusionTransformer, autoencoder: Autoencoder, on_step: Step = lambda _: None
     ) -> Report:
-        """Time a transformer and an autoencoder, which are moved to the device; weights may be rounded.
+        """Time a transformer and an autoencoder; they are moved to the device, and weights may be rounded.
 
         Args:
             transformer: The velocity network.
@@ -78,8 +77,8 @@ class ModelSpeed:
             on_step: Called with the name of the row before it is timed.
 
         Returns:
-            Rows such as ``fp32 velocity``. ``share_of_peak`` is of the matrix product of that precision,
-            ``speed_over_eager`` of the velocity that computes the constants of a trajectory anew at every step.
+            Rows such as ``fp32 velocity``. ``share_of_peak`` is relative to the matrix product of that
+            precision, ``speed_over_eager`` to the velocity that recomputes the constants of a trajectory at each step.
         """
         report = Report(COLUMNS)
         transformer.to(self.device).eval()
@@ -90,7 +89,7 @@ class ModelSpeed:
                 taken_s = {}
                 for name, row in rows.items():
                     if not turn and self.device.type == "cpu" and name in ("decode", f"{self.steps} steps"):
-                        continue  # so long that they are warm by themselves
+                        continue  # long enough not to need a warm-up
                     on_step(f"{precision} {name}")
                     taken_s[name] = self._time(row)
                 if turn:
@@ -101,14 +100,14 @@ class ModelSpeed:
     def _rows(
         self, transformer: DiffusionTransformer, autoencoder: Autoencoder, precision: str
     ) -> dict[str, Callable[[], object]]:
-        """What is timed, by name; their work is counted on the way."""
+        """The functions to time, by name; also counts their operations."""
         dtype = PRECISIONS[precision]
         n_frames = autoencoder.n_frames(self.duration_s)
         conditions = self._conditions(transformer, dtype)
         both = Conditions.cat(conditions, conditions.null())
         noise = torch.randn(1, autoencoder.channels, n_frames, device=self.device)
         half = torch.full((1,), 0.5)
-        side = 4 * MATMUL if self.device.type == "cuda" else MATMUL  # a GPU is not busy with less
+        side = 4 * MATMUL if self.device.type == "cuda" else MATMUL  # smaller products do not saturate a GPU
         square = torch.randn(side, side, device=self.device, dtype=dtype)
         product = torch.empty_like(square)
 
@@ -137,7 +136,7 @@ class ModelSpeed:
         return rows
 
     def _conditions(self, transformer: DiffusionTransformer, dtype: torch.dtype) -> Conditions:
-        """Random features of every stream that the transformer is told, as long as those of a clip."""
+        """Random features of every stream of the transformer, as long as those of a clip."""
         streams = {}
         for name, conditioner in transformer.streams.items():
             length = round(RATES_HZ[name] * self.duration_s) if name in RATES_HZ else N_TOKENS
@@ -156,7 +155,7 @@ class ModelSpeed:
             torch.cuda.synchronize()
 
     def _note(self, report: Report, precision: str, taken_s: dict[str, float]) -> None:
-        """Put one round into the report."""
+        """Add one round to the report."""
         rate = {name: self._gflop[name] / taken_s[name] for name in taken_s if name in self._gflop}
         for name, seconds in taken_s.items():
             report.add(f"{precision} {name}", "seconds", seconds)
@@ -181,13 +180,13 @@ class ModelSpeed:
 
 
 def _gflop(row: Callable[[], object]) -> float:
-    """Multiplications and additions of matrix products, convolutions and attention, in 1e9."""
+    """Floating-point operations of matrix products, convolutions and attention, in 1e9."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         row()
     return counter.get_total_flops() / 1e9
 
 
 def _peak_memory() -> int:
-    """Bytes that this process has had in memory at most."""
+    """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

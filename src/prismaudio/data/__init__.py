@@ -1,1 +1,1 @@
-"""Clips of anybody's: manifests, features that are computed once, and the data module that trains on them."""
+"""Training data: manifests, precomputed latents and features, and data modules."""

@@ -1,4 +1,4 @@
-"""Batches of clips of like length, in an order that depends on the seed and the epoch alone."""
+"""Batches of clips of similar length, in an order that depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 GROWTH = 1.25
-"""How much longer than the shortest clip of a bucket its longest one may be, where no bounds are given."""
+"""Maximum ratio of the longest to the shortest clip of a bucket if no bounds are given."""
 
 
 class Draw(NamedTuple):
-    """A clip that is asked for.
+    """A request for a clip.
 
     Args:
-        clip: Number of the clip in its data set.
-        epoch: In which epoch, for what is drawn anew in each one; None where nothing is drawn.
+        clip: Index of the clip in its dataset.
+        epoch: The epoch, as part of the seed of random choices; None for no random choice.
     """
 
     clip: int
@@ -31,24 +31,24 @@ class Draw(NamedTuple):
 
 
 class BucketSampler(DistributedSampler[list[Draw]]):
-    """Gives each process its share of every batch; a batch holds clips of one bucket of lengths.
+    """Distributed batch sampler; each batch contains clips of one length bucket.
 
-    The clips of a bucket are shuffled, cut into batches for all processes together, and the batches of all buckets are
-    shuffled. What is left of a bucket, less than a batch, is left out of this epoch; other clips are in the next. A
-    set with less than one batch in all is repeated until it makes one. So each process has as many batches as every
-    other, none of the same clips, and N processes see at each step what one would see with N times the batch size.
+    The clips of a bucket are shuffled and split into global batches, and the batches of all buckets are shuffled. An
+    incomplete batch of a bucket is dropped for the epoch; the next epoch drops other clips. A dataset smaller than one
+    batch is repeated to fill it. All processes have the same number of batches and disjoint clips, and N processes get
+    at each step the clips that one process would get with N times the batch size.
 
-    With ``shuffle=False`` every clip is given once, in the order of their lengths; a last batch of fewer clips than
-    processes is repeated until each has one.
+    With ``shuffle=False`` every clip is returned once, in order of length; a last batch with fewer clips than
+    processes is repeated until each process has one.
 
     Args:
         lengths: Latent frames of each clip.
-        batch_size: Clips in a batch of one process.
+        batch_size: Clips per batch and process.
         seed: Seed of the order.
-        bounds: Longest lengths of the buckets, in latent frames; None to choose them. A bucket with less than a batch
-            joins the next longer one.
-        shuffle: Whether this is training.
-        rank: Number of this process.
+        bounds: Maximum lengths of the buckets, in latent frames; None to choose them. A bucket smaller than a batch is
+            merged with the next longer one.
+        shuffle: Whether to shuffle and use buckets, for training.
+        rank: Rank of this process.
         n_ranks: Number of processes.
 
     Example:
@@ -74,11 +74,11 @@ class BucketSampler(DistributedSampler[list[Draw]]):
 
     @property
     def global_batch(self) -> int:
-        """Clips of a batch of all processes."""
+        """Clips per batch of all processes."""
         return self.batch_size * self.num_replicas
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """The batches of all processes together, in order."""
+        """The global batches of an epoch, in order."""
         if not self.shuffle:
             return self._in_order()
         rng = random.Random(f"batches {self.seed} {epoch}")
@@ -112,12 +112,12 @@ class BucketSampler(DistributedSampler[list[Draw]]):
 
 
 def fill_buckets(lengths: Sequence[int], least: int, bounds: Sequence[int] | None = None) -> list[list[int]]:
-    """Clips by length, in buckets of at least ``least`` clips if there are as many.
+    """Group clips by length into buckets of at least ``least`` clips, if there are enough.
 
     Args:
         lengths: Latent frames of each clip.
-        least: Clips that a bucket needs.
-        bounds: Longest lengths of the buckets; None for buckets whose lengths differ by a quarter at most.
+        least: Minimum number of clips in a bucket.
+        bounds: Maximum lengths of the buckets; None for buckets whose lengths differ by at most a quarter.
 
     Example:
         >>> fill_buckets([10, 11, 40, 41, 100], 2)
@@ -141,10 +141,10 @@ def fill_buckets(lengths: Sequence[int], least: int, bounds: Sequence[int] | Non
 
 
 class BatchLoader(DataLoader[Any]):
-    """Loads whole batches: its sampler is a :class:`BucketSampler`, its data set takes lists of draws."""
+    """Data loader whose sampler is a :class:`BucketSampler` and whose dataset is indexed by lists of draws."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """The batches; what a process that reads has to say is said in one line."""
+        """The batches; the traceback of an error in a worker is reduced to its message."""
         try:
             yield from super().__iter__()
         except PrismAudioError as error:
@@ -152,31 +152,31 @@ class BatchLoader(DataLoader[Any]):
 
 
 class ResumableLoader(BatchLoader):
-    """A data loader that goes on within an epoch where a checkpoint was made; Lightning saves and gives its state."""
+    """A data loader that resumes within an epoch; Lightning saves and restores its state."""
 
     given = 0
-    """Batches of this epoch that were given."""
+    """Number of batches of this epoch that were returned."""
     resumed = (-1, 0)
-    """The epoch of the checkpoint to go on from, and the batches of it that were given."""
+    """The epoch of the checkpoint to resume from, and the number of its batches that were returned."""
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, and batches of it that were given."""
+        """The epoch and the number of its batches that were returned."""
         sampler = self.sampler
-        if not isinstance(sampler, BucketSampler):  # Lightning's overfit_batches puts another one in its place
+        if not isinstance(sampler, BucketSampler):  # replaced by Lightning's overfit_batches
             return {}
         return {"epoch": sampler.epoch, "given": self.given, "global_batch": sampler.global_batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there, if batches are as large as they were; otherwise at the beginning of the epoch."""
+        """Resume from this state if the global batch size is unchanged, else from the start of the epoch."""
         sampler = self.sampler
         if state and isinstance(sampler, BucketSampler) and state["global_batch"] == sampler.global_batch:
             self.resumed = (state["epoch"], state["given"])
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """The batches of an epoch, or what is left of it."""
+        """The batches of an epoch, or the remaining ones after a resume."""
         sampler = self.sampler
         epoch, given = self.resumed
-        if isinstance(sampler, BucketSampler):  # asked when the first batch is, for only then the epoch is set
+        if isinstance(sampler, BucketSampler):  # evaluated at the first batch, when the epoch is set
             self.given = sampler.first = given if epoch == sampler.epoch else 0
             self.resumed = (-1, 0)
         for batch in super().__iter__():
@@ -195,17 +195,17 @@ def batch_loader(
     trainer: Trainer | None = None,
     workers: int = 0,
 ) -> DataLoader[Any]:
-    """The loader of a data module: shuffled and resumable for training, otherwise in order.
+    """Create the loader of a data module: shuffled and resumable for training, otherwise in order.
 
     Args:
-        clips: Gives a batch for a list of :class:`Draw`.
-        lengths: Length of each clip; a batch holds clips of like length.
-        batch_size: Clips in a batch of one process.
+        clips: Dataset that returns a batch for a list of :class:`Draw`.
+        lengths: Length of each clip; a batch contains clips of similar length.
+        batch_size: Clips per batch and process.
         seed: Seed of the order.
-        bounds: Longest lengths of the buckets; None to choose them.
-        shuffle: Whether this is training.
-        trainer: Says how many processes there are; one without it.
-        workers: Processes that read.
+        bounds: Maximum lengths of the buckets; None to choose them.
+        shuffle: Whether to shuffle, for training.
+        trainer: Trainer that provides rank and number of processes; None for one process.
+        workers: Number of worker processes.
     """
     kwargs = None if trainer is None else trainer.distributed_sampler_kwargs
     rank, n_ranks = (kwargs["rank"], kwargs["num_replicas"]) if kwargs else (0, 1)
@@ -216,11 +216,11 @@ def batch_loader(
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=as_it_is,
+        collate_fn=identity_collate,
         persistent_workers=workers > 0,
     )
 
 
-def as_it_is(batch: Any) -> Any:
-    """A batch that the data set has put together already."""
+def identity_collate(batch: Any) -> Any:
+    """Return a batch unchanged; the dataset has already collated it."""
     return batch

@@ -1,4 +1,4 @@
-"""Clips of anybody's as a Lightning data module."""
+"""A Lightning data module for the clips of a manifest."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from prismaudio.plan import CORE
 from prismaudio.types import FrameSpec
 
 NAMED = 3
-"""Clips left out that a message names; the others it counts."""
+"""Maximum number of skipped clips that a message names; further ones are counted."""
 LOG = logging.getLogger("prismaudio.data")
 Row = TypeVar("Row", ManifestEntry, Record)
 Set = LatentClips | MediaClips
 
 
 class ManifestDataModule(LightningDataModule):
-    """Clips of a manifest, as latents and features that were computed before, or straight from the media files.
+    """Clips of a manifest, as precomputed latents and features or read from the media files.
 
-    Features are found in ``features``, or where the manifest says, or, if the manifest itself is a folder of features,
-    in there. Then batches hold clips of like length, padded, with masks. Without features the media files are read
-    while training goes on, which suits some hundred clips: batches hold clips of exactly ``max_s``.
+    Features are read from ``features``, from the files that the manifest names, or from the manifest itself if it is a
+    folder of features. Batches then contain padded clips of similar length, with masks. Without features the media
+    files are read during training, which suits a few hundred clips; batches then contain clips of exactly ``max_s``.
 
-    A clip that cannot be used is left out, counted and reported; no other clip takes its place.
+    Clips that cannot be used are skipped, counted and reported; they are not replaced by other clips.
 
     Args:
-        manifest: A .csv, .tsv or .jsonl file, or a folder that prismaudio extract wrote.
-        features: Folder of features of the manifest's clips.
-        batch_size: Clips in a batch of one process.
-        max_s: Longest piece of a clip in seconds, cut out at random; None for whole clips.
-        validation: Share of the clips that is held out, if the manifest has no column split.
-        bucket_frames: Longest lengths of the buckets in latent frames; None to choose them.
-        seed: Seed of the order, of the pieces and of the choice between captions.
-        workers: Processes that read.
-        verify: Read every value once before training, to find what is broken.
-        max_broken: Share of the clips that may be left out before that is an error.
+        manifest: A .csv, .tsv or .jsonl file, or a folder written by prismaudio extract.
+        features: Folder with the features of the manifest's clips.
+        batch_size: Clips per batch and process.
+        max_s: Maximum length of a clip in seconds; longer ones are cropped at random. None for whole clips.
+        validation: Share of the clips that is held out if the manifest has no column split.
+        bucket_frames: Maximum lengths of the buckets in latent frames; None to choose them.
+        seed: Seed of the order, of the crops and of the choice between captions.
+        workers: Number of worker processes.
+        verify: Read every value once before training, to find broken clips.
+        max_broken: Share of the clips that may be skipped; more raise an error.
         fps: Frames per second of clips read from media files.
         frame_size: Height and width of their frames.
-        sample_rate_hz: Sample rate of their sound.
+        sample_rate_hz: Sample rate of their audio.
         sections: Sections that plans in the manifest may have; None for those of the installed dimensions.
-        prompts: Give the clips and their plans beside their features, for rewards to look at: what Fast-GRPO needs. The
-            manifest must name the media files, and ``max_s`` the length of the clips.
-        keep_aspect_ratio: Whether frames keep their shape; then the size is the most that their shorter side has.
+        prompts: Return clips and plans along with the features, as the rewards of Fast-GRPO need them. The manifest
+            must name the media files, and ``max_s`` the length of the clips.
+        keep_aspect_ratio: Whether frames keep their aspect ratio; the size is then the maximum of the shorter side.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class ManifestDataModule(LightningDataModule):
         self.sets: dict[str, Set] = {}
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
-        """Let plans have a section for each of these dimensions, where the recipe names no sections."""
+        """Allow plans a section for each of these dimensions, unless the recipe names the sections."""
         if self.sections is None:
             self.sections = [dimension.name for dimension in dimensions]
 
-    # Looking over ------------------------------------------------------------------------------------------------
+    # Validation --------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
-        """Read the manifest and look over what it names.
+        """Read the manifest and validate the files that it names.
 
         Raises:
-            DataError: It cannot be trained on.
+            DataError: The data cannot be trained on.
         """
         if self.sets:
             return
@@ -130,10 +130,12 @@ class ManifestDataModule(LightningDataModule):
         max_frames = None
         if self.max_s is not None:
             if rate_hz is None:
-                raise DataError(f"the files of {self.manifest} do not say how long a latent frame is; leave max_s out")
+                raise DataError(
+                    f"the files of {self.manifest} do not state the duration of a latent frame; remove max_s"
+                )
             max_frames = max(1, round(self.max_s * rate_hz))
         splits = {record.id: SPLITS.get(str(record.info.get("split") or ""), "") for record in found.records}
-        parts = split(found.records, splits, self.validation)
+        parts = assign_splits(found.records, splits, self.validation)
         media = self._media_of(entries) if self.prompts else None
         return {
             name: LatentClips(FeatureSet(rows, found.streams, found.latents), max_frames, self.seed, media)
@@ -141,10 +143,10 @@ class ManifestDataModule(LightningDataModule):
         }
 
     def _media_of(self, entries: Sequence[ManifestEntry]) -> MediaClips:
-        """The clips themselves."""
+        """The media clips of the manifest."""
         if not entries or not all(entry.video or entry.audio for entry in entries):
             raise DataError(
-                f"prompts need the media files, which {self.manifest} does not name; give the manifest that "
+                f"prompts need media files, and {self.manifest} names none; pass the manifest that "
                 "prismaudio extract read, and its output as features"
             )
         return MediaClips(entries, self._reading(), self.seed)
@@ -152,8 +154,8 @@ class ManifestDataModule(LightningDataModule):
     def _reading(self) -> Reading:
         if self.max_s is None:
             raise DataError(
-                f"clips that are read from the media files of {self.manifest} need a length: give max_s, or run "
-                "prismaudio extract and train on what it writes"
+                f"clips read from the media files of {self.manifest} need a length: set max_s, or run "
+                "prismaudio extract and train on its output"
             )
         return Reading(self.max_s, self.frame_spec, self.sample_rate_hz)
 
@@ -161,14 +163,14 @@ class ManifestDataModule(LightningDataModule):
         reading = self._reading()
         good, failures = readable(entries, reading) if self.verify else (list(entries), {})
         self._report(failures, len(entries))
-        parts = split(good, {entry.id: entry.split for entry in good}, self.validation)
+        parts = assign_splits(good, {entry.id: entry.split for entry in good}, self.validation)
         return {name: MediaClips(rows, reading, self.seed) for name, rows in parts.items()}
 
     def _report(self, failures: Mapping[str, str], total: int) -> None:
-        """Say which clips are left out.
+        """Log the clips that are skipped.
 
         Raises:
-            DataError: They are too many.
+            DataError: There are more than ``max_broken`` allows.
         """
         self.failures = dict(failures)
         if not failures:
@@ -183,7 +185,7 @@ class ManifestDataModule(LightningDataModule):
 
     # Loaders -----------------------------------------------------------------------------------------------------
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training clips, shuffled; it goes on where a checkpoint was made."""
+        """Training clips, shuffled; resumable from a checkpoint."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> Any:
@@ -211,12 +213,12 @@ class ManifestDataModule(LightningDataModule):
         )
 
 
-def split(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:
-    """Rows by split; where no row has one, a share of them is held out by a hash of their ids.
+def assign_splits(rows: Sequence[Row], splits: Mapping[str, str], share: float) -> dict[str, list[Row]]:
+    """Group rows by split; if no row has one, hold out a share of them by a hash of their ids.
 
     Example:
         >>> rows = [ManifestEntry(str(i)) for i in range(10)]
-        >>> [len(part) for part in split(rows, {}, 0.2).values()]
+        >>> [len(part) for part in assign_splits(rows, {}, 0.2).values()]
         [8, 2]
     """
     if any(splits.values()):

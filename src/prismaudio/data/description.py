@@ -1,4 +1,4 @@
-"""What latents and features were computed with, and whether that is what they are trained with."""
+"""Descriptions of the models that computed latents and features, and their comparison with those of a task."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 FORMAT = 1
 RATES = ("sample_rate_hz", "rate_hz")
 COUNTS = ("hop", "channels", "width", "group")
-"""What a description has numbers of."""
+"""Keys of a description whose values are integers."""
 MAX_NUMBER = 1 << 40
 
 
-def describe(
+def describe_features(
     autoencoder: Autoencoder, encoders: Mapping[str, Encoder], versions: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What is written beside latents and features, so that nobody trains on those of another model.
+    """The description stored with latents and features, to prevent training on those of another model.
 
     Args:
-        autoencoder: What the latents are made with.
-        encoders: What the streams are made with.
-        versions: Versions of packages; told, never compared.
+        autoencoder: Autoencoder of the latents.
+        encoders: Encoders by stream.
+        versions: Versions of packages; for information, not compared.
     """
     return {
         "format": FORMAT,
@@ -42,7 +42,7 @@ def describe(
 
 
 def describe_autoencoder(autoencoder: Autoencoder) -> dict[str, Any]:
-    """What latents depend on."""
+    """The properties of an autoencoder that latents depend on."""
     return _identity(autoencoder) | {
         "sample_rate_hz": autoencoder.sample_rate_hz,
         "hop": autoencoder.hop,
@@ -51,7 +51,7 @@ def describe_autoencoder(autoencoder: Autoencoder) -> dict[str, Any]:
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
-    """What the features of a stream depend on; ``group`` features belong together, and are not torn apart."""
+    """The properties of an encoder that features depend on; crops keep groups of ``group`` features together."""
     own = {"width": encoder.dim, "rate_hz": encoder.rate_hz, "group": encoder.group}
     return _identity(encoder) | own
 
@@ -65,13 +65,13 @@ def _identity(component: Any) -> dict[str, Any]:
 
 
 def _config(component: Any) -> dict[str, Any]:
-    """Arguments of a component, as JSON gives them back."""
+    """Arguments of a component, as decoded from JSON."""
     config = component.config if isinstance(component, Configured) else {}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
 
 
 def weights_hash(module: torch.nn.Module) -> str:
-    """Twelve letters that differ between weights.
+    """Hash of the weights of a module, twelve hex digits.
 
     Example:
         >>> one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
@@ -85,60 +85,60 @@ def weights_hash(module: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def check_description(said: Any, where: str) -> None:
-    """Make sure that a description that was read has the types of one that :func:`describe` made.
+def check_description(description: Any, where: str) -> None:
+    """Check that the values of a stored description have the types that :func:`describe_features` writes.
 
     Args:
-        said: The description.
-        where: Whose it is, for the error.
+        description: The description.
+        where: Its file, for the error.
 
     Raises:
-        DataError: It has others.
+        DataError: A value has another type.
     """
-    if not isinstance(said, Mapping):
-        raise DataError(f"{where} describes itself as {str(said)[:80]}; expected an object; make it again")
-    parts = {LATENTS: said.get("latents", {}), **_streams(said)}
+    if not isinstance(description, Mapping):
+        raise DataError(f"{where} has the description {str(description)[:80]}; expected an object; create it again")
+    parts = {LATENTS: description.get("latents", {}), **_streams(description)}
     for what, part in parts.items():
         if not isinstance(part, Mapping):
-            raise DataError(f"{where} describes its {what} as {str(part)[:80]}; expected an object; make it again")
+            raise DataError(f"{where} has the {what} description {str(part)[:80]}; expected an object; create it again")
         for name, value in part.items():
             kind = int | float if name in RATES else int if name in COUNTS else None
             if kind is None or (name == "rate_hz" and value is None):
                 continue
             if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < MAX_NUMBER:
                 shown = str(value)[:80]
-                raise DataError(f"{where}: {name} of its {what} is {shown}; expected a number above 0; make it again")
+                raise DataError(f"{where}: {name} of its {what} is {shown}; expected a number above 0; create it again")
 
 
-def _streams(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    streams = said.get("streams", {})
+def _streams(description: Mapping[str, Any]) -> Mapping[str, Any]:
+    streams = description.get("streams", {})
     return streams if isinstance(streams, Mapping) else {"streams": streams}
 
 
-def compare(said: Mapping[str, Any], wanted: Mapping[str, Any], where: str, what: str) -> None:
-    """Make sure that two descriptions of latents, or of a stream, agree where both say something.
+def compare(found: Mapping[str, Any], expected: Mapping[str, Any], where: str, what: str) -> None:
+    """Check that two descriptions of latents or of a stream agree on the keys that both have.
 
     Args:
-        said: What was computed.
-        wanted: What is wanted.
-        where: Whose the first one is, for the error.
+        found: Description of the stored data.
+        expected: Description of the model.
+        where: Origin of the stored data, for the error.
         what: What is described, such as ``"latents"``.
 
     Raises:
-        DataError: They disagree.
+        DataError: They differ.
     """
     for name in ("class", "sample_rate_hz", "hop", "channels", "width", "rate_hz", "group", "config", "weights"):
-        if name in said and name in wanted and not _agree(said[name], wanted[name]):
-            made, needed = (_short(name, value) for value in (said[name], wanted[name]))
+        if name in found and name in expected and not _agree(found[name], expected[name]):
+            made, needed = (_short(name, value) for value in (found[name], expected[name]))
             maker = "autoencoder" if what == "latents" else "encoder"
             raise DataError(
-                f"the {what} of {where} were made by another {maker}: {name} {made}, expected {needed}; "
+                f"the {what} of {where} were computed by another {maker}: {name} {made}, expected {needed}; "
                 "run prismaudio extract with the model that you train, into a new folder"
             )
 
 
 def _agree(one: Any, other: Any) -> bool:
-    """Whether two values are equal; arguments that only one of two versions has do not count."""
+    """Whether two values are equal; arguments that only one of two versions has are ignored."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(one[name] == other[name] for name in one.keys() & other.keys())
     return bool(one == other)

@@ -1,4 +1,4 @@
-"""A set of latents and features on disk, looked over before anything is trained on it."""
+"""A dataset of latents and features on disk, validated before training."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from prismaudio.types import LATENTS
 from prismaudio.untrusted import check_file
 
 INDEX = {".safetensors": index_shard, ".npz": index_npz, ".tar": index_tar}
-"""How files of latents and features are looked over, by suffix."""
+"""Functions that index files of latents and features, by suffix."""
 TOLERANCE_S = 0.5
-"""Durations of latents and of features may differ by this much, for encoders leave out what fills no window."""
+"""Allowed difference between the durations of latents and features: encoders drop incomplete segments."""
 
 
 @dataclass
@@ -34,9 +34,9 @@ class FeatureSet:
 
     Args:
         records: The clips that can be trained on.
-        streams: For each stream what is known of it; always its ``width``.
-        latents: What is known of the latents; always their ``channels``.
-        failures: Id and reason of each clip that is left out.
+        streams: Description of each stream, including its ``width``.
+        latents: Description of the latents, including their ``channels``.
+        failures: Reason by id of each clip that is skipped.
     """
 
     records: list[Record]
@@ -46,22 +46,22 @@ class FeatureSet:
 
     @property
     def latent_rate_hz(self) -> float | None:
-        """Latent frames per second, if the files say so."""
+        """Latent frames per second, if the files state it."""
         if not {"hop", "sample_rate_hz"} <= self.latents.keys():
             return None
         return float(self.latents["sample_rate_hz"] / self.latents["hop"])
 
     def is_timed(self, stream: str) -> bool:
-        """Whether a stream runs along time."""
+        """Whether a stream has a time axis."""
         return stream != UNTIMED and self.streams.get(stream, {}).get("rate_hz", 1.0) is not None
 
     def group(self, stream: str) -> int:
-        """How many features of a stream belong together."""
+        """Number of consecutive features of a stream that must not be separated."""
         return int(self.streams.get(stream, {}).get("group", 1))
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Files of latents and features in a folder, in the order of their names.
+    """Files of latents and features in a folder, sorted by name.
 
     Raises:
         DataError: There are none.
@@ -70,20 +70,20 @@ def find_files(folder: Path) -> list[Path]:
     if not files:
         raise DataError(
             f"there are no features in {folder}; expected .safetensors, .tar or .npz files, "
-            "such as prismaudio extract writes"
+            "as written by prismaudio extract"
         )
     return files
 
 
 def index_file(path: Path) -> Contents:
-    """What one file holds.
+    """The contents of one file.
 
     Raises:
         DataError: It cannot be read.
     """
     index = INDEX.get(path.suffix)
     if index is None:
-        raise DataError(f"{path} holds no features that can be read; expected {', '.join(INDEX)}")
+        raise DataError(f"{path} is not a supported feature file; expected {', '.join(INDEX)}")
     try:
         check_file(path)
     except OSError as error:
@@ -92,13 +92,13 @@ def index_file(path: Path) -> Contents:
 
 
 def gather(files: Iterable[Path]) -> tuple[dict[str, Record], list[Contents]]:
-    """All clips of some files; of a clip that is in several, that of the last one counts."""
+    """All clips of some files; of a clip in several files, the last one is used."""
     contents = [index_file(path) for path in dict.fromkeys(files)]
     return {name: record for one in contents for name, record in one.records.items()}, contents
 
 
 def from_entries(entries: Sequence[ManifestEntry], folder: Path | None) -> tuple[dict[str, Record], list[Contents]]:
-    """Records of the lines of a manifest: of their own files, or by their ids in a folder of features."""
+    """Records of the lines of a manifest, from the files that they name or by id from a folder of features."""
     files = [path for entry in entries for path in (entry.features, entry.latents) if path is not None]
     known, contents = gather(find_files(folder) if folder else files)
     by_path = {one.path: one.records for one in contents}
@@ -115,21 +115,21 @@ def from_entries(entries: Sequence[ManifestEntry], folder: Path | None) -> tuple
 
 
 def look_over(records: Mapping[str, Record], contents: Sequence[Contents], *, verify: bool) -> FeatureSet:
-    """Make a set of what can be trained on.
+    """Collect the clips that can be trained on.
 
-    What is wrong with one clip leaves it out; what is wrong with the set is an error.
+    Invalid clips are skipped; inconsistencies between files are errors.
 
     Args:
         records: The clips.
-        contents: The files that they are in.
-        verify: Read every value once, and leave out clips with some that are no numbers.
+        contents: The files that contain them.
+        verify: Read every value once, and skip clips with NaN or infinity.
 
     Raises:
-        DataError: Files were computed with different models, or features differ in width.
+        DataError: Files were computed with different models, or the features of a stream differ in dim.
     """
     found = FeatureSet([])
     _collect_descriptions(found, contents)
-    _same_widths(found, records)
+    _check_dims(found, records)
     for name, record in records.items():
         reason = wrong(record, found) or (not_finite(record) if verify else "")
         if reason:
@@ -140,28 +140,28 @@ def look_over(records: Mapping[str, Record], contents: Sequence[Contents], *, ve
 
 
 def _collect_descriptions(found: FeatureSet, contents: Sequence[Contents]) -> None:
-    """Collect the descriptions of files, which must be one."""
+    """Collect the descriptions of all files, which must agree."""
     first: Contents | None = None
     for one in contents:
-        said = one.description
-        if said is None:
+        description = one.description
+        if description is None:
             continue
         if first is None or first.description is None:
             first = one
-            found.latents = dict(said.get("latents", {}))
-            found.streams = {name: dict(stream) for name, stream in said.get("streams", {}).items()}
+            found.latents = dict(description.get("latents", {}))
+            found.streams = {name: dict(stream) for name, stream in description.get("streams", {}).items()}
             continue
-        if said is first.description:
+        if description is first.description:
             continue
         where = f"{one.path.name}, unlike those of {first.path.name},"
-        compare(said.get("latents", {}), found.latents, where, LATENTS)
-        for name, stream in said.get("streams", {}).items():
+        compare(description.get("latents", {}), found.latents, where, LATENTS)
+        for name, stream in description.get("streams", {}).items():
             compare(stream, found.streams.get(name, {}), where, f"{name} features")
 
 
-def _same_widths(found: FeatureSet, records: Mapping[str, Record]) -> None:
-    """Collect the widths of streams and the channels of latents, of which there must be one each."""
-    whose: dict[str, str] = {}
+def _check_dims(found: FeatureSet, records: Mapping[str, Record]) -> None:
+    """Collect the dims of streams and the channels of latents, which must be the same for all clips."""
+    first_clip: dict[str, str] = {}
     for name, record in records.items():
         for key, part in record.parts.items():
             kind = key.partition(".")[0]
@@ -170,16 +170,16 @@ def _same_widths(found: FeatureSet, records: Mapping[str, Record]) -> None:
             own = found.latents if kind == LATENTS else found.streams.setdefault(kind, {})
             word, size = ("channels", part.shape[0]) if kind == LATENTS else ("width", part.shape[1])
             if own.setdefault(word, size) != size:
-                other = f"those of {whose[kind]}" if kind in whose else "the file says"
+                other = f"those of {first_clip[kind]}" if kind in first_clip else "the description"
                 raise DataError(
                     f"the {kind} of {name} in {part.path} have {word} {size}, {other} {own[word]}; "
-                    "they were made by different models: run prismaudio extract again, into a new folder"
+                    "they were computed by different models: run prismaudio extract again, into a new folder"
                 )
-            whose.setdefault(kind, name)
+            first_clip.setdefault(kind, name)
 
 
 def wrong(record: Record, found: FeatureSet) -> str:
-    """Why a clip cannot be trained on, as far as the shapes of its tensors tell; empty when it can."""
+    """Why a clip cannot be trained on, judging by the shapes of its tensors; empty if it can."""
     if LATENTS not in record.parts:
         return "it has no latents" if record.parts else "it has no features"
     if not record.n_frames:
@@ -191,7 +191,7 @@ def wrong(record: Record, found: FeatureSet) -> str:
         if stream == LATENTS or not part.shape[0] or not found.is_timed(stream):
             continue
         if part.shape[0] % found.group(stream):
-            return f"its {part.shape[0]} {stream} features are no whole groups of {found.group(stream)}"
+            return f"its {part.shape[0]} {stream} features are not a multiple of {found.group(stream)}"
         if rate_hz and stream_hz:
             latents_s, features_s = record.n_frames / rate_hz, part.shape[0] / stream_hz
             left_out_s = TOLERANCE_S + found.group(stream) / stream_hz
@@ -201,28 +201,28 @@ def wrong(record: Record, found: FeatureSet) -> str:
 
 
 def not_finite(record: Record) -> str:
-    """Which tensor of a clip has values that are no numbers; empty when none has."""
+    """Which tensor of a clip has values that are not finite; empty if none has."""
     for key, part in record.parts.items():
         try:
             values = read_tensor(part)
         except DataError as error:
             return str(error)
         if not bool(torch.isfinite(values).all()):
-            return f"its {key} in {part.path} hold NaN or infinity"
+            return f"its {key} in {part.path} contain NaN or infinity"
     return ""
 
 
 def read_tensor(part: StoredTensor, start: int = 0, stop: int | None = None, *, axis: int = 0) -> Tensor:
-    """A tensor, or a stretch of it, in float32.
+    """Read a tensor or a slice of it as float32.
 
     Args:
-        part: Where it is.
+        part: Location of the tensor.
         start: First frame or feature.
-        stop: First one that is left out; None for all there are.
-        axis: Time: 1 of latents, 0 of features.
+        stop: End of the slice, exclusive; None for the end of the tensor.
+        axis: Time axis: 1 for latents, 0 for features.
 
     Raises:
-        DataError: It is damaged.
+        DataError: The file is damaged.
     """
     last = part.shape[axis] if stop is None else stop
     try:
@@ -230,5 +230,5 @@ def read_tensor(part: StoredTensor, start: int = 0, stop: int | None = None, *, 
             return read_part(part, axis, start, last)
         values = read_npz(part.path, part.key) if part.path.suffix == ".npz" else read_tar(part)
     except (*DAMAGED, SafetensorError) as error:
-        raise DataError(f"{part.key} in {part.path} cannot be read: {error}; make it again") from error
+        raise DataError(f"{part.key} in {part.path} cannot be read: {error}; create it again") from error
     return values[:, start:last] if axis else values[start:last]

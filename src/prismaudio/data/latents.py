@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fitted
+from prismaudio.data.clips import fit_duration
 from prismaudio.data.features import FeatureSet, read_tensor
 from prismaudio.data.media_clips import MediaClips
 from prismaudio.data.records import Record, StoredTensor
@@ -19,18 +19,18 @@ from prismaudio.types import LATENTS, ClipBatch, Conditions, Features, LatentBat
 
 
 class LatentClips(Dataset[LatentBatch | ClipBatch]):
-    """Whole batches of a feature set; nothing but what a batch needs is read.
+    """Dataset of collated batches of a feature set; only the required slices are read.
 
-    Of a clip that is longer than ``max_frames`` a piece is taken, at random in training, and from its beginning
-    otherwise. It begins where a feature, or group of features, of its slowest stream begins, so that what is seen stays
-    with what is heard. Text is not cut. Of several texts one is taken, the first one when nothing is drawn.
+    Clips longer than ``max_frames`` are cropped, at random in training and from the start otherwise. A crop starts at
+    the boundary of a feature, or group of features, of the slowest timed stream, so that video and audio stay aligned.
+    Text is not cropped. One of several texts is chosen at random in training, the first one otherwise.
 
     Args:
-        found: The set.
-        max_frames: Longest piece in latent frames; None for whole clips.
-        seed: Seed of pieces and texts; they depend on it, the epoch and the clip alone.
-        media: Where the clips themselves are read from, to be given with their features; None to give no clips. With
-            them, pieces are from the beginning, and the first text is taken, because frames and plans are.
+        found: The feature set.
+        max_frames: Maximum length of a crop in latent frames; None for whole clips.
+        seed: Seed of crops and texts, which depend only on it, the epoch and the clip.
+        media: Dataset of the media clips, to return them along with their features; None for features only. With it,
+            crops start at the beginning and the first text is used, to match frames and plans.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
 
     @property
     def lengths(self) -> list[int]:
-        """Latent frames of what is given of each clip."""
+        """Latent frames of each clip after cropping."""
         return [min(record.n_frames, self.max_frames or record.n_frames) for record in self.found.records]
 
     def __len__(self) -> int:
@@ -55,9 +55,9 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         features = self._features(draws)
         media, rate_hz = self.media.of(features.ids), self.found.latent_rate_hz
         clips = media.clips
-        if rate_hz is not None:  # no longer than what features and latents are of
+        if rate_hz is not None:  # no longer than the latents
             lengths_s = [length / rate_hz for length in features.mask.sum(1).tolist()]
-            clips = [fitted(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
+            clips = [fit_duration(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
         return ClipBatch(clips, media.plans, features)
 
     def _features(self, draws: Sequence[Draw]) -> LatentBatch:
@@ -69,10 +69,10 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         return LatentBatch(ids, padded.values.transpose(1, 2).contiguous(), padded.mask, Conditions(streams))
 
     def clip(self, draw: Draw) -> dict[str, Tensor]:
-        """Latents ``(channels, frames)`` and features ``(time, width)`` of one clip.
+        """Latents ``(channels, frames)`` and features ``(time, dim)`` of one clip.
 
         Raises:
-            DataError: A value is no number; look the set over (``verify``) to leave such clips out.
+            DataError: A value is not finite; set ``verify`` to skip such clips.
         """
         record = self.found.records[draw.clip]
         rng = None if draw.epoch is None else random.Random(f"clip {self.seed} {draw.epoch} {record.id}")
@@ -85,18 +85,18 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
             if part is None:
                 values[name] = torch.zeros(0, self.found.streams[name]["width"])
             elif self.found.is_timed(name) and n_frames < record.n_frames:
-                values[name] = read_tensor(part, *self._stretch(name, part, record, start, n_frames))
+                values[name] = read_tensor(part, *self._slice_of(name, part, record, start, n_frames))
             else:
                 values[name] = read_tensor(part)
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
-                raise DataError(f"the {name} of clip {record.id} hold NaN or infinity; set verify to leave it out")
+                raise DataError(f"the {name} of clip {record.id} contain NaN or infinity; set verify to skip it")
         return values
 
     def _start(
         self, record: Record, parts: dict[str, StoredTensor | None], n_frames: int, rng: random.Random | None
     ) -> int:
-        """Latent frame where the piece begins."""
+        """First latent frame of the crop."""
         spare = record.n_frames - n_frames
         if not spare or rng is None:
             return 0
@@ -109,8 +109,8 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         places = [place for i in range(n_places) if (place := round(i * record.n_frames / n_places)) <= spare]
         return rng.choice(places)
 
-    def _stretch(self, name: str, part: StoredTensor, record: Record, start: int, n_frames: int) -> tuple[int, int]:
-        """First and last feature of the piece, in whole groups."""
+    def _slice_of(self, name: str, part: StoredTensor, record: Record, start: int, n_frames: int) -> tuple[int, int]:
+        """Start and end of the crop in features, in whole groups."""
         group = self.found.group(name)
         n_groups = part.shape[0] // group
         length = min(n_groups, max(1, round(n_frames / record.n_frames * n_groups)))

@@ -16,18 +16,18 @@ from prismaudio.plan import CORE, Plan
 from prismaudio.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
 
 FILES = ("video", "audio", "features", "latents")
-"""Columns that name files; one of them at least is needed."""
+"""Columns that name files; at least one of them is required."""
 COLUMNS = ("id", *FILES, "caption", "plan", "start_s", "end_s", "split")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What may be in the column ``split``, and what it means."""
-EXPECTED = "expected .csv or .tsv with a header, or .jsonl with one object a line"
+"""Values of the column ``split`` and the splits that they stand for."""
+EXPECTED = "expected .csv or .tsv with a header, or .jsonl with one object per line"
 NAMED_FILES = 3
-"""Missing files that an error names; the others it counts."""
+"""Maximum number of missing files that an error names; further ones are counted."""
 MAX_COLUMNS = 1000
 HEAD_BYTES = 4096
-"""How much of a file shows whether it is text."""
+"""Bytes at the start of a file that are checked to be text."""
 SHOWN = 80
-"""Characters of a wrong value that an error shows."""
+"""Maximum number of characters of a value that an error shows."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class ManifestEntry:
 
     Args:
         id: Name of the clip, unique in the manifest.
-        video: Video file; None for sound without frame.
-        audio: Sound file; None for the sound of the video.
-        captions: What is heard, in the words of one or more people.
-        plans: Plans; more than one are alternatives.
-        features: File with its features, and perhaps its latents.
-        latents: File with its latents.
-        start_s: Where the clip begins in its files, in seconds.
-        end_s: Where it ends; None for the end of the file.
-        split: ``"train"``, ``"val"``, ``"test"``, or empty when the manifest does not say.
+        video: Video file; None for audio without video.
+        audio: Audio file; None for the audio track of the video.
+        captions: Alternative descriptions of the audio.
+        plans: Alternative plans.
+        features: File with the features, and optionally the latents.
+        latents: File with the latents.
+        start_s: Start of the clip in its files, in seconds.
+        end_s: End of the clip in its files, in seconds; None for the end of the file.
+        split: ``"train"``, ``"val"``, ``"test"``, or empty if the manifest does not state it.
     """
 
     id: str
@@ -60,7 +60,7 @@ class ManifestEntry:
 
     @property
     def texts(self) -> tuple[Plan, ...]:
-        """The plans to learn from; a caption is a plan with nothing but a semantic section.
+        """The plans to train on; a caption is a plan with only a semantic section.
 
         Example:
             >>> ManifestEntry("a", captions=("A dog.",)).texts
@@ -80,10 +80,10 @@ def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Mani
 
     Args:
         path: A ``.csv``, ``.tsv`` or ``.jsonl`` file; the paths in it are relative to its folder.
-        sections: Sections that plans may have; each may be a column of its own.
+        sections: Sections that plans may have; each may also be a column.
 
     Raises:
-        DataError: It cannot be read, is empty, lacks a column, has an id twice, or names files that are not there.
+        DataError: It cannot be read, is empty, lacks a column, has a duplicate id, or names files that do not exist.
 
     Example:
         >>> import tempfile
@@ -105,14 +105,14 @@ def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Mani
 
 
 def _rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Lines with their numbers."""
+    """Cells of each line, with line numbers."""
     reader = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(
         file.suffix.lower()
     )
     if file.is_dir():
-        raise DataError(f"{file} is a folder without features; {EXPECTED}, or a folder that prismaudio extract wrote")
+        raise DataError(f"{file} is a folder without features; {EXPECTED}, or a folder written by prismaudio extract")
     if reader is None:
-        raise DataError(f"{file} is no manifest: its name ends in {file.suffix or 'nothing'!r}; {EXPECTED}")
+        raise DataError(f"{file} is not a manifest: its name ends in {file.suffix or 'nothing'!r}; {EXPECTED}")
     try:
         check_file(file, MAX_TABLE_BYTES)
         with file.open("rb") as opened:
@@ -133,7 +133,7 @@ def _csv_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
             if None in cells:
                 raise DataError(
                     f"{file}, line {reader.line_num}: more cells than the header has columns; "
-                    "put quotes around a caption with commas"
+                    "quote captions that contain commas"
                 )
             rows.append((reader.line_num, {k.strip().lower(): (v or "").strip() for k, v in cells.items()}))
         return rows
@@ -152,12 +152,12 @@ def _json_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _open_text(file: Path, newline: str | None = None) -> TextIO:
-    """The text of a manifest; names of files in it may have bytes that are not UTF-8."""
+    """Open a manifest as text; file names in it may contain bytes that are not UTF-8."""
     return file.open(newline=newline, encoding="utf-8-sig", errors="surrogateescape")
 
 
 def _lines(opened: TextIO) -> Iterator[str]:
-    """Lines of a file; of one that never ends no more than is needed to refuse it."""
+    """Lines of a file, each read up to just over the maximum size."""
     while line := opened.readline(MAX_TEXT_BYTES + 1):
         yield line
 
@@ -220,7 +220,7 @@ def _path(where: str, folder: Path, name: str, value: Any) -> Path | None:
 
 
 def _usual_id(folder: Path, path: Path) -> str:
-    """A clip is called like its file, with the folders that lead to it."""
+    """The default id of a clip: the path of its file, relative to the manifest, without suffix."""
     path = path.relative_to(folder) if path.is_relative_to(folder) else path
     return readable_name(path.with_suffix("").as_posix().lstrip("/."))
 
@@ -244,7 +244,7 @@ def _texts(where: str, value: Any) -> tuple[str, ...]:
 
 
 def _text(where: str, name: str, value: Any) -> str:
-    """The text of a cell; a number in a .jsonl counts as its text."""
+    """The text of a cell; numbers in a .jsonl are converted to text."""
     if value is None:
         return ""
     if not isinstance(value, str | int | float):
@@ -256,13 +256,13 @@ def _text(where: str, name: str, value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in an error, as far as a line has room for it."""
+    """A value for an error message, truncated."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> tuple[Plan, ...]:
-    """Plans of the column ``plan``, or the one of the columns that are called like sections."""
+    """Plans of the column ``plan``, with the sections of columns named after sections."""
     columns = {name: text for name in sections if (text := _text(where, name, cells.get(name)))}
     value = cells.get("plan")
     values = [item for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
@@ -300,8 +300,8 @@ def _check_ids(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
     for line, entry in lines.items():
         if entry.id in seen:
             raise DataError(
-                f"{file}, line {line}: the id {entry.id!r} is that of line {seen[entry.id]} already; "
-                "give each clip an id of its own in the column 'id'"
+                f"{file}, line {line}: the id {entry.id!r} is already used in line {seen[entry.id]}; "
+                "give each clip a unique id in the column 'id'"
             )
         seen[entry.id] = line
 
@@ -322,7 +322,7 @@ def _check_files(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
         )
     regular = {path: path.is_file() for path in there}
     if others := [f"{path} (line {line})" for line, path in named if not regular[path]]:
-        raise DataError(f"the manifest {file} names what is no regular file: {_first(others)}")
+        raise DataError(f"the manifest {file} names paths that are not regular files: {_first(others)}")
 
 
 def _first(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whether latents and features that were computed before are those that a task trains on."""
+"""Compares precomputed latents and features with the models of a task."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ LOG = logging.getLogger("prismaudio.data")
 
 @runtime_checkable
 class TrainsOnFeatures(Protocol):
-    """A task that trains on latents and features, which data modules compare with those that they have."""
+    """A task that trains on latents and features; data modules check theirs against its models."""
 
     @property
     def autoencoder(self) -> Autoencoder | None:
-        """The autoencoder of the latents; None where that is not known."""
+        """The autoencoder of the latents; None if it is not known."""
 
     @property
     def encoders(self) -> Mapping[str, Encoder]:
-        """The encoder of each stream, as far as they are known."""
+        """The known encoders, by stream."""
 
     @property
     def latent_channels(self) -> int:
@@ -37,23 +37,23 @@ class TrainsOnFeatures(Protocol):
 
     @property
     def stream_dims(self) -> Mapping[str, int]:
-        """Dim of the features of each stream that is trained on."""
+        """Feature dim of each stream that is trained on."""
 
 
 def check_features(found: FeatureSet, task: TrainsOnFeatures) -> float | None:
-    """Compare a set with what a task trains on.
+    """Check a feature set against the models of a task.
 
     A stream that only one of them has is logged, since a task can be trained without some of its streams.
 
     Args:
-        found: The set.
+        found: The feature set.
         task: The task.
 
     Returns:
-        Latent frames per second, if the set or the autoencoder says so.
+        Latent frames per second, if the set or the autoencoder states it.
 
     Raises:
-        DataError: They do not belong together.
+        DataError: They do not match.
     """
     autoencoder = task.autoencoder
     if autoencoder is not None:
@@ -69,7 +69,7 @@ def check_features(found: FeatureSet, task: TrainsOnFeatures) -> float | None:
         if size and wanted != size:
             raise DataError(
                 f"the manifest's {what} is {size}, the transformer's {wanted}; "
-                "run prismaudio extract with the model that you train"
+                "run prismaudio extract with the model to train"
             )
     if found.latent_rate_hz is None and autoencoder is not None:
         return float(autoencoder.sample_rate_hz / autoencoder.hop)
@@ -80,9 +80,9 @@ def log_streams(found: set[str], dims: Mapping[str, int], where: str) -> None:
     """Log a line for the streams that only the transformer has, and one for those that it lacks.
 
     Args:
-        found: Streams that there are features of.
+        found: Streams with features.
         dims: Dim of each stream of the transformer.
-        where: What the features come from: the data, or the encoders.
+        where: Source of the features: ``"data"`` or ``"encoders"``.
     """
     if lacking := dims.keys() - found:
         LOG.warning("the %s have no features of %s: the transformer is trained without", where, _names(lacking))

@@ -1,4 +1,4 @@
-"""Batches of clips that are read from their media files while training goes on."""
+"""Batches of clips read from media files during training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fitted, read_audio, read_frames
+from prismaudio.data.clips import fit_duration, read_audio, read_frames
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
@@ -21,9 +21,9 @@ class Reading:
     """How media files are read.
 
     Args:
-        duration_s: Length of every clip; longer ones are cut, shorter ones filled up with silence.
-        frames: Rate and size of frames.
-        sample_rate_hz: Samples per second.
+        duration_s: Duration of every clip; longer ones are trimmed, shorter ones padded with silence.
+        frames: Frame rate and size.
+        sample_rate_hz: Sample rate of the audio.
     """
 
     duration_s: float
@@ -32,7 +32,7 @@ class Reading:
 
 
 class MediaClips(Dataset[ClipBatch]):
-    """Whole batches of clips of one length, each with one of its plans.
+    """Dataset of collated batches of clips of equal length, each with one of its plans.
 
     Args:
         entries: Lines of a manifest.
@@ -53,7 +53,7 @@ class MediaClips(Dataset[ClipBatch]):
         return ClipBatch(clips, plans)
 
     def of(self, ids: Sequence[str]) -> ClipBatch:
-        """The clips of these names, each with the first of its plans."""
+        """The clips with these ids, each with the first of its plans."""
         return self[[Draw(self.numbers[name]) for name in ids]]
 
     def clip(self, draw: Draw) -> tuple[Clip, Plan]:
@@ -66,21 +66,21 @@ class MediaClips(Dataset[ClipBatch]):
 
 
 def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
-    """Frames and sound of a clip.
+    """Read frames and audio of a clip.
 
     Raises:
         PrismAudioError: They cannot be read.
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    seen = read_frames(entry, reading.frames)
-    audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
-    clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
-    return fitted(clip, reading.duration_s)
+    video = read_frames(entry, reading.frames)
+    audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if video is None else video.duration_s)
+    clip = replace(video or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
+    return fit_duration(clip, reading.duration_s)
 
 
 def readable(entries: Sequence[ManifestEntry], reading: Reading) -> tuple[list[ManifestEntry], dict[str, str]]:
-    """Clips that can be read, and for each of the others why not."""
+    """The clips that can be read, and the reasons for the others by id."""
     good, failures = [], {}
     for entry in entries:
         try:

@@ -1,4 +1,4 @@
-"""Where the latents and features of a clip are, in files of any of the formats that are read."""
+"""Locations of the latents and features of clips, in files of any supported format."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from prismaudio.types import LATENTS
 
 UNDESCRIBED = ("video", "sync", "text", "plan")
-"""Streams of files that do not say which they have."""
+"""Streams recognized in files without a description."""
 UNTIMED = "text"
-"""The stream that does not run along time, unless a description says otherwise."""
+"""The stream without a time axis, unless a description states otherwise."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a clip, on disk.
+    """Location of one tensor of a clip on disk.
 
     Args:
-        path: Its file.
-        key: Its name in there.
-        shape: Its shape: ``(channels, frames)`` of latents, ``(time, width)`` of features.
-        begin: First byte of the member that holds it, in an archive.
-        size: Bytes of that member.
+        path: The file.
+        key: The key of the tensor in the file.
+        shape: ``(channels, frames)`` of latents, ``(time, dim)`` of features.
+        begin: Offset in bytes of its member in an archive.
+        size: Size in bytes of that member.
     """
 
     path: Path
@@ -36,12 +36,12 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Record:
-    """What was computed of one clip.
+    """The stored latents and features of one clip.
 
     Args:
         id: Name of the clip.
         parts: Its tensors: ``latents``, streams such as ``video``, and alternatives of a stream such as ``text.1``.
-        info: What else is known of it, such as ``duration_s`` and ``split``.
+        info: Metadata such as ``duration_s`` and ``split``.
     """
 
     id: str
@@ -50,12 +50,12 @@ class Record:
 
     @property
     def n_frames(self) -> int:
-        """Latent frames."""
+        """Number of latent frames."""
         return self.parts[LATENTS].shape[1]
 
     @property
     def n_texts(self) -> int:
-        """How many texts there are to choose from.
+        """Number of alternative texts.
 
         Example:
             >>> parts = {name: StoredTensor(Path("a"), name, (4, 2)) for name in ("latents", "text", "text.1", "plan")}
@@ -66,18 +66,18 @@ class Record:
         return 1 + max(numbers, default=0)
 
     def stream(self, name: str, text: int = 0) -> StoredTensor | None:
-        """A stream, told by the given one of its texts; None when the clip has no such stream."""
+        """The tensor of a stream, for one of the alternative texts; None if the clip does not have the stream."""
         return self.parts.get(f"{name}.{text}" if text else name, self.parts.get(name))
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one file holds.
+    """The contents of one file.
 
     Args:
         path: The file.
         records: Its clips, by id.
-        description: What they were computed with, see :mod:`prismaudio.data.description`; None when it does not say.
+        description: Description of the models, see :mod:`prismaudio.data.description`; None if there is none.
     """
 
     path: Path
@@ -86,11 +86,11 @@ class Contents:
 
 
 def is_part(name: str, described: Collection[str] = ()) -> bool:
-    """Whether a name is one of ours: latents, a stream, or an alternative of one.
+    """Whether a key names latents, a stream, or an alternative of a stream.
 
     Args:
-        name: The name.
-        described: Streams that the file describes; those of files that describe none are the published ones.
+        name: The key.
+        described: Streams that the file describes; empty for the default ones.
 
     Example:
         >>> [is_part(name) for name in ("latents", "text.1", "text.x", "caption", "flow")]

@@ -1,4 +1,4 @@
-"""Shards: one safetensors file with the latents and features of many clips, and what they were computed with."""
+"""Shards: safetensors files with the latents and features of many clips and a description of the models."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from prismaudio.untrusted import parse_json, readable_name
 
 SUFFIX = ".safetensors"
 METADATA = "prismaudio"
-"""Key of our JSON in the header of a file."""
+"""Key of the JSON metadata in the header of a file."""
 
 
 def shard_bytes(
     clips: Mapping[str, Mapping[str, Tensor]], infos: Mapping[str, Any], description: Mapping[str, Any]
 ) -> bytes:
-    """The content of a shard.
+    """Serialize a shard.
 
     Args:
         clips: Tensors of each clip by name; in the file their keys are ``<id>/<name>``.
-        infos: What else is known of each clip.
-        description: What the tensors were computed with.
+        infos: Metadata of each clip.
+        description: Description of the models that computed the tensors.
     """
     tensors = {f"{name}/{part}": value.contiguous() for name, parts in clips.items() for part, value in parts.items()}
-    said = json.dumps({"description": description, "clips": infos}, ensure_ascii=False)
-    return save(tensors, {METADATA: said})
+    metadata = json.dumps({"description": description, "clips": infos}, ensure_ascii=False)
+    return save(tensors, {METADATA: metadata})
 
 
 def index_shard(path: Path) -> Contents:
-    """What a safetensors file holds; only its header is read.
+    """The contents of a safetensors file; only its header is read.
 
     Raises:
-        DataError: It is damaged, truncated, or no safetensors file.
+        DataError: It is damaged, truncated, or not a safetensors file.
     """
     try:
         with safe_open(path, "pt") as opened:
             text = (opened.metadata() or {}).get(METADATA, "{}")
             shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is truncated, damaged or no safetensors file ({error}); make it again") from error
-    said = parse_json(text, f"{path}: what it says of itself", None)
-    description, infos = _checked(said, path)
+        raise DataError(f"{path} is truncated, damaged or not a safetensors file ({error}); create it again") from error
+    metadata = parse_json(text, f"{path}: its metadata", None)
+    description, infos = _checked(metadata, path)
     found: dict[str, dict[str, StoredTensor]] = {}
     for key, shape in shapes.items():
         name, _, part = key.rpartition("/")
@@ -61,25 +61,25 @@ def index_shard(path: Path) -> Contents:
     return Contents(path, records, description)
 
 
-def _checked(said: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
-    """Description and infos of a shard, if they are of the types that they should be."""
-    infos = said.get("clips", {}) if isinstance(said, dict) else None
+def _checked(metadata: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
+    """Description and clip infos of a shard after checking their types."""
+    infos = metadata.get("clips", {}) if isinstance(metadata, dict) else None
     if not isinstance(infos, dict) or not all(isinstance(info, dict) for info in infos.values()):
-        raise DataError(f"{path} says of its clips what cannot be read; expected an object for each; make it again")
-    description = said.get("description")
+        raise DataError(f"{path} has invalid clip metadata; expected an object for each clip; create it again")
+    description = metadata.get("description")
     if description is not None:
         check_description(description, str(path))
     return description, infos
 
 
 def read_part(part: StoredTensor, axis: int, start: int, stop: int) -> Tensor:
-    """A stretch of a tensor along an axis; nothing else of the file is read."""
-    stretch = _opened(part.path).get_slice(part.key)
-    values: Tensor = stretch[:, start:stop] if axis else stretch[start:stop]
+    """Read a slice of a tensor along an axis, without the rest of the file."""
+    stored = _opened(part.path).get_slice(part.key)
+    values: Tensor = stored[:, start:stop] if axis else stored[start:stop]
     return values.to(torch.float32)
 
 
 @functools.lru_cache(maxsize=64)
 def _opened(path: Path) -> Any:
-    """A file that stays mapped into memory: what is in use of it is what takes room."""
+    """A memory-mapped file, kept open."""
     return safe_open(path, "pt")

@@ -1,4 +1,4 @@
-"""Files in a folder that several processes write to at the same time."""
+"""Concurrent writes of several processes into one folder."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pathlib import Path
 from prismaudio.errors import MediaError, reason
 
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV, errno.EACCES)
-"""What file systems without hard links answer."""
+"""Error codes of file systems without hard links."""
 LEFT_OVER_S = 3600.0
-"""A temporary file that was not written to for so long belongs to a process that was killed."""
+"""Age in seconds after which a temporary file is assumed to belong to a killed process."""
 
 
 def add_file(targets: Iterable[Path], write: Callable[[Path], object]) -> Path:
-    """Write a file under the first of some names that no file has, whole or not at all.
+    """Atomically write a file under the first unused of several names.
 
     Args:
-        targets: Names in one folder, without an end.
+        targets: Names in one folder, an infinite iterable.
         write: Writes the file, given a temporary name in that folder.
 
     Returns:
-        The name that was free.
+        The path of the file.
 
     Raises:
-        MediaError: The folder cannot be written to, or is full.
+        MediaError: The folder cannot be written to, or the disk is full.
     """
     names = iter(targets)
     target = next(names)
@@ -49,11 +49,11 @@ def add_file(targets: Iterable[Path], write: Callable[[Path], object]) -> Path:
 
 
 def _place(part: Path, target: Path) -> bool:
-    """Give a finished file its final name, unless there is a file of that name already; whether it has it now."""
+    """Give a finished file its final name unless a file of that name exists; return whether it succeeded."""
     try:
         os.link(part, target)
     except FileExistsError:
-        return part.samefile(target)  # over a network a link may be made and its answer lost
+        return part.samefile(target)  # on a network file system the link may exist although the reply was lost
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
@@ -62,7 +62,7 @@ def _place(part: Path, target: Path) -> bool:
 
 
 def _place_claimed(part: Path, target: Path) -> bool:
-    """Without hard links: whoever makes a second file, the claim, may rename; one that is left over costs a name."""
+    """Without hard links: only the process that creates a claim file renames; a stale claim only blocks its name."""
     claim = target.with_name(f".{target.name}.claim")
     try:
         claim.open("xb").close()
@@ -78,7 +78,7 @@ def _place_claimed(part: Path, target: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or a folder is on the disk, where the system can tell."""
+    """Wait until a file or a folder is written to disk, if the system supports it."""
     with contextlib.suppress(PermissionError):  # folders, on Windows
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -90,7 +90,7 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time into the block, where the system can lock folders; a killed process holds no lock."""
+    """Exclusive lock on a folder, if the system supports it; it is released when a process is killed."""
     handle = None
     with contextlib.suppress(ImportError, OSError):
         import fcntl

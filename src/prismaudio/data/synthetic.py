@@ -1,4 +1,4 @@
-"""Clips of clicks and flashes, made in memory: to try a recipe on before there is data."""
+"""Clips of clicks and flashes generated in memory, to test a recipe without data."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from prismaudio.plan.writing import describe
 from prismaudio.types import Clip, ClipBatch
 
 CLICK_S = 0.05
-"""A click dies away in this time."""
+"""Duration of a click."""
 
 
 class SyntheticClips(Dataset[ClipBatch]):
-    """Clips in which one side of the frame flashes and clicks a few times.
+    """Clips in which one side of the frame flashes a few times, with clicks from that side.
 
     Args:
-        first: Number of the first clip; a number is always the same clip.
-        count: How many there are.
-        duration_s: Length of each in seconds.
+        first: Number of the first clip; each number defines a clip.
+        count: Number of clips.
+        duration_s: Duration of each clip in seconds.
         fps: Frames per second.
         side: Height and width of the frames in pixels.
         sample_rate_hz: Sample rate of the audio.
-        seed: Seed of what happens.
+        seed: Seed of the clips.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SyntheticClips(Dataset[ClipBatch]):
         return ClipBatch(clips, plans)
 
     def clip(self, index: int) -> tuple[Clip, Plan]:
-        """A clip and its true plan."""
+        """A clip and its target plan."""
         name = f"click-{self.seed}-{self.first + index}"
         rng = random.Random(name)
         n_frames, on_the_right = round(self.duration_s * self.fps), rng.random() < 0.5
@@ -75,13 +75,13 @@ class SyntheticClips(Dataset[ClipBatch]):
 
 
 class SyntheticDataModule(LightningDataModule):
-    """Clips of clicks and flashes with their true plans, made in memory: to try a recipe on before there is data.
+    """Clips of clicks and flashes with their target plans, generated in memory, to test a recipe without data.
 
     Args:
-        count: Training clips.
-        validation: Validation clips.
-        batch_size: Clips in a batch.
-        duration_s: Length of each clip in seconds.
+        count: Number of training clips.
+        validation: Number of validation clips.
+        batch_size: Clips per batch.
+        duration_s: Duration of each clip in seconds.
         fps: Frames per second.
         side: Height and width of the frames in pixels.
         sample_rate_hz: Sample rate of the audio.
@@ -107,11 +107,11 @@ class SyntheticDataModule(LightningDataModule):
         self.form = (duration_s, fps, side, sample_rate_hz, seed)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training clips, shuffled; it goes on where a checkpoint was made."""
+        """Training clips, shuffled; resumable from a checkpoint."""
         return self._loader(SyntheticClips(0, self.count, *self.form), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Other clips, in order."""
+        """Validation clips, in order."""
         return self._loader(SyntheticClips(self.count, self.validation, *self.form))
 
     def _loader(self, clips: SyntheticClips, *, shuffle: bool = False) -> DataLoader[Any]:

@@ -1,7 +1,7 @@
 """WebDataset archives of features: members ``<id>.latents.npy``, ``<id>.npz``, ``<id>.safetensors``, ``<id>.json``.
 
-They are read in place with the standard library, in any order, so that buckets, masks and exact resume work as with
-shards; a stream of samples, which is what the webdataset package makes of them, could do none of this.
+They are read with the standard library and random access, so that buckets, masks and exact resume work as with
+shards; the sequential streams of the webdataset package support none of these.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from prismaudio.untrusted import MAX_TEXT_BYTES, parse_json, readable_name
 
 
 def index_tar(path: Path) -> Contents:
-    """What an archive holds; it must not be compressed.
+    """The contents of an archive, which must not be compressed.
 
     Raises:
-        DataError: It is damaged or compressed, or a member is, or holds Python objects.
+        DataError: It is damaged or compressed, or a member is damaged or contains Python objects.
     """
     parts: dict[str, dict[str, StoredTensor]] = {}
     infos: dict[str, dict[str, Any]] = {}
@@ -36,7 +36,9 @@ def index_tar(path: Path) -> Contents:
         n_bytes = path.stat().st_size
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if not member.isreg() or member.issparse():  # a link may lead anywhere, a hole has no end
+                if (
+                    not member.isreg() or member.issparse()
+                ):  # links may point anywhere, sparse files have unbounded size
                     continue
                 if member.offset_data + member.size > n_bytes:
                     raise EOFError("its end is missing")
@@ -52,7 +54,7 @@ def index_tar(path: Path) -> Contents:
                     part = StoredTensor(path, f"{ending}:{key}", shape, member.offset_data, member.size)
                     parts.setdefault(name, {})[ours] = part
     except (*published.DAMAGED, tarfile.TarError, SafetensorError, MemoryError) as error:
-        raise DataError(f"{path} is truncated, damaged or no plain tar file ({error}); make it again") from error
+        raise DataError(f"{path} is truncated, damaged or not a plain tar file ({error}); create it again") from error
     records = {name: Record(name, found, infos.get(name, {})) for name, found in parts.items()}
     return Contents(path, records, known)
 
@@ -66,7 +68,7 @@ def _info(opened: IO[bytes], where: str) -> dict[str, Any]:
 
 
 def _shapes(opened: IO[bytes], ending: str, where: str, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the latents and features in a member; none for a member of another kind."""
+    """Shapes of the latents and features in a member; empty for a member of another kind."""
     key, _, last = ending.rpartition(".")
     if last == "npy" and is_part(published.NAMES.get(key, key)):
         shape = published.npy_shape(opened, where, size)
@@ -79,7 +81,7 @@ def _shapes(opened: IO[bytes], ending: str, where: str, size: int) -> dict[str, 
 
 
 def read_tar(part: StoredTensor) -> Tensor:
-    """A tensor of a member."""
+    """Read a tensor of a member."""
     with part.path.open("rb") as file:
         file.seek(part.begin)
         data = file.read(part.size)

@@ -1,4 +1,4 @@
-"""A folder of shards that grows: what is in it stays, and is not computed again."""
+"""Writes a folder of shards incrementally, without computing stored clips again."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from prismaudio.types import LATENTS
 from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 
 MAX_HEADER_BYTES = 32 << 20
-"""What a shard says of its clips; of safetensors files with more than 100 MB of it nothing can be read."""
+"""Maximum size of the header of a shard; safetensors cannot read headers of more than 100 MB."""
 
 
 class FeatureFolder:
-    """Writes clips to shards; clips wait in memory until a shard is full, or :meth:`flush`.
+    """Writes clips to shards; clips are buffered in memory until a shard is full, or :meth:`flush`.
 
-    Several processes may write to one folder: each shard gets a number that no other one has.
+    Several processes may write to one folder: each shard gets a unique number.
 
     Args:
-        folder: Where the shards are.
-        description: What the clips are computed with; it must be that of the shards that are there.
-        shard_size: Clips in a shard.
-        part: What distinguishes the files of this process from those of others that write into the same folder.
+        folder: Folder of the shards.
+        description: Description of the models; it must match that of existing shards.
+        shard_size: Clips per shard.
+        part: Infix in the file names of this process, to distinguish processes that share the folder.
 
     Raises:
         DataError: The folder has features of another model, or a damaged shard.
-        MediaError: It cannot be written to.
+        MediaError: The folder cannot be written to.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any], shard_size: int, part: str = "") -> None:
@@ -58,20 +58,20 @@ class FeatureFolder:
             self.done |= {name: str(record.info.get("asked", "")) for name, record in contents.records.items()}
 
     def _unknown(self) -> list[Path]:
-        """Shards that were not looked at yet; a name that begins with a dot is not finished."""
+        """Shards that were not read yet; names that begin with a dot are unfinished."""
         found = sorted(path for path in self.folder.glob(f"[!.]*{SUFFIX}") if path not in self._known)
         self._known.update(found)
         return found
 
     def _check(self, contents: Contents) -> None:
-        """See that a shard is of the same model."""
-        said, where = contents.description or {}, str(contents.path)
-        compare(said.get("latents", {}), self.description["latents"], where, LATENTS)
-        for name, stream in said.get("streams", {}).items():
+        """Check that a shard was computed with the same models."""
+        description, where = contents.description or {}, str(contents.path)
+        compare(description.get("latents", {}), self.description["latents"], where, LATENTS)
+        for name, stream in description.get("streams", {}).items():
             compare(stream, self.description["streams"].get(name, {}), where, f"{name} features")
 
     def _check_others(self) -> None:
-        """See that what other processes have written meanwhile is of the same model; its damage is theirs."""
+        """Check that new shards of other processes are of the same model; damaged ones are ignored."""
         for path in self._unknown():
             try:
                 contents = index_shard(path)
@@ -85,22 +85,22 @@ class FeatureFolder:
         return int(found[1]) if found else -1
 
     def is_done(self, entry: ManifestEntry, options: str = "") -> bool:
-        """Whether a clip is in a shard, computed from the same files, texts and options."""
-        return self.done.get(entry.id) == asked(entry, options)
+        """Whether a clip is stored, computed from the same files, texts and options."""
+        return self.done.get(entry.id) == source_hash(entry, options)
 
     def add(
         self, entry: ManifestEntry, values: Mapping[str, Tensor], info: Mapping[str, Any], options: str = ""
     ) -> Path | None:
-        """Keep a clip; gives the path of the shard, if that made one full."""
+        """Buffer a clip; return the path of the shard if this completes one."""
         self._clips[entry.id] = values
-        self._infos[entry.id] = {**info, "asked": asked(entry, options)}
+        self._infos[entry.id] = {**info, "asked": source_hash(entry, options)}
         per_tensor = len(entry.id.encode()) + 150
         self._header_bytes += len(json.dumps(info)) + per_tensor * (1 + len(values))
         full = len(self._clips) >= self.shard_size or self._header_bytes > MAX_HEADER_BYTES
         return self.flush() if full else None
 
     def flush(self) -> Path | None:
-        """Write the clips that wait; gives the path of their shard, if there were any."""
+        """Write the buffered clips; return the path of their shard, None if there are none."""
         if not self._clips:
             return None
         data = shard_bytes(self._clips, self._infos, self.description)
@@ -117,11 +117,11 @@ class FeatureFolder:
         return path
 
     def report(self, failures: Mapping[str, str], ids: Collection[str] = ()) -> Path | None:
-        """Write the list of clips that failed, one JSON object a line; no file when there are none.
+        """Write the list of failed clips, one JSON object per line; no file if there are none.
 
         Args:
-            failures: Reason of each clip that failed.
-            ids: Clips of this run; what is listed of others stays.
+            failures: Reason by id of each failed clip.
+            ids: Clips of this run; entries of other clips are kept.
         """
         path = self.folder / f"failures{self.part}.jsonl"
         with locked(self.folder):
@@ -130,13 +130,13 @@ class FeatureFolder:
                 path.unlink(missing_ok=True)
                 return None
             lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
-            with replacing(path) as part:  # names of files may have bytes that are not UTF-8; JSON has escapes for them
+            with replacing(path) as part:  # file names may contain bytes that are not UTF-8, escaped in JSON
                 part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
         return path if failures else None
 
 
 def _failures(path: Path) -> dict[str, str]:
-    """What a list of failures holds, as far as it can be read."""
+    """The readable entries of a list of failures."""
     found: dict[str, str] = {}
     try:
         check_file(path, MAX_TABLE_BYTES)
@@ -152,9 +152,9 @@ def _failures(path: Path) -> dict[str, str]:
     return found
 
 
-def asked(entry: ManifestEntry, options: str = "") -> str:
-    """Twelve letters for all that the features of a clip depend on, apart from the model."""
+def source_hash(entry: ManifestEntry, options: str = "") -> str:
+    """Hash, twelve hex digits, of everything but the model that the features of a clip depend on."""
     files = [(path.name, path.stat().st_size) for path in (entry.video, entry.audio) if path is not None]
     plans = [str(plan) for plan in entry.plans]
-    said = [files, entry.captions, plans, entry.start_s, entry.end_s, entry.split, options]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+    inputs = [files, entry.captions, plans, entry.start_s, entry.end_s, entry.split, options]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]

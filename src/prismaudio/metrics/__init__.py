@@ -1,4 +1,4 @@
-"""Metrics: torchmetrics over many clips. Every metric of sound is updated with (audio, sample_rate_hz, targets)."""
+"""Torchmetrics over many clips. Audio metrics are updated with ``(audio, sample_rate_hz, targets)``."""
 
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.metrics.target import Target

@@ -1,4 +1,4 @@
-"""The contract of a metric of sound."""
+"""The contract of an audio metric."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class AudioMetric(Metric, ABC):
-    """Compares sounds with what should be heard, clip by clip; its states are sums, so processes add up.
+    """Compares generated audio with its targets, clip by clip; the states are sums, so processes can be merged.
 
-    A clip that a metric cannot judge does not count. With nothing counted the result is NaN.
+    Clips that the metric cannot measure are skipped. If no clip was measured, the result is NaN.
 
     Attributes:
-        dimension: The dimension that it measures.
-        needs: What a clip must have to be judged at all.
+        dimension: The perceptual dimension that it measures.
+        needs: Inputs that a clip must have to be measured.
         range: The lowest and the highest value.
-        higher_is_better: Whether a higher value is a better sound.
-        per_sample: Whether one clip alone has a value; a distance of distributions has none.
-        skipped: Why clips of the last update did not count, by their place in the batch.
+        higher_is_better: Whether higher values are better.
+        per_sample: Whether a single clip has a value; a distance of distributions has none.
+        skipped: Reasons why clips of the last update were skipped, by index in the batch.
     """
 
     full_state_update = False
@@ -45,54 +45,54 @@ class AudioMetric(Metric, ABC):
     skipped: Mapping[int, str] = MappingProxyType({})
 
     def update(self, audio: Tensor, sample_rate_hz: int, targets: Sequence[Target]) -> None:
-        """Observe the clips of a batch; those that cannot be judged do not count.
+        """Add the clips of a batch; those that cannot be measured are skipped.
 
         Args:
             audio: Audio ``(batch, 2, samples)``.
             sample_rate_hz: Its sample rate.
-            targets: What should be heard, one a clip.
+            targets: Targets, one per clip.
         """
         skipped = {}
-        for index, (sound, truth) in enumerate(zip(audio.detach().float().cpu(), targets, strict=True)):
+        for index, (row, target) in enumerate(zip(audio.detach().float().cpu(), targets, strict=True)):
             try:
-                self.take(sound, sample_rate_hz, truth)
+                self.take(row, sample_rate_hz, target)
             except NotApplicableError as error:
                 skipped[index] = str(error)
         self.skipped = skipped
 
-    def take(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Observe one audio ``(2, samples)``, if its clip has what is needed.
+    def take(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the audio ``(2, samples)`` of one clip after checking that its inputs are complete.
 
         Raises:
-            NotApplicableError: This clip does not count; the text says why.
+            NotApplicableError: This clip is skipped; the message states the reason.
         """
         if self.needs:
-            require(self.needs, truth.has)
-        self.observe(sound, sample_rate_hz, truth)
+            require(self.needs, target.has)
+        self.observe(audio, sample_rate_hz, target)
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The networks that it measures with; values by other weights are not taken for those by these."""
+        """The networks used for measuring; their weights are part of the identity of the values."""
         return ()
 
     def keep_prepared(self, folder: Path | None) -> None:
-        """Keep what it prepares of each clip, if it does, in a folder; None to keep nothing.
+        """Set the folder for caches that the metric prepares per clip, if any.
 
         Args:
-            folder: The folder, which rewards and other metrics share.
+            folder: The folder, shared with rewards and other metrics; None to store nothing.
         """
 
     @abstractmethod
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Take one audio ``(2, samples)``, float32 on the CPU, into account.
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the audio ``(2, samples)`` of one clip, float32 on the CPU, to the states.
 
         Raises:
-            NotApplicableError: This clip cannot be judged; the text says why.
+            NotApplicableError: This clip cannot be measured; the message states the reason.
         """
 
 
 class Share(AudioMetric):
-    """Share of the clips that count in which something is so."""
+    """Share of the measured clips that fulfil a criterion."""
 
     range = (0.0, 1.0)
     right: Tensor
@@ -103,17 +103,17 @@ class Share(AudioMetric):
         for name in ("right", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Judge one audio ``(2, samples)``, if it counts."""
-        self.right = self.right + float(self.judge(sound, sample_rate_hz, truth))
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add whether the audio ``(2, samples)`` of one clip fulfils the criterion."""
+        self.right = self.right + float(self.judge(audio, sample_rate_hz, target))
         self.total = self.total + 1
 
     @abstractmethod
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
-        """Whether it is so in audio ``(2, samples)``.
+    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+        """Whether audio ``(2, samples)`` fulfils the criterion.
 
         Raises:
-            NotApplicableError: This clip does not count; the text says why.
+            NotApplicableError: This clip is skipped; the message states the reason.
         """
 
     def compute(self) -> Tensor:

@@ -1,7 +1,7 @@
-"""Metrics of features or logits that a network computed of many sounds: their states are sums, so processes add up.
+"""Metrics on features or logits of a network; their states are sums, so processes can be merged.
 
 Source:
-    av-benchmark (commit 050a5cdb), whose numbers they give.
+    av-benchmark (commit 050a5cdb), whose values they reproduce.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ SPLITS, SEED = 10, 2020
 
 
 class FeatureMetric(Metric, ABC):
-    """Compares what a network says of generated sounds with what it says of others, row by row or as a whole."""
+    """Compares features or logits of generated audio with those of reference audio, row by row or as distributions."""
 
     full_state_update = False
 
     def update(self, generated: Tensor, reference: Tensor) -> None:
-        """Take features or logits ``(rows, width)`` of generated sounds, and those to compare them with."""
+        """Add features or logits ``(rows, dim)`` of generated audio and of the reference."""
         self.add(generated, reference)
 
     @abstractmethod
     def add(self, generated: Tensor, reference: Tensor) -> None:
-        """What ``update`` does."""
+        """Add rows to the states; called by ``update``."""
 
 
 class FrechetDistance(FeatureMetric):
-    """Fréchet distance of the features of generated sounds from those of true ones.
+    """Fréchet distance between the features of generated audio and of reference audio.
 
-    With fewer than two rows on a side it is NaN. Rows fewer than the width are no obstacle.
+    It is NaN with fewer than two rows on either side; there may be fewer rows than ``dim``.
 
     Args:
-        width: Width of the features.
+        dim: Dimension of the features.
 
     Example:
         >>> metric = FrechetDistance(2)
@@ -54,13 +54,13 @@ class FrechetDistance(FeatureMetric):
     sums: Tensor
     products: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        for name, shape in {"counts": (2,), "sums": (2, width), "products": (2, width, width)}.items():
+        for name, shape in {"counts": (2,), "sums": (2, dim), "products": (2, dim, dim)}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def add(self, generated: Tensor, reference: Tensor) -> None:
-        """Add the moments of both."""
+        """Add the sums and outer products of both sides."""
         both = [rows.detach().to(self.sums) for rows in (generated, reference)]
         self.counts = self.counts + self.counts.new_tensor([len(rows) for rows in both])
         self.sums = self.sums + torch.stack([rows.sum(0) for rows in both])
@@ -72,16 +72,16 @@ class FrechetDistance(FeatureMetric):
         if bool((n < 2).any()):
             return self.counts.new_tensor(math.nan)
         means = self.sums / n
-        spreads = (self.products - n[..., None] * means[:, :, None] * means[:, None]) / (n[..., None] - 1)
-        values, vectors = torch.linalg.eigh(spreads)
+        covariances = (self.products - n[..., None] * means[:, :, None] * means[:, None]) / (n[..., None] - 1)
+        values, vectors = torch.linalg.eigh(covariances)
         roots = vectors * values.clamp(min=0).sqrt()[:, None]
-        common = torch.linalg.svdvals(roots[0].T @ roots[1]).sum()  # trace of the root of the product of both
-        traces = spreads.diagonal(dim1=1, dim2=2).sum()
+        common = torch.linalg.svdvals(roots[0].T @ roots[1]).sum()  # trace of the square root of their product
+        traces = covariances.diagonal(dim1=1, dim2=2).sum()
         return ((means[0] - means[1]).square().sum() + traces - 2 * common).clamp(min=0)
 
 
 class MeanOfRows(FeatureMetric):
-    """Mean over rows of what is measured of each."""
+    """Mean over rows of a value per row."""
 
     total: Tensor
     count: Tensor
@@ -93,7 +93,7 @@ class MeanOfRows(FeatureMetric):
 
     @abstractmethod
     def measure(self, generated: Tensor, reference: Tensor) -> Tensor:
-        """Value ``(rows,)`` of rows ``(rows, width)``."""
+        """Value ``(rows,)`` of rows ``(rows, dim)``."""
 
     def add(self, generated: Tensor, reference: Tensor) -> None:
         """Add the values of all rows."""
@@ -106,10 +106,10 @@ class MeanOfRows(FeatureMetric):
 
 
 class KlDivergence(MeanOfRows):
-    """Mean divergence of the classes heard in generated sounds from those of the true ones, KL(true || generated).
+    """Mean divergence between the classes of reference and generated audio, KL(reference || generated).
 
     Args:
-        activation: ``"softmax"`` for classes of which there is one, ``"sigmoid"`` for any number of them.
+        activation: ``"softmax"`` for mutually exclusive classes, ``"sigmoid"`` for multi-label classes.
 
     Example:
         >>> metric = KlDivergence()
@@ -125,7 +125,7 @@ class KlDivergence(MeanOfRows):
         self.activation = activation
 
     def measure(self, generated: Tensor, reference: Tensor) -> Tensor:
-        """Divergence ``(rows,)`` of logits ``(rows, classes)``."""
+        """KL divergence ``(rows,)`` of logits ``(rows, classes)``."""
         both = generated.double(), reference.double()
         if self.activation == "softmax":
             log_generated, log_reference = (logits.log_softmax(-1) for logits in both)
@@ -135,7 +135,7 @@ class KlDivergence(MeanOfRows):
 
 
 class MeanCosine(MeanOfRows):
-    """Mean cosine of rows: the IB score of embeddings of frames and sound, the CLAP score of text and sound.
+    """Mean cosine similarity of rows: the IB score (frames and audio) or the CLAP score (text and audio).
 
     Example:
         >>> metric = MeanCosine()
@@ -147,18 +147,18 @@ class MeanCosine(MeanOfRows):
     higher_is_better = True
 
     def measure(self, generated: Tensor, reference: Tensor) -> Tensor:
-        """Cosine ``(rows,)``."""
+        """Cosine similarity ``(rows,)``."""
         return torch.cosine_similarity(generated.double(), reference.double(), dim=-1)
 
 
 class InceptionScore(FeatureMetric):
-    """How sure a network is of the class of each sound, and how much the classes differ: mean and deviation.
+    """Inception score of class logits: mean and standard deviation over splits.
 
-    The rows are put into a random order, always the same one, and cut into parts; the score is that of a part. So it
-    depends a little on the order of the rows, and on how many processes had them.
+    The rows are shuffled with a fixed seed and split; the score is computed per split. It therefore depends slightly
+    on the order of the rows and on the number of processes.
 
     Args:
-        splits: Number of parts; as many as there are rows if these are fewer.
+        splits: Number of splits; at most the number of rows.
 
     Example:
         >>> metric = InceptionScore(splits=1)
@@ -176,31 +176,31 @@ class InceptionScore(FeatureMetric):
         self.add_state("logits", [], dist_reduce_fx="cat")
 
     def update(self, generated: Tensor, reference: Tensor | None = None) -> None:
-        """Take logits ``(rows, classes)`` of generated sounds; others are not looked at."""
+        """Add logits ``(rows, classes)`` of generated audio; the reference is ignored."""
         self.add(generated, reference)
 
     def add(self, generated: Tensor, reference: Tensor | None = None) -> None:
-        """Keep the logits."""
+        """Store the logits."""
         self.logits.append(generated.detach().double())
 
     def compute(self) -> Tensor:
-        """Mean and deviation over the parts ``(2,)``."""
+        """Mean and standard deviation over the splits ``(2,)``."""
         if not len(self.logits):
             return torch.full((2,), math.nan, dtype=torch.float64)
         logits = dim_zero_cat(self.logits)
         n, splits = len(logits), min(self.splits, len(logits))
         log_p = logits[torch.as_tensor(shuffled(n))].log_softmax(-1)
         parts = [log_p[n * i // splits : n * (i + 1) // splits] for i in range(splits)]
-        scores = torch.stack([_sureness(part).exp() for part in parts])
+        scores = torch.stack([_mutual_information(part).exp() for part in parts])
         return torch.stack([scores.mean(), scores.std(correction=0)])
 
 
 def shuffled(n: int) -> np.ndarray:
-    """The order ``(n,)`` in which the published score takes its rows."""
-    return np.random.RandomState(SEED).permutation(n)  # the published numbers stand on this generator
+    """The fixed permutation ``(n,)`` of rows used by the published score."""
+    return np.random.RandomState(SEED).permutation(n)  # the generator of the published values
 
 
-def _sureness(log_p: Tensor) -> Tensor:
-    """Mean divergence of rows of log-probabilities from their mean."""
+def _mutual_information(log_p: Tensor) -> Tensor:
+    """Mean KL divergence of rows of log-probabilities from their mean."""
     mean = torch.logsumexp(log_p, 0) - math.log(len(log_p))
     return (log_p.exp() * (log_p - mean)).sum(-1).mean()

@@ -1,4 +1,4 @@
-"""Whether the time differences between the ears are those of the reference."""
+"""Errors of interaural time differences (ITD) against the reference."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 RATE_HZ = 16_000
 WINDOW = PUBLISHED_FRAME + 512
-"""Samples of a window at 16 kHz."""
+"""Samples of a segment at 16 kHz."""
 WINDOWS_PER_S, LEAD_S = 10, 0.12
 RELEASE_WINDOWS = 100
 
 
 def window_starts(n_samples: int, n_windows: int, length: int = WINDOW) -> Tensor:
-    """First sample ``(n_windows,)`` of windows at 10 per second, none beyond the end of the sound.
+    """First sample ``(n_windows,)`` of segments at 10 per second, clamped to the end of the audio.
 
     Args:
-        n_samples: Length of the sound at 16 kHz.
-        n_windows: How many windows.
-        length: Length of a window at 16 kHz.
+        n_samples: Length of the audio in samples at 16 kHz.
+        n_windows: Number of segments.
+        length: Length of a segment in samples at 16 kHz.
 
     Source:
         Evaluation code of BEWO (commit 92092eb8).
@@ -45,18 +45,18 @@ def window_starts(n_samples: int, n_windows: int, length: int = WINDOW) -> Tenso
 
 
 def windows_of(n_samples: int) -> int:
-    """How many windows a sound of a length at 16 kHz has, where a metric does not say it."""
+    """Default number of segments for audio of ``n_samples`` at 16 kHz."""
     return max(1, math.ceil(n_samples / RATE_HZ * WINDOWS_PER_S))
 
 
-def windows(sound: Tensor, n_windows: int) -> Tensor:
-    """Windows ``(n_windows, 2, 4352)`` of audio ``(2, samples)`` at 16 kHz, padded with silence to one window."""
-    sound = torch.nn.functional.pad(sound, (0, max(0, WINDOW - sound.shape[-1])))
-    return sound.unfold(-1, WINDOW, 1).transpose(0, 1)[window_starts(sound.shape[-1], n_windows)]
+def windows(audio: Tensor, n_windows: int) -> Tensor:
+    """Segments ``(n_windows, 2, 4352)`` of audio ``(2, samples)`` at 16 kHz, padded with silence to one segment."""
+    audio = torch.nn.functional.pad(audio, (0, max(0, WINDOW - audio.shape[-1])))
+    return audio.unfold(-1, WINDOW, 1).transpose(0, 1)[window_starts(audio.shape[-1], n_windows)]
 
 
 class ItdMse(AudioMetric):
-    """1000 times the mean square of the error of a clip's mean time difference in milliseconds."""
+    """1000 times the mean squared error of the mean time difference of a clip, in square milliseconds."""
 
     dimension = "spatial"
     needs: frozenset[Need] = frozenset({"reference"})
@@ -71,18 +71,18 @@ class ItdMse(AudioMetric):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     @abstractmethod
-    def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean time difference over the windows of audio ``(2, samples)``, in milliseconds; positive is right."""
+    def itd_ms(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean time difference over the segments of audio ``(2, samples)``, in milliseconds; positive is right."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Compare one audio ``(2, samples)`` with its reference."""
-        clip = truth.clip
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the error of audio ``(2, samples)`` against its reference."""
+        clip = target.clip
         if clip is None or clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("it needs a reference sound, and there is none")
-        self.add(self.itd_ms(sound, sample_rate_hz) - self.itd_ms(clip.audio.cpu(), clip.sample_rate_hz))
+            raise NotApplicableError("it needs reference audio, but there is none")
+        self.add(self.itd_ms(audio, sample_rate_hz) - self.itd_ms(clip.audio.cpu(), clip.sample_rate_hz))
 
     def add(self, errors_ms: Tensor) -> None:
-        """Take the errors of clips into account, in milliseconds."""
+        """Add the errors of clips, in milliseconds."""
         self.total = self.total + 1000 * errors_ms.double().square().sum().to(self.total)
         self.count = self.count + errors_ms.numel()
 
@@ -92,25 +92,25 @@ class ItdMse(AudioMetric):
 
 
 class GccMse(ItdMse):
-    """GCC-MSE: 1000 times the mean square error of time differences by GCC-PHAT, in square milliseconds.
+    """GCC-MSE: 1000 times the mean squared error of time differences by GCC-PHAT, in square milliseconds.
 
     Args:
-        release: Look at 100 windows and, in each, at a frame for every sample as published, which takes 16 times as
-            long: in shorter clips than 10 s the last window repeats, and what comes after 10 s is not heard. Otherwise
-            there are 10 windows a second, whatever the length, and a frame for every 16th sample.
+        release: Use 100 segments with one frame per sample as published, which takes 16 times as long: in clips
+            shorter than 10 s the last segment is repeated, and audio after 10 s is ignored. Otherwise 10 segments per
+            second of any length are used, with one frame per 16 samples.
     """
 
     def __init__(self, *, release: bool = False) -> None:
         super().__init__()
         self.release = release
 
-    def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean over the frames of all windows of audio ``(2, samples)``, in milliseconds."""
-        sound = resample(sound.detach().float(), sample_rate_hz, RATE_HZ)
-        n_windows = RELEASE_WINDOWS if self.release else windows_of(sound.shape[-1])
-        return 1000 * self.itds_s(windows(sound, n_windows)).double().mean()
+    def itd_ms(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean over the frames of all segments of audio ``(2, samples)``, in milliseconds."""
+        audio = resample(audio.detach().float(), sample_rate_hz, RATE_HZ)
+        n_windows = RELEASE_WINDOWS if self.release else windows_of(audio.shape[-1])
+        return 1000 * self.itds_s(windows(audio, n_windows)).double().mean()
 
     def itds_s(self, windows: Tensor) -> Tensor:
-        """Mean over the frames of each window ``(n, 2, 4352)``, in seconds ``(n,)``."""
+        """Mean over the frames of each segment ``(n, 2, 4352)``, in seconds ``(n,)``."""
         step = 1 if self.release else 16
         return gcc_phat_itds_s(windows, RATE_HZ, n_frames=(WINDOW - PUBLISHED_FRAME) // step + 1).mean(-1)

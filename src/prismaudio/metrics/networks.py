@@ -1,9 +1,9 @@
-"""Metrics of sound that stand on a network: a plugin says what its network makes of a sound, and has them all.
+"""Audio metrics based on the features of a network.
 
-A plugin writes one class with ``features``, and one line for each metric::
+A plugin implements ``features`` in one class and adds one line per metric::
 
     class Yamnet(NetworkMetric):
-        def features(self, sound, sample_rate_hz): ...
+        def features(self, audio, sample_rate_hz): ...
 
     class YamnetFrechetDistance(Yamnet, AudioFrechetDistance): ...
 """
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     from prismaudio.types import Need
 
 
-class NetworkMetric(AudioMetric, FeatureMetric):  # type: ignore[misc]  # of sound, its update is
-    """A metric of sound by way of the features or logits of a network."""
+class NetworkMetric(AudioMetric, FeatureMetric):  # type: ignore[misc]  # update is that of AudioMetric
+    """An audio metric on the features or logits of a network."""
 
     @abstractmethod
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Features or logits ``(rows, width)`` of audio ``(2, samples)``."""
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Features or logits ``(rows, dim)`` of audio ``(2, samples)``."""
 
-    def target(self, truth: Target) -> Tensor | None:
-        """What they are compared with ``(rows, width)``: by default the features of the reference, if it is needed."""
-        clip = truth.clip
+    def target(self, target: Target) -> Tensor | None:
+        """The features to compare with ``(rows, dim)``: by default those of the reference, if the metric needs it."""
+        clip = target.clip
         if "reference" not in self.needs or clip is None or clip.audio is None or clip.sample_rate_hz is None:
             return None
         return self.features(clip.audio.detach().float().cpu(), clip.sample_rate_hz)
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Take the features of one audio ``(2, samples)``, and of what it is compared with."""
-        found, target = self.features(sound, sample_rate_hz), self.target(truth)
-        if any(not bool(rows.isfinite().all()) for rows in (found, target) if rows is not None):
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the features of audio ``(2, samples)`` and those of its target."""
+        generated, reference = self.features(audio, sample_rate_hz), self.target(target)
+        if any(not bool(rows.isfinite().all()) for rows in (generated, reference) if rows is not None):
             raise NotApplicableError("its features are not finite")
-        self.add(found, found if target is None else target)
+        self.add(generated, generated if reference is None else reference)
 
 
 class AudioFrechetDistance(NetworkMetric, FrechetDistance):  # type: ignore[misc]
-    """Fréchet distance (FD) of all sounds from their references; one pair alone has none."""
+    """Fréchet distance (FD) between generated and reference audio; a single pair has none."""
 
     needs: frozenset[Need] = frozenset({"reference"})
     range = (0.0, math.inf)
@@ -57,7 +57,7 @@ class AudioFrechetDistance(NetworkMetric, FrechetDistance):  # type: ignore[misc
 
 
 class AudioKL(NetworkMetric, KlDivergence):  # type: ignore[misc]
-    """Mean divergence (KL) of the classes heard in sounds from those heard in their references."""
+    """Mean KL divergence between the classes of generated and reference audio."""
 
     needs: frozenset[Need] = frozenset({"reference"})
     range = (0.0, math.inf)
@@ -65,19 +65,19 @@ class AudioKL(NetworkMetric, KlDivergence):  # type: ignore[misc]
 
 
 class AudioInceptionScore(NetworkMetric, InceptionScore):  # type: ignore[misc]
-    """Inception score (IS) of all sounds; one alone has none."""
+    """Inception score (IS) of generated audio; a single clip has none."""
 
     range = (1.0, math.inf)
     higher_is_better = True
     per_sample: ClassVar[bool] = False
 
     def compute(self) -> Tensor:
-        """Mean over the parts."""
+        """Mean over the splits."""
         return InceptionScore.compute(self)[0]
 
 
 class AudioCosine(NetworkMetric, MeanCosine):  # type: ignore[misc]
-    """Mean cosine of sounds and of what ``target`` says: a text (CLAP score), frames (IB score)."""
+    """Mean cosine similarity of the features of audio and of ``target``: a text (CLAP score), frames (IB score)."""
 
     range = (-1.0, 1.0)
     higher_is_better = True

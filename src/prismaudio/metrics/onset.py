@@ -1,4 +1,4 @@
-"""Whether sounds begin when they should."""
+"""F1 score of onset times."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TOLERANCE_S = 0.05
 
 
 def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s: float = TOLERANCE_S) -> int:
-    """The largest number of pairs (found, true) within a tolerance, each onset in one pair at most.
+    """Maximum number of pairs (found, true) within a tolerance, with each onset in at most one pair.
 
     Args:
-        found_s: Onsets found, in seconds.
+        found_s: Detected onsets, in seconds.
         true_s: True onsets, in seconds.
-        tolerance_s: Largest difference of a pair in seconds.
+        tolerance_s: Maximum difference of a pair, in seconds.
 
     Example:
         >>> match_onsets([0.10, 0.14, 2.0], [0.12, 1.0])
@@ -33,7 +33,7 @@ def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s:
     """
     found, true = sorted(found_s), sorted(true_s)
     pairs = i = j = 0
-    while i < len(found) and j < len(true):  # on a line, pairing in order is optimal
+    while i < len(found) and j < len(true):  # matching in order of time is optimal
         if abs(found[i] - true[j]) <= tolerance_s + 1e-9:
             pairs, i, j = pairs + 1, i + 1, j + 1
         elif found[i] < true[j]:
@@ -44,11 +44,11 @@ def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s:
 
 
 class OnsetF1(AudioMetric):
-    """F1 score of detected onsets against the true ones, within 50 ms, over all events of all clips.
+    """F1 score of detected onsets against the onsets of the plan, within 50 ms, over all events of all clips.
 
     Args:
-        sources: Which clips count: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
-        tolerance_s: Largest difference of a match in seconds.
+        sources: Which clips are measured: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
+        tolerance_s: Maximum difference of a match, in seconds.
     """
 
     dimension, needs, range = "temporal", frozenset({"plan"}), (0.0, 1.0)
@@ -62,15 +62,15 @@ class OnsetF1(AudioMetric):
         for name in ("matched", "found", "true"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Count the onsets of one audio ``(2, samples)``."""
-        is_single = len(truth.story.sources) <= 1
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the onsets of audio ``(2, samples)``."""
+        is_single = len(target.story.sources) <= 1
         if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
-            raise NotApplicableError(f"it judges plans with {self.sources} sources")
-        if truth.plan is not None and not truth.events:
+            raise NotApplicableError(f"it measures plans with {self.sources} sources")
+        if target.plan is not None and not target.events:
             raise NotApplicableError("the plan states no times")
-        found_s = detect_onsets(sound, sample_rate_hz)
-        true_s = [event.time_s for event in truth.events]
+        found_s = detect_onsets(audio, sample_rate_hz)
+        true_s = [event.time_s for event in target.events]
         self.matched = self.matched + match_onsets(found_s, true_s, self.tolerance_s)
         self.found = self.found + len(found_s)
         self.true = self.true + len(true_s)

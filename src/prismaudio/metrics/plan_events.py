@@ -1,4 +1,4 @@
-"""How well the events of one plan match those of another."""
+"""Agreement of the events of two plans."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Moment = tuple[str, float]
 
 
 class PlanEventF1(Metric):
-    """F1 score of events: the right noun within a tolerance of the right time.
+    """F1 score of events: the same noun within a tolerance in time.
 
     Args:
-        tolerance_s: How far an event may be from its match, in seconds.
+        tolerance_s: Maximum time difference of two matched events, in seconds.
 
     Example:
         >>> from prismaudio.plan import Plan
@@ -45,16 +45,16 @@ class PlanEventF1(Metric):
     def update(self, plans: Sequence[Plan], references: Sequence[Plan]) -> None:
         """Compare plans with reference plans, pair by pair."""
         for plan, reference in zip(plans, references, strict=True):
-            said, true = _moments(plan), _moments(reference)
-            self.counted = self.counted + len(said) + len(true)
+            found, true = _moments(plan), _moments(reference)
+            self.counted = self.counted + len(found) + len(true)
             for what, time_s in sorted(true, key=lambda m: m[1]):
-                near = [m for m in said if m[0] == what and abs(m[1] - time_s) <= self.tolerance_s + 1e-6]
+                near = [m for m in found if m[0] == what and abs(m[1] - time_s) <= self.tolerance_s + 1e-6]
                 if near:
-                    said.remove(min(near, key=lambda m: abs(m[1] - time_s)))
+                    found.remove(min(near, key=lambda m: abs(m[1] - time_s)))
                     self.matched = self.matched + 1
 
     def compute(self) -> Tensor:
-        """Twice the matches over all events of both; 0 when there are none."""
+        """Twice the number of matches over the number of events of both; 0 without events."""
         return 2 * self.matched / self.counted.clamp_min(1)
 
 

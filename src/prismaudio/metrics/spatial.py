@@ -1,4 +1,4 @@
-"""Whether sounds come from where they should."""
+"""Metrics of the direction of sources."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from prismaudio.metrics.target import Target
 
 WINDOW_S = 0.08
-"""What is measured of an event: from 5 ms before it to 75 ms after it."""
+"""Measured part of an event: from 5 ms before its onset to 75 ms after it."""
 LEAD_S = 0.005
 MIN_AZIMUTH_DEG = 10.0
-"""What is nearer to the middle than this has no side."""
+"""Smallest azimuth that counts as a side."""
 
 
-def event_parts(sound: Tensor, sample_rate_hz: int, truth: Target) -> Iterator[tuple[float, Tensor]]:
-    """Azimuth in degrees and audio ``(2, samples)`` of every event that no other source disturbs."""
-    for event in truth.events:
-        if event.azimuth_deg is None or not isolated(truth, event, RINGING_S, WINDOW_S):
+def event_parts(audio: Tensor, sample_rate_hz: int, target: Target) -> Iterator[tuple[float, Tensor]]:
+    """Azimuth in degrees and audio ``(2, samples)`` of every event during which no other source is active."""
+    for event in target.events:
+        if event.azimuth_deg is None or not isolated(target, event, RINGING_S, WINDOW_S):
             continue
-        part = cut(sound, sample_rate_hz, event.time_s - LEAD_S, WINDOW_S)
+        part = cut(audio, sample_rate_hz, event.time_s - LEAD_S, WINDOW_S)
         if part.shape[-1] >= 0.02 * sample_rate_hz and float(part.abs().amax()) > 1e-4:
             yield event.azimuth_deg, part
 
@@ -53,11 +53,11 @@ class StereoCorrelation(AudioMetric):
     def measure(self, part: Tensor, sample_rate_hz: int) -> float:
         """The interaural difference of a part of audio ``(2, samples)``."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Measure the events of one audio ``(2, samples)`` that no other source disturbs."""
-        parts = list(event_parts(sound, sample_rate_hz, truth))
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the isolated events of audio ``(2, samples)``."""
+        parts = list(event_parts(audio, sample_rate_hz, target))
         if not parts:
-            raise NotApplicableError("no event whose direction the plan states is heard by itself")
+            raise NotApplicableError("no event with a stated direction is isolated from other sources")
         for azimuth_deg, part in parts:
             x, y = math.sin(math.radians(azimuth_deg)), self.measure(part, sample_rate_hz)
             self.sums = self.sums + torch.tensor([1.0, x, y, x * x, y * y, x * y], dtype=torch.float64).to(self.sums)
@@ -86,18 +86,18 @@ class IldCorrelation(StereoCorrelation):
 
 
 class SideAdherence(Share):
-    """Share of the clips that are heard from the side on which the story has them.
+    """Share of the clips whose audio comes from the side that the plan states.
 
-    The side of a clip is the sign of the mean level difference over its undisturbed events; clips whose story has
-    them within 10 degrees of the middle do not count.
+    The side of a clip is the sign of the summed level difference of its isolated events; clips with a mean azimuth
+    within 10 degrees of the center are skipped.
     """
 
     dimension, needs = "spatial", frozenset({"plan"})
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
-        """Whether the side of audio ``(2, samples)`` is that of the story."""
-        azimuths = [event.azimuth_deg for event in truth.events if event.azimuth_deg is not None]
+    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+        """Whether audio ``(2, samples)`` comes from the side that the plan states."""
+        azimuths = [event.azimuth_deg for event in target.events if event.azimuth_deg is not None]
         true_deg = sum(azimuths) / max(1, len(azimuths))
         if abs(true_deg) < MIN_AZIMUTH_DEG:
-            raise NotApplicableError("the plan has the sound on neither side")
-        return sum(float(ild_db(part)) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0
+            raise NotApplicableError("the plan places the audio on neither side")
+        return sum(float(ild_db(part)) for _, part in event_parts(audio, sample_rate_hz, target)) * true_deg > 0

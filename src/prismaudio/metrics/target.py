@@ -1,4 +1,4 @@
-"""What really happens in a clip, as the metrics need it."""
+"""Targets of the metrics: the events, recording properties and reference of a clip."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """What a metric compares a sound with.
+    """The target that a metric compares generated audio with.
 
     Args:
-        story: What happens, as a plan states it.
-        events: The beginning of every sound, ascending in time.
-        noise_floor_db: Noise floor of the true sound in dB; None when there is no true sound.
-        late_energy_db: Late energy of the true sound in dB; None when it cannot be measured.
-        clip: The frames and, as its sound, the reference; None when only its story is known.
-        plan: The plan; None when only its story is known.
+        story: The sources and room of the clip, as parsed from a plan.
+        events: The onsets of all sources, ascending in time.
+        noise_floor_db: Noise floor of the reference audio in dB; None without reference audio.
+        late_energy_db: Late energy of the reference audio in dB; None if it cannot be measured.
+        clip: The frames and, as ``clip.audio``, the reference; None if only the story is known.
+        plan: The plan; None if there is none.
     """
 
     story: Story
@@ -40,7 +40,7 @@ class Target:
 
     @classmethod
     def of(cls, clip: Clip, plan: Plan | None = None) -> Target:
-        """The truth that a clip and its plan hold, the sound of the clip being the reference.
+        """The target of a clip and its plan; the audio of the clip is the reference.
 
         Example:
             >>> from prismaudio.plan import Plan
@@ -50,14 +50,14 @@ class Target:
         """
         story = plan.story if plan else Story()
         if clip.audio is None or clip.sample_rate_hz is None:
-            truth = cls.from_story(story)
+            target = cls.from_story(story)
         else:
-            truth = cls.from_story(story, clip.audio, clip.sample_rate_hz)
-        return replace(truth, clip=clip, plan=plan)
+            target = cls.from_story(story, clip.audio, clip.sample_rate_hz)
+        return replace(target, clip=clip, plan=plan)
 
     @property
     def has(self) -> frozenset[Need]:
-        """What there is to compare a sound with; the truth of a story alone counts as its plan."""
+        """The inputs that this target offers to metrics; a story without a clip counts as a plan."""
         found: set[Need] = set() if self.clip is None else set(self.clip.has)
         if self.plan or self.clip is None:
             found.add("plan")
@@ -67,7 +67,7 @@ class Target:
 
     @classmethod
     def from_story(cls, story: Story, audio: Tensor | None = None, sample_rate_hz: int = 16_000) -> Target:
-        """The truth that a story states, with what is measured on its true audio ``(2, samples)`` if there is one.
+        """The target of a story, with properties measured on its reference audio ``(2, samples)`` if given.
 
         Example:
             >>> from prismaudio.plan.story import Source
@@ -75,24 +75,24 @@ class Target:
             >>> [(event.time_s, event.azimuth_deg) for event in Target.from_story(Story((dog,))).events]
             [(1.0, -20.0), (2.0, 20.0)]
         """
-        truth = cls(story, story_events(story))
+        target = cls(story, story_events(story))
         if audio is None:
-            return truth
+            return target
         floor_db = measure_noise_floor_db(audio, sample_rate_hz)
-        return cls(story, truth.events, floor_db, measure_late_energy_db(audio, sample_rate_hz, truth))
+        return cls(story, target.events, floor_db, measure_late_energy_db(audio, sample_rate_hz, target))
 
 
 def story_events(story: Story) -> tuple[Event, ...]:
-    """The events that a story states, ascending in time."""
+    """The events of a story, ascending in time."""
     sources = story.sources
     events = (Event(time_s, source.what, source.azimuth_at(time_s)) for source in sources for time_s in source.onsets_s)
     return tuple(sorted(events, key=lambda event: event.time_s))
 
 
-def isolated(truth: Target, event: Event, before_s: float, after_s: float) -> bool:
-    """Whether no other source sounds from ``before_s`` before an event to ``after_s`` after it."""
+def isolated(target: Target, event: Event, before_s: float, after_s: float) -> bool:
+    """Whether no other source is active from ``before_s`` before an event to ``after_s`` after it."""
     start_s, stop_s = event.time_s - before_s, event.time_s + after_s
-    for source in truth.story.sources:
+    for source in target.story.sources:
         if source.what == event.what:
             continue
         if source.end_s is not None and source.onsets_s and source.onsets_s[0] < stop_s and source.end_s > start_s:
@@ -103,21 +103,21 @@ def isolated(truth: Target, event: Event, before_s: float, after_s: float) -> bo
 
 
 def measure_noise_floor_db(audio: Tensor, sample_rate_hz: int) -> float:
-    """Noise floor of a sound, where everything below -70 dB is silence."""
+    """Noise floor of audio in dB, at least -70 dB."""
     return max(-70.0, float(noise_floor_db(audio[None], sample_rate_hz)))
 
 
-def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Target) -> float | None:
-    """Mean late energy of the struck events that have 0.35 s to themselves; None without such an event."""
-    lasting = {source.what for source in truth.story.sources if source.end_s is not None}
+def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, target: Target) -> float | None:
+    """Mean late energy of impulsive events with no other event within 0.35 s; None without such an event."""
+    lasting = {source.what for source in target.story.sources if source.end_s is not None}
     alone_s = LATE_S[1]
-    times_s = [event.time_s for event in truth.events]
+    times_s = [event.time_s for event in target.events]
     measured_s = [
         event.time_s
-        for event in truth.events
+        for event in target.events
         if event.what not in lasting
         and not any(0 < time_s - event.time_s < alone_s for time_s in times_s)
-        and isolated(truth, event, RINGING_S, alone_s)
+        and isolated(target, event, RINGING_S, alone_s)
     ]
     levels_db = late_energy_db(audio[None], sample_rate_hz, torch.tensor([measured_s], device=audio.device))
     level_db = float(levels_db.nanmean())

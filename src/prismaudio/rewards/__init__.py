@@ -1,4 +1,4 @@
-"""Rewards: how good a sound is in one dimension. The contract is :class:`prismaudio.rewards.base.Reward`."""
+"""Rewards score audio in one perceptual dimension. The contract is :class:`prismaudio.rewards.base.Reward`."""
 
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.preparing import prepare

@@ -1,4 +1,4 @@
-"""Whether a recording is as clean, or as flawed, as the plan says."""
+"""A reward for recording quality: clean, or with the flaws that the plan states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from prismaudio.audio.loudness import loudness_lufs
 from prismaudio.audio.recording import detected_late_energy_db, flat_tops, highs_db, noise_floor_db, offset_share
 from prismaudio.rewards.base import Cache, Reward
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +23,21 @@ FLAWS = ("noisy", "clipped", "muffled")
 
 
 class AestheticReward(Reward):
-    """How a recording sounds: noise floor, clipping, highs, reverberation, loudness, constant offset.
+    """Recording quality: noise floor, clipping, high frequencies, reverberation, loudness, DC offset.
 
-    Each term is 0 .. 1 and changes smoothly; the score is their weighted mean, and 0 for silence. What the aesthetic
-    section of the plan says is asked for: a noisy, clipped or muffled recording, a hall or a dry place. Of what it does
-    not say, clean is asked for; the room counts only if the plan names one and something is heard to die away in it.
+    Each term is in 0 .. 1 and smooth; the score is their weighted mean, and 0 for silence. The target of each term
+    comes from the aesthetic section of the plan: a noisy, clipped or muffled recording, a hall or a dry room. If it
+    does not mention a flaw, the target is a clean recording; the room term applies only if the plan names a room and
+    a decay can be measured.
 
     Args:
-        weights: How much each term counts; terms that are left out do not.
-        noise_db: Noise floors that are half clean and half noisy, in dB.
-        flat: Share of samples at flat tops between an undistorted and a clipped recording.
-        high_db: Power above 3 kHz, relative to all power, between a muffled and a clear recording, in dB.
-        late_db: Power 200 to 350 ms after an onset, relative to the direct sound, between a dry place and a hall.
-        loudness_lufs: Lowest and highest loudness that is not felt as too soft or too loud.
+        weights: Weight of each term; terms that are not listed have no weight.
+        noise_db: Noise floors at which the clean and the noisy term are one half, in dB.
+        flat: Fraction of samples at flat tops that separates an undistorted from a clipped recording.
+        high_db: Power above 3 kHz relative to the total that separates a muffled from a clear recording, in dB.
+        late_db: Power 200 to 350 ms after an onset relative to the direct sound that separates a dry room from a hall,
+            in dB.
+        loudness_lufs: Lowest and highest acceptable loudness.
     """
 
     dimension = "aesthetic"
@@ -56,11 +58,11 @@ class AestheticReward(Reward):
 
     @property
     def reads(self) -> frozenset[Need]:
-        """The plan, if there is one."""
+        """The plan, if present."""
         return frozenset({"plan"})
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """What is asked for, 1 or 0 for each flaw and for a hall, and when lasting things are heard."""
+        """Targets, 1 or 0 for each flaw, for a hall and for a stated room, and the times of sustained sources."""
         story = plan.story
         lasting = [(s.onsets_s[0], s.end_s) for s in story.sources if s.end_s is not None and s.onsets_s]
         asked = [float(story.quality == flaw) for flaw in FLAWS]
@@ -70,19 +72,19 @@ class AestheticReward(Reward):
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Weighted means of the terms ``(batch,)`` in 0 .. 1."""
 
-        def judge(audio: Tensor, asked: Tensor, lasting_s: Tensor) -> Tensor:
+        def score_chunk(audio: Tensor, asked: Tensor, lasting_s: Tensor) -> Tensor:
             lufs = loudness_lufs(audio, sample_rate_hz)
             terms = self.terms(audio, sample_rate_hz, asked, lasting_s, lufs)
             values = torch.stack([terms[name][0] for name in self.weights])
             weights = torch.stack([weight * terms[name][1] for name, weight in self.weights.items()])
             return torch.sigmoid((lufs + 60) / 2) * (weights * values).sum(0) / weights.sum(0)
 
-        return a_few_at_a_time(judge, audio.float(), *side_by_side(caches, "asked", "lasting_s", device=audio.device))
+        return map_in_chunks(score_chunk, audio.float(), *pad_caches(caches, "asked", "lasting_s", device=audio.device))
 
     def terms(
         self, audio: Tensor, sample_rate_hz: int, asked: Tensor, lasting_s: Tensor, lufs: Tensor
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Value in 0 .. 1 of each term, and how much it applies, ``(batch,)`` each."""
+        """Value in 0 .. 1 of each term and its applicability, ``(batch,)`` each."""
         noisy, clipped, muffled, hall, has_room = asked.unbind(1)
         floor_db = noise_floor_db(audio, sample_rate_hz)
         flat = (flat_tops(audio, sample_rate_hz) / self.flat).square()
@@ -94,14 +96,17 @@ class AestheticReward(Reward):
         always = torch.ones_like(floor_db)
         return {
             "noise": (torch.where(noisy > 0, noise, clean), always),
-            "clipping": (_as_asked(flat / (1 + flat), clipped), always),
-            "highs": (_as_asked(torch.sigmoid((self.high_db - highs_db(audio, sample_rate_hz)) / 6), muffled), always),
-            "room": (_as_asked(torch.sigmoid((late_db - self.late_db) / 5), hall), has_room * n_late.clamp(max=1)),
+            "clipping": (_to_target(flat / (1 + flat), clipped), always),
+            "highs": (
+                _to_target(torch.sigmoid((self.high_db - highs_db(audio, sample_rate_hz)) / 6), muffled),
+                always,
+            ),
+            "room": (_to_target(torch.sigmoid((late_db - self.late_db) / 5), hall), has_room * n_late.clamp(max=1)),
             "loudness": (torch.sigmoid((lufs - low) / 3) * torch.sigmoid((high - lufs) / 1.5), always),
             "offset": (1 / (1 + (offset_share(audio) / 0.1).square()), always),
         }
 
 
-def _as_asked(flaw: Tensor, asked: Tensor) -> Tensor:
-    """A flaw that is heard where it is asked for, or its absence where it is not."""
+def _to_target(flaw: Tensor, asked: Tensor) -> Tensor:
+    """The amount of a flaw where it is the target, one minus that amount elsewhere."""
     return torch.where(asked > 0, flaw, 1 - flaw)

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip, Need
 
 Cache = Mapping[str, Tensor]
-"""What a reward knows of a clip: tensors by name, on the CPU. They are kept on disk, and shared by all candidates."""
+"""What a reward prepares for a clip: CPU tensors by name, stored on disk and shared by all candidates."""
 
 
 class Reward(Configured, ABC):
-    """Scores sound in one perceptual dimension.
+    """Scores audio in one perceptual dimension.
 
-    A reward is a plain object: its weights, if it has any, stay out of the ``state_dict`` of what is trained, and it
-    moves them to the device of what it scores. The clip that ``prepare`` sees holds the frames and, as its sound,
-    the reference; the sounds to score come later, to ``score``.
+    A reward is a plain object: its weights, if any, are not part of the ``state_dict`` of the trained model, and it
+    moves them to the device of the audio that it scores. The clip passed to ``prepare`` holds the frames and, as
+    ``clip.audio``, the reference; the candidates are passed to ``score``.
 
     Attributes:
-        dimension: The dimension that it scores, whose section of the plan it reads.
-        needs: What a clip must have to be judged at all.
+        dimension: The perceptual dimension that it scores; it reads that section of the plan.
+        needs: Inputs that a clip must have to be scored.
         range: The lowest and the highest score.
-        higher_is_better: Whether a higher score is a better sound; training turns the sign of the others.
-        groupwise: Whether a score depends on the other candidates of the same clip (rows that share a cache). The
-            score of all other rewards depends on its own row only, whatever the batch.
+        higher_is_better: Whether higher scores are better; training negates the scores otherwise.
+        groupwise: Whether a score depends on the other candidates of the same clip (rows that share a cache).
+            Otherwise each score depends on its own row only, whatever the batch.
 
     Example:
         >>> import torch
@@ -56,50 +56,50 @@ class Reward(Configured, ABC):
 
     @property
     def reads(self) -> frozenset[Need]:
-        """What ``prepare`` looks at, more than what it needs if it makes use of what happens to be there."""
+        """Inputs that ``prepare`` reads: those that it needs, and optional ones that it uses if present."""
         return self.needs
 
     @property
     def identity(self) -> str | None:
-        """Everything about this reward that ``prepare`` depends on: what was prepared by another is not reused.
+        """Identifies everything in this reward that ``prepare`` depends on; caches of another identity are not reused.
 
-        One with weights adds what tells these from others. None where nothing tells it from others, as with an
-        argument that is no :class:`prismaudio.checkpoints.Configured`: then nothing that it prepares is kept.
+        A reward with weights adds their hash. None if it cannot be identified, for example because an argument is not
+        a :class:`prismaudio.checkpoints.Configured`; its caches are then not stored.
         """
         try:
-            return f"{_name(self)} {json.dumps(dict(self.config), sort_keys=True, default=_told)}"
+            return f"{_name(self)} {json.dumps(dict(self.config), sort_keys=True, default=_argument_identity)}"
         except TypeError:
             return None
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The networks that it scores with; scores by other weights are not taken for those by these."""
+        """The networks used for scoring; their weights are part of the identity of the scores."""
         return ()
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """What ``score`` needs to know of a clip, computed once and shared by all its candidates.
+        """Compute what ``score`` needs for a clip, once for all its candidates.
 
-        Call it through :func:`prismaudio.rewards.preparing.prepare`, which checks what is needed and keeps the result.
+        Call it through :func:`prismaudio.rewards.preparing.prepare`, which checks the inputs and stores the result.
 
         Args:
-            clip: Its frames and, as its sound, the reference.
-            plan: Its plan.
+            clip: The clip, with its frames and, as ``clip.audio``, the reference.
+            plan: The plan of the clip.
 
         Raises:
-            NotApplicableError: This clip cannot be judged; the text says why.
+            NotApplicableError: This clip cannot be scored; the message states the reason.
         """
         return {}
 
     @abstractmethod
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
-        """Scores float32 ``(batch,)``, on the device of the sound; without files, and without waiting for the device.
+        """Scores float32 ``(batch,)`` on the device of the audio, without file access or device synchronization.
 
-        Sound of any length is scored whole, silence too: a finite score for finite sound.
+        Audio of any length, silence included, is scored as a whole; finite audio has a finite score.
 
         Args:
             audio: Candidates float32 ``(batch, 2, samples)`` in -1 .. 1.
             sample_rate_hz: Their sample rate.
-            caches: What ``prepare`` returned, one per row; candidates of one clip share the object.
+            caches: Results of ``prepare``, one per row; candidates of the same clip share the object.
         """
 
 
@@ -107,11 +107,11 @@ def _name(thing: object) -> str:
     return f"{type(thing).__module__}:{type(thing).__qualname__}"
 
 
-def _told(argument: object) -> dict[str, object]:
-    """What tells an argument that is an object from others of its kind.
+def _argument_identity(argument: object) -> dict[str, object]:
+    """The class, weights and arguments that identify an argument that is an object.
 
     Raises:
-        TypeError: Nothing does.
+        TypeError: It is not a :class:`Configured`.
     """
     if not isinstance(argument, Configured):
         raise TypeError(f"{_name(argument)} is not Configured")
@@ -120,15 +120,15 @@ def _told(argument: object) -> dict[str, object]:
 
 
 def plan_text(plan: Plan, dimension: str | None, text: Literal["section", "plan"] = "section") -> str:
-    """The text that a reward compares sound with: the section of its dimension, or the whole plan without its tags.
+    """The text that audio is compared with: the section of one dimension, or the whole plan without its tags.
 
     Args:
         plan: The plan.
-        dimension: The dimension.
-        text: ``"section"`` for that of the dimension, ``"plan"`` for all of them.
+        dimension: The dimension whose section is used.
+        text: ``"section"`` for the section of the dimension, ``"plan"`` for all sections.
 
     Raises:
-        NotApplicableError: There is no such text.
+        NotApplicableError: The plan has no such text.
 
     Example:
         >>> from prismaudio.plan import Plan

@@ -1,4 +1,4 @@
-"""Preparing clips for rewards: what is known of a clip before any sound is made, kept on disk by its content."""
+"""Prepares clips for rewards and stores the resulting caches on disk, keyed by their inputs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) -> Cache:
-    """What a reward needs to know of a clip.
+    """The cache of a reward for a clip, read from disk or computed.
 
     Args:
         reward: The reward.
-        clip: The clip, whose sound is the reference.
-        plan: Its plan.
-        folder: Where what was prepared is kept, by a hash of everything that it depends on; None to keep nothing.
-            Nothing is kept of a reward without an identity.
+        clip: The clip, whose audio is the reference.
+        plan: The plan of the clip.
+        folder: Where caches are stored, keyed by a hash of everything that they depend on; None to store none.
+            Caches of a reward without an identity are not stored.
 
     Raises:
-        NotApplicableError: The reward cannot judge this clip.
-        PrismAudioError: The reward is broken: it did not return tensors by name.
+        NotApplicableError: The reward cannot score this clip.
+        PrismAudioError: The reward did not return tensors by name.
     """
     require(reward.needs, clip.has | ({"plan"} if plan else set()))
     kept = None
@@ -46,14 +46,14 @@ def prepare(reward: Reward, clip: Clip, plan: Plan, folder: Path | None = None) 
         return found
     cache = reward.prepare(clip, plan)
     if any(not isinstance(value, Tensor) for value in cache.values()):
-        raise PrismAudioError(f"{type(reward).__name__}.prepare must return tensors by name, that is what can be kept")
+        raise PrismAudioError(f"{type(reward).__name__}.prepare must return tensors by name, to be stored")
     if kept is not None and cache:
         _write(kept, cache)
     return cache
 
 
 def cache_key(reward: Reward, clip: Clip, plan: Plan) -> str:
-    """Hash of everything that what a reward prepares depends on: the reward, and what it reads of the clip."""
+    """Hash of everything that the cache of a reward depends on: the reward, and the inputs that it reads."""
     digest = hashlib.blake2b(digest_size=16)
 
     def add(*parts: object) -> None:
@@ -73,7 +73,7 @@ def cache_key(reward: Reward, clip: Clip, plan: Plan) -> str:
 
 @lru_cache(maxsize=64)
 def versions(kind: type) -> tuple[tuple[str, str], ...]:
-    """Name and version of the core and of each plugin that a class and those that it is made of come from.
+    """Name and version of each distribution (the core or plugins) that defines a class or one of its bases.
 
     Example:
         >>> from prismaudio.rewards import Reward
@@ -86,7 +86,7 @@ def versions(kind: type) -> tuple[tuple[str, str], ...]:
 
 
 def _read(path: Path) -> Cache | None:
-    """What was kept, if it was, and is whole."""
+    """The stored cache; None if there is none or it is damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError):
@@ -100,6 +100,6 @@ def _write(path: Path, cache: Cache) -> None:
         save_tensors({name: value.detach().cpu().contiguous().clone() for name, value in cache.items()}, partial)
         partial.replace(path)
     except OSError as error:
-        raise PrismAudioError(f"cannot keep what was prepared in {path.parent}: {error.strerror}") from error
+        raise PrismAudioError(f"cannot store the prepared cache in {path.parent}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)

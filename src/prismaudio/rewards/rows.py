@@ -1,4 +1,4 @@
-"""What the rewards of the core share: caches of several clips side by side, and rows taken a few at a time."""
+"""Batching for rewards: padded caches of several clips, and computation in chunks of rows."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
     from prismaudio.rewards.base import Cache
 
-TOGETHER = 4
-"""Rows that are judged together: their spectra still fit into the cache of a processor."""
+CHUNK_ROWS = 4
+"""Rows that are scored together: their spectra fit into the CPU cache."""
 
 
-def side_by_side(caches: Sequence[Cache], *names: str, device: torch.device) -> list[Tensor]:
-    """Tensors ``(n, ...)`` of every cache, as ``(batch, longest n, ...)`` with zeros at the end.
+def pad_caches(caches: Sequence[Cache], *names: str, device: torch.device) -> list[Tensor]:
+    """Tensors ``(n, ...)`` of every cache, zero-padded to ``(batch, max n, ...)``.
 
     Example:
         >>> a, b = {"times_s": torch.ones(2)}, {"times_s": torch.ones(1)}
-        >>> side_by_side([a, b, a], "times_s", device=torch.device("cpu"))
+        >>> pad_caches([a, b, a], "times_s", device=torch.device("cpu"))
         [tensor([[1., 1.],
                 [1., 0.],
                 [1., 1.]])]
     """
-    places: dict[int, int] = {}
-    rows = torch.tensor([places.setdefault(id(cache), len(places)) for cache in caches])
+    indices: dict[int, int] = {}
+    rows = torch.tensor([indices.setdefault(id(cache), len(indices)) for cache in caches])
     distinct = list({id(cache): cache for cache in caches}.values())
     return [pad_sequence([cache[name] for cache in distinct], batch_first=True)[rows].to(device) for name in names]
 
 
-def a_few_at_a_time(judge: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """What ``judge`` says of tensors ``(batch, ...)``, a few rows at a time."""
-    return torch.cat([judge(*few) for few in zip(*(tensor.split(TOGETHER) for tensor in rows), strict=True)])
+def map_in_chunks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Apply a function to tensors ``(batch, ...)`` in chunks of ``CHUNK_ROWS`` rows and concatenate the results."""
+    return torch.cat([function(*chunk) for chunk in zip(*(tensor.split(CHUNK_ROWS) for tensor in rows), strict=True)])

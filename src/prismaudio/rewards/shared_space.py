@@ -1,4 +1,4 @@
-"""Sound and text in one space: what the rewards and metrics of CLAP-like networks have in common."""
+"""Joint embeddings of audio and text: the base of rewards and metrics with CLAP-like networks."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 
 class SharedSpace(nn.Module, ABC):
-    """Two encoders, one of sound and one of text, into one space.
+    """An audio encoder and a text encoder with a joint embedding space.
 
     Attributes:
-        longest: The most tokens that the encoder of text was trained with; longer texts are read in pieces.
+        longest: Maximum number of tokens that the text encoder was trained with; longer texts are split.
     """
 
     longest: ClassVar[int] = 77
 
     @abstractmethod
     def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(batch, width)`` of audio ``(batch, 2, samples)`` of any length, heard whole."""
+        """Embeddings ``(batch, dim)`` of audio ``(batch, 2, samples)`` of any length, encoded as a whole."""
 
     @abstractmethod
     def embed_tokens(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Embeddings ``(texts, width)`` of texts.
+        """Embeddings ``(texts, dim)`` of tokenized texts.
 
         Args:
-            tokens: Numbers of tokens, int64 ``(texts, length)``.
-            real: Which of them are no padding, bool ``(texts, length)``.
+            tokens: Token ids, int64 ``(texts, length)``.
+            real: Attention mask, False for padding, bool ``(texts, length)``.
         """
 
     def embed_text(self, text: str, tokenize: Tokenize) -> Tensor:
-        """Direction ``(width,)`` of a text: the mean of those of its pieces, weighted by their tokens.
+        """Embedding ``(dim,)`` of a text: the mean of the normalized embeddings of its pieces, weighted by tokens.
 
-        A text of up to ``longest`` tokens is one piece; of a longer one every part counts by its length.
+        A text of up to ``longest`` tokens is one piece.
         """
         parts = [tokenize(piece) for piece in pieces(text, lambda part: len(tokenize(part)), self.longest)]
         tokens = [torch.tensor(part) for part in parts]
@@ -56,16 +56,16 @@ class SharedSpace(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
 
 class CosineReward(Reward):
-    """Cosine between a sound and the plan in a space that they share.
+    """Cosine similarity of the audio and the plan in a joint embedding space.
 
     Args:
         space: The encoders.
-        tokenize: The tokenizer of the encoder of text.
+        tokenize: The tokenizer of the text encoder.
         text: ``"section"`` to compare with the section of the reward's dimension, ``"plan"`` with the whole plan.
     """
 
@@ -73,7 +73,7 @@ class CosineReward(Reward):
     needs: frozenset[Need] = frozenset({"plan"})
     range = (-1.0, 1.0)
     published_tokenizer: ClassVar[PublishedTokenizer | None] = None
-    """The tokenizer that it was published with."""
+    """The tokenizer that the network was published with."""
 
     def __init__(self, space: SharedSpace, tokenize: Tokenize, text: Literal["section", "plan"] = "section") -> None:
         self.space = space
@@ -83,30 +83,30 @@ class CosineReward(Reward):
 
     @property
     def identity(self) -> str:
-        """What the direction of a text depends on: the weights, not where they were found."""
+        """What the embedding of a text depends on: the class, the text option and the weights, not their path."""
         return self._identity
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it embeds with."""
+        """The embedding network."""
         return (self.space,)
 
     def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(batch, width)`` of sounds."""
+        """Embeddings ``(batch, dim)`` of audio ``(batch, 2, samples)``."""
         return self.space.embed_audio(audio, sample_rate_hz)
 
     def embed_text(self, text: str) -> Tensor:
-        """Embedding ``(width,)`` of a text."""
+        """Embedding ``(dim,)`` of a text."""
         return self.space.embed_text(text, self.tokenize)
 
     @torch.no_grad()
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """The embedding of the text, ``text`` ``(width,)``."""
+        """The embedding of the text, ``text`` ``(dim,)``."""
         return {"text": self.embed_text(plan_text(plan, self.dimension, self.text)).cpu()}
 
     @torch.no_grad()
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
-        """Cosines ``(batch,)``."""
+        """Cosine similarities ``(batch,)``."""
         self.space.to(audio.device)
         texts = torch.stack([cache["text"] for cache in caches]).to(audio.device)
         return cosine_similarity(self.embed_audio(audio.float(), sample_rate_hz), texts)

@@ -1,4 +1,4 @@
-"""Whether sounds come from where they should."""
+"""A reward for the direction of sources."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prismaudio.plan.story import SIDE_DEG
 from prismaudio.planners.base import Planner
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
-from prismaudio.rewards.moments import whose
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.moments import latest_source
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,28 +31,28 @@ NEEDS: dict[str, frozenset[Need]] = {
     "auto": frozenset(),
 }
 ASKED = (Dimension("temporal", "When does each sound begin?"), Dimension("spatial", "Where does each sound come from?"))
-"""What a planner is asked for."""
-HEARD = 1e-6
-"""Mean power, -60 dB, of a source that counts half."""
+"""The dimensions requested from a planner."""
+POWER_FLOOR = 1e-6
+"""Mean power, -60 dB, at which a source has half its weight."""
 
 
 class SpatialReward(Reward):
-    """How near time and level differences of the ears, and the side energy, are to those of the right direction.
+    """Agreement of interaural time difference, level difference and side energy with those of the target direction.
 
-    The sound is measured in windows of 80 ms over the whole clip. Each belongs to the source that began last; what
-    another source disturbs is left out. Windows count by the power that is new in them, where the direct sound is
-    stronger than the answer of the room; sources count alike. One that is not heard has no direction, and scores 0.
+    The audio is measured in frames of 80 ms over the whole clip. Each frame belongs to the source with the latest
+    onset; frames in which another source is active are ignored. Frames are weighted by their increase in power, where
+    the direct sound dominates the reverberation; sources are weighted equally. A silent source scores 0.
 
     Args:
-        against: Where the right direction comes from: the ``"plan"``, the ``"reference"`` sound, a ``"trajectory"``;
-            ``"auto"`` takes the points if there are any, else the plan, the reference, the planner.
-        points: A trajectory for everything that sounds: (time in seconds, azimuth in degrees), ascending in time.
-        planner: Who watches the frames and says where things are, if no points are given.
-        side_itd_ms: How much later a sound from 60 degrees reaches the far ear, in ms; others follow the sine.
-        side_ild_db: How much softer it is there, in dB.
-        itd_tolerance_ms: Error of the time difference at which it scores one half, in ms.
-        ild_tolerance_db: Error of the level difference at which it scores one half, in dB.
-        weights: How much time difference, level difference and side energy count.
+        against: Origin of the target direction: the ``"plan"``, the ``"reference"`` audio, a ``"trajectory"``;
+            ``"auto"`` takes the first available of points, plan, reference and planner.
+        points: A trajectory for all audio: (time in seconds, azimuth in degrees), ascending in time.
+        planner: Planner that estimates directions from the frames if no points are given.
+        side_itd_ms: Interaural time difference of a source at 60 degrees, in ms; other angles follow the sine.
+        side_ild_db: Interaural level difference of a source at 60 degrees, in dB.
+        itd_tolerance_ms: Error of the time difference that scores one half, in ms.
+        ild_tolerance_db: Error of the level difference that scores one half, in dB.
+        weights: Weights of time difference, level difference and side energy.
     """
 
     dimension = "spatial"
@@ -77,14 +77,14 @@ class SpatialReward(Reward):
 
     @property
     def reads(self) -> frozenset[Need]:
-        """Everything, if it may choose or somebody watches."""
+        """All inputs if the target is chosen automatically or comes from a trajectory."""
         return self.needs or frozenset({"plan", "reference", "video"})
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """What each window should measure, how much it counts, and which source it belongs to.
+        """Target differences, weight and source of each frame.
 
         Raises:
-            NotApplicableError: Nothing says where anything should be.
+            NotApplicableError: No target direction is available.
         """
         sources = {
             "points": self._of_points,
@@ -114,7 +114,7 @@ class SpatialReward(Reward):
 
     def _of_planner(self, clip: Clip, plan: Plan) -> Cache:
         if self.planner is None or clip.frames is None:
-            raise NotApplicableError("nobody watches the frames" if self.planner is None else "there are no frames")
+            raise NotApplicableError("no planner is given" if self.planner is None else "there are no frames")
         return self._of_plan(clip, self.planner.plan(clip, ASKED))
 
     def _of_plan(self, clip: Clip, plan: Plan) -> Cache:
@@ -129,12 +129,12 @@ class SpatialReward(Reward):
                 raise NotApplicableError("the plan states several directions, and no times")
             azimuth = azimuths_deg(placed[0], times_s)
             return self._cache(azimuth, torch.ones_like(azimuth), torch.zeros_like(azimuth))
-        owner, alone = whose(timed, times_s, WINDOW_S / 2)
+        owner, alone = latest_source(timed, times_s, WINDOW_S / 2)
         azimuths = torch.stack([azimuths_deg(source, times_s) for source in timed])
         azimuth = azimuths.gather(0, owner[None])[0]
         alone = alone & azimuth.isfinite()
         if not bool(alone.any()):
-            raise NotApplicableError("no sound with a direction is ever alone")
+            raise NotApplicableError("no source with a stated direction is ever active alone")
         onsets_s = torch.tensor([time_s for source in timed for time_s in source.onsets_s])
         return self._cache(azimuth.nan_to_num(), alone.float(), owner.float(), onsets_s)
 
@@ -145,49 +145,49 @@ class SpatialReward(Reward):
 
     def _of_reference(self, clip: Clip, plan: Plan) -> Cache:
         if clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("there is no reference sound")
-        heard = directions(clip.audio[None], clip.sample_rate_hz)
-        fresh = _fresh(heard.power)[0].cpu()
-        if float(fresh.amax()) < HEARD:
+            raise NotApplicableError("there is no reference audio")
+        measured = directions(clip.audio[None], clip.sample_rate_hz)
+        fresh = _new_power(measured.power)[0].cpu()
+        if float(fresh.amax()) < POWER_FLOOR:
             raise NotApplicableError("the reference is silent")
         weights = fresh / (fresh + 0.03 * fresh.amax())
-        itd_ms, ild_db = heard.itd_ms[0].cpu(), heard.ild_db[0].cpu()
+        itd_ms, ild_db = measured.itd_ms[0].cpu(), measured.ild_db[0].cpu()
         expected = {"itd_ms": itd_ms, "ild_db": ild_db, "weights": weights, "source": torch.zeros_like(weights)}
         return {**expected, **expected_onsets()}
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
-        """Nearness ``(batch,)`` in 0 .. 1."""
+        """Agreement ``(batch,)`` in 0 .. 1."""
 
-        def judge(audio: Tensor, expected: Tensor, onsets_s: Tensor, counts: Tensor) -> Tensor:
+        def score_chunk(audio: Tensor, expected: Tensor, onsets_s: Tensor, counts: Tensor) -> Tensor:
             late_s = lags_s(audio, sample_rate_hz, onsets_s, counts)
-            heard = directions(audio, sample_rate_hz).first(expected.shape[2])
-            there = ((expected[:, 3:] == sources) & (expected[:, 2:3] > 0)).any(2)
-            itd_ms, ild_db, weights, source = _moved(expected, late_s)[..., : heard.power.shape[1]].unbind(1)
+            measured = directions(audio, sample_rate_hz).first(expected.shape[2])
+            present = ((expected[:, 3:] == sources) & (expected[:, 2:3] > 0)).any(2)
+            itd_ms, ild_db, weights, source = _delay(expected, late_s)[..., : measured.power.shape[1]].unbind(1)
             belongs = (source[:, None] == sources) & (weights[:, None] > 0)
-            near = self._near(heard, itd_ms, ild_db)
-            return _over_sources(near, _fresh(heard.power) * weights, belongs, there)
+            agreement = self._agreement(measured, itd_ms, ild_db)
+            return _mean_over_sources(agreement, _new_power(measured.power) * weights, belongs, present)
 
         n_sources = 1 + max(int(cache["source"].amax()) for cache in caches)
         sources = torch.arange(n_sources, device=audio.device)[:, None]
-        windows = side_by_side(caches, "itd_ms", "ild_db", "weights", "source", device=audio.device)
-        onsets = side_by_side(caches, "onsets_s", "counts", device=audio.device)
-        return a_few_at_a_time(judge, audio, torch.stack(windows, 1), *onsets)
+        frames = pad_caches(caches, "itd_ms", "ild_db", "weights", "source", device=audio.device)
+        onsets = pad_caches(caches, "onsets_s", "counts", device=audio.device)
+        return map_in_chunks(score_chunk, audio, torch.stack(frames, 1), *onsets)
 
-    def _near(self, heard: Directions, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
-        """How near each window is to what it should measure ``(batch, windows)``, 0 .. 1."""
-        late = 1 / (1 + ((heard.itd_ms - itd_ms) / self.itd_tolerance_ms).square())
-        loud = 1 / (1 + ((heard.ild_db - ild_db) / self.ild_tolerance_db).square())
-        turned = (1 - 2 * heard.left_over(itd_ms, ild_db)).clamp(min=0)
+    def _agreement(self, measured: Directions, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
+        """Agreement of each frame with its target ``(batch, frames)``, 0 .. 1."""
+        time = 1 / (1 + ((measured.itd_ms - itd_ms) / self.itd_tolerance_ms).square())
+        level = 1 / (1 + ((measured.ild_db - ild_db) / self.ild_tolerance_db).square())
+        side = (1 - 2 * measured.left_over(itd_ms, ild_db)).clamp(min=0)
         weights = torch.tensor(self.weights, device=itd_ms.device)
-        return torch.stack([late, loud, turned], -1) @ (weights / weights.sum())
+        return torch.stack([time, level, side], -1) @ (weights / weights.sum())
 
 
-def _moved(expected: Tensor, late_s: Tensor) -> Tensor:
-    """What is expected in each window ``(batch, kinds, windows)``, later; at the ends nothing moves in."""
-    windows = torch.arange(expected.shape[2], device=expected.device)
-    at = windows - (late_s / HOP_S).round().long()[:, None]
-    inside = (at >= 0) & (at < len(windows))
-    at = at.clamp(0, len(windows) - 1)[:, None].expand_as(expected)
+def _delay(expected: Tensor, late_s: Tensor) -> Tensor:
+    """The targets of each frame ``(batch, kinds, frames)``, delayed; zeros are shifted in at the ends."""
+    frames = torch.arange(expected.shape[2], device=expected.device)
+    at = frames - (late_s / HOP_S).round().long()[:, None]
+    inside = (at >= 0) & (at < len(frames))
+    at = at.clamp(0, len(frames) - 1)[:, None].expand_as(expected)
     return expected.gather(2, at) * inside[:, None]
 
 
@@ -195,21 +195,21 @@ def _middles_s(clip: Clip) -> Tensor:
     return torch.arange(n_windows(clip.duration_s)) * HOP_S + WINDOW_S / 2
 
 
-def _fresh(power: Tensor) -> Tensor:
-    """The power ``(batch, windows)`` that was not there a window before, and a little of what was."""
+def _new_power(power: Tensor) -> Tensor:
+    """The increase in power ``(batch, frames)`` over two hops before, plus 2 % of the power itself."""
     before = torch.nn.functional.pad(power, (2, 0))[:, :-2]
     return (power - 0.9 * before).clamp(min=0) + 0.02 * power
 
 
-def _over_sources(values: Tensor, weights: Tensor, belongs: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the sources of their weighted means, lower where there is hardly anything to weigh ``(batch,)``.
+def _mean_over_sources(values: Tensor, weights: Tensor, belongs: Tensor, counts: Tensor) -> Tensor:
+    """Mean over sources of their weighted means, which tend to 0 where the weights do ``(batch,)``.
 
     Args:
-        values: What is averaged ``(batch, windows)``.
-        weights: How much each window counts.
-        belongs: Whether it counts for a source ``(batch, sources, windows)``.
-        counts: Which sources there are ``(batch, sources)``.
+        values: Values of the frames ``(batch, frames)``.
+        weights: Weights of the frames.
+        belongs: Whether a frame belongs to a source ``(batch, sources, frames)``.
+        counts: Whether a source is present ``(batch, sources)``.
     """
     shares = weights[:, None] * belongs
-    means = (shares * values[:, None]).sum(2) / (shares.sum(2) + HEARD)
+    means = (shares * values[:, None]).sum(2) / (shares.sum(2) + POWER_FLOOR)
     return (means * counts).sum(1) / counts.sum(1).clamp(min=1)

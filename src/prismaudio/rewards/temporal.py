@@ -1,4 +1,4 @@
-"""Whether something begins to sound when it should."""
+"""A reward for the timing of onsets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prismaudio.audio.motion import change_peaks
 from prismaudio.audio.onsets import min_strength, onset_peaks
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
+from prismaudio.rewards.rows import map_in_chunks, pad_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,22 +26,22 @@ NEEDS: dict[str, frozenset[Need]] = {
     "auto": frozenset(),
 }
 EARLIEST_S = 0.05
-"""What begins before this is not judged: it sounds like what was going on already when the file begins."""
+"""Onsets before this time are ignored: they cannot be told from audio that is already active at the start."""
 
 
 class TemporalReward(Reward):
-    """A soft F1 score of onsets: every expected one looks for one near it, every heard one that is not expected costs.
+    """A soft F1 score of onsets: expected onsets are matched to near detected ones, unmatched detections are penalized.
 
-    What begins counts by how clearly it does: an onset at the threshold of :func:`detect_onsets` counts half. A pair
-    counts by a Gaussian of its distance in time. Which thing sounds does not matter here. The first 0.05 s are not
-    judged: what begins there cannot be told from what was going on already when the file begins.
+    Detected onsets are weighted by their strength: an onset at the threshold of :func:`detect_onsets` has weight one
+    half. A pair is weighted by a Gaussian of its time difference. The kind of source is not considered. The first
+    0.05 s are ignored: onsets there cannot be told from audio that is already active at the start.
 
     Args:
-        against: Where the expected onsets come from: the times of the ``"plan"``, the onsets of the ``"reference"``
-            sound, sudden changes of the ``"frames"``; ``"auto"`` takes the first of these that there is.
-        tolerance_s: Standard deviation in seconds of that Gaussian.
-        frame_tolerance_s: The same for expectations from frames, whose times are coarser.
-        sharpness: How suddenly onsets begin to count, as an exponent of their strength.
+        against: Origin of the expected onsets: the times of the ``"plan"``, the onsets of the ``"reference"`` audio,
+            sudden changes of the ``"frames"``; ``"auto"`` takes the first of these that is available.
+        tolerance_s: Standard deviation of the Gaussian, in seconds.
+        frame_tolerance_s: The same for onsets expected from frames, whose times are coarser.
+        sharpness: Exponent of the onset strength, the steepness of its weight at the threshold.
     """
 
     dimension = "temporal"
@@ -60,14 +60,14 @@ class TemporalReward(Reward):
 
     @property
     def reads(self) -> frozenset[Need]:
-        """Everything, if it may choose."""
+        """All inputs if the target is chosen automatically."""
         return self.needs or frozenset({"plan", "reference", "video"})
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """The expected onsets, and how much each of them counts.
+        """The expected onsets and their weights.
 
         Raises:
-            NotApplicableError: Nothing says when anything should begin after the first 0.05 s.
+            NotApplicableError: No onset is expected after the first 0.05 s.
         """
         sources = {"plan": self._of_plan, "reference": self._of_reference, "frames": self._of_frames}
         kinds = sources if self.against == "auto" else (self.against,)
@@ -87,22 +87,22 @@ class TemporalReward(Reward):
         times_s = [time_s for source in plan.story.sources for time_s in source.onsets_s]
         if not times_s:
             raise NotApplicableError("the plan states no times")
-        only_early = f"the plan has everything begin in the first {EARLIEST_S} s, where beginnings are not heard"
-        return _counting(torch.tensor(times_s), torch.ones(len(times_s)), only_early)
+        only_early = f"all sources of the plan begin in the first {EARLIEST_S} s, where onsets cannot be detected"
+        return _usable(torch.tensor(times_s), torch.ones(len(times_s)), only_early)
 
     def _of_reference(self, clip: Clip, plan: Plan) -> tuple[Tensor, Tensor]:
         if clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("there is no reference sound")
-        times_s, weights = (row[0].cpu() for row in self._heard(clip.audio[None], clip.sample_rate_hz))
-        return _counting(times_s, weights, "nothing begins in the reference sound")
+            raise NotApplicableError("there is no reference audio")
+        times_s, weights = (row[0].cpu() for row in self._detect(clip.audio[None], clip.sample_rate_hz))
+        return _usable(times_s, weights, "the reference audio has no onset")
 
     def _of_frames(self, clip: Clip, plan: Plan) -> tuple[Tensor, Tensor]:
         if clip.frames is None or clip.fps is None:
             raise NotApplicableError("there are no frames")
-        return _counting(*change_peaks(clip.frames.cpu(), clip.fps), "nothing begins to move in the frames")
+        return _usable(*change_peaks(clip.frames.cpu(), clip.fps), "the frames show no sudden change")
 
-    def _heard(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
-        """Times of onsets and how much each of them counts, ``(batch, onsets)``."""
+    def _detect(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+        """Times and weights of detected onsets, ``(batch, onsets)``."""
         times_s, strength = onset_peaks(audio, sample_rate_hz)
         clear = (strength / min_strength(strength)).pow(self.sharpness)
         return times_s, clear / (1 + clear)
@@ -110,23 +110,27 @@ class TemporalReward(Reward):
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Soft F1 scores ``(batch,)`` in 0 .. 1."""
 
-        def judge(audio: Tensor, expected_s: Tensor, weights: Tensor, tolerance_s: Tensor) -> Tensor:
-            heard_s, clear = self._heard(audio, sample_rate_hz)
-            apart = (expected_s[:, :, None] - heard_s[:, None]) / tolerance_s[..., None]
-            near = weights[..., None] * torch.exp(-apart.square() / 2) * clear[:, None]
-            met = near.amax(1)  # by each of the heard ones
-            found = torch.minimum(near.amax(2).sum(1), met.sum(1))  # one heard onset is not two expected ones
-            costs = torch.where(heard_s < EARLIEST_S, met, clear)
+        def score_chunk(audio: Tensor, expected_s: Tensor, weights: Tensor, tolerance_s: Tensor) -> Tensor:
+            detected_s, clear = self._detect(audio, sample_rate_hz)
+            distance = (expected_s[:, :, None] - detected_s[:, None]) / tolerance_s[..., None]
+            near = weights[..., None] * torch.exp(-distance.square() / 2) * clear[:, None]
+            met = near.amax(1)  # by each detected onset
+            found = torch.minimum(near.amax(2).sum(1), met.sum(1))  # one detected onset cannot match two expected ones
+            costs = torch.where(detected_s < EARLIEST_S, met, clear)
             return 2 * found / (weights.sum(1) + costs.sum(1))
 
-        expected = side_by_side(caches, "times_s", "weights", "tolerance_s", device=audio.device)
-        return a_few_at_a_time(judge, audio, *expected)
+        expected = pad_caches(caches, "times_s", "weights", "tolerance_s", device=audio.device)
+        return map_in_chunks(score_chunk, audio, *expected)
 
 
-def _counting(times_s: Tensor, weights: Tensor, nothing: str) -> tuple[Tensor, Tensor]:
-    """Only what counts, and is not too early to be heard."""
-    judged = times_s >= EARLIEST_S
-    if not bool((weights[judged] > 0.1).any()):
-        raise NotApplicableError(nothing)
-    judged &= weights > 0.01
-    return times_s[judged], weights[judged]
+def _usable(times_s: Tensor, weights: Tensor, reason: str) -> tuple[Tensor, Tensor]:
+    """The onsets that have some weight and are not too early to be detected.
+
+    Raises:
+        NotApplicableError: There are none; the message is ``reason``.
+    """
+    usable = times_s >= EARLIEST_S
+    if not bool((weights[usable] > 0.1).any()):
+        raise NotApplicableError(reason)
+    usable &= weights > 0.01
+    return times_s[usable], weights[usable]

@@ -1,4 +1,4 @@
-"""Text for published encoders: their tokenizers, and long texts in pieces that they can read."""
+"""Tokenizers of published text encoders, and splitting of long texts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
 
 ENDS = (r"(?<=[.!?;])\s+", r"\s+", r"(?<=\S)(?=\S)")
-"""Where a text may be cut, best first: after a sentence, after a word, anywhere."""
+"""Where a text may be split, in order of preference: after a sentence, after a word, anywhere."""
 
 
 class Tokenize:
-    """Turns a text into the numbers of its tokens, whatever its length, with those that begin and end it.
+    """Converts a text of any length to token ids, including the special tokens at its start and end.
 
     Args:
         tokenizer: A tokenizer of the package ``tokenizers``.
-        end: What is put after every text.
+        end: Appended to every text.
     """
 
     def __init__(self, tokenizer: Any, end: str = "") -> None:
@@ -29,12 +29,12 @@ class Tokenize:
         self.end = end
 
     def __call__(self, text: str) -> list[int]:
-        """Numbers of the tokens of a text."""
+        """Token ids of a text."""
         return list(self.tokenizer.encode(text + self.end).ids)
 
 
 class ByteTokens(Tokenize):
-    """The bytes of a text as tokens: for networks with random weights, to which no token means anything.
+    """The bytes of a text as tokens, for networks with random weights.
 
     Example:
         >>> ByteTokens()("a!")
@@ -42,13 +42,13 @@ class ByteTokens(Tokenize):
     """
 
     FIRST = 3
-    """Lower numbers begin, pad and end a text."""
+    """Lower ids are the start, padding and end tokens."""
 
     def __init__(self) -> None:
         super().__init__(None)
 
     def __call__(self, text: str) -> list[int]:
-        """Numbers of the bytes of a text."""
+        """Token ids of the bytes of a text."""
         return [self.FIRST + byte for byte in text.encode()]
 
 
@@ -58,8 +58,8 @@ class PublishedTokenizer:
 
     Args:
         file: Its ``tokenizer.json``.
-        n_tokens: How many tokens it knows.
-        end: What the encoder expects after every text, where the tokenizer does not put it there.
+        n_tokens: Size of its vocabulary.
+        end: Text that the encoder expects at the end and the tokenizer does not add.
     """
 
     file: PublishedFile
@@ -67,14 +67,14 @@ class PublishedTokenizer:
     end: str = ""
 
     def load(self, given: str | Tokenize | None = None) -> Tokenize:
-        """Read it; it needs the package ``tokenizers``, which comes with transformers.
+        """Load the tokenizer with the package ``tokenizers``, a dependency of transformers.
 
         Args:
-            given: The file, a folder with a ``tokenizer.json``, or a repository of the hub; None for the known places;
-                or a tokenizer, which is taken as it is.
+            given: The file, a folder with a ``tokenizer.json``, or a repository of the hub; None for the default
+                locations; a :class:`Tokenize` is returned unchanged.
 
         Raises:
-            CheckpointError: It cannot be had, it is damaged, or it is another one or empty.
+            CheckpointError: The file is missing, damaged, empty, or another tokenizer.
         """
         if isinstance(given, Tokenize):
             return given
@@ -83,23 +83,23 @@ class PublishedTokenizer:
         try:
             tokenizer = importlib.import_module("tokenizers").Tokenizer.from_file(str(path))
         except Exception as error:  # the package raises nothing narrower
-            raise CheckpointError(f"{path} is no tokenizer ({error}); get {self.file.advice()}") from error
+            raise CheckpointError(f"{path} is not a tokenizer ({error}); get {self.file.advice()}") from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         if (found := tokenizer.get_vocab_size()) != self.n_tokens:
             raise CheckpointError(
-                f"the tokenizer {path} knows {found:,} tokens, expected {self.n_tokens:,}; get {self.file.advice()}"
+                f"the tokenizer {path} has {found:,} tokens, expected {self.n_tokens:,}; get {self.file.advice()}"
             )
         return Tokenize(tokenizer, self.end)
 
 
 def pieces(text: str, count: Callable[[str], int], limit: int) -> list[str]:
-    """A text in pieces that are short enough, cut in halves where a sentence ends, or else a word.
+    """Split a text into pieces of at most ``limit`` tokens by halving it, after a sentence if possible, else a word.
 
     Args:
         text: The text.
-        count: Tells how long a text is, in tokens.
-        limit: The longest piece allowed; one character is never cut.
+        count: Returns the number of tokens of a text.
+        limit: Maximum number of tokens of a piece; a single character is never split.
 
     Example:
         >>> pieces("A dog barks. A dog barks, twice.", lambda text: len(text.split()), 3)

@@ -1,17 +1,17 @@
-"""Checks that third parties can run on what they wrote: one line in a test file judges a component.
+"""Contract checks for components of plugins: one line in a test file checks one component.
 
 Example:
     >>> import torch
     >>> from prismaudio.rewards.base import Reward
     >>> from prismaudio.testing import check_reward
     >>> class LevelReward(Reward):
-    ...     "How loud the sound is."
+    ...     "RMS level of the audio."
     ...     dimension, range = "aesthetic", (0.0, 1.0)
     ...     def score(self, audio, sample_rate_hz, caches):
     ...         return audio.square().mean((1, 2)).sqrt()
     >>> check_reward(LevelReward())
     >>> class RankReward(LevelReward):
-    ...     "How loud the sound is, next to what else is in the batch."
+    ...     "Peak level relative to the loudest row of the batch."
     ...     def score(self, audio, sample_rate_hz, caches):
     ...         return audio.abs().mean((1, 2)) / audio.abs().mean((1, 2)).amax().clamp(min=1e-3)
     >>> check_reward(RankReward())
@@ -42,7 +42,7 @@ __all__ = [
     "check_sampler",
 ]
 
-_PLACES = {
+_MODULES = {
     "NonconformingError": "check",
     "NotTriedError": "check",
     "check_encoder": "encoders",
@@ -54,6 +54,6 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:  # they import torch, so only when asked for
-        return getattr(import_module(f"prismaudio.testing.{_PLACES[name]}"), name)
+    if name in _MODULES:  # lazy, since they import torch
+        return getattr(import_module(f"prismaudio.testing.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What all checks of components have in common: one line that says what failed."""
+"""Assertions shared by all component checks; a failure is reported in one line."""
 
 from __future__ import annotations
 
@@ -12,67 +12,79 @@ from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioErr
 
 
 class NonconformingError(PrismAudioError, AssertionError):
-    """A component does not keep its contract."""
+    """A component violates its contract."""
 
 
 class NotTriedError(NonconformingError):
-    """A component cannot judge the example; another is needed to see whether it keeps its contract."""
+    """A component cannot process the example; pass a suitable one to check its contract."""
 
 
 class Check:
-    """Judges one component; what it finds begins with the component's name.
+    """Assertions on one component; messages begin with the name of its class.
 
     Args:
         subject: The component.
 
     Example:
-        >>> Check(3).that(False, "is no component")
+        >>> Check(3).require(False, "it is not a component")
         Traceback (most recent call last):
-        prismaudio.testing.check.NonconformingError: int: is no component
+        prismaudio.testing.check.NonconformingError: int: it is not a component
     """
 
     def __init__(self, subject: object) -> None:
         self.name = type(subject).__name__
 
-    def that(self, true: bool | Tensor, otherwise: str) -> None:  # noqa: FBT001  (reads as a sentence)
-        """Something must be so.
-
-        Raises:
-            NonconformingError: It is not.
-        """
-        if not bool(true):
-            raise NonconformingError(f"{self.name}: {otherwise}")
-
-    def close(self, found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-        """Two tensors must be the same, NaN where the other is NaN.
+    def require(self, condition: bool | Tensor, message: str) -> None:  # noqa: FBT001  (like assert)
+        """Assert that a condition holds.
 
         Args:
-            found: What was computed.
-            expected: What it must be.
-            tolerance: Largest difference, of numbers up to 1; a share of larger ones.
-            what: What differs from what, as in "rows differ from each other".
-        """
-        found, expected = (torch.as_tensor(value).detach().cpu().double() for value in (found, expected))
-        self.that(found.shape == expected.shape, f"{what}: {tuple(found.shape)} against {tuple(expected.shape)}")
-        differences = torch.where(found.isnan() & expected.isnan(), 0.0, (found - expected).abs())
-        differences = torch.where(found == expected, 0.0, differences)  # infinite ones, too
-        worst = float((differences / expected.abs().clamp(min=1)).amax()) if expected.numel() else 0.0
-        self.that(worst <= tolerance, f"{what} by {worst:.3g}, allowed {tolerance:g}")
-
-    @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong meanwhile is told in one line.
+            condition: The condition.
+            message: What is wrong if it does not hold.
 
         Raises:
-            NonconformingError: Something did.
+            NonconformingError: It does not hold.
+        """
+        if not bool(condition):
+            raise NonconformingError(f"{self.name}: {message}")
+
+    def close(self, found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+        """Assert that two tensors are close; NaN equals NaN.
+
+        Args:
+            found: The computed tensor.
+            expected: The expected tensor.
+            tolerance: Maximum difference, absolute for values up to 1 and relative for larger ones.
+            what: Start of the message, such as "rows differ from each other".
+
+        Raises:
+            NonconformingError: They are not close.
+        """
+        found, expected = (torch.as_tensor(value).detach().cpu().double() for value in (found, expected))
+        self.require(
+            found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
+        )
+        differences = torch.where(found.isnan() & expected.isnan(), 0.0, (found - expected).abs())
+        differences = torch.where(found == expected, 0.0, differences)  # includes infinities
+        worst = float((differences / expected.abs().clamp(min=1)).amax()) if expected.numel() else 0.0
+        self.require(worst <= tolerance, f"{what} by {worst:.3g}, allowed {tolerance:g}")
+
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Convert exceptions of the block to one-line messages.
+
+        Args:
+            what: What the block does, for the message.
+
+        Raises:
+            NonconformingError: The block raised an exception.
             CheckpointError: Weights are missing.
         """
         try:
             yield
-        except (NonconformingError, CheckpointError):  # missing weights are told as they are
+        except (NonconformingError, CheckpointError):  # raised unchanged
             raise
         except NotApplicableError as error:
-            raise NonconformingError(f"{self.name}: {what}: it says that this cannot be judged: {error}") from error
+            raise NonconformingError(f"{self.name}: {what}: it raises NotApplicableError: {error}") from error
         except Exception as error:
             text = " ".join(str(error).split())
             raise NonconformingError(f"{self.name}: {what}: {type(error).__name__}: {text}") from error

@@ -1,4 +1,4 @@
-"""Audiobox Aesthetics: how good a sound is, heard by a network; imported by every command, so it imports no torch."""
+"""Audiobox Aesthetics: ratings of audio quality. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def prismaudio_metrics() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """A recipe in miniature."""
+    """A small test recipe."""
     return [Path(__file__).with_name("recipes")]

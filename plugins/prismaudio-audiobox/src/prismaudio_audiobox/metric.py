@@ -21,12 +21,12 @@ class AudioboxAesthetics(AudioMetric):
     """Mean rating of the clips on one axis, about 1 .. 10.
 
     Args:
-        axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, for which more
+        axis: ``"CE"``, content enjoyment; ``"CU"``, content usefulness; ``"PC"``, production complexity, where higher
             is not better; ``"PQ"``, production quality.
-        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
-            look where they are kept, and then in ``facebook/audiobox-aesthetics``.
-        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
-        network: A network in place of the published one.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
+            the default locations, then ``facebook/audiobox-aesthetics``.
+        precision: ``"fp32"``, or ``"bf16"`` at half the cost.
+        network: A network to use instead of the published one.
     """
 
     dimension = "aesthetic"
@@ -47,17 +47,17 @@ class AudioboxAesthetics(AudioMetric):
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
-        """Whether a higher rating is a better sound: not of complexity."""
+        """Whether higher ratings are better; False for production complexity."""
         return AXES[self.axis] != "PC"
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it measures with."""
+        """The rating network."""
         return (self.rater.network,)
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Rate one audio ``(2, samples)``."""
-        rated = self.rater.rate(sound[None].to(self.device), sample_rate_hz)
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the rating of audio ``(2, samples)``."""
+        rated = self.rater.rate(audio[None].to(self.device), sample_rate_hz)
         self.ratings = self.ratings + rated[0, self.axis]
         self.total = self.total + 1
 

@@ -1,4 +1,4 @@
-"""The network of Audiobox Aesthetics: WavLM, and one perceptron an axis."""
+"""The network of Audiobox Aesthetics: WavLM and one MLP per axis."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ AXES = ("CE", "CU", "PC", "PQ")
 
 
 class AudioboxNetwork(nn.Module):
-    """Rates sound on four axes.
+    """Rates audio on four axes.
 
     Args:
-        config: Size of WavLM; None for the published one, WavLM base.
-        n_linear: Linear layers of each axis.
+        config: Configuration of WavLM; None for the published one, WavLM base.
+        n_linear: Number of linear layers per axis.
 
     Source:
-        https://github.com/facebookresearch/audiobox-aesthetics (``AesMultiOutput``). WavLM is that of ``transformers``,
-        whose attention is replaced by a fused one with the same numbers, and whose rule for padding is not used.
+        https://github.com/facebookresearch/audiobox-aesthetics (``AesMultiOutput``). WavLM is that of ``transformers``
+        with a fused attention of the same values and another padding mask.
 
     Example:
         >>> tiny = WavLMConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
@@ -42,34 +42,34 @@ class AudioboxNetwork(nn.Module):
         even = torch.full((config.num_hidden_layers + 1,), 1 / (config.num_hidden_layers + 1))
         self.layer_weights = nn.ParameterDict({axis: nn.Parameter(even.clone()) for axis in AXES})
 
-    def forward(self, sound: Tensor, lengths: Tensor) -> Tensor:
-        """Ratings ``(batch, 4)``, of mean 0 and deviation 1 in the data of the authors.
+    def forward(self, audio: Tensor, lengths: Tensor) -> Tensor:
+        """Ratings ``(batch, 4)``, standardized to the training data of the authors.
 
         Args:
-            sound: Sound of one channel ``(batch, samples)`` at 16 kHz.
-            lengths: How many samples of each row are sound, int64 ``(batch,)``; the rest is padding.
+            audio: Mono audio ``(batch, samples)`` at 16 kHz.
+            lengths: Samples of each row before padding, int64 ``(batch,)``.
         """
-        layers, mask = self.layers(sound, lengths)
-        heard = mask[..., None].to(layers[0].dtype)
-        n_heard = heard.sum(1).clamp(min=1)
-        means = torch.stack([(layer * heard).sum(1) / n_heard for layer in layers], dim=1)
+        layers, mask = self.layers(audio, lengths)
+        valid = mask[..., None].to(layers[0].dtype)
+        n_valid = valid.sum(1).clamp(min=1)
+        means = torch.stack([(layer * valid).sum(1) / n_valid for layer in layers], dim=1)
         weights = torch.stack([self.layer_weights[axis].softmax(-1) for axis in AXES])
         embedded = F.normalize(torch.einsum("nlw,al->anw", means, weights), dim=-1)
         return torch.cat([self.proj_layer[axis](row) for axis, row in zip(AXES, embedded, strict=True)], dim=-1)
 
-    def layers(self, sound: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What goes into the first layer of WavLM, what comes out of each, and which frames are sound.
+    def layers(self, audio: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Hidden states of WavLM: the input of the first layer and the output of every layer, and the frame mask.
 
         Args:
-            sound: See :meth:`forward`.
+            audio: See :meth:`forward`.
             lengths: See :meth:`forward`.
 
         Returns:
-            Features ``(batch, frames, width)`` of each layer, and bool ``(batch, frames)``.
+            Features ``(batch, frames, dim)`` of each layer, and a mask, bool ``(batch, frames)``.
         """
         wavlm = self.wavlm_model
-        x, _ = wavlm.feature_projection(wavlm.feature_extractor(sound).transpose(1, 2))
-        mask = frame_mask(lengths, sound.shape[-1], x.shape[1])
+        x, _ = wavlm.feature_projection(wavlm.feature_extractor(audio).transpose(1, 2))
+        mask = frame_mask(lengths, audio.shape[-1], x.shape[1])
         x = x.masked_fill(~mask[..., None], 0)
         x = wavlm.encoder.layer_norm(x + wavlm.encoder.pos_conv_embed(x))
         found = [x]
@@ -82,17 +82,17 @@ class AudioboxNetwork(nn.Module):
         return found, mask
 
 
-def perceptron(width: int, n_linear: int) -> nn.Sequential:
-    """Linear layers with layer normalisation and GELU between them, and one number at the end."""
-    between = [part for _ in range(n_linear - 1) for part in (nn.Linear(width, width), nn.LayerNorm(width), nn.GELU())]
-    return nn.Sequential(*between, nn.Linear(width, 1))
+def perceptron(dim: int, n_linear: int) -> nn.Sequential:
+    """An MLP with layer normalization and GELU between its linear layers, and a scalar output."""
+    hidden = [part for _ in range(n_linear - 1) for part in (nn.Linear(dim, dim), nn.LayerNorm(dim), nn.GELU())]
+    return nn.Sequential(*hidden, nn.Linear(dim, 1))
 
 
 def frame_mask(lengths: Tensor, n_samples: int, n_frames: int) -> Tensor:
-    """Which frames have sound, bool ``(batch, n_frames)``: those of whose even share of the samples any is sound.
+    """Frames before padding, bool ``(batch, n_frames)``: those whose equal share of the samples begins before it.
 
     Example:
-        >>> frame_mask(torch.tensor([144_000]), 160_000, 499).sum(1)  # by the rule of transformers it were 449
+        >>> frame_mask(torch.tensor([144_000]), 160_000, 499).sum(1)  # 449 by the rule of transformers
         tensor([450])
     """
     share = n_samples // n_frames
@@ -104,9 +104,9 @@ def attend(attention: WavLMAttention, x: Tensor, positions: Tensor, mask: Tensor
 
     Args:
         attention: The ``WavLMAttention`` whose weights are used.
-        x: Features ``(batch, frames, width)``.
+        x: Features ``(batch, frames, dim)``.
         positions: Bias of the relative positions ``(heads, frames, frames)``.
-        mask: Which frames are heard, bool ``(batch, frames)``.
+        mask: False for padding, bool ``(batch, frames)``.
     """
 
     def by_head(features: Tensor) -> Tensor:

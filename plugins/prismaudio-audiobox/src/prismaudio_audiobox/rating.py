@@ -1,4 +1,4 @@
-"""Rating sounds of any length on the four axes."""
+"""Ratings of audio of any length on the four axes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from prismaudio_audiobox.weights import SCALES, load_published
 
 RATE_HZ = 16_000
 CHUNK = 10 * RATE_HZ
-"""Samples that are heard at a time; a shorter rest is padded."""
+"""Samples per chunk; the last chunk is padded."""
 AT_ONCE = 8
-"""Chunks that go through the network together: 1.6 GB in its first layers."""
+"""Chunks per forward pass, which take 1.6 GB in the first layers."""
 
 
 class Rater:
-    """Rates sounds by Audiobox Aesthetics.
+    """Rates audio by Audiobox Aesthetics.
 
-    It is no module, so that whoever has one does not store the network with its own weights.
+    It is not a module, so that the network is not part of the ``state_dict`` of its owner.
 
     Args:
         weights: The published weights; see :func:`prismaudio_audiobox.weights.load_published`.
-        network: A network in place of the published one.
-        precision: ``"fp32"`` or ``"bf16"``, of the network.
-        scales: Mean and deviation of each axis; None for those that come with the weights.
+        network: A network to use instead of the published one.
+        precision: Precision of the network, ``"fp32"`` or ``"bf16"``.
+        scales: Mean and standard deviation of each axis; None for those that come with the weights.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Rater:
             sample_rate_hz: Its sample rate.
         """
         if audio.ndim != 3 or audio.numel() == 0:
-            raise PrismAudioError(f"no sound in a tensor of shape {tuple(audio.shape)}; expected (batch, 2, samples)")
+            raise PrismAudioError(f"the audio has shape {tuple(audio.shape)}; expected (batch, 2, samples)")
         mono = sinc_resample(audio.float().mean(1), sample_rate_hz, RATE_HZ)
         chunks, lengths = split(mono)
         ratings = self._scaled(chunks.flatten(0, 1), lengths.repeat(len(mono))).unflatten(0, chunks.shape[:2])
@@ -73,7 +73,7 @@ class Rater:
 
 
 def split(mono: Tensor) -> tuple[Tensor, Tensor]:
-    """Chunks of 10 s ``(batch, chunks, samples)``, the last one padded, and how many samples of each are sound.
+    """Chunks of 10 s ``(batch, chunks, samples)``, the last one padded, and the samples of each before padding.
 
     Example:
         >>> split(torch.ones(2, 200_000))[1]

@@ -14,21 +14,21 @@ from prismaudio_audiobox.rating import Rater
 
 
 class AudioboxReward(Reward):
-    """How good a sound is by itself: a weighted sum of four ratings, each about 1 .. 10.
+    """Audio quality: a weighted sum of four ratings, each about 1 .. 10.
 
-    By default ``(CE + CU - PC + PQ) / 40``, about 0.1 .. 0.6. The whole sound is heard, in chunks of 10 s that count
-    by their length.
+    By default ``(CE + CU - PC + PQ) / 40``, about 0.1 .. 0.6. The ratings are means over chunks of 10 s that cover the
+    audio, weighted by their length.
 
     Args:
-        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
-            look where they are kept, and then in ``facebook/audiobox-aesthetics``.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
+            the default locations, then ``facebook/audiobox-aesthetics``.
         ce: Weight of content enjoyment; 0.05, and the others 0, is another published reward.
         cu: Weight of content usefulness.
-        pc: Weight of production complexity, that is how many sources are heard at once; 0.05, and the others 0, is
+        pc: Weight of production complexity, the number of simultaneous sources; 0.05, and the others 0, is
             another published reward.
         pq: Weight of production quality.
-        precision: ``"fp32"``, or ``"bf16"`` for a network of half the cost.
-        network: A network in place of the published one.
+        precision: ``"fp32"``, or ``"bf16"`` at half the cost.
+        network: A network to use instead of the published one.
 
     Source:
         ``meta_reward`` of PrismAudio, with the ratings of "Meta Audiobox Aesthetics" (arXiv 2502.05139). It resamples
@@ -52,7 +52,7 @@ class AudioboxReward(Reward):
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it scores with."""
+        """The rating network."""
         return (self.rater.network,)
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The published weights of Audiobox Aesthetics, by the names of our network."""
+"""The published weights of Audiobox Aesthetics, renamed for :class:`AudioboxNetwork`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALES = {
     "PC": (3.18591, 1.86637),
     "PQ": (6.57505, 1.51466),
 }
-"""Mean and deviation of each axis in the data of the authors, by which ratings are scaled back to about 1 .. 10."""
+"""Mean and standard deviation of each axis in the training data, to scale ratings back to about 1 .. 10."""
 
 RENAMED = (
     (r"conv_layers\.0\.2\.", "conv_layers.0.layer_norm."),
@@ -69,19 +69,19 @@ def our_name(published: str) -> str:
 
 
 def fill_published(network: AudioboxNetwork, weights: Mapping[str, Tensor], source: object) -> None:
-    """Give a network weights by their published names, ``model.`` before them or not; see ``weight_files.fill``."""
+    """Load weights by their published names, with or without the prefix ``model.``; see ``weight_files.fill``."""
     fill(network, {our_name(key.removeprefix("model.")): value for key, value in weights.items()}, source)
 
 
 def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[str, tuple[float, float]]]:
-    """The published network in eval mode, and mean and deviation of each axis.
+    """The published network in eval mode, and mean and standard deviation of each axis.
 
     Args:
-        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None to
-            look where they are kept, and then in that of the authors.
+        weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
+            the default locations, then the repository of the authors.
 
     Raises:
-        CheckpointError: They cannot be had, or are those of another network.
+        CheckpointError: They cannot be found, or are those of another network.
     """
     if weights is not None and (inside := expanded(weights) / "model.safetensors").exists():
         weights = str(inside)
@@ -94,7 +94,7 @@ def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[st
 
 
 def _scales(path: Path) -> dict[str, tuple[float, float]]:
-    """Mean and deviation of each axis as a ``checkpoint.pt`` states them, else those that are known."""
+    """Mean and standard deviation of each axis stored in a ``checkpoint.pt``, else the published ones."""
     content: Any = torch.load(path, "cpu", weights_only=True, mmap=True)
     stated = content.get("target_transform")
     if stated is None:

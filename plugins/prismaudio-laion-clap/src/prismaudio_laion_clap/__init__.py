@@ -1,4 +1,4 @@
-"""LAION-CLAP as reward and metric; this module is what every command imports, so it imports no torch."""
+"""LAION-CLAP as reward and metric. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from prismaudio import Component, hookimpl
 def prismaudio_rewards() -> list[Component]:
     """The reward."""
     target = "prismaudio_laion_clap.reward:LaionClapReward"
-    return [Component(target, "Cosine of sound and plan by LAION-CLAP.", "semantic")]
+    return [Component(target, "Cosine similarity of audio and plan by LAION-CLAP.", "semantic")]
 
 
 @hookimpl
 def prismaudio_metrics() -> list[Component]:
     """The metric."""
     return [
-        Component("prismaudio_laion_clap.metric:ClapScore", "CLAP score: mean cosine of sound and plan.", "semantic")
+        Component(
+            "prismaudio_laion_clap.metric:ClapScore",
+            "CLAP score: mean cosine similarity of audio and plan.",
+            "semantic",
+        )
     ]
 
 
 @hookimpl
 def prismaudio_recipes() -> list[Path]:
-    """A recipe in miniature."""
+    """A small test recipe."""
     return [Path(__file__).with_name("recipes")]

@@ -1,4 +1,4 @@
-"""The CLAP score: how well sounds match what they should be."""
+"""The CLAP score: similarity of audio and plan."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class ClapScore(AudioCosine):
-    """Mean cosine between sounds, without their DC, and plans by LAION-CLAP.
+    """Mean cosine similarity of audio, with its mean removed, and plans by LAION-CLAP.
 
     Args:
-        weights: See :class:`~prismaudio_laion_clap.reward.LaionClapReward`, which has the network.
+        weights: See :class:`~prismaudio_laion_clap.reward.LaionClapReward`, which loads the network.
         tokenizer: The ``tokenizer.json`` of RoBERTa; see there.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
-        network: The network, if it is there already, in place of ``weights``.
+        network: A network to use instead of ``weights``.
 
     Source:
-        av-benchmark at 050a5cdb. It compares with a caption, of which it reads 77 tokens.
+        av-benchmark at 050a5cdb. It compares with the first 77 tokens of a caption.
     """
 
     dimension: ClassVar[str | None] = "semantic"
@@ -48,18 +48,18 @@ class ClapScore(AudioCosine):
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it measures with."""
+        """The embedding network."""
         return (self.reward.space,)
 
     @torch.no_grad()
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embedding ``(1, width)`` of a sound."""
-        self.reward.space.to(sound.device)
-        return self.reward.embed_audio(sound[None] - sound.mean(), sample_rate_hz)
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embedding ``(1, dim)`` of audio ``(2, samples)``."""
+        self.reward.space.to(audio.device)
+        return self.reward.embed_audio(audio[None] - audio.mean(), sample_rate_hz)
 
     @torch.no_grad()
-    def target(self, truth: Target) -> Tensor | None:
-        """Embedding ``(1, width)`` of the plan."""
-        if truth.plan is None:
+    def target(self, target: Target) -> Tensor | None:
+        """Embedding ``(1, dim)`` of the plan."""
+        if target.plan is None:
             return None
-        return self.reward.embed_text(plan_text(truth.plan, self.dimension, self.reward.text))[None].cpu()
+        return self.reward.embed_text(plan_text(target.plan, self.dimension, self.reward.text))[None].cpu()

@@ -1,4 +1,4 @@
-"""The published weights and tokenizer of LAION-CLAP: where they are, their names, and the form that they tell."""
+"""The published weights and tokenizer of LAION-CLAP, their names, and the configuration derived from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OTHER = PublishedFile(
     page="https://huggingface.co/laion/clap-htsat-unfused",
     repository="laion/clap-htsat-unfused",
 )
-"""The form in which transformers keeps the weights."""
+"""Weights in the format of transformers."""
 TOKENIZER = PublishedTokenizer(
     PublishedFile(
         name="roberta-base-tokenizer.json",
@@ -54,17 +54,17 @@ NAMES = (
     (r"(audio|text)_projection\.0\.", r"\1_projection.linear1."),
     (r"(audio|text)_projection\.2\.", r"\1_projection.linear2."),
 )
-"""Beginnings of published names, and what transformers calls them."""
+"""Prefixes of published names, and those of transformers."""
 TOWER, OURS, BANDS = "audio_branch.", "audio_model.", "logmel_extractor.melW"
 COMPUTED = re.compile(r"text_model\.embeddings\.(position_ids|token_type_ids)$|(audio|text)_transform\.")
-"""What is computed, or was used in training alone."""
+"""Tensors that are computed, or used only in training."""
 
 
 def find(given: str | None = None) -> Path:
     """The file of the weights.
 
     Args:
-        given: One of :data:`FILES`, a file, a folder, or a repository of the hub in the form of transformers.
+        given: One of :data:`FILES`, a file, a folder, or a repository of the hub in the format of transformers.
     """
     if given in FILES:
         return FILES[given].find()
@@ -83,7 +83,7 @@ def load(given: str | None = None) -> LaionClap:
         given: See :func:`find`.
 
     Raises:
-        CheckpointError: There are no such weights, or they are those of another network.
+        CheckpointError: The weights cannot be found, or are those of another network.
     """
     path = find(given)
     weights = our_names(read_weights(path))
@@ -94,7 +94,7 @@ def load(given: str | None = None) -> LaionClap:
 
 
 def our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights, in the form of LAION or of transformers, by the names of ``LaionClap``."""
+    """Published weights, in the format of LAION or of transformers, by the names of ``LaionClap``."""
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
     fusion = any(".mel_conv2d." in key for key in weights)
     tower = named_by_transformers(below(weights, TOWER))
@@ -122,10 +122,10 @@ def mel_bands(scale: str) -> Tensor:
 
 
 def form(weights: Mapping[str, Tensor], source: object) -> ClapConfig:
-    """The form of the network that weights by our names belong to.
+    """The configuration of the network, derived from the shapes of its weights.
 
     Raises:
-        CheckpointError: They belong to none.
+        CheckpointError: The weights fit no configuration.
     """
     try:
         return _form(weights)
@@ -162,5 +162,5 @@ def _form(weights: Mapping[str, Tensor]) -> ClapConfig:
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers there are at a place in the names."""
+    """Number of distinct indices in the names that match a pattern."""
     return len({found[1] for key in weights if (found := re.match(pattern, key))})

@@ -1,4 +1,4 @@
-"""The semantic reward: does the sound match the plan?"""
+"""The semantic reward: similarity of audio and plan."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from prismaudio_laion_clap.published import TOKENIZER, load
 
 
 class LaionClapReward(CosineReward):
-    """Cosine between the sound and the plan by LAION-CLAP.
+    """Cosine similarity of audio and plan by LAION-CLAP.
 
     Args:
         weights: ``music_speech_audioset_epoch_15_esc_89.98`` or ``630k-audioset-fusion-best``, the file of one of
-            these or of weights in the form of transformers, a folder with it, or a repository of the hub in that form
+            these or of weights in the format of transformers, a folder with it, or a repository of the hub with it
             (``laion/clap-htsat-unfused``); None for the first.
-        tokenizer: The ``tokenizer.json`` of RoBERTa, a folder with it, or a repository of the hub; None for the known
-            places; or a tokenizer.
+        tokenizer: The ``tokenizer.json`` of RoBERTa, a folder with it, or a repository of the hub; None for the default
+            locations; or a tokenizer.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
-        network: The network, if it is there already, in place of ``weights``.
+        network: A network to use instead of ``weights``.
     """
 
     published_tokenizer = TOKENIZER

@@ -1,4 +1,4 @@
-"""Loudness as a fifth perceptual dimension; this module is what every command imports, so it imports no torch."""
+"""Loudness as a fifth perceptual dimension. Imported by every command, so it does not import torch."""
 
 from pathlib import Path
 

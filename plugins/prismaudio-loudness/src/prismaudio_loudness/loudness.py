@@ -1,4 +1,4 @@
-"""The reward and the metric that follow the integrated loudness."""
+"""A reward and a metric for integrated loudness."""
 
 import re
 
@@ -46,8 +46,8 @@ class LoudnessMetric(AudioMetric):
         self.target_lufs = target_lufs
         self.add_state("sums", torch.zeros(2), dist_reduce_fx="sum")  # distances, and how many
 
-    def observe(self, sound, sample_rate_hz, truth):
-        distance = (loudness_lufs(sound[None], sample_rate_hz) - self.target_lufs).abs()
+    def observe(self, audio, sample_rate_hz, target):
+        distance = (loudness_lufs(audio[None], sample_rate_hz) - self.target_lufs).abs()
         self.sums = self.sums + torch.cat([distance, torch.ones(1)])
 
     def compute(self):

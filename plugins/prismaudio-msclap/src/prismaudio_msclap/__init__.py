@@ -1,4 +1,4 @@
-"""MS-CLAP 2023 as PrismAudio's semantic reward; this module is what every command imports, so it imports no torch."""
+"""MS-CLAP 2023 as the semantic reward. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from prismaudio import Component, hookimpl
 @hookimpl
 def prismaudio_rewards() -> list[Component]:
     """The reward."""
-    return [Component("prismaudio_msclap.reward:MsClapReward", "Cosine of sound and plan by MS-CLAP.", "semantic")]
+    return [
+        Component(
+            "prismaudio_msclap.reward:MsClapReward", "Cosine similarity of audio and plan by MS-CLAP.", "semantic"
+        )
+    ]
 
 
 @hookimpl
 def prismaudio_recipes() -> list[Path]:
-    """A recipe in miniature."""
+    """A small test recipe."""
     return [Path(__file__).with_name("recipes")]

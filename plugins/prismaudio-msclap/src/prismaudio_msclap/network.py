@@ -1,4 +1,4 @@
-"""MS-CLAP 2023: encoders of sound and of text into one space, by the networks of transformers."""
+"""MS-CLAP 2023: joint audio and text encoders, based on the networks of transformers."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from prismaudio.rewards.shared_space import SharedSpace
 RATE_HZ = 44_100
 HOP = 320
 TRAINED_S = 7
-"""Duration of the sounds that the network was trained with."""
+"""Duration of the training audio, in seconds."""
 WHOLE, CROP, STRIDE = 1024, 689, 344
-"""Frames: the longest sound that the network sees at once, a crop of a longer one, and from one crop to the next."""
+"""Frames: the longest audio encoded as a whole, a crop of longer audio, and the hop between crops."""
 AT_ONCE = 32
-"""Crops that go through the network together; the memory that they take is bounded so."""
+"""Crops per forward pass, which bounds the memory."""
 
 
 class Projection(nn.Module):
-    """From the width of an encoder to that of the space.
+    """Projects the output of an encoder into the joint space.
 
     Args:
-        from_width: Width of the encoder.
-        width: Width of the space.
+        in_dim: Dimension of the encoder.
+        dim: Dimension of the joint space.
     """
 
-    def __init__(self, from_width: int, width: int) -> None:
+    def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(from_width, width, bias=False)
-        self.linear2 = nn.Linear(width, width, bias=False)
-        self.layer_norm = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(in_dim, dim, bias=False)
+        self.linear2 = nn.Linear(dim, dim, bias=False)
+        self.layer_norm = nn.LayerNorm(dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project features ``(batch, from_width)``."""
+        """Project features ``(batch, in_dim)``."""
         first = self.linear1(features)
         return self.layer_norm(first + self.linear2(gelu(first)))
 
 
 class MsClap(SharedSpace):
-    """The published network.
+    """The MS-CLAP 2023 network.
 
     Args:
-        audio: Form of the encoder of sound; None for the published one.
-        text: Form of the encoder of text; None for the published one.
-        width: Width of the space.
+        audio: Configuration of the audio encoder; None for the published one.
+        text: Configuration of the text encoder; None for the published one.
+        width: Dimension of the joint space.
 
     Source:
-        ``msclap.models.clap.CLAP`` and ``htsat.py`` of microsoft/CLAP at e8a6467b, from its specification. A long
-        sound is heard to its end, and one shorter than seven seconds is repeated, unless ``release``.
+        ``msclap.models.clap.CLAP`` and ``htsat.py`` of microsoft/CLAP at e8a6467b, from its specification. Long
+        audio is encoded to its end, and audio shorter than seven seconds is repeated, unless ``release``.
     """
 
     def __init__(self, audio: ClapAudioConfig | None = None, text: GPT2Config | None = None, width: int = 1024) -> None:
@@ -67,12 +67,12 @@ class MsClap(SharedSpace):
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
     def embed_audio(self, audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
-        """Embeddings of sounds; see :meth:`prismaudio.rewards.shared_space.SharedSpace.embed_audio`.
+        """Embeddings of audio; see :meth:`prismaudio.rewards.shared_space.SharedSpace.embed_audio`.
 
         Args:
             audio: Audio ``(batch, 2, samples)``.
-            sample_rate_hz: Their sample rate.
-            release: Leave out what the published code does not hear, and do not repeat a short sound.
+            sample_rate_hz: Its sample rate.
+            release: Ignore the audio that the published code ignores, and do not repeat short audio.
         """
         mono = resample(audio.mean(1), sample_rate_hz, RATE_HZ)
         levels_db = self.mel_decibels(mono if release else repeated(mono, TRAINED_S * RATE_HZ))
@@ -83,7 +83,7 @@ class MsClap(SharedSpace):
         return mel_decibels(mono, self.bands, HOP)
 
     def latents(self, levels_db: Tensor, *, release: bool = False) -> Tensor:
-        """Features ``(batch, width of the encoder)`` of levels in dB, their mean over the crops of a long sound."""
+        """Features ``(batch, encoder dim)`` of levels in dB, averaged over the crops of long audio."""
         n_frames, length = levels_db.shape[1], CROP
         if n_frames <= WHOLE:
             starts, length = [0], n_frames
@@ -97,18 +97,18 @@ class MsClap(SharedSpace):
         """Embeddings of texts; see :meth:`prismaudio.rewards.shared_space.SharedSpace.embed_tokens`.
 
         Args:
-            tokens: Numbers of tokens ``(texts, length)``.
-            real: Which of them are no padding ``(texts, length)``.
-            n_read: After how many tokens what is known is taken ``(texts,)``; None for all that are no padding.
+            tokens: Token ids ``(texts, length)``.
+            real: Attention mask, False for padding ``(texts, length)``.
+            n_read: Number of tokens after which the hidden state is taken ``(texts,)``; None for all before padding.
         """
         hidden = self.text(tokens, attention_mask=real.long()).last_hidden_state
         last = (real.sum(1) if n_read is None else n_read) - 1
-        known = hidden[torch.arange(len(tokens), device=hidden.device), last]
-        return self.text_projection(known)
+        states = hidden[torch.arange(len(tokens), device=hidden.device), last]
+        return self.text_projection(states)
 
     def embed_whole_text(self, tokens: Tensor) -> Tensor:
-        """Embeddings of texts ``(texts, length)`` as the published code has them: read at once, however long.
+        """Embeddings of texts ``(texts, length)`` as in the published code: not split, whatever their length.
 
-        Tokens of number 0, by which it pads, are not counted, and a ``!`` in the text is one of these.
+        Tokens with id 0, the padding of the published code, are not counted; a ``!`` in the text has this id too.
         """
         return self.embed_tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), (tokens != 0).sum(1))

@@ -1,4 +1,4 @@
-"""The published weights and tokenizer of MS-CLAP 2023: where they are, and their names."""
+"""The published weights and tokenizer of MS-CLAP 2023, and their names."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ NAMES = (
     ("caption_encoder.projection.", "text_projection."),
     ("caption_encoder.base.", "text."),
 )
-"""Beginnings of names other than those of the tower: the published one and ours."""
+"""Prefixes of names outside the audio tower: the published one and ours."""
 OLD_GPT2 = re.compile(r"caption_encoder\.base\.(h\.\d+\.attn\.(bias|masked_bias)|position_ids)$")
-"""What older versions of transformers kept with the weights, and what is computed today."""
+"""Buffers that older versions of transformers stored and that are computed today."""
 
 
 def load(given: str | None = None) -> MsClap:
     """The published network.
 
     Args:
-        given: The file of its weights, a folder with it, or a repository of the hub; None for the known places.
+        given: The file of its weights, a folder with it, or a repository of the hub; None for the default locations.
 
     Raises:
         CheckpointError: There are no such weights, or they are those of another network.
@@ -70,7 +70,7 @@ def our_names(weights: Mapping[str, Tensor], source: object) -> dict[str, Tensor
         source: What the error names.
 
     Raises:
-        CheckpointError: The network heard another spectrum than ours.
+        CheckpointError: The network uses another spectrum.
     """
     tower = below(weights, TOWER)
     _check_kernels(tower, source)
@@ -86,11 +86,11 @@ def our_names(weights: Mapping[str, Tensor], source: object) -> dict[str, Tensor
 
 
 def _check_kernels(tower: Mapping[str, Tensor], source: object) -> None:
-    """See that the stored spectrum is that of a Hann window, which is computed here by an FFT."""
+    """Check that the stored STFT kernels use a Hann window, since they are replaced by an FFT here."""
     spectra = torch.fft.rfft(torch.hann_window(N_FFT, dtype=torch.float64).diag()).T[:, None]
     for key, expected in zip(KERNELS, (spectra.real, spectra.imag), strict=True):
         if key not in tower:
             raise CheckpointError(f"{source} does not fit MsClap: missing {TOWER}{key}")
         stored = tower[key].double()
         if stored.shape != expected.shape or not torch.allclose(stored, expected, atol=1e-4):
-            raise CheckpointError(f"{source} hears another spectrum than that of a Hann window: {TOWER}{key}")
+            raise CheckpointError(f"{source} uses another spectrum than that of a Hann window: {TOWER}{key}")

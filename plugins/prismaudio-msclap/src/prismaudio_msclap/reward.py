@@ -1,4 +1,4 @@
-"""The semantic reward: does the sound match the plan?"""
+"""The semantic reward: similarity of audio and plan."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from prismaudio_msclap.network import MsClap
 from prismaudio_msclap.published import TOKENIZER, load
 
 LONGEST = 1024
-"""The most tokens that the encoder of text takes."""
+"""Maximum number of tokens of the text encoder."""
 
 
 class MsClapReward(CosineReward):
-    """Cosine between the sound and the plan by MS-CLAP 2023.
+    """Cosine similarity of audio and plan by MS-CLAP 2023.
 
     Args:
-        weights: The file of the weights, a folder with it, or a repository of the hub; None for the known places.
-        tokenizer: The ``tokenizer.json`` of GPT-2, a folder with it, or a repository of the hub; None for the known
-            places; or a tokenizer.
+        weights: The file of the weights, a folder with it, or a repository of the hub; None for the default locations.
+        tokenizer: The ``tokenizer.json`` of GPT-2, a folder with it, or a repository of the hub; None for the default
+            locations; or a tokenizer.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
-        release: Do as the published reward does: of a sound longer than 7.4 s leave out what follows the last whole
-            crop (of nine seconds the last 1.5), read the text at once, up to 1,024 tokens, and divide the scaled
-            cosine by 80. It compared with the whole plan.
-        network: The network, if it is there already, in place of ``weights``.
+        release: Score as the published reward: ignore audio after the last whole crop if it is longer than 7.4 s (the
+            last 1.5 of nine seconds), do not split the text, of up to 1,024 tokens, and divide the scaled cosine
+            similarity by 80. The published reward compares with the whole plan.
+        network: A network to use instead of ``weights``.
     """
 
     published_tokenizer = TOKENIZER
@@ -52,28 +52,28 @@ class MsClapReward(CosineReward):
 
     @property
     def identity(self) -> str:
-        """What the direction of a text depends on."""
+        """What the embedding of a text depends on."""
         return f"{super().identity} {self.release}"
 
     def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(batch, width)`` of sounds."""
+        """Embeddings ``(batch, dim)`` of audio ``(batch, 2, samples)``."""
         return self.space.embed_audio(audio, sample_rate_hz, release=self.release)
 
     def embed_text(self, text: str) -> Tensor:
-        """Embedding ``(width,)`` of a text.
+        """Embedding ``(dim,)`` of a text.
 
         Raises:
-            NotApplicableError: It is longer than what the published reward reads.
+            NotApplicableError: With ``release``, the text is longer than 1,024 tokens.
         """
         if not self.release:
             return super().embed_text(text)
         tokens = self.tokenize(text)
         if len(tokens) > LONGEST:
             raise NotApplicableError(
-                f"the text has {len(tokens):,} tokens, and the published one reads {LONGEST:,}; leave out release"
+                f"the text has {len(tokens):,} tokens, expected at most {LONGEST:,} with release; do not set release"
             )
         return self.space.embed_whole_text(torch.tensor([tokens], device=self.space.device))[0]
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
-        """Cosines ``(batch,)``, scaled as published if that is wanted."""
+        """Cosine similarities ``(batch,)``, scaled as published with ``release``."""
         return self._scale * super().score(audio, sample_rate_hz, caches)

@@ -1,4 +1,4 @@
-"""A dimension of its own: is anybody heard to speak? Imported by every command, so it imports no torch."""
+"""A dimension for unplanned speech. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from prismaudio import Component, Dimension, hookimpl
 
 @hookimpl
 def prismaudio_dimensions() -> Iterable[Dimension]:
-    """Whether anybody speaks."""
+    """The dimension of speech."""
     return [Dimension("speechfree", "Does anybody speak, and when?", default_section="Nobody speaks.")]
 
 
 @hookimpl
 def prismaudio_rewards() -> Iterable[Component]:
-    """How free of speech a sound is."""
+    """The reward for audio without unplanned speech."""
     return [
         Component(
             "prismaudio_speechfree.reward:SpeechFreeReward",
-            "Nobody is heard to speak where the plan has nobody speaking.",
+            "One minus the probability of speech where the plan has none.",
             "speechfree",
         )
     ]
@@ -28,15 +28,15 @@ def prismaudio_rewards() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
-    """How many sounds are free of speech."""
+    """The share of clips without unplanned speech."""
     return [
         Component(
-            "prismaudio_speechfree.metric:SpeechFreeShare", "Clips in which nobody speaks unplanned.", "speechfree"
+            "prismaudio_speechfree.metric:SpeechFreeShare", "Share of clips without unplanned speech.", "speechfree"
         )
     ]
 
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """A recipe that listens for speech."""
+    """A recipe with the speech reward."""
     return [Path(__file__).with_name("recipes")]

@@ -1,4 +1,4 @@
-"""The metric: in how many clips nobody is heard to speak unplanned."""
+"""The share of clips without unplanned speech."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class SpeechFreeShare(Share):
-    """Share of the clips in which nobody is heard to speak where the plan has nobody speaking.
+    """Share of the clips without speech outside the spans that the plan states.
 
     Args:
         weights: ``silero_vad_16k_op15.onnx``, or this network as ``.safetensors``; None to take that of the package
             ``silero-vad``.
-        threshold: Probability of speech, averaged over a second, from which on somebody is heard.
-        network: A network in place of published weights.
+        threshold: Probability of speech, averaged over a second, above which a clip contains speech.
+        network: A network to use instead of published weights.
     """
 
     dimension = "speechfree"
@@ -38,10 +38,10 @@ class SpeechFreeShare(Share):
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it measures with."""
+        """The speech detector."""
         return (self.reward.network,)
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
-        """Whether nobody is heard in audio ``(2, samples)``."""
-        cache = self.reward.prepare(truth.clip or Clip("", 0.0), truth.plan or Plan({}))
-        return bool(self.reward.score(sound[None], sample_rate_hz, [cache]) > 1 - self.threshold)
+    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+        """Whether audio ``(2, samples)`` is free of unplanned speech."""
+        cache = self.reward.prepare(target.clip or Clip("", 0.0), target.plan or Plan({}))
+        return bool(self.reward.score(audio[None], sample_rate_hz, [cache]) > 1 - self.threshold)

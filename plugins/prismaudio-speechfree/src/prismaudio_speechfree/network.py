@@ -1,4 +1,4 @@
-"""Silero's voice activity detector: the probability of speech in every 32 ms of a sound."""
+"""Silero's voice activity detector: the probability of speech for every 32 ms of audio."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ RENAMED = {
 
 
 class SpeechDetector(nn.Module):
-    """A spectrogram of learned basis, four convolutions, and a memory from frame to frame.
+    """A spectrogram with a learned basis, four convolutions, and an LSTM over frames.
 
     Source:
-        Weights and form of Silero VAD 6.2 (MIT). It is given one frame after the other; here all frames of all sounds
-        go through the convolutions at once, and only the memory goes along time.
+        Weights and architecture of Silero VAD 6.2 (MIT). The original is called frame by frame; here the convolutions
+        process all frames of a batch at once, and only the LSTM is sequential.
     """
 
     def __init__(self) -> None:
@@ -52,22 +52,22 @@ class SpeechDetector(nn.Module):
         self.lstm = nn.LSTM(128, 128, batch_first=True)
         self.output = nn.Conv1d(128, 1, 1)
 
-    def forward(self, sound: Tensor) -> Tensor:
-        """Probabilities ``(batch, frames)`` of audio ``(batch, samples)`` at 16 kHz; the last frame is filled up."""
-        n_frames = -(-sound.shape[-1] // FRAME)
-        filled = nn.functional.pad(sound, (CONTEXT, n_frames * FRAME - sound.shape[-1]))
+    def forward(self, audio: Tensor) -> Tensor:
+        """Probabilities ``(batch, frames)`` of audio ``(batch, samples)`` at 16 kHz; the last frame is padded."""
+        n_frames = -(-audio.shape[-1] // FRAME)
+        filled = nn.functional.pad(audio, (CONTEXT, n_frames * FRAME - audio.shape[-1]))
         frames = filled.unfold(-1, CONTEXT + FRAME, FRAME).flatten(0, 1)
         spectra = self.basis(nn.functional.pad(frames, (0, PADDING), mode="reflect")[:, None])
         real, imaginary = spectra.chunk(2, 1)
         x = (real.square() + imaginary.square()).sqrt()
         for layer in self.encoder:
             x = layer(x).relu()
-        memory = self.lstm(x.squeeze(-1).unflatten(0, (len(sound), n_frames)))[0]
+        memory = self.lstm(x.squeeze(-1).unflatten(0, (len(audio), n_frames)))[0]
         found: Tensor = self.output(memory.relu().transpose(1, 2))
         return found.squeeze(1).sigmoid()
 
-    def listen(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Probability of speech ``(batch, frames)`` in every 32 ms of sounds; the network goes where they are.
+    def speech_probability(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Probability of speech ``(batch, frames)`` for every 32 ms of audio; the network moves to its device.
 
         Args:
             audio: Audio ``(batch, channels, samples)``.
@@ -84,10 +84,10 @@ def load_detector(given: str | None = None) -> SpeechDetector:
     """The network with its weights.
 
     Args:
-        given: ``silero_vad_16k_op15.onnx``, or this network as ``.safetensors``; None to look where it is known to be.
+        given: ``silero_vad_16k_op15.onnx``, or this network as ``.safetensors``; None for the default locations.
 
     Raises:
-        CheckpointError: They cannot be had, or are those of something else.
+        CheckpointError: They cannot be found, or are those of another network.
     """
     path, network = FILE.find(given), SpeechDetector()
     weights = _from_onnx(path) if path.suffix == ".onnx" else read_weights(path)
@@ -96,14 +96,16 @@ def load_detector(given: str | None = None) -> SpeechDetector:
 
 
 def _from_onnx(path: Path) -> dict[str, Tensor]:
-    """Weights by our names, of a file that has them by the names of the published network."""
+    """Weights of the published ONNX file, renamed for :class:`SpeechDetector`."""
     import onnx
     from onnx import numpy_helper
 
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf's own
-        raise CheckpointError(f"{path} is no ONNX file: {' '.join(str(error).split())}; get {FILE.advice()}") from error
+        raise CheckpointError(
+            f"{path} is not an ONNX file: {' '.join(str(error).split())}; get {FILE.advice()}"
+        ) from error
     found = {}
     for item in graph.initializer:
         name = item.name.removeprefix("model.").replace(".reparam_conv", "")

@@ -1,4 +1,4 @@
-"""When a plan has somebody speaking."""
+"""Finds planned speech in the text of a plan."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _SPAN = re.compile(r"from (\d+(?:\.\d+)?) s to (\d+(?:\.\d+)?) s\b", re.IGNORECA
 
 
 def spoken_s(plan: Plan) -> list[tuple[float, float]]:
-    """Spans in seconds in which somebody may speak, as its section says, or without one what the other sections say.
+    """Spans of planned speech in seconds, from the section ``speechfree`` or, without one, from the other sections.
 
-    What is negated, "no speech", "nobody talks", counts for its clause only, so a stated span stays beside it.
+    A negation ("no speech", "nobody talks") applies to its clause only; a span stated in another clause is kept.
 
     Args:
         plan: The plan.
 
     Returns:
-        Nothing where nobody speaks; one span without end where somebody does at no stated time.
+        An empty list without speech; one unbounded span for speech without stated times.
 
     Example:
         >>> from prismaudio.plan import Plan
@@ -64,20 +64,20 @@ def spoken_s(plan: Plan) -> list[tuple[float, float]]:
     spans = []
     for sentence in _SENTENCE.split(section or ". ".join(plan.values())):
         clauses = _CLAUSE.split(sentence)
-        told = [_speaks(clause) for clause in clauses]
-        if False in told:
-            told = [True if _EXCEPT.match(clause) else speaks for clause, speaks in zip(clauses, told, strict=True)]
-        if set(told) != {None}:  # else it goes on about what the sentence before it is about
-            somebody = True in told
+        speech = [_speaks(clause) for clause in clauses]
+        if False in speech:
+            speech = [True if _EXCEPT.match(clause) else speaks for clause, speaks in zip(clauses, speech, strict=True)]
+        if set(speech) != {None}:  # otherwise it continues the topic of the previous sentence
+            somebody = True in speech
         ever |= somebody
-        for clause, speaks in zip(clauses, told, strict=True):
-            if section and (somebody if speaks is None else speaks):  # other sections have times of other things
+        for clause, speaks in zip(clauses, speech, strict=True):
+            if section and (somebody if speaks is None else speaks):  # times in other sections refer to other sources
                 spans += _SPAN.findall(clause)
     return [(float(start), float(end)) for start, end in spans] or [ALWAYS] * ever
 
 
 def _speaks(clause: str) -> bool | None:
-    """Whether a clause has somebody speaking; None if it is about something else."""
+    """Whether a clause states speech (True) or its absence (False); None if it mentions neither."""
     clause = _NO_PERSON.sub("", clause)
     words = list(_SPEAKS.finditer(clause))
     if not words:

@@ -1,4 +1,4 @@
-"""StereoCRW: time differences between the channels by a network; imported by every command, so it imports no torch."""
+"""StereoCRW: interaural time differences by a network. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def prismaudio_rewards() -> Iterable[Component]:
     return [
         Component(
             "prismaudio_stereocrw.reward:StereoCrwReward",
-            "Time differences between the channels as in the reference, by StereoCRW and GCC-PHAT.",
+            "Negative squared error of time differences against the reference, by StereoCRW and GCC-PHAT.",
             "spatial",
         )
     ]
@@ -34,5 +34,5 @@ def prismaudio_metrics() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """A recipe in miniature."""
+    """A small test recipe."""
     return [Path(__file__).with_name("recipes")]

@@ -1,4 +1,4 @@
-"""From embeddings of the two channels to the time difference between them.
+"""Time differences between two channels, computed from their embeddings.
 
 The sign is that of :mod:`prismaudio.audio.interaural`, the opposite of the published one.
 """
@@ -18,23 +18,23 @@ TEMPERATURE = 0.05
 
 
 def affinity(left: Tensor, right: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """How alike the patches of two channels are, as logits ``(batch, left, right)``.
+    """Similarity of the patches of two channels, as logits ``(batch, left, right)``.
 
     Args:
-        left: Embeddings ``(batch, patches, width)``.
-        right: The same of the other channel.
-        temperature: What cosines are divided by.
+        left: Embeddings of the left channel ``(batch, patches, dim)``.
+        right: Embeddings of the right channel, of the same shape.
+        temperature: Divisor of the cosine similarities.
     """
     return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).transpose(-1, -2) / temperature
 
 
 def reach(step: int, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> int:
-    """How many patches away a match is looked for, when one is ``step`` samples after the other."""
+    """Maximum distance of a match in patches that are ``step`` samples apart."""
     return int(RATE_HZ * max_delay_s / step)
 
 
 def _walk(logits: Tensor, step: int, max_delay_s: float) -> tuple[Tensor, Tensor]:
-    """Probability that a row's sound is heard in each column ``(batch, rows, columns)``, and the delay of each in s."""
+    """Probability that a row matches each column ``(batch, rows, columns)``, and the delay of each pair in s."""
     index = torch.arange(logits.shape[-1], device=logits.device)
     distance = index[:, None] - index
     near = distance.abs() <= reach(step, max_delay_s)
@@ -50,22 +50,22 @@ def delays_s(
     release: bool = False,
     max_delay_s: float = PUBLISHED_MAX_ITD_S,
 ) -> Tensor:
-    """Time differences in s, one for each patch that has a match within reach on either side.
+    """Time differences in s, one for each patch with a complete search range.
 
     Args:
         logits: :func:`affinity` of the left channel with the right one.
-        step: Samples from a patch to the next.
+        step: Samples between patches.
         mode: ``"soft_weight"`` for the mean over the matches, ``"argmax"`` for the best match.
-        bidirectional: Also look from the right channel into the left one, and append what is found.
-        release: Keep the sign of those as the published code has it with ``argmax``: the wrong one.
-        max_delay_s: How far away in s a match is looked for.
+        bidirectional: Also match the right channel to the left one, and append the results.
+        release: Keep the wrong sign that the published code gives to the appended results with ``argmax``.
+        max_delay_s: Maximum delay of a match in s.
 
     Returns:
         ``(batch, patches - 2 * reach)``, twice as many if bidirectional; positive is right: the left channel is late.
 
     Example:
-        >>> heard = torch.randn(1, 130, 16)
-        >>> delays_s(affinity(heard[:, :-2], heard[:, 2:]), mode="argmax").unique() * RATE_HZ
+        >>> embedded = torch.randn(1, 130, 16)
+        >>> delays_s(affinity(embedded[:, :-2], embedded[:, 2:]), mode="argmax").unique() * RATE_HZ
         tensor([2.])
     """
     edge = reach(step, max_delay_s)
@@ -84,13 +84,13 @@ def _all_delays(logits: Tensor, step: int, mode: str, max_delay_s: float) -> Ten
 
 
 def consistent(logits: Tensor, step: int = 1, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> Tensor:
-    """Patches that, followed to the other channel and back, end where they began: bool ``(batch, patches)``."""
+    """Whether matching a patch to the other channel and back returns to it, bool ``(batch, patches)``."""
     there, _ = _walk(logits, step, max_delay_s)
     back, _ = _walk(logits.transpose(-1, -2), step, max_delay_s)
     return (there @ back).argmax(-1) == torch.arange(logits.shape[-1], device=logits.device)
 
 
 def consistent_delays_s(logits: Tensor, step: int = 1, max_delay_s: float = PUBLISHED_MAX_ITD_S) -> list[Tensor]:
-    """Time differences in s of the patches that are :func:`consistent`, one tensor a row of the batch."""
+    """Time differences in s of the patches that are :func:`consistent`, one tensor per row of the batch."""
     found = _all_delays(logits, step, "soft_weight", max_delay_s)
     return [row[kept] for row, kept in zip(found, consistent(logits, step, max_delay_s), strict=True)]

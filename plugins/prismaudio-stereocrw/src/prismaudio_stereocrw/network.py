@@ -1,4 +1,4 @@
-"""The network of StereoCRW: what one channel of a short sound is like, so that it can be found in the other."""
+"""The network of StereoCRW: embeddings of short patches of one channel, to be matched with those of the other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prismaudio.downloads import PublishedFile
 from prismaudio.weight_files import fill, read_weights
 
 RATE_HZ = 16_000
-"""Sample rate that the network hears."""
+"""Sample rate of the network."""
 N_FFT = 256
 N_FRAMES = 128
-"""Frames of a spectrogram, whatever the length of the sound; and its frequencies."""
+"""Frames of a spectrogram, for any length of the patch, and its number of frequencies."""
 AT_ONCE = {"cpu": 32, "cuda": 512}
-"""Patches that are embedded at a time: 32 of 6 s are 12 MB of sound, and 0.1 GB in the network."""
+"""Patches per forward pass: 32 of 6 s are 12 MB of audio, and 0.1 GB in the network."""
 
 PUBLISHED = PublishedFile(
     name="FreeMusic-StereoCRW-1024.pth.tar",
@@ -27,7 +27,7 @@ PUBLISHED = PublishedFile(
 
 
 class Block(nn.Module):
-    """Two 3 × 3 convolutions beside a short cut."""
+    """Two 3 × 3 convolutions with a shortcut connection."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Residual network of four blocks on complex spectrograms, with the names of torchvision's."""
+    """Residual network of four blocks on complex spectrograms, with the parameter names of torchvision."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ResNet(nn.Module):
 
 
 class Spectrum(nn.Module):
-    """Complex spectrogram of 128 frames, or about as many, and 128 frequencies."""
+    """Complex spectrogram of about 128 frames and 128 frequencies."""
 
     window: Tensor
 
@@ -84,10 +84,10 @@ class Spectrum(nn.Module):
 
 
 class CrwNetwork(nn.Module):
-    """StereoCRW: embeddings of one channel, near to those of the other channel at the moment of the same sound.
+    """StereoCRW: embeddings of patches that are similar for the same source signal in both channels.
 
     Args:
-        width: Channels of the first block; each further one has twice as many.
+        width: Channels of the first block; each further one doubles them.
 
     Source:
         Chen, Fouhey and Owens, "Sound Localization by Self-Supervised Time Delay Estimation" (ECCV 2022): the network
@@ -104,25 +104,25 @@ class CrwNetwork(nn.Module):
         self.net = ResNet(width)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Embeddings ``(batch, 128)`` of sound of one channel ``(batch, samples)`` at 16 kHz."""
+        """Embeddings ``(batch, 128)`` of mono audio ``(batch, samples)`` at 16 kHz."""
         return self.net(self.trans(patches))
 
-    def embed(self, sound: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
-        """Embeddings ``(batch, n_patches, 128)`` of patches of audio ``(batch, samples)``, each ``step`` further on."""
-        patches = sound.unfold(-1, patch_samples, step)[:, :n_patches]
-        at_once = AT_ONCE.get(sound.device.type, 128)
+    def embed(self, audio: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
+        """Embeddings ``(batch, n_patches, 128)`` of patches of audio ``(batch, samples)``, ``step`` samples apart."""
+        patches = audio.unfold(-1, patch_samples, step)[:, :n_patches]
+        at_once = AT_ONCE.get(audio.device.type, 128)
         rows = [torch.cat([self(chunk) for chunk in row.split(at_once)]) for row in patches]
         return torch.stack(rows)
 
 
 def load_network(weights: str | None = None) -> CrwNetwork:
-    """The published network, in eval mode: batch normalisation uses the statistics of its training.
+    """The published network, in eval mode, with the batch normalization statistics of its training.
 
     Args:
-        weights: The published ``.pth.tar``, or its tensors as ``.safetensors``; None to look where they are kept.
+        weights: The published ``.pth.tar``, or its tensors as ``.safetensors``; None for the default locations.
 
     Raises:
-        CheckpointError: They cannot be had, or are those of another network.
+        CheckpointError: They cannot be found, or are those of another network.
     """
     path = PUBLISHED.find(weights)
     with WithoutDrawing():

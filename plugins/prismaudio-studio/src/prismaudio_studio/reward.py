@@ -12,7 +12,7 @@ from torch import Tensor
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
-from prismaudio.rewards.rows import TOGETHER, a_few_at_a_time, side_by_side
+from prismaudio.rewards.rows import CHUNK_ROWS, map_in_chunks, pad_caches
 from prismaudio_studio.classifier import SourceClassifier, studio_classifier
 from prismaudio_studio.timbre import timbre_features
 from prismaudio_studio.words import NOUNS
@@ -96,8 +96,8 @@ class SemanticReward(Reward):
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Probabilities ``(batch,)`` in 0 .. 1."""
-        onsets = side_by_side(caches, "onsets_s", "counts", device=audio.device)
-        late_s = a_few_at_a_time(lambda *chunk: lags_s(chunk[0], sample_rate_hz, *chunk[1:]), audio, *onsets)
+        onsets = pad_caches(caches, "onsets_s", "counts", device=audio.device)
+        late_s = map_in_chunks(lambda *chunk: lags_s(chunk[0], sample_rate_hz, *chunk[1:]), audio, *onsets)
         rows = torch.tensor([row for row, cache in enumerate(caches) for _ in cache["weights"]])
         lengths_s, starts_s, named, weights = (
             torch.cat([cache[name] for cache in caches]) for name in ("length_s", "start_s", "named", "weights")
@@ -106,7 +106,7 @@ class SemanticReward(Reward):
         lengths = (lengths_s * sample_rate_hz).round().long()
         total = torch.zeros(2, len(audio), device=audio.device)
         for length in lengths.unique().tolist():
-            for chunk in (lengths == length).nonzero()[:, 0].split(TOGETHER):
+            for chunk in (lengths == length).nonzero()[:, 0].split(CHUNK_ROWS):
                 segments = _crop(audio, rows[chunk].to(audio.device), starts[chunk.to(audio.device)], length)
                 probabilities = self._probabilities(segments, sample_rate_hz, named[chunk].to(audio.device))
                 weight = weights[chunk].to(audio.device)

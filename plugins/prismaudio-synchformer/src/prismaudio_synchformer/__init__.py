@@ -1,4 +1,4 @@
-"""Synchformer: whether sound and frames are in time. Every command imports this module, so it imports no torch."""
+"""Synchformer: audio-visual synchronization. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from prismaudio import Component, Stream, hookimpl
 @hookimpl
 def prismaudio_rewards() -> list[Component]:
     """The reward."""
-    summary = "How well sound and frames are in time, as Synchformer hears and sees them."
+    summary = "Audio-visual synchronization by Synchformer."
     return [Component("prismaudio_synchformer.reward:SynchformerReward", summary, "temporal")]
 
 
 @hookimpl
 def prismaudio_metrics() -> list[Component]:
     """The metric."""
-    return [Component("prismaudio_synchformer.metric:DeSync", "Seconds by which sound is out of time.", "temporal")]
+    return [Component("prismaudio_synchformer.metric:DeSync", "Audio-visual offset in seconds.", "temporal")]
 
 
 @hookimpl
 def prismaudio_encoders() -> list[Component]:
     """The encoder."""
-    summary = "When things move, as Synchformer sees it; 8 features for each third of a second."
+    summary = "Synchformer's visual features, which encode motion; 8 features for each third of a second."
     stream = Stream("sync", 768, 25.0)
     return [Component("prismaudio_synchformer.encoder:SynchformerEncoder", summary, "temporal", stream)]
 

@@ -1,4 +1,4 @@
-"""What both towers end in: a transformer layer that gathers tokens in one."""
+"""The last layer of both towers, which aggregates tokens into one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 
 class Aggregation(nn.Module):
-    """One pre-norm transformer layer over tokens and a learned one before them; only that one comes out.
+    """One pre-norm transformer layer over a learned token and the input tokens; it returns the learned token.
 
-    Only what the learned token needs is computed: its query, and keys and values of all.
+    Only the query of the learned token is computed, with keys and values of all tokens.
 
     Args:
         dim: Dim of a token.
         num_heads: Attention heads.
-        mlp_ratio: Dim of the hidden layer, in widths of a token.
+        mlp_ratio: Ratio of the hidden dim to the dim of a token.
 
     Source:
         ``spatial_attn_agg`` and ``freq_attn_agg`` of Synchformer, from their specification.

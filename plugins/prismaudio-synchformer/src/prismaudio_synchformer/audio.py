@@ -1,4 +1,4 @@
-"""The audio tower: an audio spectrogram transformer, and the spectrogram that it reads."""
+"""The audio tower: an audio spectrogram transformer and its input spectrogram."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def log_mel(audio: Tensor) -> Tensor:
 
 
 def spectrogram(segments: Tensor) -> Tensor:
-    """What the tower reads ``(segments, 128, 66)`` of segments of audio ``(segments, 10240)`` at 16 kHz.
+    """Input ``(segments, 128, 66)`` of the tower for segments of audio ``(segments, 10240)`` at 16 kHz.
 
-    The last frame, which no sound reaches, is 0 before the values are normalised.
+    The last frame is padding: 0 before normalization.
 
     Source:
         Synchformer's transforms, from their specification.
@@ -48,29 +48,29 @@ class AudioTower(nn.Module):
     """Six features for each segment of 0.64 s.
 
     Args:
-        width: Width of a feature.
+        dim: Dim of a feature.
         depth: Number of layers.
-        heads: Attention heads.
-        mlp_ratio: Width of the hidden layers, in widths of a feature.
+        num_heads: Attention heads.
+        mlp_ratio: Ratio of the hidden dim to the dim of a feature.
     """
 
-    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4) -> None:
+    def __init__(self, dim: int = 768, depth: int = 12, num_heads: int = 12, mlp_ratio: float = 4) -> None:
         super().__init__()
         config = ASTConfig(
-            hidden_size=width,
+            hidden_size=dim,
             num_hidden_layers=depth,
-            num_attention_heads=heads,
-            intermediate_size=int(mlp_ratio * width),
+            num_attention_heads=num_heads,
+            intermediate_size=int(mlp_ratio * dim),
             max_length=N_FRAMES,
             num_mel_bins=N_MELS,
         )
         self.ast = ASTModel(config)
         self.rows, self.columns = self.ast.embeddings.get_shape(config)
-        self.freq_attn_agg = Aggregation(width, heads, mlp_ratio)
+        self.freq_attn_agg = Aggregation(dim, num_heads, mlp_ratio)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
-        """Features ``(segments, 6, width)`` of spectrograms ``(segments, 128, 66)``."""
-        tokens = self.ast(spectrograms.transpose(1, 2)).last_hidden_state[:, 2:]  # without the two special ones
+        """Features ``(segments, 6, dim)`` of spectrograms ``(segments, 128, 66)``."""
+        tokens = self.ast(spectrograms.transpose(1, 2)).last_hidden_state[:, 2:]  # without the two special tokens
         grid = tokens.unflatten(1, (self.rows, self.columns)).transpose(1, 2)
         gathered: Tensor = self.freq_attn_agg(grid.flatten(0, 1))
         return gathered.unflatten(0, (-1, self.columns))

@@ -1,4 +1,4 @@
-"""The encoder: when things move."""
+"""The encoder of motion in frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
-from prismaudio_synchformer.visual import TIMES, VisualTower, see
+from prismaudio_synchformer.visual import TIMES, VisualTower, encode_frames
 from prismaudio_synchformer.weights import fill_visual
 
 if TYPE_CHECKING:
@@ -27,19 +27,19 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one,
-            ``"random"`` to draw them, for a try, and ``""`` when they are loaded afterwards, as a model folder does.
+            ``"random"`` for random weights, and ``""`` if they are loaded later, as from a model folder.
         dim: Dim of a feature.
         depth: Number of blocks.
         num_heads: Attention heads.
 
     Source:
-        The ``sync_features`` of the published preprocessing. Differs: of a video shorter than 16 frames the last
-        one is held, rather than nothing found in it.
+        The ``sync_features`` of the published preprocessing. Differs: for a video shorter than 16 frames the last
+        one is repeated; the original returns no features.
     """
 
     rate_hz = FPS
     reads_plan = False
-    """Features a second but for the end: none begins in the last 8 frames, so that there are 24 a second in 9 s."""
+    """Nominal features per second; no segment begins in the last 8 frames, so that there are 24 per second in 9 s."""
     group = TIMES
     frame_spec = FrameSpec(FPS, SIZE, keep_aspect_ratio=True)
 
@@ -54,13 +54,13 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features ``(8 * segments, dim)`` of the frames of the clip, at whatever rate and size they are."""
+        """Features ``(8 * segments, dim)`` of the frames of the clip, of any rate and size."""
         if self.cls_token.is_meta:
             raise CheckpointError(
-                "SynchformerEncoder has no weights yet; name their file, or load a model that has them"
+                "SynchformerEncoder has no weights yet; pass a weights file, or load a model that has them"
             )
         if clip.frames is None or clip.fps is None:
             return self.cls_token.new_zeros(0, self.dim)
         frames = at_25_fps(clip.frames, clip.fps)
         held = (frames if len(frames) else clip.frames)[-1:].expand(max(0, LENGTH - len(frames)), -1, -1, -1)
-        return see(self, torch.cat([frames, held])).flatten(0, 1)
+        return encode_frames(self, torch.cat([frames, held])).flatten(0, 1)

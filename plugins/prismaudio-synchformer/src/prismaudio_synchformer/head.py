@@ -1,4 +1,4 @@
-"""The head: from what is seen and heard in a window of segments to how far they are apart."""
+"""The head: classifies the audio-visual offset from visual and audio features of a sequence of segments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prismaudio_synchformer.segments import WINDOW
 
 
 class HeadAttention(nn.Module):
-    """Attention of all tokens to all, with a linear layer each for query, key, value and result."""
+    """Self-attention with separate linear layers for query, key, value and output."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class HeadAttention(nn.Module):
 
 
 class HeadBlock(nn.Module):
-    """Attention, then a perceptron, each on what is normalised and added to what was."""
+    """Pre-norm transformer block: attention, then an MLP, each with a residual connection."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class HeadBlock(nn.Module):
 
 
 class Positions(nn.Module):
-    """Adds to every token of a sequence where it is."""
+    """Learned positional embedding."""
 
     def __init__(self, dim: int, n_tokens: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Positions(nn.Module):
 
 
 class SyncHead(nn.Module):
-    """Scores 21 offsets of sound against frames.
+    """Classifies the offset between audio and frames into 21 classes.
 
     Args:
         dim: Dim of a token.
@@ -75,15 +75,15 @@ class SyncHead(nn.Module):
         self.ln_f = nn.LayerNorm(dim)
         self.off_head = nn.Linear(dim, 21)
 
-    def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
-        """Logits ``(batch, 21)``, from sound 2 s late to 2 s early.
+    def forward(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """Logits ``(batch, 21)``, from audio 2 s late to 2 s early.
 
         Args:
-            seen: ``(batch, window * 8, dim)``.
-            heard: ``(batch, window * 6, dim)``.
+            visual: ``(batch, window * 8, dim)``.
+            audio: ``(batch, window * 6, dim)``.
         """
-        offset, between = (token.expand(len(heard), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
-        tokens = torch.cat([offset, self.vis_in_lnorm(seen), between, self.aud_in_lnorm(heard)], 1)
+        offset, between = (token.expand(len(audio), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
+        tokens = torch.cat([offset, self.vis_in_lnorm(visual), between, self.aud_in_lnorm(audio)], 1)
         tokens = self.pos_emb_cfg(tokens)
         for block in self.blocks:
             tokens = block(tokens)

@@ -1,4 +1,4 @@
-"""The metric: by how many seconds sounds are out of time."""
+"""The DeSync metric: audio-visual offset in seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prismaudio.metrics.base import AudioMetric
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio_synchformer.network import Synchformer
-from prismaudio_synchformer.offsets import apart_s
+from prismaudio_synchformer.offsets import distance_s
 from prismaudio_synchformer.reward import Precision, SynchformerReward
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class DeSync(AudioMetric):
-    """Mean distance in seconds of the likeliest offset from 0, over the first and the last 4.8 s of every clip.
+    """Mean absolute value in seconds of the most likely offset, over the first and the last 4.8 s of every clip.
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
         precision: ``"fp32"``, or ``"bf16"`` for the network in mixed precision.
-        keep: Keep what is seen in a clip in the cache of PrismAudio, where ``prismaudio score`` keeps that of the
-            reward; it takes nearly all of the time.
-        network: The network itself, in place of weights.
+        keep: Store the visual features of a clip in the cache of PrismAudio, shared with the reward in
+            ``prismaudio score``; they take nearly all of the time.
+        network: A network to use instead of ``weights``.
 
     Source:
         DeSync of av-benchmark, from its specification.
@@ -59,20 +59,20 @@ class DeSync(AudioMetric):
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it measures with."""
+        """The synchronization network."""
         return (self.reward.network,)
 
     def keep_prepared(self, folder: Path | None) -> None:
-        """Keep what is seen in a clip in a folder; None to keep nothing."""
+        """Store visual features in a folder; None to store nothing."""
         self._folder = folder
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
-        """Judge one audio ``(2, samples)`` in both windows."""
-        if truth.clip is None:
-            raise NotApplicableError("it needs frames, and there are none")
-        cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), self._folder)
-        (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
-        distances = apart_s(logits, "argmax").double()
+    def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
+        """Add the offsets of audio ``(2, samples)`` at the start and the end of the clip."""
+        if target.clip is None:
+            raise NotApplicableError("it needs frames, but there are none")
+        cache = prepare(self.reward, target.clip, target.plan or Plan({}), self._folder)
+        (logits,) = self.reward.logits(audio[None].to(self.device), sample_rate_hz, [cache], ends)
+        distances = distance_s(logits, "argmax").double()
         self.total_s = self.total_s + distances.sum()
         self.windows = self.windows + len(distances)
 
@@ -82,7 +82,7 @@ class DeSync(AudioMetric):
 
 
 def ends(segments: int, window: int) -> list[int]:
-    """First segments of the first and of the last window.
+    """Start of the first and of the last sequence of ``window`` segments.
 
     Example:
         >>> ends(30, 14)

@@ -10,12 +10,12 @@ from prismaudio_synchformer.head import SyncHead
 from prismaudio_synchformer.segments import WINDOW
 from prismaudio_synchformer.visual import VisualTower
 
-HEARD_AT_ONCE = 256
-"""Segments of sound that go through the network together; bounds the memory."""
+AUDIO_CHUNK = 256
+"""Audio segments per forward pass, which bounds the memory."""
 
 
 class Synchformer(nn.Module):
-    """How far sound and frames are apart, in steps of 0.2 s from 2 s late to 2 s early.
+    """Estimates the offset between audio and frames, in steps of 0.2 s from 2 s late to 2 s early.
 
     Names of weights are those of the published checkpoint, apart from the layers of the audio spectrogram transformer.
 
@@ -26,7 +26,7 @@ class Synchformer(nn.Module):
         head_width: Dim of the head.
         head_depth: Blocks of the head.
         head_heads: Attention heads of the head.
-        mlp_ratio: Dim of the hidden layers of each tower, in widths of a feature.
+        mlp_ratio: Ratio of the hidden dim to the feature dim of each tower.
         window: Segments that the head compares.
 
     Source:
@@ -51,12 +51,12 @@ class Synchformer(nn.Module):
         self.vproj, self.aproj = nn.Linear(dim, head_width), nn.Linear(dim, head_width)
         self.transformer = SyncHead(head_width, head_depth, head_heads, window)
 
-    def hear(self, segments: Tensor) -> Tensor:
+    def encode_audio(self, segments: Tensor) -> Tensor:
         """Features ``(segments, 6, dim)`` of segments of audio ``(segments, 10240)`` at 16 kHz."""
-        made = [self.afeat_extractor(spectrogram(some)) for some in segments.split(HEARD_AT_ONCE)]
+        made = [self.afeat_extractor(spectrogram(some)) for some in segments.split(AUDIO_CHUNK)]
         return torch.cat(made).float()
 
-    def compare(self, seen: Tensor, heard: Tensor) -> Tensor:
+    def compare(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Logits ``(batch, 21)`` of features ``(batch, window, 8, dim)`` and ``(batch, window, 6, dim)``."""
-        logits: Tensor = self.transformer(self.vproj(seen).flatten(1, 2), self.aproj(heard).flatten(1, 2))
+        logits: Tensor = self.transformer(self.vproj(visual).flatten(1, 2), self.aproj(audio).flatten(1, 2))
         return logits.float()

@@ -1,4 +1,4 @@
-"""From scores of 21 offsets to one number of seconds."""
+"""Converts logits of 21 offsets to seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Offset = Literal["soft", "argmax"]
 
 
 def grid_s(device: torch.device | str = "cpu") -> Tensor:
-    """The offsets in seconds ``(21,)``, from sound late by 2 s to sound early by 2 s.
+    """The offsets in seconds ``(21,)``, from audio late by 2 s to audio early by 2 s.
 
     Example:
         >>> grid_s()[[0, 10, 15, 20]].tolist()
@@ -20,15 +20,15 @@ def grid_s(device: torch.device | str = "cpu") -> Tensor:
     return (torch.arange(21, device=device) - 10) / 5
 
 
-def apart_s(logits: Tensor, offset: Offset) -> Tensor:
-    """By how many seconds sound and frames are apart ``(...)``, from logits ``(..., 21)``.
+def distance_s(logits: Tensor, offset: Offset) -> Tensor:
+    """Absolute offset between audio and frames in seconds ``(...)``, from logits ``(..., 21)``.
 
     Args:
-        logits: Scores of the offsets.
-        offset: ``"argmax"`` for the distance of the likeliest offset, ``"soft"`` for the mean over all.
+        logits: Logits of the offsets.
+        offset: ``"argmax"`` for the most likely offset, ``"soft"`` for the expectation of the absolute offset.
 
     Example:
-        >>> apart_s(torch.eye(21)[[10, 12]] * 100, "soft").round(decimals=3).tolist()
+        >>> distance_s(torch.eye(21)[[10, 12]] * 100, "soft").round(decimals=3).tolist()
         [0.0, 0.4000000059604645]
     """
     distances = grid_s(logits.device).abs()

@@ -1,4 +1,4 @@
-"""The reward: how well sound and frames are in time."""
+"""A reward for audio-visual synchronization."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Reward
 from prismaudio.weight_files import fingerprint
 from prismaudio_synchformer.network import Synchformer
-from prismaudio_synchformer.offsets import Offset, apart_s
+from prismaudio_synchformer.offsets import Offset, distance_s
 from prismaudio_synchformer.segments import FPS, RATE_HZ, SHORTEST, SIZE, WINDOW, at_25_fps, cut_audio
-from prismaudio_synchformer.visual import see
+from prismaudio_synchformer.visual import encode_frames
 from prismaudio_synchformer.weights import load_network
 
 if TYPE_CHECKING:
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16"]
 RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE = slice(2, 122), 1_280, 256
-"""What the published reward looks at: frames 2 to 121 of those at 25 a second, sound from 0.08 s, a narrower crop."""
+"""Input of the published reward: frames 2 to 121 at 25 per second, audio from 0.08 s, a narrower crop."""
 RELEASE_S, RELEASE_BETA = 5.0, 14.769656459379492
 
 
 class SynchformerReward(Reward):
-    """How well sound and frames are in time: 1 for an offset of 0, 0 for one of 2 s.
+    """Audio-visual synchronization: 1 for an offset of 0, 0 for one of 2 s.
 
-    The whole clip is judged, in windows of 4.8 s, the last of which ends with the frames; a score is the mean over
-    them. Where a sound is shorter than the frames it is silent; what is longer is not judged.
+    The score is the mean over segments of 4.8 s that cover the frames, the last of which ends with them. Audio shorter
+    than the frames is padded with silence; longer audio is trimmed.
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
-        offset: ``"soft"`` for the expected distance from being in time, ``"argmax"`` for that of the likeliest offset,
-            whose steps of 0.2 s tie most candidates of a clip.
-        release: Score as the published code does: 4.8 s from 0.08 s on, the likeliest offset, half the range.
+        offset: ``"soft"`` for the expected absolute offset, ``"argmax"`` for the most likely offset, whose steps of
+            0.2 s give most candidates of a clip equal scores.
+        release: Score as the published code: 4.8 s from 0.08 s on, the most likely offset, half the range.
         precision: ``"fp32"``, or ``"bf16"`` for the two towers and the head in mixed precision.
-        network: The network itself, in place of weights.
+        network: A network to use instead of ``weights``.
     """
 
     dimension: ClassVar[str | None] = "temporal"
@@ -65,42 +65,42 @@ class SynchformerReward(Reward):
 
     @cached_property
     def identity(self) -> str:
-        """What ``prepare`` depends on: the weights of the visual tower, not where they were found."""
+        """What ``prepare`` depends on: the weights of the visual tower, not their path."""
         weights = fingerprint(self.network.vfeat_extractor)
         return f"{type(self).__module__}:{type(self).__qualname__} {self.release} {self.precision} {weights}"
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it scores with."""
+        """The synchronization network."""
         return (self.network,)
 
     @torch.no_grad()
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """What is seen in every segment: ``{"seen": (segments, 8, 768)}``.
+        """The visual features of every segment: ``{"seen": (segments, 8, 768)}``.
 
         Raises:
             NotApplicableError: There are no frames, or too few.
         """
         if clip.frames is None or clip.fps is None:
-            raise NotApplicableError("it needs frames, and there are none")
+            raise NotApplicableError("it needs frames, but there are none")
         needed_s = RELEASE_S if self.release else SHORTEST / FPS
         frames = at_25_fps(clip.frames, clip.fps)
         if len(frames) < round(needed_s * FPS):
             lasts_s = len(clip.frames) / clip.fps
-            raise NotApplicableError(f"its frames last {lasts_s:.2f} s, and Synchformer needs {needed_s:g} s of them")
-        if not self._placed:  # nothing was scored yet, which decides where it is
+            raise NotApplicableError(f"its frames last {lasts_s:.2f} s; Synchformer needs at least {needed_s:g} s")
+        if not self._placed:  # not yet moved by a call of score
             self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         with self._autocast():
             if self.release:
-                seen = see(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
+                seen = encode_frames(self.network.vfeat_extractor, frames[RELEASE_FRAMES], RELEASE_SIDE, torch.float16)
             else:
-                seen = see(self.network.vfeat_extractor, frames, SIZE)
+                seen = encode_frames(self.network.vfeat_extractor, frames, SIZE)
         return {"seen": seen.cpu()}
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)``; see :meth:`prismaudio.rewards.base.Reward.score`."""
-        apart = [apart_s(logits, self.offset).mean() for logits in self.logits(audio, sample_rate_hz, caches)]
-        return graded(torch.stack(apart), release=self.release)
+        distances = [distance_s(logits, self.offset).mean() for logits in self.logits(audio, sample_rate_hz, caches)]
+        return offset_score(torch.stack(distances), release=self.release)
 
     @torch.no_grad()
     def logits(
@@ -110,13 +110,14 @@ class SynchformerReward(Reward):
         caches: Sequence[Cache],
         starts: Callable[[int, int], list[int]] = cover,
     ) -> list[Tensor]:
-        """Scores of 21 offsets ``(windows, 21)`` in each window of each sound.
+        """Logits of 21 offsets ``(sequences, 21)`` for each sequence of segments of each row.
 
         Args:
             audio: Audio ``(batch, 2, samples)``.
-            sample_rate_hz: Their sample rate.
-            caches: What ``prepare`` returned, one per sound.
-            starts: First segments of the windows, given the number of segments and that of a window.
+            sample_rate_hz: Its sample rate.
+            caches: Results of ``prepare``, one per row.
+            starts: Returns the first segments of the sequences, given the number of segments and the length of a
+                sequence.
         """
         self._move(audio.device)
         self._placed = True
@@ -127,14 +128,14 @@ class SynchformerReward(Reward):
         there = {id(cache): cache["seen"].to(audio.device, non_blocking=True) for cache in caches}
         places = [starts(count, WINDOW) for count in counts]
         with self._autocast():
-            heard = self.network.hear(segments).split(counts)
+            encoded = self.network.encode_audio(segments).split(counts)
             pairs = [
                 (there[id(cache)][start : start + WINDOW], rows[start : start + WINDOW])
-                for cache, rows, some in zip(caches, heard, places, strict=True)
+                for cache, rows, some in zip(caches, encoded, places, strict=True)
                 for start in some
             ]
-            seen, listened = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-            found = self.network.compare(seen, listened)
+            visual, heard = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+            found = self.network.compare(visual, heard)
         return list(found.split([len(some) for some in places]))
 
     def _autocast(self) -> torch.autocast:
@@ -146,22 +147,22 @@ class SynchformerReward(Reward):
             self.network.to(device)
 
 
-def graded(apart_s: Tensor, *, release: bool = False) -> Tensor:
-    """The score of a distance in seconds: 1 for 0 s and 0 for 2 s, or half of it, as published.
+def offset_score(offset_s: Tensor, *, release: bool = False) -> Tensor:
+    """The score of an absolute offset in seconds: 1 for 0 s and 0 for 2 s, or half of it as published.
 
     Example:
-        >>> graded(torch.tensor([0.0, 2.0])).tolist(), graded(torch.tensor([0.4]), release=True).tolist()
+        >>> offset_score(torch.tensor([0.0, 2.0])).tolist(), offset_score(torch.tensor([0.4]), release=True).tolist()
         ([1.0, 0.0], [0.4000000059604645])
     """
-    return (2 - apart_s) / (4 if release else 2)
+    return (2 - offset_s) / (4 if release else 2)
 
 
 def mono(audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
     """Audio ``(batch, samples)`` at 16 kHz of audio ``(batch, 2, samples)``.
 
     Source:
-        Torchaudio's ``Resample`` after the mean of the channels, as av-benchmark has it; the published reward takes
-        a longer filter, whose window is Kaiser's, and the mean after it.
+        Torchaudio's ``Resample`` after the mean of the channels, as in av-benchmark; the published reward uses
+        a longer filter with a Kaiser window, and takes the mean after it.
     """
     if release:
         return sinc_resample(audio, sample_rate_hz, RATE_HZ, 64, kaiser_beta=RELEASE_BETA).mean(1)

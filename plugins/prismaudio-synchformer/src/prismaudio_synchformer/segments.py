@@ -1,4 +1,4 @@
-"""What the network sees and hears at once: segments of 16 frames, and windows of 14 segments."""
+"""Inputs of the network: segments of 16 frames, and sequences of 14 segments."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 FPS, RATE_HZ = 25.0, 16_000
 LENGTH, STEP, WINDOW = 16, 8, 14
-"""Frames of a segment, frames from one to the next, and segments of a window."""
+"""Frames of a segment, frames between segments, and segments of a sequence."""
 SAMPLES, HOP = 10_240, 5_120
-"""Samples of a segment, and from one to the next."""
+"""Samples of a segment, and between segments."""
 SIZE = 224
 SHORTEST = LENGTH + (WINDOW - 1) * STEP
-"""Frames of a window: 120, which last 4.8 s."""
+"""Frames of a sequence: 120, which last 4.8 s."""
 
 
 def n_segments(n_frames: int) -> int:
@@ -27,7 +27,7 @@ def n_segments(n_frames: int) -> int:
 
 
 def at_25_fps(frames: Tensor, fps: float) -> Tensor:
-    """Frames ``(time, ...)`` at 25 a second: each moment gets the one that is nearest.
+    """Resample frames ``(time, ...)`` to 25 per second by nearest neighbor.
 
     Example:
         >>> at_25_fps(torch.arange(100), 50.0)[:4].tolist()
@@ -40,11 +40,11 @@ def at_25_fps(frames: Tensor, fps: float) -> Tensor:
 
 
 def square(frames: Tensor, side: int = SIZE) -> Tensor:
-    """The middle of frames uint8 ``(time, 3, height, width)`` as ``(time, 3, 224, 224)``.
+    """The center crop of frames uint8 ``(time, 3, height, width)`` as ``(time, 3, 224, 224)``.
 
     Args:
         frames: The frames.
-        side: Length in pixels of the shorter side to which they are brought before.
+        side: Length in pixels of the shorter side after resizing, before the crop.
 
     Source:
         Torchvision's ``Resize`` (bicubic, antialiased, in bytes) and ``CenterCrop``.
@@ -60,7 +60,7 @@ def square(frames: Tensor, side: int = SIZE) -> Tensor:
 
 
 def middle(length: int) -> int:
-    """Where 224 pixels in the middle of more begin; a half goes to the even neighbour.
+    """Start of a center crop of 224 pixels; halves are rounded to even.
 
     Example:
         >>> middle(341), middle(343), middle(224)
@@ -78,9 +78,9 @@ def cut_audio(audio: Tensor, segments: int, first: int = 0) -> Tensor:
     """Segments ``(..., segments, 10240)`` of audio ``(..., samples)`` at 16 kHz; beyond its end it is silent.
 
     Args:
-        audio: The sound.
-        segments: How many.
-        first: Sample at which they begin.
+        audio: The audio.
+        segments: Number of segments.
+        first: First sample of the first segment.
     """
     end = first + SAMPLES + (segments - 1) * HOP
     padded = F.pad(audio[..., first:end], (0, max(0, end - max(first, audio.shape[-1]))))

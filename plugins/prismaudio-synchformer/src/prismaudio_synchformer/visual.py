@@ -1,4 +1,4 @@
-"""The visual tower: a transformer over small blocks of space and time whose attention is divided between the two."""
+"""The visual tower: a transformer over space-time patches with divided space-time attention."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from prismaudio_synchformer.aggregation import Aggregation
 from prismaudio_synchformer.segments import LENGTH, SIZE, STEP, cut_frames, n_segments, square
 
 TIMES, PLACES = 8, 196
-"""Tokens of a segment along time, two frames each, and over a frame: 14 rows of 14."""
+"""Tokens of a segment along time (two frames each) and space (14 rows of 14)."""
 AT_ONCE = {"cpu": 2, "cuda": 27}
-"""Segments that go through the network together; bounds the memory."""
+"""Segments per forward pass, which bounds the memory."""
 
 
 class DividedAttention(nn.Module):
-    """Attention of each token to those of its own group, and to the first token, which attends to all.
+    """Attention of each token to its own group and to the first token, which attends to all tokens.
 
     Args:
         dim: Dim of a token.
         num_heads: Attention heads.
-        group: Who belongs together: tokens of one place over ``"time"``, or of one time over ``"space"``.
+        group: Groups of tokens: those at one place over ``"time"``, or at one time over ``"space"``.
     """
 
     def __init__(self, dim: int, num_heads: int, group: Literal["time", "space"]) -> None:
@@ -70,7 +70,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention over time, then over space, then a perceptron, each on what is normalised and added to what was."""
+    """Pre-norm block: attention over time, attention over space, then an MLP, each with a residual connection."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -109,11 +109,11 @@ class VisualTower(nn.Module):
         dim: Dim of a feature.
         depth: Number of blocks.
         num_heads: Attention heads.
-        mlp_ratio: Dim of the hidden layers, in widths of a feature.
+        mlp_ratio: Ratio of the hidden dim to the dim of a feature.
 
     Source:
-        MotionFormer with divided attention as Synchformer uses it, from its specification; the convolution over
-        single frames, which the checkpoint holds and nothing uses, is left out.
+        MotionFormer with divided attention as Synchformer uses it, from its specification; the unused
+        convolution over single frames in the checkpoint is omitted.
     """
 
     def __init__(self, dim: int = 768, depth: int = 12, num_heads: int = 12, mlp_ratio: float = 4) -> None:
@@ -139,7 +139,7 @@ class VisualTower(nn.Module):
         return gathered.unflatten(0, (-1, TIMES))
 
 
-def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
+def encode_frames(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
     """Features ``(segments, 8, dim)`` of frames uint8 ``(time, 3, height, width)`` at 25 a second.
 
     Args:

@@ -82,14 +82,14 @@ def _network(path: Path, changed_ns: int) -> Synchformer:  # noqa: ARG001  (tell
     """The network of a file, which is read again when it was changed."""
     official = _read(path)
     if all(key.startswith(VISUAL) for key in official):
-        raise CheckpointError(f"{path} holds only the visual tower, which an encoder needs; expected {FILE.advice()}")
+        raise CheckpointError(f"{path} contains only the visual tower, as for the encoder; expected {FILE.advice()}")
     network = empty_network()
     fill(network, our_weights(official), path)
     return network
 
 
 def empty_network() -> Synchformer:
-    """The network of the published size, whose weights take no memory until they are filled in."""
+    """The network of the published size on the meta device, without memory for weights."""
     from prismaudio_synchformer.network import Synchformer
 
     with torch.device("meta"):
@@ -97,10 +97,10 @@ def empty_network() -> Synchformer:
 
 
 def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
-    """Load the weights of the visual tower; what else the file holds is left alone.
+    """Load the weights of the visual tower; other tensors of the file are ignored.
 
     Raises:
-        CheckpointError: The weights cannot be had, or are not those of this tower.
+        CheckpointError: The weights cannot be found, or are not those of this tower.
     """
     path = FILE.find(weights)
     official = _read(path)
@@ -109,7 +109,7 @@ def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """What a file holds, if that has anything to do with Synchformer."""
+    """The tensors of a file after checking that they are those of Synchformer."""
     official = read_weights(path)
     if not any(key.startswith(VISUAL) for key in official):
         some = ", ".join(list(official)[:3])

@@ -1,4 +1,4 @@
-"""YAMNet: which of 521 kinds of sound are heard; imported by every command, so it imports no torch."""
+"""YAMNet: a classifier of 521 AudioSet classes. Imported by every command, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def prismaudio_rewards() -> Iterable[Component]:
     """A semantic reward."""
     return [
         Component(
-            "prismaudio_yamnet.reward:YamnetReward", "Whether YAMNet hears the things that the plan names.", "semantic"
+            "prismaudio_yamnet.reward:YamnetReward",
+            "Whether YAMNet detects the sources that the plan names.",
+            "semantic",
         )
     ]
 
@@ -23,14 +25,18 @@ def prismaudio_metrics() -> Iterable[Component]:
     """Distances of distributions."""
     return [
         Component(
-            "prismaudio_yamnet.metrics:YamnetFrechetDistance", "FD of YAMNet's embeddings from those of references."
+            "prismaudio_yamnet.metrics:YamnetFrechetDistance",
+            "FD between YAMNet embeddings of generated and reference audio.",
         ),
-        Component("prismaudio_yamnet.metrics:YamnetKlDivergence", "KL of YAMNet's classes from those of references."),
-        Component("prismaudio_yamnet.metrics:YamnetInceptionScore", "IS by YAMNet's classes."),
+        Component(
+            "prismaudio_yamnet.metrics:YamnetKlDivergence",
+            "KL between YAMNet classes of reference and generated audio.",
+        ),
+        Component("prismaudio_yamnet.metrics:YamnetInceptionScore", "IS of YAMNet classes."),
     ]
 
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """A recipe in miniature."""
+    """A small test recipe."""
     return [Path(__file__).with_name("recipes")]

@@ -1,4 +1,4 @@
-"""From the words of a plan to the classes of AudioSet that YAMNet tells apart."""
+"""Maps the words of a plan to the AudioSet classes of YAMNet."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ OURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("man", "woman", "person", "people", "voice", "speaker"), SPEECH),
     "buzzer": ("Buzzer", "Buzz", "Beep, bleep", "Alarm"),
 }
-"""What our own nouns, and people, sound like to others."""
-_NOT_HEARD = ("Inside", "Outside", "Silence", "Run", "Hands")
-"""Classes whose names are other words, too."""
+"""AudioSet classes of the nouns of plans and of people."""
+_AMBIGUOUS = ("Inside", "Outside", "Silence", "Run", "Hands")
+"""Classes whose names have other meanings in plans."""
 _CLAUSE = re.compile(r"[,;:!?()\n]+|\.(?!\d)|\b(?:and|while|then|plus|or|followed by)\b", re.IGNORECASE)
 
 
@@ -50,10 +50,10 @@ def read_labels(given: str | None = None) -> tuple[str, ...]:
     """Names of the classes, in the order of the network.
 
     Args:
-        given: ``yamnet_class_map.csv``, or a folder that has it; None to look where it is known to be.
+        given: ``yamnet_class_map.csv``, or a folder that has it; None for the default locations.
 
     Raises:
-        CheckpointError: It cannot be had, or is another file.
+        CheckpointError: It cannot be found, or is another file.
     """
     path = FILE.find(given)
     try:
@@ -66,34 +66,34 @@ def read_labels(given: str | None = None) -> tuple[str, ...]:
     return names
 
 
-def beside(weights: str | None) -> str | None:
-    """The class map in the folder of given weights, if it is there."""
+def class_map_next_to(weights: str | None) -> str | None:
+    """The class map in the folder of the given weights, if it exists."""
     kept = None if weights is None else expanded(weights).with_name(FILE.name)
     return str(kept) if kept is not None and kept.exists() else None
 
 
 def check_labels(own: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
-    """See that classes that somebody named exist.
+    """Check that user-defined classes exist.
 
     Raises:
-        UnknownNameError: One does not.
+        UnknownNameError: A class does not exist.
     """
     for word, names in own.items():
         for name in names:
             if name not in labels:
-                raise UnknownNameError(f"{name!r}, for the word {word!r}, is no class of AudioSet in {FILE.name}")
+                raise UnknownNameError(f"{name!r}, for the word {word!r}, is not a class of AudioSet in {FILE.name}")
 
 
 def named_classes(text: str, labels: Sequence[str], own: Mapping[str, Sequence[str]] | None = None) -> list[list[int]]:
-    """For every thing that a text names, the classes that it may be heard as; what is no class is left out.
+    """The classes of every source that a text names; sources without a class are skipped.
 
-    Our own nouns have a table. In a clause without any of them, all words count that are the name of a class, or a
-    part of one such as *Duck* and *quack*: they are one thing.
+    The nouns of plans have a table. In a clause without any of them, all words that are the name of a class or part of
+    it, such as *Duck* and *quack*, form one source.
 
     Args:
         text: The text.
         labels: Names of the classes.
-        own: More words, and the names of their classes.
+        own: Additional words and the names of their classes.
 
     Example:
         >>> named_classes("A bell rings, and a small dog barks.", ["Dog", "Bell", "Bark"])
@@ -117,7 +117,7 @@ def _by_name(labels: tuple[str, ...]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
         for part in re.sub(r"\(.*?\)", "", label).lower().split(","):
-            if not label.startswith(_NOT_HEARD):
+            if not label.startswith(_AMBIGUOUS):
                 found.setdefault(_singular(part.strip()), []).append(index)
     return found
 

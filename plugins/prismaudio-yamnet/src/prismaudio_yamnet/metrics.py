@@ -1,4 +1,4 @@
-"""Distances of generated sounds from true ones, by what YAMNet hears in them."""
+"""Distances between generated and reference audio by YAMNet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prismaudio_yamnet.weights import load_yamnet
 
 
 class YamnetMetric(NetworkMetric):
-    """A metric by what YAMNet hears."""
+    """A metric based on YAMNet."""
 
     yamnet: tuple[Yamnet]
-    """The network, in a tuple, so that its weights are no part of the metric's state."""
+    """The network, in a tuple so that its weights are not part of the metric's state."""
 
     @property
     def networks(self) -> Sequence[nn.Module]:
@@ -24,61 +24,61 @@ class YamnetMetric(NetworkMetric):
 
 
 class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore[misc]
-    """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of sound from those of the references.
+    """Fréchet distance (FD) between YAMNet embeddings of segments of 0.96 s of generated and reference audio.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__(WIDTH)
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(windows, 1024)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[1]
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
 
 
 class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
-    """Mean divergence (KL) of the classes that YAMNet hears in sounds from those in their references.
+    """Mean KL divergence between the YAMNet classes of reference and generated audio.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
 class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[misc]
-    """Inception score (IS) by the classes that YAMNet hears.
+    """Inception score (IS) of the YAMNet classes.
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None to look where it is known to be.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
     """
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
-def hear(network: Yamnet, sound: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
-    """Logits ``(windows, 521)`` and embeddings ``(windows, 1024)`` of audio ``(2, samples)`` without its DC.
+def classify_audio(network: Yamnet, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+    """Logits ``(segments, 521)`` and embeddings ``(segments, 1024)`` of audio ``(2, samples)`` without its mean.
 
     Source:
-        av-benchmark at 050a5cdb, which takes the DC off for all such metrics.
+        av-benchmark at 050a5cdb, which removes the mean for all such metrics.
     """
-    logits, embeddings = network.hear(sound[None] - sound.mean(), sample_rate_hz)
+    logits, embeddings = network.classify(audio[None] - audio.mean(), sample_rate_hz)
     return logits[0], embeddings[0]

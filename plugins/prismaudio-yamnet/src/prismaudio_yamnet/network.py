@@ -1,4 +1,4 @@
-"""YAMNet: a MobileNet that hears 521 kinds of sound in windows of 0.96 s."""
+"""YAMNet: a MobileNet that classifies segments of 0.96 s into 521 classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE_HZ = 16_000
 WINDOW, HOP, N_FFT, N_MELS = 400, 160, 512, 64
 N_FRAMES = 96
 PATCH = WINDOW + (N_FRAMES - 1) * HOP
-"""Samples that the network sees at once."""
+"""Samples per input segment."""
 PATCH_HOP = 48 * HOP
 OFFSET = 1e-3
 N_CLASSES, WIDTH = 521, 1024
@@ -28,12 +28,12 @@ BLOCKS = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
     *((512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)),
 )
-TOGETHER = 256
-"""Windows that go through the network at once."""
+CHUNK_ROWS = 256
+"""Segments per forward pass."""
 
 
 class Yamnet(nn.Module):
-    """The network, its batch normalisation folded into the convolutions.
+    """The network, with batch normalization folded into the convolutions.
 
     Source:
         YAMNet of tensorflow/models (Apache-2.0), research/audioset/yamnet.
@@ -56,10 +56,10 @@ class Yamnet(nn.Module):
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def patches(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Log-mel windows ``(batch, windows, 96, 64)`` of the mean of the channels, every 0.48 s, the last at the end.
+        """Log-mel segments ``(batch, segments, 96, 64)`` of the channel mean, every 0.48 s, the last one at the end.
 
         Args:
-            audio: Audio ``(batch, channels, samples)``; less than a window is followed by silence.
+            audio: Audio ``(batch, channels, samples)``; audio shorter than a segment is padded with silence.
             sample_rate_hz: Its sample rate.
         """
         mono = resample(audio.float().mean(1), sample_rate_hz, RATE_HZ)
@@ -72,16 +72,16 @@ class Yamnet(nn.Module):
         return ((torch.fft.rfft(frames, N_FFT).abs() @ self.bands.T) + OFFSET).log()
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(n, 521)`` and embeddings ``(n, 1024)`` of log-mel windows ``(n, 96, 64)``."""
-        found = [self.layers(part[:, None]).mean((2, 3)) for part in patches.split(TOGETHER)]
+        """Logits ``(n, 521)`` and embeddings ``(n, 1024)`` of log-mel segments ``(n, 96, 64)``."""
+        found = [self.layers(part[:, None]).mean((2, 3)) for part in patches.split(CHUNK_ROWS)]
         embeddings = torch.cat(found)
         return self.classifier(embeddings), embeddings
 
-    def hear(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
-        """Logits ``(batch, windows, 521)`` and embeddings ``(batch, windows, 1024)`` of sounds; it goes where they are.
+    def classify(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+        """Logits ``(batch, segments, 521)`` and embeddings ``(batch, segments, 1024)`` of audio.
 
         Args:
-            audio: Audio ``(batch, channels, samples)``.
+            audio: Audio ``(batch, channels, samples)``; the network moves to its device.
             sample_rate_hz: Its sample rate.
         """
         if self.window.device != audio.device:
@@ -93,7 +93,7 @@ class Yamnet(nn.Module):
 
 
 def _convolution(before: int, after: int, size: int, stride: int, groups: int = 1) -> Iterator[nn.Module]:
-    """A convolution and its ReLU, padded as TensorFlow does: at the end only where it halves."""
+    """A convolution and its ReLU, padded as in TensorFlow: only at the end with stride 2."""
     if size > 1:
         first = (size - stride) // 2
         yield nn.ZeroPad2d((first, size - stride - first, first, size - stride - first))
@@ -101,7 +101,7 @@ def _convolution(before: int, after: int, size: int, stride: int, groups: int = 
     yield nn.ReLU()
 
 
-def empty() -> Yamnet:
-    """A network whose weights are not drawn."""
+def empty_network() -> Yamnet:
+    """A network with uninitialized weights."""
     with WithoutDrawing():
         return Yamnet()

@@ -1,4 +1,4 @@
-"""The reward: are the things that the plan names heard?"""
+"""A reward for the presence of the sources that the plan names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
-from prismaudio.rewards.rows import side_by_side
-from prismaudio_yamnet.labels import beside, check_labels, named_classes, read_labels
+from prismaudio.rewards.rows import pad_caches
+from prismaudio_yamnet.labels import check_labels, class_map_next_to, named_classes, read_labels
 from prismaudio_yamnet.network import N_CLASSES, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
@@ -23,18 +23,18 @@ LOWEST = -20.0
 
 
 class YamnetReward(Reward):
-    """Mean, over the things that the plan names, of the log-probability that YAMNet hears each anywhere in the sound.
+    """Mean log-probability by YAMNet of the sources that the plan names.
 
-    A thing counts as heard where any of its classes is; windows of 0.96 s every 0.48 s cover the whole sound. -20, the
-    lowest, is silence; 0 is certainty.
+    The probability of a source is the maximum over its classes and over segments of 0.96 s every 0.48 s that cover the
+    audio. The score is between -20 (absent) and 0 (certain).
 
     Args:
-        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``, with ``yamnet_class_map.csv`` beside
-            it; None to look where they are known to be.
-        text: ``"section"``: what the semantic section names; ``"plan"``: what the whole plan names.
-        labels: More words, and the AudioSet classes that each may be heard as, for example ``{"kettle": ["Boiling",
-            "Steam"]}``; our own nouns may be given others.
-        network: A network in place of published weights.
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``, with ``yamnet_class_map.csv`` in the
+            same folder; None for the default locations.
+        text: ``"section"`` for the sources of the semantic section, ``"plan"`` for those of the whole plan.
+        labels: Additional words and their AudioSet classes, for example ``{"kettle": ["Boiling", "Steam"]}``; they
+            override the built-in nouns.
+        network: A network to use instead of published weights.
     """
 
     dimension, range = "semantic", (LOWEST, 0.0)
@@ -49,21 +49,21 @@ class YamnetReward(Reward):
     ) -> None:
         self.network = network or load_yamnet(weights)
         self.text, self.own = text, labels or {}
-        self.labels = read_labels(beside(weights))
+        self.labels = read_labels(class_map_next_to(weights))
         check_labels(self.own, self.labels)
 
     @property
     def identity(self) -> str:
-        """What the prepared classes depend on."""
+        """What the cached classes depend on."""
         return f"{type(self).__qualname__} {self.text} {self.own} {self.labels}"
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """The network that it scores with."""
+        """The classifier."""
         return (self.network,)
 
     def prepare(self, clip: Clip, plan: Plan) -> Cache:
-        """For every named thing its classes, as bool ``(things, 521)``."""
+        """The classes of every named source, bool ``(sources, 521)``."""
         text = plan_text(plan, self.dimension, self.text)
         found = named_classes(text, self.labels, self.own)
         if not found:
@@ -75,9 +75,9 @@ class YamnetReward(Reward):
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:
         """Scores ``(batch,)`` from -20 to 0."""
-        (things,) = side_by_side(caches, "things", device=audio.device)
-        logits = self.network.hear(audio, sample_rate_hz)[0].amax(1)
-        heard = torch.where(things, logits[:, None], -torch.inf).amax(2)
-        scores = torch.nn.functional.logsigmoid(heard).clamp(min=LOWEST)
+        (things,) = pad_caches(caches, "things", device=audio.device)
+        logits = self.network.classify(audio, sample_rate_hz)[0].amax(1)
+        best = torch.where(things, logits[:, None], -torch.inf).amax(2)
+        scores = torch.nn.functional.logsigmoid(best).clamp(min=LOWEST)
         named = things.any(2)
         return (scores * named).sum(1) / named.sum(1)

@@ -1,4 +1,4 @@
-"""Listening to windows of a sound: what StereoCRW and GCC-PHAT say of the time difference in each."""
+"""Time differences of segments of audio by StereoCRW and GCC-PHAT."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from prismaudio_stereocrw.delays import affinity, delays_s
 from prismaudio_stereocrw.network import RATE_HZ, CrwNetwork, load_network
 
 
-class CrwListener:
-    """Time differences between the channels of windows of one length.
+class CrwEstimator:
+    """Estimates time differences between the channels of segments of fixed length.
 
-    It is no module, so that whoever has one does not store the network with its own weights.
+    It is not a module, so that the network is not part of the ``state_dict`` of its owner.
 
     Args:
         weights: The published weights; see :func:`prismaudio_stereocrw.network.load_network`.
-        network: The network, in place of published weights.
+        network: A network to use instead of published weights.
         patch_s: Length of a patch in s.
-        n_patches: Patches of a window, each a sample after the other.
-        precision: ``"fp32"`` or ``"bf16"``, of the network.
+        n_patches: Patches per segment, one sample apart.
+        precision: Precision of the network, ``"fp32"`` or ``"bf16"``.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class CrwListener:
     ) -> None:
         if not patch_s >= 0.064 or n_patches < 49:
             raise PrismAudioError(
-                f"patches of {patch_s:g} s, {n_patches} of them, cannot be compared; give 0.064 s and 49 or more"
+                f"{n_patches} patches of {patch_s:g} s are too few or too short; expected at least 0.064 s and 49"
             )
         self.network = (load_network(weights) if network is None else network).eval()
         self.patch_samples, self.n_patches = int(patch_s * RATE_HZ), n_patches
@@ -42,12 +42,12 @@ class CrwListener:
 
     @property
     def window_samples(self) -> int:
-        """Length of a window at 16 kHz."""
+        """Length of a segment in samples at 16 kHz."""
         return self.patch_samples + self.n_patches - 1
 
     @functools.cached_property
     def identity(self) -> str:
-        """What time differences depend on beside the sound: the options, and a hash of the weights."""
+        """What the estimates depend on besides the audio: the options, and a hash of the weights."""
         digest = hashlib.blake2b(digest_size=16)
         for key, value in sorted(self.network.state_dict().items()):
             digest.update(key.encode())
@@ -56,7 +56,7 @@ class CrwListener:
 
     @torch.no_grad()
     def delays_s(self, windows: Tensor) -> Tensor:
-        """Time differences by StereoCRW ``(batch, patches that have all neighbours)`` in s.
+        """Time differences by StereoCRW ``(batch, patches with a complete search range)`` in s.
 
         Args:
             windows: Audio ``(batch, 2, window_samples)`` at 16 kHz; the network moves to its device.
@@ -74,19 +74,19 @@ class CrwListener:
         return 1000 * torch.stack([crw_s, gcc_s], dim=-1)
 
 
-def cut_windows(sound: Tensor, length: int) -> Tensor:
-    """Windows ``(batch, n, 2, length)`` that lie evenly over the whole of a sound, as few as that takes.
+def cut_windows(audio: Tensor, length: int) -> Tensor:
+    """The smallest number of evenly spaced segments ``(batch, n, 2, length)`` that covers the audio.
 
     Args:
-        sound: Audio ``(batch, 2, samples)``; one that is shorter than a window is repeated.
-        length: Length of a window in samples.
+        audio: Audio ``(batch, 2, samples)``; it is repeated if it is shorter than a segment.
+        length: Length of a segment in samples.
 
     Example:
         >>> cut_windows(torch.arange(20).expand(1, 2, 20), 8)[0, :, 0, 0]
         tensor([ 0,  6, 12])
     """
-    sound = repeated(sound, length)
-    last = sound.shape[-1] - length
+    audio = repeated(audio, length)
+    last = audio.shape[-1] - length
     n = math.ceil(last / length) + 1
     starts = [last * i // max(1, n - 1) for i in range(n)]
-    return torch.stack([sound[..., start : start + length] for start in starts], dim=1)
+    return torch.stack([audio[..., start : start + length] for start in starts], dim=1)
