@@ -6,44 +6,44 @@ import os
 import traceback
 
 MAX_CHARACTERS = 1_000
-"""Of the text of an error; a longer one is shortened in the middle."""
+"""Of the text of an error; a longer one is truncated in the middle."""
 
 
-def shortened(text: str, most_characters: int = MAX_CHARACTERS) -> str:
+def truncated(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """A text of at most so many characters, whose beginning and end are kept.
 
     Example:
-        >>> shortened("abcdefghijklmnopqrstuvwxyz", 11)
+        >>> truncated("abcdefghijklmnopqrstuvwxyz", 11)
         'abcde…vwxyz'
     """
-    if len(text) <= most_characters:
+    if len(text) <= max_characters:
         return text
-    tail = (most_characters - 1) // 2
-    return f"{text[: most_characters - 1 - tail]}…{text[len(text) - tail :]}"
+    tail = (max_characters - 1) // 2
+    return f"{text[: max_characters - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def one_line(error: BaseException, most_characters: int | None = None) -> str:
+def one_line(error: BaseException, max_characters: int | None = None) -> str:
     r"""What an error says, in one line; the name of its class if it says nothing.
 
     Args:
         error: The error.
-        most_characters: Where the text is cut off; None for all of it.
+        max_characters: Where the text is cut off; None for all of it.
 
     Example:
         >>> one_line(ValueError("no\n  number")), one_line(KeyError())
         ('no number', 'KeyError')
     """
-    return " ".join(str(error).split())[:most_characters] or type(error).__name__
+    return " ".join(str(error).split())[:max_characters] or type(error).__name__
 
 
-def with_class(error: BaseException, most_characters: int | None = None) -> str:
+def with_class(error: BaseException, max_characters: int | None = None) -> str:
     """What an error says, in one line that begins with the name of its class, unless it is a :class:`PrismAudioError`.
 
     Example:
         >>> with_class(KeyError("a")), with_class(KeyError()), with_class(PrismAudioError("no such file"))
         ("KeyError: 'a'", 'KeyError', 'no such file')
     """
-    text, name = one_line(error, most_characters), type(error).__name__
+    text, name = one_line(error, max_characters), type(error).__name__
     return text if isinstance(error, PrismAudioError) or text == name else f"{name}: {text}"
 
 
@@ -69,11 +69,11 @@ class PrismAudioError(Exception):
     """What was wrong, what was expected and what to do, in one line that can be read.
 
     Args:
-        text: The line; what is longer than :data:`MAX_CHARACTERS`, by what it quotes, is shortened in the middle.
+        text: The line; what is longer than :data:`MAX_CHARACTERS`, by what it quotes, is truncated in the middle.
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(shortened(text))
+        super().__init__(truncated(text))
 
 
 class UnknownNameError(PrismAudioError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prismaudio.errors import PrismAudioError, shortened
+from prismaudio.errors import PrismAudioError, truncated
 
 _VIDEO = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
 _AUDIO = "aac aif aiff au caf flac m4a mka mp3 oga ogg opus wav wma"
@@ -25,7 +25,7 @@ def expanded(path: str | Path) -> Path:
         'clip.mp4'
     """
     if "\0" in str(path):
-        raise PrismAudioError(f"{shortened(str(path), 100)!r} has a NUL character, so it is the path of no file")
+        raise PrismAudioError(f"{truncated(str(path), 100)!r} has a NUL character, so it is the path of no file")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -18,7 +18,7 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.evaluation.files import installed_scorers
-from prismaudio.evaluation.jobs import collect
+from prismaudio.evaluation.jobs import collect_score_jobs
 from prismaudio.media import write_video_with_audio
 from prismaudio.media.segments import survey
 from prismaudio.registry import discover
@@ -308,7 +308,7 @@ def test_lengths_that_differ_are_said(folder, capsys):
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
-    monkeypatch.setattr("prismaudio.evaluation.files.WINDOW_S", 0.7)
+    monkeypatch.setattr("prismaudio.evaluation.files.SEGMENT_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
     assert len((folder / "heard.txt").read_text().splitlines()) == 3
@@ -324,7 +324,7 @@ def test_folders_of_files_plans_and_references(folder):
     (folder / "plans" / "one.plan.txt").write_text(PLAN)
     (folder / "plans" / "two.json").write_text(json.dumps({"plan_text": PLAN}))
     soundfile.write("three.wav", bell(), RATE_HZ)
-    jobs = collect([".", "one.wav"], "plans", ".")
+    jobs = collect_score_jobs([".", "one.wav"], "plans", ".")
     assert [(job.path.name, job.plan and job.plan[6:], job.reference and job.reference.name) for job in jobs] == [
         ("one.wav", "one.plan.txt", "one.wav"),
         ("three.wav", "", None),
@@ -338,7 +338,7 @@ def test_folders_of_files_plans_and_references(folder):
         (["."], "", "nowhere.wav", MediaError),
     ]:
         with pytest.raises(error, match=r"empty|no such"):
-            collect(files, plan, reference)
+            collect_score_jobs(files, plan, reference)
 
 
 @pytest.mark.parametrize(
@@ -465,12 +465,12 @@ def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):
 def test_a_folder_of_references_is_listed_once(folder, monkeypatch):
     listed = []
 
-    def media_of(path):
+    def media_files(path):
         listed.append(path)
         return sorted(path.glob("*.wav"))
 
-    monkeypatch.setattr("prismaudio.evaluation.jobs.media_of", media_of)
-    assert [job.reference.name for job in collect(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
+    monkeypatch.setattr("prismaudio.evaluation.jobs.media_files", media_files)
+    assert [job.reference.name for job in collect_score_jobs(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
     assert len(listed) == 1
 
 

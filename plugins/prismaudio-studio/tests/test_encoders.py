@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.inference.planning import unknown_to_all
+from prismaudio.inference.planning import clauses_unknown_to_all
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio_studio.hashed_text import HashedTextEncoder, word_vector
@@ -102,7 +102,7 @@ def test_any_number_of_moments_is_drawn_in_the_memory_of_a_few(monkeypatch) -> N
 def test_a_text_is_understood_where_one_encoder_knows_what_it_names() -> None:
     grid, motion = PlanGridEncoder(["bell", "drum"]), MotionGridEncoder()
     text = "A bell, a dog, a zither."
-    assert unknown_to_all(text, [grid, motion, HashedTextEncoder()]) == ["a dog", "a zither"]
-    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=["dog"])]) == ["a zither"]
-    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=None)]) == []
-    assert unknown_to_all(text, [motion]) == []
+    assert clauses_unknown_to_all(text, [grid, motion, HashedTextEncoder()]) == ["a dog", "a zither"]
+    assert clauses_unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=["dog"])]) == ["a zither"]
+    assert clauses_unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=None)]) == []
+    assert clauses_unknown_to_all(text, [motion]) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
-from prismaudio.cli.names import files_of, outputs_of
+from prismaudio.cli.names import result_files, output_names
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
@@ -145,14 +145,14 @@ class Batch:
         Raises:
             MediaError: They are somebody else's, or files of the model.
         """
-        result = files_of(job.output)
+        result = result_files(job.output)
         for path in (*map(result.path, RESULT_SUFFIXES), result.marker):
             spare(path, self.model_files)
         result.check(force=self.options.force)
 
     def _save(self, job: Job, sound: GeneratedAudio) -> Path:
         """Write the files of a job: all of them, or none."""
-        result = files_of(job.output)
+        result = result_files(job.output)
         suffixes = _suffixes(job, spectrogram=self.options.spectrogram)
         described = sound.describe() | {
             "video": job.video.name if job.video else None,
@@ -190,9 +190,9 @@ class Batch:
 
     def _is_done(self, job: Job) -> bool:
         """Whether the files of a job are there and were made by the same request."""
-        made = files_of(job.output).read()
+        made = result_files(job.output).read()
         try:
-            whole = made is not None and all((job.output.parent / name).stat().st_size for name in outputs_of(made))
+            whole = made is not None and all((job.output.parent / name).stat().st_size for name in output_names(made))
             if made is None or not whole:
                 return False
             where = {"video": made["request"].get("video")}  # the same file is the same, wherever it is now

@@ -96,14 +96,14 @@ def rewards(
         except (PrismAudioError, TypeError) as error:
             missing[name] = one_line(error)
             continue
-        made = untrained(kind, stand_in(kind, folder))
+        made = untrained(kind, placeholder_tokenizer(kind, folder))
         if made is None:
             missing[name] = reason
         else:
             yield name + RANDOM, made
 
 
-def stand_in(kind: type, folder: Path) -> str | None:
+def placeholder_tokenizer(kind: type, folder: Path) -> str | None:
     """A tokenizer of words with as many tokens as the published one of a reward, if it has one; all words are one."""
     published = kind.published_tokenizer if issubclass(kind, CosineReward) else None
     if published is None:

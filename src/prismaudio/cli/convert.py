@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.inference.importing import belong_together, import_autoencoder, import_published
+    from prismaudio.inference.importing import check_latent_channels, import_autoencoder, import_published
     from prismaudio.media.files import spare
     from prismaudio.pretrained import NEEDED, load_parts
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
             components["autoencoder"] = import_autoencoder(vae)
             if "transformer" in components:
                 wanted = components["transformer"].latent_channels
-                belong_together(source, wanted, vae, components["autoencoder"].channels)
+                check_latent_channels(source, wanted, vae, components["autoencoder"].channels)
     else:
         components = import_published(source, vae)
     half_dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, None: torch.float32}[options.half]

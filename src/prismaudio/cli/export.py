@@ -20,7 +20,7 @@ adapters are merged. What the recipe took from a model folder is passed on.
 example:
   prismaudio export runs/paper/lightning_logs/version_0/checkpoints/last.ckpt my-model
 """
-SAVED = "recipe.yaml"
+SAVED_RECIPE = "recipe.yaml"
 """The recipe that a run keeps beside its logs."""
 ONE_PROCESS = (
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto",
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     checkpoint = expanded(options.checkpoint)
     if not checkpoint.exists():
         raise CheckpointError(f"no such checkpoint: {checkpoint}")
-    recipe = options.config or kept_recipe(checkpoint)
+    recipe = options.config or find_saved_recipe(checkpoint)
     from prismaudio.cli.fit import run
     from prismaudio.media.files import spare
 
@@ -64,13 +64,13 @@ def main(argv: Sequence[str]) -> int:
     return run("fit", ["--config", str(recipe), *ONE_PROCESS], ExportCommandLine)
 
 
-def kept_recipe(checkpoint: Path) -> Path:
+def find_saved_recipe(checkpoint: Path) -> Path:
     """The recipe that a run kept in its folder, in which the checkpoint is.
 
     Raises:
         RecipeError: There is none.
     """
     for folder in list(checkpoint.absolute().parents)[:4]:
-        if (folder / SAVED).is_file():
-            return folder / SAVED
-    raise RecipeError(f"no {SAVED} in the folders above {checkpoint}; name the recipe of the run with --config")
+        if (folder / SAVED_RECIPE).is_file():
+            return folder / SAVED_RECIPE
+    raise RecipeError(f"no {SAVED_RECIPE} in the folders above {checkpoint}; name the recipe of the run with --config")

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
-from prismaudio.cli.jobs import Job, collect
+from prismaudio.cli.jobs import Job, collect_jobs
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.paths import expanded
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     folder = expanded(options.output)
     if not options.videos and not (options.plan or options.prompt):
         raise PrismAudioError("nothing to do: name a video, or give --prompt or --plan with --duration")
-    jobs = collect(options.videos, folder, Job(None, folder, options.plan, options.prompt, options.seed))
+    jobs = collect_jobs(options.videos, folder, Job(None, folder, options.plan, options.prompt, options.seed))
     if options.duration is not None and all(job.video for job in jobs):
         raise MediaError("--duration is for sound without video; a video's sound is as long as the video")
     if options.duration is None and not all(job.video for job in jobs):

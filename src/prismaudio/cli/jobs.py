@@ -66,7 +66,7 @@ class Job:
         }
 
 
-def collect(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
+def collect_jobs(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
     """Jobs of the arguments of the command line, each with files of its own.
 
     Args:
@@ -89,9 +89,9 @@ def collect(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
         else:
             jobs.append(replace(usual, video=path, output=folder / _stem(path)))
     jobs = jobs or [replace(usual, video=None, output=folder / "sound")]
-    from prismaudio.cli.names import apart  # imports torch
+    from prismaudio.cli.names import assign_output_paths  # imports torch
 
-    return apart(jobs, [*tables, *(job.video for job in jobs if job.video), *filter(None, (j.plan_file for j in jobs))])
+    return assign_output_paths(jobs, [*tables, *(job.video for job in jobs if job.video), *filter(None, (j.plan_file for j in jobs))])
 
 
 def _stem(video: Path) -> str:

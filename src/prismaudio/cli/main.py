@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
-from prismaudio.errors import PrismAudioError, UnknownNameError, print_traceback, shortened
+from prismaudio.errors import PrismAudioError, UnknownNameError, print_traceback, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C, or 143 after SIGTERM.
     """
-    return reported(lambda: dispatch(list(sys.argv[1:] if argv is None else argv)))
+    return run_reporting_errors(lambda: dispatch(list(sys.argv[1:] if argv is None else argv)))
 
 
-def reported(command: Callable[[], int]) -> int:
+def run_reporting_errors(command: Callable[[], int]) -> int:
     """Run a command, and report its errors as one line.
 
     Args:
@@ -55,7 +55,7 @@ def reported(command: Callable[[], int]) -> int:
     Returns:
         That, or the one of an error, see :func:`main`.
     """
-    show_any_character()
+    escape_unencodable()
     try:
         with terminating():
             return command()
@@ -74,7 +74,7 @@ def reported(command: Callable[[], int]) -> int:
         return 130
 
 
-def show_any_character() -> None:
+def escape_unencodable() -> None:
     """Print what the terminal's encoding lacks, and names of files that are no text, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -100,12 +100,12 @@ def dispatch(argv: list[str]) -> int:
         sys.stderr.write(help_text())
         return 2
     if command not in COMMANDS:
-        return plugged(command)(argv[1:]) or 0
+        return load_plugin_command(command)(argv[1:]) or 0
     module, _, function = COMMANDS[command][0].partition(":")
     return int(getattr(import_module(module), function)(argv[1:]) or 0)
 
 
-def plugged(command: str) -> Callable[[list[str]], int | None]:
+def load_plugin_command(command: str) -> Callable[[list[str]], int | None]:
     """The function that runs a command of a plugin.
 
     Raises:
@@ -164,5 +164,5 @@ def help_text() -> str:
 def fail(error: BaseException, text: str) -> int:
     """Print an error as one line."""
     print_traceback(error)
-    sys.stderr.write(f"prismaudio: error: {shortened(' '.join(text.split()))}\n")
+    sys.stderr.write(f"prismaudio: error: {truncated(' '.join(text.split()))}\n")
     return 2

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _MAX_BYTES = MAX_NAME_BYTES - len(".json")
 
 
-def files_of(output: Path) -> ResultFiles:
+def result_files(output: Path) -> ResultFiles:
     """The files of a result of ``prismaudio generate``."""
-    return ResultFiles(output, RESULT_SUFFIXES, outputs_of)
+    return ResultFiles(output, RESULT_SUFFIXES, output_names)
 
 
-def outputs_of(made: Mapping[str, Any]) -> list[str]:
+def output_names(made: Mapping[str, Any]) -> list[str]:
     """Names of the files that the JSON of a result describes; none if ``prismaudio generate`` did not write it."""
     outputs = made.get("outputs")
     if not isinstance(made.get("request"), dict) or not isinstance(outputs, list):
@@ -34,7 +34,7 @@ def outputs_of(made: Mapping[str, Any]) -> list[str]:
     return [name for name in outputs if isinstance(name, str)]
 
 
-def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
+def assign_output_paths(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
     """Jobs whose files are neither those of another job, nor a source, nor the results of another video.
 
     Args:
@@ -63,7 +63,7 @@ def _fitting(stem: Path, ending: str) -> Path:
 
 
 def _key(stem: Path) -> str:
-    """What two names share that some file systems do not tell apart."""
+    """What two names share that some file systems do not tell assign_output_paths."""
     return unicodedata.normalize("NFC", os.path.realpath(stem.parent) + os.sep + stem.name).casefold()
 
 
@@ -75,7 +75,7 @@ def _is_read(stem: Path, job: Job, read: set[tuple[int, int] | None]) -> bool:
 
 def _is_of_another_video(stem: Path, job: Job) -> bool:
     """Whether there is a result of a video that is neither at the place of the job's video, nor the same file moved."""
-    made = None if job.is_named else files_of(stem).read()
+    made = None if job.is_named else result_files(stem).read()
     if made is None:
         return False
     place = None if job.video is None else portable(job.video, stem.parent)

@@ -33,7 +33,7 @@ def check_plugin(registry: Registry, name: str) -> int:
     n_failed = sum(not report_plugin(plugin) for plugin in plugins)
     for entry in entries:
         report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
-        report |= judge_entry(entry)
+        report |= check_entry(entry)
         n_failed += sum(text.startswith("FAIL ") for text in report.values())
         sys.stdout.write(f"{entry.kind} {entry.name}\n")
         sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
@@ -50,15 +50,15 @@ def report_plugin(plugin: Plugin) -> bool:
     return not bad
 
 
-def judge_entry(entry: Entry) -> dict[str, str]:
+def check_entry(entry: Entry) -> dict[str, str]:
     """What the checks find out about one thing that a plugin provides."""
     if isinstance(entry.item, (Component, Command, Pretrained)):
         summary = entry.item.summary
         one_line = bool(summary.strip()) and "\n" not in summary
         report = {"summary": summary if one_line else "FAIL it must be one line"}
         if isinstance(entry.item, Pretrained):
-            return report | judge_model(entry.item)
-        return report | judge_component(entry.item, entry.kind)
+            return report | check_model(entry.item)
+        return report | check_component(entry.item, entry.kind)
     if isinstance(entry.item, Dimension):
         question = entry.item.question
         return {"question": question if question.strip().endswith("?") else f"FAIL {question!r} is not a question"}
@@ -68,7 +68,7 @@ def judge_entry(entry: Entry) -> dict[str, str]:
     }
 
 
-def judge_model(model: Pretrained) -> dict[str, str]:
+def check_model(model: Pretrained) -> dict[str, str]:
     """Whether a model is where it should be; one on a hub is not asked for."""
     if isinstance(model.source, str):
         return {"source": f"{model.source} on the hub"}
@@ -76,7 +76,7 @@ def judge_model(model: Pretrained) -> dict[str, str]:
     return {"source": str(model.source) if there else f"FAIL {model.source} has no config.json and model.safetensors"}
 
 
-def judge_component(component: Component | Command, kind: str) -> dict[str, str]:
+def check_component(component: Component | Command, kind: str) -> dict[str, str]:
     """Judge a component in a process of its own."""
     command = [sys.executable, "-P", "-m", "prismaudio.testing.component", kind, component.target]
     if isinstance(component, Component) and component.stream is not None:

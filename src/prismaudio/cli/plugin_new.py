@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from prismaudio.registry import Registry
 
-KINDS = ("reward", "metric", "benchmark", "command")
-SCORED = ("reward", "metric")
+TEMPLATE_KINDS = ("reward", "metric", "benchmark", "command")
+SCORER_KINDS = ("reward", "metric")
 """Kinds that serve a dimension."""
 _BLOCK = re.compile(r"^\[\[ (\w+)\n(.*?)^\]\]\n", re.MULTILINE | re.DOTALL)
 
@@ -30,7 +30,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
         registry: What is installed, whose names are taken.
         name: What it is called: small letters and digits, words joined by ``-``; ``prismaudio-`` may be left out.
         dimension: The dimension that it serves, an installed one or a new one; None for what serves none.
-        kinds: What it provides, of :data:`KINDS`.
+        kinds: What it provides, of :data:`TEMPLATE_KINDS`.
         folder: Where its folder goes.
 
     Returns:
@@ -41,7 +41,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
         DuplicateNameError: It is there already, or installed.
     """
     stem = _stem(name.removeprefix("prismaudio-"))
-    scored = sorted({*kinds} & {*SCORED})
+    scored = sorted({*kinds} & {*SCORER_KINDS})
     if dimension is None and scored:
         raise UnknownNameError(f"a {scored[0]} serves a dimension; say which with --dimension NAME")
     if dimension is not None and not re.fullmatch(r"[a-z][a-z0-9_]*", dimension):

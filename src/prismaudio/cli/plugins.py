@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prismaudio.cli.arguments import Parser
-from prismaudio.cli.plugin_new import KINDS, SCORED, new_plugin
+from prismaudio.cli.plugin_new import TEMPLATE_KINDS, SCORER_KINDS, new_plugin
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     new.add_argument(
         "--kind",
         action="append",
-        choices=KINDS,
+        choices=TEMPLATE_KINDS,
         help="what it provides; may be repeated (default: a reward, a metric)",
     )
     new.add_argument(
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     registry = discover()
     if options.command == "new":
-        made = new_plugin(registry, options.name, options.dimension, options.kind or SCORED, options.output)
+        made = new_plugin(registry, options.name, options.dimension, options.kind or SCORER_KINDS, options.output)
         sys.stdout.write(
             f"{made}; try: pip install -e {made} && pytest {made} && prismaudio plugins check {made.name}\n"
         )

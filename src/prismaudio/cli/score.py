@@ -67,9 +67,9 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     if options.json is not None and options.json == options.csv:
         raise PrismAudioError(f"--json {options.json} and --csv {options.csv} would mix; name two files")
-    from prismaudio.evaluation.jobs import collect
+    from prismaudio.evaluation.jobs import collect_score_jobs
 
-    jobs = collect(options.files, options.plan, options.reference)
+    jobs = collect_score_jobs(options.files, options.plan, options.reference)
     with Reporter(len(jobs), "files") as reporter:
         if all(job.error for job in jobs):  # said before anything that scores is imported
             reporter.failures += [job.error for job in jobs]

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from prismaudio.media.segments import Edges
     from prismaudio.types import Need
 
-WINDOW_S = 30.0
+SEGMENT_S = 30.0
 """Files that last longer are scored in equal pieces that do not."""
-FRAMES = FrameSpec(25.0, 256, keep_aspect_ratio=True)
+FRAME_SPEC = FrameSpec(25.0, 256, keep_aspect_ratio=True)
 """The frames that scorers look at."""
-KINDS = ("rewards", "metrics")
-SHORTEST_S = 0.02
+SCORER_KINDS = ("rewards", "metrics")
+MIN_DURATION_S = 0.02
 
 
 def installed_scorers(
@@ -52,7 +52,7 @@ def installed_scorers(
     registry = discover()
     find_device(device)
     scorers: list[Scorer] = []
-    for kind, named in zip(KINDS, (rewards, metrics), strict=True):
+    for kind, named in zip(SCORER_KINDS, (rewards, metrics), strict=True):
         for name in registry.names(kind) if named is None else named:
             try:
                 scorers.append(_scorer(registry, kind, name, device, folder))
@@ -85,7 +85,7 @@ def score_file(
     warnings = _check(file, true)
     duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
     reads = frozenset[Any]().union(*(scorer.reads for scorer in scorers))
-    segments = _segments(file, true, plan, segment_edges(duration_s, WINDOW_S), reads)
+    segments = _segments(file, true, plan, segment_edges(duration_s, SEGMENT_S), reads)
     (scores,) = evaluate([segments], scorers)
     return scores, warnings
 
@@ -100,14 +100,14 @@ def _segments(
     sounds = audio_segments(file, edges, rate_hz)
     references = nothing if true is None else audio_segments(true, edges, rate_hz)
     nothing = iter([None] * len(edges))
-    watched = nothing if video is None or "video" not in reads else frame_segments(video, edges, FRAMES)
+    watched = nothing if video is None or "video" not in reads else frame_segments(video, edges, FRAME_SPEC)
     pieces = zip(edges, sounds, references, watched, strict=True)
     for index, ((begin_s, end_s), sound, reference, frames) in enumerate(pieces):
         clip = Clip(
             id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
             duration_s=end_s - begin_s,
             frames=frames,
-            fps=None if frames is None else FRAMES.fps,
+            fps=None if frames is None else FRAME_SPEC.fps,
             audio=reference,
             sample_rate_hz=None if reference is None else rate_hz,
         )
@@ -196,8 +196,8 @@ def _check(file: Survey, true: Survey | None) -> list[str]:
     """
     if file.sample_rate_hz is None:
         raise MediaError(f"{file.path} has no audio track; expected a file with the sound to score")
-    if file.duration_s < SHORTEST_S:
-        raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {SHORTEST_S} s")
+    if file.duration_s < MIN_DURATION_S:
+        raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {MIN_DURATION_S} s")
     warnings = _unheard("its sound", file)
     if true is None:
         return warnings

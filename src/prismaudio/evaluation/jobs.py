@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 AUTO = "auto"
-PLANS = (".plan.txt", ".txt", ".json")
+PLAN_SUFFIXES = (".plan.txt", ".txt", ".json")
 """What the plan of ``clip.mp4`` may be called in a folder: ``clip.plan.txt``, or what generate wrote, ``clip.json``."""
 
 
@@ -55,7 +55,7 @@ class ScoreJob:
         return hashlib.blake2b(repr([parts, sorted(scorers)]).encode(), digest_size=12).hexdigest()
 
 
-def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
+def collect_score_jobs(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
     """The files of the command line, each once.
 
     Args:
@@ -78,15 +78,15 @@ def collect(files: Sequence[str], plan: str, reference: str) -> list[ScoreJob]:
     paths: dict[Path, Path] = {}
     for text in files:
         path = expanded(text)
-        for found in media_of(path) if path.is_dir() else [path]:
+        for found in media_files(path) if path.is_dir() else [path]:
             paths.setdefault(found.resolve(), found)
     references: dict[str, Path] = {}
-    for file in media_of(true) if true is not None and true.is_dir() else []:
+    for file in media_files(true) if true is not None and true.is_dir() else []:
         references.setdefault(file.stem, file)
     return [_job(path, plan, given, true, references) for path in paths.values()]
 
 
-def media_of(folder: Path) -> list[Path]:
+def media_files(folder: Path) -> list[Path]:
     """The files of a folder that hold video or sound, sorted; a sound beside a video of its name is left out.
 
     Raises:
@@ -113,9 +113,9 @@ def _job(path: Path, plan: str, given: Path | None, true: Path | None, reference
     except MediaError as error:
         return ScoreJob(path, error=str(error))
     if given is not None and given.is_dir():
-        at = next((at for suffix in PLANS if (at := given / f"{path.stem}{suffix}").is_file()), None)
+        at = next((at for suffix in PLAN_SUFFIXES if (at := given / f"{path.stem}{suffix}").is_file()), None)
         if at is None:
-            return ScoreJob(path, error=f"there is no plan for {path} in {given}; expected {path.stem}{PLANS[0]}")
+            return ScoreJob(path, error=f"there is no plan for {path} in {given}; expected {path.stem}{PLAN_SUFFIXES[0]}")
         plan = str(at)
     elif given is not None:
         plan = str(given)
@@ -126,7 +126,7 @@ def _job(path: Path, plan: str, given: Path | None, true: Path | None, reference
     return ScoreJob(path, plan, true)
 
 
-def plan_text(path: Path) -> str:
+def read_plan_text(path: Path) -> str:
     """The text of a plan in a file, or in the JSON file that ``prismaudio generate`` writes.
 
     Raises:

@@ -34,7 +34,7 @@ MAX_BYTES = 1 << 30
 
 
 @dataclass
-class Record:
+class ScoreRecord:
     """Scores of a file.
 
     Args:
@@ -65,7 +65,7 @@ class ResultsFile(ABC):
     def __init__(self, target: str, scorers: Iterable[Scorer], sources: Iterable[Path] = ()) -> None:
         self.path = None if target == STANDARD_OUTPUT else expanded(target)
         self.scorers = {scorer.name: scorer for scorer in scorers}
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, ScoreRecord] = {}
         if self.path is not None and self.path.exists():
             spare(self.path, sources)
             if not self.path.is_file():
@@ -80,7 +80,7 @@ class ResultsFile(ABC):
             if text.strip() and not self.records and not self.is_ours(text):
                 raise MediaError(f"{self.path} exists and holds no scores; choose another name for them")
 
-    def find(self, path: Path) -> Record | None:
+    def find(self, path: Path) -> ScoreRecord | None:
         """The scores of a file, if they are there."""
         return self.records.get(escaped(str(path)))
 
@@ -95,7 +95,7 @@ class ResultsFile(ABC):
         with replacing(self.path) as part:
             part.write_bytes(escaped(text).encode())
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ScoreRecord) -> None:
         """Append the scores of a file."""
         self._append(self.lines(record))
 
@@ -119,11 +119,11 @@ class ResultsFile(ABC):
         """Whether a text without a record was written by this class."""
 
     @abstractmethod
-    def read(self, text: str) -> Iterable[Record]:
+    def read(self, text: str) -> Iterable[ScoreRecord]:
         """The records in a text; lines that were not written to their end are left out."""
 
     @abstractmethod
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """The text of a record."""
 
     @abstractmethod
@@ -145,18 +145,18 @@ class JsonLines(ResultsFile):
             not ended and not line.endswith("}") and line.startswith('{"file": "'[: len(line)])
         )
 
-    def read(self, text: str) -> Iterable[Record]:
+    def read(self, text: str) -> Iterable[ScoreRecord]:
         """Records, in order; a line that is not as it was written is left out."""
         for line in text.split("\n"):
             try:
                 held = load_json(line)
                 if held.pop("check") == _check(held):
                     scores = {name: _read_score(**said) for name, said in held["scores"].items()}
-                    yield Record(held["file"], held["request"], scores, held["states"])
+                    yield ScoreRecord(held["file"], held["request"], scores, held["states"])
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
 
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """One line."""
         scores = {name: _plain(score) for name, score in record.scores.items()}
         held = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
@@ -184,13 +184,13 @@ class Csv(ResultsFile):
         """It has our columns."""
         return text.startswith(",".join(self.COLUMNS))
 
-    def read(self, text: str) -> Iterable[Record]:
+    def read(self, text: str) -> Iterable[ScoreRecord]:
         """Records; a file counts when all its rows are there."""
-        records: dict[str, Record] = {}
+        records: dict[str, ScoreRecord] = {}
         for row in self._whole_rows(text):
             with suppress(ValueError, OverflowError):
                 score = _read_score(row["value"], row["reason"])
-                record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
+                record = records.setdefault(row["file"], ScoreRecord(row["file"], row["request"], {}))
                 if row["request"] == record.request:
                     record.scores[row["name"]] = score
         return [record for record in records.values() if self.scorers.keys() <= record.scores.keys()]
@@ -206,7 +206,7 @@ class Csv(ResultsFile):
         """Names of the columns."""
         return ",".join(self.COLUMNS) + "\n"
 
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """A row for each score."""
         rows = (
             {"file": record.file, "name": name, "request": record.request} | _plain(score)

@@ -13,8 +13,8 @@ from torch import Tensor
 from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
 from prismaudio.evaluation.files import installed_scorers, read_plan, score_file
-from prismaudio.evaluation.jobs import AUTO, plan_text
-from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile
+from prismaudio.evaluation.jobs import AUTO, read_plan_text
+from prismaudio.evaluation.results import Csv, JsonLines, ScoreRecord, ResultsFile
 from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.segments import has_video
@@ -49,7 +49,7 @@ class ScoreRun:
         kinds = ((JsonLines, options.json), (Csv, options.csv))
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
         self.identities = [scorer.identity for scorer in self.scorers]
-        self.records: list[Record] = []
+        self.records: list[ScoreRecord] = []
         self._model: PrismAudio | None = None
 
     def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> None:
@@ -107,7 +107,7 @@ class ScoreRun:
         }
         failed = [f"{job.path}: {name}: {score.reason}" for name, score in scores.items() if score.failed]
         request = job.request(self.identities) + " failed" * bool(failed)  # so the next run tries again
-        record = Record(str(job.path), request, scores, states)
+        record = ScoreRecord(str(job.path), request, scores, states)
         for results in self.results:
             results.add(record)
         self.records.append(record)
@@ -118,7 +118,7 @@ class ScoreRun:
         spent_s = time.monotonic() - begin_s
         reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} left out ({spent_s:.1f} s)")
 
-    def _recall(self, job: ScoreJob, record: Record) -> None:
+    def _recall(self, job: ScoreJob, record: ScoreRecord) -> None:
         """Count a file that was scored by an earlier run, and measure again what was too large to keep."""
         lost = []
         for scorer in self.scorers:
@@ -133,7 +133,7 @@ class ScoreRun:
             score_file(job.path, lost, self._plan(job), job.reference)
         self.records.append(record)
 
-    def _found(self, job: ScoreJob) -> Record | None:
+    def _found(self, job: ScoreJob) -> ScoreRecord | None:
         """The scores of a file in all files of scores, if they were made with the same settings."""
         found = [results.find(job.path) for results in self.results]
         if job.error or not found or None in found:
@@ -150,7 +150,7 @@ class ScoreRun:
         if not job.plan:
             return None
         if job.plan != AUTO:
-            return read_plan(job.plan if "<" in job.plan else plan_text(Path(job.plan)))
+            return read_plan(job.plan if "<" in job.plan else read_plan_text(Path(job.plan)))
         seen = next((path for path in (job.path, job.reference) if path is not None and has_video(path)), None)
         if seen is None:
             return None

@@ -16,7 +16,7 @@ from prismaudio.scorers import OF_MANY
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prismaudio.evaluation.results import Record
+    from prismaudio.evaluation.results import ScoreRecord
     from prismaudio.scorers import Scorer
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -24,7 +24,7 @@ FIXED_WIDTH, FILE_WIDTH = 80, 12
 """Characters of a line without columns for files, and of such a column; they are there if all of them fit in."""
 
 
-def show(scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]]) -> None:
+def show(scorers: Sequence[Scorer], records: Sequence[ScoreRecord], totals: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table of everything that has a value, and why the rest has none."""
     console = Console()
     if not console.is_terminal:
@@ -43,7 +43,7 @@ def show(scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[s
         console.print(f"  {', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _reasons(scorer: Scorer, records: Sequence[Record], total: Mapping[str, Any]) -> list[str]:
+def _reasons(scorer: Scorer, records: Sequence[ScoreRecord], total: Mapping[str, Any]) -> list[str]:
     """Why files have no score, each with the number of files, where these are not all."""
     scores = [record.scores[scorer.name] for record in records]
     counts = Counter(score.reason for score in scores if score.value is None and score.reason != OF_MANY)
@@ -53,7 +53,7 @@ def _reasons(scorer: Scorer, records: Sequence[Record], total: Mapping[str, Any]
     return [reason + f" ({n} of {n_files} files)" * (n < n_files) for reason, n in counts.items()]
 
 
-def _heads(records: Sequence[Record]) -> list[str]:
+def _heads(records: Sequence[ScoreRecord]) -> list[str]:
     """Names of the files, as short as tells them apart."""
     paths = [Path(record.file) for record in records]
     named: list[list[str]] = [
@@ -65,7 +65,7 @@ def _heads(records: Sequence[Record]) -> list[str]:
 
 
 def _table(
-    scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
+    scorers: Sequence[Scorer], records: Sequence[ScoreRecord], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
 ) -> Table:
     """A row for each reward and metric, a column for each file if that is wanted, and one for all if they are many."""
     each = records if with_files else []

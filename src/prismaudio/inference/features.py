@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prismaudio.models.dit import DiffusionTransformer
     from prismaudio.samplers.base import Sampler
 
-SHORTEST_S, LONGEST_S = 0.2, 3600.0
+MIN_DURATION_S, MAX_DURATION_S = 0.2, 3600.0
 
 
 def read_conditions(path: str | Path, clip: str = "") -> Conditions:
@@ -68,8 +68,8 @@ def render_conditions(
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Tensor]:
     """Audio float32 ``(2, samples)`` of each sample of the conditions, in one pass; see :meth:`Renderer.render`."""
-    if not SHORTEST_S <= duration_s <= LONGEST_S:
-        raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {SHORTEST_S} to {LONGEST_S:g} s")
+    if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
+        raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {MIN_DURATION_S} to {MAX_DURATION_S:g} s")
     for some in (conditions, negative):
         check_conditions(renderer.transformer, some, len(seeds))
     n_frames = renderer.autoencoder.n_frames(duration_s)

@@ -59,14 +59,14 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     Raises:
         CheckpointError: A file is not such a checkpoint, or its weights do not fit; the text lists them.
     """
-    found, vae_path = sort_out(path, read_weights(path)), autoencoder or path
+    found, vae_path = split_components(path, read_weights(path)), autoencoder or path
     if not found.transformer and not found.autoencoder:
         raise CheckpointError(
             f"{path} is not a PrismAudio checkpoint: none of its {len(found.unknown)} weights has a name that "
             f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {listed(found.unknown[:3])} …"
         )
     if autoencoder is not None:
-        found.autoencoder = sort_out(autoencoder, read_weights(autoencoder)).autoencoder
+        found.autoencoder = split_components(autoencoder, read_weights(autoencoder)).autoencoder
         if not found.autoencoder:
             raise CheckpointError(f"{autoencoder} holds no autoencoder; expected vae.ckpt or weights of the same names")
     transformer, problems = _transformer(found.transformer)
@@ -78,7 +78,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     check_held(found.transformer, path)
     check_held(found.autoencoder, vae_path)
     if transformer and codec:
-        belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
+        check_latent_channels(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
     settings = Settings(None, FPS, FRAME_SIZE, GUIDANCE, keep_aspect_ratio=True)
     components: dict[str, Any] = {"settings": settings}  # also for a new transformer
     if transformer:
@@ -106,7 +106,7 @@ def import_autoencoder(path: Path) -> OobleckAutoencoder:
     return codec
 
 
-def belong_together(path: Path, wanted: int, vae_path: Path, given: int) -> None:
+def check_latent_channels(path: Path, wanted: int, vae_path: Path, given: int) -> None:
     """See that a transformer's latents are those of an autoencoder, by their channels.
 
     Raises:
@@ -119,7 +119,7 @@ def belong_together(path: Path, wanted: int, vae_path: Path, given: int) -> None
         )
 
 
-def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
+def split_components(path: Path, weights: Mapping[str, Tensor]) -> Published:
     """What of a file belongs to which part, without the prefix that all names of a file may have in common."""
     if any(key.startswith(_ALONE) for key in weights):  # a training run's: discriminators and the like are not needed
         return Published(autoencoder=below(weights, _ALONE))

@@ -15,7 +15,7 @@ from prismaudio.audio.resample import resample
 from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
-from prismaudio.errors import MediaError, PrismAudioError, shortened
+from prismaudio.errors import MediaError, PrismAudioError, truncated
 from prismaudio.inference import features, hub, planning
 from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.rendering import Renderer
@@ -218,7 +218,7 @@ class PrismAudio:
         clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
         plan = planning.write_plan(self.planner, clip, self.dimensions, given, prompt)
         said = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
-        unknown = planning.not_understood(said, self.encoders.values())
+        unknown = planning.unknown_text_warnings(said, self.encoders.values())
         return Plan(plan, [*unknown, *plan.warnings])
 
     def read_plan(self, plan: Plan | str | Path) -> Plan:
@@ -282,7 +282,7 @@ class PrismAudio:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
         pretrained.need_encoders(self.transformer, self.encoders)
         if not 0 <= seed < MAX_SEEDS:
-            shown = shortened(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
+            shown = truncated(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
         given = None if plan is None else self.read_plan(plan)
         if video is None:
@@ -298,8 +298,8 @@ class PrismAudio:
         plan = self.plan(clip, prompt, given)
         warnings, negative = list(plan.warnings), None
         if negative_prompt.strip():
-            negative = planning.unwanted(negative_prompt)
-            unknown = planning.not_understood([negative_prompt], self.encoders.values())
+            negative = planning.negative_plan(negative_prompt)
+            unknown = planning.unknown_text_warnings([negative_prompt], self.encoders.values())
             warnings += [f"negative prompt: {warning}" for warning in unknown]
         path = None if video is None else Path(video)
         watched = {} if video is None else self._watched(video)

@@ -1,10 +1,10 @@
-"""Whose plan it is: the planner's, the user's, or the user's words completed by the planner."""
+"""Whose plan it is: the planner's, the user's, or the user's words with_default_sections by the planner."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import PlanError, shortened
+from prismaudio.errors import PlanError, truncated
 from prismaudio.plan import CORE, Plan
 from prismaudio.plan.nouns import Nouns
 
@@ -51,10 +51,10 @@ def write_plan(
     else:
         plan = Plan({"semantic": wanted}) if isinstance(wanted, str) else wanted
     plan.check(clip.duration_s)
-    return completed(plan, dimensions)
+    return with_default_sections(plan, dimensions)
 
 
-def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
+def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
     """The plan with the default sections of dimensions that it lacks, in the order of the dimensions."""
     texts, warnings = dict(plan), []
     for dimension in dimensions:
@@ -68,11 +68,11 @@ def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
     return Plan({name: texts[name] for name in dict.fromkeys([*names, *texts])}, [*plan.warnings, *warnings])
 
 
-def unwanted(prompt: str) -> Plan:
+def negative_plan(prompt: str) -> Plan:
     """The negative plan of a negative prompt: its words in the sections that they are about.
 
     Example:
-        >>> print(unwanted("a noisy recording of a dog"))
+        >>> print(negative_plan("a noisy recording of a dog"))
         <Semantic> a noisy recording of a dog <Aesthetic> a noisy recording of a dog
     """
     story = Plan(dict.fromkeys(CORE, prompt)).story
@@ -86,7 +86,7 @@ def unwanted(prompt: str) -> Plan:
     return Plan(dict.fromkeys(about, prompt))
 
 
-def not_understood(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[str]:
+def unknown_text_warnings(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[str]:
     """A warning about what a model cannot follow in texts; none when one of its encoders understands any text.
 
     Args:
@@ -94,11 +94,11 @@ def not_understood(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[st
         encoders: The encoders of the model.
     """
     encoders = list(encoders)
-    clauses = list(dict.fromkeys(clause for text in texts for clause in unknown_to_all(text, encoders)))
+    clauses = list(dict.fromkeys(clause for text in texts for clause in clauses_unknown_to_all(text, encoders)))
     if not clauses:
         return []
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.vocabulary or ()))
-    quoted = ", ".join(repr(shortened(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
+    quoted = ", ".join(repr(truncated(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
     quoted += f" and {len(clauses) - MAX_QUOTED} more" if len(clauses) > MAX_QUOTED else ""
     things = ", ".join(known[:MAX_NAMED])
     things += f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
@@ -107,7 +107,7 @@ def not_understood(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[st
     return [f"nothing that sounds is understood in {quoted}, so the model cannot follow it; it knows {things}"]
 
 
-def unknown_to_all(text: str, encoders: Iterable[Encoder]) -> list[str]:
+def clauses_unknown_to_all(text: str, encoders: Iterable[Encoder]) -> list[str]:
     """The clauses of a text that none of some encoders can express."""
     lists = [clauses for encoder in encoders if (clauses := encoder.unknown(text)) is not None]
     return [clause for clause in lists[0] if all(clause in others for others in lists)] if lists else []
