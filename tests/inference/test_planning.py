@@ -9,7 +9,7 @@ from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.components import Dimension
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import PlanError
-from prismaudio.inference.planning import with_default_sections, unknown_text_warnings, negative_plan, write_plan
+from prismaudio.inference.planning import negative_plan, unknown_text_warnings, with_default_sections, write_plan
 from prismaudio.plan import Plan
 from prismaudio.plan.nouns import Nouns, clauses
 from prismaudio.planners import Planner
@@ -62,7 +62,9 @@ def test_nothing_happens_after_the_end_of_the_clip(planner):
 
 def test_default_sections_are_filled_in_and_what_nobody_answers_is_said():
     dimensions = [*CORE_DIMENSIONS, Dimension("loudness", "How loud?", "Moderate."), Dimension("smell", "What smell?")]
-    plan = with_default_sections(Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions)
+    plan = with_default_sections(
+        Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions
+    )
     assert list(plan) == ["semantic", "temporal", "loudness"]
     assert [warning.split()[3] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
 

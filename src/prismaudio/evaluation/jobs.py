@@ -115,7 +115,9 @@ def _job(path: Path, plan: str, given: Path | None, true: Path | None, reference
     if given is not None and given.is_dir():
         at = next((at for suffix in PLAN_SUFFIXES if (at := given / f"{path.stem}{suffix}").is_file()), None)
         if at is None:
-            return ScoreJob(path, error=f"there is no plan for {path} in {given}; expected {path.stem}{PLAN_SUFFIXES[0]}")
+            return ScoreJob(
+                path, error=f"there is no plan for {path} in {given}; expected {path.stem}{PLAN_SUFFIXES[0]}"
+            )
         plan = str(at)
     elif given is not None:
         plan = str(given)

@@ -14,7 +14,7 @@ from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
 from prismaudio.evaluation.files import installed_scorers, read_plan, score_file
 from prismaudio.evaluation.jobs import AUTO, read_plan_text
-from prismaudio.evaluation.results import Csv, JsonLines, ScoreRecord, ResultsFile
+from prismaudio.evaluation.results import Csv, JsonLines, ResultsFile, ScoreRecord
 from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.segments import has_video

@@ -65,7 +65,11 @@ def _heads(records: Sequence[ScoreRecord]) -> list[str]:
 
 
 def _table(
-    scorers: Sequence[Scorer], records: Sequence[ScoreRecord], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
+    scorers: Sequence[Scorer],
+    records: Sequence[ScoreRecord],
+    totals: Mapping[str, Mapping[str, Any]],
+    *,
+    with_files: bool,
 ) -> Table:
     """A row for each reward and metric, a column for each file if that is wanted, and one for all if they are many."""
     each = records if with_files else []

@@ -69,7 +69,9 @@ def render_conditions(
 ) -> list[Tensor]:
     """Audio float32 ``(2, samples)`` of each sample of the conditions, in one pass; see :meth:`Renderer.render`."""
     if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
-        raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {MIN_DURATION_S} to {MAX_DURATION_S:g} s")
+        raise PrismAudioError(
+            f"a duration of {duration_s} s is out of range; expected {MIN_DURATION_S} to {MAX_DURATION_S:g} s"
+        )
     for some in (conditions, negative):
         check_conditions(renderer.transformer, some, len(seeds))
     n_frames = renderer.autoencoder.n_frames(duration_s)
@@ -81,7 +83,7 @@ def render_conditions(
     )
     noise = renderer.noise(seeds, [n_frames] * len(seeds)).to(renderer.device)
     latents = sampler.sample(velocity, noise, on_step).float()
-    return [renderer.finished(row, duration_s) for row in latents]
+    return [renderer.decode_audio(row, duration_s) for row in latents]
 
 
 def check_conditions(transformer: DiffusionTransformer, conditions: Conditions | None, count: int) -> None:

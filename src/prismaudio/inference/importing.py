@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import Outline, WithoutDrawing, fresh
+from prismaudio.checkpoints import MetaTensors, WithoutDrawing, fresh
 from prismaudio.errors import CheckpointError
 from prismaudio.inference.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer, published_streams
@@ -149,7 +149,7 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
             problems.append(f"unknown {key}")
     arguments = transformer_arguments(given)
     try:
-        with Outline(len(official)):
+        with MetaTensors(len(official)):
             one_block = DiffusionTransformer(**fresh(arguments) | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
@@ -198,7 +198,7 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     given = shapes_of(official)
     arguments = oobleck_arguments(given)
     try:
-        with Outline(len(official)):
+        with MetaTensors(len(official)):
             codec = OobleckAutoencoder(**arguments)
     except ValueError as error:
         return None, [str(error)]

@@ -280,7 +280,7 @@ class PrismAudio:
         mix: float = 0.0,
     ) -> Request:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
-        pretrained.need_encoders(self.transformer, self.encoders)
+        pretrained.check_encoders(self.transformer, self.encoders)
         if not 0 <= seed < MAX_SEEDS:
             shown = truncated(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
@@ -344,7 +344,7 @@ class PrismAudio:
             negative_plans: What to stay away from, for each clip.
             on_step: Called with (steps done, steps in all); may raise to stop.
         """
-        pretrained.need_encoders(self.transformer, self.encoders)
+        pretrained.check_encoders(self.transformer, self.encoders)
         guided = self.settings.guided(guidance)
         return self.renderer.render(clips, plans, seeds, self.sampler, guided, negative_plans, on_step)
 

@@ -1,4 +1,4 @@
-"""Sound of any length from a network that renders one window: where the windows lie and how they are joined."""
+"""Sound of any length from a network that renders one segment: where the segments lie and how they are joined."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Velocity
 
 QUIET_SHARE = 0.15
-"""Share of an overlap, at either of its ends, where one window alone is heard: windows are weakest at their edges."""
+"""Share of an overlap, at either of its ends, where one segment alone is heard: segments are weakest at their edges."""
 CHUNK_SEGMENTS = 96
 """Windows that are sampled together: what the network keeps for each of them bounds the memory."""
 SHARED_SEGMENTS = 8
-"""Windows that two consecutive segments of a clip both sample; in the middle of them one fades into the other."""
+"""Windows that two consecutive chunks of a clip both sample; in the middle of them one fades into the other."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Consecutive windows of a clip that are sampled together; a clip of usual length is one segment.
+class Chunk:
+    """Consecutive segments of a clip that are sampled together; a clip of usual length is one chunk.
 
     Args:
         row: Place of the clip in its batch.
-        starts: Latent frames of the clip at which the windows begin.
+        starts: Latent frames of the clip at which the segments begin.
         is_first: Whether the clip begins with it.
         is_last: Whether the clip ends with it.
     """
@@ -51,7 +51,7 @@ class Grid:
     Args:
         rate_hz: Latent frames per second.
         fps: Frames per second.
-        segment_s: Length of a window in seconds.
+        segment_s: Length of a segment in seconds.
 
     Example:
         >>> grid = Grid(Fraction(125, 2), Fraction(16), 4.0)
@@ -65,40 +65,40 @@ class Grid:
 
     @property
     def frames(self) -> int:
-        """Latent frames of a window."""
+        """Latent frames of a segment."""
         return round(self.segment_s * self.rate_hz)
 
     @property
     def hop(self) -> int:
-        """Latent frames from one window to the next: about half a window, and a whole number of frames."""
+        """Latent frames from one segment to the next: about half a segment, and a whole number of frames."""
         together = (self.rate_hz / self.fps).numerator
         return together * max(1, round(self.frames / 2 / together)) if together <= self.frames / 2 else self.frames // 2
 
     def starts(self, duration_s: float) -> list[int]:
-        """Latent frames where the windows begin that cover a clip."""
+        """Latent frames where the segments begin that cover a clip."""
         beyond = max(0, math.ceil(duration_s * self.rate_hz) - self.frames)
         return [self.hop * i for i in range(1 + math.ceil(beyond / self.hop))]
 
     def total(self, duration_s: float) -> int:
-        """Latent frames that the windows of a clip cover together."""
+        """Latent frames that the segments of a clip cover together."""
         return self.starts(duration_s)[-1] + self.frames
 
-    def segments(self, row: int, duration_s: float) -> list[Segment]:
-        """The segments of a clip; two that follow each other share :data:`SHARED_SEGMENTS` windows.
+    def chunks(self, row: int, duration_s: float) -> list[Chunk]:
+        """The chunks of a clip; two that follow each other share :data:`SHARED_SEGMENTS` segments.
 
         Example:
-            >>> [len(segment.starts) for segment in Grid(Fraction(125, 2), Fraction(16), 4.0).segments(0, 600.0)]
+            >>> [len(chunk.starts) for chunk in Grid(Fraction(125, 2), Fraction(16), 4.0).chunks(0, 600.0)]
             [96, 96, 96, 35]
         """
         starts = self.starts(duration_s)
         firsts = range(0, max(1, len(starts) - SHARED_SEGMENTS), CHUNK_SEGMENTS - SHARED_SEGMENTS)
         return [
-            Segment(row, tuple(starts[first : first + CHUNK_SEGMENTS]), first == 0, first == firsts[-1])
+            Chunk(row, tuple(starts[first : first + CHUNK_SEGMENTS]), first == 0, first == firsts[-1])
             for first in firsts
         ]
 
     def crop(self, clip: Clip, start: int) -> Clip:
-        """The clip of one window; the last frame is held where the clip is too short."""
+        """The clip of one segment; the last frame is held where the clip is too short."""
         start_s = float(start / self.rate_hz)
         name = f"{clip.id}@{start}"
         if clip.frames is None or clip.fps is None:
@@ -107,15 +107,15 @@ class Grid:
         return Clip(name, self.segment_s, hold(clip.frames[first : first + length], length, clip.frames), clip.fps)
 
     def fade(self, *, is_first: bool, is_last: bool) -> Tensor:
-        """Weights ``(frames,)`` of a window; those of neighbours add up to 1 where they overlap."""
+        """Weights ``(frames,)`` of a segment; those of neighbours add up to 1 where they overlap."""
         overlap = self.frames - self.hop
         return cross_fade(self.frames, overlap, (1 - 2 * QUIET_SHARE) * overlap, is_first=is_first, is_last=is_last)
 
-    def chunk_fade(self, segment: Segment) -> Tensor:
-        """Weights of the latent frames of a segment; those of neighbours add up to 1 where they overlap."""
-        n_frames = segment.starts[-1] - segment.starts[0] + self.frames
+    def chunk_fade(self, chunk: Chunk) -> Tensor:
+        """Weights of the latent frames of a chunk; those of neighbours add up to 1 where they overlap."""
+        n_frames = chunk.starts[-1] - chunk.starts[0] + self.frames
         overlap = (SHARED_SEGMENTS - 1) * self.hop + self.frames
-        return cross_fade(n_frames, overlap, self.hop, is_first=segment.is_first, is_last=segment.is_last)
+        return cross_fade(n_frames, overlap, self.hop, is_first=chunk.is_first, is_last=chunk.is_last)
 
 
 def cross_fade(n_frames: int, overlap: int, n_ramp: float, *, is_first: bool, is_last: bool) -> Tensor:
@@ -162,14 +162,14 @@ def padded(clip: Clip, duration_s: float) -> Clip:
 def joined(
     places: Sequence[tuple[int, int]], grid: Grid, velocities: Sequence[tuple[slice, Velocity]]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """One velocity for whole clips: those of their windows, cross-faded at every step of the sampler.
+    """One velocity for whole clips: those of their segments, cross-faded at every step of the sampler.
 
-    All windows of a clip see the same latents, so that they agree on what happens where they overlap.
+    All segments of a clip see the same latents, so that they agree on what happens where they overlap.
 
     Args:
-        places: Row and first latent frame of each window, the windows of a row in order.
+        places: Row and first latent frame of each segment, the segments of a row in order.
         grid: The grid.
-        velocities: Velocities of consecutive windows; each slice says which ones.
+        velocities: Velocities of consecutive segments; each slice says which ones.
     """
     rows = torch.tensor([row for row, _ in places])
     fades = torch.stack(
@@ -182,8 +182,8 @@ def joined(
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         whole = torch.zeros_like(latents)
         pieces = torch.stack([latents[row, :, start : start + grid.frames] for row, start in places])
-        for some, of_window in velocities:
-            moved = of_window(pieces[some], times[rows[some].to(times.device)])
+        for some, of_segment in velocities:
+            moved = of_segment(pieces[some], times[rows[some].to(times.device)])
             moved = moved.to(latents.dtype) * beside(latents, fades[some, None]).to(latents.dtype)
             for (row, start), piece in zip(places[some], moved, strict=True):
                 whole[row, :, start : start + grid.frames] += piece
