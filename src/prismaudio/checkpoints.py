@@ -322,8 +322,8 @@ def _read_config(folder: Path) -> dict[str, dict[str, Any]]:
     for name, entry in described.items():
         if not (name.isidentifier() and isinstance(entry, dict) and entry.keys() == {"class", "arguments"}):
             raise CheckpointError(
-                f"{path} is damaged: components.{_short_repr(name)} is {_short_repr(entry)}; expected an object with class and "
-                "arguments"
+                f"{path} is damaged: components.{_short_repr(name)} is {_short_repr(entry)}; expected an object with "
+                "class and arguments"
             )
         if not isinstance(entry["arguments"], dict):
             raise CheckpointError(
@@ -369,8 +369,8 @@ def _import_class(place: str, role: str | None, target: object, classes: Mapping
                     return found
                 raise CheckpointError(f"{place} is a {attribute}, one of the {kind}; expected one of the {role}")
     raise CheckpointError(
-        f"{place}.class is {_short_repr(target)}, which no installed plugin provides for model folders; install the plugin "
-        f"that provides it, or list the class in one of its hooks for {', '.join(KINDS)}"
+        f"{place}.class is {_short_repr(target)}, which no installed plugin provides for model folders; install the "
+        f"plugin that provides it, or list the class in one of its hooks for {', '.join(KINDS)}"
     )
 
 

@@ -76,7 +76,7 @@ class _Finder(MetaPathFinder):
         file = _files().get(fullname)
         if file is None:
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}: it is a single-file plugin; give its file with --plugin FILE.py or {VARIABLE}",
+                f"No module named {fullname!r}: it is a single-file plugin; add --plugin FILE.py or set {VARIABLE}",
                 name=fullname,
             )
         return spec_from_file_location(fullname, file)

@@ -50,7 +50,7 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
 
 
 def load_parts(folder: Path) -> dict[str, Any]:
-    """Load the components of a folder, complete or not; their classes must be listed in hooks of the core or plugins."""
+    """Load the components of a folder, complete or not, of classes that hooks of the core or of plugins list."""
     return load_components(folder, loadable(discover().components()))
 
 

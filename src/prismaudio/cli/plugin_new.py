@@ -89,7 +89,7 @@ def _stem(name: str) -> str:
     """The name as a Python identifier."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UnknownNameError(
-            f"{name!r} is not a plugin name; expected lower-case letters and digits, words joined by -, as in 'room-tone'"
+            f"{name!r} is not a plugin name; expected lower-case letters, digits and -, as in 'room-tone'"
         )
     return name.replace("-", "_")
 

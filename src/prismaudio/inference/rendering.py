@@ -1,4 +1,4 @@
-"""From clips and their plans to sound: noise, segments, sampler, decoder, level."""
+"""Rendering of audio from clips and plans: noise, segments, sampler, decoder, limiter."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Sampler, Velocity
 
 DECODED_FRAMES = 7_500
-"""Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
+"""Latent frames that are decoded in one pass if the autoencoder does not support any length."""
 PIECE_FRAMES = 2_500
-"""Latent frames of each piece of a longer sound: what decoding takes beside the sound itself grows with them."""
+"""Latent frames per pass for longer audio; the memory of decoding grows with them."""
 DECODED_OVERLAP = 32
-"""Latent frames in which two pieces are cross-faded; their phases have nothing to do with each other."""
+"""Latent frames in which two pieces are cross-faded with equal power, because their phases are unrelated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """Renders batches of clips, each sample by itself: its sound depends on its plan, clip and seed alone.
+    """Renders batches of clips; the audio of a sample depends only on its own plan, clip and seed.
 
     Args:
         transformer: The velocity network.
-        autoencoder: From latents to sound.
-        encoders: Encoder of each stream that the network is told.
-        settings: Window, frames and guidance.
-        device: Where the network runs.
+        autoencoder: Decodes latents to audio.
+        encoders: Encoders by stream of the network.
+        settings: Segments, frames and guidance.
+        device: Device of the network.
     """
 
     transformer: DiffusionTransformer
@@ -58,7 +58,7 @@ class Renderer:
         return Fraction(self.autoencoder.sample_rate_hz, self.autoencoder.hop)
 
     def grid(self, duration_s: float) -> Grid:
-        """Where the segments of a clip lie; of a model without a segment, that of the whole clip."""
+        """Positions of the segments of a clip; a model without segments renders the whole clip as one."""
         segment_s = self.settings.segment_s
         if segment_s is None:
             segment_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
@@ -78,7 +78,7 @@ class Renderer:
     ) -> list[Tensor]:
         """Audio float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB.
 
-        ``encoder_clips`` has each clip as the encoders of some streams see it, where they do not see the clip itself.
+        ``encoder_clips`` maps streams of each clip to clips for encoders with another frame specification.
         """
         encoder_clips = encoder_clips or [{}] * len(clips)
         grid = self.grid(clips[0].duration_s)
@@ -106,15 +106,15 @@ class Renderer:
         ]
 
     def decode_audio(self, latents: Tensor, duration_s: float) -> Tensor:
-        """Sound of latents ``(channels, frames)``, as long as it should be and not too loud.
+        """Decode latents ``(channels, frames)`` to audio of the given duration with a limited true peak.
 
         Raises:
-            PrismAudioError: The latents are no numbers.
+            PrismAudioError: The latents are not finite.
         """
         if not bool(latents.isfinite().all()):
             raise PrismAudioError(
-                "the model made NaN or infinity in place of sound; its guidance is too high for it, its precision too "
-                "low, or its training diverged"
+                "the model generated NaN or infinity; lower the guidance, use --precision fp32, or check whether its "
+                "training diverged"
             )
         sample_rate_hz = self.autoencoder.sample_rate_hz
         return limit_(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
@@ -137,12 +137,13 @@ class Renderer:
         chunks: Sequence[Chunk],
         guidance: Guidance,
     ) -> Velocity:
-        """Guided velocity of whole chunks."""
+        """Guided velocity of chunks."""
         places = [(chunk.row, start) for chunk in chunks for start in chunk.starts]
         velocities = []
         for first in range(0, len(places), self.settings.max_segments):
-            some = slice(first, first + self.settings.max_segments)
-            velocities.append((some, self._velocity(grid, clips, encoder_clips, plans, negatives, places[some], guidance)))
+            batch = slice(first, first + self.settings.max_segments)
+            velocity = self._velocity(grid, clips, encoder_clips, plans, negatives, places[batch], guidance)
+            velocities.append((batch, velocity))
         inside = [(i, start - chunk.starts[0]) for i, chunk in enumerate(chunks) for start in chunk.starts]
         return joined(inside, grid, velocities)
 
@@ -156,7 +157,7 @@ class Renderer:
         places: Sequence[tuple[int, int]],
         guidance: Guidance,
     ) -> Velocity:
-        """Guided velocity of some segments."""
+        """Guided velocity of a batch of segments."""
         spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.segment_s) for _, start in places]
         wanted = [crop_plan(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
         other = None if negatives is None else [negatives[row] for row, _ in places]
@@ -181,13 +182,13 @@ class Renderer:
     def _conditions(
         self, segments: Mapping[str, Sequence[Clip]], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
     ) -> tuple[Conditions, Conditions | None]:
-        """Conditions to follow and, if there are negative plans, those to stay away from, of equal lengths."""
+        """Conditions and, if there are negative plans, negative conditions of equal lengths."""
         streams = {}
         for stream, encoder in self.encoders.items():
             rows = [encoder.encode(segment, plan) for segment, plan in zip(segments[stream], plans, strict=True)]
             for segment, plan in zip(segments[stream], negatives or [], strict=False):
-                unseen = Clip(segment.id, segment.duration_s)
-                rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
+                without_frames = Clip(segment.id, segment.duration_s)
+                rows.append(rows[0][:0] if plan is None else encoder.encode(without_frames, plan))
             streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
         both = Conditions(streams).to(self.device, self.transformer.pre.weight.dtype)
         if negatives is None:
@@ -196,7 +197,7 @@ class Renderer:
         return both.index(first), both.index(second)
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
-        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
+        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long latents in cross-faded pieces."""
         if self.autoencoder.any_length:
             return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
         hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
@@ -213,7 +214,7 @@ class Renderer:
 
 
 def group_chunks(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
-    """Segments in groups that are sampled together: as many as have no more segments than one may have."""
+    """Group chunks that are sampled together, with at most :data:`CHUNK_SEGMENTS` segments per group."""
     groups: list[list[Chunk]] = []
     n_segments = 0
     for chunk in chunks:
@@ -225,13 +226,15 @@ def group_chunks(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
     return groups
 
 
-def partial_progress(on_step: Callable[[int, int], None] | None, index: int, n_parts: int) -> Callable[[int, int], None] | None:
-    """A callback for one of several samplings, which counts the steps of all."""
+def partial_progress(
+    on_step: Callable[[int, int], None] | None, index: int, n_parts: int
+) -> Callable[[int, int], None] | None:
+    """A callback for one of several sampler runs that reports the steps of all runs."""
     if on_step is None or n_parts == 1:
         return on_step
     return lambda done, steps: on_step(index * steps + done, n_parts * steps)
 
 
 def crop_plan(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
-    """The plan of one segment, word for word where the segment covers the clip."""
+    """The plan of one segment, unchanged if the segment covers the clip."""
     return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)
