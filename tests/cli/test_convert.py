@@ -64,7 +64,7 @@ def test_an_autoencoder_beside_a_folder_must_be_one_and_fit(files, capsys):
     save_file({f"autoencoder.{k}": v for k, v in small.items()}, "small.safetensors")
     main(["convert", "prismaudio.ckpt", "model"])
     capsys.readouterr()
-    for vae, words in {"transformer": "holds no autoencoder", "small": "do not belong together"}.items():
+    for vae, words in {"transformer": "contains no autoencoder", "small": "use files of the same model"}.items():
         assert words in fails(capsys, "convert", "model", "other", "--vae", f"{vae}.safetensors")
         assert not Path("other").exists()
 
@@ -111,7 +111,7 @@ BAD = {
     "nothing": (lambda name: None, "no such file or folder"),
     "empty": (lambda name: Path(name).touch(), "is empty"),
     "truncated": (truncated, "truncated"),
-    "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not run"),
+    "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not executed"),
     "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a file of weights"),
     "list": (lambda name: torch.save([1], name), "holds a list"),
     "another model": (lambda name: torch.save({"conv1.weight": torch.ones(1)}, name), "not a PrismAudio checkpoint"),

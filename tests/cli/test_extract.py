@@ -54,7 +54,7 @@ def run(filmed, tiny_model_folder, tmp_path, monkeypatch):
 
 def test_a_video_and_a_caption_become_latents_and_features(run, tiny_model, capsys):
     assert run("video,caption\na.mp4,A bell rings at 0.50 s.\nb.mp4,A drum.\n") == 0
-    assert "features: 2 clips computed, 0 were there; train on them with --data.manifest features" in (
+    assert "features: 2 clips computed, 0 already done; train on them with --data.manifest features" in (
         capsys.readouterr().err
     )
     shard = load_file("features/shard-00000.safetensors")
@@ -140,7 +140,7 @@ def test_broken_clips_are_left_out_counted_and_listed(run, tmp_path, capsys):
     text = "video,caption\na.mp4,A bell.\nmute.mp4,A bell.\nbroken.mp4,A bell.\nb.mp4,A bell at 9.00 s.\n"
     assert run(text) == 0
     said = capsys.readouterr().err
-    assert "3 left out, see features/failures.jsonl" in said
+    assert "3 skipped, see features/failures.jsonl" in said
     lines = [json.loads(line) for line in (tmp_path / "features" / "failures.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["mute", "broken", "b"]
     assert "mute.mp4 has no audio track" in lines[0]["reason"]

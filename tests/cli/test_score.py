@@ -125,7 +125,7 @@ def test_a_table_of_everything_with_reasons(folder, capsys):
 
 def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
-    assert "OnsetF1" in out.split("left out:")[1]
+    assert "OnsetF1" in out.split("skipped:")[1]
     assert "it needs a plan, and there is none" in out
     assert "GccMse, WideDistance: it needs a reference sound, and there is none" in out
 
@@ -347,7 +347,7 @@ def test_folders_of_files_plans_and_references(folder):
         (["--rewards", "Nobody"], "no reward is named 'Nobody'"),
         (["--rewards", "WeightlessReward"], "toy.pt is not on this machine"),
         (["--rewards", "none", "--metrics", "none"], "nothing scores"),
-        (["--device", "cuda:77"], "no device 'cuda:77'"),
+        (["--device", "cuda:77"], "device 'cuda:77' is not available"),
         (["--json", "-", "--csv", "-"], "would mix"),
         (["--json", "."], "is no file"),
         (["--plan", "<Nonsense> x"], "nonsense"),
@@ -434,11 +434,11 @@ def test_sound_after_the_last_picture_is_said(video, capsys):
     names = ("--rewards", "FallingReward", "--metrics", "none")
     lasts_s = survey("clip.mp4").duration_s
     said = f"lasts 9.00 s, the frames {lasts_s:.2f} s; the first {lasts_s:.2f} s count"
-    assert f"long.mkv: its sound {said}" in run(capsys, "long.mkv", *names)[2]
+    assert f"long.mkv: its audio {said}" in run(capsys, "long.mkv", *names)[2]
     assert (
-        f"clip.mp4: the sound of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
+        f"clip.mp4: the audio of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
     )
-    assert "notice" not in run(capsys, "clip.mp4", *names)[2]
+    assert "warning" not in run(capsys, "clip.mp4", *names)[2]
 
 
 def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):

@@ -93,7 +93,7 @@ def wide(values):
 @pytest.mark.parametrize(
     ("given", "duration_s", "seeds", "words"),
     [
-        (wide(torch.ones(3, 7)), 1.0, [0], "7 wide, but this model's are 48 wide"),
+        (wide(torch.ones(3, 7)), 1.0, [0], "have dim 7, but this model expects 48"),
         (Conditions(plan=Features.pad([torch.ones(3, 7)])), 1.0, [0], "not told plan features"),
         (wide(torch.full((3, 48), torch.nan)), 1.0, [0], "NaN"),
         (wide(torch.ones(3, 48)), 1.0, [0, 1], "1 samples, but 2 seeds"),

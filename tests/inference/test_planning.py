@@ -48,9 +48,9 @@ def test_without_a_planner_what_is_given_is_the_plan():
     plan = write_plan(None, UNSEEN, CORE_DIMENSIONS, Plan({"spatial": "Left."}), "a dog, twice")
     assert list(plan.items()) == [("semantic", "a dog, twice"), ("spatial", "Left.")]
     assert dict(write_plan(None, UNSEEN, CORE_DIMENSIONS, prompt="a dog")) == {"semantic": "a dog"}
-    with pytest.raises(PlanError, match="no planner; say what is to be heard by a plan or a prompt"):
+    with pytest.raises(PlanError, match="no planner; give a plan or a prompt"):
         write_plan(None, SEEN, CORE_DIMENSIONS)
-    with pytest.raises(PlanError, match="nothing says what is to be heard"):
+    with pytest.raises(PlanError, match="there is nothing to plan from"):
         write_plan(Asked(), UNSEEN, CORE_DIMENSIONS)
 
 
@@ -97,7 +97,7 @@ def test_what_is_not_understood_is_quoted_briefly():
     text = "thing1, " + ", ".join(f"{letter}" * 500 for letter in "abcde")
     (warning,) = unknown_text_warnings([text], [Knowing(things)])
     assert warning.startswith("not understood: 'aaa")
-    assert warning.endswith(" and 2 more; this model knows " + ", ".join(things[:20]) + " and 10 more")
+    assert warning.endswith(" and 2 more; the model's vocabulary: " + ", ".join(things[:20]) + " and 10 more")
     assert len(warning) < 500
     assert unknown_text_warnings(["thing2"], [Knowing(things)]) == unknown_text_warnings([], [Knowing(things)]) == []
 
@@ -106,7 +106,9 @@ def test_a_text_is_understood_where_one_encoder_understands_it():
     bell, drum = Knowing(["bell"]), Knowing(["drum"])
     assert unknown_text_warnings(["A bell, a drum."], [bell, drum]) == []
     (warning,) = unknown_text_warnings(["A dog."], [bell, drum])
-    assert warning == "nothing that sounds is understood in 'A dog', so the model cannot follow it; it knows bell, drum"
+    assert (
+        warning == "no known sound is mentioned in 'A dog', so the model cannot follow it; its vocabulary: bell, drum"
+    )
     assert unknown_text_warnings(["A dog."], [bell, Knowing(None)]) == []  # any text
     assert unknown_text_warnings(["A dog."], [bell, Knowing(None, rate_hz=8.0)]) == [
         warning.replace("bell, drum", "bell")

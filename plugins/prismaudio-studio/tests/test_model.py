@@ -101,7 +101,7 @@ def test_sound_from_text_has_chosen_moments(studio) -> None:
 @pytest.mark.parametrize("prompt", ["Eine Glocke läutet", "铃响了"])
 def test_a_text_that_is_not_understood_is_named(studio, prompt) -> None:
     said = studio.request(prompt=prompt, duration_s=1.0).warnings[0]
-    assert said.startswith(f"nothing that sounds is understood in '{prompt}'")
+    assert said.startswith(f"no known sound is mentioned in '{prompt}'")
     assert "bell, woodblock" in said
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
     assert studio.request(plan=plan, duration_s=1.0).warnings[0].startswith(f"not understood: '{prompt}'; this model")

