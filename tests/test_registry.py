@@ -46,9 +46,9 @@ def test_an_installed_plugin_is_found_after_the_core(install):
         ("1 +", "SyntaxError"),
         (
             "@hookimpl\ndef prismaudio_vocoders():\n    return []",
-            "needs a newer prismaudio: unknown hook 'prismaudio_vocoders'",
+            "requires a newer version of prismaudio: unknown hook 'prismaudio_vocoders'",
         ),
-        ("@hookimpl\ndef prismaudio_rewards(device):\n    return []", "needs a newer prismaudio"),
+        ("@hookimpl\ndef prismaudio_rewards(device):\n    return []", "requires a newer version of prismaudio"),
         ("def prismaudio_rewards():\n    return []", "prismaudio_rewards lacks @hookimpl"),
         ("@hookimpl\ndef prismaudio_rewards():\n    return [int]", "must return Components, not <class 'int'>"),
         ("@hookimpl\ndef prismaudio_rewards():\n    return None", "TypeError"),

@@ -112,8 +112,8 @@ BAD = {
     "empty": (lambda name: Path(name).touch(), "is empty"),
     "truncated": (truncated, "truncated"),
     "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not executed"),
-    "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a file of weights"),
-    "list": (lambda name: torch.save([1], name), "holds a list"),
+    "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a weight file"),
+    "list": (lambda name: torch.save([1], name), "contains a list"),
     "another model": (lambda name: torch.save({"conv1.weight": torch.ones(1)}, name), "not a PrismAudio checkpoint"),
     "a folder": (lambda name: Path(name).mkdir(), "config.json is missing"),
     "another folder": (lambda name: _folder(name, {"format": 1}), "damaged or not a PrismAudio checkpoint"),
@@ -133,7 +133,7 @@ def test_bad_input(files, capsys, case, place):
     make("x")
     argv = ["convert", "x", "model"] if place == "IN" else ["convert", "prismaudio.ckpt", "model", "--vae", "x"]
     if place == "--vae":
-        words = {"nothing": "no such file", "another model": "holds no autoencoder"}.get(case, words)
+        words = {"nothing": "no such file", "another model": "contains no autoencoder"}.get(case, words)
         words = "no such file" if "folder" in case else words
     assert words in fails(capsys, *argv)
     assert not (files / "model").exists()

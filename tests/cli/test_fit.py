@@ -103,7 +103,7 @@ CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ([torch.ones(1)], "holds a list"),
+        ([torch.ones(1)], "contains a list"),
         ({"layer.weight": torch.ones(1)}, "is not a checkpoint of prismaudio fit"),
         ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not executed"),
         (

@@ -250,10 +250,10 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["Room Tone", "--dimension", "warmth"], "cannot be called 'Room Tone'"),
-        (["class", "--dimension", "warmth"], "cannot be called 'class'"),
+        (["Room Tone", "--dimension", "warmth"], "'Room Tone' is not a plugin name"),
+        (["class", "--dimension", "warmth"], "'class' is not a plugin name"),
         (["tone", "--dimension", "Warm th"], "expected one lower-case word"),
-        (["prismaudio-onset", "--dimension", "warmth"], "exists, and nothing is overwritten"),
+        (["prismaudio-onset", "--dimension", "warmth"], "exists; choose another name or --output"),
         (["toy", "--dimension", "temporal"], "there is a ToyReward already"),
         (["tone"], "a metric needs a dimension to score; add --dimension NAME"),
     ],

@@ -176,7 +176,7 @@ def test_other_commands_leave_files_of_somebody_else_alone(tiny_plugin, put, tmp
     assert main(words) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("prismaudio: error: ")
-    assert name in said or "holds a model already" in said
+    assert name in said or "already contains a model" in said
     assert (theirs.read_text(), names(tmp_path)) == ("theirs", before)
 
 

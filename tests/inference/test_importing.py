@@ -231,7 +231,7 @@ def test_parts_that_do_not_belong_together(tmp_path):
     whole = written(tmp_path / "x.safetensors", WHOLE)
     with pytest.raises(CheckpointError, match=r"8 channels, but those of .*vae\.safetensors have 4"):
         import_published(whole, vae)
-    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+    with pytest.raises(CheckpointError, match="contains no autoencoder"):
         import_published(whole, written(tmp_path / "dit.safetensors", TRANSFORMER))
     with pytest.raises(CheckpointError, match=r"vae\.safetensors does not fit: unknown encoder\.y"):
         import_published(whole, written(vae, small | {"autoencoder.encoder.y": torch.ones(1)}))

@@ -158,10 +158,10 @@ def test_sound_from_text(model, tmp_path):
     sound = model.generate(prompt="A small bell in a hall", duration_s=5.0)
     assert sound.audio.shape == (2, 80_000)
     assert dict(sound.plan) == {"semantic": "A small bell in a hall"}
-    assert [warning.split()[3] for warning in sound.warnings] == ["temporal", "aesthetic", "spatial"]
+    assert [warning.split()[4] for warning in sound.warnings] == ["temporal", "aesthetic", "spatial"]
     with pytest.raises(MediaError, match="without a video"):
         sound.save(tmp_path / "new.mp4")
-    with pytest.raises(PlanError, match="nothing says"):
+    with pytest.raises(PlanError, match="nothing to plan from"):
         model.generate(duration_s=5.0)
     with pytest.raises(MediaError, match="duration"):
         model.generate(prompt="A bell")
@@ -311,11 +311,15 @@ class AnyTextEncoder(Encoder):
 def test_a_text_that_is_not_understood_is_named_unless_the_model_understands_any(model, prompt):
     said = model.request(prompt=prompt, duration_s=1.0).warnings[0]
     assert said.startswith(f"no known sound is mentioned in '{prompt}'")
-    assert said.endswith("it knows bell, drum, engine, click")
+    assert said.endswith("its vocabulary: bell, drum, engine, click")
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
-    assert model.request(plan=plan, duration_s=1.0).warnings[0].startswith(f"not understood: '{prompt}'; this model")
+    assert (
+        model.request(plan=plan, duration_s=1.0)
+        .warnings[0]
+        .startswith(f"not understood: '{prompt}'; the model's vocabulary: ")
+    )
     plain = model.request(prompt="a bell rings", negative_prompt=prompt, duration_s=1.0)
-    assert [warning for warning in plain.warnings if "understood" in warning] == [f"negative prompt: {said}"]
+    assert [warning for warning in plain.warnings if "vocabulary" in warning] == [f"negative prompt: {said}"]
     encoders = {**model.encoders, "text": AnyTextEncoder()}
     other = PrismAudio(model.transformer, model.autoencoder, encoders, model.planner)
     assert "understood" not in str(other.request(prompt=prompt, duration_s=1.0).warnings)

@@ -66,7 +66,7 @@ def test_default_sections_are_filled_in_and_what_nobody_answers_is_said():
         Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions
     )
     assert list(plan) == ["semantic", "temporal", "loudness"]
-    assert [warning.split()[3] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
+    assert [warning.split()[4] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
 
 
 def test_negative_words_go_where_they_belong():

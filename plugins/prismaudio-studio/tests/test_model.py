@@ -104,7 +104,11 @@ def test_a_text_that_is_not_understood_is_named(studio, prompt) -> None:
     assert said.startswith(f"no known sound is mentioned in '{prompt}'")
     assert "bell, woodblock" in said
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
-    assert studio.request(plan=plan, duration_s=1.0).warnings[0].startswith(f"not understood: '{prompt}'; this model")
+    assert (
+        studio.request(plan=plan, duration_s=1.0)
+        .warnings[0]
+        .startswith(f"not understood: '{prompt}'; the model's vocabulary: ")
+    )
 
 
 def test_a_whole_plan_is_used_word_for_word(studio) -> None:

@@ -76,7 +76,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     group.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="fp32", help="of the model (default: %(default)s)"
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="dtype of the transformer (default: %(default)s)"
     )
 
 

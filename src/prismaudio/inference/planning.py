@@ -63,7 +63,7 @@ def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
             if dimension.default_section:
                 texts[dimension.name] = dimension.default_section
             else:
-                warnings.append(f"the planner writes no {dimension.name} section; the plan omits it")
+                warnings.append(f"no planner writes the {dimension.name} section; the plan omits it")
     names = [dimension.name for dimension in dimensions if dimension.name in texts]
     return Plan({name: texts[name] for name in dict.fromkeys([*names, *texts])}, [*plan.warnings, *warnings])
 
