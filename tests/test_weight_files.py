@@ -131,7 +131,7 @@ def test_archives_that_grow_when_they_are_read(tmp_path):
     with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "y.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
         for member in plain.namelist():
             packed.writestr(member, plain.read(member))
-    with pytest.raises(CheckpointError, match="contains a compressed .*, unlike archives of torch"):
+    with pytest.raises(CheckpointError, match=r"contains a compressed .*, unlike archives of torch"):
         read_weights(tmp_path / "y.ckpt")
     with pytest.raises(CheckpointError, match="bytearray"):
         read_weights(written(tmp_path / "z.ckpt", {"a": Large()}))

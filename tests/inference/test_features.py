@@ -136,5 +136,5 @@ def test_a_file_of_something_else(published, tmp_path, text):
 
 
 def test_guidance_is_a_number(published):
-    with pytest.raises(PrismAudioError, match="guidance of nan .* expected finite numbers"):
+    with pytest.raises(PrismAudioError, match=r"guidance of nan .* expected finite numbers"):
         published.render_features(features(), 1.0, steps=1, guidance=float("nan"))
