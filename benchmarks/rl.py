@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prismaudio.cli.arguments import Parser, positive, seed
 from prismaudio.cli.bench import check_output
-from prismaudio.cli.main import reported
+from prismaudio.cli.main import run_reporting_errors
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code, as of the commands of ``prismaudio``.
     """
-    return reported(lambda: run(parser().parse_args(argv)))
+    return run_reporting_errors(lambda: run(parser().parse_args(argv)))
 
 
 def parser() -> Parser:

@@ -195,7 +195,7 @@ def test_a_folder_names_only_what_hooks_name_and_nothing_else_is_imported(
     monkeypatch.setitem(LOADABLE, "strange_plugin:Codec", "encoders")
     assert type(load_components(folder)["x_encoder"]).__name__ == "Codec"
     changed(folder, lambda parts: parts.update(sampler=parts.pop("x_encoder")))
-    assert "is a Codec, which is one of the encoders; expected the samplers" in refusal(folder)
+    assert "is a Codec, one of the encoders; expected one of the samplers" in refusal(folder)
 
 
 def test_a_hook_may_name_a_class_where_it_is_imported_from(

@@ -188,7 +188,7 @@ def test_its_model_is_found_by_name(band, capsys):
     capsys.readouterr()
     assert main([*words, "-o", "other"]) == 2  # the model "tiny" is installed, too
     said = capsys.readouterr().err
-    assert said == "prismaudio: error: 2 models are installed: band, tiny; say which with --model NAME\n"
+    assert said == "prismaudio: error: 2 models are installed: band, tiny; select one with --model NAME\n"
     assert not Path("other").exists()
 
 

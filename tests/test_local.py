@@ -80,7 +80,7 @@ def test_other_processes_find_what_a_plugin_has_made(local_files):
     assert "prismaudio.local.select.LocalSelect" in found.stdout
     missing = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "PRISMAUDIO_PLUGINS": ""})
     last = missing.stderr.splitlines()[-1]
-    assert "No module named 'prismaudio.local.select': it is a plugin of one file, which --plugin FILE.py" in last
+    assert "No module named 'prismaudio.local.select': it is a single-file plugin; add --plugin FILE.py" in last
 
 
 def test_a_module_of_python_is_no_plugin(monkeypatch):

@@ -46,9 +46,9 @@ def test_an_installed_plugin_is_found_after_the_core(install):
         ("1 +", "SyntaxError"),
         (
             "@hookimpl\ndef prismaudio_vocoders():\n    return []",
-            "needs a newer prismaudio: unknown hook 'prismaudio_vocoders'",
+            "requires a newer version of prismaudio: unknown hook 'prismaudio_vocoders'",
         ),
-        ("@hookimpl\ndef prismaudio_rewards(device):\n    return []", "needs a newer prismaudio"),
+        ("@hookimpl\ndef prismaudio_rewards(device):\n    return []", "requires a newer version of prismaudio"),
         ("def prismaudio_rewards():\n    return []", "prismaudio_rewards lacks @hookimpl"),
         ("@hookimpl\ndef prismaudio_rewards():\n    return [int]", "must return Components, not <class 'int'>"),
         ("@hookimpl\ndef prismaudio_rewards():\n    return None", "TypeError"),
@@ -106,7 +106,7 @@ def test_two_distributions_with_one_entry_point_name_are_both_named(install, mon
     install(GOOD, name="same", distribution="second")
     broken = [plugin for plugin in registry.discover().plugins if plugin.name == "same"]
     assert [plugin.status for plugin in broken] == ["broken", "broken"]
-    assert "first and second both call their plugin 'same'" in broken[0].error
+    assert "first and second both name their plugin 'same'" in broken[0].error
     monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", "second")
     assert "warmth" in registry.discover().names("dimensions")
 
@@ -182,7 +182,7 @@ def test_an_unknown_name_is_answered_with_what_comes_near(kind, name, advice):
 
 
 def test_a_name_of_a_plugin_that_is_not_installed_is_answered_with_what_to_install():
-    with pytest.raises(UnknownNameError, match="it comes with: pip install prismaudio-loudness"):
+    with pytest.raises(UnknownNameError, match="to install it, run: pip install prismaudio-loudness"):
         registry.Registry().find("rewards", "LoudnessReward")
     with pytest.raises(UnknownNameError, match=r"did you mean 'LoudnessReward'.*pip install prismaudio-loudness"):
         registry.Registry().find("rewards", "LoudnesReward")
@@ -190,13 +190,13 @@ def test_a_name_of_a_plugin_that_is_not_installed_is_answered_with_what_to_insta
 
 def test_a_name_of_a_disabled_plugin_is_answered_with_that():
     off = registry.Plugin("loudness", "prismaudio_loudness", "prismaudio-loudness", "0.1", "disabled")
-    with pytest.raises(UnknownNameError, match="has it but is disabled"):
+    with pytest.raises(UnknownNameError, match="provides it but is disabled"):
         registry.Registry([off]).find("rewards", "LoudnessReward")
 
 
 def test_unknown_names_mention_broken_plugins():
     broken = registry.Plugin("odd", "odd", "prismaudio-odd", "0.1", "broken", "ImportError: x")
-    with pytest.raises(UnknownNameError, match=r"broken plugins may have it: 'odd' \(prismaudio-odd\)"):
+    with pytest.raises(UnknownNameError, match=r"broken plugins may provide it: 'odd' \(prismaudio-odd\)"):
         registry.Registry([broken]).find("rewards", "OddReward")
 
 

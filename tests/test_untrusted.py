@@ -32,7 +32,7 @@ def test_what_is_nested_too_deeply_is_no_value(n_levels):
     text = "[" * n_levels + "]" * n_levels
     with pytest.raises(ValueError, match="nested too deeply"):
         load_json(text)
-    with pytest.raises(DataError, match=r"^here: JSON that is nested too deeply; expected 64 levels at most"):
+    with pytest.raises(DataError, match=r"^here: JSON that is nested too deeply; expected at most 64 levels"):
         parse_json(text, "here")
 
 

@@ -50,7 +50,7 @@ def test_what_is_under_a_wrapper_counts(tmp_path, wrapper):
 def test_truncated_files(tmp_path, suffix, kept):
     path = written(tmp_path / f"x{suffix}", {"a": torch.randn(5000)})
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match=r"empty \(0 bytes\)|truncated|not a file of weights") as caught:
+    with pytest.raises(CheckpointError, match=r"empty \(0 bytes\)|truncated|not a weight file") as caught:
         read_weights(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -59,14 +59,14 @@ def test_truncated_files(tmp_path, suffix, kept):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_is_refused(tmp_path, zipped):
     path = written(tmp_path / "x.ckpt", {"a": Harmful()}, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"pickled code, which is not run .*system") as caught:
+    with pytest.raises(CheckpointError, match=r"pickled code, which is not executed .*system") as caught:
         read_weights(path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"hello, I am a text", "not a file of weights"), (b"\x80\x04garbage", "x.ckpt"), (b"PK\x03\x04", "truncated")],
+    [(b"hello, I am a text", "not a weight file"), (b"\x80\x04garbage", "x.ckpt"), (b"PK\x03\x04", "truncated")],
 )
 def test_other_files(tmp_path, content, words):
     path = tmp_path / "x.ckpt"
@@ -80,9 +80,9 @@ def test_no_file_and_no_weights(tmp_path):
         read_weights(tmp_path / "none.ckpt")
     with pytest.raises(CheckpointError, match="no such file"):
         read_weights(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="contains no weights"):
         read_weights(written(tmp_path / "x.ckpt", {"epoch": 3}))
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match="contains a list"):
         read_weights(written(tmp_path / "x.ckpt", [1, 2]))
 
 
@@ -99,7 +99,7 @@ def test_of_many_problems_some_of_each_kind_are_listed():
 def test_views_that_declare_more_than_there_is_take_no_memory(tmp_path):
     check_held(read_weights(written(tmp_path / "tied.ckpt", {"a": WEIGHTS["a.weight"], "b": WEIGHTS["a.weight"]})), "x")
     read = read_weights(written(tmp_path / "x.ckpt", {"weight": torch.ones(1).expand(10**6, 10**6)}))
-    with pytest.raises(CheckpointError, match=r"x\.ckpt declares 4,000,000,000,000 bytes of weights, but holds 4"):
+    with pytest.raises(CheckpointError, match=r"x\.ckpt declares 4,000,000,000,000 bytes of weights, but stores 4"):
         check_held(read, tmp_path / "x.ckpt")
     layer = torch.nn.Linear(3000, 3000)
     with pytest.raises(CheckpointError, match="declares"):
@@ -111,13 +111,13 @@ def test_views_that_declare_more_than_there_is_take_no_memory(tmp_path):
 def test_weights_that_are_no_numbers_are_refused(value, dtype):
     check_finite({"a": torch.ones(5).to(dtype), "empty": torch.ones(0), "whole": torch.ones(2, dtype=torch.int64)}, "x")
     weights = {"weight": torch.tensor([[1.0, value]]).to(dtype), "bias": torch.ones(1)}
-    with pytest.raises(CheckpointError, match=r"x: it holds NaN or infinity in weight; did its training diverge"):
+    with pytest.raises(CheckpointError, match=r"x: NaN or infinity in weight; did the training diverge"):
         fill(torch.nn.Linear(2, 1), weights, "x")
 
 
 @pytest.mark.parametrize("tensor", [torch.eye(3).to_sparse(), torch.empty(3, device="meta")])
 def test_tensors_of_other_layouts(tmp_path, tensor):
-    with pytest.raises(CheckpointError, match="expected plain ones"):
+    with pytest.raises(CheckpointError, match="expected dense ones"):
         read_weights(written(tmp_path / "x.ckpt", {"a": tensor}))
 
 
@@ -131,7 +131,7 @@ def test_archives_that_grow_when_they_are_read(tmp_path):
     with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "y.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
         for member in plain.namelist():
             packed.writestr(member, plain.read(member))
-    with pytest.raises(CheckpointError, match="compressed, as torch does not"):
+    with pytest.raises(CheckpointError, match=r"contains a compressed .*, unlike archives of torch"):
         read_weights(tmp_path / "y.ckpt")
     with pytest.raises(CheckpointError, match="bytearray"):
         read_weights(written(tmp_path / "z.ckpt", {"a": Large()}))

@@ -1,4 +1,4 @@
-"""PrismAudio: video-to-audio generation that thinks before it makes sound."""
+"""PrismAudio: video-to-audio generation with chain-of-thought planning."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,6 @@ hookimpl = pluggy.HookimplMarker("prismaudio")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _TARGETS:  # they import torch, so only when asked for
+    if name in _TARGETS:  # imported on first access, because they import torch
         return getattr(import_module(_TARGETS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The core's own plugin, found through its entry point like everybody else's."""
+"""The built-in plugin of the core, discovered through its entry point like any other."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,12 +27,12 @@ def prismaudio_rewards() -> Iterable[Component]:
         Component("prismaudio.rewards.temporal:TemporalReward", "Soft F1 score of onsets.", "temporal"),
         Component(
             "prismaudio.rewards.aesthetic:AestheticReward",
-            "Noise, clipping, highs, room, loudness, as the plan asks for them.",
+            "Noise, clipping, high frequencies, room and loudness against the plan.",
             "aesthetic",
         ),
         Component(
             "prismaudio.rewards.spatial:SpatialReward",
-            "Time and level differences and side energy against directions.",
+            "Time and level differences and side energy against planned directions.",
             "spatial",
         ),
     ]
@@ -40,12 +40,16 @@ def prismaudio_rewards() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
-    """Measurements on waveforms."""
+    """Metrics that need no weights."""
     return [
-        Component("prismaudio.metrics.onset:OnsetF1", "Onsets within 50 ms of the true ones.", "temporal"),
-        Component("prismaudio.metrics.spatial:ItdCorrelation", "Time differences against directions.", "spatial"),
-        Component("prismaudio.metrics.spatial:IldCorrelation", "Level differences against directions.", "spatial"),
-        Component("prismaudio.metrics.spatial:SideAdherence", "Clips heard from the right side.", "spatial"),
+        Component("prismaudio.metrics.onset:OnsetF1", "F1 score of onsets within 50 ms of the reference.", "temporal"),
+        Component(
+            "prismaudio.metrics.spatial:ItdCorrelation", "Correlation of time differences with directions.", "spatial"
+        ),
+        Component(
+            "prismaudio.metrics.spatial:IldCorrelation", "Correlation of level differences with directions.", "spatial"
+        ),
+        Component("prismaudio.metrics.spatial:SideAdherence", "Share of clips with the correct side.", "spatial"),
         Component("prismaudio.metrics.itd:GccMse", "Error of time differences against the reference.", "spatial"),
     ]
 
@@ -56,7 +60,7 @@ def prismaudio_encoders() -> Iterable[Component]:
     return [
         Component(
             "prismaudio.encoders.brightness:BrightnessEncoder",
-            "Video: brightness by column; to try recipes on.",
+            "Video: brightness by column; for trying out recipes.",
             stream=Stream("video", 4, 8.0),
         )
     ]
@@ -64,11 +68,16 @@ def prismaudio_encoders() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_conditioners() -> Iterable[Component]:
-    """The conditioners of the published model, and one for grids of events."""
+    """The conditioners of the published model, and one for event grids."""
     return [
-        Component("prismaudio.models.conditioners:FeatureConditioner", "Two layers without biases, as published."),
-        Component("prismaudio.models.conditioners:SyncConditioner", "The same with positions in segments of video."),
-        Component("prismaudio.models.conditioners:GridConditioner", "Convolutions over a grid of sparse events."),
+        Component(
+            "prismaudio.models.conditioners:FeatureConditioner", "Two linear layers without biases, as published."
+        ),
+        Component(
+            "prismaudio.models.conditioners:SyncConditioner",
+            "The same, with position embeddings within segments of video.",
+        ),
+        Component("prismaudio.models.conditioners:GridConditioner", "Convolutions over a sparse event grid."),
     ]
 
 
@@ -78,7 +87,9 @@ def prismaudio_samplers() -> Iterable[Component]:
     return [
         Component("prismaudio.samplers.euler:EulerSampler", "Euler steps, as published; first order."),
         Component("prismaudio.samplers.heun:HeunSampler", "Heun steps: two evaluations each, second order."),
-        Component("prismaudio.samplers.midpoint:MidpointSampler", "Midpoints: two evaluations each, second order."),
+        Component(
+            "prismaudio.samplers.midpoint:MidpointSampler", "Midpoint steps: two evaluations each, second order."
+        ),
         Component(
             "prismaudio.samplers.runge_kutta:RungeKuttaSampler",
             "Runge-Kutta steps: four evaluations each, fourth order.",
@@ -88,10 +99,12 @@ def prismaudio_samplers() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_planners() -> Iterable[Component]:
-    """Planners that need no model."""
+    """Planners that need no weights."""
     return [
-        Component("prismaudio.planners.file:FilePlanner", "Reads plans that somebody wrote."),
-        Component("prismaudio.planners.flash:FlashPlanner", "What flashes is heard; to try recipes on."),
+        Component("prismaudio.planners.file:FilePlanner", "Reads plans from files."),
+        Component(
+            "prismaudio.planners.flash:FlashPlanner", "A sound for each flash of the video; for trying out recipes."
+        ),
     ]
 
 
@@ -101,17 +114,17 @@ def prismaudio_autoencoders() -> Iterable[Component]:
     return [
         Component(
             "prismaudio.autoencoders.oobleck:OobleckAutoencoder",
-            "Snake convolutions and a Gaussian bottleneck; of the published model.",
+            "Convolutions with Snake activations and a Gaussian bottleneck, as published.",
         ),
     ]
 
 
 @hookimpl
 def prismaudio_benchmarks() -> Iterable[Component]:
-    """What is measured without anybody's data."""
+    """Benchmarks that need no data set."""
     return [
-        Component("prismaudio.cli.bench_model:ModelBenchmark", "Speed of a network, against a matrix product."),
-        Component("prismaudio.cli.bench_rewards:RewardsBenchmark", "What each installed reward costs for a clip."),
+        Component("prismaudio.cli.bench_model:ModelBenchmark", "Speed of a network, relative to a matrix product."),
+        Component("prismaudio.cli.bench_rewards:RewardsBenchmark", "Cost of each installed reward for a clip."),
     ]
 
 
@@ -120,56 +133,65 @@ def prismaudio_tasks() -> Iterable[Component]:
     """The three stages of the paper."""
     return [
         Component("prismaudio.training.foundation:FoundationTask", "Flow matching on latents, stage one."),
-        Component("prismaudio.training.cot_tuning:CotTuningTask", "Teaches a planner to write plans, stage two."),
+        Component(
+            "prismaudio.training.cot_tuning:CotTuningTask", "Fine-tuning of a planner that writes plans, stage two."
+        ),
         Component("prismaudio.training.fast_grpo:FastGrpoTask", "Reinforcement learning with rewards, stage three."),
     ]
 
 
 @hookimpl
 def prismaudio_data_modules() -> Iterable[Component]:
-    """Data that somebody has, and data of nobody."""
+    """Data modules of a manifest and of synthetic clips."""
     return [
-        Component("prismaudio.data.datamodule:ManifestDataModule", "Clips and features that a manifest lists."),
-        Component("prismaudio.data.synthetic:SyntheticDataModule", "Clicks and flashes, to try a recipe on."),
+        Component("prismaudio.data.datamodule:ManifestDataModule", "Clips and features listed in a manifest."),
+        Component(
+            "prismaudio.data.synthetic:SyntheticDataModule", "Synthetic clicks and flashes, for trying out recipes."
+        ),
     ]
 
 
 @hookimpl
 def prismaudio_training_parts() -> Iterable[Component]:
-    """What the tasks of the core are made with."""
+    """Arguments of the core's tasks and of the trainer."""
     grpo, callbacks = "prismaudio.training.grpo", "prismaudio.training.callbacks"
     return [
-        Component("prismaudio.flow.kernels:EulerMaruyamaKernel", "Kernel: the random step of Flow-GRPO."),
-        Component("prismaudio.flow.kernels:RhoKernel", "Kernel: a random step whose noise is a share of the latents'."),
-        Component("prismaudio.flow.kernels:OdeKernel", "Kernel: the deterministic step."),
-        Component(f"{grpo}.windows:RandomWindow", "Window: a few random steps at a random place."),
-        Component(f"{grpo}.windows:SlidingWindow", "Window: moves towards the end as training goes on."),
-        Component(f"{grpo}.windows:AllSteps", "Window: every step is random."),
-        Component(f"{grpo}.advantages:WeightedSumAdvantage", "Advantage: the weighted sum, normalised in its group."),
-        Component(f"{grpo}.advantages:DecoupledAdvantage", "Advantage: each reward normalised, then summed."),
-        Component(f"{grpo}.losses:ClippedLoss", "Loss: PPO's clipped ratio."),
-        Component(f"{grpo}.losses:GuardedLoss", "Loss: the clipped ratio of GRPO-Guard, alike at all times."),
-        Component(f"{grpo}.losses:MaskedLoss", "Loss: Flow-DPPO's, without samples that moved too far."),
-        Component(f"{grpo}.losses:ReinforceLoss", "Loss: REINFORCE, without a ratio."),
-        Component(f"{grpo}.weighting:UniformWeighting", "Step weighting: all the same."),
-        Component(f"{grpo}.weighting:RectifiedWeighting", "Step weighting: gradients of one size at all times."),
-        Component(f"{grpo}.weighting:NoiseWeighting", "Step weighting: by the noise of a step."),
-        Component(f"{grpo}.reward_weights:LinearWeight", "Reward weight: changes with the updates."),
-        Component("prismaudio.training.schedule:CosineSchedule", "Learning rate: warm-up, then half a cosine."),
+        Component("prismaudio.flow.kernels:EulerMaruyamaKernel", "Kernel: the stochastic step of Flow-GRPO."),
         Component(
-            "prismaudio.training.schedule:InverseSchedule", "Learning rate: the published one, an inverse power."
+            "prismaudio.flow.kernels:RhoKernel", "Kernel: a stochastic step that renews a share of the latents' noise."
+        ),
+        Component("prismaudio.flow.kernels:OdeKernel", "Kernel: the deterministic step."),
+        Component(f"{grpo}.windows:RandomWindow", "Window: a few stochastic steps at a random position."),
+        Component(f"{grpo}.windows:SlidingWindow", "Window: moves towards the end during training."),
+        Component(f"{grpo}.windows:AllSteps", "Window: every step is stochastic."),
+        Component(
+            f"{grpo}.advantages:WeightedSumAdvantage", "Advantage: the weighted sum of rewards, normalised per group."
+        ),
+        Component(f"{grpo}.advantages:DecoupledAdvantage", "Advantage: each reward normalised per group, then summed."),
+        Component(f"{grpo}.losses:ClippedLoss", "Loss: PPO's clipped ratio."),
+        Component(f"{grpo}.losses:GuardedLoss", "Loss: the clipped ratio of GRPO-Guard, normalised over flow times."),
+        Component(f"{grpo}.losses:MaskedLoss", "Loss: Flow-DPPO, which masks samples with a large divergence."),
+        Component(f"{grpo}.losses:ReinforceLoss", "Loss: REINFORCE, without a ratio."),
+        Component(f"{grpo}.weighting:UniformWeighting", "Step weighting: uniform."),
+        Component(f"{grpo}.weighting:RectifiedWeighting", "Step weighting: equal gradient size at all flow times."),
+        Component(f"{grpo}.weighting:NoiseWeighting", "Step weighting: proportional to the noise of a step."),
+        Component(f"{grpo}.reward_weights:LinearWeight", "Reward weight: moves linearly from one value to another."),
+        Component("prismaudio.training.schedule:CosineSchedule", "Learning rate: warm-up, then cosine decay."),
+        Component(
+            "prismaudio.training.schedule:InverseSchedule",
+            "Learning rate: warm-up, then inverse power decay, as published.",
         ),
         Component("prismaudio.training.schedule:ConstantSchedule", "Learning rate: constant after a warm-up."),
-        Component("prismaudio.training.lora:Lora", "Low-rank adapters in place of the weights."),
-        Component(f"{callbacks}.ema:ExponentialMovingAverage", "Callback: an average of the weights."),
-        Component(f"{callbacks}.ema:PolicyAverage", "Callback: the average of reinforcement learning."),
+        Component("prismaudio.training.lora:Lora", "Low-rank adapters, trained instead of the weights."),
+        Component(f"{callbacks}.ema:ExponentialMovingAverage", "Callback: exponential moving average of the weights."),
+        Component(f"{callbacks}.ema:PolicyAverage", "Callback: average of the policy in reinforcement learning."),
         Component(f"{callbacks}.export:ExportComponents", "Callback: writes a model folder."),
         Component(f"{callbacks}.listening:ListeningSamples", "Callback: logs rendered validation clips."),
-        Component(f"{callbacks}.held_out:HeldOutGuard", "Callback: stops when held-out rewards fall."),
+        Component(f"{callbacks}.held_out:HeldOutGuard", "Callback: stops training when held-out rewards fall."),
     ]
 
 
 @hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
-    """The recipes of the core; the folder ``recipes`` at the top of a source tree is a link to them."""
+    """The recipes of the core; the folder ``recipes`` at the root of the repository is a link to them."""
     return [Path(__file__).with_name("recipes")]

@@ -1,7 +1,7 @@
-"""Our own checkpoint format: one folder with ``config.json`` and ``model.safetensors``, and nothing that runs code.
+"""The format of model folders: ``config.json`` and ``model.safetensors``, without executable code.
 
-A folder may come from anybody. Which classes it may name is decided before anything is imported, their arguments are
-compared with their declared types, and the shapes of the weights with those of the file before memory is taken.
+A folder may be untrusted. Its classes are checked against a list before any import, their arguments against the
+declared types, and the shapes of the weights against those of the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 10_000_000
-"""Size of a ``config.json``; that of a small model has 3,000 bytes."""
+"""Maximum size of a ``config.json``; that of a small model has 3,000 bytes."""
 KINDS = ("autoencoders", "encoders", "planners", "samplers", "conditioners")
-"""Kinds of components that a model folder holds, beside a transformer and settings; conditioners are parts of it."""
+"""Kinds of components in a model folder, besides transformer and settings; conditioners are part of the former."""
 OWN = {
     "prismaudio.models.dit:DiffusionTransformer": "transformers",
     "prismaudio.inference.settings:Settings": "settings",
 }
-"""Loadable classes that no hook names, and of which kind they are."""
+"""Loadable classes that no hook provides, and their kinds."""
 ROLES = {
     "transformer": "transformers",
     "autoencoder": "autoencoders",
@@ -51,14 +51,14 @@ ROLES = {
     "sampler": "samplers",
     "settings": "settings",
 }
-"""Kind of the component that has a name; names that end in ``_encoder`` are those of encoders."""
+"""Kind of each component by name; names that end in ``_encoder`` are encoders."""
 
 
 def loadable(components: Iterable[tuple[str, Component]]) -> dict[str, str]:
-    """Classes that a model folder may name: kind by target, ``package.module:ClassName``.
+    """Classes that a model folder may contain: kind by target, ``package.module:ClassName``.
 
     Args:
-        components: Kind and component of what the hooks of plugins provide.
+        components: Kind and component of each class that hooks of plugins provide.
 
     Example:
         >>> from prismaudio.components import Component
@@ -69,17 +69,17 @@ def loadable(components: Iterable[tuple[str, Component]]) -> dict[str, str]:
     return OWN | {component.target: kind for kind, component in components if kind in KINDS}
 
 
-def _of_the_core() -> Iterator[tuple[str, Component]]:
+def _core_components() -> Iterator[tuple[str, Component]]:
     for kind in KINDS:
         yield from ((kind, component) for component in getattr(builtin, f"prismaudio_{kind}")())
 
 
-LOADABLE = loadable(_of_the_core())
-"""Classes that a model folder may name where the caller does not say; ``prismaudio fit`` puts those of its plugins."""
+LOADABLE = loadable(_core_components())
+"""Default for the classes that a model folder may contain; ``prismaudio fit`` adds those of its plugins."""
 
 
 class Configured:
-    """Remembers the arguments that an object was made with, so that it can be made again from JSON.
+    """Base class that stores constructor arguments in ``config``, so that an object can be recreated from JSON.
 
     Example:
         >>> class Box(Configured):
@@ -93,25 +93,25 @@ class Configured:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _storing_config(cls.__init__)  # type: ignore[method-assign]
 
 
-def _remembering(init: Any) -> Any:
+def _storing_config(init: Any) -> Any:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        if self.config is Configured.config:  # the most derived constructor comes first
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.config is Configured.config:  # the most derived constructor is called first
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
         init(self, *args, **kwargs)
 
-    return remember
+    return wrapped
 
 
 def description(component: Configured) -> dict[str, Any]:
-    """Class and arguments of a component, and of the components among its arguments, as JSON has them.
+    """Class and arguments of a component, and of components among its arguments, as JSON types.
 
     Example:
         >>> class Box(Configured):
@@ -122,33 +122,33 @@ def description(component: Configured) -> dict[str, Any]:
         {'boxes': {'red': {'class': 'prismaudio.checkpoints:Box', 'arguments': {'size': 4}}}}
     """
     kind = type(component)
-    arguments = _nested(component.config, description)
+    arguments = _map_components(component.config, description)
     return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
 
 
 def fresh(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arguments with new components in the place of those among them, which then share no weights."""
-    made: dict[str, Any] = _nested(arguments, lambda part: type(part)(**fresh(part.config)))
-    return made
+    """Copy arguments, with components among them recreated, so that they share no weights."""
+    copied: dict[str, Any] = _map_components(arguments, lambda part: type(part)(**fresh(part.config)))
+    return copied
 
 
-def _nested(value: Any, change: Callable[[Any], Any], kind: type | None = None) -> Any:
-    """A value with its components changed, wherever in mappings and lists they are."""
+def _map_components(value: Any, change: Callable[[Any], Any], kind: type | None = None) -> Any:
+    """Apply ``change`` to all components in a value, also inside mappings and lists."""
     if isinstance(value, kind or Configured):
         return change(value)
     if isinstance(value, abc.Mapping):
-        return {name: _nested(item, change, kind) for name, item in value.items()}
+        return {name: _map_components(item, change, kind) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_nested(item, change, kind) for item in value]
+        return [_map_components(item, change, kind) for item in value]
     return value
 
 
 def within(least: float, most: float, /, **numbers: float | None) -> None:
-    """Check that arguments of a constructor lie in a range; None is left alone.
+    """Check that arguments of a constructor lie in a range; None is allowed.
 
     Args:
-        least: Lowest number that is right.
-        most: Highest one.
+        least: Minimum.
+        most: Maximum.
         numbers: The arguments by name.
 
     Raises:
@@ -174,20 +174,20 @@ def save_components(
     beside: bool = False,
     finite: bool = True,
 ) -> None:
-    """Write components to a folder, complete or not at all.
+    """Write components to a folder: all of them, or none.
 
     Args:
-        folder: Folder to write ``config.json`` and ``model.safetensors`` to.
+        folder: Folder for ``config.json`` and ``model.safetensors``.
         components: Objects by name; each is :class:`Configured`, some are ``nn.Module``.
         half: Names of the components whose floating-point weights are stored in half precision.
-        half_dtype: Which one, ``float16`` or ``bfloat16``.
-        beside: Keep the components of other names that the folder has, as they are stored.
-        finite: Refuse weights that are NaN or infinite, which loading refuses too.
+        half_dtype: The half precision, ``float16`` or ``bfloat16``.
+        beside: Keep other components of an existing folder unchanged.
+        finite: Reject weights that are NaN or infinite; loading always rejects them.
 
     Raises:
-        CheckpointError: Weights are not finite, or what the folder has cannot be kept, because it is damaged.
+        CheckpointError: Weights are not finite, or the existing folder is damaged.
     """
-    described, weights = _others(folder, components) if beside else ({}, {})
+    described, weights = _other_components(folder, components) if beside else ({}, {})
     for name, component in components.items():
         described[name] = description(component)
         if isinstance(component, torch.nn.Module):
@@ -212,12 +212,12 @@ def save_components(
 
 
 def check_target(folder: Path) -> None:
-    """See, before the work is done, that its result can be saved beside the components of a folder.
+    """Check, before long work, that components can be added to a folder.
 
     Raises:
-        CheckpointError: The folder cannot be written to, or what it has is damaged.
+        CheckpointError: The folder is not writable, or its content is damaged.
     """
-    _others(folder, ())
+    _other_components(folder, ())
     present = folder.absolute()
     while not present.exists():
         present = present.parent
@@ -228,36 +228,33 @@ def check_target(folder: Path) -> None:
         raise CheckpointError(f"cannot write a model to {folder}: {error.strerror}; choose another folder") from error
 
 
-def _others(folder: Path, names: Collection[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What a folder has, if anything, apart from the components of these names."""
+def _other_components(folder: Path, names: Collection[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Descriptions and weights of the components in a folder, except those of the given names."""
     if not (folder / "config.json").exists():
         return {}, {}
-    described, weights = _described(folder), _weights(folder)
+    described, weights = _read_config(folder), _weights(folder)
     kept = {name: entry for name, entry in described.items() if name not in names}
     return kept, {key: value for key, value in weights.items() if key.partition(".")[0] in kept}
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
 def load_components(folder: Path, classes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Components of a folder that :func:`save_components` wrote, in evaluation mode and float32.
+    """Load the components of a folder of :func:`save_components`, in evaluation mode and float32.
 
     Args:
         folder: The folder.
-        classes: Classes that it may name, as :func:`loadable` has them; None for :data:`LOADABLE`.
+        classes: Classes that it may contain, as :func:`loadable` returns them; None for :data:`LOADABLE`.
 
     Raises:
-        CheckpointError: The folder is not such a checkpoint, is damaged, names another class or arguments that are
-            not those of its class, or holds weights that are not finite.
+        CheckpointError: The folder is not a model folder, is damaged, contains another class or arguments that its
+            class does not accept, or has weights that are not finite.
     """
-    described, classes = _described(folder), LOADABLE if classes is None else classes
+    described, classes = _read_config(folder), LOADABLE if classes is None else classes
     parts = {
-        name: _part(
-            _place(folder, name), entry, ROLES.get(name) or ("encoders" if name.endswith("_encoder") else None), classes
-        )
-        for name, entry in described.items()
+        name: _parse_component(_place(folder, name), entry, _role(name), classes) for name, entry in described.items()
     }
     weights = _weights(folder)
-    return {name: _made(folder, name, part, below(weights, f"{name}.")) for name, part in parts.items()}
+    return {name: _build(folder, name, part, below(weights, f"{name}.")) for name, part in parts.items()}
 
 
 def _role(name: str) -> str | None:
@@ -265,54 +262,56 @@ def _role(name: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A component that may be made: a class that may be named, and arguments of the right types."""
+class _ComponentSpec:
+    """A component with an allowed class and arguments of the declared types, not created yet."""
 
     kind: type[Configured]
     arguments: Mapping[str, Any]
 
     def make(self) -> Any:
-        """A new one, with new components among its arguments."""
-        return self.kind(**_nested(self.arguments, _Part.make, _Part))
+        """Create the component, and the components among its arguments."""
+        return self.kind(**_map_components(self.arguments, _ComponentSpec.make, _ComponentSpec))
 
 
-def _part(place: str, entry: Mapping[str, Any], role: str | None, classes: Mapping[str, str]) -> _Part:
-    """What a description says, checked; a mapping of a class and arguments among the arguments is a component."""
-    kind = _class(place, role, entry["class"], classes)
+def _parse_component(
+    place: str, entry: Mapping[str, Any], role: str | None, classes: Mapping[str, str]
+) -> _ComponentSpec:
+    """Parse and check a description; a mapping with a class and arguments among the arguments is a component."""
+    kind = _import_class(place, role, entry["class"], classes)
 
     def parsed(where: str, value: Any) -> Any:
         if isinstance(value, dict) and value.keys() == {"class", "arguments"}:
             if not isinstance(value["arguments"], dict):
-                raise CheckpointError(f"{where}.arguments is {_shown(value['arguments'])}; expected an object")
-            return _part(where, value, "conditioners", classes)
+                raise CheckpointError(f"{where}.arguments is {_short_repr(value['arguments'])}; expected an object")
+            return _parse_component(where, value, "conditioners", classes)
         if isinstance(value, dict):
             return {name: parsed(f"{where}.{name}", item) for name, item in value.items()}
         return value
 
     arguments = {name: parsed(f"{place}.arguments.{name}", value) for name, value in entry["arguments"].items()}
     check_arguments(place, kind, arguments)
-    return _Part(kind, arguments)
+    return _ComponentSpec(kind, arguments)
 
 
 def _place(folder: Path, name: str) -> str:
     return f"{folder / 'config.json'}: components.{name}"
 
 
-def _described(folder: Path) -> dict[str, dict[str, Any]]:
+def _read_config(folder: Path) -> dict[str, dict[str, Any]]:
     """Class and arguments of each component by name."""
     path = folder / "config.json"
-    if not path.is_file():  # a pipe or a device would be read without end
+    if not path.is_file():  # a pipe or a device may be endless
         raise CheckpointError(f"{folder} is not a PrismAudio checkpoint: {path} is missing")
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes, expected at most {MAX_CONFIG_BYTES:,}")
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
     except (ValueError, RecursionError, OSError) as error:
         reason = "brackets are nested too deeply" if isinstance(error, RecursionError) else error
         raise CheckpointError(f"{path} is damaged or not a PrismAudio checkpoint: {reason}") from error
     if isinstance(config, dict) and (written := config.get("format", FORMAT)) != FORMAT:
         raise CheckpointError(
-            f"{path} is of format {reprlib.repr(written)}, but this version reads format {FORMAT}; update prismaudio"
+            f"{path} has format {reprlib.repr(written)}, but this version reads format {FORMAT}; update prismaudio"
         )
     described = config.get("components") if isinstance(config, dict) else None
     if not isinstance(described, dict) or not config.keys() <= {"format", "components"}:
@@ -323,21 +322,21 @@ def _described(folder: Path) -> dict[str, dict[str, Any]]:
     for name, entry in described.items():
         if not (name.isidentifier() and isinstance(entry, dict) and entry.keys() == {"class", "arguments"}):
             raise CheckpointError(
-                f"{path} is damaged: components.{_shown(name)} is {_shown(entry)}; expected an object with class and "
-                "arguments"
+                f"{path} is damaged: components.{_short_repr(name)} is {_short_repr(entry)}; expected an object with "
+                "class and arguments"
             )
         if not isinstance(entry["arguments"], dict):
             raise CheckpointError(
-                f"{_place(folder, name)}.arguments is {_shown(entry['arguments'])}; expected an object"
+                f"{_place(folder, name)}.arguments is {_short_repr(entry['arguments'])}; expected an object"
             )
     return described
 
 
-def _no_number(constant: str) -> float:
-    raise ValueError(f"it holds {constant}, which is not a number; expected finite numbers")
+def _reject_constant(constant: str) -> float:
+    raise ValueError(f"it contains {constant}; expected finite numbers")
 
 
-def _shown(value: object) -> str:
+def _short_repr(value: object) -> str:
     return reprlib.repr(value)[:80]
 
 
@@ -349,18 +348,18 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return read_safetensors(path)
 
 
-def _class(place: str, role: str | None, target: object, classes: Mapping[str, str]) -> type[Configured]:
-    """The class that a component names: one of the loadable ones, from the module that defines it.
+def _import_class(place: str, role: str | None, target: object, classes: Mapping[str, str]) -> type[Configured]:
+    """Import the class of a component, which must be one of the loadable classes.
 
-    A hook may name a class where it is imported from; a folder names it where it is defined. Only what hooks name is
-    imported.
+    A hook may refer to a class by a module that re-exports it; a folder refers to the defining module. Only targets
+    of hooks are imported.
     """
     for listed, kind in classes.items():
         if isinstance(target, str) and _label(listed) == _label(target):
             module, _, attribute = listed.partition(":")
             try:
                 found = getattr(importlib.import_module(module), attribute)
-            except Exception as error:  # whatever a plugin's module raises
+            except Exception as error:  # a plugin's module may raise anything
                 raise CheckpointError(
                     f"{place} is a {attribute}, which cannot be imported: {one_line(error, 300)}"
                 ) from error
@@ -368,10 +367,10 @@ def _class(place: str, role: str | None, target: object, classes: Mapping[str, s
             if defined and issubclass(found, Configured):
                 if role in (kind, None):
                     return found
-                raise CheckpointError(f"{place} is a {attribute}, which is one of the {kind}; expected the {role}")
+                raise CheckpointError(f"{place} is a {attribute}, one of the {kind}; expected one of the {role}")
     raise CheckpointError(
-        f"{place}.class is {_shown(target)}, which no installed plugin provides for model folders; install the plugin "
-        f"that has it, or name the class in one of its hooks for {', '.join(KINDS)}"
+        f"{place}.class is {_short_repr(target)}, which no installed plugin provides for model folders; install the "
+        f"plugin that provides it, or list the class in one of its hooks for {', '.join(KINDS)}"
     )
 
 
@@ -381,15 +380,15 @@ def _label(target: str) -> tuple[str, str]:
 
 
 def check_arguments(place: str, kind: type, arguments: Mapping[str, Any]) -> None:
-    """See that arguments are those of a class, of the types that its constructor declares.
+    """Check arguments against the signature and the declared types of a constructor.
 
     Args:
-        place: What the error names, the file and the component.
+        place: Subject of the error message, the file and the component.
         kind: The class.
-        arguments: Its arguments, as JSON has them.
+        arguments: Its arguments, as JSON types.
 
     Raises:
-        CheckpointError: One is missing, unknown or of another type.
+        CheckpointError: An argument is missing, unknown or of another type.
 
     Example:
         >>> class Box(Configured):
@@ -404,51 +403,51 @@ def check_arguments(place: str, kind: type, arguments: Mapping[str, Any]) -> Non
         for name, parameter in list(inspect.signature(init).parameters.items())[1:]
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
-    try:  # the names that a module imports for type checkers alone
+    try:  # resolves names that a module imports under TYPE_CHECKING
         hints = typing.get_type_hints(init, localns={**vars(abc), **vars(typing)})
     except (NameError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{place}: {kind.__name__} declares types that cannot be read: {error}") from error
     for name in arguments:
         if name not in known:
-            raise CheckpointError(f"{place}.arguments has {_shown(name)}, which {kind.__name__} does not take")
+            raise CheckpointError(f"{place}.arguments has {_short_repr(name)}, which {kind.__name__} does not take")
     for name, parameter in known.items():
         hint = hints.get(name, Any)
         if name not in arguments:
             if parameter.default is parameter.empty:
                 raise CheckpointError(f"{place}.arguments lacks {name}, which {kind.__name__} needs")
-        elif not is_of(arguments[name], hint):
+        elif not matches(arguments[name], hint):
             expected = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
             raise CheckpointError(
-                f"{place}.arguments.{name} is {_shown(arguments[name])}; expected "
+                f"{place}.arguments.{name} is {_short_repr(arguments[name])}; expected "
                 f"{expected.replace('collections.abc.', '').replace('typing.', '')}"
             )
 
 
-def is_of(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of a type; what JSON does not have is of no type.
+def matches(value: Any, hint: Any) -> bool:
+    """Whether a JSON value matches a type hint; types without a JSON equivalent never match.
 
     Example:
-        >>> is_of([1, 2], abc.Sequence[int]), is_of("7", int | None), is_of(10**400, int), is_of(True, float)
+        >>> matches([1, 2], abc.Sequence[int]), matches("7", int | None), matches(10**400, int), matches(True, float)
         (True, False, False, False)
     """
     origin, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(is_of(value, part) for part in parts)
+        return any(matches(value, part) for part in parts)
     if origin is typing.Literal:
         return any(type(value) is type(part) and value == part for part in parts)
     if origin is Any:
         return True
-    if isinstance(value, _Part):
+    if isinstance(value, _ComponentSpec):
         return isinstance(origin, type) and issubclass(value.kind, origin)
     if isinstance(value, dict):
         if origin not in (dict, abc.Mapping, abc.MutableMapping):
             return False
         key, item = parts or (Any, Any)
-        return all(is_of(k, key) and is_of(v, item) for k, v in value.items())
+        return all(matches(k, key) and matches(v, item) for k, v in value.items())
     if isinstance(value, list):
         if origin is tuple and parts and parts[-1] is not ...:
-            return len(value) == len(parts) and all(map(is_of, value, parts))
-        return origin in _LISTS and all(is_of(item, parts[0] if parts else Any) for item in value)
+            return len(value) == len(parts) and all(map(matches, value, parts))
+        return origin in _LISTS and all(matches(item, parts[0] if parts else Any) for item in value)
     return _is_plain(value, origin)
 
 
@@ -456,7 +455,7 @@ _LISTS = (list, tuple, abc.Sequence, abc.Collection, abc.Iterable)
 
 
 def _is_plain(value: Any, kind: Any) -> bool:
-    """Whether a null, a boolean, a number or a text is of a type, and can be worked with."""
+    """Whether a null, boolean, number or string matches a type, and is finite or valid text."""
     if value is None or isinstance(value, bool):
         return kind is type(value) or (value is None and kind is None)
     if isinstance(value, int):
@@ -466,32 +465,32 @@ def _is_plain(value: Any, kind: Any) -> bool:
     return kind is str and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _made(folder: Path, name: str, part: _Part, weights: Mapping[str, torch.Tensor]) -> Any:
-    """A component with its weights."""
+def _build(folder: Path, name: str, part: _ComponentSpec, weights: Mapping[str, torch.Tensor]) -> Any:
+    """Create a component and load its weights."""
     kind = part.kind
     try:
         if issubclass(kind, torch.nn.Module):
-            with Outline(len(weights)):
-                outline: Any = part.make()
-            check_fit(shapes_of(weights), shapes_of(outline.state_dict()), f"{folder}: {name}", kind.__name__)
+            with MetaTensors(len(weights)):
+                empty: Any = part.make()
+            check_fit(shapes_of(weights), shapes_of(empty.state_dict()), f"{folder}: {name}", kind.__name__)
         with WithoutDrawing():
             component = part.make()
     except CheckpointError:
         raise
-    except Exception as error:  # whatever a constructor raises
+    except Exception as error:  # a constructor may raise anything
         raise CheckpointError(
-            f"{_place(folder, name)}: cannot make a {kind.__name__}: {one_line(error, 300)}"
+            f"{_place(folder, name)}: cannot create a {kind.__name__}: {one_line(error, 300)}"
         ) from error
     if isinstance(component, torch.nn.Module):
         fill(component, weights, f"{folder}: {name}")
     return component
 
 
-_DRAWING = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)
+_INITIALISERS = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)
 
 
 class WithoutDrawing(TorchFunctionMode):
-    """Leaves out the random initialisation of weights that are loaded the next moment; that takes most of the time.
+    """Skips the random initialisation of weights that are overwritten by loading, for it takes most of the time.
 
     Example:
         >>> with WithoutDrawing():
@@ -500,26 +499,26 @@ class WithoutDrawing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _DRAWING:
+        if func in _INITIALISERS:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 
 
-_MAKING: dict[Any, Any] = {
+_FACTORIES: dict[Any, Any] = {
     **dict.fromkeys((torch.rand, torch.randn), torch.empty),
     **{func: func for func in (torch.empty, torch.zeros, torch.ones, torch.full)},
 }
-"""What makes tensors of a given size, and what makes them without memory."""
+"""Factory functions of tensors, and their replacements on the meta device."""
 
 
-class Outline(WithoutDrawing):
-    """Lets a network be made without memory, and no larger than there are weights for.
+class MetaTensors(WithoutDrawing):
+    """Creates a network without allocating memory, limited to about the number of available weights.
 
-    Only what makes tensors of a given size is on torch's meta device: the rest of what constructors compute is small,
-    and on that device some of it imports what torch compiles with, which takes seconds.
+    Only factory functions of tensors use the meta device: other operations of constructors are small, and some of
+    them would import the compiler of torch on that device, which takes seconds.
 
     Args:
-        n_weights: How many tensors there are.
+        n_weights: Number of available tensors.
     """
 
     def __init__(self, n_weights: int) -> None:
@@ -527,11 +526,11 @@ class Outline(WithoutDrawing):
         self.n_weights, self.n_left = n_weights, 100 + 4 * n_weights
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count the tensors that are made."""
-        if func in _MAKING:
+        """Count the tensors that are created."""
+        if func in _FACTORIES:
             self.n_left -= 1
             if self.n_left < 0:
-                raise ValueError(f"it is far larger than the {self.n_weights} tensors that the file has for it")
-            func, kwargs = _MAKING[func], {**(kwargs or {}), "device": "meta"}
+                raise ValueError(f"it is far larger than the {self.n_weights} tensors that the file contains for it")
+            func, kwargs = _FACTORIES[func], {**(kwargs or {}), "device": "meta"}
             kwargs.pop("generator", None)
         return super().__torch_function__(func, types, args, kwargs)

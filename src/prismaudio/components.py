@@ -1,4 +1,4 @@
-"""What the hooks of :mod:`prismaudio.hookspecs` return: data that names classes without importing them."""
+"""Data classes that hooks of :mod:`prismaudio.hookspecs` return: they refer to classes without importing them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Stream:
-    """The stream of features that an encoder computes, as it is made with its defaults.
+    """The stream of features that an encoder with default arguments computes.
 
     Args:
-        name: The name that recipes usually give it, such as ``video``.
-        dim: Dim of a feature; None where an argument without a default decides it.
-        rate_hz: Features per second; None for a stream that does not run along time, such as text.
+        name: The usual name of the stream in recipes, such as ``video``.
+        dim: Feature dim; None if a required argument determines it.
+        rate_hz: Features per second; None for a stream without a time axis, such as text.
     """
 
     name: str
@@ -24,9 +24,9 @@ class Component:
     """A class that a plugin provides.
 
     Args:
-        target: Where the class lives, ``"package.module:ClassName"``. Its name in recipes is ``ClassName``.
-        summary: One line that says what it is, shown by ``prismaudio plugins list``.
-        dimension: Name of the perceptual dimension that it serves, if it serves one.
+        target: Import path of the class, ``"package.module:ClassName"``. Its name in recipes is ``ClassName``.
+        summary: One-line description, shown by ``prismaudio plugins list``.
+        dimension: Name of the perceptual dimension that it scores, if any.
         stream: The stream that it computes, for an encoder.
 
     Example:
@@ -41,18 +41,18 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The class name, which is the name in recipes."""
+        """The class name, which recipes use."""
         return self.target.rpartition(":")[2]
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A perceptual dimension: one aspect of sound that a plan has a section for.
+    """A perceptual dimension: one aspect of audio, with a section in every plan.
 
     Args:
         name: One lower-case word, which is also the tag of its section (``loudness`` is written ``<Loudness>``).
-        question: What its section of the chain of thought answers; planners put it to their model.
-        default_section: Section to use when no planner can answer the question; empty to leave the section out.
+        question: The question that its section of the chain of thought answers; planners prompt their model with it.
+        default_section: Section to use if the planner does not write one; empty to omit the section.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model that a plugin brings, which ``--model NAME`` and ``pretrained: NAME`` mean.
+    """A pretrained model that a plugin provides, selected by ``--model NAME`` or ``pretrained: NAME``.
 
     Args:
-        name: Its name, in lower case.
-        source: Its folder, or where it is on the Hugging Face hub, ``"owner/model"``.
-        summary: One line that says what it is, shown by ``prismaudio plugins list``.
+        name: Lower-case name.
+        source: The model folder, or the repository on the Hugging Face hub, ``"owner/model"``.
+        summary: One-line description, shown by ``prismaudio plugins list``.
     """
 
     name: str
@@ -77,12 +77,13 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand of ``prismaudio`` that a plugin brings.
+    """A subcommand of ``prismaudio`` that a plugin provides.
 
     Args:
-        name: Its name, in lower case.
-        target: The function that runs it, ``"package.module:function"``; it is called with the list of arguments after
-            the name and returns an exit code. A :class:`prismaudio.errors.PrismAudioError` is printed as one line.
+        name: Lower-case name.
+        target: Import path of the function, ``"package.module:function"``; it is called with the list of arguments
+            after the name and returns an exit code. A :class:`prismaudio.errors.PrismAudioError` is printed as one
+            line.
         summary: Its line in ``prismaudio --help``.
     """
 

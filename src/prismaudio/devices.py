@@ -1,4 +1,4 @@
-"""Where a model runs, and in which precision."""
+"""Selection of devices, and the supported precisions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def find_device(name: str) -> torch.device:
-    """A device that is there; ``auto`` is a GPU if there is one.
+    """The device of that name, checked to be usable; ``auto`` selects CUDA if it is available, else the CPU.
 
     Raises:
-        PrismAudioError: There is no such device.
+        PrismAudioError: The device is not available.
 
     Example:
         >>> find_device("cpu")
@@ -23,8 +23,8 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # which "meta", a device without memory, cannot do
+        torch.zeros(1, device=device).item()  # fails on "meta", a device without memory
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise PrismAudioError(f"no device {name!r} here: {reason}; use cpu, cuda or auto") from error
+        raise PrismAudioError(f"device {name!r} is not available: {reason}; use cpu, cuda or auto") from error
     return device

@@ -1,4 +1,4 @@
-"""Errors that a user can act on. The command line prints their text as one line and exits with code 2."""
+"""Errors that a user can act on. The command line prints their message as one line and exits with code 2."""
 
 from __future__ import annotations
 
@@ -6,86 +6,86 @@ import os
 import traceback
 
 MAX_CHARACTERS = 1_000
-"""Of the text of an error; a longer one is shortened in the middle."""
+"""Maximum length of an error message; a longer one is truncated in the middle."""
 
 
-def shortened(text: str, most_characters: int = MAX_CHARACTERS) -> str:
-    """A text of at most so many characters, whose beginning and end are kept.
+def truncated(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """Truncate a text in the middle to at most ``max_characters``.
 
     Example:
-        >>> shortened("abcdefghijklmnopqrstuvwxyz", 11)
+        >>> truncated("abcdefghijklmnopqrstuvwxyz", 11)
         'abcde…vwxyz'
     """
-    if len(text) <= most_characters:
+    if len(text) <= max_characters:
         return text
-    tail = (most_characters - 1) // 2
-    return f"{text[: most_characters - 1 - tail]}…{text[len(text) - tail :]}"
+    tail = (max_characters - 1) // 2
+    return f"{text[: max_characters - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def one_line(error: BaseException, most_characters: int | None = None) -> str:
-    r"""What an error says, in one line; the name of its class if it says nothing.
+def one_line(error: BaseException, max_characters: int | None = None) -> str:
+    r"""The message of an error in one line; the name of its class if the message is empty.
 
     Args:
         error: The error.
-        most_characters: Where the text is cut off; None for all of it.
+        max_characters: Maximum length; None for no limit.
 
     Example:
         >>> one_line(ValueError("no\n  number")), one_line(KeyError())
         ('no number', 'KeyError')
     """
-    return " ".join(str(error).split())[:most_characters] or type(error).__name__
+    return " ".join(str(error).split())[:max_characters] or type(error).__name__
 
 
-def with_class(error: BaseException, most_characters: int | None = None) -> str:
-    """What an error says, in one line that begins with the name of its class, unless it is a :class:`PrismAudioError`.
+def with_class(error: BaseException, max_characters: int | None = None) -> str:
+    """The message of an error in one line, with the class name in front unless it is a :class:`PrismAudioError`.
 
     Example:
         >>> with_class(KeyError("a")), with_class(KeyError()), with_class(PrismAudioError("no such file"))
         ("KeyError: 'a'", 'KeyError', 'no such file')
     """
-    text, name = one_line(error, most_characters), type(error).__name__
+    text, name = one_line(error, max_characters), type(error).__name__
     return text if isinstance(error, PrismAudioError) or text == name else f"{name}: {text}"
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print where an error comes from, if the user asks for it by the variable ``PRISMAUDIO_TRACEBACK``."""
+    """Print the traceback of an error if the environment variable ``PRISMAUDIO_TRACEBACK`` is set."""
     if os.environ.get("PRISMAUDIO_TRACEBACK"):
         traceback.print_exception(error)
 
 
 def reason(error: BaseException) -> str:
-    """What the operating system says about an error, in a few words.
+    """The first line of the operating system's error message, in lower case.
 
     Example:
         >>> reason(PermissionError(13, "Permission denied", "/private/x"))
         'permission denied'
     """
-    said = getattr(error, "strerror", None) or str(error)  # errors of PyAV have one, and are no OSError
-    text = said.splitlines()[0] if said else type(error).__name__
+    message = getattr(error, "strerror", None) or str(error)  # errors of PyAV have strerror, but are not OSError
+    text = message.splitlines()[0] if message else type(error).__name__
     return text[:1].lower() + text[1:]
 
 
 class PrismAudioError(Exception):
-    """What was wrong, what was expected and what to do, in one line that can be read.
+    """Base class of errors whose message is one line: what was wrong, what was expected, and what to do.
 
     Args:
-        text: The line; what is longer than :data:`MAX_CHARACTERS`, by what it quotes, is shortened in the middle.
+        text: The message; one longer than :data:`MAX_CHARACTERS` is truncated in the middle.
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(shortened(text))
+        super().__init__(truncated(text))
 
 
 class UnknownNameError(PrismAudioError):
-    """A recipe, option or section names something that nobody provides."""
+    """A recipe, option or section refers to an unknown name."""
 
 
 class DuplicateNameError(PrismAudioError):
-    """Two plugins, sections or files claim one name."""
+    """Two plugins, sections or files have the same name."""
 
 
 class BrokenPluginError(PrismAudioError):
-    """A plugin that is needed could not be loaded."""
+    """A required plugin could not be loaded."""
 
 
 class RecipeError(PrismAudioError):
@@ -101,16 +101,16 @@ class MediaError(PrismAudioError):
 
 
 class DataError(PrismAudioError):
-    """A manifest, or the features that it names, cannot be trained on."""
+    """A manifest, or the features that it lists, cannot be used for training."""
 
 
 class CheckpointError(PrismAudioError):
-    """A checkpoint does not belong to the model, or is damaged."""
+    """A checkpoint does not fit the model, or is damaged."""
 
 
 class NotApplicableError(PrismAudioError):
-    """A reward or a metric cannot judge a clip, because something that it needs is not there."""
+    """A reward or a metric cannot score a clip, because a required input is missing."""
 
 
 class TrainingError(PrismAudioError):
-    """A run cannot go on: what it computes is no number any more."""
+    """A training run cannot continue because its values are not finite."""

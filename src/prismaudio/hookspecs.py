@@ -1,7 +1,7 @@
-"""The extension points: what a plugin may provide. All hooks are optional, and all return data, not classes.
+"""The extension points of plugins. All hooks are optional, and all return data, not classes.
 
 A plugin is a module named by an entry point in the group ``prismaudio``. It imports :mod:`prismaudio` and nothing
-heavier, because every command imports it; the classes that it names are imported when a recipe asks for them.
+heavier, because every command imports it; the classes that it refers to are imported when a recipe uses them.
 
     from prismaudio import Component, hookimpl
 
@@ -32,7 +32,7 @@ CONTRACTS = {
     "data_modules": "lightning.pytorch:LightningDataModule",
     "training_parts": "builtins:object",
 }
-"""For each kind of component, the class that it must be a subclass of."""
+"""The base class of each kind of component."""
 
 ITEMS: dict[str, type] = {
     "dimensions": Dimension,
@@ -41,35 +41,35 @@ ITEMS: dict[str, type] = {
     "commands": Command,
     "recipes": Path,
 }
-"""For each kind, what its hook returns."""
+"""The type of the items that the hook of each kind returns."""
 
 KINDS = tuple(ITEMS)
-"""Everything that a plugin can provide; the hook of a kind is ``prismaudio_<kind>``."""
+"""All kinds of items that a plugin can provide; the hook of a kind is ``prismaudio_<kind>``."""
 
 
 @hookspec
 def prismaudio_dimensions() -> Iterable[Dimension]:  # type: ignore[empty-body]
-    """Perceptual dimensions, each a section of every plan."""
+    """Perceptual dimensions; every plan has a section for each."""
 
 
 @hookspec
 def prismaudio_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Rewards: they score sound in one dimension, and training follows them."""
+    """Rewards: they score audio in one dimension, and training maximises them."""
 
 
 @hookspec
 def prismaudio_metrics() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Metrics: they measure sound, and training does not see them."""
+    """Metrics: they evaluate audio, and are not used for training."""
 
 
 @hookspec
 def prismaudio_encoders() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Encoders: they turn a clip and its plan into a stream of conditions."""
+    """Encoders: they encode a clip and its plan as a stream of features."""
 
 
 @hookspec
 def prismaudio_conditioners() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Conditioners: they turn a stream of features into tokens, which a transformer attends to or adds."""
+    """Conditioners: they project a stream of features to tokens, for cross-attention or addition in a transformer."""
 
 
 @hookspec
@@ -84,7 +84,7 @@ def prismaudio_planners() -> Iterable[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def prismaudio_autoencoders() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Autoencoders: they turn sound into latents and back."""
+    """Autoencoders: they encode audio as latents and decode it."""
 
 
 @hookspec

@@ -1,7 +1,7 @@
-"""Plugins that are single files, as the modules ``prismaudio.local.NAME``.
+"""Plugins that are single files, imported as modules ``prismaudio.local.NAME``.
 
-A name of its own keeps a file that is called like a module of Python, or like another plugin, apart from it. Every
-process finds the files by ``PRISMAUDIO_PLUGINS``, also one that only unpickles what a plugin's class has made.
+The prefix prevents collisions with standard modules and other plugins of the same file name. Every process finds the
+files through ``PRISMAUDIO_PLUGINS``, including one that only unpickles objects of a plugin's classes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 VARIABLE = "PRISMAUDIO_PLUGINS"
-__path__: list[str] = []  # a package without a folder: its modules are what the finder finds
+__path__: list[str] = []  # a package without a folder: the finder below provides its modules
 
 
 def names_in(variable: str) -> list[str]:
-    """The comma-separated names in an environment variable, each once."""
+    """The unique comma-separated names in an environment variable."""
     names = (name.strip() for name in os.environ.get(variable, "").split(","))
     return list(dict.fromkeys(name for name in names if name))
 
 
 def module_name(text: str) -> str | None:
-    """The full name of the module that a ``.py`` file becomes; None for what names a module itself."""
+    """The module name of a ``.py`` file; None if the text is the name of a module."""
     return next((name for name, file in _files().items() if file == _file(text)), None)
 
 
@@ -54,8 +54,8 @@ def _files() -> dict[str, Path]:
     return found
 
 
-def make_known(module: ModuleType) -> None:
-    """Let a module of a file be imported by its bare name too, where no other has that, and import its neighbours."""
+def add_to_path(module: ModuleType) -> None:
+    """Make a module importable by its bare name if no other has that name, and put its folder on the path."""
     file = Path(str(module.__file__))
     other = PathFinder.find_spec(file.stem)
     if file.stem not in sys.modules and (other is None or other.origin == str(file)):
@@ -65,18 +65,18 @@ def make_known(module: ModuleType) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of local files."""
+    """Import hook for the modules of local files."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module of that name, loaded from its file."""
+        """The spec of a module of that name, loaded from its file."""
         if fullname.rpartition(".")[0] != __name__:
             return None
         file = _files().get(fullname)
         if file is None:
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}: it is a plugin of one file, which --plugin FILE.py or {VARIABLE} names",
+                f"No module named {fullname!r}: it is a single-file plugin; add --plugin FILE.py or set {VARIABLE}",
                 name=fullname,
             )
         return spec_from_file_location(fullname, file)

@@ -1,4 +1,4 @@
-"""Pretrained models, installed, on disk and on a hub: a folder with ``config.json`` and ``model.safetensors``."""
+"""Pretrained models, installed, on disk or on the hub: folders with ``config.json`` and ``model.safetensors``."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
 NEEDED = ("transformer", "autoencoder")
 FILES = ("config.json", "model.safetensors")
 PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
-"""Who brings the encoders of the published model."""
+"""The plugins that provide the encoders of the published model, by stream."""
 
 
 def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
-    """Components of a model, and the name that says which one it is.
+    """Load the components of a model and its identifier, ``name@hash``.
 
     Args:
         source: The name of an installed model, a folder, the name of a model on the Hugging Face hub
-            (``owner/model``), or None for the one that is installed.
+            (``owner/model``), or None for the only installed model.
         revision: Branch, tag or commit on the hub.
 
     Raises:
         CheckpointError: There is no such model, or it is damaged or incomplete.
     """
-    source = the_installed() if source is None else source
+    source = installed_model() if source is None else source
     folder = find_folder(source, revision)
     components = load_parts(folder)
     missing = [name for name in NEEDED if name not in components]
     if missing:
         raise CheckpointError(
-            f"{folder} is not a whole model: it lacks {' and '.join(missing)}; train the remaining stages, or give "
-            "prismaudio convert all the files that the model has, the autoencoder's with --vae"
+            f"{folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or run "
+            "prismaudio convert with all files of the model, the autoencoder with --vae"
         )
     check_sizes(folder, components)
     return components, f"{source}@{folder_hash(folder)}"
 
 
 def load_parts(folder: Path) -> dict[str, Any]:
-    """Components of a folder, all of them or not, of the classes that hooks name, the core's and those of plugins."""
+    """Load the components of a folder, complete or not, of classes that hooks of the core or of plugins list."""
     return load_components(folder, loadable(discover().components()))
 
 
 def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
-    """See that the parts of a model are made for each other.
+    """Check that the components of a model match.
 
     Raises:
-        CheckpointError: The latents or the features of one are not those of another.
+        CheckpointError: The channels of latents or the dim of features differ between components.
     """
     transformer, codec = components["transformer"], components["autoencoder"]
     sizes = {"latents": (codec.channels, transformer.latent_channels, "autoencoder")}
@@ -68,36 +68,36 @@ def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
     for what, (given, expected, part) in sizes.items():
         if given != expected:
             raise CheckpointError(
-                f"{folder}: the {part} gives {what} of width {given}, but its transformer takes {expected}; they "
-                "do not belong together"
+                f"{folder}: the {part} computes {what} of dim {given}, but the transformer expects {expected}; use "
+                "components of the same model"
             )
 
 
-def the_installed() -> str:
-    """The name of the one model that is installed.
+def installed_model() -> str:
+    """The name of the only installed model.
 
     Raises:
-        CheckpointError: There is none, or more than one.
+        CheckpointError: No model is installed, or more than one.
     """
     names = discover().names("models")
     if not names:
         raise CheckpointError(
             "no model is installed; in a clone run: pip install plugins/prismaudio-studio, from an index: "
-            "pip install 'prismaudio[studio]', or name a model folder with --model DIR"
+            "pip install 'prismaudio[studio]', or give a model folder with --model DIR"
         )
     if len(names) > 1:
-        raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; say which with --model NAME")
+        raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; select one with --model NAME")
     return names[0]
 
 
 def find_folder(source: str | Path | None, revision: str | None = None) -> Path:
-    """The folder of a model; one on the hub is downloaded, or taken from the cache.
+    """The folder of a model; a model on the hub is downloaded, or read from the cache.
 
     Args:
         source: See :func:`load`.
         revision: Branch, tag or commit on the hub.
     """
-    source = the_installed() if source is None else source
+    source = installed_model() if source is None else source
     registry = discover()
     if isinstance(source, str) and source in registry.names("models"):
         item = registry.find("models", source).item
@@ -107,7 +107,7 @@ def find_folder(source: str | Path | None, revision: str | None = None) -> Path:
         return folder
     if folder.is_file():
         raise CheckpointError(
-            f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and name that"
+            f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and give that folder"
         )
     if not _HUB_NAME.fullmatch(str(source)):
         installed = ", ".join(registry.names("models")) or "none"
@@ -122,8 +122,8 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def _download(name: str, revision: str | None) -> Path:
-    """The folder of the cache that the two files of a model on the hub are in."""
-    from huggingface_hub import errors, snapshot_download  # only needed for models of a hub
+    """Download the two files of a model on the hub; return their folder in the cache."""
+    from huggingface_hub import errors, snapshot_download  # only needed for models on the hub
 
     at = f"{name} (revision {revision})" if revision else name
     try:
@@ -138,30 +138,30 @@ def _download(name: str, revision: str | None) -> Path:
         raise CheckpointError(
             f"no folder {name}, and no such model on the hub, or it is private: hf auth login"
         ) from error
-    except Exception as error:  # the client raises errors of many libraries when there is no network
+    except Exception as error:  # without a network the client raises errors of many libraries
         raise CheckpointError(
             f"no folder {name}, and the hub cannot be reached for {at} ({one_line(error, 120)}); get "
             f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
         ) from error
 
 
-def need_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
-    """See that there is an encoder for every stream that a transformer is told.
+def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
+    """Check that there is an encoder for every stream of a transformer.
 
     Raises:
-        CheckpointError: There is none for some; the text says which plugin brings it.
+        CheckpointError: An encoder is missing; the message gives the plugin that provides it.
     """
     lacking = [stream for stream in transformer.conditioners if stream not in present]
     if lacking:
         named = ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
         raise CheckpointError(
-            f"this model has no encoder for {named}; install the plugins in brackets and put their encoders into "
-            "model.encoders, or give features that were computed before to PrismAudio.render_features"
+            f"this model has no encoder for {named}; install the plugins in brackets and add their encoders to "
+            "model.encoders, or pass precomputed features to PrismAudio.render_features"
         )
 
 
 def folder_hash(folder: Path) -> str:
-    """Twelve letters that differ between models."""
+    """The first 12 hexadecimal digits of a SHA-256 hash of a model's files."""
     digest = hashlib.sha256()
     for name in FILES:
         with (folder / name).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, plain lines in a log."""
+"""Progress bars on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Tells how far a batch of jobs has come, and what failed; a context manager.
+    """Reports the progress and the failures of a batch of jobs; a context manager.
 
     Args:
         total: Number of jobs.
-        things: What they are about.
+        things: Plural noun for the jobs, the label of the bar.
     """
 
     def __init__(self, total: int, things: str = "videos") -> None:
@@ -45,17 +45,17 @@ class Reporter:
             self._bars.stop()
 
     def step(self, done: int, total: int) -> None:
-        """A sampler has done ``done`` of ``total`` steps."""
+        """Show that the sampler has completed ``done`` of ``total`` steps."""
         if self._bars is not None and self._steps is not None:
             self._bars.update(self._steps, completed=done, total=total, visible=done < total)
 
     def finish(self, text: str) -> None:
-        """A job is over; ``text`` says how."""
+        """Count a job as finished and print ``text``."""
         self.count()
-        self.say(f"[{self.done}/{self.total}] {text}")
+        self.write(f"[{self.done}/{self.total}] {text}")
 
     def fail(self, name: object, error: Exception) -> None:
-        """A job is over, because of an error; the others go on."""
+        """Count a job as failed; the others continue."""
         print_traceback(error)
         text = with_class(error)
         self.failures.append(text if str(name) in text else f"{name}: {text}")
@@ -63,10 +63,10 @@ class Reporter:
             self.finish(f"failed: {self.failures[-1]}")
 
     def conclude(self, heading: str) -> int:
-        """Say what failed, once everything is over, and give the exit code.
+        """Print all failures and return the exit code.
 
         Args:
-            heading: What the list of failures is called.
+            heading: Heading of the list of failures.
 
         Raises:
             PrismAudioError: The only job failed.
@@ -80,12 +80,12 @@ class Reporter:
         return 2
 
     def count(self, n_jobs: int = 1) -> None:
-        """Jobs are over, and nothing need be said of them."""
+        """Count jobs as finished without printing a line."""
         self.done += n_jobs
         if self._bars is not None and self._jobs is not None:
             self._bars.update(self._jobs, completed=self.done)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Print a line above the bars."""
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)

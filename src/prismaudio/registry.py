@@ -1,4 +1,4 @@
-"""Finds plugins and what they provide, without importing any component."""
+"""Discovers plugins and the items that they provide, without importing any component."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ OFFICIAL = {
     "prismaudio-videoprism": ("VideoPrismEncoder",),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
-"""What the project's own plugin distributions provide, so that a missing one can be named."""
+"""Names that the project's own plugin distributions provide, for messages about one that is not installed."""
 
 Item = Component | Dimension | Pretrained | Command | Path
-"""What hooks return."""
+"""Types of the items that hooks return."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A module that provides something, installed or local.
+    """A plugin: a module with hooks, installed or local.
 
     Args:
-        name: Name of its entry point, or of its module when it is local.
-        module: Where its hooks are.
-        distribution: What to ``pip install``; None for a local module.
+        name: Name of its entry point, or of its module if it is local.
+        module: The module with its hooks.
+        distribution: The distribution that installs it; None for a local module.
         version: Version of the distribution.
         status: ``"ok"``, ``"broken"`` or ``"disabled"``.
-        error: Why it is broken.
+        error: The error of a broken plugin.
     """
 
     name: str
@@ -83,13 +83,13 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a plugin provides.
+    """One item that a plugin provides.
 
     Args:
         kind: One of :data:`prismaudio.hookspecs.KINDS`.
         name: Its name in recipes and options.
-        item: What the hook returned; for recipes the path of the YAML file.
-        plugin: Who provides it.
+        item: The item that the hook returned; for recipes the path of the YAML file.
+        plugin: The plugin that provides it.
     """
 
     kind: str
@@ -100,25 +100,25 @@ class Entry:
 
 @dataclass
 class Registry:
-    """Everything that the plugins of this environment provide.
+    """The plugins of this environment and the items that they provide.
 
     Args:
-        plugins: All plugins, sorted by name, broken and disabled ones included.
-        entries: What the working ones provide, in the order of the plugins.
+        plugins: All plugins, sorted by name, including broken and disabled ones.
+        entries: Items of the working plugins, in the order of the plugins.
     """
 
     plugins: list[Plugin] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
     def names(self, kind: str) -> list[str]:
-        """Names of a kind, each once, in the order of the plugins."""
+        """Unique names of the items of a kind, in the order of the plugins."""
         return list(dict.fromkeys(entry.name for entry in self.entries if entry.kind == kind))
 
     def find(self, kind: str, name: str) -> Entry:
         """The entry of that name.
 
         Raises:
-            UnknownNameError: Nobody provides it; the text says what comes near, or what to install.
+            UnknownNameError: No plugin provides it; the message suggests the nearest names, or what to install.
             DuplicateNameError: More than one plugin provides it.
         """
         found = [entry for entry in self.entries if (entry.kind, entry.name) == (kind, name)]
@@ -129,79 +129,79 @@ class Registry:
         return found[0]
 
     def components(self) -> list[tuple[str, Component]]:
-        """Kind and component of every class that is provided."""
+        """Kind and component of every provided class."""
         return [(entry.kind, entry.item) for entry in self.entries if isinstance(entry.item, Component)]
 
     def dimensions(self) -> list[Dimension]:
-        """All perceptual dimensions, the core's first."""
+        """All perceptual dimensions, those of the core first."""
         found = [self.find("dimensions", name).item for name in self.names("dimensions")]
         return [item for item in found if isinstance(item, Dimension)]
 
     def load(self, kind: str, name: str) -> Any:
-        """Import the class, or the function of a command, of that name.
+        """Import the class of a component, or the function of a command.
 
         Raises:
-            BrokenPluginError: It cannot be imported.
+            BrokenPluginError: The import fails.
         """
         entry = self.find(kind, name)
         if not isinstance(entry.item, (Component, Command)):
             loadable = [*hookspecs.CONTRACTS, "commands"]
-            raise UnknownNameError(f"{kind} are no classes; only {', '.join(loadable)} can be loaded")
+            raise UnknownNameError(f"{kind} are not classes; expected one of {', '.join(loadable)}")
         module, _, attribute = entry.item.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise BrokenPluginError(
-                f"{name} of plugin {entry.plugin} cannot be imported: {_broken(error)}; "
+                f"{name} of plugin {entry.plugin} cannot be imported: {_describe_error(error)}; "
                 f"run prismaudio plugins check {entry.plugin.name}"
             ) from error
 
     def advice(self, name: str, known: Iterable[str]) -> str:
-        """What to do about a name that nobody provides: the nearest names, or what to install."""
-        from difflib import get_close_matches  # only needed when something went wrong
+        """Advice about an unknown name: the nearest names, or the distribution to install."""
+        from difflib import get_close_matches  # only needed for errors
 
         known = list(known)
         source = {provided: distribution for distribution, names in OFFICIAL.items() for provided in names}
         near = get_close_matches(name, dict.fromkeys([*known, *source]), n=2)
         official = [n for n in near if n in source and n not in known]
         if name in official:
-            text = self.how_to_get(source[name])
+            text = self.install_hint(source[name])
         elif near:
             text = f"did you mean {' or '.join(map(repr, near))}?"
-            text += f" {official[0]!r}: {self.how_to_get(source[official[0]])}" if official else ""
+            text += f" {official[0]!r}: {self.install_hint(source[official[0]])}" if official else ""
         else:
             text = f"known: {', '.join(known) or 'none'}"
         broken = [str(p) for p in self.plugins if p.status == "broken" and str(p.distribution) not in text]
         if broken:
-            text += f"; broken plugins may have it: {', '.join(broken)}, see prismaudio plugins list"
+            text += f"; broken plugins may provide it: {', '.join(broken)}, see prismaudio plugins list"
         return text
 
     @staticmethod
     def provider(name: str) -> str | None:
-        """Which of the project's own plugins has something of this name; None if none has."""
+        """The project's own distribution that provides this name; None if there is none."""
         return next((distribution for distribution, names in OFFICIAL.items() if name in names), None)
 
-    def how_to_get(self, distribution: str) -> str:
-        """Why nothing of one of the project's own plugins is here."""
+    def install_hint(self, distribution: str) -> str:
+        """Why a distribution of the project is not usable here, and how to install it."""
         for plugin in self.plugins:
             if plugin.distribution == distribution and plugin.status != "ok":
-                return f"plugin {plugin} has it but is {plugin.status} {plugin.error}".strip()
-        return f"it comes with: pip install {distribution}"
+                return f"plugin {plugin} provides it but is {plugin.status} {plugin.error}".strip()
+        return f"to install it, run: pip install {distribution}"
 
     def clash(self, entry: Entry) -> str:
-        """Why ``entry`` cannot be used by its name; empty when it can."""
+        """The message about other entries of the same name; empty if the name is unique."""
         same = [other for other in self.entries if (other.kind, other.name) == (entry.kind, entry.name)]
         return clash_text(same) if len(same) > 1 else ""
 
 
 def discover() -> Registry:
-    """The installed plugins and the local ones that ``--plugin`` or ``PRISMAUDIO_PLUGINS`` name, looked for once.
+    """Discover the installed plugins and the local ones of ``--plugin`` or ``PRISMAUDIO_PLUGINS``; cached.
 
-    Installed plugins that are broken are part of the result, with their error; a local one that is broken is an error,
-    because somebody asked for it.
+    A broken installed plugin is part of the result, with its error; a broken local one raises, because the user
+    requested it.
 
     Raises:
-        PrismAudioError: prismaudio itself is not installed, so that nothing can be found.
+        PrismAudioError: prismaudio itself is not installed, so no plugin can be found.
         BrokenPluginError: A local plugin cannot be loaded.
     """
     return discovered(
@@ -214,10 +214,10 @@ def discovered(disabled: tuple[str, ...], local_names: tuple[str, ...], folder: 
     """See :func:`discover`.
 
     Args:
-        disabled: Plugins that are switched off.
+        disabled: Names of disabled plugins.
         local_names: Local plugins.
-        folder: The working directory, where local plugins are looked for.
-        _: Where modules are looked for, on which the installed plugins depend.
+        folder: The working directory, in which local plugins are searched.
+        _: The module search path, part of the cache key.
     """
     pluggy_manager = pluggy.PluginManager(GROUP)
     pluggy_manager.add_hookspecs(hookspecs)
@@ -239,11 +239,11 @@ def discovered(disabled: tuple[str, ...], local_names: tuple[str, ...], folder: 
 
 
 def installed_plugins(disabled: Collection[str]) -> list[Plugin]:
-    """The plugins that entry points name, not imported yet: the core first, the others by name on every machine."""
+    """The plugins of all entry points, not imported yet: the core first, the others sorted by name."""
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.value != CORE, point.name, point.value))
     if not any(point.value == CORE for point in points):
         raise PrismAudioError(
-            "prismaudio is not installed in this environment: it has no entry point here, so no plugin can be found; "
+            "prismaudio is not installed in this environment: it has no entry point, so no plugin can be found; "
             "run pip install -e . in its folder"
         )
     plugins = []
@@ -255,7 +255,7 @@ def installed_plugins(disabled: Collection[str]) -> list[Plugin]:
         rivals = [other for other in plugins if other.name == plugin.name and other.status != "disabled"]
         if plugin in rivals and len(rivals) > 1:
             names = " and ".join(str(rival.distribution) for rival in rivals)
-            error = f"clash: {names} both call their plugin {plugin.name!r}; {HOW_TO_DISABLE} by distribution name"
+            error = f"clash: {names} both name their plugin {plugin.name!r}; {HOW_TO_DISABLE} by distribution name"
             plugins[at] = replace(plugin, status="broken", error=error)
     return plugins
 
@@ -266,12 +266,12 @@ def local_plugin(name: str, folder: str) -> Plugin:
     if module is not None:
         return Plugin(module.rpartition(".")[2], module)
     if folder not in sys.path:
-        sys.path.append(folder)  # last, so that no file of the folder takes the place of a module of Python
+        sys.path.append(folder)  # last, so that no file of the folder shadows a standard module
     return Plugin(name, name)
 
 
 def _read_hooks(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[Plugin, list[Entry]]:
-    """Import a plugin's module and call its hooks; a plugin that fails anywhere is broken and provides nothing."""
+    """Import a plugin's module and call its hooks; a plugin that raises is broken and provides no entries."""
     try:
         module = importlib.import_module(plugin.module)
         bare = [name for name in vars(module) if name.startswith("prismaudio_") and not is_marked(module, name)]
@@ -279,24 +279,24 @@ def _read_hooks(plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> tuple[P
             raise BrokenPluginError(f"{bare[0]} lacks @hookimpl")
         if plugin.distribution is None and plugin.module in sys.stdlib_module_names:
             raise BrokenPluginError(
-                f"it is a module of Python itself; for the file in this folder say {plugin.name}.py"
+                f"it is a standard module of Python; for the file in this folder write {plugin.name}.py"
             )
         if is_file(plugin):
-            local.make_known(module)
+            local.add_to_path(module)
         pluggy_manager.register(module, plugin.module)
         pluggy_manager.check_pending()
-        entries = [entry for kind in hookspecs.KINDS for entry in provided(kind, plugin, pluggy_manager)]
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it does, the others must work on)
+        entries = [entry for kind in hookspecs.KINDS for entry in read_entries(kind, plugin, pluggy_manager)]
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (the other plugins must keep working)
         if pluggy_manager.has_plugin(plugin.module):
             pluggy_manager.unregister(name=plugin.module)
-        return replace(plugin, status="broken", error=_broken(error)), []
+        return replace(plugin, status="broken", error=_describe_error(error)), []
     return plugin, entries
 
 
 def is_marked(module: ModuleType, name: str) -> bool:
-    """Whether a thing called like a hook is one, or no function of this module's own."""
-    thing = getattr(module, name)
-    return not isinstance(thing, FunctionType) or hasattr(thing, "prismaudio_impl")
+    """Whether an attribute named like a hook has ``@hookimpl``, or is not a function at all."""
+    value = getattr(module, name)
+    return not isinstance(value, FunctionType) or hasattr(value, "prismaudio_impl")
 
 
 def is_file(plugin: Plugin) -> bool:
@@ -304,8 +304,8 @@ def is_file(plugin: Plugin) -> bool:
     return plugin.module.startswith(f"{local.__name__}.")
 
 
-def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
-    """What a plugin returns for a kind, checked."""
+def read_entries(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) -> Iterator[Entry]:
+    """Call a plugin's hook of a kind, and check and yield its items as entries."""
     hook = getattr(pluggy_manager.hook, f"prismaudio_{kind}")
     expected = hookspecs.ITEMS[kind]
     for implementation in hook.get_hookimpls():
@@ -319,25 +319,25 @@ def provided(kind: str, plugin: Plugin, pluggy_manager: pluggy.PluginManager) ->
                 yield from (Entry(kind, recipe_name(item, file), file, plugin) for file in sorted(item.rglob("*.yaml")))
                 continue
             check_item(item)
-            yield Entry(kind, item.name, own_target(item, plugin), plugin)
+            yield Entry(kind, item.name, resolve_target(item, plugin), plugin)
 
 
 def check_item(item: Component | Dimension | Pretrained | Command) -> None:
-    """See that what a hook returned can be named and found.
+    """Check the name and the import path of an item.
 
     Raises:
-        BrokenPluginError: It cannot.
+        BrokenPluginError: One of them is malformed.
     """
     if isinstance(item, (Component, Command)) and not re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", item.target):
         raise BrokenPluginError(f"target {item.target!r} must look like 'package.module:ClassName'")
     if isinstance(item, Dimension) and not re.fullmatch(r"[a-z][a-z0-9_]*", item.name):
         raise BrokenPluginError(f"dimension {item.name!r} must be one lower-case word")
     if isinstance(item, (Pretrained, Command)) and not re.fullmatch(r"[a-z][a-z0-9-]*", item.name):
-        raise BrokenPluginError(f"{type(item).__name__} {item.name!r} must be one lower-case word; - may be part of it")
+        raise BrokenPluginError(f"{type(item).__name__} {item.name!r} must be one lower-case word, which may contain -")
 
 
-def own_target(item: Component | Dimension | Pretrained | Command, plugin: Plugin) -> Item:
-    """The component or command of a local file under the file's own module name, which it may not know."""
+def resolve_target(item: Component | Dimension | Pretrained | Command, plugin: Plugin) -> Item:
+    """The item with its target rewritten to the actual module name, if its plugin is a single file."""
     if is_file(plugin) and isinstance(item, (Component, Command)):
         module, _, attribute = item.target.partition(":")
         if module == Path(str(sys.modules[plugin.module].__file__)).stem:
@@ -346,7 +346,7 @@ def own_target(item: Component | Dimension | Pretrained | Command, plugin: Plugi
 
 
 def recipe_name(folder: Path, file: Path) -> str:
-    """``smoke/loudness`` for ``smoke/loudness.yaml`` in a plugin's folder."""
+    """Name of a recipe: ``smoke/loudness`` for ``smoke/loudness.yaml`` in a plugin's folder."""
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -356,8 +356,8 @@ def clash_text(rivals: Sequence[Entry]) -> str:
     return f"{rivals[0].kind[:-1]} {rivals[0].name!r} comes from both {owners}; {HOW_TO_DISABLE}"
 
 
-def _broken(error: BaseException) -> str:
-    """One line about an error of somebody else's code."""
+def _describe_error(error: BaseException) -> str:
+    """One line about an error in the code of a plugin."""
     if isinstance(error, pluggy.PluginValidationError):
-        return f"it needs a newer prismaudio: {one_line(error)}"
+        return f"it requires a newer version of prismaudio: {one_line(error)}"
     return with_class(error)

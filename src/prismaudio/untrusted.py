@@ -1,4 +1,4 @@
-"""Files, names and JSON that somebody else may have made: regular files only, of bounded size, and text in UTF-8."""
+"""Checks of untrusted files, names and JSON: regular files only, of bounded size, with text in UTF-8."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from prismaudio.errors import DataError, MediaError
 
 MAX_TABLE_BYTES = 1 << 30
-"""Largest manifest; one of a million clips has some hundred megabytes."""
+"""Maximum size of a manifest; one with a million clips has a few hundred megabytes."""
 MAX_SMALL_BYTES = 16 << 20
-"""Plans, tables and descriptions of results are smaller than this; a file that is larger is something else."""
+"""Maximum size of plans, tables and descriptions of results."""
 MAX_TEXT_BYTES = 1 << 20
-"""Largest text of one thing: a plan, a line of a manifest, what an archive says of a clip."""
+"""Maximum size of one text: a plan, a line of a manifest, the metadata of a clip in an archive."""
 MAX_DEPTH = 64
-"""Deepest nesting of a JSON value."""
+"""Maximum nesting depth of a JSON value."""
 
 
 class _NestingError(ValueError):
@@ -27,35 +27,35 @@ class _NestingError(ValueError):
 
 # Files ---------------------------------------------------------------------------------------------------------------
 def check_file(path: Path, max_bytes: int | None = None) -> None:
-    """Make sure that a path is that of a regular file, for devices and pipes may never end.
+    """Check that a path is a regular file; devices and pipes may be endless.
 
     Args:
         path: The file.
-        max_bytes: Its largest size; None for any.
+        max_bytes: Maximum size; None for no limit.
 
     Raises:
-        DataError: It is none, or too large.
-        OSError: It is not there, or must not be looked at.
+        DataError: The path is not a regular file, or the file is too large.
+        OSError: The file does not exist, or access is denied.
     """
     try:
         status = path.stat()
-    except ValueError as error:  # a NUL, or a character that no file name has
-        raise DataError(f"{str(path)!r} cannot be the name of a file: {error}") from error
+    except ValueError as error:  # a NUL, or a character that is not allowed in file names
+        raise DataError(f"{str(path)!r} is not a valid file name: {error}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path} is no regular file; expected a file, not a folder, a device or a pipe")
+        raise DataError(f"{path} is not a regular file; expected a file, not a folder, a device or a pipe")
     if max_bytes is not None and status.st_size > max_bytes:
-        raise DataError(f"{path} has {status.st_size} bytes; expected {max_bytes} at most")
+        raise DataError(f"{path} has {status.st_size} bytes; expected at most {max_bytes}")
 
 
 def read_small(path: str | Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
-    """The content of a regular file that is expected to be small.
+    """Read a regular file of limited size.
 
     Args:
         path: The file.
-        max_bytes: No more than this is read.
+        max_bytes: Maximum size.
 
     Raises:
-        OSError: It cannot be read, is larger, or is a folder, a pipe or a device, which may have no end.
+        OSError: The file cannot be read, is larger, or is a folder, a pipe or a device.
     """
     file = Path(path)
     status = file.stat()
@@ -64,14 +64,14 @@ def read_small(path: str | Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
     if status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes >> 20} MiB", str(file))
     with file.open("rb") as opened:
-        return opened.read(status.st_size)  # reading takes memory for what it is asked for
+        return opened.read(status.st_size)  # read() allocates the requested size
 
 
 def check_regular(path: str | Path, expected: str) -> None:
-    """See that a name is not that of a pipe or a device, which may have no end; whether it is there at all is open.
+    """Check that a path is not a pipe or a device, which may be endless; a missing file passes.
 
     Raises:
-        MediaError: It is one.
+        MediaError: The path is a pipe or a device.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -83,10 +83,10 @@ def check_regular(path: str | Path, expected: str) -> None:
 
 # JSON ----------------------------------------------------------------------------------------------------------------
 def load_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: It is no JSON, or too deep.
+        ValueError: The text is not JSON, or nested too deeply.
     """
     try:
         value = json.loads(text)
@@ -94,30 +94,30 @@ def load_json(text: str | bytes) -> Any:
     except RecursionError:
         too_deep = True
     if too_deep:
-        raise _NestingError(f"nested too deeply; expected {MAX_DEPTH} levels at most")
+        raise _NestingError(f"nested too deeply; expected at most {MAX_DEPTH} levels")
     return value
 
 
 def parse_json(text: str | bytes, where: str, max_bytes: int | None = MAX_TEXT_BYTES) -> Any:
-    """The value of a JSON text of bounded size.
+    """Parse a JSON text of limited size.
 
     Args:
         text: The text.
-        where: Where it comes from, for the error.
-        max_bytes: Its largest size; None for any.
+        where: Its origin, for the error.
+        max_bytes: Maximum size; None for no limit.
 
     Raises:
-        DataError: It is no JSON, too long or too deep.
+        DataError: The text is not JSON, too long or nested too deeply.
 
     Example:
         >>> parse_json('{"a": [1]}', "here")
         {'a': [1]}
         >>> parse_json("[" * 100_000, "here")
         Traceback (most recent call last):
-        prismaudio.errors.DataError: here: JSON that is nested too deeply; expected 64 levels at most
+        prismaudio.errors.DataError: here: JSON that is nested too deeply; expected at most 64 levels
     """
     if max_bytes is not None and len(text) > max_bytes:
-        raise DataError(f"{where}: {len(text)} characters of JSON; expected {max_bytes} at most")
+        raise DataError(f"{where}: {len(text)} characters of JSON; expected at most {max_bytes}")
     try:
         return load_json(text)
     except _NestingError as error:
@@ -127,7 +127,7 @@ def parse_json(text: str | bytes, where: str, max_bytes: int | None = MAX_TEXT_B
 
 
 def json_text(value: Any, *, indent: int | None = None) -> bytes:
-    r"""JSON as UTF-8, with a line's end; names of files that are not UTF-8 are read back as they are.
+    r"""Encode a value as a line of JSON in UTF-8; file names that are not UTF-8 are restored when it is parsed.
 
     Raises:
         ValueError: A number is not finite.
@@ -157,7 +157,7 @@ def _items(value: Any) -> Iterator[Any]:
 
 # Text ----------------------------------------------------------------------------------------------------------------
 def is_text(value: str) -> bool:
-    r"""Whether text can be stored as UTF-8, which half of a surrogate pair cannot.
+    r"""Whether text can be encoded as UTF-8; a lone surrogate cannot.
 
     Example:
         >>> is_text("Glocke 🔔"), is_text("\ud83d")
@@ -167,7 +167,7 @@ def is_text(value: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    r"""A text that UTF-8 can hold: of names of files that are not UTF-8, the bytes as escapes, which JSON reads back.
+    r"""Escape characters that UTF-8 cannot encode, such as bytes of file names, so that JSON restores them.
 
     Example:
         >>> print(escaped("caf\udce9.wav"))
@@ -177,7 +177,7 @@ def escaped(text: str) -> str:
 
 
 def readable_name(name: str) -> str:
-    r"""A file's name as text: bytes that are not UTF-8, which names on Linux may have, are written ``\xe9``.
+    r"""A file name as text: bytes that are not UTF-8, which are allowed on Linux, are written as ``\xe9``.
 
     Example:
         >>> readable_name("caf\udce9")

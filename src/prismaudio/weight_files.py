@@ -1,4 +1,4 @@
-"""Files of weights: those that somebody else wrote run no code, and take no more memory than they hold."""
+"""Reading and writing of weight files; untrusted files execute no code and use no more memory than their size."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ _DAMAGED = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SafetensorError, TypeError, ValueError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
-"""What torch, zipfile and safetensors raise where bytes are not what they expect."""
+"""Exceptions of torch, zipfile and safetensors for damaged files."""
 WRAPPERS = ("state_dict", "model")
-"""Under which of its names a file may hold the weights, beside what else a training left in it."""
+"""Keys of a training checkpoint under which the weights may be stored."""
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMBERS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
-"""What a file needs that holds losses as numpy's numbers beside its weights; these run no code."""
+"""NumPy types that checkpoints with logged losses need for unpickling; they execute no code."""
 MAX_SHARE = 4
-"""Memory that weights may take, over that of the numbers behind them: tied weights stand in a file once."""
+"""Maximum ratio of the declared size of weights to the stored size; tied weights are stored once."""
 LISTED = 14
-"""Problems that an error lists; of more, it says how many there are."""
+"""Maximum number of problems that an error lists; the rest are counted."""
 LISTED_LETTERS = 120
-"""Letters of a problem that it says."""
+"""Maximum length of a listed problem, in characters."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file, or of one that ``torch.save`` wrote, mapped into memory rather than read.
+    """Read the tensors of a ``.safetensors`` file or of a ``torch.save`` file, memory-mapped where possible.
 
     Args:
-        path: The file. What is under ``state_dict`` or ``model`` in it counts, if there is such a thing.
+        path: The file. If it has a key ``state_dict`` or ``model``, the tensors under that key are returned.
 
     Raises:
-        CheckpointError: There is no such file, it is damaged, it holds no weights, or it would run code.
+        CheckpointError: The file is missing or damaged, contains no weights, or requires code execution.
     """
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}")
@@ -61,15 +61,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is empty (0 bytes); expected weights")
     if head.startswith(b"PK"):
         found = _unpickled(path, mmap=True)
-    elif head.startswith(b"\x80"):  # as torch wrote them before version 1.6
+    elif head.startswith(b"\x80"):  # format of torch before version 1.6
         found = _unpickled(path, mmap=False)
     elif head[8:] == b"{":
         found = read_safetensors(path)
     else:
-        raise CheckpointError(f"{path} is not a file of weights; expected .safetensors, .ckpt, .pt or .pth")
+        raise CheckpointError(f"{path} is not a weight file; expected .safetensors, .ckpt, .pt or .pth")
     weights = _only_weights(path, found)
     if not weights:
-        raise CheckpointError(f"{path} holds no weights")
+        raise CheckpointError(f"{path} contains no weights; expected tensors by name")
     return weights
 
 
@@ -81,29 +81,29 @@ def _unpickled(path: Path, *, mmap: bool) -> Any:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file.
+    """Read the tensors of a ``.safetensors`` file.
 
     Args:
         path: The file.
 
     Raises:
-        CheckpointError: It cannot be read, is damaged, or is of another format.
+        CheckpointError: The file cannot be read, is damaged, or has another format.
     """
     try:
         return load_file(path)
     except _DAMAGED as error:
         raise CheckpointError(
-            f"{path} is truncated, damaged or no .safetensors file ({_line(error)}); copy or download it again"
+            f"{path} is truncated, damaged or not a .safetensors file ({_line(error)}); copy or download it again"
         ) from error
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a ``.safetensors`` file that whoever the umask says can read; safetensors makes it the owner's alone.
+    """Write a ``.safetensors`` file with permissions according to the umask, not owner-only as safetensors does.
 
     Args:
         tensors: Tensors by name, contiguous and on the CPU.
-        path: The file; what is there is replaced.
-        metadata: Text to put beside them.
+        path: The file; an existing one is overwritten.
+        metadata: Text metadata of the file.
     """
     path.touch()
     mode = path.stat().st_mode
@@ -112,41 +112,42 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 
 
 def load_plain(file: Path | BinaryIO, *, mmap: bool = False) -> Any:
-    """What ``torch.save`` wrote, if that is plain data: tensors, numbers, words and containers of them.
+    """Load a ``torch.save`` file of plain data: tensors, numbers, strings and containers of them.
 
     Args:
-        file: The file, or an open one.
-        mmap: Map it into memory; needs a path, and an archive.
+        file: A path or an open file.
+        mmap: Memory-map the file; requires a path and the zip format.
 
     Raises:
-        CheckpointError: It is damaged, or it holds anything else, which is not run; the text is for after a name.
+        CheckpointError: The file is damaged or contains other objects, which are not unpickled; the message continues
+            a sentence that begins with the file's name.
     """
     try:
         if mmap or not isinstance(file, Path) or zipfile.is_zipfile(file):
             check_archive(file)
-        else:  # as torch wrote them before version 1.6
+        else:  # format of torch before version 1.6
             with file.open("rb") as opened, mapped(opened.fileno(), 0, access=ACCESS_READ) as data:
-                _refuse_growing(data.find(b"bytearray") >= 0)
+                _reject_bytearray(data.find(b"bytearray") >= 0)
         if not isinstance(file, Path):
             file.seek(0)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMBERS):
-            warnings.simplefilter("ignore")  # of pickle protocols and old storages
+            warnings.simplefilter("ignore")  # about pickle protocols and old storages
             return torch.load(file, "cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it asks for {asked[1]}" if asked else "it is not plain tensors"
+        required = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it requires {required[1]}" if required else "it does not contain plain tensors"
         raise CheckpointError(
-            f"holds pickled code, which is not run ({what}); save its tensors alone, best as .safetensors"
+            f"contains pickled code, which is not executed ({what}); save only the tensors, preferably as .safetensors"
         ) from error
     except _DAMAGED as error:
         raise CheckpointError(f"is truncated or damaged ({_line(error)}); copy or download it again") from error
 
 
 def check_archive(file: Path | BinaryIO) -> None:
-    """See that an archive is one of ``torch.save``: nothing in it is compressed, or grows when it is read.
+    """Check that an archive has the layout of ``torch.save``: nothing is compressed or expands when it is read.
 
     Raises:
-        CheckpointError: It is not; the text is for after a name.
+        CheckpointError: It has not; the message continues a sentence that begins with the file's name.
     """
     if not zipfile.is_zipfile(file):
         raise CheckpointError("is truncated: its end is missing; copy or download it again")
@@ -154,20 +155,20 @@ def check_archive(file: Path | BinaryIO) -> None:
         for member in archive.infolist():
             if member.compress_type:
                 raise CheckpointError(
-                    f"has {member.filename!r:.80} compressed, as torch does not; save it with torch.save"
+                    f"contains a compressed {member.filename!r:.80}, unlike archives of torch; save it with torch.save"
                 )
             if member.filename.endswith("/data.pkl"):
-                _refuse_growing(b"bytearray" in archive.read(member))
+                _reject_bytearray(b"bytearray" in archive.read(member))
 
 
-def _refuse_growing(has_bytearray: bool) -> None:  # noqa: FBT001
-    """Refuse the one thing that torch makes of a number alone, at any size."""
+def _reject_bytearray(has_bytearray: bool) -> None:  # noqa: FBT001
+    """Reject bytearrays, which unpickling allocates at any size from a single number."""
     if has_bytearray:
-        raise CheckpointError("holds a bytearray, which may be of any size; expected tensors")
+        raise CheckpointError("contains a bytearray, which may have any size; expected tensors")
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, in one line; torch's own words for too little memory are half a page."""
+    """The first line of an error message; torch's long out-of-memory message is replaced."""
     text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return "it declares more than fits into memory" if "memory" in text.lower() else text
 
@@ -178,16 +179,16 @@ def _only_weights(path: Path, found: Any) -> dict[str, Tensor]:
             found = found[wrapper]
             break
     if not isinstance(found, Mapping):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}; expected tensors by name")
+        raise CheckpointError(f"{path} contains a {type(found).__name__}; expected tensors by name")
     weights = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
     odd = [key for key, value in weights.items() if value.layout is not torch.strided or value.device.type != "cpu"]
     if odd or any(value.is_quantized for value in weights.values()):
-        raise CheckpointError(f"{path} holds sparse, quantised or empty tensors; expected plain ones")
+        raise CheckpointError(f"{path} contains sparse, quantised or empty tensors; expected dense ones")
     return weights
 
 
 def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights whose names begin with a prefix, by the rest of their names.
+    """Select the weights whose names begin with a prefix, and strip it.
 
     Example:
         >>> list(below({"a.x": torch.ones(1), "b.x": torch.ones(1)}, "a."))
@@ -197,11 +198,11 @@ def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def misfits(given: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> list[str]:
-    """How weights differ from those that a model has: one line each for what is missing, unknown or misshapen.
+    """Differences between given and expected weights: one line for each missing, unknown or misshapen tensor.
 
     Args:
         given: Shapes of the weights by key.
-        expected: Those that the model has.
+        expected: Shapes in the model by key.
 
     Example:
         >>> misfits({"a": (1,), "c": (2,)}, {"a": (3,), "b": (2,)})
@@ -225,56 +226,56 @@ def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def check_fit(
     given: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]], source: object, network: str
 ) -> None:
-    """See that weights are those of a network, by their names and shapes.
+    """Check that weights have the names and shapes of those of a network.
 
     Args:
         given: Shapes of the weights.
-        expected: Those that the network has.
-        source: What the error says does not fit, for example the path of the file.
-        network: What the network is called.
+        expected: Shapes in the network.
+        source: Subject of the error message, for example the path of the file.
+        network: Name of the network.
 
     Raises:
-        CheckpointError: They are not; the text lists how they differ.
+        CheckpointError: They differ; the message lists the differences.
     """
     if problems := misfits(given, expected):
         raise CheckpointError(f"{source} does not fit {network}: {listed(problems)}")
 
 
 def check_held(weights: Mapping[str, Tensor], source: object) -> None:
-    """See that a file has the numbers that its weights declare: a view of one number can be of any shape.
+    """Check that a file stores as much data as its weights declare, for a view of one value can have any shape.
 
     Args:
         weights: Weights by name.
-        source: What the error names, for example the path of the file.
+        source: Subject of the error message, for example the path of the file.
 
     Raises:
-        CheckpointError: It has not.
+        CheckpointError: The weights declare more than :data:`MAX_SHARE` times the stored size.
 
     Example:
         >>> check_held({"a": torch.ones(1).expand(1000, 1000)}, "x.ckpt")
         Traceback (most recent call last):
-        prismaudio.errors.CheckpointError: x.ckpt declares 4,000,000 bytes of weights, but holds 4
+        prismaudio.errors.CheckpointError: x.ckpt declares 4,000,000 bytes of weights, but stores 4
     """
     declared = sum(value.numel() * value.element_size() for value in weights.values())
     stored = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in weights.values()}
     if declared > MAX_SHARE * sum(stored.values()):
-        raise CheckpointError(f"{source} declares {declared:,} bytes of weights, but holds {sum(stored.values()):,}")
+        raise CheckpointError(f"{source} declares {declared:,} bytes of weights, but stores {sum(stored.values()):,}")
 
 
 def check_finite(weights: Mapping[str, Tensor], source: object) -> None:
-    """See that weights are numbers: neither NaN nor infinite, with which a network gives silence or noise.
+    """Check that weights are neither NaN nor infinite.
 
     Args:
         weights: Weights by name.
-        source: What the error names, for example the path of the file.
+        source: Subject of the error message, for example the path of the file.
 
     Raises:
-        CheckpointError: Some are not; the text lists them.
+        CheckpointError: A weight is not finite; the message gives its name.
     """
     if lost := [key for key, value in weights.items() if not _is_finite(value)]:
         more = f" and {len(lost) - 1} more of its {len(weights)} tensors" if len(lost) > 1 else ""
         raise CheckpointError(
-            f"{source}: it holds NaN or infinity in {lost[0][:LISTED_LETTERS]}{more}; did its training diverge?"
+            f"{source}: NaN or infinity in {lost[0][:LISTED_LETTERS]}{more}; did the training diverge?"
         )
 
 
@@ -283,21 +284,21 @@ def _is_finite(value: Tensor) -> bool:
         value = torch.view_as_real(value.resolve_conj())
     if not value.is_floating_point() or not value.numel() or value.is_meta:
         return True
-    # one pass without a temporary of its size; there is none for numbers of eight bits
+    # aminmax needs no temporary tensor of the same size, but does not support 8-bit types
     lowest, highest = torch.aminmax(value.float() if value.element_size() == 1 else value)
     return bool(lowest.isfinite() and highest.isfinite())
 
 
 def fill(module: torch.nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
-    """Load weights into a network, strictly: all of them, none else, of the right shapes; then it is in eval mode.
+    """Load weights into a network with strict names and shapes, and set it to evaluation mode without gradients.
 
     Args:
-        module: The network; its parameters will not require gradients.
+        module: The network.
         weights: Weights by the network's own names.
-        source: What the error says does not fit, for example the path of the file.
+        source: Subject of the error message, for example the path of the file.
 
     Raises:
-        CheckpointError: They are not those of this network, not finite, or not there.
+        CheckpointError: The weights do not fit the network, are not finite, or are not stored in full.
     """
     expected = module.state_dict()
     check_fit(shapes_of(weights), shapes_of(expected), source, type(module).__name__)
@@ -308,11 +309,11 @@ def fill(module: torch.nn.Module, weights: Mapping[str, Tensor], source: object)
 
 
 def fingerprint(module: torch.nn.Module, n_values: int = 16) -> str:
-    """What tells the weights of a network from others: a hash of their names, shapes and first values.
+    """Hash of the names, shapes and first values of a network's weights, which identifies them.
 
     Args:
         module: The network.
-        n_values: How many values of every weight count; large files need not be read.
+        n_values: Number of values of each weight that are hashed, so that large files need not be read.
 
     Example:
         >>> layer = torch.nn.Linear(2, 2)
@@ -327,7 +328,7 @@ def fingerprint(module: torch.nn.Module, n_values: int = 16) -> str:
 
 
 def listed(problems: Sequence[str]) -> str:
-    """Problems in one line, of many only the first, a fair share of each kind.
+    """Join problems to one line; of a long list only the first of each kind are shown.
 
     Example:
         >>> listed(["missing a", "unknown b"])
@@ -342,7 +343,7 @@ def listed(problems: Sequence[str]) -> str:
     for problem in problems:
         kind = problem.partition(" ")[0]
         kinds.setdefault(kind if kind in ("missing", "unknown") else "misshapen", []).append(problem)
-    share = LISTED // len(kinds)
-    shown = [problem for some in kinds.values() for problem in some[:share]]
-    counts = ", ".join(f"{len(some)} {kind}" for kind, some in kinds.items())
+    n_shown = LISTED // len(kinds)
+    shown = [problem for group in kinds.values() for problem in group[:n_shown]]
+    counts = ", ".join(f"{len(group)} {kind}" for kind, group in kinds.items())
     return f"{'; '.join(shown)}; … and {len(problems) - len(shown)} more ({counts})"

@@ -54,4 +54,4 @@ def test_the_command_times_an_installed_model(tiny_plugin, tmp_path, capsys) -> 
 
 def test_what_is_not_there_is_said(capsys) -> None:
     assert main(["bench", "model", "--device", "cuda:99"]) == 2
-    assert "no device" in capsys.readouterr().err
+    assert "is not available" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_an_autoencoder_beside_a_folder_must_be_one_and_fit(files, capsys):
     save_file({f"autoencoder.{k}": v for k, v in small.items()}, "small.safetensors")
     main(["convert", "prismaudio.ckpt", "model"])
     capsys.readouterr()
-    for vae, words in {"transformer": "holds no autoencoder", "small": "do not belong together"}.items():
+    for vae, words in {"transformer": "contains no autoencoder", "small": "use files of the same model"}.items():
         assert words in fails(capsys, "convert", "model", "other", "--vae", f"{vae}.safetensors")
         assert not Path("other").exists()
 
@@ -111,9 +111,9 @@ BAD = {
     "nothing": (lambda name: None, "no such file or folder"),
     "empty": (lambda name: Path(name).touch(), "is empty"),
     "truncated": (truncated, "truncated"),
-    "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not run"),
-    "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a file of weights"),
-    "list": (lambda name: torch.save([1], name), "holds a list"),
+    "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not executed"),
+    "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a weight file"),
+    "list": (lambda name: torch.save([1], name), "contains a list"),
     "another model": (lambda name: torch.save({"conv1.weight": torch.ones(1)}, name), "not a PrismAudio checkpoint"),
     "a folder": (lambda name: Path(name).mkdir(), "config.json is missing"),
     "another folder": (lambda name: _folder(name, {"format": 1}), "damaged or not a PrismAudio checkpoint"),
@@ -133,7 +133,7 @@ def test_bad_input(files, capsys, case, place):
     make("x")
     argv = ["convert", "x", "model"] if place == "IN" else ["convert", "prismaudio.ckpt", "model", "--vae", "x"]
     if place == "--vae":
-        words = {"nothing": "no such file", "another model": "holds no autoencoder"}.get(case, words)
+        words = {"nothing": "no such file", "another model": "contains no autoencoder"}.get(case, words)
         words = "no such file" if "folder" in case else words
     assert words in fails(capsys, *argv)
     assert not (files / "model").exists()

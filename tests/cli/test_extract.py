@@ -54,7 +54,7 @@ def run(filmed, tiny_model_folder, tmp_path, monkeypatch):
 
 def test_a_video_and_a_caption_become_latents_and_features(run, tiny_model, capsys):
     assert run("video,caption\na.mp4,A bell rings at 0.50 s.\nb.mp4,A drum.\n") == 0
-    assert "features: 2 clips computed, 0 were there; train on them with --data.manifest features" in (
+    assert "features: 2 clips computed, 0 already done; train on them with --data.manifest features" in (
         capsys.readouterr().err
     )
     shard = load_file("features/shard-00000.safetensors")
@@ -100,14 +100,14 @@ def test_what_is_there_is_not_computed_again(run, capsys, monkeypatch):
     before = load_file("features/shard-00000.safetensors")
     monkeypatch.setattr(Extractor, "extract", None)
     assert run(text) == 0
-    assert "0 clips computed, 2 were there" in capsys.readouterr().err
+    assert "0 clips computed, 2 already done" in capsys.readouterr().err
     assert before.keys() == load_file("features/shard-00000.safetensors").keys()
 
 
 def test_a_clip_whose_text_changed_is_computed_again(run, capsys):
     run("video,caption\na.mp4,A bell.\nb.mp4,A drum.\n")
     assert run("video,caption\na.mp4,A bell.\nb.mp4,A drum and a bell.\n") == 0
-    assert "1 clips computed, 1 were there" in capsys.readouterr().err
+    assert "1 clips computed, 1 already done" in capsys.readouterr().err
     found = look_over(*gather(find_files(_folder())), verify=True)
     assert {r.id: r.parts["text"].shape[0] for r in found.records} == {"a": 2, "b": 5}
 
@@ -131,7 +131,7 @@ def test_an_interrupted_run_keeps_what_it_has(run, capsys, monkeypatch):
     (_folder() / ".shard-00002-x.part.safetensors").write_bytes(b"what a killed process left")
     monkeypatch.setattr(Extractor, "extract", real)
     assert run(text, "--shard-size", "2") == 0
-    assert "2 clips computed, 3 were there" in capsys.readouterr().err
+    assert "2 clips computed, 3 already done" in capsys.readouterr().err
     assert len(gather(find_files(_folder()))[0]) == 5
 
 
@@ -140,7 +140,7 @@ def test_broken_clips_are_left_out_counted_and_listed(run, tmp_path, capsys):
     text = "video,caption\na.mp4,A bell.\nmute.mp4,A bell.\nbroken.mp4,A bell.\nb.mp4,A bell at 9.00 s.\n"
     assert run(text) == 0
     said = capsys.readouterr().err
-    assert "3 left out, see features/failures.jsonl" in said
+    assert "3 skipped, see features/failures.jsonl" in said
     lines = [json.loads(line) for line in (tmp_path / "features" / "failures.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["mute", "broken", "b"]
     assert "mute.mp4 has no audio track" in lines[0]["reason"]
@@ -239,7 +239,7 @@ def test_sound_that_is_no_number_is_left_out_with_its_name(run, tmp_path, capsys
     sound[12_000:12_010] = float("nan")
     soundfile.write(tmp_path / "nan.wav", sound, RATE_HZ, subtype="FLOAT")
     assert run("id,video,audio\ngood,a.mp4,\nbad,b.mp4,nan.wav\n") == 0
-    assert "left out bad: the audio of nan.wav contains NaN or infinity at 0.75 s" in capsys.readouterr().err
+    assert "skipped bad: the audio of nan.wav contains NaN or infinity at 0.75 s" in capsys.readouterr().err
     data = ManifestDataModule("clips.csv", max_s=1.5, batch_size=1, validation=0, workers=0, max_broken=0.5)
     data.setup("fit")
     assert "contains NaN or infinity" in data.failures["bad"]

@@ -45,8 +45,8 @@ def test_a_recipe_of_bare_names_runs(toy, command):
         ("--trainer.accelerator none", "none"),
         ("--model.sampler subprocess.Popen", "a recipe may not import 'subprocess.Popen'"),
         ("--model.sampler torch.hub.load", "a recipe may not import 'torch.hub.load'"),
-        ("--model.sampler my_package.MySampler", "to use a module of yours, add --plugin my_package"),
-        ("--model.sampler torch.Nothing", "has nothing called 'Nothing'"),
+        ("--model.sampler my_package.MySampler", "to use your own module, add --plugin my_package"),
+        ("--model.sampler torch.Nothing", "has no attribute 'Nothing'"),
         ("--nonsense 3", "--nonsense"),
         ("--config no/such", "there is no file 'no/such', and no recipe is named 'no/such'"),
         ("--ckpt_path nothing.ckpt", "nothing.ckpt"),
@@ -65,13 +65,13 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (LAUGHS + "model: *i\n", "it would become more than 20000 values"),
-        (LAUGHS, "it would become more than 20000 values"),
-        ("a: b\n" * 20_001, "it would become more than 20000 values"),
+        (LAUGHS + "model: *i\n", "the YAML expands to more than 20000 values"),
+        (LAUGHS, "the YAML expands to more than 20000 values"),
+        ("a: b\n" * 20_001, "the YAML expands to more than 20000 values"),
         ("a: &a [*a]\nmodel: *a\n", "'a' is part of itself"),
         ("model: &m {class_path: *m}\n", "'m' is part of itself"),
-        ("[" * 3000, "it is nested more than 64 levels deep"),
-        ("{" * 500 + "}" * 500, "it is nested more than 64 levels deep"),
+        ("[" * 3000, "the YAML is nested more than 64 levels deep"),
+        ("{" * 500 + "}" * 500, "the YAML is nested more than 64 levels deep"),
         ("model: \0\n", "is not YAML"),
         ("model: " + "x" * (1 << 20), "bytes; expected 1048576 at most"),
         ("- a\n", "is not a recipe"),
@@ -103,9 +103,9 @@ CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ([torch.ones(1)], "holds a list"),
+        ([torch.ones(1)], "contains a list"),
         ({"layer.weight": torch.ones(1)}, "is not a checkpoint of prismaudio fit"),
-        ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not run"),
+        ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not executed"),
         (
             CHECKPOINT | {"global_step": 0},
             "is not of this recipe: missing layer.weight; missing layer.bias; unknown other",

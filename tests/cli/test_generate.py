@@ -102,8 +102,8 @@ def test_a_table(generate, videos, tmp_path):
         ("video\n", "no rows"),
         ("video,seed\na.mp4,9223372036854775808\n", "line 2: the seed 9223372036854775808 is out of range"),
         (f"video,seed\na.mp4,{'9' * 5000}\n", "expected 0 to 9223372036854775807"),
-        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: more cells than the header has"),
-        ("video,prompt\na.mp4,a\0b\n", "line 2: the prompt holds a NUL byte"),
+        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: more cells than the header"),
+        ("video,prompt\na.mp4,a\0b\n", "line 2: the prompt contains a NUL byte"),
         ("video\n" + "a" * 200_000 + "\n", "field larger than field limit"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
     [
         ([], "nothing to do"),
         (["--prompt", "x"], "--duration"),
-        (["a.mp4", "--duration", "3"], "--duration is for"),
+        (["a.mp4", "--duration", "3"], "--duration applies to"),
         (["a.mp4", "--duration", "nan"], "out of range"),
         (["a.mp4", "--steps", "many"], "--steps"),
         (["a.mp4", "--seed", "-1"], "out of range"),
@@ -177,7 +177,7 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--plan", "<Semantic> caf\udce9"], "--plan: it is not UTF-8"),
         (["a.mp4", "--plan", "/dev/zero"], "not a regular file"),
         (["/dev/zero"], "a pipe or a device"),
-        (["a.mp4", "--device", "toaster"], "no device 'toaster'"),
+        (["a.mp4", "--device", "toaster"], "device 'toaster' is not available"),
         (["a.mp4", "--device", "meta"], "no device 'meta'"),
         (["a.mp4", "--sampler", "euller"], "EulerSampler"),
         (["a.mp4", "--plan", "<Semantik> x"], "Semantic"),

@@ -233,7 +233,7 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
     options += ["--dimension", dimension] if scored else []
     assert main(["plugins", "new", "room-tone", "--output", str(tmp_path), *options]) == 0
     folder = tmp_path / "prismaudio-room-tone"
-    assert capsys.readouterr().out.startswith(f"{folder}; try: pip install -e {folder}")
+    assert capsys.readouterr().out.startswith(f"wrote {folder}; next: pip install -e {folder}")
     assert tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["prismaudio"] == {
         "room_tone": "prismaudio_room_tone"
     }
@@ -250,12 +250,12 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["Room Tone", "--dimension", "warmth"], "cannot be called 'Room Tone'"),
-        (["class", "--dimension", "warmth"], "cannot be called 'class'"),
-        (["tone", "--dimension", "Warm th"], "must be one word of small letters"),
-        (["prismaudio-onset", "--dimension", "warmth"], "exists, and nothing is overwritten"),
+        (["Room Tone", "--dimension", "warmth"], "'Room Tone' is not a plugin name"),
+        (["class", "--dimension", "warmth"], "'class' is not a plugin name"),
+        (["tone", "--dimension", "Warm th"], "expected one lower-case word"),
+        (["prismaudio-onset", "--dimension", "warmth"], "exists; choose another name or --output"),
         (["toy", "--dimension", "temporal"], "there is a ToyReward already"),
-        (["tone"], "a metric serves a dimension; say which with --dimension NAME"),
+        (["tone"], "a metric needs a dimension to score; add --dimension NAME"),
     ],
 )
 def test_a_new_plugin_with_a_wrong_name_is_one_line(tmp_path, capsys, install, words, said):

@@ -30,7 +30,7 @@ def test_copy_keeps_what_is_there(capsys, tmp_path):
     assert f"prismaudio fit --config {copied}" in capsys.readouterr().out
     copied.write_text("mine")
     assert main(["recipes", "copy", a_recipe(), str(copied)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "exists; choose another name" in capsys.readouterr().err
     assert copied.read_text() == "mine"
     assert main(["recipes", "copy", a_recipe(), str(copied), "--force"]) == 0
     assert copied.read_text() != "mine"

@@ -18,7 +18,7 @@ import torch
 from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.evaluation.files import installed_scorers
-from prismaudio.evaluation.jobs import collect
+from prismaudio.evaluation.jobs import collect_score_jobs
 from prismaudio.media import write_video_with_audio
 from prismaudio.media.segments import survey
 from prismaudio.registry import discover
@@ -125,7 +125,7 @@ def test_a_table_of_everything_with_reasons(folder, capsys):
 
 def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
-    assert "OnsetF1" in out.split("left out:")[1]
+    assert "OnsetF1" in out.split("skipped:")[1]
     assert "it needs a plan, but there is none" in out
     assert "GccMse, WideDistance: it needs reference audio, but there is none" in out
 
@@ -175,7 +175,7 @@ def test_what_is_scored_is_not_scored_again(folder, capsys):
     given = (*given, "--json", "scores.jsonl")
     run(capsys, "one.wav", *given)
     _, _, err = run(capsys, "one.wav", "two.wav", *given)
-    assert "[1/2] one.wav: scored already" in err
+    assert "[1/2] one.wav: skipped, already scored" in err
     assert len((folder / "heard.txt").read_text().splitlines()) == 2
     resumed = read()[1]["all"]
     run(capsys, "one.wav", "two.wav", *given, "--force")
@@ -194,12 +194,12 @@ def test_a_torn_line_is_scored_again_and_a_strange_file_is_left_alone(folder, ca
     text = (folder / "scores.jsonl").read_text()
     (folder / "scores.jsonl").write_text(text[: text.index("two.wav") + 30])
     _, _, err = run(capsys, "one.wav", "two.wav", *given, "--json", "scores.jsonl")
-    assert "one.wav: scored already" in err
+    assert "one.wav: skipped, already scored" in err
     assert "two.wav: 1 scores" in err
     (folder / "notes.txt").write_text("dear diary\n")
     for option in ("--json", "--csv"):
         code, _, err = run(capsys, "one.wav", *given, option, "notes.txt")
-        assert (code, "holds no scores" in err, err.count("\n")) == (2, True, 1)
+        assert (code, "contains no scores" in err, err.count("\n")) == (2, True, 1)
     assert (folder / "notes.txt").read_text() == "dear diary\n"
 
 
@@ -208,7 +208,7 @@ def test_csv_alone_goes_on_too(folder, capsys):
     run(capsys, "one.wav", "two.wav", *given)
     before = (folder / "scores.csv").read_text()
     _, _, err = run(capsys, "one.wav", "two.wav", *given)
-    assert err.count("scored already") == 2
+    assert err.count("already scored") == 2
     assert (folder / "scores.csv").read_text() == before
 
 
@@ -278,7 +278,7 @@ def test_bad_files_do_not_stop_the_others(folder, capsys):
     assert files["one.wav"]["scores"]["FallingReward"]["value"] > 0
     assert len(everything["failures"]) == 4
     code, _, err = run(capsys, "loud.wav", "one.wav", *names)  # what failed is tried again, what did not is not
-    assert ("too loud" in err, "one.wav: scored already" in err) == (True, True)
+    assert ("too loud" in err, "one.wav: skipped, already scored" in err) == (True, True)
 
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "bell_and_ball.mp4"
@@ -311,7 +311,7 @@ def test_lengths_that_differ_are_said(folder, capsys):
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
-    monkeypatch.setattr("prismaudio.evaluation.files.WINDOW_S", 0.7)
+    monkeypatch.setattr("prismaudio.evaluation.files.SEGMENT_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
     assert len((folder / "heard.txt").read_text().splitlines()) == 3
@@ -327,7 +327,7 @@ def test_folders_of_files_plans_and_references(folder):
     (folder / "plans" / "one.plan.txt").write_text(PLAN)
     (folder / "plans" / "two.json").write_text(json.dumps({"plan_text": PLAN}))
     soundfile.write("three.wav", bell(), RATE_HZ)
-    jobs = collect([".", "one.wav"], "plans", ".")
+    jobs = collect_score_jobs([".", "one.wav"], "plans", ".")
     assert [(job.path.name, job.plan and job.plan[6:], job.reference and job.reference.name) for job in jobs] == [
         ("one.wav", "one.plan.txt", "one.wav"),
         ("three.wav", "", None),
@@ -341,7 +341,7 @@ def test_folders_of_files_plans_and_references(folder):
         (["."], "", "nowhere.wav", MediaError),
     ]:
         with pytest.raises(error, match=r"empty|no such"):
-            collect(files, plan, reference)
+            collect_score_jobs(files, plan, reference)
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_folders_of_files_plans_and_references(folder):
     [
         (["--rewards", "Nobody"], "no reward is named 'Nobody'"),
         (["--rewards", "WeightlessReward"], "toy.pt is not on this machine"),
-        (["--rewards", "none", "--metrics", "none"], "nothing scores"),
-        (["--device", "cuda:77"], "no device 'cuda:77'"),
-        (["--json", "-", "--csv", "-"], "would mix"),
-        (["--json", "."], "is no file"),
+        (["--rewards", "none", "--metrics", "none"], "there are no scorers"),
+        (["--device", "cuda:77"], "device 'cuda:77' is not available"),
+        (["--json", "-", "--csv", "-"], "are the same file"),
+        (["--json", "."], "is not a file"),
         (["--plan", "<Nonsense> x"], "nonsense"),
     ],
 )
@@ -402,9 +402,9 @@ def test_other_weights_score_again(folder, capsys, install):
     )
     given = ("one.wav", "--rewards", "WeighingReward", "--metrics", "none", "--json", "scores.jsonl")
     run(capsys, *given)
-    assert "scored already" in run(capsys, *given)[2]
+    assert "already scored" in run(capsys, *given)[2]
     sys.modules[module].BIAS = 0.5
-    assert "scored already" not in run(capsys, *given)[2]
+    assert "already scored" not in run(capsys, *given)[2]
     assert read()[0]["one.wav"]["scores"]["WeighingReward"]["value"] == 0.5
 
 
@@ -436,12 +436,12 @@ def test_sound_after_the_last_picture_is_said(video, capsys):
                     out.mux(packet)
     names = ("--rewards", "FallingReward", "--metrics", "none")
     lasts_s = survey("clip.mp4").duration_s
-    said = f"lasts 9.00 s, the frames {lasts_s:.2f} s; the first {lasts_s:.2f} s count"
-    assert f"long.mkv: its sound {said}" in run(capsys, "long.mkv", *names)[2]
+    said = f"lasts 9.00 s, the frames {lasts_s:.2f} s; only the first {lasts_s:.2f} s are scored"
+    assert f"long.mkv: its audio {said}" in run(capsys, "long.mkv", *names)[2]
     assert (
-        f"clip.mp4: the sound of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
+        f"clip.mp4: the audio of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
     )
-    assert "notice" not in run(capsys, "clip.mp4", *names)[2]
+    assert "warning" not in run(capsys, "clip.mp4", *names)[2]
 
 
 def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):
@@ -453,11 +453,11 @@ def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):
     for damaged in (whole.replace(value, "0.2x9", 1), whole.replace(value, "nan", 1), whole.replace(row, row[:-30])):
         (folder / "scores.csv").write_text(damaged)
         code, _, err = run(capsys, *given)
-        assert (code, "one.wav: 1 scores" in err, "two.wav: scored already" in err) == (0, True, True)
+        assert (code, "one.wav: 1 scores" in err, "two.wav: skipped, already scored" in err) == (0, True, True)
         assert sorted((folder / "scores.csv").read_text().splitlines()) == sorted(whole.splitlines())
     (folder / "scores.csv").write_text(whole.replace("file,name,", "file,nome,", 1))
     code, _, err = run(capsys, *given)
-    assert (code, "holds no scores" in err, err.count("\n")) == (2, True, 1)
+    assert (code, "contains no scores" in err, err.count("\n")) == (2, True, 1)
     (folder / "scores.csv").write_text(whole)
     run(capsys, "gone.wav", *given)
     rows = csv.DictReader((folder / "scores.csv").read_text().splitlines())
@@ -468,12 +468,12 @@ def test_a_damaged_csv_is_scored_again_and_failures_are_rows(folder, capsys):
 def test_a_folder_of_references_is_listed_once(folder, monkeypatch):
     listed = []
 
-    def media_of(path):
+    def media_files(path):
         listed.append(path)
         return sorted(path.glob("*.wav"))
 
-    monkeypatch.setattr("prismaudio.evaluation.jobs.media_of", media_of)
-    assert [job.reference.name for job in collect(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
+    monkeypatch.setattr("prismaudio.evaluation.jobs.media_files", media_files)
+    assert [job.reference.name for job in collect_score_jobs(["one.wav", "two.wav"], "", ".")] == ["one.wav", "two.wav"]
     assert len(listed) == 1
 
 
@@ -514,7 +514,7 @@ def test_a_damaged_line_of_scores_is_scored_again(folder, capsys, damage):
         lines[0] = "[" * 100_000 if damage == "depth" else lines[0][:60]
     Path("scores.jsonl").write_text("\n".join(lines), encoding="utf-8")
     code, _, err = run(capsys, *words)
-    assert (code, err.count("scored already"), "two.wav: scored already" in err) == (0, 1, True)
+    assert (code, err.count("already scored"), "two.wav: skipped, already scored" in err) == (0, 1, True)
     assert read() == before
 
 
@@ -553,7 +553,7 @@ def test_scores_are_written_over_no_other_file(folder, capsys, name, text, optio
 
 def test_two_files_of_scores_need_two_names(folder, capsys):
     code, _, err = run(capsys, "one.wav", "--json", "s", "--csv", "s")
-    assert (code, "name two files" in err) == (2, True)
+    assert (code, "give two names" in err) == (2, True)
 
 
 def test_what_is_no_file_on_a_disk_is_refused_at_once(folder, capsys):

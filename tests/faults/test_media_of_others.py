@@ -17,7 +17,7 @@ from av.stream import Disposition
 from prismaudio.cli.main import main
 from prismaudio.data.clips import read_audio
 from prismaudio.data.manifest import ManifestEntry
-from prismaudio.evaluation.files import WINDOW_S
+from prismaudio.evaluation.files import SEGMENT_S
 from prismaudio.media import read_audio_track, write_video
 from prismaudio.media.segments import audio_segments, segment_edges, survey
 
@@ -59,7 +59,7 @@ def test_sound_after_a_hole_is_where_it_was_in_generate_extract_and_score(
     mixed = read_audio_track(Path("out/hole.mp4"), 48_000, 3.0)
     learnt, _ = read_audio(ManifestEntry("a", video=with_hole), 48_000, 1024, 3.0)
     file = survey(with_hole)
-    scored = torch.cat(list(audio_segments(file, segment_edges(file.duration_s, WINDOW_S), 48_000)), 1)
+    scored = torch.cat(list(audio_segments(file, segment_edges(file.duration_s, SEGMENT_S), 48_000)), 1)
     for sound in (own, learnt, scored):
         assert heard_s(sound, 48_000) == pytest.approx(CLICKS_S, abs=0.002)
     near = slice(round(2.55 * 48_000), round(2.65 * 48_000))

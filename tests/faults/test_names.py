@@ -65,7 +65,7 @@ def test_a_name_in_latin_1_is_scored_once(work, capsys):
     row = next(csv.DictReader((work / "s.csv").read_text(encoding="utf-8").splitlines()))
     assert row["file"] == "caf\\udce9.wav"
     assert main(words) == 0
-    assert "scored already" in capsys.readouterr().err
+    assert "already scored" in capsys.readouterr().err
 
 
 def test_a_table_names_files_of_any_bytes_but_its_texts_are_utf_8(generate, work, capsys):

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from prismaudio.cli.jobs import Job, collect
+from prismaudio.cli.jobs import Job, collect_jobs
 from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.inference import PrismAudio
@@ -51,7 +51,7 @@ def names(folder):
 
 
 def outputs(videos, folder):
-    return [job.output.name for job in collect([str(video) for video in videos], folder, Job(None, folder))]
+    return [job.output.name for job in collect_jobs([str(video) for video in videos], folder, Job(None, folder))]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -146,14 +146,14 @@ def test_an_output_of_a_table_stays_in_its_folder(put, tmp_path, cell):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PrismAudioError, match=r"t\.csv, line 3: the output .* is (outside of|no name)"):
-        collect([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
+        collect_jobs([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
 
 
 def test_an_output_may_be_said_in_other_ways(put, tmp_path):
     put("clip.mp4")
     cells = [f"{tmp_path}/out/absolute", "sub/../plain", "take v1.5", "first.mp4", "a.b/second.WAV", "v1.2.json"]
     table = put("t.csv", "video,output\n" + "".join(f"clip.mp4,{cell}\n" for cell in cells))
-    jobs = collect([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
+    jobs = collect_jobs([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
     wanted = ["absolute", "plain", "take v1.5", "first", "a.b/second", "v1.2"]
     assert [str(job.output.relative_to(tmp_path / "out")) for job in jobs] == wanted
 
@@ -176,7 +176,7 @@ def test_other_commands_leave_files_of_somebody_else_alone(tiny_plugin, put, tmp
     assert main(words) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("prismaudio: error: ")
-    assert name in said or "holds a model already" in said
+    assert name in said or "already contains a model" in said
     assert (theirs.read_text(), names(tmp_path)) == ("theirs", before)
 
 

@@ -93,10 +93,10 @@ def wide(values):
 @pytest.mark.parametrize(
     ("given", "duration_s", "seeds", "words"),
     [
-        (wide(torch.ones(3, 7)), 1.0, [0], "7 wide, but this model's are 48 wide"),
-        (Conditions(plan=Features.pad([torch.ones(3, 7)])), 1.0, [0], "not told plan features"),
+        (wide(torch.ones(3, 7)), 1.0, [0], "have dim 7, but this model expects 48"),
+        (Conditions(plan=Features.pad([torch.ones(3, 7)])), 1.0, [0], "has no stream 'plan'"),
         (wide(torch.full((3, 48), torch.nan)), 1.0, [0], "NaN"),
-        (wide(torch.ones(3, 48)), 1.0, [0, 1], "1 samples, but 2 seeds"),
+        (wide(torch.ones(3, 48)), 1.0, [0, 1], "have 1 samples, but there are 2 seeds"),
         (wide(torch.ones(3, 48)), 0.0, [0], "out of range"),
     ],
 )
@@ -136,5 +136,5 @@ def test_a_file_of_something_else(published, tmp_path, text):
 
 
 def test_guidance_is_a_number(published):
-    with pytest.raises(PrismAudioError, match="no number"):
+    with pytest.raises(PrismAudioError, match=r"guidance of nan .* expected finite numbers"):
         published.render_features(features(), 1.0, steps=1, guidance=float("nan"))

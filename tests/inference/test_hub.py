@@ -93,5 +93,5 @@ def test_what_the_hub_does_not_give(hub, name, revision, words):
 
 
 def test_what_the_hub_does_not_take(hub, tiny_model):
-    with pytest.raises(CheckpointError, match="does not take nobody/x: 401 not logged in"):
+    with pytest.raises(CheckpointError, match="cannot upload nobody/x to the hub: 401 not logged in"):
         tiny_model.push_to_hub("nobody/x")

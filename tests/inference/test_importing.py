@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from prismaudio.checkpoints import description, save_components
 from prismaudio.errors import CheckpointError
 from prismaudio.inference import PrismAudio, importing
-from prismaudio.inference.importing import import_published, sort_out
+from prismaudio.inference.importing import import_published, split_components
 from prismaudio.types import Conditions, Features
 from prismaudio.weight_files import below, read_weights
 
@@ -120,7 +120,7 @@ def test_bf16_and_an_autoencoder_from_elsewhere(tmp_path):
 
 
 def test_the_real_files_fit():
-    found = sort_out(Path("prismaudio.ckpt"), manifest("prismaudio_ckpt"))
+    found = split_components(Path("prismaudio.ckpt"), manifest("prismaudio_ckpt"))
     assert (len(found.transformer), len(found.autoencoder), found.unknown) == (485, 365, [])
     transformer, problems = importing._transformer(found.transformer)
     codec, more = importing._autoencoder(found.autoencoder)
@@ -139,14 +139,14 @@ def test_the_real_files_fit():
 @pytest.mark.parametrize("names", [dict, new_names])
 def test_the_real_autoencoder_fits(names):
     extra = {"discriminators.0.weight": torch.empty(1, device="meta"), "autoencoder_ema.encoder.x": torch.empty(0)}
-    found = sort_out(Path("vae.ckpt"), names(manifest("vae_ckpt")) | extra)
+    found = split_components(Path("vae.ckpt"), names(manifest("vae_ckpt")) | extra)
     assert (len(found.transformer), len(found.autoencoder), found.unknown) == (0, 365, [])
     assert importing._autoencoder(found.autoencoder)[1] == []
 
 
 @pytest.mark.parametrize("name", ["prismaudio_ckpt", "vae_ckpt"])
 def test_each_of_the_real_names_is_needed_and_each_shape_is_checked(name):
-    found = sort_out(Path(name), manifest(name))
+    found = split_components(Path(name), manifest(name))
     for part, check in ((found.transformer, importing._transformer), (found.autoencoder, importing._autoencoder)):
         if not part:
             continue
@@ -231,7 +231,7 @@ def test_parts_that_do_not_belong_together(tmp_path):
     whole = written(tmp_path / "x.safetensors", WHOLE)
     with pytest.raises(CheckpointError, match=r"8 channels, but those of .*vae\.safetensors have 4"):
         import_published(whole, vae)
-    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+    with pytest.raises(CheckpointError, match="contains no autoencoder"):
         import_published(whole, written(tmp_path / "dit.safetensors", TRANSFORMER))
     with pytest.raises(CheckpointError, match=r"vae\.safetensors does not fit: unknown encoder\.y"):
         import_published(whole, written(vae, small | {"autoencoder.encoder.y": torch.ones(1)}))

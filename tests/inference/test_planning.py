@@ -9,7 +9,7 @@ from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.components import Dimension
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import PlanError
-from prismaudio.inference.planning import completed, not_understood, unwanted, write_plan
+from prismaudio.inference.planning import negative_plan, unknown_text_warnings, with_default_sections, write_plan
 from prismaudio.plan import Plan
 from prismaudio.plan.nouns import Nouns, clauses
 from prismaudio.planners import Planner
@@ -48,9 +48,9 @@ def test_without_a_planner_what_is_given_is_the_plan():
     plan = write_plan(None, UNSEEN, CORE_DIMENSIONS, Plan({"spatial": "Left."}), "a dog, twice")
     assert list(plan.items()) == [("semantic", "a dog, twice"), ("spatial", "Left.")]
     assert dict(write_plan(None, UNSEEN, CORE_DIMENSIONS, prompt="a dog")) == {"semantic": "a dog"}
-    with pytest.raises(PlanError, match="no planner; say what is to be heard by a plan or a prompt"):
+    with pytest.raises(PlanError, match="no planner; give a plan or a prompt"):
         write_plan(None, SEEN, CORE_DIMENSIONS)
-    with pytest.raises(PlanError, match="nothing says what is to be heard"):
+    with pytest.raises(PlanError, match="there is nothing to plan from"):
         write_plan(Asked(), UNSEEN, CORE_DIMENSIONS)
 
 
@@ -62,15 +62,17 @@ def test_nothing_happens_after_the_end_of_the_clip(planner):
 
 def test_default_sections_are_filled_in_and_what_nobody_answers_is_said():
     dimensions = [*CORE_DIMENSIONS, Dimension("loudness", "How loud?", "Moderate."), Dimension("smell", "What smell?")]
-    plan = completed(Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions)
+    plan = with_default_sections(
+        Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions
+    )
     assert list(plan) == ["semantic", "temporal", "loudness"]
-    assert [warning.split()[3] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
+    assert [warning.split()[4] for warning in plan.warnings] == ["aesthetic", "spatial", "smell"]
 
 
 def test_negative_words_go_where_they_belong():
-    assert list(unwanted("a bell")) == ["semantic"]
-    assert list(unwanted("muffled, hall reverb")) == ["aesthetic"]
-    assert list(unwanted("whatever")) == ["semantic"]
+    assert list(negative_plan("a bell")) == ["semantic"]
+    assert list(negative_plan("muffled, hall reverb")) == ["aesthetic"]
+    assert list(negative_plan("whatever")) == ["semantic"]
 
 
 class Knowing(Encoder):
@@ -93,20 +95,22 @@ class Knowing(Encoder):
 def test_what_is_not_understood_is_quoted_briefly():
     things = [f"thing{i}" for i in range(30)]
     text = "thing1, " + ", ".join(f"{letter}" * 500 for letter in "abcde")
-    (warning,) = not_understood([text], [Knowing(things)])
+    (warning,) = unknown_text_warnings([text], [Knowing(things)])
     assert warning.startswith("not understood: 'aaa")
-    assert warning.endswith(" and 2 more; this model knows " + ", ".join(things[:20]) + " and 10 more")
+    assert warning.endswith(" and 2 more; the model's vocabulary: " + ", ".join(things[:20]) + " and 10 more")
     assert len(warning) < 500
-    assert not_understood(["thing2"], [Knowing(things)]) == not_understood([], [Knowing(things)]) == []
+    assert unknown_text_warnings(["thing2"], [Knowing(things)]) == unknown_text_warnings([], [Knowing(things)]) == []
 
 
 def test_a_text_is_understood_where_one_encoder_understands_it():
     bell, drum = Knowing(["bell"]), Knowing(["drum"])
-    assert not_understood(["A bell, a drum."], [bell, drum]) == []
-    (warning,) = not_understood(["A dog."], [bell, drum])
-    assert warning == "nothing that sounds is understood in 'A dog', so the model cannot follow it; it knows bell, drum"
-    assert not_understood(["A dog."], [bell, Knowing(None)]) == []  # any text
-    assert not_understood(["A dog."], [bell, Knowing(None, rate_hz=8.0)]) == [
+    assert unknown_text_warnings(["A bell, a drum."], [bell, drum]) == []
+    (warning,) = unknown_text_warnings(["A dog."], [bell, drum])
+    assert (
+        warning == "no known sound is mentioned in 'A dog', so the model cannot follow it; its vocabulary: bell, drum"
+    )
+    assert unknown_text_warnings(["A dog."], [bell, Knowing(None)]) == []  # any text
+    assert unknown_text_warnings(["A dog."], [bell, Knowing(None, rate_hz=8.0)]) == [
         warning.replace("bell, drum", "bell")
     ]  # one that reads no text
-    assert not_understood(["A dog."], [Knowing(None, rate_hz=8.0)]) == []
+    assert unknown_text_warnings(["A dog."], [Knowing(None, rate_hz=8.0)]) == []

@@ -37,12 +37,12 @@ def test_weights_add_up_to_one_everywhere(duration_s):
 
 @pytest.mark.parametrize("duration_s", [1.0, 257.9, 260.0, 274.0, 500.0, 503.9, 3600.0])
 def test_segments_cover_all_windows_and_their_weights_add_up_to_one(duration_s):
-    segments = GRID.segments(5, duration_s)
-    assert sorted({start for segment in segments for start in segment.starts}) == GRID.starts(duration_s)
-    assert all(segment.row == 5 and len(segment.starts) <= CHUNK_SEGMENTS for segment in segments)
+    chunks = GRID.chunks(5, duration_s)
+    assert sorted({start for chunk in chunks for start in chunk.starts}) == GRID.starts(duration_s)
+    assert all(chunk.row == 5 and len(chunk.starts) <= CHUNK_SEGMENTS for chunk in chunks)
     whole = torch.zeros(GRID.total(duration_s))
-    for segment in segments:
-        whole[segment.starts[0] : segment.starts[-1] + GRID.frames] += GRID.chunk_fade(segment)
+    for chunk in chunks:
+        whole[chunk.starts[0] : chunk.starts[-1] + GRID.frames] += GRID.chunk_fade(chunk)
     assert torch.allclose(whole, torch.ones_like(whole), atol=1e-6)
 
 

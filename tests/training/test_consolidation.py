@@ -153,7 +153,7 @@ def test_code_in_a_shard_does_not_run(folder, tmp_path, name):
 
 def test_code_beside_the_shards_does_not_run(folder, tmp_path):
     torch.save(Harmful(tmp_path / "made"), folder / "meta.pt")
-    assert "pickled code, which is not run" in refusal(folder, check_shards)
+    assert "pickled code, which is not executed" in refusal(folder, check_shards)
     assert not (tmp_path / "made").exists()
 
 

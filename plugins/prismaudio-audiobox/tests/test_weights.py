@@ -64,7 +64,7 @@ def test_weights_of_another_network_are_refused_in_a_line(weights, tmp_path):
 def test_missing_weights_are_explained_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match=r"audiobox-aesthetics\.safetensors.*CC-BY-4\.0.*put it to") as caught:
+    with pytest.raises(CheckpointError, match=r"audiobox-aesthetics\.safetensors.*CC-BY-4\.0.*put it at") as caught:
         load_published()
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="no such file"):

@@ -83,7 +83,7 @@ def test_weights_in_the_form_of_transformers(tmp_path, config, network, fusion):
 
 def test_missing_and_wrong_weights_are_one_line(tmp_path, monkeypatch, tokenizer):
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"esc_89.98.pt \(2350 MB, .*lukewys/laion_clap; put it to") as caught:
+    with pytest.raises(CheckpointError, match=r"esc_89.98.pt \(2350 MB, .*lukewys/laion_clap; put it at") as caught:
         LaionClapReward(weights=str(tmp_path / "x.pt"), tokenizer=tokenizer)
     assert "\n" not in str(caught.value)
     torch.save({"state_dict": {"module.resnet.weight": torch.ones(3)}}, tmp_path / "other.pt")

@@ -83,7 +83,7 @@ def test_missing_and_wrong_weights_are_one_line(tmp_path, monkeypatch, tokenizer
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(
-        CheckpointError, match=r"CLAP_weights_2023.pth \(690 MB, .*microsoft/msclap.*put it to"
+        CheckpointError, match=r"CLAP_weights_2023.pth \(690 MB, .*microsoft/msclap.*put it at"
     ) as caught:
         MsClapReward(weights=str(tmp_path / "x.pth"), tokenizer=tokenizer)
     assert "\n" not in str(caught.value)
@@ -108,7 +108,7 @@ def test_an_empty_tokenizer_and_none_are_one_line(tmp_path, network):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is not a tokenizer"):
         MsClapReward(network=network, tokenizer=str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"no such file: .*put it to"):
+    with pytest.raises(CheckpointError, match=r"no such file: .*put it at"):
         MsClapReward(network=network, tokenizer=str(tmp_path / "none.json"))
 
 

@@ -49,6 +49,6 @@ def test_safetensors_are_read_and_weights_of_another_network_are_refused(weights
 
 def test_missing_weights_are_explained_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"FreeMusic-StereoCRW-1024.pth.tar.*60 MB.*licence.*put it to") as caught:
+    with pytest.raises(CheckpointError, match=r"FreeMusic-StereoCRW-1024.pth.tar.*60 MB.*licence.*put it at") as caught:
         load_network()
     assert "\n" not in str(caught.value)

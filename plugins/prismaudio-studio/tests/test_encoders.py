@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.inference.planning import unknown_to_all
+from prismaudio.inference.planning import clauses_unknown_to_all
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio_studio.hashed_text import HashedTextEncoder, word_vector
@@ -102,7 +102,7 @@ def test_onsets_are_processed_in_chunks(monkeypatch) -> None:
 def test_a_clause_is_known_if_one_encoder_covers_it() -> None:
     grid, motion = PlanGridEncoder(["bell", "drum"]), MotionGridEncoder()
     text = "A bell, a dog, a zither."
-    assert unknown_to_all(text, [grid, motion, HashedTextEncoder()]) == ["a dog", "a zither"]
-    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=["dog"])]) == ["a zither"]
-    assert unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=None)]) == []
-    assert unknown_to_all(text, [motion]) == []
+    assert clauses_unknown_to_all(text, [grid, motion, HashedTextEncoder()]) == ["a dog", "a zither"]
+    assert clauses_unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=["dog"])]) == ["a zither"]
+    assert clauses_unknown_to_all(text, [grid, HashedTextEncoder(vocabulary=None)]) == []
+    assert clauses_unknown_to_all(text, [motion]) == []

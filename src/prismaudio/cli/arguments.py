@@ -1,4 +1,4 @@
-"""Command lines whose errors are one line, and the arguments that several commands share."""
+"""Argument parser with one-line errors, argument types, and the arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from prismaudio.errors import PrismAudioError
 from prismaudio.untrusted import is_text
 
 MAX_SEED = 2**63 - 1
-"""The largest seed that a generator of random numbers takes."""
+"""The largest seed that a random number generator accepts."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports errors the way the rest of the program does."""
+    """An argument parser that raises :class:`PrismAudioError` instead of printing the usage."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse; ``--option=--`` is an option without a value, of which argparse makes an empty list."""
+        """Parse; reject ``--option=--``, an option without a value, which argparse parses as an empty list."""
         for word in args or ():
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"argument {word[:-3]}: expected a value")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the whole usage."""
+        """Raise an error that refers to the help."""
         raise PrismAudioError(f"{message}; see {self.prog} --help")
 
 
 def whole(low: int, high: int) -> argparse._ActionType:
-    """The type of a whole number in a range."""
+    """Argument type of an integer in a range."""
 
     def convert(text: str) -> int:
         try:
             value = int(text)
-        except ValueError:  # no number, or one of more digits than Python reads
+        except ValueError:  # not a number, or more digits than Python parses
             raise argparse.ArgumentTypeError(
-                f"{brief(text)} is no whole number; expected one from {low} to {high}"
+                f"{brief(text)} is not a whole number; expected one from {low} to {high}"
             ) from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"{brief(text)} is out of range, expected a whole number from {low} to {high}"
+                f"{brief(text)} is out of range; expected a whole number from {low} to {high}"
             )
         return value
 
@@ -51,15 +51,15 @@ def whole(low: int, high: int) -> argparse._ActionType:
 
 
 def number(low: float, high: float) -> argparse._ActionType:
-    """The type of a number in a range."""
+    """Argument type of a float in a range."""
 
     def convert(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{brief(text)} is no number, expected {low:g} to {high:g}") from None
+            raise argparse.ArgumentTypeError(f"{brief(text)} is not a number; expected {low:g} to {high:g}") from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{value:g} is out of range, expected {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{value:g} is out of range; expected {low:g} to {high:g}")
         return value
 
     convert.__name__ = "number"
@@ -67,43 +67,45 @@ def number(low: float, high: float) -> argparse._ActionType:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Which model, and where it runs."""
+    """Add the options that select the model and its device."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
         metavar="NAME|DIR|ID",
-        help="an installed model, a model folder, or owner/model on the hub",
+        help="an installed model, a model folder, or owner/model on the Hugging Face hub",
     )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
-    group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
+    group.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="dtype of the transformer (default: %(default)s)"
+    )
 
 
 positive = whole(1, 2**31 - 1)
-"""The type of a whole number of at least 1."""
+"""Argument type of an integer of at least 1."""
 seed = whole(0, MAX_SEED)
-"""The type of a seed."""
+"""Argument type of a seed."""
 
 
 def text(given: str) -> str:
-    """The type of what is to be read as words."""
+    """Argument type of UTF-8 text."""
     if not is_text(given):
-        raise argparse.ArgumentTypeError("it is not UTF-8; set the terminal, or the script, to UTF-8")
+        raise argparse.ArgumentTypeError("the text is not UTF-8; set the terminal, or the script, to UTF-8")
     return given
 
 
 def plan(given: str) -> str:
-    """The type of a plan: its text, or the name of its file, which may be any bytes."""
+    """Argument type of a plan: its text, or its file name, which may be any bytes."""
     return text(given) if "<" in given else given
 
 
 def model_files(model: str | None) -> list[Path]:
-    """The files of the model folder that ``--model`` names, if it names one."""
-    folder = Path(os.path.expanduser(model or ""))  # noqa: PTH111 - whether there is such a user is said elsewhere
+    """The files of the model folder that ``--model`` refers to; empty without ``--model``."""
+    folder = Path(os.path.expanduser(model or ""))  # noqa: PTH111 - an unknown user is reported elsewhere
     return [folder / name for name in ("config.json", "model.safetensors")] if model else []
 
 
 def brief(text: str) -> str:
-    """The beginning of what was given.
+    """The first 40 characters of a text, quoted.
 
     Example:
         >>> brief("7"), brief("9" * 100)
@@ -113,12 +115,12 @@ def brief(text: str) -> str:
 
 
 def names(what: str, known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-    """The type of some of the known names, separated by commas."""
+    """Argument type of a comma-separated list of known names."""
 
     def convert(text: str) -> tuple[str, ...]:
         names = tuple(text.split(","))
         if unknown := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"no {what} named {unknown[0]!r}; {what}s: {','.join(known)}")
+            raise argparse.ArgumentTypeError(f"no {what} is named {unknown[0]!r}; expected some of {','.join(known)}")
         return names
 
     return convert

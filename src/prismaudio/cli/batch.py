@@ -1,4 +1,4 @@
-"""Running jobs in batches: skip what is done, go on after a failure, write whole files only."""
+"""Running generation jobs in batches: skips finished jobs, continues after a failure, writes files atomically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
-from prismaudio.cli.names import files_of, outputs_of
+from prismaudio.cli.names import output_names, result_files
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
@@ -25,24 +25,26 @@ if TYPE_CHECKING:
     from prismaudio.inference import GeneratedAudio, Guidance
     from prismaudio.inference.pipeline import Request
 
-_ASKED = (
+_REQUEST_OPTIONS = (
     *("negative_prompt", "duration", "mix", "steps", "sampler", "precision"),
     *("guidance", "guidance_rescale", "guidance_interval"),
 )
 
 
 class Batch:
-    """Makes the sounds of jobs.
+    """Generates the audio of jobs.
 
     Args:
-        options: The command line.
-        folder: Where results go; whether they can be written is seen now, and it is made when the model is there.
+        options: The parsed command line.
+        folder: Output folder; its permissions are checked at once, and it is created after the model is loaded.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
         if folder.suffix.lower() in (".mp4", ".wav", ".mov", ".mkv", ".json") and not folder.is_dir():
-            raise MediaError(f"{folder} looks like a file; -o wants a folder, and files are called like their video")
+            raise MediaError(
+                f"{folder} looks like a file; expected a folder for -o, in which files are named after their video"
+            )
         check_writable(folder)
         self.folder = folder
         model = find_folder(options.model)
@@ -51,64 +53,66 @@ class Batch:
 
     @property
     def model(self) -> PrismAudio:
-        """The model, loaded when it is first needed."""
+        """The model, loaded on first use."""
         if self._model is None:
             options = self.options
             self._model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
         return self._model
 
     def run(self, jobs: Sequence[Job]) -> int:
-        """Run jobs, and give the exit code."""
+        """Run jobs and return the exit code."""
         with Reporter(len(jobs)) as reporter:
             waiting = []
             for job in jobs:
                 if not self.options.force and self._is_done(job):
-                    reporter.finish(f"{job.name}: already done, see {job.output}.json (--force makes it again)")
+                    reporter.finish(
+                        f"{job.name}: skipped, already done, see {job.output}.json (--force to generate it again)"
+                    )
                 else:
                     waiting.append(job)
             if waiting:
-                self.model  # noqa: B018 - an unknown model or device is nobody's failure but the whole command's
+                self.model  # noqa: B018 - an unknown model or device fails the whole command, not single jobs
                 make_writable(self.folder)
-            for some in _batched(waiting, self.options.batch_size):
-                self._run_together(some, reporter)
+            for batch in _batched(waiting, self.options.batch_size):
+                self._run_batch(batch, reporter)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
 
-    def _run_together(self, jobs: Sequence[Job], reporter: Reporter) -> None:
-        """Prepare jobs, render those that could be prepared, save those that could be rendered."""
+    def _run_batch(self, jobs: Sequence[Job], reporter: Reporter) -> None:
+        """Prepare jobs, render the prepared ones, save the rendered ones."""
         begin_s = time.monotonic()
         prepared = [(job, self._attempt(job, reporter, self._request, job)) for job in jobs]
         ready = [(job, request) for job, request in prepared if request is not None]
         if not ready:
             return
         try:
-            sounds = self._render([request for _, request in ready], reporter)
+            results = self._render([request for _, request in ready], reporter)
         except PrismAudioError:
-            raise  # an option that no job could be rendered with
-        except Exception as error:  # noqa: BLE001 - a network of somebody else's may raise anything
-            self._run_alone([job for job, _ in ready], reporter, error)
+            raise  # an option that is invalid for every job
+        except Exception as error:  # noqa: BLE001 - a third-party network may raise anything
+            self._run_one_by_one([job for job, _ in ready], reporter, error)
             return
         share_s = (time.monotonic() - begin_s) / len(ready)
-        for (job, _), sound in zip(ready, sounds, strict=True):
-            written = self._attempt(job, reporter, self._save, job, sound)
+        for (job, _), generated in zip(ready, results, strict=True):
+            written = self._attempt(job, reporter, self._save, job, generated)
             if written is not None:
-                for warning in sound.warnings:
-                    reporter.say(f"notice: {job.name}: {warning}")
-                reporter.finish(f"{job.name} -> {written} ({sound.duration_s:.2f} s of sound in {share_s:.1f} s)")
+                for warning in generated.warnings:
+                    reporter.write(f"warning: {job.name}: {warning}")
+                reporter.finish(f"{job.name} -> {written} ({generated.duration_s:.2f} s of audio in {share_s:.1f} s)")
 
-    def _run_alone(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
-        """Run jobs one by one, after they failed together."""
+    def _run_one_by_one(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
+        """Run the jobs of a failed batch one by one."""
         if len(jobs) == 1:
             reporter.fail(jobs[0].name, error)
             return
         for job in jobs:
-            self._run_together([job], reporter)
+            self._run_batch([job], reporter)
 
     def _request(self, job: Job) -> Request:
         if job.video is not None:
             check_regular(job.video, "a video file")
         if job.plan_file is not None:
             _plan_text(job.plan_file)
-        self._check_places(job)
+        self._check_outputs(job)
         return self.model.request(
             job.video,
             plan=job.plan or None,
@@ -130,52 +134,52 @@ class Batch:
         )
 
     def _guidance(self) -> Guidance:
-        """The model's own guidance, but for what the command line says."""
+        """The guidance of the model's settings, overridden by the options of the command line."""
         options = self.options
-        asked = {
+        given = {
             "scale": options.guidance,
             "rescale": options.guidance_rescale,
             "interval": options.guidance_interval and tuple(options.guidance_interval),
         }
-        return replace(self.model.settings.guidance, **{k: v for k, v in asked.items() if v is not None})
+        return replace(self.model.settings.guidance, **{k: v for k, v in given.items() if v is not None})
 
-    def _check_places(self, job: Job) -> None:
-        """See that the files of a job may be written.
+    def _check_outputs(self, job: Job) -> None:
+        """Check that the output files of a job may be written.
 
         Raises:
-            MediaError: They are somebody else's, or files of the model.
+            MediaError: They exist and are not results of this command, or they are files of the model.
         """
-        result = files_of(job.output)
+        result = result_files(job.output)
         for path in (*map(result.path, RESULT_SUFFIXES), result.marker):
             spare(path, self.model_files)
         result.check(force=self.options.force)
 
-    def _save(self, job: Job, sound: GeneratedAudio) -> Path:
-        """Write the files of a job: all of them, or none."""
-        result = files_of(job.output)
+    def _save(self, job: Job, generated: GeneratedAudio) -> Path:
+        """Write the output files of a job: all of them, or none."""
+        result = result_files(job.output)
         suffixes = _suffixes(job, spectrogram=self.options.spectrogram)
-        described = sound.describe() | {
+        described = generated.describe() | {
             "video": job.video.name if job.video else None,
-            "model": self._model_name(sound, job.output.parent),
+            "model": self._model_name(generated, job.output.parent),
             "outputs": [result.path(suffix).name for suffix in suffixes],
-            "request": self._asked(job),
+            "request": self._describe_request(job),
         }
-        self._check_places(job)  # again, for rendering takes long
+        self._check_outputs(job)  # again: the files may have changed during rendering
         with result.writing() as folder:
             for suffix in suffixes:
-                sound.save(folder / result.path(suffix).name)
+                generated.save(folder / result.path(suffix).name)
             with replacing(folder / result.marker.name) as part:
                 part.write_bytes(json_text(described, indent=2))
         return result.path(suffixes[0])
 
-    def _model_name(self, sound: GeneratedAudio, folder: Path) -> str:
-        """The name of the model; a folder is named as seen from the results."""
-        name, at, version = str(sound.settings["model"]).rpartition("@")
+    def _model_name(self, generated: GeneratedAudio, folder: Path) -> str:
+        """The name of the model; a model folder is given relative to the output folder."""
+        name, at, version = str(generated.settings["model"]).rpartition("@")
         is_folder = self.options.model and expanded(name).is_dir()
         return f"{portable(expanded(name), folder)}{at}{version}" if is_folder else f"{name}{at}{version}"
 
-    def _asked(self, job: Job) -> dict[str, Any]:
-        """All that the sound depends on; and where its video is, seen from the results."""
+    def _describe_request(self, job: Job) -> dict[str, Any]:
+        """Everything that the audio depends on, and the path of the video relative to the output folder."""
         plan = job.plan if job.plan_file is None else _plan_text(job.plan_file) or job.plan_file.name
         return {
             "model": self.model_id,
@@ -184,24 +188,26 @@ class Batch:
             "plan": plan,
             "prompt": job.prompt,
             "seed": job.seed,
-            **{name: getattr(self.options, name) for name in _ASKED},
+            **{name: getattr(self.options, name) for name in _REQUEST_OPTIONS},
             "picture": self.options.spectrogram,
         }
 
     def _is_done(self, job: Job) -> bool:
-        """Whether the files of a job are there and were made by the same request."""
-        made = files_of(job.output).read()
+        """Whether the output files of a job exist and come from the same request."""
+        made = result_files(job.output).read()
         try:
-            whole = made is not None and all((job.output.parent / name).stat().st_size for name in outputs_of(made))
-            if made is None or not whole:
+            complete = made is not None and all(
+                (job.output.parent / name).stat().st_size for name in output_names(made)
+            )
+            if made is None or not complete:
                 return False
-            where = {"video": made["request"].get("video")}  # the same file is the same, wherever it is now
-            return bool(made["request"] == self._asked(job) | where)
+            path = {"video": made["request"].get("video")}  # a video that was moved is still the same video
+            return bool(made["request"] == self._describe_request(job) | path)
         except (OSError, PlanError):
             return False
 
     def _attempt(self, job: Job, reporter: Reporter, action: Any, *arguments: Any) -> Any:
-        """What ``action`` returns, or None after a failure of this job."""
+        """The result of ``action``, or None after reporting the failure of this job."""
         try:
             return action(*arguments)
         except Exception as error:  # noqa: BLE001 - one bad video must not stop the others
@@ -214,15 +220,15 @@ def _batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
 
 
 def _suffixes(job: Job, *, spectrogram: bool) -> list[str]:
-    """Of the files of a job, the most important first."""
+    """Suffixes of the output files of a job, the main one first."""
     return [".mp4"] * (job.video is not None) + [".wav"] + [".png"] * spectrogram
 
 
 def _plan_text(path: Path) -> str:
-    """What a plan's file says; nothing if there is no such file, which is said where the plan is read.
+    """The text of a plan file; empty for a missing file, which is reported where the plan is parsed.
 
     Raises:
-        PlanError: It cannot be read.
+        PlanError: The file cannot be read.
     """
     try:
         return read_small(path).decode("utf-8", "replace")

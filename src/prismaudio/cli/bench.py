@@ -1,4 +1,4 @@
-"""``prismaudio bench``: measure a model, rewards, or what a plugin has a benchmark for."""
+"""``prismaudio bench``: run the benchmark of a model, of rewards or of a plugin."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SUFFIX = "Benchmark"
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prismaudio bench`` with the name of what is to be measured."""
+    """Run ``prismaudio bench NAME``."""
     registry = discover()
-    known = {short(name): name for name in registry.names("benchmarks")}
+    known = {command_name(name): name for name in registry.names("benchmarks")}
     top = Parser(
         "prismaudio bench",
         description=__doc__,
         epilog=listing(registry),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("what", metavar="NAME", help="what is measured; prismaudio bench NAME --help says more")
+    top.add_argument("what", metavar="NAME", help="the benchmark; prismaudio bench NAME --help lists its options")
     wanted = top.parse_args(argv[:1]).what
     if wanted not in known:
         official = f"{wanted.capitalize()}{SUFFIX}"
@@ -41,13 +41,13 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     kind.add_arguments(parser)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
-    parser.add_argument("--force", action="store_true", help="write over files that are there and hold something else")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the results to this file")
+    parser.add_argument("--force", action="store_true", help="overwrite files that are not benchmark reports")
     return run(kind, parser.parse_args(argv[1:]))
 
 
 def run(kind: type[Benchmark], options: argparse.Namespace) -> int:
-    """Measure, write the figures and print them."""
+    """Run a benchmark, write its results and print them."""
     from rich.console import Console
 
     for option in ("json", "output"):
@@ -60,34 +60,35 @@ def run(kind: type[Benchmark], options: argparse.Namespace) -> int:
     return 0
 
 
-def short(name: str) -> str:
-    """What a benchmark is called on the command line.
+def command_name(name: str) -> str:
+    """The name of a benchmark on the command line.
 
     Example:
-        >>> short("StudioBenchmark")
+        >>> command_name("StudioBenchmark")
         'studio'
     """
     return name.removesuffix(SUFFIX).lower()
 
 
 def listing(registry: Registry) -> str:
-    """A line for each installed benchmark."""
+    """A list of the installed benchmarks, one per line."""
     items = [entry.item for entry in registry.entries if entry.kind == "benchmarks"]
-    lines = [f"  {short(item.name):12} {item.summary}" for item in items if isinstance(item, Component)]
+    lines = [f"  {command_name(item.name):12} {item.summary}" for item in items if isinstance(item, Component)]
     return "\n".join(["benchmarks:", *lines])
 
 
 def check_output(path: Path, option: str, options: argparse.Namespace) -> None:
-    """See, before anything is measured, that a file may be written.
+    """Check, before the benchmark runs, that an output file may be written.
 
     Raises:
-        PrismAudioError: It is a folder, a file of the model, or a file of somebody else and ``--force`` is not said.
+        PrismAudioError: The path is a folder, a file of the model, or, without ``--force``, a file that is not a
+            report.
     """
     from prismaudio.benchmarks.report import is_report
     from prismaudio.media.files import spare
 
     if path.is_dir():
-        raise UnknownNameError(f"{path} is a folder; --{option} wants the name of a file to write")
+        raise UnknownNameError(f"{path} is a folder; expected the name of a file to write for --{option}")
     spare(path, model_files(getattr(options, "model", None)))
     if path.exists() and not options.force and not is_report(path):
-        raise MediaError(f"{path} exists and is no report of a benchmark; choose another name, or say --force")
+        raise MediaError(f"{path} exists and is not a benchmark report; choose another name, or add --force")

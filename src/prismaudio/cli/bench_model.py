@@ -1,4 +1,4 @@
-"""``prismaudio bench model``: how fast a network is."""
+"""``prismaudio bench model``: speed of a network."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ PRECISIONS = ("fp32", "bf16")
 
 
 class ModelBenchmark(Benchmark):
-    """Times one guided velocity and a whole clip, against the machine's matrix product."""
+    """Time one guided velocity and a full clip, relative to a matrix product on the same device."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of ``prismaudio bench model``."""
         parser.add_argument(
-            "--model", metavar="NAME|DIR", help="model to time; by default random weights of the published size"
+            "--model", metavar="NAME|DIR", help="model to time; by default the published size with random weights"
         )
         parser.add_argument(
             "--duration", type=number(0.2, 3600), default=9.0, metavar="SECONDS", help="length of the clip"
         )
-        parser.add_argument("--steps", type=positive, default=24, help="Euler steps of a clip")
+        parser.add_argument("--steps", type=positive, default=24, help="Euler steps per clip")
         parser.add_argument(
-            "--guidance", type=number(0, 100), default=5.0, help="scale of classifier-free guidance, not 1"
+            "--guidance", type=number(0, 100), default=5.0, help="scale of classifier-free guidance; must differ from 1"
         )
         parser.add_argument(
-            "--precision", type=names("precision", PRECISIONS), default=PRECISIONS, help="separated by commas"
+            "--precision", type=names("precision", PRECISIONS), default=PRECISIONS, help="comma-separated precisions"
         )
-        parser.add_argument("--rounds", type=positive, default=3, help="how often each row is timed")
+        parser.add_argument("--rounds", type=positive, default=3, help="repetitions of each measurement")
         parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
-        parser.add_argument("--compile", action="store_true", help="use torch.compile for the clip, and time it alone")
         parser.add_argument(
-            "--no-clip", action="store_true", help="leave out the whole clip, which takes minutes on a CPU"
+            "--compile",
+            action="store_true",
+            help="compile the network with torch.compile for the clip, and time only the clip",
         )
+        parser.add_argument("--no-clip", action="store_true", help="skip the full clip, which takes minutes on a CPU")
 
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Time what the options say."""
+        """Run the measurements."""
         speed = ModelSpeed(
             duration_s=options.duration,
             steps=options.steps,
@@ -67,6 +69,6 @@ class ModelBenchmark(Benchmark):
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
-        """Print a line for each precision, then where it was measured."""
+        """Print a line for each precision, then the environment."""
         console.print(report.listing(f"{options.duration:g} s clip, {options.rounds} rounds"))
         console.print(", ".join(f"{name} {value}" for name, value in report.meta.items() if name != "versions"))

@@ -1,4 +1,4 @@
-"""``prismaudio bench rewards``: what scoring costs."""
+"""``prismaudio bench rewards``: cost of scoring."""
 
 from __future__ import annotations
 
@@ -23,29 +23,27 @@ if TYPE_CHECKING:
     from prismaudio.rewards.base import Reward
 
 RANDOM = " *"
-"""Marks rewards with random weights."""
+"""Suffix of rewards that run with random weights."""
 
 
 class RewardsBenchmark(Benchmark):
-    """Times each installed reward for a clip, by phase, beside a loop over files without a cache."""
+    """Time each installed reward for a clip, by phase, and compare it with an uncached loop over files."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of ``prismaudio bench rewards``."""
-        parser.add_argument("--rewards", metavar="NAMES", help="rewards to time, separated by commas; all by default")
+        parser.add_argument("--rewards", metavar="NAMES", help="comma-separated rewards to time; all by default")
         parser.add_argument(
             "--duration", type=number(0.2, 600), default=9.0, metavar="SECONDS", help="length of the clip"
         )
-        parser.add_argument("--group", type=positive, default=8, help="candidates of the clip")
-        parser.add_argument(
-            "--looped", type=positive, default=2, help="candidates that the loop over files really does"
-        )
-        parser.add_argument("--rounds", type=positive, default=1, help="how often each reward is timed")
+        parser.add_argument("--group", type=positive, default=8, help="samples of the clip's group")
+        parser.add_argument("--looped", type=positive, default=2, help="samples that the loop over files scores")
+        parser.add_argument("--rounds", type=positive, default=1, help="repetitions of each measurement")
         parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
 
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
-        """Time the rewards that the options name."""
+        """Time the selected rewards."""
         registry = discover()
         names = options.rewards.split(",") if options.rewards else registry.names("rewards")
         for name in names:
@@ -66,11 +64,11 @@ class RewardsBenchmark(Benchmark):
 
     @classmethod
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
-        """Print a line for each reward, then what was not timed."""
+        """Print a line for each reward, then the skipped rewards."""
         clock = "processor" if report.meta["clock"] == "processor" else "clock"
         console.print(report.listing(f"{options.duration:g} s clip, group of {options.group}, seconds of the {clock}"))
         if report.meta["random_weights"]:
-            console.print("* random weights of the published size: the time is right, the scores mean nothing")
+            console.print("* random weights of the published size: the times are valid, the scores are meaningless")
         for name, reason in report.meta["skipped"].items():
             console.print(f"{name} was not timed: {reason}", highlight=False)
 
@@ -78,13 +76,13 @@ class RewardsBenchmark(Benchmark):
 def rewards(
     registry: Registry, names: list[str], folder: Path, missing: dict[str, str]
 ) -> Iterator[tuple[str, Reward]]:
-    """Rewards one after the other, with random weights where the real ones are missing.
+    """Yield rewards by name, with random weights where the published ones are missing.
 
     Args:
-        registry: What is installed.
-        names: Their names.
-        folder: Where a tokenizer may be written.
-        missing: Filled with those that cannot be made, and why.
+        registry: The installed plugins.
+        names: Names of the rewards.
+        folder: Folder for placeholder tokenizers.
+        missing: Filled with the reason for each reward that cannot be created.
     """
     for name in names:
         kind: type[Reward] = registry.load("rewards", name)
@@ -96,22 +94,22 @@ def rewards(
         except (PrismAudioError, TypeError) as error:
             missing[name] = one_line(error)
             continue
-        made = untrained(kind, stand_in(kind, folder))
+        made = untrained(kind, placeholder_tokenizer(kind, folder))
         if made is None:
             missing[name] = reason
         else:
             yield name + RANDOM, made
 
 
-def stand_in(kind: type, folder: Path) -> str | None:
-    """A tokenizer of words with as many tokens as the published one of a reward, if it has one; all words are one."""
+def placeholder_tokenizer(kind: type, folder: Path) -> str | None:
+    """Write a word-level tokenizer with the vocabulary size of a reward's published one; None if it has none."""
     published = kind.published_tokenizer if issubclass(kind, CosineReward) else None
     if published is None:
         return None
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {f"[{index}]": index for index in range(published.n_tokens)}
-    made = Tokenizer(models.WordLevel(words, unk_token="[99]"))  # noqa: S106  (no password)
+    made = Tokenizer(models.WordLevel(words, unk_token="[99]"))  # noqa: S106  (not a password)
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     path = folder / f"{kind.__name__}.json"
     made.save(str(path))

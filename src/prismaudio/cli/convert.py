@@ -1,4 +1,4 @@
-"""``prismaudio convert``: published checkpoints, and others of their layout, as a model folder."""
+"""``prismaudio convert``: convert a checkpoint in the published layout to a model folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 IN is prismaudio.ckpt, vae.ckpt, a .safetensors file with the same names (with or without an autoencoder, with or
-without a prefix, in any precision, weight normalisation named the old or the new way), or a model folder. Nothing in
-it is run, and nothing is written unless all of it fits.
+without a prefix, in any precision, with the old or the new names of weight normalisation), or a model folder. No code
+in it is executed, and nothing is written unless all weights fit.
 
 examples:
   prismaudio convert prismaudio.ckpt model --vae vae.ckpt
@@ -29,17 +29,17 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio convert``."""
     parser = Parser(
         "prismaudio convert",
-        description="Make a model folder of a published checkpoint.",
+        description="Convert a published checkpoint to a model folder.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="IN", help="the checkpoint, or a model folder")
     parser.add_argument("target", metavar="OUT", help="the model folder to write")
-    parser.add_argument("--vae", metavar="FILE", help="the autoencoder, in place of the one in IN: vae.ckpt")
+    parser.add_argument("--vae", metavar="FILE", help="autoencoder that replaces the one in IN: vae.ckpt")
     parser.add_argument(
         "--half", choices=("bf16", "fp16"), help="store the transformer's weights in half precision (loaded as float32)"
     )
-    parser.add_argument("--force", action="store_true", help="write over a model that is there already")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing model")
     return parser
 
 
@@ -51,13 +51,13 @@ def main(argv: Sequence[str]) -> int:
         raise CheckpointError(f"{target} is a file; expected a folder to write the model to")
     written = model_files(str(target))
     if any(path.exists() for path in written) and not options.force:
-        raise CheckpointError(f"{target} holds a model already; choose another folder, or say --force")
+        raise CheckpointError(f"{target} already contains a model; choose another folder, or add --force")
     if not source.exists():
         raise CheckpointError(f"no such file or folder: {source}")
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.inference.importing import belong_together, import_autoencoder, import_published
+    from prismaudio.inference.importing import check_latent_channels, import_autoencoder, import_published
     from prismaudio.media.files import spare
     from prismaudio.pretrained import NEEDED, load_parts
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
             components["autoencoder"] = import_autoencoder(vae)
             if "transformer" in components:
                 wanted = components["transformer"].latent_channels
-                belong_together(source, wanted, vae, components["autoencoder"].channels)
+                check_latent_channels(source, wanted, vae, components["autoencoder"].channels)
     else:
         components = import_published(source, vae)
     half_dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, None: torch.float32}[options.half]
@@ -79,7 +79,9 @@ def main(argv: Sequence[str]) -> int:
     sys.stderr.write(f"{target}: {', '.join(sizes)} parameters\n")
     lacking = [name for name in NEEDED if name not in components]
     if lacking:
-        sys.stderr.write(f"{target}: it has no {' and no '.join(lacking)} yet, so it makes no sound\n")
+        sys.stderr.write(
+            f"{target}: incomplete, it has no {' and no '.join(lacking)}, so it cannot generate audio yet\n"
+        )
     return 0
 
 

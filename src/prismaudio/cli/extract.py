@@ -1,4 +1,4 @@
-"""``prismaudio extract``: latents and features of clips, computed once and trained on often."""
+"""``prismaudio extract``: precompute latents and features of clips for training."""
 
 from __future__ import annotations
 
@@ -26,29 +26,33 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio extract``."""
     parser = Parser(
         "prismaudio extract",
-        description="Compute the latents of the sound, and the features of the frames and the text, of every clip of "
-        "a manifest, with the autoencoder and the encoders of a model. Run it again to go on where it stopped: what "
-        "is there is not computed again. A clip that cannot be read is left out and listed in DIR/failures.jsonl.",
+        description="Compute the audio latents, and the features of frames and text, of every clip of a manifest, "
+        "with the autoencoder and the encoders of a model. Run it again to resume: finished clips are not computed "
+        "again. A clip that cannot be read is skipped and listed in DIR/failures.jsonl.",
     )
-    parser.add_argument("manifest", metavar="MANIFEST", help=".csv, .tsv or .jsonl; the least is a column 'video'")
-    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for the shards")
+    parser.add_argument("manifest", metavar="MANIFEST", help=".csv, .tsv or .jsonl with at least a column 'video'")
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="output folder of the shards")
     parser.add_argument(
-        "--planner", action="store_true", help="let the planner write the plan of clips that have a caption, or nothing"
+        "--planner",
+        action="store_true",
+        help="let the planner write the plans of clips with a caption only, or without any text",
     )
     parser.add_argument(
-        "--shard-size", type=whole(1, 100_000), default=128, metavar="N", help="clips in a shard (default: %(default)s)"
+        "--shard-size", type=whole(1, 100_000), default=128, metavar="N", help="clips per shard (default: %(default)s)"
     )
     parser.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="how numbers are stored (default: %(default)s)"
+        "--dtype", choices=DTYPES, default="float32", help="data type of the stored tensors (default: %(default)s)"
     )
     parser.add_argument(
         "--part",
         type=_part,
         default=(1, 1),
         metavar="I/N",
-        help="every N-th clip only, for N processes or cluster jobs",
+        help="process only part I of N, for N processes or cluster jobs",
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 2 if any clip fails, not only if all do")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 2 if any clip fails, not only if all fail"
+    )
     add_model(parser)
     return parser
 
@@ -57,7 +61,7 @@ def _part(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     number, total = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= total:
-        raise argparse.ArgumentTypeError(f"{text!r} is no part; expected I/N such as 1/4, with I from 1 to N")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part; expected I/N such as 1/4, with I from 1 to N")
     return number, total
 
 
@@ -75,16 +79,16 @@ def main(argv: Sequence[str]) -> int:
     extractor = make_extractor(options)
     part = f"-{number}of{total}" if total > 1 else ""
     folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, part)
-    asked = f"{options.dtype} {'planner' if options.planner else ''}"
-    waiting = [entry for entry in entries if not folder.is_done(entry, asked)]
+    settings = f"{options.dtype} {'planner' if options.planner else ''}"
+    waiting = [entry for entry in entries if not folder.is_done(entry, settings)]
     with Reporter(len(entries), "clips") as reporter:
         reporter.count(len(entries) - len(waiting))
-        failures = extract_all(waiting, extractor, folder, asked, reporter)
+        failures = extract_all(waiting, extractor, folder, settings, reporter)
     return conclude(options, folder, failures, {entry.id for entry in entries}, len(waiting))
 
 
 def make_extractor(options: argparse.Namespace) -> Extractor:
-    """The model's parts that compute latents and features."""
+    """Load the components of the model that compute latents and features."""
     import torch
 
     from prismaudio import __version__
@@ -93,7 +97,9 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
 
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
     if lacking := [name for name in model.transformer.streams if name not in model.encoders]:
-        sys.stderr.write(f"notice: the model has no encoder for {', '.join(lacking)}; nothing of that is computed\n")
+        sys.stderr.write(
+            f"warning: the model has no encoder for {', '.join(lacking)}; these features are not computed\n"
+        )
     return Extractor(
         model.autoencoder,
         model.encoders,
@@ -106,12 +112,12 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
 
 
 def extract_all(
-    entries: Sequence[ManifestEntry], extractor: Extractor, folder: FeatureFolder, asked: str, reporter: Reporter
+    entries: Sequence[ManifestEntry], extractor: Extractor, folder: FeatureFolder, settings: str, reporter: Reporter
 ) -> dict[str, str]:
-    """Compute clips and write shards; whatever ends it, clips that are computed are kept.
+    """Compute clips and write shards; on any exit, the computed clips are saved.
 
     Returns:
-        Id and reason of each clip that failed.
+        Reason of each failed clip, by id.
     """
     failures: dict[str, str] = {}
     try:
@@ -120,35 +126,35 @@ def extract_all(
                 values, info = extractor.extract(entry)
             except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
                 print_traceback(error)
-                failures[entry.id] = escaped(one_line(error))  # it may name a file in bytes that are not UTF-8
-                reporter.finish(f"left out {entry.id}: {failures[entry.id]}")
+                failures[entry.id] = escaped(one_line(error))  # a file name may not be UTF-8
+                reporter.finish(f"skipped {entry.id}: {failures[entry.id]}")
                 continue
             reporter.count()
-            shard = folder.add(entry, values, info, asked)
+            shard = folder.add(entry, values, info, settings)
             if shard is not None:
-                reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
+                reporter.write(f"[{reporter.done}/{reporter.total}] {shard}")
     finally:
         shard = folder.flush()
         if shard is not None:
-            reporter.say(f"[{reporter.done}/{reporter.total}] {shard}")
+            reporter.write(f"[{reporter.done}/{reporter.total}] {shard}")
     return failures
 
 
 def conclude(
     options: argparse.Namespace, folder: FeatureFolder, failures: dict[str, str], ids: Collection[str], n_waiting: int
 ) -> int:
-    """Say what is there now, and what failed.
+    """Print a summary and return the exit code.
 
     Raises:
-        DataError: All clips failed, or one of them and that is an error.
+        DataError: All clips failed, or, with ``--strict``, any of them.
     """
     listed = folder.report(failures, ids)
     if failures and (len(failures) == len(ids) or options.strict):
         first = next(f"{name}: {why}" for name, why in failures.items())
         raise DataError(f"{len(failures)} of {len(ids)} clips failed; the first is {first}; all are listed in {listed}")
     sys.stderr.write(
-        f"{folder.folder}: {folder.n_written} clips computed, {len(ids) - n_waiting} were there"
-        + (f", {len(failures)} left out, see {listed}" if failures else "")
+        f"{folder.folder}: {folder.n_written} clips computed, {len(ids) - n_waiting} already done"
+        + (f", {len(failures)} skipped, see {listed}" if failures else "")
         + f"; train on them with --data.manifest {options.output}\n"
     )
     return 0

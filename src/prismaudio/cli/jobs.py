@@ -1,4 +1,4 @@
-"""What ``prismaudio generate`` is asked to do: one job for each video, from arguments, folders and tables."""
+"""The jobs of ``prismaudio generate``: one for each video, from arguments, folders and tables."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 COLUMNS = ("video", "plan", "prompt", "seed", "output")
 RESULT_SUFFIXES = (".mp4", ".wav", ".png")
-"""Files of a result, besides the JSON that describes it."""
+"""Suffixes of result files, besides the JSON that describes them."""
 WRITABLE = frozenset([*RESULT_SUFFIXES, ".json", ".m4v", ".mov", ".mkv"])
-"""Endings that a table's ``output`` may have and that are no part of the name."""
+"""Suffixes that are stripped from the ``output`` of a table."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One sound to make.
+    """One audio to generate.
 
     Args:
-        video: The video file; None for sound from text.
+        video: The video file; None for audio from text.
         output: Path of the files to write, without suffix.
-        plan: A plan or the name of its file; empty for none.
-        prompt: What is to be heard.
+        plan: A plan or the path of its file; empty for none.
+        prompt: Text of the semantic section.
         seed: Seed of the noise.
-        is_named: Whether a table says what the files are called; otherwise it follows from the video.
+        is_named: Whether a table gives the output name; otherwise it is derived from the video.
     """
 
     video: Path | None
@@ -46,16 +46,16 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Name of the job in messages."""
         return str(self.video) if self.video else self.output.name
 
     @property
     def plan_file(self) -> Path | None:
-        """The file of its plan; None if the plan is a text, or there is none."""
+        """The plan file; None if the plan is text or missing."""
         return Path(self.plan) if self.plan and "<" not in self.plan and "\n" not in self.plan else None
 
     def source(self) -> dict[str, Any]:
-        """What tells its video from another, and from itself before it was changed, wherever it is."""
+        """Size and modification time of the video, which identify its content regardless of its path."""
         try:
             found = self.video.stat() if self.video is not None else None
         except OSError:
@@ -66,42 +66,44 @@ class Job:
         }
 
 
-def collect(videos: Sequence[str], folder: Path, usual: Job) -> list[Job]:
-    """Jobs of the arguments of the command line, each with files of its own.
+def collect_jobs(videos: Sequence[str], folder: Path, default: Job) -> list[Job]:
+    """Collect the jobs of the command line, each with unique output files.
 
     Args:
         videos: Video files, folders of them, and ``.csv`` tables.
-        folder: Where the results go.
-        usual: Plan, prompt and seed of jobs that do not say otherwise.
+        folder: Output folder.
+        default: Plan, prompt and seed of jobs that do not override them.
 
     Raises:
-        PrismAudioError: A folder holds no videos, or a table cannot be read.
+        PrismAudioError: A folder contains no videos, or a table cannot be read.
     """
     jobs: list[Job] = []
     tables = []
     for text in videos:
         path = expanded(text)
         if path.is_dir():
-            jobs += (replace(usual, video=video, output=folder / _stem(video)) for video in _folder(path, folder))
+            jobs += (replace(default, video=video, output=folder / _stem(video)) for video in _folder(path, folder))
         elif path.suffix.lower() == ".csv":
-            jobs += _table(path, folder, usual)
+            jobs += _table(path, folder, default)
             tables.append(path)
         else:
-            jobs.append(replace(usual, video=path, output=folder / _stem(path)))
-    jobs = jobs or [replace(usual, video=None, output=folder / "sound")]
-    from prismaudio.cli.names import apart  # imports torch
+            jobs.append(replace(default, video=path, output=folder / _stem(path)))
+    jobs = jobs or [replace(default, video=None, output=folder / "sound")]
+    from prismaudio.cli.names import assign_output_paths  # imports torch
 
-    return apart(jobs, [*tables, *(job.video for job in jobs if job.video), *filter(None, (j.plan_file for j in jobs))])
+    return assign_output_paths(
+        jobs, [*tables, *(job.video for job in jobs if job.video), *filter(None, (j.plan_file for j in jobs))]
+    )
 
 
 def _stem(video: Path) -> str:
-    """What the files of a video are called: no folder, as the stem of ``...mp4`` would be."""
+    """Stem of the output files of a video; ``sound`` where its own stem would be a folder, as for ``...mp4``."""
     return video.stem if video.stem.strip(".") else "sound"
 
 
 def _folder(path: Path, output: Path) -> list[Path]:
     if output.exists() and path.samefile(output):
-        raise PrismAudioError(f"{path} holds the videos, so the results must go elsewhere; name another folder with -o")
+        raise PrismAudioError(f"{path} contains the videos; choose another output folder with -o")
     videos = sorted(
         file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
     )
@@ -110,11 +112,13 @@ def _folder(path: Path, output: Path) -> list[Path]:
     return videos
 
 
-def _table(path: Path, folder: Path, usual: Job) -> Iterator[Job]:
+def _table(path: Path, folder: Path, default: Job) -> Iterator[Job]:
     """Jobs of the rows of a table; its paths are relative to its folder."""
     for line, row in _rows(path):
         if not (row["seed"] or "0").isdecimal():
-            raise PrismAudioError(f"{path}, line {line}: the seed {row['seed'][:40]!r} is no whole number")
+            raise PrismAudioError(
+                f"{path}, line {line}: the seed {row['seed'][:40]!r} is not a whole number; expected 0 to {MAX_SEED}"
+            )
         if len(row["seed"]) > len(str(MAX_SEED)) or int(row["seed"] or 0) > MAX_SEED:
             raise PrismAudioError(
                 f"{path}, line {line}: the seed {row['seed'][:40]} is out of range; expected 0 to {MAX_SEED}"
@@ -126,22 +130,22 @@ def _table(path: Path, folder: Path, usual: Job) -> Iterator[Job]:
         yield Job(
             video,
             output,
-            _plan(row["plan"], path.parent) or usual.plan,
-            row["prompt"] or usual.prompt,
-            int(row["seed"]) if row["seed"] else usual.seed,
+            _plan(row["plan"], path.parent) or default.plan,
+            row["prompt"] or default.prompt,
+            int(row["seed"]) if row["seed"] else default.seed,
             is_named=bool(row["output"]),
         )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table with their lines, and all columns.
+    """Yield line number and cells, of all columns, of each row of a table.
 
     Raises:
-        PrismAudioError: It cannot be read, or is no such table.
+        PrismAudioError: The table cannot be read, or has other columns.
     """
     expected = f"expected CSV with columns {', '.join(COLUMNS)}"
     try:
-        # names of files need not be UTF-8, texts must be
+        # file names may be any bytes, other cells must be UTF-8
         text = read_small(path).decode("utf-8-sig", "surrogateescape")
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, cells) for cells in reader]
@@ -159,7 +163,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     for line, cells in rows:
         if None in cells:
             raise PrismAudioError(
-                f"{path}, line {line}: more cells than the header has columns; put quotes around a text with commas"
+                f"{path}, line {line}: the row has more cells than the header; put quotes around text with commas"
             )
         row = {name: (cells.get(name) or "").strip() for name in COLUMNS}
         _check_text(row, f"{path}, line {line}")
@@ -169,31 +173,33 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _check_text(row: dict[str, str], where: str) -> None:
     for name, cell in row.items():
         if "\0" in cell:
-            raise PrismAudioError(f"{where}: the {name} holds a NUL byte, which no name or text has")
+            raise PrismAudioError(f"{where}: the {name} contains a NUL byte; remove it")
         is_read = name in ("prompt", "seed") or (name == "plan" and "<" in cell)
         if is_read and not is_text(cell):
             raise PrismAudioError(f"{where}: the {name} is not UTF-8; save the table as CSV in UTF-8")
 
 
 def _inside(folder: Path, cell: str, where: str) -> Path:
-    """The path of files, without suffix, that an ``output`` cell names.
+    """The path, without suffix, of an ``output`` cell.
 
     Raises:
-        PrismAudioError: It is not below the folder of results, also not by way of a link, or it is no name.
+        PrismAudioError: The path, with links resolved, is outside the output folder, or it is not a file name.
     """
     name = Path(cell)
     name = name.with_suffix("") if name.suffix.lower() in WRITABLE else name
     if not name.name.strip("."):
-        raise PrismAudioError(f"{where}: the output {cell[:80]!r} is no name; expected one such as takes/door_1")
+        raise PrismAudioError(
+            f"{where}: the output {cell[:80]!r} is not a file name; expected one such as takes/door_1"
+        )
     base = Path(os.path.realpath(folder))
     place = Path(os.path.realpath((folder / name).parent)) / name.name
     if not place.is_relative_to(base):
         raise PrismAudioError(
-            f"{where}: the output {cell[:80]!r} is outside of {folder}; expected a name below the folder of -o"
+            f"{where}: the output {cell[:80]!r} is outside of {folder}; expected a path in the folder of -o"
         )
     return folder / place.relative_to(base)
 
 
 def _plan(text: str, folder: Path) -> str:
-    """A plan's text as it is, or the path of its file."""
+    """The text of a plan unchanged, or the path of its file."""
     return text if not text or "<" in text else str(folder / expanded(text))

@@ -1,4 +1,4 @@
-"""The ``prismaudio`` command: picks the subcommand before anything heavy is imported."""
+"""The ``prismaudio`` command: dispatches to a subcommand before any heavy import."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.termination import EXIT_CODE, Terminated, terminating
-from prismaudio.errors import PrismAudioError, UnknownNameError, print_traceback, shortened
+from prismaudio.errors import PrismAudioError, UnknownNameError, print_traceback, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = {
-    "generate": ("prismaudio.cli.generate:main", "make the sound of a silent video"),
-    "plan": ("prismaudio.cli.plan:main", "write the plan of a video to a file that can be edited"),
-    "score": ("prismaudio.cli.score:main", "what the installed rewards and metrics say of sound"),
-    "extract": ("prismaudio.cli.extract:main", "compute latents and features of clips, to train on them"),
-    "fit": ("prismaudio.cli.fit:fit", "train what a recipe describes (what Lightning users know as lightning fit)"),
-    "validate": ("prismaudio.cli.fit:validate", "measure a checkpoint on the validation clips of a recipe"),
-    "test": ("prismaudio.cli.fit:test", "measure a checkpoint on the test clips of a recipe"),
+    "generate": ("prismaudio.cli.generate:main", "generate audio for a silent video"),
+    "plan": ("prismaudio.cli.plan:main", "write the plan of a video to an editable file"),
+    "score": ("prismaudio.cli.score:main", "score audio with the installed rewards and metrics"),
+    "extract": ("prismaudio.cli.extract:main", "compute latents and features of clips for training"),
+    "fit": ("prismaudio.cli.fit:fit", "train from a recipe (the fit command of LightningCLI)"),
+    "validate": ("prismaudio.cli.fit:validate", "evaluate a checkpoint on the validation clips of a recipe"),
+    "test": ("prismaudio.cli.fit:test", "evaluate a checkpoint on the test clips of a recipe"),
     "predict": ("prismaudio.cli.fit:predict", "run a checkpoint on the prediction clips of a recipe"),
-    "bench": ("prismaudio.cli.bench:main", "measure a model, rewards, or what a plugin has a benchmark for"),
-    "convert": ("prismaudio.cli.convert:main", "make a model folder of a published checkpoint"),
-    "export": ("prismaudio.cli.export:main", "make a model folder of a checkpoint of fit"),
-    "plugins": ("prismaudio.cli.plugins:main", "list what plugins provide; check one of them"),
+    "bench": ("prismaudio.cli.bench:main", "run the benchmark of a model, of rewards or of a plugin"),
+    "convert": ("prismaudio.cli.convert:main", "convert a published checkpoint to a model folder"),
+    "export": ("prismaudio.cli.export:main", "export a checkpoint of fit as a model folder"),
+    "plugins": ("prismaudio.cli.plugins:main", "list, check and create plugins"),
     "recipes": ("prismaudio.cli.recipes:main", "list, show and copy recipes; write their JSON schema"),
 }
-"""For each subcommand the function that runs it, ``(argv) -> exit code``, and its line in the help."""
+"""Function of each subcommand, ``(argv) -> exit code``, and its line in the help."""
 
 USAGE = "usage: prismaudio [--version] [--help] [--plugin MODULE] COMMAND ..."
 
@@ -38,24 +38,24 @@ def main(argv: list[str] | None = None) -> int:
     """Run a subcommand.
 
     Args:
-        argv: Arguments without the program's name; those of the process by default.
+        argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0, or 2 for an error that the user can act on, or 130 after Ctrl-C, or 143 after SIGTERM.
+        Exit code: 0, 2 for an error that the user can act on, 130 after Ctrl-C, or 143 after SIGTERM.
     """
-    return reported(lambda: dispatch(list(sys.argv[1:] if argv is None else argv)))
+    return run_reporting_errors(lambda: dispatch(list(sys.argv[1:] if argv is None else argv)))
 
 
-def reported(command: Callable[[], int]) -> int:
-    """Run a command, and report its errors as one line.
+def run_reporting_errors(command: Callable[[], int]) -> int:
+    """Run a command and report its errors as one line.
 
     Args:
-        command: Gives an exit code.
+        command: Returns an exit code.
 
     Returns:
-        That, or the one of an error, see :func:`main`.
+        That exit code, or the exit code of an error, see :func:`main`.
     """
-    show_any_character()
+    escape_unencodable()
     try:
         with terminating():
             return command()
@@ -74,18 +74,18 @@ def reported(command: Callable[[], int]) -> int:
         return 130
 
 
-def show_any_character() -> None:
-    """Print what the terminal's encoding lacks, and names of files that are no text, as escapes."""
+def escape_unencodable() -> None:
+    """Escape characters that the terminal's encoding lacks, and file names that are not valid text."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def dispatch(argv: list[str]) -> int:
-    """Take the general options off ``argv`` and call the subcommand."""
+    """Handle the general options in ``argv`` and call the subcommand."""
     for word in argv:
         if "\0" in word:
-            raise PrismAudioError(f"the argument {word[:80]!r} holds a NUL byte, which no name or text has")
+            raise PrismAudioError(f"the argument {word[:80]!r} contains a NUL byte; remove it")
     argv = take_local_plugins(argv)
     command = argv[0] if argv else None
     if command in ("-h", "--help", "help"):
@@ -100,16 +100,16 @@ def dispatch(argv: list[str]) -> int:
         sys.stderr.write(help_text())
         return 2
     if command not in COMMANDS:
-        return plugged(command)(argv[1:]) or 0
+        return load_plugin_command(command)(argv[1:]) or 0
     module, _, function = COMMANDS[command][0].partition(":")
     return int(getattr(import_module(module), function)(argv[1:]) or 0)
 
 
-def plugged(command: str) -> Callable[[list[str]], int | None]:
-    """The function that runs a command of a plugin.
+def load_plugin_command(command: str) -> Callable[[list[str]], int | None]:
+    """Load the function that runs a command of a plugin.
 
     Raises:
-        UnknownNameError: No plugin brings it.
+        UnknownNameError: No plugin provides the command.
     """
     from prismaudio.registry import discover
 
@@ -121,7 +121,7 @@ def plugged(command: str) -> Callable[[list[str]], int | None]:
 
 
 def take_local_plugins(argv: list[str]) -> list[str]:
-    """Move each ``--plugin MODULE`` to the environment, where worker processes find it too."""
+    """Move each ``--plugin MODULE`` to an environment variable, which worker processes inherit."""
     rest, local = [], []
     words = iter(argv)
     for word in words:
@@ -129,7 +129,7 @@ def take_local_plugins(argv: list[str]) -> list[str]:
             rest += [word, *words]
         elif word == "--plugin":
             if (module := next(words, None)) is None:
-                raise UnknownNameError("--plugin wants the name of a module, or a .py file")
+                raise UnknownNameError("--plugin has no value; expected the name of a module, or a .py file")
             local.append(module)
         elif word.startswith("--plugin="):
             local.append(word.partition("=")[2])
@@ -142,21 +142,21 @@ def take_local_plugins(argv: list[str]) -> list[str]:
 
 
 def help_text() -> str:
-    """What ``prismaudio --help`` prints."""
+    """The text of ``prismaudio --help``."""
     from prismaudio.components import Command
     from prismaudio.registry import discover
 
-    lines = [USAGE, "", "Video to audio that thinks before it makes sound.", "", "commands:"]
+    lines = [USAGE, "", "Video-to-audio generation with chain-of-thought planning.", "", "commands:"]
     lines += [f"  {name:10} {summary}" for name, (_, summary) in COMMANDS.items()]
     commands = [entry.item for entry in discover().entries if entry.kind == "commands"]
     lines += [f"  {item.name:10} {item.summary}" for item in commands if isinstance(item, Command)]
     lines += [
         "",
         "options:",
-        "  --plugin MODULE  use a plugin that is not installed: a module in this folder, or a .py file",
+        "  --plugin MODULE  load a plugin that is not installed: a module in this folder, or a .py file",
         "  --version        print the version",
         "",
-        "prismaudio COMMAND --help says more. PRISMAUDIO_TRACEBACK=1 shows where an error comes from.",
+        "Run prismaudio COMMAND --help for its options. Set PRISMAUDIO_TRACEBACK=1 to print the traceback of an error.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -164,5 +164,5 @@ def help_text() -> str:
 def fail(error: BaseException, text: str) -> int:
     """Print an error as one line."""
     print_traceback(error)
-    sys.stderr.write(f"prismaudio: error: {shortened(' '.join(text.split()))}\n")
+    sys.stderr.write(f"prismaudio: error: {truncated(' '.join(text.split()))}\n")
     return 2

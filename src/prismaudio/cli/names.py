@@ -1,4 +1,4 @@
-"""What the files of results are called: every job has names of its own, which no source and no other result has."""
+"""Names of result files: unique for each job, and different from all sources and other results."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 _MAX_BYTES = MAX_NAME_BYTES - len(".json")
 
 
-def files_of(output: Path) -> ResultFiles:
-    """The files of a result of ``prismaudio generate``."""
-    return ResultFiles(output, RESULT_SUFFIXES, outputs_of)
+def result_files(output: Path) -> ResultFiles:
+    """The result files of one job of ``prismaudio generate``."""
+    return ResultFiles(output, RESULT_SUFFIXES, output_names)
 
 
-def outputs_of(made: Mapping[str, Any]) -> list[str]:
-    """Names of the files that the JSON of a result describes; none if ``prismaudio generate`` did not write it."""
+def output_names(made: Mapping[str, Any]) -> list[str]:
+    """Names of the files that a result's JSON lists; empty if ``prismaudio generate`` did not write the JSON."""
     outputs = made.get("outputs")
     if not isinstance(made.get("request"), dict) or not isinstance(outputs, list):
         return []
     return [name for name in outputs if isinstance(name, str)]
 
 
-def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
-    """Jobs whose files are neither those of another job, nor a source, nor the results of another video.
+def assign_output_paths(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
+    """Rename outputs that would overwrite a source, another job's output or the results of another video.
 
     Args:
-        jobs: The jobs, with the names that follow from their videos or are given.
-        sources: All files that are read for them.
+        jobs: The jobs, with names derived from their videos or given in a table.
+        sources: All files that are read.
     """
     read = {file_id(source) for source in sources} - {None}
     taken: set[str] = set()
@@ -58,24 +58,24 @@ def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
 
 
 def _fitting(stem: Path, ending: str) -> Path:
-    """A name with an ending that is no longer than file systems allow, whatever suffix it gets."""
+    """A path with an ending, shortened so that the name with any suffix fits the limit of file systems."""
     return stem.with_name(short_name(stem.name, _MAX_BYTES - len(ending)) + ending)
 
 
 def _key(stem: Path) -> str:
-    """What two names share that some file systems do not tell apart."""
+    """Normalised path, equal for paths that some file systems treat as the same."""
     return unicodedata.normalize("NFC", os.path.realpath(stem.parent) + os.sep + stem.name).casefold()
 
 
 def _is_read(stem: Path, job: Job, read: set[tuple[int, int] | None]) -> bool:
-    """Whether a file with this name and a suffix of results, or the video's own suffix, is a source."""
+    """Whether this name with a result suffix, or with the video's own suffix, is a source file."""
     suffixes = {*RESULT_SUFFIXES, ".json", job.video.suffix if job.video else ".wav"}
     return any(file_id(stem.with_name(stem.name + suffix)) in read for suffix in suffixes)
 
 
 def _is_of_another_video(stem: Path, job: Job) -> bool:
-    """Whether there is a result of a video that is neither at the place of the job's video, nor the same file moved."""
-    made = None if job.is_named else files_of(stem).read()
+    """Whether a result of this name exists for a video with another path and other content."""
+    made = None if job.is_named else result_files(stem).read()
     if made is None:
         return False
     place = None if job.video is None else portable(job.video, stem.parent)

@@ -1,4 +1,4 @@
-"""``prismaudio plan``: what the planner sees, as a text that can be edited."""
+"""``prismaudio plan``: write the plan of a video to an editable text file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio plan``."""
     parser = Parser(
         "prismaudio plan",
-        description="Watch a video and write its plan to a file, which prismaudio generate --plan reads back.",
+        description="Write the plan of a video to a file for prismaudio generate --plan.",
     )
     parser.add_argument("video", metavar="VIDEO", help="the video file")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="the plan's file, - to print it (default: VIDEO.plan.txt)"
+        "-o", "--output", metavar="FILE", help="the plan file, - for standard output (default: VIDEO.plan.txt)"
     )
-    parser.add_argument("--prompt", type=text, default="", help="what is to be heard; the other sections are about it")
-    parser.add_argument("--force", action="store_true", help="write over a plan that is there already")
+    parser.add_argument(
+        "--prompt", type=text, default="", help="text of the semantic section; the planner writes the others"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing plan")
     add_model(parser)
     return parser
 
@@ -49,14 +51,14 @@ def main(argv: Sequence[str]) -> int:
     check_regular(video, "a video file")
     if not to_screen:
         spare(file, [video, *model_files(options.model)])
-    probe(video)  # says what is wrong with it before the model is loaded
+    probe(video)  # raises for an invalid video before the model is loaded
     model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
     plan = model.plan(video, options.prompt)
-    sys.stderr.writelines(f"notice: {options.video}: {notice}\n" for notice in plan.warnings)
+    sys.stderr.writelines(f"warning: {options.video}: {warning}\n" for warning in plan.warnings)
     if to_screen:
         sys.stdout.write(f"{plan}\n")
         return 0
-    _check(file, options)  # again, for watching takes long
+    _check(file, options)  # again: the file may have been created meanwhile
     with replacing(file) as part:
         plan.save(part)
     sys.stderr.write(f"{file}: edit it, then run: prismaudio generate {options.video} --plan {file}\n")
@@ -64,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def plan_name(video: Path) -> str:
-    """What the plan of a video is called, in a length that file systems allow."""
+    """Name of the plan file of a video, shortened to the limit of file systems."""
     from prismaudio.media.files import MAX_NAME_BYTES, short_name
 
     return short_name(video.stem, MAX_NAME_BYTES - len(ENDING)) + ENDING
@@ -72,4 +74,4 @@ def plan_name(video: Path) -> str:
 
 def _check(file: Path, options: argparse.Namespace) -> None:
     if file.exists() and not options.force:
-        raise PlanError(f"{file} exists and may have been edited; choose another name with -o, or say --force")
+        raise PlanError(f"{file} exists and may have been edited; choose another name with -o, or add --force")

@@ -1,4 +1,4 @@
-"""``prismaudio plugins check``: judges every component of a plugin in a process of its own."""
+"""``prismaudio plugins check``: checks every component of a plugin in a separate process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TIMEOUT_S = 900.0
 
 
 def check_plugin(registry: Registry, name: str) -> int:
-    """Check what a plugin provides and print what was found.
+    """Check everything that a plugin provides and print the results.
 
     Args:
-        registry: What is installed.
-        name: A plugin, its distribution, or one component.
+        registry: The installed plugins.
+        name: Name of a plugin, of a distribution, or of one component.
 
     Returns:
-        1 when a check failed, else 0.
+        1 if a check failed, else 0.
     """
     plugins = [plugin for plugin in registry.plugins if name in (plugin.name, plugin.distribution)]
     entries = [entry for entry in registry.entries if entry.plugin in plugins or entry.name == name]
@@ -33,7 +33,7 @@ def check_plugin(registry: Registry, name: str) -> int:
     n_failed = sum(not report_plugin(plugin) for plugin in plugins)
     for entry in entries:
         report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
-        report |= judge_entry(entry)
+        report |= check_entry(entry)
         n_failed += sum(text.startswith("FAIL ") for text in report.values())
         sys.stdout.write(f"{entry.kind} {entry.name}\n")
         sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
@@ -43,51 +43,57 @@ def check_plugin(registry: Registry, name: str) -> int:
 
 
 def report_plugin(plugin: Plugin) -> bool:
-    """Print a plugin's state; False when it is broken or disabled."""
+    """Print the status of a plugin; return False if it is broken or disabled."""
     bad = plugin.status != "ok"
     text = f"  FAIL {plugin.status} {plugin.error}".rstrip() if bad else ""
     sys.stdout.write(f"plugin {plugin} {plugin.version or ''}{text}\n")
     return not bad
 
 
-def judge_entry(entry: Entry) -> dict[str, str]:
-    """What the checks find out about one thing that a plugin provides."""
+def check_entry(entry: Entry) -> dict[str, str]:
+    """Results of the checks of one entry of a plugin."""
     if isinstance(entry.item, (Component, Command, Pretrained)):
         summary = entry.item.summary
         one_line = bool(summary.strip()) and "\n" not in summary
-        report = {"summary": summary if one_line else "FAIL it must be one line"}
+        report = {"summary": summary if one_line else "FAIL the summary must be one line"}
         if isinstance(entry.item, Pretrained):
-            return report | judge_model(entry.item)
-        return report | judge_component(entry.item, entry.kind)
+            return report | check_model(entry.item)
+        return report | check_component(entry.item, entry.kind)
     if isinstance(entry.item, Dimension):
         question = entry.item.question
-        return {"question": question if question.strip().endswith("?") else f"FAIL {question!r} is not a question"}
+        return {
+            "question": question
+            if question.strip().endswith("?")
+            else f"FAIL {question!r} is not a question; it must end with ?"
+        }
     first = entry.item.read_text(encoding="utf-8").partition("\n")[0]
     return {
-        "header": first if first.startswith("# ") else "FAIL its first line must be a comment that says what it does"
+        "header": first
+        if first.startswith("# ")
+        else "FAIL the first line must be a comment that summarises the recipe"
     }
 
 
-def judge_model(model: Pretrained) -> dict[str, str]:
-    """Whether a model is where it should be; one on a hub is not asked for."""
+def check_model(model: Pretrained) -> dict[str, str]:
+    """Check that the folder of a model exists; models on the hub are not downloaded."""
     if isinstance(model.source, str):
         return {"source": f"{model.source} on the hub"}
     there = (model.source / "config.json").is_file() and (model.source / "model.safetensors").is_file()
     return {"source": str(model.source) if there else f"FAIL {model.source} has no config.json and model.safetensors"}
 
 
-def judge_component(component: Component | Command, kind: str) -> dict[str, str]:
-    """Judge a component in a process of its own."""
+def check_component(component: Component | Command, kind: str) -> dict[str, str]:
+    """Check a component in a separate process."""
     command = [sys.executable, "-P", "-m", "prismaudio.testing.component", kind, component.target]
     if isinstance(component, Component) and component.stream is not None:
         command.append(json.dumps(asdict(component.stream)))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # a local plugin's folder is on the path
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # includes the folder of a local plugin
     try:
         done = subprocess.run(  # noqa: S603  (the command is ours)
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        return {"import": f"FAIL it takes more than {TIMEOUT_S:.0f} s"}
+        return {"import": f"FAIL the checks take more than {TIMEOUT_S:.0f} s"}
     try:
         report: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

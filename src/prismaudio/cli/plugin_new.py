@@ -1,4 +1,4 @@
-"""``prismaudio plugins new``: writes a small plugin that works, to be changed into another."""
+"""``prismaudio plugins new``: write a small working plugin from a template."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from prismaudio.registry import Registry
 
-KINDS = ("reward", "metric", "benchmark", "command")
-SCORED = ("reward", "metric")
-"""Kinds that serve a dimension."""
+TEMPLATE_KINDS = ("reward", "metric", "benchmark", "command")
+SCORER_KINDS = ("reward", "metric")
+"""Kinds that score a dimension."""
 _BLOCK = re.compile(r"^\[\[ (\w+)\n(.*?)^\]\]\n", re.MULTILINE | re.DOTALL)
 
 
@@ -27,31 +27,34 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
     """Write a plugin.
 
     Args:
-        registry: What is installed, whose names are taken.
-        name: What it is called: small letters and digits, words joined by ``-``; ``prismaudio-`` may be left out.
-        dimension: The dimension that it serves, an installed one or a new one; None for what serves none.
-        kinds: What it provides, of :data:`KINDS`.
-        folder: Where its folder goes.
+        registry: The installed plugins, whose names must not be reused.
+        name: Name of the plugin: lower-case letters and digits, words joined by ``-``; the prefix ``prismaudio-`` is
+            optional.
+        dimension: Name of the dimension that it scores, installed or new; None for kinds that score none.
+        kinds: Kinds of components to write, of :data:`TEMPLATE_KINDS`.
+        folder: Parent of the plugin's folder.
 
     Returns:
-        Its folder.
+        The plugin's folder.
 
     Raises:
-        UnknownNameError: A name cannot be one.
-        DuplicateNameError: It is there already, or installed.
+        UnknownNameError: A name is not valid.
+        DuplicateNameError: The folder exists, or a component of that name is installed.
     """
     stem = _stem(name.removeprefix("prismaudio-"))
-    scored = sorted({*kinds} & {*SCORED})
+    scored = sorted({*kinds} & {*SCORER_KINDS})
     if dimension is None and scored:
-        raise UnknownNameError(f"a {scored[0]} serves a dimension; say which with --dimension NAME")
+        raise UnknownNameError(f"a {scored[0]} needs a dimension to score; add --dimension NAME")
     if dimension is not None and not re.fullmatch(r"[a-z][a-z0-9_]*", dimension):
-        raise UnknownNameError(f"dimension {dimension!r} must be one word of small letters, as in 'loudness'")
+        raise UnknownNameError(
+            f"dimension {dimension!r} is not valid; expected one lower-case word, such as 'loudness'"
+        )
     thing = "".join(word.capitalize() for word in stem.split("_"))
     command = stem.replace("_", "-")
     for kind in kinds:
-        made = command if kind == "command" else f"{thing}{kind.capitalize()}"
-        if made in registry.names(f"{kind}s"):
-            raise DuplicateNameError(f"there is a {made} already; choose another name")
+        component = command if kind == "command" else f"{thing}{kind.capitalize()}"
+        if component in registry.names(f"{kind}s"):
+            raise DuplicateNameError(f"a {kind} {component} is already installed; choose another name")
     is_new = dimension is not None and dimension not in registry.names("dimensions")
     blocks = {*kinds, *["dimension"] * is_new, *["scored"] * bool(scored)}
     imports = {"Component": {*kinds} - {"command"}, "Command": {*kinds} & {"command"}, "Dimension": is_new}
@@ -74,7 +77,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
     }
     target = folder / words["distribution"]
     if target.exists():
-        raise DuplicateNameError(f"{target} exists, and nothing is overwritten; choose another name or --output")
+        raise DuplicateNameError(f"{target} exists; choose another name or --output")
     for path, template in _files(stem, blocks).items():
         text = _BLOCK.sub(lambda block: block[2] if block[1] in blocks else "", template)
         (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -83,16 +86,16 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
 
 
 def _stem(name: str) -> str:
-    """The name as Python writes it."""
+    """The name as a Python identifier."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UnknownNameError(
-            f"a plugin cannot be called {name!r}: take small letters and digits, words joined by -, as in 'room-tone'"
+            f"{name!r} is not a plugin name; expected lower-case letters, digits and -, as in 'room-tone'"
         )
     return name.replace("-", "_")
 
 
 def _files(stem: str, blocks: Collection[str]) -> dict[str, str]:
-    """The template of each file by its path in the plugin."""
+    """Template text of each file, by its path in the plugin."""
     places = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",

@@ -1,4 +1,4 @@
-"""``prismaudio plugins``: what is installed, whether a plugin does what it should, a new one. Imports no torch."""
+"""``prismaudio plugins``: list, check and create plugins. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prismaudio.cli.arguments import Parser
-from prismaudio.cli.plugin_new import KINDS, SCORED, new_plugin
+from prismaudio.cli.plugin_new import SCORER_KINDS, TEMPLATE_KINDS, new_plugin
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
@@ -17,32 +17,39 @@ COLUMNS = ("kind", "name", "summary", "distribution", "status")
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio plugins``."""
-    parser = Parser("prismaudio plugins", description="List what plugins provide, check one, or begin one.")
+    parser = Parser("prismaudio plugins", description="List what plugins provide, check a plugin, or create one.")
     commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="list every dimension, component and recipe, and every broken plugin")
-    listing.add_argument("--json", action="store_true", help="print JSON for programs")
-    check = commands.add_parser("check", help="import each component of a plugin in a process of its own, and judge it")
-    check.add_argument("name", help="a plugin, its distribution, or one component")
-    new = commands.add_parser("new", help="write a small plugin that works, to be changed into yours")
-    new.add_argument("name", help="what it is called, as in room-tone; its folder is prismaudio-room-tone")
+    listing = commands.add_parser(
+        "list", help="list dimensions, components, models, commands and recipes, and broken plugins"
+    )
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    check = commands.add_parser("check", help="import and check each component of a plugin in a separate process")
+    check.add_argument("name", help="name of a plugin, of a distribution, or of one component")
+    new = commands.add_parser("new", help="write a small working plugin as a starting point")
+    new.add_argument("name", help="name such as room-tone; the folder is then prismaudio-room-tone")
     new.add_argument(
-        "--dimension", metavar="NAME", help="the dimension that a reward or metric serves; may be a new one"
+        "--dimension", metavar="NAME", help="the dimension that a reward or metric scores, installed or new"
     )
     new.add_argument(
         "--kind",
         action="append",
-        choices=KINDS,
-        help="what it provides; may be repeated (default: a reward, a metric)",
+        choices=TEMPLATE_KINDS,
+        help="kind of component to write; may be repeated (default: a reward and a metric)",
     )
     new.add_argument(
-        "--output", type=Path, default=Path(), metavar="DIR", help="where its folder goes; here by default"
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="parent of the plugin's folder; by default the working directory",
     )
     options = parser.parse_args(argv)
     registry = discover()
     if options.command == "new":
-        made = new_plugin(registry, options.name, options.dimension, options.kind or SCORED, options.output)
+        folder = new_plugin(registry, options.name, options.dimension, options.kind or SCORER_KINDS, options.output)
         sys.stdout.write(
-            f"{made}; try: pip install -e {made} && pytest {made} && prismaudio plugins check {made.name}\n"
+            f"wrote {folder}; next: pip install -e {folder} && pytest {folder} && "
+            f"prismaudio plugins check {folder.name}\n"
         )
         return 0
     if options.command == "check":
@@ -55,21 +62,21 @@ def main(argv: list[str]) -> int:
 
 
 def list_rows(registry: Registry) -> list[dict[str, Any]]:
-    """One row for everything that is provided, then one for each plugin that provides nothing."""
+    """One row for each entry, then one for each plugin that is broken or disabled."""
     rows = [entry_row(entry, registry.clash(entry)) for entry in registry.entries]
     idle = [plugin for plugin in registry.plugins if plugin.status != "ok"]
     return rows + [row("plugins", p.name, p.module, "", None, p, p.status, p.error) for p in idle]
 
 
 def entry_row(entry: Entry, clash: str) -> dict[str, Any]:
-    """The row of one thing that a plugin provides."""
+    """The row of one entry."""
     item = entry.item
     status = "clash" if clash else "ok"
     if isinstance(item, Component):
-        made = row(entry.kind, entry.name, item.target, item.summary, item.dimension, entry.plugin, status, clash)
+        fields = row(entry.kind, entry.name, item.target, item.summary, item.dimension, entry.plugin, status, clash)
         if item.stream is not None:
-            made |= {"stream": item.stream.name, "dim": item.stream.dim, "rate_hz": item.stream.rate_hz}
-        return made
+            fields |= {"stream": item.stream.name, "dim": item.stream.dim, "rate_hz": item.stream.rate_hz}
+        return fields
     if isinstance(item, Dimension):
         target = entry.plugin.module
         return row(entry.kind, entry.name, target, item.question, entry.name, entry.plugin, status, clash)
@@ -79,10 +86,10 @@ def entry_row(entry: Entry, clash: str) -> dict[str, Any]:
     return row(entry.kind, entry.name, str(item), recipe_summary(item), None, entry.plugin, status, clash)
 
 
-def row(  # one place that says what the JSON holds
+def row(
     kind: str, name: str, target: str, summary: str, dimension: str | None, plugin: Plugin, status: str, error: str
 ) -> dict[str, Any]:
-    """A row of the JSON."""
+    """A row of the table and of the JSON."""
     return {
         "kind": kind,
         "name": name,
@@ -100,14 +107,14 @@ def row(  # one place that says what the JSON holds
 
 
 def recipe_summary(path: Path) -> str:
-    """The first line of a recipe, which is a comment that says what it does."""
+    """The comment in the first line of a recipe, its summary."""
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline().strip()
     return line.lstrip("# ") if line.startswith("#") else ""
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as text, a block for each kind; errors follow their row."""
+    """Rows as text, one block for each kind; an error follows its row."""
     lines = []
     for kind in dict.fromkeys(r["kind"] for r in rows):
         lines.append(kind)

@@ -1,4 +1,4 @@
-"""Turns the parser's report on a recipe, which can fill a page, into the one line that says what to change."""
+"""Reduces the parser's report on a recipe, which can fill a page, to one line with the error and its fix."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. .*?: ([\w., ]+\w)
 CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
 REFUSED = re.compile(r"Errors:\s+- (.+?)\s+- Expected a <class 'NoneType'>", re.DOTALL)
 KEY = re.compile(r'Parser key "([^"]+)"')
-"""Parts of the reports of jsonargparse."""
+"""Patterns in the error reports of jsonargparse."""
 
 
 def shorten(report: str, explain_name: Callable[[str], str]) -> str:
-    r"""The line of a parser's report that says what is wrong.
+    r"""Reduce a parser's report to its cause.
 
     Args:
-        report: What jsonargparse reports, on many lines.
-        explain_name: Says what to do about a bare class name that nothing fits.
+        report: The report of jsonargparse, on many lines.
+        explain_name: Returns the message for an unknown bare class name.
 
     Example:
         >>> shorten('Parser key "model":\n  Parser key "width":\n    Expected a <class \'int\'>. Got value: x', str)
@@ -38,10 +38,10 @@ def shorten(report: str, explain_name: Callable[[str], str]) -> str:
     for pattern, write in (
         (BARE_NAME, lambda found: explain_name(found[1])),
         (DENIED, lambda found: denied(found[1])),
-        (AMBIGUOUS, lambda found: f"{found[1]!r} may be any of {found[2]}; give its full path"),
+        (AMBIGUOUS, lambda found: f"{found[1]!r} is ambiguous, it may be any of {found[2]}; give the full path"),
         (UNKNOWN_ARGUMENT, lambda found: unknown_argument(report, found)),
         (WRONG_VALUE, lambda found: f"expected {found[1] or found[2]}, got {found[3]!r}"),
-        (MISSING_ATTRIBUTE, lambda found: f"module {found[1]!r} has nothing called {found[2]!r}"),
+        (MISSING_ATTRIBUTE, lambda found: f"module {found[1]!r} has no attribute {found[2]!r}"),
         (MISSING_MODULE, lambda found: f"there is no module {found[1]!r}"),
     ):
         if found := pattern.search(report):
@@ -51,7 +51,7 @@ def shorten(report: str, explain_name: Callable[[str], str]) -> str:
 
 
 def refusal(report: str) -> str:
-    r"""What a constructor said, in a report on the class that it could not make.
+    r"""The error of a constructor, extracted from the report on its class.
 
     Example:
         >>> refusal("Errors:\n  - the model lacks a planner\n  - Expected a <class 'NoneType'>\n  Given value: x")
@@ -62,7 +62,7 @@ def refusal(report: str) -> str:
 
 
 def key_path(report: str) -> str:
-    """The keys that lead to the end of a report, without what it says about other branches."""
+    """The path of keys to the end of a report, without keys of other branches."""
     keys: list[tuple[int, str]] = []
     for line in report.splitlines():
         if found := KEY.search(line):
@@ -72,18 +72,18 @@ def key_path(report: str) -> str:
 
 
 def denied(path: str) -> str:
-    """What to do about a class that recipes may not name."""
+    """Message about a class that recipes may not import."""
     text = (
-        f"a recipe may not import {path!r}; it names classes of prismaudio, lightning, torch, torchmetrics and plugins"
+        f"a recipe may not import {path!r}; expected a class of prismaudio, lightning, torch, torchmetrics or a plugin"
     )
     package = path.partition(".")[0]
     if package in sys.stdlib_module_names or package in sys.modules:
         return text
-    return f"{text}; to use a module of yours, add --plugin {package}"
+    return f"{text}; to use your own module, add --plugin {package}"
 
 
 def unknown_argument(report: str, found: re.Match[str]) -> str:
-    """Which class lacks the argument, and what comes near."""
+    """Message about an argument that a class does not have, with the nearest name."""
     paths = CLASS_PATH.findall(report[: found.start()])
     if not paths:
         return f"there is no option {found[1]!r}"
@@ -92,7 +92,7 @@ def unknown_argument(report: str, found: re.Match[str]) -> str:
 
 
 def suggest_argument(module: str, name: str, wrong: str) -> str:
-    """The arguments of a class that a wrong one may stand for."""
+    """The nearest argument of a class to a wrong one, else all of its arguments."""
     target = getattr(sys.modules.get(module), name, None)
     if target is None:
         return ""

@@ -1,4 +1,4 @@
-"""Recipes are YAML from anybody: looked over before they are built, so that small files do not become large values."""
+"""Reading of untrusted YAML recipes, with limits that are checked before small files expand to large values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prismaudio.errors import DataError, RecipeError
 from prismaudio.untrusted import MAX_DEPTH, MAX_TEXT_BYTES, check_file
 
 MAX_VALUES = 20_000
-"""Values in a recipe, where one that an alias repeats counts each time."""
+"""Maximum number of values in a recipe, where a value that an alias repeats counts each time."""
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The mapping in a recipe.
 
     Raises:
-        RecipeError: The file cannot be read, is no YAML, no mapping, or would take much room.
+        RecipeError: The file cannot be read, is not YAML, is not a mapping, or is too large when expanded.
     """
     try:
         check_file(path, MAX_TEXT_BYTES)
@@ -35,20 +35,20 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} is not a recipe: it must be a mapping with keys such as model, data and trainer")
+        raise RecipeError(f"{path} is not a recipe; expected a mapping with keys such as model, data and trainer")
     return content
 
 
 def check_yaml(text: str, where: str) -> None:
-    r"""Count what YAML text would become, without building it.
+    r"""Count the values in YAML text, without building them.
 
     Args:
         text: The text.
-        where: Where it comes from, for the error.
+        where: Its origin, for the error.
 
     Raises:
-        RecipeError: It would be too large or too deep, or hold itself.
-        yaml.YAMLError: It is no YAML.
+        RecipeError: The value is too large, too deep, or contains itself.
+        yaml.YAMLError: The text is not YAML.
 
     Example:
         >>> check_yaml("a: &a [x, y]\nb: [*a, *a]", "here")
@@ -56,50 +56,50 @@ def check_yaml(text: str, where: str) -> None:
         Traceback (most recent call last):
         prismaudio.errors.RecipeError: here: 'a' is part of itself
     """
-    found = _Found()
+    found = _YamlCounter()
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         found.add(event, where)
         if found.n_values > MAX_VALUES:
-            raise RecipeError(f"{where}: it would become more than {MAX_VALUES} values")
-        if len(found.around) > MAX_DEPTH:
-            raise RecipeError(f"{where}: it is nested more than {MAX_DEPTH} levels deep")
+            raise RecipeError(f"{where}: the YAML expands to more than {MAX_VALUES} values; expected fewer")
+        if len(found.open_collections) > MAX_DEPTH:
+            raise RecipeError(f"{where}: the YAML is nested more than {MAX_DEPTH} levels deep; expected fewer")
 
 
 @dataclass
-class _Found:
-    """What was found in YAML so far.
+class _YamlCounter:
+    """Counts the values of a YAML event stream.
 
     Args:
-        n_values: Values.
-        sizes: Values below each anchor.
-        around: Anchor of each collection that is not closed yet, and values before it.
+        n_values: Number of values so far.
+        sizes: Number of values below each anchor.
+        open_collections: Anchor of each collection that is not closed yet, and number of values before it.
     """
 
     n_values: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
-    around: list[tuple[str | None, int]] = field(default_factory=list)
+    open_collections: list[tuple[str | None, int]] = field(default_factory=list)
 
     def add(self, event: yaml.Event, where: str) -> None:
         """Count an event."""
         if isinstance(event, yaml.AliasEvent):
-            if any(event.anchor == anchor for anchor, _ in self.around):
+            if any(event.anchor == anchor for anchor, _ in self.open_collections):
                 raise RecipeError(f"{where}: {event.anchor!r} is part of itself")
             self.n_values += self.sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
-            self.around.append((event.anchor, self.n_values))
+            self.open_collections.append((event.anchor, self.n_values))
             self.n_values += 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = self.around.pop()
+            anchor, before = self.open_collections.pop()
             self.sizes |= {anchor: self.n_values - before} if anchor else {}
         elif isinstance(event, yaml.ScalarEvent):
             self.n_values += 1
 
 
 def bound_values(on_text: Callable[[str], None] = lambda _: None) -> None:
-    """Let jsonargparse look over every YAML text in the same way: recipes, files that they name, and options.
+    """Make jsonargparse check every YAML text: recipes, files that they refer to, and options.
 
     Args:
-        on_text: Called with each text before it is read.
+        on_text: Called with each text before it is parsed.
     """
     load = jsonargparse.get_loader("yaml")
     load = getattr(load, "unbounded", load)

@@ -1,4 +1,4 @@
-"""``prismaudio recipes``: the recipes of this environment. Imports no torch, except for the schema."""
+"""``prismaudio recipes``: list, show and copy recipes. Imports no torch, except for the schema."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from prismaudio.registry import Registry, discover
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio recipes``."""
-    parser = Parser("prismaudio recipes", description="Recipes: what prismaudio fit --config takes.")
+    parser = Parser("prismaudio recipes", description="List, show and copy the recipes for prismaudio fit --config.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the recipes of all plugins")
     show = commands.add_parser("show", help="print a recipe")
     show.add_argument("name", help="name of a recipe, for example smoke/loudness")
-    copy = commands.add_parser("copy", help="copy a recipe to a file of yours, to change it")
+    copy = commands.add_parser("copy", help="copy a recipe to a file that you can edit")
     copy.add_argument("name", help="name of a recipe")
-    copy.add_argument("to", nargs="?", help="file or folder; the recipe's own file name in this folder by default")
+    copy.add_argument(
+        "to", nargs="?", help="file or folder; by default the recipe's file name in the working directory"
+    )
     copy.add_argument("--force", action="store_true", help="replace the file if it exists")
-    commands.add_parser("schema", help="print the JSON schema of recipes, for completion in an editor")
+    commands.add_parser("schema", help="print the JSON schema of recipes, for completion in editors")
     options = parser.parse_args(argv)
     if options.command == "schema":
         from prismaudio.cli.schema import schema_text
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def listing(registry: Registry) -> str:
-    """Names and summaries of all recipes."""
+    """A list of the names and summaries of all recipes."""
     recipes = {entry.name: entry for entry in registry.entries if entry.kind == "recipes"}
     width = max(map(len, recipes), default=0)
     lines = [f"{name:{width}}  {recipe_summary(Path(str(entry.item)))}\n" for name, entry in recipes.items()]
@@ -53,11 +55,11 @@ def find_recipe(registry: Registry, name: str) -> Path:
 
 
 def copy_recipe(source: Path, to: str | None, *, force: bool) -> None:
-    """Copy a recipe, and say how to run the copy."""
+    """Copy a recipe, and print the command that runs the copy."""
     target = Path(to or source.name)
     if target.is_dir():
         target /= source.name
     if target.exists() and not force:
-        raise PrismAudioError(f"{target} exists already; give another name, or --force to replace it")
+        raise PrismAudioError(f"{target} exists; choose another name, or add --force to replace it")
     target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     sys.stdout.write(f"copied to {target}; run it with: prismaudio fit --config {target}\n")

@@ -1,4 +1,4 @@
-"""The JSON schema of recipes, for editors: what ``prismaudio fit --config`` takes in this environment."""
+"""The JSON schema of recipes for ``prismaudio fit --config`` in this environment, for editors."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def schema_text() -> str:
 
 
 class SchemaWriter:
-    """Writes the schema of every class that a recipe can name.
+    """Writes the schema of every class that a recipe can use.
 
     Args:
-        packages: Packages whose classes may be named.
+        packages: Packages whose classes a recipe may use.
     """
 
     def __init__(self, packages: set[str]) -> None:
@@ -50,12 +50,12 @@ class SchemaWriter:
     def recipe(self) -> dict[str, Any]:
         """The schema of a whole recipe."""
         keys = {
-            "seed_everything": {"type": ["integer", "boolean"], "description": "Seed of all random numbers."},
+            "seed_everything": {"type": ["integer", "boolean"], "description": "Seed of all random number generators."},
             "trainer": self.arguments(Trainer),
             "model": self.component(LightningModule),
             "data": self.component(LightningDataModule),
-            "plugins": {"type": ["array", "null"], "description": "The plugins that a saved recipe was made with."},
-            "ckpt_path": {"type": ["string", "null"], "description": "Checkpoint to go on from."},
+            "plugins": {"type": ["array", "null"], "description": "The plugins of the run that saved the recipe."},
+            "ckpt_path": {"type": ["string", "null"], "description": "Checkpoint to resume from."},
             "weights_only": {"type": ["boolean", "null"]},
         }
         return {
@@ -68,10 +68,10 @@ class SchemaWriter:
         }
 
     def component(self, base: type) -> dict[str, Any]:
-        """A class of a kind: its bare name, its path, or either with arguments."""
+        """Schema of a subclass of ``base``: its bare name, its full path, or either with arguments."""
         name = f"any-{base.__name__}"
         if name not in self.definitions:
-            self.definitions[name] = {}  # a class may take others of its own kind
+            self.definitions[name] = {}  # set first, for a class may have arguments of its own kind
             classes = self.subclasses(base)
             names = [spelling for cls in classes for spelling in spellings(cls)]
             references = [{"$ref": f"#/$defs/{self.define(cls)}"} for cls in classes]
@@ -79,7 +79,7 @@ class SchemaWriter:
         return {"$ref": f"#/$defs/{name}"}
 
     def define(self, cls: type) -> str:
-        """Write the definition of a class, and give its key."""
+        """Write the definition of a class and return its key."""
         key = f"{cls.__module__}.{cls.__qualname__}"
         if key not in self.definitions:
             self.definitions[key] = {}
@@ -92,11 +92,11 @@ class SchemaWriter:
         return key
 
     def arguments(self, cls: type) -> dict[str, Any]:
-        """The arguments of a class; jsonargparse finds them and their help."""
+        """Schema of the arguments of a class, as jsonargparse resolves them."""
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         try:
             parser.add_class_arguments(cls, fail_untyped=False)
-        except ValueError:  # a class that no recipe can describe
+        except ValueError:  # arguments that jsonargparse cannot resolve
             return {"type": "object"}
         properties = {}
         for action in parser._actions:  # noqa: SLF001  (argparse has no other way to list them)
@@ -107,7 +107,7 @@ class SchemaWriter:
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
     def value(self, hint: Any) -> dict[str, Any]:
-        """What a value of a type may be; everything, for types that a schema cannot say."""
+        """Schema of a type; empty, which allows any value, for types without a JSON equivalent."""
         origin, parts = get_origin(hint), get_args(hint)
         if hint in SIMPLE:
             return {"type": SIMPLE[hint]}
@@ -124,7 +124,7 @@ class SchemaWriter:
         return {}
 
     def subclasses(self, base: type) -> list[type]:
-        """Concrete public subclasses of a class, and the class itself, by name."""
+        """Concrete public subclasses of a class, including the class itself, sorted by name."""
         found, open_ = set(), [base]
         while open_:
             cls = open_.pop()
@@ -136,10 +136,10 @@ class SchemaWriter:
 
 
 def spellings(cls: type) -> list[str]:
-    """How a recipe can name a class."""
+    """The names of a class in a recipe."""
     return [cls.__name__, f"{cls.__module__}.{cls.__qualname__}"]
 
 
 def top(cls: type) -> str:
-    """The package that a class comes from."""
+    """The top-level package of a class."""
     return cls.__module__.partition(".")[0]

@@ -1,4 +1,4 @@
-"""``prismaudio score``: what the installed rewards and metrics say of sound."""
+"""``prismaudio score``: score audio with the installed rewards and metrics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = """\
-A video's sound is scored against its own frames, a file of sound by itself. A reward or a metric that needs a plan
-or a reference is left out without one, and so is one whose weights are not on this machine; the reason is said.
-Files of scores are written as they come; with the same ones, a second run goes on where the first stopped.
+The audio of a video is scored with its own frames, an audio file by itself. Rewards and metrics that need a plan or a
+reference are skipped without one, and so are those whose weights are not on this machine; the reason is printed.
+Scores are written to --json and --csv after each file; with the same files, a second run resumes the first.
 
 examples:
   prismaudio score clip.mp4 --plan clip.plan.txt
@@ -32,29 +32,35 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio score``."""
     parser = Parser(
         "prismaudio score",
-        description="Score sound by every reward and metric that is installed.",
+        description="Score audio with the installed rewards and metrics.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="files of sound or video, or folders of them")
-    what = parser.add_argument_group("what they are compared with")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="audio or video files, or folders of them")
+    what = parser.add_argument_group("targets")
     what.add_argument(
         "--plan", type=plan, default="", metavar="FILE|DIR|TEXT|auto",
-        help="the plan of all files, or a folder of plans by their names; auto lets the installed model write them",
+        help="plan of all files, or a folder of plans named after the files; auto: written by the installed model",
     )  # fmt: skip
     what.add_argument(
         "--reference", default="", metavar="FILE|DIR",
-        help="the true sound, in a file of sound or video, or a folder of such files by their names",
+        help="audio or video file with the reference audio, or a folder of references named after the files",
     )  # fmt: skip
     scorers = parser.add_argument_group("scorers")
-    scorers.add_argument("--rewards", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
-    scorers.add_argument("--metrics", type=_names, metavar="NAMES", help="separated by commas, or none (default: all)")
+    scorers.add_argument(
+        "--rewards", type=_names, metavar="NAMES", help="comma-separated names, or none (default: all)"
+    )
+    scorers.add_argument(
+        "--metrics", type=_names, metavar="NAMES", help="comma-separated names, or none (default: all)"
+    )
     scorers.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     files = parser.add_argument_group("files")
-    files.add_argument("--json", metavar="OUT", help="write an object a line to this file, - for standard output")
-    files.add_argument("--csv", metavar="OUT", help="write a row for each score to this file, - for standard output")
-    files.add_argument("--force", action="store_true", help="score again what is in these files already")
-    files.add_argument("--no-cache", action="store_true", help="do not keep what rewards prepare of frames and plans")
+    files.add_argument(
+        "--json", metavar="OUT", help="write JSON lines, one object per file, to OUT; - for standard output"
+    )
+    files.add_argument("--csv", metavar="OUT", help="write CSV, one row per score, to OUT; - for standard output")
+    files.add_argument("--force", action="store_true", help="score files again that OUT already contains")
+    files.add_argument("--no-cache", action="store_true", help="do not cache the prepared inputs of rewards on disk")
     return parser
 
 
@@ -62,16 +68,16 @@ def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio score``.
 
     Returns:
-        0, or 2 when some files could not be scored.
+        0, or 2 if some files could not be scored.
     """
     options = make_parser().parse_args(argv)
     if options.json is not None and options.json == options.csv:
-        raise PrismAudioError(f"--json {options.json} and --csv {options.csv} would mix; name two files")
-    from prismaudio.evaluation.jobs import collect
+        raise PrismAudioError(f"--json {options.json} and --csv {options.csv} are the same file; give two names")
+    from prismaudio.evaluation.jobs import collect_score_jobs
 
-    jobs = collect(options.files, options.plan, options.reference)
+    jobs = collect_score_jobs(options.files, options.plan, options.reference)
     with Reporter(len(jobs), "files") as reporter:
-        if all(job.error for job in jobs):  # said before anything that scores is imported
+        if all(job.error for job in jobs):  # report these before the import of any scorer
             reporter.failures += [job.error for job in jobs]
         else:
             from prismaudio.evaluation.run import ScoreRun

@@ -1,4 +1,4 @@
-"""SIGTERM, by which cluster managers and containers end a process: what Ctrl-C does, with another exit code."""
+"""SIGTERM, sent by cluster managers and containers: handled as Ctrl-C, with another exit code."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from types import FrameType
 
 EXIT_CODE = 143
-"""128 + SIGTERM, what a shell reports of a process that the signal ended."""
+"""128 + SIGTERM, the exit code that a shell reports for a terminated process."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived. What cleans up after Ctrl-C cleans up after it, too."""
+    """Raised on SIGTERM; handlers of :class:`KeyboardInterrupt` also handle it."""
 
 
 @contextmanager
 def terminating() -> Iterator[None]:
     """Raise :class:`Terminated` for the first SIGTERM in the block; a second one kills the process.
 
-    A handler that is there already stays, and so does everything outside the main thread. A forked process, which
-    inherits the handler, is killed as it would be without it.
+    An existing handler is kept, and outside the main thread nothing is changed. A forked process, which inherits the
+    handler, is killed as without it.
     """
     process_id = os.getpid()
 
@@ -35,8 +35,8 @@ def terminating() -> Iterator[None]:
             os.kill(os.getpid(), number)
         raise Terminated
 
-    in_charge = threading.current_thread() is threading.main_thread()
-    if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, stop)

@@ -1,1 +1,1 @@
-"""Judging audio: what rewards and metrics say of files and clips."""
+"""Evaluation of audio files with rewards and metrics."""

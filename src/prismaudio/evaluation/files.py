@@ -1,4 +1,4 @@
-"""Scoring files of audio and video with the rewards and metrics that are installed."""
+"""Scoring of audio and video files with the installed rewards and metrics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from prismaudio.media.segments import Edges
     from prismaudio.types import Need
 
-WINDOW_S = 30.0
-"""Files that last longer are scored in equal pieces that do not."""
-FRAMES = FrameSpec(25.0, 256, keep_aspect_ratio=True)
-"""The frames that scorers look at."""
-KINDS = ("rewards", "metrics")
-SHORTEST_S = 0.02
+SEGMENT_S = 30.0
+"""Maximum length of a segment in seconds; longer files are scored in equal segments."""
+FRAME_SPEC = FrameSpec(25.0, 256, keep_aspect_ratio=True)
+"""Frames for scorers."""
+SCORER_KINDS = ("rewards", "metrics")
+MIN_DURATION_S = 0.02
 
 
 def installed_scorers(
@@ -38,28 +38,28 @@ def installed_scorers(
     device: str = "cpu",
     folder: Path | None = None,
 ) -> list[Scorer]:
-    """Scorers of rewards and metrics by name, each made with its defaults.
+    """Create scorers of rewards and metrics with default arguments.
 
     Args:
-        rewards: Names of rewards; None for all that are installed, of which some may not work here.
-        metrics: Names of metrics, likewise.
-        device: Where they run, see :func:`prismaudio.devices.find_device`.
-        folder: Where what rewards and metrics prepare of a clip is kept; None to keep nothing.
+        rewards: Names of rewards; None for all that are installed, including unavailable ones.
+        metrics: Names of metrics; None for all that are installed, including unavailable ones.
+        device: The device, see :func:`prismaudio.devices.find_device`.
+        folder: Cache folder for the prepared inputs of rewards and metrics; None for no cache.
 
     Raises:
-        PrismAudioError: One that is named is not there, or cannot be made.
+        PrismAudioError: A given name is unknown, or its class cannot be created.
     """
     registry = discover()
     find_device(device)
     scorers: list[Scorer] = []
-    for kind, named in zip(KINDS, (rewards, metrics), strict=True):
+    for kind, named in zip(SCORER_KINDS, (rewards, metrics), strict=True):
         for name in registry.names(kind) if named is None else named:
             try:
                 scorers.append(_scorer(registry, kind, name, device, folder))
             except PrismAudioError as error:
                 if named is not None:
                     raise
-                scorers.append(Unavailable(name, kind, *_described(registry, kind, name), str(error)))
+                scorers.append(Unavailable(name, kind, *_dimension_and_source(registry, kind, name), str(error)))
     return scorers
 
 
@@ -69,23 +69,23 @@ def score_file(
     """Score a file.
 
     Args:
-        path: A file of audio, or a video, whose audio is scored against its own frames.
-        scorers: What it is scored with.
-        plan: Its plan.
-        reference: The true audio, in a file of audio or video; for a file without frames, its frames too.
+        path: An audio file, or a video, whose audio is scored with its own frames.
+        scorers: The scorers.
+        plan: The plan of the file.
+        reference: Audio or video file with the reference audio; its frames are used if the file has none.
 
     Returns:
-        Scores by name, and what else is to be said, a line each.
+        Scores by name, and warnings, one line each.
 
     Raises:
-        MediaError: It cannot be read.
+        MediaError: A file cannot be read.
     """
     file = survey(path)
     true = None if reference is None else survey(reference)
-    warnings = _check(file, true)
+    warnings = _check_media(file, true)
     duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
     reads = frozenset[Any]().union(*(scorer.reads for scorer in scorers))
-    segments = _segments(file, true, plan, segment_edges(duration_s, WINDOW_S), reads)
+    segments = _segments(file, true, plan, segment_edges(duration_s, SEGMENT_S), reads)
     (scores,) = evaluate([segments], scorers)
     return scores, warnings
 
@@ -93,25 +93,25 @@ def score_file(
 def _segments(
     file: Survey, true: Survey | None, plan: Plan | None, edges: Edges, reads: frozenset[Need]
 ) -> Iterator[Segment]:
-    """The pieces of a file; frames are read when a scorer looks at them."""
+    """The segments of a file; frames are read only if a scorer needs them."""
     video = file.video or (true.video if true is not None else None)
     rate_hz = file.sample_rate_hz or 0
-    nothing: Iterator[Tensor | None] = iter([None] * len(edges))
-    sounds = audio_segments(file, edges, rate_hz)
-    references = nothing if true is None else audio_segments(true, edges, rate_hz)
-    nothing = iter([None] * len(edges))
-    watched = nothing if video is None or "video" not in reads else frame_segments(video, edges, FRAMES)
-    pieces = zip(edges, sounds, references, watched, strict=True)
-    for index, ((begin_s, end_s), sound, reference, frames) in enumerate(pieces):
+    empty: Iterator[Tensor | None] = iter([None] * len(edges))
+    audios = audio_segments(file, edges, rate_hz)
+    references = empty if true is None else audio_segments(true, edges, rate_hz)
+    empty = iter([None] * len(edges))
+    videos = empty if video is None or "video" not in reads else frame_segments(video, edges, FRAME_SPEC)
+    pieces = zip(edges, audios, references, videos, strict=True)
+    for index, ((begin_s, end_s), audio, reference, frames) in enumerate(pieces):
         clip = Clip(
             id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
             duration_s=end_s - begin_s,
             frames=frames,
-            fps=None if frames is None else FRAMES.fps,
+            fps=None if frames is None else FRAME_SPEC.fps,
             audio=reference,
             sample_rate_hz=None if reference is None else rate_hz,
         )
-        yield Segment(sound, rate_hz, clip, plan if plan is None or len(edges) == 1 else plan.crop(begin_s, end_s))
+        yield Segment(audio, rate_hz, clip, plan if plan is None or len(edges) == 1 else plan.crop(begin_s, end_s))
 
 
 def score(
@@ -123,21 +123,21 @@ def score(
     metrics: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> dict[str, Score]:
-    """Score a file of sound or video by the rewards and metrics that are installed.
+    """Score an audio or video file with the installed rewards and metrics.
 
     Args:
-        path: The file; a video's sound is scored against its own frames.
-        plan: Its plan, or the plan's text or file; what needs a plan is left out without one.
-        reference: A file with the true sound; what needs a reference is left out without one.
+        path: The file; the audio of a video is scored with its own frames.
+        plan: A plan, its text or its file; scorers that need a plan are skipped without one.
+        reference: A file with the reference audio; scorers that need a reference are skipped without one.
         rewards: Names of rewards; None for all.
         metrics: Names of metrics; None for all.
-        device: Where they run: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
 
     Returns:
-        Score of each by name; one without a value says why.
+        Scores by name; a score without a value has a reason.
 
     Raises:
-        PrismAudioError: The file, the plan or the reference cannot be read, or a name is not known.
+        PrismAudioError: The file, the plan or the reference cannot be read, or a name is unknown.
 
     ```python
     import prismaudio
@@ -151,7 +151,7 @@ def score(
 
 
 def read_plan(plan: Plan | str | Path | None) -> Plan | None:
-    """A plan from its text or its file, with a section for any dimension that is installed."""
+    """Parse a plan from its text or its file, with the sections of all installed dimensions."""
     if plan is None or isinstance(plan, Plan):
         return plan
     dimensions = discover().dimensions()
@@ -159,28 +159,28 @@ def read_plan(plan: Plan | str | Path | None) -> Plan | None:
 
 
 def _scorer(registry: Registry, kind: str, name: str, device: str, folder: Path | None) -> Scorer:
-    """A reward or a metric, made with its defaults.
+    """Create the scorer of a reward or a metric with default arguments.
 
     Raises:
-        PrismAudioError: It cannot be made.
+        PrismAudioError: The constructor fails.
     """
-    dimension, source = _described(registry, kind, name)
-    made_of = registry.load(kind, name)
+    dimension, source = _dimension_and_source(registry, kind, name)
+    scorer_class = registry.load(kind, name)
     try:
-        made: Any = made_of()
+        scorer: Any = scorer_class()
         if kind == "rewards":
-            return RewardScorer(made, name, dimension, source, find_device(device), folder)
-        made.keep_prepared(folder)
-        return MetricScorer(made, name, dimension, source, find_device(device))
+            return RewardScorer(scorer, name, dimension, source, find_device(device), folder)
+        scorer.keep_prepared(folder)
+        return MetricScorer(scorer, name, dimension, source, find_device(device))
     except PrismAudioError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        raise PrismAudioError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
+        raise PrismAudioError(f"{name} cannot be created: {type(error).__name__}: {text}") from error
 
 
-def _described(registry: Registry, kind: str, name: str) -> tuple[str | None, str]:
-    """Dimension and origin of something; the first, if several have the name."""
+def _dimension_and_source(registry: Registry, kind: str, name: str) -> tuple[str | None, str]:
+    """Dimension and source of a component; of the first, if several have the name."""
     entry = next((entry for entry in registry.entries if (entry.kind, entry.name) == (kind, name)), None)
     if entry is None or not isinstance(entry.item, Component):
         return None, ""
@@ -188,37 +188,37 @@ def _described(registry: Registry, kind: str, name: str) -> tuple[str | None, st
     return entry.item.dimension, f"{plugin.distribution or plugin.module} {plugin.version or __version__}"
 
 
-def _check(file: Survey, true: Survey | None) -> list[str]:
-    """What is to be said of a file and its reference.
+def _check_media(file: Survey, true: Survey | None) -> list[str]:
+    """Check a file and its reference, and return warnings about their lengths.
 
     Raises:
-        MediaError: They cannot be scored.
+        MediaError: One of them cannot be scored.
     """
     if file.sample_rate_hz is None:
-        raise MediaError(f"{file.path} has no audio track; expected a file with the sound to score")
-    if file.duration_s < SHORTEST_S:
-        raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {SHORTEST_S} s")
-    warnings = _unheard("its sound", file)
+        raise MediaError(f"{file.path} has no audio track; expected a file with the audio to score")
+    if file.duration_s < MIN_DURATION_S:
+        raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {MIN_DURATION_S} s")
+    warnings = _excess_audio("its audio", file)
     if true is None:
         return warnings
     if true.sample_rate_hz is None:
-        raise MediaError(f"the reference {true.path} has no audio track; expected a file with the true sound")
-    warnings += _unheard("the sound of its reference", true)
+        raise MediaError(f"the reference {true.path} has no audio track; expected a file with the reference audio")
+    warnings += _excess_audio("the audio of its reference", true)
     shorter = min(file.duration_s, true.duration_s)
-    if _longer(file.duration_s, shorter) or _longer(true.duration_s, shorter):
-        lasting = f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s"
-        warnings.append(f"{lasting}; the first {shorter:.2f} s count")
+    if _exceeds(file.duration_s, shorter) or _exceeds(true.duration_s, shorter):
+        durations = f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s"
+        warnings.append(f"{durations}; only the first {shorter:.2f} s are scored")
     return warnings
 
 
-def _unheard(sound: str, file: Survey) -> list[str]:
-    """That the sound of a video goes on after its frames, if it does."""
-    if not _longer(file.audio_s, file.duration_s):
+def _excess_audio(subject: str, file: Survey) -> list[str]:
+    """A warning if the audio of a video is longer than its frames."""
+    if not _exceeds(file.audio_s, file.duration_s):
         return []
-    lasting = f"{sound} lasts {file.audio_s:.2f} s, the frames {file.duration_s:.2f} s"
-    return [f"{lasting}; the first {file.duration_s:.2f} s count"]
+    durations = f"{subject} lasts {file.audio_s:.2f} s, the frames {file.duration_s:.2f} s"
+    return [f"{durations}; only the first {file.duration_s:.2f} s are scored"]
 
 
-def _longer(one_s: float, other_s: float) -> bool:
-    """Whether the difference is more than what files of the same length have."""
+def _exceeds(one_s: float, other_s: float) -> bool:
+    """Whether one duration exceeds the other by more than the tolerance for files of equal length."""
     return one_s - other_s > max(0.1, 0.01 * one_s)

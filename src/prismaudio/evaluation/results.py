@@ -1,4 +1,4 @@
-"""Files of results: JSON lines or CSV, written as scores come, to which the next run adds."""
+"""Results files in JSON lines or CSV: appended after each scored file, and resumed by the next run."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = "-"
 MAX_BYTES = 1 << 30
-"""A file of scores is smaller than this."""
+"""Maximum size of a results file."""
 
 
 @dataclass
-class Record:
+class ScoreRecord:
     """Scores of a file.
 
     Args:
         file: The file.
-        request: Hash of what the scores depend on.
-        scores: By name.
-        states: What metrics add to their value of all files, by name, where that is little.
+        request: Hash of everything that the scores depend on.
+        scores: Scores by name.
+        states: States of metrics for the value over all files, by name, if they are small.
     """
 
     file: str
@@ -51,42 +51,42 @@ class Record:
 
 
 class ResultsFile(ABC):
-    """A file of scores; what is there is kept, and added to.
+    """A results file; existing records are kept, and new ones appended.
 
     Args:
         target: The file, ``-`` for standard output.
-        scorers: What the scores are of.
-        sources: The files that are read for the scores.
+        scorers: The scorers.
+        sources: Files that are read for scoring and must not be overwritten.
 
     Raises:
-        MediaError: There is something else than scores in the file, or it is one of the sources.
+        MediaError: The file contains something other than scores, or it is one of the sources.
     """
 
     def __init__(self, target: str, scorers: Iterable[Scorer], sources: Iterable[Path] = ()) -> None:
         self.path = None if target == STANDARD_OUTPUT else expanded(target)
         self.scorers = {scorer.name: scorer for scorer in scorers}
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, ScoreRecord] = {}
         if self.path is not None and self.path.exists():
             spare(self.path, sources)
             if not self.path.is_file():
-                raise MediaError(f"{self.path} is no file; name a file for the scores")
+                raise MediaError(f"{self.path} is not a file; expected a file for the scores")
             try:
                 text = read_small(self.path, MAX_BYTES).decode("utf-8", "replace")
             except OSError as error:
                 raise MediaError(
-                    f"cannot read {self.path}: {reason(error)}; name another file for the scores"
+                    f"cannot read {self.path}: {reason(error)}; choose another file for the scores"
                 ) from error
             self.records = {escaped(record.file): record for record in self.read(text)}
             if text.strip() and not self.records and not self.is_ours(text):
-                raise MediaError(f"{self.path} exists and holds no scores; choose another name for them")
+                raise MediaError(f"{self.path} exists and contains no scores; choose another file for the scores")
 
-    def find(self, path: Path) -> Record | None:
-        """The scores of a file, if they are there."""
+    def find(self, path: Path) -> ScoreRecord | None:
+        """The record of a file, if there is one."""
         return self.records.get(escaped(str(path)))
 
-    def start(self, again: Iterable[Path]) -> None:
-        """Write what stays: everything but totals, and the files that are scored again."""
-        dropped = {escaped(str(path)) for path in again}
+    def start(self, rescored: Iterable[Path]) -> None:
+        """Rewrite the file without totals and without the records of files that are scored again."""
+        dropped = {escaped(str(path)) for path in rescored}
         self.records = {file: record for file, record in self.records.items() if file not in dropped}
         text = self.head() + "".join(self.lines(record) for record in self.records.values())
         if self.path is None:
@@ -95,12 +95,12 @@ class ResultsFile(ABC):
         with replacing(self.path) as part:
             part.write_bytes(escaped(text).encode())
 
-    def add(self, record: Record) -> None:
-        """Append the scores of a file."""
+    def add(self, record: ScoreRecord) -> None:
+        """Append the record of a file."""
         self._append(self.lines(record))
 
     def finish(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> None:
-        """Append what all files come to, and what failed."""
+        """Append the totals over all files, and the failures."""
         self._append(self.total_lines(n_files, totals, failures))
 
     def _append(self, text: str) -> None:
@@ -116,64 +116,64 @@ class ResultsFile(ABC):
 
     @abstractmethod
     def is_ours(self, text: str) -> bool:
-        """Whether a text without a record was written by this class."""
+        """Whether a text without a complete record was written by this class."""
 
     @abstractmethod
-    def read(self, text: str) -> Iterable[Record]:
-        """The records in a text; lines that were not written to their end are left out."""
+    def read(self, text: str) -> Iterable[ScoreRecord]:
+        """Parse the records in a text; incomplete lines are skipped."""
 
     @abstractmethod
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """The text of a record."""
 
     @abstractmethod
     def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
-        """The text of what all files come to."""
+        """The text of the totals over all files."""
 
     def head(self) -> str:
-        """What the text begins with."""
+        """The header of the file."""
         return ""
 
 
 class JsonLines(ResultsFile):
-    """An object a line: one for each file, and a last one for all of them."""
+    """JSON lines: one object for each file, and a last one with the totals."""
 
     def is_ours(self, text: str) -> bool:
-        """A first line that was not written to its end is a beginning, too."""
+        """Also accept an incomplete first line."""
         line, ended, _ = text.partition("\n")
         return bool(re.match(r'{"(all|file": ".*", "scores)": {', line)) or (
             not ended and not line.endswith("}") and line.startswith('{"file": "'[: len(line)])
         )
 
-    def read(self, text: str) -> Iterable[Record]:
-        """Records, in order; a line that is not as it was written is left out."""
+    def read(self, text: str) -> Iterable[ScoreRecord]:
+        """Parse the records in order; lines with a wrong checksum are skipped."""
         for line in text.split("\n"):
             try:
-                held = load_json(line)
-                if held.pop("check") == _check(held):
-                    scores = {name: _read_score(**said) for name, said in held["scores"].items()}
-                    yield Record(held["file"], held["request"], scores, held["states"])
+                fields = load_json(line)
+                if fields.pop("check") == _checksum(fields):
+                    scores = {name: _read_score(**score) for name, score in fields["scores"].items()}
+                    yield ScoreRecord(fields["file"], fields["request"], scores, fields["states"])
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
 
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """One line."""
         scores = {name: _plain(score) for name, score in record.scores.items()}
-        held = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
-        return self._line(held | {"check": _check(held)})
+        fields = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
+        return self._line(fields | {"check": _checksum(fields)})
 
-    def _line(self, held: Mapping[str, Any]) -> str:
-        """A line; on standard output, whose encoding may be any, of ASCII alone."""
-        return json.dumps(held, ensure_ascii=self.path is None, allow_nan=False) + "\n"
+    def _line(self, fields: Mapping[str, Any]) -> str:
+        """A line of JSON; ASCII only on standard output, whose encoding is unknown."""
+        return json.dumps(fields, ensure_ascii=self.path is None, allow_nan=False) + "\n"
 
     def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
-        """One line, with what is known of each reward and metric."""
-        about = {name: described(scorer) | dict(totals[name]) for name, scorer in self.scorers.items()}
+        """One line, with a description of each reward and metric."""
+        about = {name: scorer_info(scorer) | dict(totals[name]) for name, scorer in self.scorers.items()}
         return self._line({"all": about, "files": n_files, "failures": list(failures)})
 
 
 class Csv(ResultsFile):
-    """A row for each file and reward or metric; rows of all files together, and those of failures, have no file."""
+    """CSV: one row for each file and scorer; rows of totals and of failures have no file."""
 
     COLUMNS = (
         *("file", "name", "kind", "dimension", "value", "sd", "files"),
@@ -181,22 +181,22 @@ class Csv(ResultsFile):
     )
 
     def is_ours(self, text: str) -> bool:
-        """It has our columns."""
+        """Compare the header."""
         return text.startswith(",".join(self.COLUMNS))
 
-    def read(self, text: str) -> Iterable[Record]:
-        """Records; a file counts when all its rows are there."""
-        records: dict[str, Record] = {}
-        for row in self._whole_rows(text):
+    def read(self, text: str) -> Iterable[ScoreRecord]:
+        """Parse the records; a file is included if all its rows are complete."""
+        records: dict[str, ScoreRecord] = {}
+        for row in self._complete_rows(text):
             with suppress(ValueError, OverflowError):
                 score = _read_score(row["value"], row["reason"])
-                record = records.setdefault(row["file"], Record(row["file"], row["request"], {}))
+                record = records.setdefault(row["file"], ScoreRecord(row["file"], row["request"], {}))
                 if row["request"] == record.request:
                     record.scores[row["name"]] = score
         return [record for record in records.values() if self.scorers.keys() <= record.scores.keys()]
 
-    def _whole_rows(self, text: str) -> Iterator[dict[str, str]]:
-        """Rows of files that were written to their end, up to where the text is no CSV any more."""
+    def _complete_rows(self, text: str) -> Iterator[dict[str, str]]:
+        """Complete rows of files, up to the first CSV error."""
         with suppress(csv.Error):
             for row in csv.DictReader(io.StringIO(text if self.is_ours(text) else "", newline="")):
                 if None not in row and None not in row.values() and row["file"] and row["request"]:
@@ -206,7 +206,7 @@ class Csv(ResultsFile):
         """Names of the columns."""
         return ",".join(self.COLUMNS) + "\n"
 
-    def lines(self, record: Record) -> str:
+    def lines(self, record: ScoreRecord) -> str:
         """A row for each score."""
         rows = (
             {"file": record.file, "name": name, "request": record.request} | _plain(score)
@@ -224,14 +224,14 @@ class Csv(ResultsFile):
         writer = csv.DictWriter(out, self.COLUMNS, extrasaction="ignore", lineterminator="\n")
         for row in rows:
             scorer = self.scorers.get(str(row["name"]))
-            about = {} if scorer is None else described(scorer)
+            about = {} if scorer is None else scorer_info(scorer)
             lowest, highest = about.get("range", (None, None))
             writer.writerow({**about, "lowest": lowest, "highest": highest, **row})
         return out.getvalue()
 
 
-def described(scorer: Scorer) -> dict[str, Any]:
-    """What is known of a reward or a metric before it scored anything."""
+def scorer_info(scorer: Scorer) -> dict[str, Any]:
+    """Description of a reward or a metric."""
     return {
         "kind": scorer.kind,
         "dimension": scorer.dimension,
@@ -242,14 +242,14 @@ def described(scorer: Scorer) -> dict[str, Any]:
 
 
 def _read_score(value: str | float | None, reason: str = "") -> Score:
-    """The score that was written.
+    """Parse a stored score.
 
     Raises:
-        ValueError: It is no number.
+        ValueError: The value is not a finite number.
     """
     number = None if value in (None, "") else float(value)
     if number is not None and not math.isfinite(number):
-        raise ValueError(f"{value} is no score")
+        raise ValueError(f"{value} is not a score; expected a finite number")
     return Score(number, reason)
 
 
@@ -257,6 +257,6 @@ def _plain(score: Score) -> dict[str, Any]:
     return {"value": score.value} | ({"reason": score.reason} if score.reason else {})
 
 
-def _check(held: Mapping[str, Any]) -> str:
-    """What a line is known to be whole by."""
-    return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=8).hexdigest()
+def _checksum(fields: Mapping[str, Any]) -> str:
+    """Checksum of a line, to detect incomplete ones."""
+    return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()

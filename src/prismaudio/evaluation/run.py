@@ -1,4 +1,4 @@
-"""Scoring files one after the other: skip what is scored, go on after a failure, keep every score as it comes."""
+"""Scoring of files in sequence: skips scored files, continues after a failure, and saves after each file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from prismaudio.downloads import cache_home
 from prismaudio.errors import PrismAudioError
 from prismaudio.evaluation.files import installed_scorers, read_plan, score_file
-from prismaudio.evaluation.jobs import AUTO, plan_text
-from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile
+from prismaudio.evaluation.jobs import AUTO, read_plan_text
+from prismaudio.evaluation.results import Csv, JsonLines, ResultsFile, ScoreRecord
 from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.segments import has_video
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from prismaudio.progress import Reporter
 
 MAX_NUMBERS = 1024
-"""States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""
+"""Maximum size of a metric's state in a results file; larger states are recomputed when a run is resumed."""
 
 
 class ScoreRun:
     """Scores files.
 
     Args:
-        options: The command line.
-        sources: The files that are read, which no scores are written over.
+        options: The parsed command line.
+        sources: Files that are read and must not be overwritten.
     """
 
     def __init__(self, options: argparse.Namespace, sources: Sequence[Path] = ()) -> None:
@@ -45,11 +45,11 @@ class ScoreRun:
         folder = None if options.no_cache else cache_home() / "prepared"
         self.scorers = installed_scorers(options.rewards, options.metrics, options.device, folder)
         if not self.scorers:
-            raise PrismAudioError("nothing scores; name a reward or a metric, see prismaudio plugins list")
+            raise PrismAudioError("there are no scorers; give a reward or a metric, see prismaudio plugins list")
         kinds = ((JsonLines, options.json), (Csv, options.csv))
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
         self.identities = [scorer.identity for scorer in self.scorers]
-        self.records: list[Record] = []
+        self.records: list[ScoreRecord] = []
         self._model: PrismAudio | None = None
 
     def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> None:
@@ -57,7 +57,7 @@ class ScoreRun:
 
         Args:
             jobs: The files.
-            reporter: Is told how far it has come, and what failed.
+            reporter: Reports progress and failures.
         """
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
         for results in self.results:
@@ -65,8 +65,8 @@ class ScoreRun:
         for job in jobs:
             try:
                 if job.path in done:
-                    self._recall(job, done[job.path])
-                    reporter.finish(f"{job.path}: scored already (--force scores it again)")
+                    self._restore(job, done[job.path])
+                    reporter.finish(f"{job.path}: skipped, already scored (--force to score it again)")
                 else:
                     self._score(job, reporter)
             except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
@@ -75,12 +75,12 @@ class ScoreRun:
             results.finish(len(self.records), self.totals(), reporter.failures)
 
     def show(self) -> None:
-        """Print the scores, where no results go to standard output."""
+        """Print the scores, unless results are written to standard output."""
         if self.records and not any(results.path is None for results in self.results):
             show(self.scorers, self.records, self.totals())
 
     def totals(self) -> dict[str, dict[str, Any]]:
-        """What all files come to: rewards by their mean, metrics by their own rule."""
+        """Totals over all files: the mean of rewards, and metrics by their own aggregation."""
         totals: dict[str, dict[str, Any]] = {}
         for scorer in self.scorers:
             scores = [record.scores[scorer.name] for record in self.records if scorer.name in record.scores]
@@ -106,20 +106,20 @@ class ScoreRun:
             if isinstance(scorer, MetricScorer) and scorer.last is not None and (numbers := as_numbers(scorer.last))
         }
         failed = [f"{job.path}: {name}: {score.reason}" for name, score in scores.items() if score.failed]
-        request = job.request(self.identities) + " failed" * bool(failed)  # so the next run tries again
-        record = Record(str(job.path), request, scores, states)
+        request = job.request(self.identities) + " failed" * bool(failed)  # so that the next run scores it again
+        record = ScoreRecord(str(job.path), request, scores, states)
         for results in self.results:
             results.add(record)
         self.records.append(record)
         for warning in warnings:
-            reporter.say(f"notice: {job.path}: {warning}")
+            reporter.write(f"warning: {job.path}: {warning}")
         reporter.failures += failed
         n_scored = sum(score.value is not None for score in scores.values())
         spent_s = time.monotonic() - begin_s
-        reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} left out ({spent_s:.1f} s)")
+        reporter.finish(f"{job.path}: {n_scored} scores, {len(scores) - n_scored} skipped ({spent_s:.1f} s)")
 
-    def _recall(self, job: ScoreJob, record: Record) -> None:
-        """Count a file that was scored by an earlier run, and measure again what was too large to keep."""
+    def _restore(self, job: ScoreJob, record: ScoreRecord) -> None:
+        """Restore the scores of an earlier run, and recompute metric states that were too large to store."""
         lost = []
         for scorer in self.scorers:
             score = record.scores[scorer.name]
@@ -127,40 +127,40 @@ class ScoreRun:
                 continue
             try:
                 scorer.add(from_numbers(record.states[scorer.name], scorer))
-            except Exception:  # noqa: BLE001 - not kept, or a metric of somebody else's cannot take it any more
+            except Exception:  # noqa: BLE001 - not stored, or not accepted by a third-party metric
                 lost.append(scorer)
         if lost:
             score_file(job.path, lost, self._plan(job), job.reference)
         self.records.append(record)
 
-    def _found(self, job: ScoreJob) -> Record | None:
-        """The scores of a file in all files of scores, if they were made with the same settings."""
+    def _found(self, job: ScoreJob) -> ScoreRecord | None:
+        """The record of a file, if all results files contain it with the same settings."""
         found = [results.find(job.path) for results in self.results]
         if job.error or not found or None in found:
             return None
         try:
             request = job.request(self.identities)
-        except (PrismAudioError, OSError):  # which is said when it is scored
+        except (PrismAudioError, OSError):  # reported when the file is scored
             return None
         names = {scorer.name for scorer in self.scorers}
-        whole = [record for record in found if record and record.request == request and names <= record.scores.keys()]
-        return whole[0] if len(whole) == len(found) else None
+        complete = [r for r in found if r and r.request == request and names <= r.scores.keys()]
+        return complete[0] if len(complete) == len(found) else None
 
     def _plan(self, job: ScoreJob) -> Plan | None:
         if not job.plan:
             return None
         if job.plan != AUTO:
-            return read_plan(job.plan if "<" in job.plan else plan_text(Path(job.plan)))
-        seen = next((path for path in (job.path, job.reference) if path is not None and has_video(path)), None)
-        if seen is None:
+            return read_plan(job.plan if "<" in job.plan else read_plan_text(Path(job.plan)))
+        video = next((path for path in (job.path, job.reference) if path is not None and has_video(path)), None)
+        if video is None:
             return None
         if self._model is None:
             self._model = PrismAudio.from_pretrained(None, self.options.device)
-        return self._model.plan(seen)
+        return self._model.plan(video)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation; None where there is none, or it is no number.
+    """Mean and standard deviation; None if undefined or not finite.
 
     Example:
         >>> mean_and_spread([1.0, 3.0]), mean_and_spread([1.0]), mean_and_spread([1e308, 1e308])
@@ -174,7 +174,7 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
 
 
 def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
-    """The states of a metric as JSON holds them; None when they are too large for that, or no numbers."""
+    """The state of a metric as JSON types; None if it is too large or not finite."""
     tensors = [t for value in state.values() for t in (value if isinstance(value, list) else [value])]
     if sum(tensor.numel() for tensor in tensors) > MAX_NUMBERS or not all(t.isfinite().all() for t in tensors):
         return None
@@ -185,7 +185,7 @@ def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def from_numbers(numbers: dict[str, Any], scorer: MetricScorer) -> dict[str, Any]:
-    """The states of a metric from JSON."""
+    """The state of a metric from JSON types."""
     scorer.metric.reset()
     now = scorer.metric.metric_state
 

@@ -1,4 +1,4 @@
-"""Scores on the terminal."""
+"""Table of scores for the terminal."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from prismaudio.scorers import OF_MANY
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prismaudio.evaluation.results import Record
+    from prismaudio.evaluation.results import ScoreRecord
     from prismaudio.scorers import Scorer
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 FIXED_WIDTH, FILE_WIDTH = 80, 12
-"""Characters of a line without columns for files, and of such a column; they are there if all of them fit in."""
+"""Width of a line without file columns, and of a file column; file columns are shown only if all of them fit."""
 
 
-def show(scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print a table of everything that has a value, and why the rest has none."""
+def show(scorers: Sequence[Scorer], records: Sequence[ScoreRecord], totals: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a table of all values, and the reasons of missing ones."""
     console = Console()
     if not console.is_terminal:
         console.width = 160
@@ -38,13 +38,13 @@ def show(scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[s
         for reason in _reasons(scorer, records, totals[scorer.name]):
             left_out.setdefault(reason, []).append(scorer.name)
     if left_out:
-        console.print("\nleft out:", highlight=False)
+        console.print("\nskipped:", highlight=False)
     for reason, names in left_out.items():
         console.print(f"  {', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _reasons(scorer: Scorer, records: Sequence[Record], total: Mapping[str, Any]) -> list[str]:
-    """Why files have no score, each with the number of files, where these are not all."""
+def _reasons(scorer: Scorer, records: Sequence[ScoreRecord], total: Mapping[str, Any]) -> list[str]:
+    """Reasons of missing scores, with the number of files if not all are affected."""
     scores = [record.scores[scorer.name] for record in records]
     counts = Counter(score.reason for score in scores if score.value is None and score.reason != OF_MANY)
     if not counts and total["value"] is None:
@@ -53,8 +53,8 @@ def _reasons(scorer: Scorer, records: Sequence[Record], total: Mapping[str, Any]
     return [reason + f" ({n} of {n_files} files)" * (n < n_files) for reason, n in counts.items()]
 
 
-def _heads(records: Sequence[Record]) -> list[str]:
-    """Names of the files, as short as tells them apart."""
+def _heads(records: Sequence[ScoreRecord]) -> list[str]:
+    """The shortest names that distinguish the files."""
     paths = [Path(record.file) for record in records]
     named: list[list[str]] = [
         [path.stem for path in paths],
@@ -65,9 +65,13 @@ def _heads(records: Sequence[Record]) -> list[str]:
 
 
 def _table(
-    scorers: Sequence[Scorer], records: Sequence[Record], totals: Mapping[str, Mapping[str, Any]], *, with_files: bool
+    scorers: Sequence[Scorer],
+    records: Sequence[ScoreRecord],
+    totals: Mapping[str, Mapping[str, Any]],
+    *,
+    with_files: bool,
 ) -> Table:
-    """A row for each reward and metric, a column for each file if that is wanted, and one for all if they are many."""
+    """Table with a row for each scorer, optional columns for files, and totals if there is more than one file."""
     each = records if with_files else []
     many = len(records) > 1
     table = Table(show_edge=False)
@@ -90,7 +94,7 @@ def _table(
 
 
 def extent(bounds: tuple[float, float]) -> str:
-    """A range in few characters.
+    """Short text of a range.
 
     Example:
         >>> extent((0.0, 1.0)), extent((-math.inf, 0.0)), extent((1.0, math.inf)), extent((-math.inf, math.inf))
@@ -105,7 +109,7 @@ def extent(bounds: tuple[float, float]) -> str:
 
 
 def _number(value: float | None, spread: float | None = None) -> str:
-    """Four digits, and the deviation over files."""
+    """Four significant digits, and the standard deviation over files."""
     if value is None:
         return "-"
     return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")

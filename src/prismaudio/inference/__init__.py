@@ -1,4 +1,4 @@
-"""From a video to its plan and its audio."""
+"""The inference pipeline: from a video to its plan and its audio."""
 
 from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.pipeline import PrismAudio

@@ -1,4 +1,4 @@
-"""Sound from features that were computed before, without any encoder."""
+"""Generation from precomputed features, without encoders."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from prismaudio.models.dit import DiffusionTransformer
     from prismaudio.samplers.base import Sampler
 
-SHORTEST_S, LONGEST_S = 0.2, 3600.0
+MIN_DURATION_S, MAX_DURATION_S = 0.2, 3600.0
 
 
 def read_conditions(path: str | Path, clip: str = "") -> Conditions:
-    """Conditions of one clip, as a batch of one, from a file of features.
+    """Read the conditions of one clip from a feature file, as a batch of one.
 
     Args:
-        path: A published ``.npz``, or a ``.safetensors`` or ``.tar`` that ``prismaudio extract`` wrote.
-        clip: Its id, where the file holds more than one.
+        path: A published ``.npz``, or a ``.safetensors`` or ``.tar`` file of ``prismaudio extract``.
+        clip: Id of the clip, required if the file contains more than one.
 
     Raises:
-        DataError: The file cannot be read, or holds no such clip.
+        DataError: The file cannot be read, or does not contain the clip.
     """
     if not Path(path).is_file():
         raise DataError(f"no such file: {path}")
     records = index_file(Path(path)).records
     if not clip and len(records) != 1:
-        raise DataError(f"{path} holds {len(records)} clips; name one of them")
+        raise DataError(f"{path} contains {len(records)} clips; give the id of one of them")
     if clip and clip not in records:
-        raise DataError(f"{path} holds no clip {clip!r}; it has {', '.join(list(records)[:5])}")
+        raise DataError(f"{path} contains no clip {clip!r}; expected one of {', '.join(list(records)[:5])}")
     record = records[clip] if clip else next(iter(records.values()))
     names = [name for name in record.parts if name != LATENTS and "." not in name]
     found = {stream: record.parts[stream] for stream in names}
@@ -49,10 +49,10 @@ def read_conditions(path: str | Path, clip: str = "") -> Conditions:
             raise DataError(f"the {stream} features in {path} have shape {part.shape}; expected two dimensions")
     try:
         streams = {stream: Features.pad([read_tensor(part)]) for stream, part in found.items()}
-    except (ValueError, TypeError) as error:  # words, dates
-        raise DataError(f"{path} holds features that are no numbers: {error}") from error
+    except (ValueError, TypeError) as error:  # strings, dates
+        raise DataError(f"{path} contains features that are not numbers: {error}") from error
     if not streams:
-        raise DataError(f"{path} holds no features of any stream")
+        raise DataError(f"{path} contains no features; expected at least one stream")
     return Conditions(streams)
 
 
@@ -67,9 +67,11 @@ def render_conditions(
     negative: Conditions | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Tensor]:
-    """Audio float32 ``(2, samples)`` of each sample of the conditions, in one pass; see :meth:`Renderer.render`."""
-    if not SHORTEST_S <= duration_s <= LONGEST_S:
-        raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {SHORTEST_S} to {LONGEST_S:g} s")
+    """Generate audio float32 ``(2, samples)`` for each sample of the conditions, as :meth:`Renderer.render` does."""
+    if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
+        raise PrismAudioError(
+            f"a duration of {duration_s} s is out of range; expected {MIN_DURATION_S} to {MAX_DURATION_S:g} s"
+        )
     for some in (conditions, negative):
         check_conditions(renderer.transformer, some, len(seeds))
     n_frames = renderer.autoencoder.n_frames(duration_s)
@@ -81,23 +83,27 @@ def render_conditions(
     )
     noise = renderer.noise(seeds, [n_frames] * len(seeds)).to(renderer.device)
     latents = sampler.sample(velocity, noise, on_step).float()
-    return [renderer.finished(row, duration_s) for row in latents]
+    return [renderer.decode_audio(row, duration_s) for row in latents]
 
 
 def check_conditions(transformer: DiffusionTransformer, conditions: Conditions | None, count: int) -> None:
-    """See that features are those that a transformer was made for.
+    """Check that features fit a transformer.
 
     Raises:
-        PrismAudioError: A stream has another dim, another number of samples, or values that are no numbers.
+        PrismAudioError: A stream is unknown, or has another dim, another number of samples, or non-finite values.
     """
     for stream, features in (conditions or {}).items():
         if stream not in transformer.streams:
-            raise PrismAudioError(f"this model is not told {stream} features; leave them out")
+            raise PrismAudioError(f"this model has no stream {stream!r}; leave its features out")
         dim = transformer.streams[stream].dim
         samples, _, found = features.values.shape
         if found != dim:
-            raise PrismAudioError(f"{stream} features are {found} wide, but this model's are {dim} wide")
+            raise PrismAudioError(
+                f"{stream} features have dim {found}, but this model expects {dim}; compute them with its encoder"
+            )
         if samples != count:
-            raise PrismAudioError(f"there are {stream} features of {samples} samples, but {count} seeds")
+            raise PrismAudioError(
+                f"{stream} features have {samples} samples, but there are {count} seeds; give one seed per sample"
+            )
         if not bool(torch.isfinite(features.values).all()):
-            raise PrismAudioError(f"the {stream} features hold NaN or infinity; compute them again")
+            raise PrismAudioError(f"the {stream} features contain NaN or infinity; compute them again")

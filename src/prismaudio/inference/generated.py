@@ -1,4 +1,4 @@
-"""A finished sound, with all that is needed to make it again."""
+"""Generated audio, with everything that is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GeneratedAudio:
-    """What :meth:`prismaudio.PrismAudio.generate` returns.
+    """Output of :meth:`prismaudio.PrismAudio.generate`.
 
     Args:
-        plan: The plan that was rendered.
+        plan: The rendered plan.
         audio: Audio float32 ``(2, samples)`` in -1 .. 1.
-        sample_rate_hz: Its sample rate.
-        seed: Seed of its noise.
+        sample_rate_hz: Sample rate of the audio.
+        seed: Seed of the noise.
         settings: Model, versions and options.
-        warnings: What a reader should know about how it came about.
-        video: The video that it belongs to; None for sound from text.
+        warnings: Warnings about the plan and the options.
+        video: The video of the audio; None for audio from text.
     """
 
     plan: Plan
@@ -50,10 +50,10 @@ class GeneratedAudio:
         return self.audio.shape[-1] / self.sample_rate_hz
 
     def save(self, path: str | Path) -> None:
-        """Write it: ``.wav`` is the sound, ``.mp4`` (``.mov``, ``.mkv``) the video with it, ``.png`` its spectrogram.
+        """Save as ``.wav`` (audio), ``.mp4``, ``.mov``, ``.mkv`` (the video with the audio) or ``.png`` (spectrogram).
 
         Raises:
-            MediaError: The file cannot be written, is the video that the sound was made for, or there is no video.
+            MediaError: The file cannot be written, is the source video, or there is no video for a video file.
         """
         if self.video is not None:
             spare(Path(path), [self.video])
@@ -66,16 +66,16 @@ class GeneratedAudio:
         elif suffix in VIDEO_SUFFIXES and self.video is not None:
             write_video_with_audio(self.video, self.audio, self.sample_rate_hz, path)
         elif suffix in VIDEO_SUFFIXES:
-            raise MediaError(f"cannot write {path}: this sound was made without a video; save it as .wav")
+            raise MediaError(f"cannot write {path}: this audio was generated without a video; save it as .wav")
         else:
             raise MediaError(f"cannot write {path}: expected .wav, .png, {', '.join(VIDEO_SUFFIXES)}")
 
     def spectrogram(self) -> bytes:
-        """PNG of the spectrogram of both channels with the plan's events."""
+        """Spectrogram of both channels with the plan's events, as PNG."""
         return spectrogram_png(self.audio, self.sample_rate_hz, self.plan.story)
 
     def describe(self) -> dict[str, Any]:
-        """What can be written as JSON, and makes the same sound again."""
+        """A JSON-serialisable description that suffices to reproduce the audio."""
         return {
             "video": None if self.video is None else str(self.video),
             "duration_s": round(self.duration_s, 6),

@@ -1,4 +1,4 @@
-"""Putting models on the Hugging Face hub. :mod:`prismaudio.pretrained` gets them from there."""
+"""Upload of models to the Hugging Face hub; :mod:`prismaudio.pretrained` downloads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ tags: [prismaudio, video-to-audio, flow-matching]
 ---
 # {title}
 
-Sound for silent video, made with [PrismAudio](https://pypi.org/project/prismaudio/) {version}.
+A video-to-audio model for [PrismAudio](https://pypi.org/project/prismaudio/) {version}.
 
 ```python
 from prismaudio import PrismAudio
@@ -34,11 +34,11 @@ model.generate("clip.mp4").save("clip_with_sound.mp4")
 | | |
 |---|---|
 | Parameters | {parameters:,} in the transformer, {codec_parameters:,} in the autoencoder |
-| Sound | stereo, {sample_rate_hz} Hz, latents at {latent_hz:.1f} Hz |
+| Audio | stereo, {sample_rate_hz} Hz, latents at {latent_hz:.1f} Hz |
 | Conditions | {streams} |
 | Sampling | {sampler}, guidance {guidance:g} |
 
-Say here what it was trained on, how well it does, and under which licence it may be used.
+Describe here the training data, the evaluation results and the licence.
 """
 
 
@@ -48,8 +48,8 @@ def push(parts: Mapping[str, Any], repository: str, half: Collection[str] = (), 
     Args:
         parts: The components of the model, by their names in a model folder.
         repository: ``owner/model``.
-        half: Parts whose weights are stored in half precision.
-        private: Whether a new repository is for its owner alone.
+        half: Names of the components whose weights are stored in half precision.
+        private: Whether a new repository is private.
     """
     from huggingface_hub import HfApi
 
@@ -60,18 +60,18 @@ def push(parts: Mapping[str, Any], repository: str, half: Collection[str] = (), 
         card.write_text(card_text(parts, repository), encoding="utf-8")
         try:
             api.create_repo(repository, private=private, exist_ok=True)
-            if api.file_exists(repository, card.name):  # somebody may have written about the model
+            if api.file_exists(repository, card.name):  # keep an existing model card
                 card.unlink()
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a PrismAudio model")
         except Exception as error:  # the client raises errors of many libraries
             raise CheckpointError(
-                f"the hub does not take {repository}: {one_line(error, 200)}; see that you are logged in: hf auth login"
+                f"cannot upload {repository} to the hub: {one_line(error, 200)}; log in with: hf auth login"
             ) from error
     return f"https://huggingface.co/{repository}"
 
 
 def card_text(parts: Mapping[str, Any], repository: str) -> str:
-    """The page of a model."""
+    """The model card of a model."""
     codec, transformer = parts["autoencoder"], parts["transformer"]
     return CARD.format(
         title=repository.rpartition("/")[2],

@@ -1,4 +1,4 @@
-"""Published checkpoints, as components of ours."""
+"""Import of published checkpoints as components of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import Outline, WithoutDrawing, fresh
+from prismaudio.checkpoints import MetaTensors, WithoutDrawing, fresh
 from prismaudio.errors import CheckpointError
 from prismaudio.inference.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer, published_streams
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     Shapes = Mapping[str, tuple[int, ...]]
 
 STEPS, GUIDANCE = 24, 5.0
-"""How the published model samples."""
+"""Sampling steps and guidance scale of the published model."""
 FPS, FRAME_SIZE = 25.0, 288
-"""What its encoders want to see: 25 frames a second for synchronisation, 288 pixels for what is seen, unsquashed."""
+"""Frames for its encoders: 25 fps for synchronisation, 288 pixels for the video stream, with the aspect ratio kept."""
 
 _GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
 _AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
 
 
 @dataclass
-class Published:
+class PublishedWeights:
     """Weights of a file by their published names.
 
     Args:
         transformer: ``model.model. …`` and ``conditioner.conditioners. …``.
         autoencoder: ``encoder. …`` and ``decoder. …``.
-        unknown: Names of what belongs to neither.
+        unknown: Names of all other weights.
     """
 
     transformer: dict[str, Tensor] = field(default_factory=dict)
@@ -50,25 +50,27 @@ class Published:
 
 
 def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, Any]:
-    """Components of a published checkpoint, with all that it says about how it is used.
+    """Import the components of a published checkpoint, with its settings and its sampler.
 
     Args:
-        path: ``prismaudio.ckpt``, the same names in a ``.safetensors`` file, or ``vae.ckpt`` alone.
-        autoencoder: ``vae.ckpt``, which takes the place of the autoencoder in ``path``.
+        path: ``prismaudio.ckpt``, a ``.safetensors`` file with the same names, or ``vae.ckpt`` alone.
+        autoencoder: ``vae.ckpt``, which replaces the autoencoder in ``path``.
 
     Raises:
-        CheckpointError: A file is not such a checkpoint, or its weights do not fit; the text lists them.
+        CheckpointError: A file is not such a checkpoint, or its weights do not fit; the message lists them.
     """
-    found, vae_path = sort_out(path, read_weights(path)), autoencoder or path
+    found, vae_path = split_components(path, read_weights(path)), autoencoder or path
     if not found.transformer and not found.autoencoder:
         raise CheckpointError(
             f"{path} is not a PrismAudio checkpoint: none of its {len(found.unknown)} weights has a name that "
-            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; it has {listed(found.unknown[:3])} …"
+            f"begins with model.model., {_AUTOENCODER} or {_ALONE}; found {listed(found.unknown[:3])} …"
         )
     if autoencoder is not None:
-        found.autoencoder = sort_out(autoencoder, read_weights(autoencoder)).autoencoder
+        found.autoencoder = split_components(autoencoder, read_weights(autoencoder)).autoencoder
         if not found.autoencoder:
-            raise CheckpointError(f"{autoencoder} holds no autoencoder; expected vae.ckpt or weights of the same names")
+            raise CheckpointError(
+                f"{autoencoder} contains no autoencoder; expected vae.ckpt or weights of the same names"
+            )
     transformer, problems = _transformer(found.transformer)
     codec, vae_problems = _autoencoder(found.autoencoder)
     if problems := [f"unknown {key}" for key in found.unknown] + problems + (vae_problems if vae_path is path else []):
@@ -78,66 +80,70 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     check_held(found.transformer, path)
     check_held(found.autoencoder, vae_path)
     if transformer and codec:
-        belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
+        check_latent_channels(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
     settings = Settings(None, FPS, FRAME_SIZE, GUIDANCE, keep_aspect_ratio=True)
-    components: dict[str, Any] = {"settings": settings}  # also for a new transformer
+    components: dict[str, Any] = {"settings": settings}  # also used with a new transformer
     if transformer:
         try:
             weights = dit_weights(found.transformer)
-        except CheckpointError as error:  # a constant is another
+        except CheckpointError as error:  # a constant has another value
             raise CheckpointError(f"{path}: {error}") from error
-        components["transformer"] = _filled(path, DiffusionTransformer, transformer, weights)
+        components["transformer"] = _build_module(path, DiffusionTransformer, transformer, weights)
         components["sampler"] = EulerSampler(STEPS)
     if codec:
-        components["autoencoder"] = _filled(vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder))
+        components["autoencoder"] = _build_module(
+            vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder)
+        )
     return components
 
 
 def import_autoencoder(path: Path) -> OobleckAutoencoder:
-    """The autoencoder of a published checkpoint.
+    """Import the autoencoder of a published checkpoint.
 
     Raises:
-        CheckpointError: The file has none, or cannot be imported.
+        CheckpointError: The file contains none, or cannot be imported.
     """
     components = import_published(path)
     if "autoencoder" not in components:
-        raise CheckpointError(f"{path} holds no autoencoder; expected vae.ckpt or weights of the same names")
+        raise CheckpointError(f"{path} contains no autoencoder; expected vae.ckpt or weights of the same names")
     codec: OobleckAutoencoder = components["autoencoder"]
     return codec
 
 
-def belong_together(path: Path, wanted: int, vae_path: Path, given: int) -> None:
-    """See that a transformer's latents are those of an autoencoder, by their channels.
+def check_latent_channels(path: Path, expected: int, vae_path: Path, given: int) -> None:
+    """Check that transformer and autoencoder have the same number of latent channels.
 
     Raises:
-        CheckpointError: They are not.
+        CheckpointError: The numbers differ.
     """
-    if wanted != given:
+    if expected != given:
         raise CheckpointError(
-            f"the transformer of {path} is for latents of {wanted} channels, but those of the autoencoder in "
-            f"{vae_path} have {given}; they do not belong together"
+            f"the transformer of {path} expects latents of {expected} channels, but those of the autoencoder in "
+            f"{vae_path} have {given}; use files of the same model"
         )
 
 
-def sort_out(path: Path, weights: Mapping[str, Tensor]) -> Published:
-    """What of a file belongs to which part, without the prefix that all names of a file may have in common."""
-    if any(key.startswith(_ALONE) for key in weights):  # a training run's: discriminators and the like are not needed
-        return Published(autoencoder=below(weights, _ALONE))
+def split_components(path: Path, weights: Mapping[str, Tensor]) -> PublishedWeights:
+    """Split the weights of a file by component, without a prefix that all names of the file may share."""
+    if any(key.startswith(_ALONE) for key in weights):  # a training checkpoint, whose discriminators are not needed
+        return PublishedWeights(autoencoder=below(weights, _ALONE))
     if all(key.startswith(("encoder.layers.", "decoder.layers.")) for key in weights):
-        return Published(autoencoder=dict(weights))
+        return PublishedWeights(autoencoder=dict(weights))
     prefixes = Counter(match["prefix"] for key in weights if (match := _GROUP.match(key)))
     prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     named = {key.removeprefix(prefix): value for key, value in weights.items()}
     if len(named) < len(weights):
-        raise CheckpointError(f"{path} has weights of the same names with and without {prefix!r}; expected one model")
+        raise CheckpointError(
+            f"{path} contains weights of the same names with and without {prefix!r}; expected one model"
+        )
     parts = ("model.model.", "conditioner.conditioners.")
     transformer = {key: value for key, value in named.items() if key.startswith(parts)}
     unknown = [key for key in named if not key.startswith((*parts, _AUTOENCODER))]
-    return Published(transformer, below(named, _AUTOENCODER), unknown)
+    return PublishedWeights(transformer, below(named, _AUTOENCODER), unknown)
 
 
 def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Constructor arguments of the transformer, and what does not fit it."""
+    """Constructor arguments of the transformer, and the weights that do not fit it."""
     if not official:
         return None, []
     given, problems = {}, []
@@ -149,7 +155,7 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
             problems.append(f"unknown {key}")
     arguments = transformer_arguments(given)
     try:
-        with Outline(len(official)):
+        with MetaTensors(len(official)):
             one_block = DiffusionTransformer(**fresh(arguments) | {"depth": 1})
     except ValueError as error:
         return None, [*problems, str(error)]
@@ -163,12 +169,12 @@ def _transformer(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
 
 
 def transformer_arguments(official: Shapes) -> dict[str, Any]:
-    """Constructor arguments of the transformer that published weights belong to, as far as their shapes tell.
+    """Infer constructor arguments of the transformer from the shapes of published weights.
 
     Args:
         official: Shapes by published name.
     """
-    part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
+    part, embedder = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
     arguments: dict[str, Any] = {}
     matrices = {key: shape for key, shape in official.items() if len(shape) == 2 and min(shape) > 0}
     dim, channels = matrices.get(f"{part}project_in.weight") or matrices.get(f"{part}project_out.weight", (0, 0))[::-1]
@@ -176,14 +182,14 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
         arguments |= {"dim": dim, "latent_channels": channels}
     depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d{{1,9}})\.", key))]
     if depths:
-        arguments["depth"] = min(max(depths) + 1, len(official))  # a name may hold any number
+        arguments["depth"] = min(max(depths) + 1, len(official))  # a name may contain any number
     num_heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
-    if dim and num_heads:  # what most layers say: one that says otherwise is then listed
+    if dim and num_heads:  # the most frequent value: layers that differ are listed as misfits
         arguments["num_heads"] = dim // max(num_heads.most_common(1)[0][0], 1)
     sizes = {}
-    for stream, usual in published_streams(dim or 1024).items():
-        first, second = (matrices.get(told.format(stream, layer)) for layer in (0, 2))
-        sizes[stream] = (first[1] if first else usual.dim, second[0] if second else usual.token_dim)
+    for stream, default in published_streams(dim or 1024).items():
+        first, second = (matrices.get(embedder.format(stream, layer)) for layer in (0, 2))
+        sizes[stream] = (first[1] if first else default.dim, second[0] if second else default.token_dim)
     arguments["streams"] = published_streams(dim or 1024, sizes)
     context = matrices.get("model.model.to_cond_embed.2.weight")
     if context and dim and context[0] != dim:
@@ -192,13 +198,13 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
 
 
 def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Constructor arguments of the autoencoder, and what does not fit it."""
+    """Constructor arguments of the autoencoder, and the weights that do not fit it."""
     if not official:
         return None, []
     given = shapes_of(official)
     arguments = oobleck_arguments(given)
     try:
-        with Outline(len(official)):
+        with MetaTensors(len(official)):
             codec = OobleckAutoencoder(**arguments)
     except ValueError as error:
         return None, [str(error)]
@@ -206,10 +212,10 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     return dict(codec.config), misfits(given, expected)
 
 
-def _filled(
+def _build_module(
     path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> nn.Module:
-    """A module with these weights, in float32."""
+    """Create a module in float32 and load its weights."""
     check_finite(weights, path)
     with WithoutDrawing():
         module = kind(**fresh(arguments))

@@ -1,4 +1,4 @@
-"""The class that a notebook uses: load a model, plan, render, save."""
+"""The pipeline class for scripts and notebooks: load a model, plan, generate, save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prismaudio.audio.resample import resample
 from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
-from prismaudio.errors import MediaError, PrismAudioError, shortened
+from prismaudio.errors import MediaError, PrismAudioError, truncated
 from prismaudio.inference import features, hub, planning
 from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.rendering import Renderer
@@ -44,22 +44,22 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 2**63
 MIX_RATE_HZ = 48_000
-"""Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
+"""Sample rate for mixing with the original audio, high enough to keep its high frequencies."""
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One sound that is wanted, made ready by :meth:`PrismAudio.request`.
+    """A prepared request for one audio, created by :meth:`PrismAudio.request`.
 
     Args:
-        clip: The video at the rate and size of the model's settings, which the planner watches.
-        watched: The video as an encoder of a stream wants to see it, where that differs.
-        plan: What it renders.
+        clip: The video at the frame rate and size of the model's settings, used by the planner.
+        encoder_clips: The video for encoders with another frame specification, by stream.
+        plan: The plan to render.
         seed: Seed of the noise.
-        negative: What to stay away from.
-        warnings: How the plan came about, where that needs saying.
-        video: The file, if there is one.
-        mix: Gain of the original sound that is added; 0 for none.
+        negative: The negative plan.
+        warnings: Warnings about the plan.
+        video: The video file, if any.
+        mix: Gain of the original audio in the mix; 0 for none.
     """
 
     clip: Clip
@@ -69,26 +69,26 @@ class Request:
     warnings: tuple[str, ...] = ()
     video: Path | None = None
     mix: float = 0.0
-    watched: Mapping[str, Clip] = field(default_factory=dict)
+    encoder_clips: Mapping[str, Clip] = field(default_factory=dict)
 
 
 class PrismAudio:
-    """Plans the sound of a video and renders it.
+    """Pipeline for video-to-audio generation: plans the audio of a video and renders it.
 
     Args:
         transformer: The velocity network.
-        autoencoder: From latents to sound.
-        encoders: Encoder of each stream that the transformer is told, by stream name.
-        planner: Who writes plans; None for a model that renders given plans only.
-        sampler: From noise to latents; Euler's method by default.
-        settings: Window, frames and guidance.
+        autoencoder: Decodes latents to audio.
+        encoders: Encoders by stream of the transformer.
+        planner: Writes plans; None for a model that renders given plans only.
+        sampler: Integrates the velocity from noise to latents; :class:`EulerSampler` by default.
+        settings: Segments, frames and guidance.
 
     ```python
     from prismaudio import PrismAudio
 
     model = PrismAudio.from_pretrained()
-    sound = model.generate("clip.mp4")
-    sound.save("clip_with_sound.mp4")
+    generated = model.generate("clip.mp4")
+    generated.save("clip_with_sound.mp4")
     ```
     """
 
@@ -121,14 +121,14 @@ class PrismAudio:
 
         Args:
             source: The name of an installed model, a model folder, ``owner/model`` on the Hugging Face hub, or None for
-                the model that is installed.
-            device: Where it runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
+                the only installed model.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
             precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
             revision: Branch, tag or commit of a model on the hub.
 
         Raises:
-            CheckpointError: There is no such model.
-            PrismAudioError: There is no such device or precision.
+            CheckpointError: The model is missing, damaged or incomplete.
+            PrismAudioError: The device or the precision is not available.
         """
         parts, name = pretrained.load(source, revision)
         core = (parts["transformer"], parts["autoencoder"], by_stream(parts), parts.get("planner"))
@@ -137,13 +137,13 @@ class PrismAudio:
         return model.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, half: Collection[str] = ()) -> None:
-        """Write a model folder, of weights that are not finite, too, so that they can be looked at.
+        """Save the model to a folder, including weights that are not finite, for inspection.
 
-        :meth:`from_pretrained`, :meth:`push_to_hub` and the exports of training refuse NaN and infinity.
+        :meth:`from_pretrained`, :meth:`push_to_hub` and the exports of training reject NaN and infinity.
 
         Args:
             folder: The folder.
-            half: Parts whose weights are stored in half precision, such as ``transformer``.
+            half: Components whose weights are stored in half precision, such as ``transformer``.
         """
         save_components(Path(folder), self.parts(), half, finite=False)
 
@@ -154,15 +154,15 @@ class PrismAudio:
         return parts | {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}
 
     def push_to_hub(self, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
-        """Put the model, with a page about it, on the Hugging Face hub, and give its address.
+        """Upload the model, with a model card, to the Hugging Face hub, and return its URL.
 
         Args:
-            repository: ``owner/model``; made if it is not there.
-            half: Parts whose weights are stored in half precision, such as ``transformer``.
-            private: Whether a new repository is for its owner alone.
+            repository: ``owner/model``; created if it does not exist.
+            half: Components whose weights are stored in half precision, such as ``transformer``.
+            private: Whether a new repository is private.
 
         Raises:
-            CheckpointError: The hub does not take it.
+            CheckpointError: The upload fails.
         """
         return hub.push(self.parts(), repository, half, private=private)
 
@@ -182,53 +182,53 @@ class PrismAudio:
 
     @property
     def dimensions(self) -> list[Dimension]:
-        """The perceptual dimensions of this environment, those of plugins included."""
+        """The perceptual dimensions of this environment, including those of plugins."""
         return discover().dimensions()
 
     @property
     def renderer(self) -> Renderer:
-        """The part that turns plans into sound."""
+        """The renderer, which generates audio from plans."""
         return Renderer(self.transformer, self.autoencoder, self.encoders, self.settings, self.device)
 
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:
-        """A video at the rate and size of the model's settings."""
+        """Read a video at the frame rate and size of the model's settings."""
         return read_clip(video, self.settings.frame_spec)
 
-    def _watched(self, video: str | Path) -> dict[str, Clip]:
-        """A video as those encoders want to see it that declare frames of their own, by stream."""
+    def _encoder_clips(self, video: str | Path) -> dict[str, Clip]:
+        """Read a video for encoders that declare their own frame specification, by stream."""
         specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items()}
         own = {spec: read_clip(video, spec) for spec in set(specs.values()) - {None, self.settings.frame_spec} if spec}
         return {stream: own[spec] for stream, spec in specs.items() if spec in own}
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
-        """Watch a clip and write its plan.
+        """Write the plan of a clip.
 
         Args:
             clip: The clip, or a video file.
-            prompt: What is to be heard: it becomes the semantic section, and the other sections are about it.
+            prompt: Text of the semantic section; the planner writes the other sections.
             given: A plan whose missing sections are written.
 
         Returns:
-            The plan; its ``warnings`` say what came about otherwise than the user may think.
+            The plan; its ``warnings`` list text that is not followed and sections that are chosen or omitted.
 
         Raises:
-            PlanError: Nothing says what is to be heard, or something happens after the end of the clip.
+            PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
         """
         clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
         plan = planning.write_plan(self.planner, clip, self.dimensions, given, prompt)
-        said = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
-        unknown = planning.not_understood(said, self.encoders.values())
+        texts = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
+        unknown = planning.unknown_text_warnings(texts, self.encoders.values())
         return Plan(plan, [*unknown, *plan.warnings])
 
     def read_plan(self, plan: Plan | str | Path) -> Plan:
-        """A plan from its text or its file."""
+        """Parse a plan from its text or its file."""
         if isinstance(plan, Plan):
             return plan
         is_text = isinstance(plan, str) and ("<" in plan or "\n" in plan)
         return Plan.parse(str(plan), self.dimensions) if is_text else Plan.load(expanded(plan), self.dimensions)
 
-    # Sound -------------------------------------------------------------------------------------------------------
+    # Audio -------------------------------------------------------------------------------------------------------
     def generate(
         self,
         video: str | Path | None = None,
@@ -244,23 +244,23 @@ class PrismAudio:
         mix: float = 0.0,
         progress: Progress | None = None,
     ) -> GeneratedAudio:
-        """Make the sound of a video, or of a text alone.
+        """Generate audio for a video, or from text alone.
 
         Args:
-            video: The video file; None for sound from a plan or a prompt.
-            plan: A plan, its text or its file; sections that it lacks are written by the planner.
-            prompt: What is to be heard; becomes the semantic section.
-            negative_prompt: What is not to be heard.
-            seed: The same seed gives the same sound.
-            steps: Steps of the sampler; more is finer and slower.
-            guidance: How closely the plan is followed; 1 is the network as it is. A ``Guidance`` says when, too.
-            sampler: A sampler, or the name of one.
-            duration_s: Length in seconds, where there is no video.
-            mix: Gain of the video's own sound that is added to the new one.
-            progress: Called with (steps done, steps in all); raise in it to stop.
+            video: The video file; None for audio from a plan or a prompt.
+            plan: A plan, its text or its file; the planner writes missing sections.
+            prompt: Text of the semantic section.
+            negative_prompt: Sounds and qualities to avoid.
+            seed: Seed of the noise; the same seed gives the same audio.
+            steps: Number of sampling steps; more steps are more accurate and slower.
+            guidance: Guidance scale; 1 disables guidance. A ``Guidance`` also sets rescaling and interval.
+            sampler: A sampler, or its name.
+            duration_s: Length in seconds, without a video only.
+            mix: Gain of the video's original audio in the mix.
+            progress: Called with (finished steps, total steps); may raise to stop.
 
         Raises:
-            PrismAudioError: Something about the input is wrong; the text says what, in one line.
+            PrismAudioError: The input is not valid; the message is one line.
         """
         request = self.request(
             video, plan=plan, prompt=prompt, negative_prompt=negative_prompt, seed=seed, duration_s=duration_s, mix=mix
@@ -279,31 +279,35 @@ class PrismAudio:
         duration_s: float | None = None,
         mix: float = 0.0,
     ) -> Request:
-        """Read a video and settle its plan: the first half of :meth:`generate`."""
-        pretrained.need_encoders(self.transformer, self.encoders)
+        """Read a video and write its plan: the first half of :meth:`generate`."""
+        pretrained.check_encoders(self.transformer, self.encoders)
         if not 0 <= seed < MAX_SEEDS:
-            shown = shortened(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
+            shown = truncated(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
         given = None if plan is None else self.read_plan(plan)
         if video is None:
             if duration_s is None:
-                raise MediaError("without a video the length of the sound must be given; say --duration SECONDS")
+                raise MediaError(
+                    "the length of audio without a video is not given; set duration_s, or --duration SECONDS"
+                )
             if not 0.2 <= duration_s <= 3600:
                 raise MediaError(f"a duration of {duration_s} s is out of range; expected 0.2 to 3600 s")
             clip = Clip("sound", duration_s)
         elif duration_s is not None:
-            raise MediaError("a duration is for sound without video; a video's sound is as long as the video")
+            raise MediaError(
+                "duration_s applies to audio without a video only; the audio of a video is as long as the video"
+            )
         else:
             clip = self.read(video)
         plan = self.plan(clip, prompt, given)
         warnings, negative = list(plan.warnings), None
         if negative_prompt.strip():
-            negative = planning.unwanted(negative_prompt)
-            unknown = planning.not_understood([negative_prompt], self.encoders.values())
+            negative = planning.negative_plan(negative_prompt)
+            unknown = planning.unknown_text_warnings([negative_prompt], self.encoders.values())
             warnings += [f"negative prompt: {warning}" for warning in unknown]
         path = None if video is None else Path(video)
-        watched = {} if video is None else self._watched(video)
-        return Request(clip, plan, seed, negative, tuple(warnings), path, mix, watched)
+        encoder_clips = {} if video is None else self._encoder_clips(video)
+        return Request(clip, plan, seed, negative, tuple(warnings), path, mix, encoder_clips)
 
     def generate_batch(
         self,
@@ -320,9 +324,9 @@ class PrismAudio:
         clips, plans = [r.clip for r in requests], [r.plan for r in requests]
         made = self.renderer.render(
             *(clips, plans, [r.seed for r in requests], chosen, guided, [r.negative for r in requests], progress),
-            watched=[r.watched for r in requests],
+            encoder_clips=[r.encoder_clips for r in requests],
         )
-        return [self._sound(r, audio, chosen, guided) for r, audio in zip(requests, made, strict=True)]
+        return [self._output(r, audio, chosen, guided) for r, audio in zip(requests, made, strict=True)]
 
     def render(
         self,
@@ -334,17 +338,17 @@ class PrismAudio:
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Progress | None = None,
     ) -> list[Tensor]:
-        """Audio ``(2, samples)`` of clips in memory, batched, each from its own seed.
+        """Generate audio ``(2, samples)`` for a batch of clips in memory.
 
         Args:
-            clips: Clips of any length, whose frames all encoders see.
-            plans: Their plans.
-            seeds: Their seeds.
-            guidance: How closely plans are followed; the model's own by default.
-            negative_plans: What to stay away from, for each clip.
-            on_step: Called with (steps done, steps in all); may raise to stop.
+            clips: Clips of any length; all encoders receive the same frames.
+            plans: Plan of each clip.
+            seeds: Seed of each clip.
+            guidance: Guidance scale or ``Guidance``; by default that of the model's settings.
+            negative_plans: Negative plan of each clip.
+            on_step: Called with (finished steps, total steps); may raise to stop.
         """
-        pretrained.need_encoders(self.transformer, self.encoders)
+        pretrained.check_encoders(self.transformer, self.encoders)
         guided = self.settings.guided(guidance)
         return self.renderer.render(clips, plans, seeds, self.sampler, guided, negative_plans, on_step)
 
@@ -360,35 +364,35 @@ class PrismAudio:
         negative: Conditions | None = None,
         on_step: Progress | None = None,
     ) -> list[Tensor]:
-        """Audio ``(2, samples)`` from features that were computed before: neither encoders nor a planner are needed.
+        """Generate audio ``(2, samples)`` from precomputed features, without encoders or a planner.
 
         Args:
             conditions: Features of all samples, or a file with those of one clip, such as a published ``.npz``.
                 Streams may be missing.
-            duration_s: Length of each sound in seconds.
-            seeds: A seed for each sample.
-            steps: Steps of the sampler.
-            guidance: How closely the conditions are followed; 1 is the network as it is.
-            sampler: A sampler, or the name of one.
-            negative: What to stay away from.
-            on_step: Called with (steps done, steps in all); may raise to stop.
+            duration_s: Length of each audio in seconds.
+            seeds: Seed of each sample.
+            steps: Number of sampling steps.
+            guidance: Guidance scale; 1 disables guidance.
+            sampler: A sampler, or its name.
+            negative: Negative conditions.
+            on_step: Called with (finished steps, total steps); may raise to stop.
 
         Raises:
-            PrismAudioError: The features are not those that the model was made for.
+            PrismAudioError: The features do not fit the model.
         """
         given = conditions if isinstance(conditions, Conditions) else features.read_conditions(conditions)
         chosen, guided = make_sampler(self.sampler, sampler, steps), self.settings.guided(guidance)
         return features.render_conditions(self.renderer, given, duration_s, seeds, chosen, guided, negative, on_step)
 
-    def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> GeneratedAudio:
-        """The finished sound of a request, mixed with the original if that is wanted."""
+    def _output(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> GeneratedAudio:
+        """The output of a request, mixed with the original audio if requested."""
         warnings, rate_hz = list(request.warnings), self.autoencoder.sample_rate_hz
         if request.negative is not None and guidance.scale == 1:
             warnings.append("a negative prompt has no effect with guidance 1")
         if request.mix and request.video is not None:
             own = read_audio_track(request.video, MIX_RATE_HZ, request.clip.duration_s, probe(request.video).start_s)
             if own is None:
-                warnings.append("the video has no sound of its own to mix with")
+                warnings.append("the video has no audio to mix with")
             else:
                 new = resample(audio, rate_hz, MIX_RATE_HZ)
                 n_samples = min(new.shape[1], own.shape[1])
@@ -408,6 +412,6 @@ class PrismAudio:
 
     @staticmethod
     def _plugins() -> dict[str, str]:
-        """Versions of the plugins that may have had a part in it."""
+        """Versions of the installed plugins, which may affect the result."""
         used = [p for p in discover().plugins if p.status == "ok" and p.distribution and p.distribution != "prismaudio"]
         return {str(plugin.distribution): str(plugin.version) for plugin in used}

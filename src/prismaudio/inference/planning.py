@@ -1,10 +1,10 @@
-"""Whose plan it is: the planner's, the user's, or the user's words completed by the planner."""
+"""Plans from the planner, from the user, or from the user and completed by the planner."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import PlanError, shortened
+from prismaudio.errors import PlanError, truncated
 from prismaudio.plan import CORE, Plan
 from prismaudio.plan.nouns import Nouns
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 MAX_QUOTED, MAX_LETTERS, MAX_NAMED = 3, 60, 20
-"""How much a warning says of what is not understood: clauses, letters of each, and things that are known."""
+"""Limits of a warning about unknown text: number of clauses, characters of each, and listed vocabulary."""
 
 
 def write_plan(
@@ -27,35 +27,35 @@ def write_plan(
     given: Plan | None = None,
     prompt: str = "",
 ) -> Plan:
-    """The plan of a clip, with everything in it that somebody gave.
+    """Write the plan of a clip; given sections and the prompt are kept.
 
     Args:
-        planner: Writes what is missing; without one, what is given is the plan.
+        planner: Writes missing sections; without one, the given sections are the plan.
         clip: The clip.
-        dimensions: The dimensions of a plan, in their order; a section that is still missing is its default one.
+        dimensions: The dimensions of a plan, in order; sections that are still missing get their defaults.
         given: Sections that are kept.
-        prompt: What is to be heard; takes the place of the semantic section.
+        prompt: Text of the semantic section.
 
     Raises:
-        PlanError: Nothing says what is to be heard, or something happens after the end of the clip.
+        PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
     """
-    wanted: str | Plan | None = given
+    request: str | Plan | None = given
     if prompt:
-        wanted = prompt if given is None else given.replace({"semantic": prompt})
-    if wanted is None and clip.frames is None:
-        raise PlanError("nothing says what is to be heard: give a video, a plan or a prompt")
+        request = prompt if given is None else given.replace({"semantic": prompt})
+    if request is None and clip.frames is None:
+        raise PlanError("there is nothing to plan from; give a video, a plan or a prompt")
     if planner is not None:
-        plan = planner.plan(clip, dimensions, wanted)
-    elif wanted is None:
-        raise PlanError("this model has no planner; say what is to be heard by a plan or a prompt")
+        plan = planner.plan(clip, dimensions, request)
+    elif request is None:
+        raise PlanError("this model has no planner; give a plan or a prompt")
     else:
-        plan = Plan({"semantic": wanted}) if isinstance(wanted, str) else wanted
+        plan = Plan({"semantic": request}) if isinstance(request, str) else request
     plan.check(clip.duration_s)
-    return completed(plan, dimensions)
+    return with_default_sections(plan, dimensions)
 
 
-def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
-    """The plan with the default sections of dimensions that it lacks, in the order of the dimensions."""
+def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
+    """The plan with default sections for missing dimensions, in the order of the dimensions."""
     texts, warnings = dict(plan), []
     for dimension in dimensions:
         if not texts.get(dimension.name):
@@ -63,16 +63,16 @@ def completed(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
             if dimension.default_section:
                 texts[dimension.name] = dimension.default_section
             else:
-                warnings.append(f"nobody answers the {dimension.name} section; it is left out of the plan")
+                warnings.append(f"no planner writes the {dimension.name} section; the plan omits it")
     names = [dimension.name for dimension in dimensions if dimension.name in texts]
     return Plan({name: texts[name] for name in dict.fromkeys([*names, *texts])}, [*plan.warnings, *warnings])
 
 
-def unwanted(prompt: str) -> Plan:
-    """The negative plan of a negative prompt: its words in the sections that they are about.
+def negative_plan(prompt: str) -> Plan:
+    """The negative plan of a negative prompt: the prompt in each section that it concerns.
 
     Example:
-        >>> print(unwanted("a noisy recording of a dog"))
+        >>> print(negative_plan("a noisy recording of a dog"))
         <Semantic> a noisy recording of a dog <Aesthetic> a noisy recording of a dog
     """
     story = Plan(dict.fromkeys(CORE, prompt)).story
@@ -86,28 +86,28 @@ def unwanted(prompt: str) -> Plan:
     return Plan(dict.fromkeys(about, prompt))
 
 
-def not_understood(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[str]:
-    """A warning about what a model cannot follow in texts; none when one of its encoders understands any text.
+def unknown_text_warnings(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[str]:
+    """A warning about clauses that a model cannot encode; empty if one of its encoders accepts any text.
 
     Args:
-        texts: What the user wrote.
+        texts: Texts of the user.
         encoders: The encoders of the model.
     """
     encoders = list(encoders)
-    clauses = list(dict.fromkeys(clause for text in texts for clause in unknown_to_all(text, encoders)))
+    clauses = list(dict.fromkeys(clause for text in texts for clause in clauses_unknown_to_all(text, encoders)))
     if not clauses:
         return []
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.vocabulary or ()))
-    quoted = ", ".join(repr(shortened(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
+    quoted = ", ".join(repr(truncated(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
     quoted += f" and {len(clauses) - MAX_QUOTED} more" if len(clauses) > MAX_QUOTED else ""
     things = ", ".join(known[:MAX_NAMED])
     things += f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
     if any(Nouns(known).mentions(text) for text in texts):
-        return [f"not understood: {quoted}; this model knows {things}"]
-    return [f"nothing that sounds is understood in {quoted}, so the model cannot follow it; it knows {things}"]
+        return [f"not understood: {quoted}; the model's vocabulary: {things}"]
+    return [f"no known sound is mentioned in {quoted}, so the model cannot follow it; its vocabulary: {things}"]
 
 
-def unknown_to_all(text: str, encoders: Iterable[Encoder]) -> list[str]:
-    """The clauses of a text that none of some encoders can express."""
+def clauses_unknown_to_all(text: str, encoders: Iterable[Encoder]) -> list[str]:
+    """The clauses of a text that no encoder can encode."""
     lists = [clauses for encoder in encoders if (clauses := encoder.unknown(text)) is not None]
     return [clause for clause in lists[0] if all(clause in others for others in lists)] if lists else []

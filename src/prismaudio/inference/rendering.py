@@ -1,4 +1,4 @@
-"""From clips and their plans to sound: noise, windows, sampler, decoder, level."""
+"""Rendering of audio from clips and plans: noise, segments, sampler, decoder, limiter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from prismaudio.audio.level import limit_
 from prismaudio.errors import PrismAudioError
-from prismaudio.inference.segments import CHUNK_SEGMENTS, Grid, Segment, joined
+from prismaudio.inference.segments import CHUNK_SEGMENTS, Chunk, Grid, joined
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Clip, Conditions, Features
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Sampler, Velocity
 
 DECODED_FRAMES = 7_500
-"""Latent frames that are decoded at once by an autoencoder that does not decode any length by itself."""
+"""Latent frames that are decoded in one pass if the autoencoder does not support any length."""
 PIECE_FRAMES = 2_500
-"""Latent frames of each piece of a longer sound: what decoding takes beside the sound itself grows with them."""
+"""Latent frames per pass for longer audio; the memory of decoding grows with them."""
 DECODED_OVERLAP = 32
-"""Latent frames in which two pieces are cross-faded; their phases have nothing to do with each other."""
+"""Latent frames in which two pieces are cross-faded with equal power, because their phases are unrelated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """Renders batches of clips, each sample by itself: its sound depends on its plan, clip and seed alone.
+    """Renders batches of clips; the audio of a sample depends only on its own plan, clip and seed.
 
     Args:
         transformer: The velocity network.
-        autoencoder: From latents to sound.
-        encoders: Encoder of each stream that the network is told.
-        settings: Window, frames and guidance.
-        device: Where the network runs.
+        autoencoder: Decodes latents to audio.
+        encoders: Encoders by stream of the network.
+        settings: Segments, frames and guidance.
+        device: Device of the network.
     """
 
     transformer: DiffusionTransformer
@@ -58,7 +58,7 @@ class Renderer:
         return Fraction(self.autoencoder.sample_rate_hz, self.autoencoder.hop)
 
     def grid(self, duration_s: float) -> Grid:
-        """Where the windows of a clip lie; of a model without a window, that of the whole clip."""
+        """Positions of the segments of a clip; a model without segments renders the whole clip as one."""
         segment_s = self.settings.segment_s
         if segment_s is None:
             segment_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
@@ -74,47 +74,47 @@ class Renderer:
         guidance: Guidance,
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
-        watched: Sequence[Mapping[str, Clip]] = (),
+        encoder_clips: Sequence[Mapping[str, Clip]] = (),
     ) -> list[Tensor]:
         """Audio float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB.
 
-        ``watched`` has each clip as the encoders of some streams see it, where they do not see the clip itself.
+        ``encoder_clips`` maps streams of each clip to clips for encoders with another frame specification.
         """
-        watched = watched or [{}] * len(clips)
+        encoder_clips = encoder_clips or [{}] * len(clips)
         grid = self.grid(clips[0].duration_s)
         if self.settings.segment_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
             negative_plans = negative_plans or [None] * len(clips)
-            rows = zip(clips, plans, seeds, negative_plans, watched, strict=True)
+            rows = zip(clips, plans, seeds, negative_plans, encoder_clips, strict=True)
             return [self.render([c], [p], [s], sampler, guidance, [n], on_step, [w])[0] for c, p, s, n, w in rows]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
         totals = [grid.total(clip.duration_s) for clip in clips]
         noise = self.noise(seeds, totals)
         latents = torch.zeros_like(noise)
-        groups = grouped(segment for row, clip in enumerate(clips) for segment in grid.segments(row, clip.duration_s))
+        groups = group_chunks(chunk for row, clip in enumerate(clips) for chunk in grid.chunks(row, clip.duration_s))
         for index, group in enumerate(groups):
-            velocity = self._joined_velocity(grid, clips, watched, plans, negatives, group, guidance)
-            spans = [slice(segment.starts[0], segment.starts[-1] + grid.frames) for segment in group]
+            velocity = self._joined_velocity(grid, clips, encoder_clips, plans, negatives, group, guidance)
+            spans = [slice(chunk.starts[0], chunk.starts[-1] + grid.frames) for chunk in group]
             drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
             moving = drawn.mT.contiguous().to(self.device)
-            made = sampler.sample(velocity, moving, share_of(on_step, index, len(groups))).float().cpu()
-            for segment, span, piece in zip(group, spans, made, strict=True):
-                latents[segment.row, :, span] += grid.chunk_fade(segment) * piece[:, : span.stop - span.start]
+            made = sampler.sample(velocity, moving, partial_progress(on_step, index, len(groups))).float().cpu()
+            for chunk, span, piece in zip(group, spans, made, strict=True):
+                latents[chunk.row, :, span] += grid.chunk_fade(chunk) * piece[:, : span.stop - span.start]
         del noise
         return [
-            self.finished(row[:, :total].to(self.device), clip.duration_s)
+            self.decode_audio(row[:, :total].to(self.device), clip.duration_s)
             for row, total, clip in zip(latents, totals, clips, strict=True)
         ]
 
-    def finished(self, latents: Tensor, duration_s: float) -> Tensor:
-        """Sound of latents ``(channels, frames)``, as long as it should be and not too loud.
+    def decode_audio(self, latents: Tensor, duration_s: float) -> Tensor:
+        """Decode latents ``(channels, frames)`` to audio of the given duration with a limited true peak.
 
         Raises:
-            PrismAudioError: The latents are no numbers.
+            PrismAudioError: The latents are not finite.
         """
         if not bool(latents.isfinite().all()):
             raise PrismAudioError(
-                "the model made NaN or infinity in place of sound; its guidance is too high for it, its precision too "
-                "low, or its training diverged"
+                "the model generated NaN or infinity; lower the guidance, use --precision fp32, or check whether its "
+                "training diverged"
             )
         sample_rate_hz = self.autoencoder.sample_rate_hz
         return limit_(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
@@ -131,43 +131,44 @@ class Renderer:
         self,
         grid: Grid,
         clips: Sequence[Clip],
-        watched: Sequence[Mapping[str, Clip]],
+        encoder_clips: Sequence[Mapping[str, Clip]],
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
-        segments: Sequence[Segment],
+        chunks: Sequence[Chunk],
         guidance: Guidance,
     ) -> Velocity:
-        """Guided velocity of whole segments."""
-        places = [(segment.row, start) for segment in segments for start in segment.starts]
+        """Guided velocity of chunks."""
+        places = [(chunk.row, start) for chunk in chunks for start in chunk.starts]
         velocities = []
         for first in range(0, len(places), self.settings.max_segments):
-            some = slice(first, first + self.settings.max_segments)
-            velocities.append((some, self._velocity(grid, clips, watched, plans, negatives, places[some], guidance)))
-        inside = [(i, start - segment.starts[0]) for i, segment in enumerate(segments) for start in segment.starts]
+            batch = slice(first, first + self.settings.max_segments)
+            velocity = self._velocity(grid, clips, encoder_clips, plans, negatives, places[batch], guidance)
+            velocities.append((batch, velocity))
+        inside = [(i, start - chunk.starts[0]) for i, chunk in enumerate(chunks) for start in chunk.starts]
         return joined(inside, grid, velocities)
 
     def _velocity(
         self,
         grid: Grid,
         clips: Sequence[Clip],
-        watched: Sequence[Mapping[str, Clip]],
+        encoder_clips: Sequence[Mapping[str, Clip]],
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
         places: Sequence[tuple[int, int]],
         guidance: Guidance,
     ) -> Velocity:
-        """Guided velocity of some windows."""
+        """Guided velocity of a batch of segments."""
         spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.segment_s) for _, start in places]
-        wanted = [cropped(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
+        wanted = [crop_plan(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
         other = None if negatives is None else [negatives[row] for row, _ in places]
         if other is not None:
             kept = zip(other, places, spans, strict=True)
-            other = [None if plan is None else cropped(plan, clips[row], *span) for plan, (row, _), span in kept]
-        windows = {
-            stream: [grid.crop(watched[row].get(stream, clips[row]), start) for row, start in places]
+            other = [None if plan is None else crop_plan(plan, clips[row], *span) for plan, (row, _), span in kept]
+        segments = {
+            stream: [grid.crop(encoder_clips[row].get(stream, clips[row]), start) for row, start in places]
             for stream in self.encoders
         }
-        conditions, negative = self._conditions(windows, wanted, other)
+        conditions, negative = self._conditions(segments, wanted, other)
         return guided_velocity(
             self.transformer,
             conditions,
@@ -179,15 +180,15 @@ class Renderer:
         )
 
     def _conditions(
-        self, windows: Mapping[str, Sequence[Clip]], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
+        self, segments: Mapping[str, Sequence[Clip]], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
     ) -> tuple[Conditions, Conditions | None]:
-        """Conditions to follow and, if there are negative plans, those to stay away from, of equal lengths."""
+        """Conditions and, if there are negative plans, negative conditions of equal lengths."""
         streams = {}
         for stream, encoder in self.encoders.items():
-            rows = [encoder.encode(window, plan) for window, plan in zip(windows[stream], plans, strict=True)]
-            for window, plan in zip(windows[stream], negatives or [], strict=False):
-                unseen = Clip(window.id, window.duration_s)
-                rows.append(rows[0][:0] if plan is None else encoder.encode(unseen, plan))
+            rows = [encoder.encode(segment, plan) for segment, plan in zip(segments[stream], plans, strict=True)]
+            for segment, plan in zip(segments[stream], negatives or [], strict=False):
+                without_frames = Clip(segment.id, segment.duration_s)
+                rows.append(rows[0][:0] if plan is None else encoder.encode(without_frames, plan))
             streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
         both = Conditions(streams).to(self.device, self.transformer.pre.weight.dtype)
         if negatives is None:
@@ -196,7 +197,7 @@ class Renderer:
         return both.index(first), both.index(second)
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
-        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
+        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long latents in cross-faded pieces."""
         if self.autoencoder.any_length:
             return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
         hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
@@ -212,26 +213,28 @@ class Renderer:
         return whole[:, :n_samples].cpu()
 
 
-def grouped(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Segments in groups that are sampled together: as many as have no more windows than one may have."""
-    groups: list[list[Segment]] = []
-    n_windows = 0
-    for segment in segments:
-        n_windows += len(segment.starts)
-        if not groups or n_windows > CHUNK_SEGMENTS:
+def group_chunks(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
+    """Group chunks that are sampled together, with at most :data:`CHUNK_SEGMENTS` segments per group."""
+    groups: list[list[Chunk]] = []
+    n_segments = 0
+    for chunk in chunks:
+        n_segments += len(chunk.starts)
+        if not groups or n_segments > CHUNK_SEGMENTS:
             groups.append([])
-            n_windows = len(segment.starts)
-        groups[-1].append(segment)
+            n_segments = len(chunk.starts)
+        groups[-1].append(chunk)
     return groups
 
 
-def share_of(on_step: Callable[[int, int], None] | None, index: int, n_parts: int) -> Callable[[int, int], None] | None:
-    """A callback for one of several samplings, which counts the steps of all."""
+def partial_progress(
+    on_step: Callable[[int, int], None] | None, index: int, n_parts: int
+) -> Callable[[int, int], None] | None:
+    """A callback for one of several sampler runs that reports the steps of all runs."""
     if on_step is None or n_parts == 1:
         return on_step
     return lambda done, steps: on_step(index * steps + done, n_parts * steps)
 
 
-def cropped(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
-    """The plan of one window, word for word where the window covers the clip."""
+def crop_plan(plan: Plan, clip: Clip, start_s: float, end_s: float) -> Plan:
+    """The plan of one segment, unchanged if the segment covers the clip."""
     return plan if start_s <= 0 and end_s >= clip.duration_s else plan.crop(start_s, end_s)

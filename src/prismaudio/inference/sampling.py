@@ -1,4 +1,4 @@
-"""The sampler that a user asks for by name and number of steps."""
+"""Selection of a sampler by name and number of steps."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 MAX_STEPS = 1000
 
 
-def make_sampler(usual: Sampler, wanted: Sampler | str | None, steps: int | None) -> Sampler:
-    """A sampler.
+def make_sampler(default: Sampler, requested: Sampler | str | None, steps: int | None) -> Sampler:
+    """Select or create a sampler.
 
     Args:
-        usual: The model's own.
-        wanted: A sampler, a class name such as ``HeunSampler`` or short ``heun``, or None for the usual one.
-        steps: Number of steps, or None for its default.
+        default: The model's sampler.
+        requested: A sampler, a class name such as ``HeunSampler`` or short ``heun``, or None for the default.
+        steps: Number of steps, or None for the sampler's default.
 
     Raises:
         UnknownNameError: No plugin provides a sampler of that name.
-        PrismAudioError: It has no number of steps to set, or the number is out of range.
+        PrismAudioError: The sampler has no argument ``steps``, or the number is out of range.
     """
-    kind, options = type(usual), dict(usual.config)
-    if isinstance(wanted, str):
-        kind = find_sampler(wanted)
-        options = options if kind is type(usual) else {}
-    elif wanted is not None:
-        kind, options = type(wanted), dict(wanted.config)
+    kind, options = type(default), dict(default.config)
+    if isinstance(requested, str):
+        kind = find_sampler(requested)
+        options = options if kind is type(default) else {}
+    elif requested is not None:
+        kind, options = type(requested), dict(requested.config)
     if steps is not None:
         if not 1 <= steps <= MAX_STEPS:
             raise PrismAudioError(f"{steps} sampling steps are out of range; expected 1 to {MAX_STEPS}")
         if "steps" not in inspect.signature(kind).parameters:
-            raise PrismAudioError(f"{kind.__name__} has no number of steps; leave --steps out")
+            raise PrismAudioError(f"{kind.__name__} takes no number of steps; leave --steps out")
         options["steps"] = steps
-    elif wanted is None or not isinstance(wanted, str):
-        return usual if wanted is None else wanted
-    made: Any = kind(**options)
-    return made
+    elif requested is None or not isinstance(requested, str):
+        return default if requested is None else requested
+    sampler: Any = kind(**options)
+    return sampler
 
 
 def find_sampler(name: str) -> type[Sampler]:
-    """The sampler class of a name, with or without ``Sampler`` at its end, in capitals or not.
+    """Find a sampler class by name, case-insensitive, with or without the suffix ``Sampler``.
 
     Example:
         >>> find_sampler("heun").__name__

@@ -1,4 +1,4 @@
-"""Sound of any length from a network that renders one window: where the windows lie and how they are joined."""
+"""Segments of long clips: their positions, and the cross-fade of their velocities at every sampling step."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Velocity
 
 QUIET_SHARE = 0.15
-"""Share of an overlap, at either of its ends, where one window alone is heard: windows are weakest at their edges."""
+"""Share of an overlap, at either end, where only one segment is used, because segments are worst at their edges."""
 CHUNK_SEGMENTS = 96
-"""Windows that are sampled together: what the network keeps for each of them bounds the memory."""
+"""Segments that are sampled together; bounds the memory for cached conditions."""
 SHARED_SEGMENTS = 8
-"""Windows that two consecutive segments of a clip both sample; in the middle of them one fades into the other."""
+"""Segments that two consecutive chunks of a clip share; the chunks are cross-faded in the middle of these."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Consecutive windows of a clip that are sampled together; a clip of usual length is one segment.
+class Chunk:
+    """Consecutive segments of a clip that are sampled together; a short clip is one chunk.
 
     Args:
-        row: Place of the clip in its batch.
-        starts: Latent frames of the clip at which the windows begin.
-        is_first: Whether the clip begins with it.
-        is_last: Whether the clip ends with it.
+        row: Index of the clip in its batch.
+        starts: First latent frame of each segment.
+        is_first: Whether it is the first chunk of the clip.
+        is_last: Whether it is the last chunk of the clip.
     """
 
     row: int
@@ -46,12 +46,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Grid:
-    """Windows of a length that suits the model, at places where latents and frames fall together.
+    """Positions of segments, at times where latent frames and video frames coincide.
 
     Args:
         rate_hz: Latent frames per second.
         fps: Frames per second.
-        segment_s: Length of a window in seconds.
+        segment_s: Length of a segment in seconds.
 
     Example:
         >>> grid = Grid(Fraction(125, 2), Fraction(16), 4.0)
@@ -65,68 +65,70 @@ class Grid:
 
     @property
     def frames(self) -> int:
-        """Latent frames of a window."""
+        """Latent frames of a segment."""
         return round(self.segment_s * self.rate_hz)
 
     @property
     def hop(self) -> int:
-        """Latent frames from one window to the next: about half a window, and a whole number of frames."""
+        """Latent frames between segment starts: about half a segment, and a whole number of video frames."""
         together = (self.rate_hz / self.fps).numerator
         return together * max(1, round(self.frames / 2 / together)) if together <= self.frames / 2 else self.frames // 2
 
     def starts(self, duration_s: float) -> list[int]:
-        """Latent frames where the windows begin that cover a clip."""
+        """First latent frames of the segments that cover a clip."""
         beyond = max(0, math.ceil(duration_s * self.rate_hz) - self.frames)
         return [self.hop * i for i in range(1 + math.ceil(beyond / self.hop))]
 
     def total(self, duration_s: float) -> int:
-        """Latent frames that the windows of a clip cover together."""
+        """Number of latent frames that the segments of a clip cover."""
         return self.starts(duration_s)[-1] + self.frames
 
-    def segments(self, row: int, duration_s: float) -> list[Segment]:
-        """The segments of a clip; two that follow each other share :data:`SHARED_SEGMENTS` windows.
+    def chunks(self, row: int, duration_s: float) -> list[Chunk]:
+        """The chunks of a clip; consecutive chunks share :data:`SHARED_SEGMENTS` segments.
 
         Example:
-            >>> [len(segment.starts) for segment in Grid(Fraction(125, 2), Fraction(16), 4.0).segments(0, 600.0)]
+            >>> [len(chunk.starts) for chunk in Grid(Fraction(125, 2), Fraction(16), 4.0).chunks(0, 600.0)]
             [96, 96, 96, 35]
         """
         starts = self.starts(duration_s)
         firsts = range(0, max(1, len(starts) - SHARED_SEGMENTS), CHUNK_SEGMENTS - SHARED_SEGMENTS)
         return [
-            Segment(row, tuple(starts[first : first + CHUNK_SEGMENTS]), first == 0, first == firsts[-1])
+            Chunk(row, tuple(starts[first : first + CHUNK_SEGMENTS]), first == 0, first == firsts[-1])
             for first in firsts
         ]
 
     def crop(self, clip: Clip, start: int) -> Clip:
-        """The clip of one window; the last frame is held where the clip is too short."""
+        """The clip of one segment; the last frame is repeated if the clip is too short."""
         start_s = float(start / self.rate_hz)
         name = f"{clip.id}@{start}"
         if clip.frames is None or clip.fps is None:
             return Clip(name, self.segment_s)
         first, length = round(start_s * clip.fps), round(self.segment_s * clip.fps)
-        return Clip(name, self.segment_s, hold(clip.frames[first : first + length], length, clip.frames), clip.fps)
+        return Clip(
+            name, self.segment_s, repeat_last_frame(clip.frames[first : first + length], length, clip.frames), clip.fps
+        )
 
     def fade(self, *, is_first: bool, is_last: bool) -> Tensor:
-        """Weights ``(frames,)`` of a window; those of neighbours add up to 1 where they overlap."""
+        """Cross-fade weights ``(frames,)`` of a segment; overlapping weights sum to 1."""
         overlap = self.frames - self.hop
         return cross_fade(self.frames, overlap, (1 - 2 * QUIET_SHARE) * overlap, is_first=is_first, is_last=is_last)
 
-    def chunk_fade(self, segment: Segment) -> Tensor:
-        """Weights of the latent frames of a segment; those of neighbours add up to 1 where they overlap."""
-        n_frames = segment.starts[-1] - segment.starts[0] + self.frames
+    def chunk_fade(self, chunk: Chunk) -> Tensor:
+        """Cross-fade weights of the latent frames of a chunk; overlapping weights sum to 1."""
+        n_frames = chunk.starts[-1] - chunk.starts[0] + self.frames
         overlap = (SHARED_SEGMENTS - 1) * self.hop + self.frames
-        return cross_fade(n_frames, overlap, self.hop, is_first=segment.is_first, is_last=segment.is_last)
+        return cross_fade(n_frames, overlap, self.hop, is_first=chunk.is_first, is_last=chunk.is_last)
 
 
 def cross_fade(n_frames: int, overlap: int, n_ramp: float, *, is_first: bool, is_last: bool) -> Tensor:
-    """Weights ``(n_frames,)`` of a piece that fades from the one before it and into the one after it.
+    """Weights ``(n_frames,)`` of a piece that is cross-faded with the previous and the next one.
 
     Args:
         n_frames: Length of the piece.
-        overlap: Frames that it shares with each neighbour.
-        n_ramp: How many of these, in the middle, the fade takes.
-        is_first: Whether there is no piece before it.
-        is_last: Whether there is none after it.
+        overlap: Frames shared with each neighbour.
+        n_ramp: Length of the fade in the middle of the overlap.
+        is_first: Whether there is no previous piece.
+        is_last: Whether there is no next piece.
 
     Example:
         >>> cross_fade(6, 4, 2, is_first=False, is_last=True)
@@ -141,35 +143,35 @@ def cross_fade(n_frames: int, overlap: int, n_ramp: float, *, is_first: bool, is
     return weights
 
 
-def hold(frames: Tensor, length: int, otherwise: Tensor) -> Tensor:
-    """Frames ``(length, 3, height, width)``: the last one is held; with none, that of ``otherwise``."""
+def repeat_last_frame(frames: Tensor, length: int, fallback: Tensor) -> Tensor:
+    """Frames ``(length, 3, height, width)``, padded with the last frame, or, if empty, with that of ``fallback``."""
     if len(frames) >= length:
         return frames[:length]
-    last = (frames if len(frames) else otherwise)[-1:]
+    last = (frames if len(frames) else fallback)[-1:]
     return torch.cat([frames, last.expand(length - len(frames), *last.shape[1:])])
 
 
 def padded(clip: Clip, duration_s: float) -> Clip:
-    """A clip that lasts at least ``duration_s``: its last frame is held."""
+    """Pad a clip to at least ``duration_s`` by repeating its last frame."""
     if clip.duration_s >= duration_s:
         return clip
     if clip.frames is None or clip.fps is None:
         return replace(clip, duration_s=duration_s)
-    frames = hold(clip.frames, round(duration_s * clip.fps), clip.frames)
+    frames = repeat_last_frame(clip.frames, round(duration_s * clip.fps), clip.frames)
     return replace(clip, frames=frames, duration_s=duration_s, audio=None, sample_rate_hz=None)
 
 
 def joined(
     places: Sequence[tuple[int, int]], grid: Grid, velocities: Sequence[tuple[slice, Velocity]]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """One velocity for whole clips: those of their windows, cross-faded at every step of the sampler.
+    """Combine the velocities of segments to one velocity of whole clips, cross-faded at every sampling step.
 
-    All windows of a clip see the same latents, so that they agree on what happens where they overlap.
+    All segments of a clip share the same latents, so that their content is consistent where they overlap.
 
     Args:
-        places: Row and first latent frame of each window, the windows of a row in order.
+        places: Row and first latent frame of each segment, the segments of a row in order.
         grid: The grid.
-        velocities: Velocities of consecutive windows; each slice says which ones.
+        velocities: Velocity of each batch of consecutive segments, with the slice of its segments.
     """
     rows = torch.tensor([row for row, _ in places])
     fades = torch.stack(
@@ -182,10 +184,10 @@ def joined(
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         whole = torch.zeros_like(latents)
         pieces = torch.stack([latents[row, :, start : start + grid.frames] for row, start in places])
-        for some, of_window in velocities:
-            moved = of_window(pieces[some], times[rows[some].to(times.device)])
-            moved = moved.to(latents.dtype) * beside(latents, fades[some, None]).to(latents.dtype)
-            for (row, start), piece in zip(places[some], moved, strict=True):
+        for batch, of_segments in velocities:
+            faded = of_segments(pieces[batch], times[rows[batch].to(times.device)])
+            faded = faded.to(latents.dtype) * beside(latents, fades[batch, None]).to(latents.dtype)
+            for (row, start), piece in zip(places[batch], faded, strict=True):
                 whole[row, :, start : start + grid.frames] += piece
         return whole
 

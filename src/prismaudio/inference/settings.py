@@ -1,4 +1,4 @@
-"""What a model wants to be fed, and how it samples unless told otherwise."""
+"""Settings of a model: its input frames, segments, and default guidance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Guidance:
-    """How closely the conditions are followed, and when.
+    """Classifier-free guidance.
 
     Args:
-        scale: 1 is the network as it is; more follows the conditions more closely.
-        rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
-        interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance; outside it the scale is 1.
+        scale: Guidance scale; 1 disables guidance, larger values follow the conditions more closely.
+        rescale: 0 .. 1, how far guided velocities are rescaled to the standard deviation of conditional ones.
+        interval: Lowest and highest flow time (1 is noise, 0 is data) with guidance; outside it the scale is 1.
     """
 
     scale: float = 3.0
@@ -30,22 +30,25 @@ class Guidance:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(number) for number in (self.scale, self.rescale, *self.interval)):
-            raise PrismAudioError(f"a guidance of {self.scale} is no number to follow; expected finite ones")
+            raise PrismAudioError(
+                f"a guidance of {self.scale} with rescale {self.rescale} is not valid; expected finite numbers"
+            )
 
 
 class Settings(Configured):
-    """Saved with a model, so that whoever loads it reads clips as it was trained.
+    """Settings that are saved with a model, so that clips are read as in training.
 
     Args:
-        segment_s: Length of sound that is rendered at once, in seconds: that of the training clips. None for a model
-            that renders any length in one pass.
-        fps: Frames per second that planner and encoders watch.
-        frame_size: Height and width of these frames.
-        keep_aspect_ratio: Whether frames keep their shape; then the size is the most that their shorter side has.
-        guidance: How closely the conditions are followed; 1 is the network as it is.
-        rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
-        guidance_interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance.
-        max_segments: Windows that go through the network together; bounds the memory.
+        segment_s: Length in seconds of the segments that are rendered at once, that of the training clips. None for a
+            model that renders any length in one pass.
+        fps: Frames per second for planner and encoders.
+        frame_size: Height and width of the frames in pixels.
+        keep_aspect_ratio: Whether frames keep their aspect ratio; then ``frame_size`` is the maximum of the shorter
+            side.
+        guidance: Guidance scale; 1 disables guidance.
+        rescale: 0 .. 1, how far guided velocities are rescaled to the standard deviation of conditional ones.
+        guidance_interval: Lowest and highest flow time (1 is noise, 0 is data) with guidance.
+        max_segments: Maximum number of segments in a batch of the network; bounds the memory.
 
     Example:
         >>> Settings(guidance=2.5).config["guidance"]
@@ -61,7 +64,7 @@ class Settings(Configured):
         rescale: float = 0.0,
         guidance_interval: Sequence[float] = (0.0, 1.0),
         max_segments: int = 16,
-        keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002  (an argument in a model folder)
+        keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002  (a key in model folders)
     ) -> None:
         within(0.1, 3600, segment_s=segment_s)
         within(0.1, 1000, fps=fps)
@@ -78,7 +81,7 @@ class Settings(Configured):
         self.guidance = Guidance(guidance, rescale, (lowest, highest))
 
     def guided(self, guidance: float | Guidance | None) -> Guidance:
-        """The guidance that is asked for; a number is another scale, None asks for nothing in particular."""
+        """The requested guidance; a number replaces the scale of the default, None returns the default."""
         if isinstance(guidance, Guidance):
             return guidance
         return self.guidance if guidance is None else replace(self.guidance, scale=guidance)
