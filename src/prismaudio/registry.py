@@ -48,6 +48,7 @@ OFFICIAL = {
     ),
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
     "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),
+    "prismaudio-videoprism": ("VideoPrismEncoder",),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
 """What the project's own plugin distributions provide, so that a missing one can be named."""

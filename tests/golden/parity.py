@@ -37,10 +37,9 @@ KINDS = {
     "audiobox_tiny": "out/score_",
     "audiobox_full": "out/raw_",
     "msclap": "out/prism_ms_clap",
+    "videoprism": "out/frame_embeddings",
 }
 """Kinds of golden files, each with the beginning of a name that only it holds, of those that come after it."""
-UNUSED = "w/params/"
-"""How names begin in golden files that no test replays: those of VideoPrism, on which no reward stands."""
 
 
 class Golden(dict[str, Any]):

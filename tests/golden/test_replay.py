@@ -13,7 +13,7 @@ import golden_schedules
 import golden_vae
 import numpy as np
 import pytest
-from parity import KINDS, UNUSED, arrays_in, golden_files, kind_of, names_in
+from parity import KINDS, arrays_in, golden_files, kind_of
 
 CHECKS = {
     "dit": golden_dit.check_dit,
@@ -39,7 +39,7 @@ def test_every_tensor_agrees(path):
 def test_every_file_is_of_a_kind_that_some_test_replays(request):
     """What is not of these kinds would be passed over."""
     strange = [path for path in arrays_in(request.config.getoption("parity_dir") or DATA) if kind_of(path) is None]
-    assert [path.name for path in strange if not any(name.startswith(UNUSED) for name in names_in(path))] == []
+    assert [path.name for path in strange] == []
 
 
 def test_the_kind_of_a_file_is_told_by_what_it_holds(tmp_path):

@@ -1,0 +1,73 @@
+"""The encoder of the video stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from prismaudio.checkpoints import Configured
+from prismaudio.encoders.base import Encoder
+from prismaudio.errors import CheckpointError
+from prismaudio.types import FrameSpec
+from prismaudio_videoprism.frames import FPS, at_4_fps, squared
+from prismaudio_videoprism.network import SIZES, VideoTower, vision_config
+from prismaudio_videoprism.weights import find, load_video_tower
+
+if TYPE_CHECKING:
+    from prismaudio.plan import Plan
+    from prismaudio.types import Clip
+
+RANDOM = "random"
+MAX_SIDE = 1080
+"""Frames whose shorter side is longer are made smaller while they are decoded."""
+
+
+class VideoPrismEncoder(Configured, nn.Module, Encoder):
+    """Frame embeddings of VideoPrism, four a second, each of length 1.
+
+    All frames of a clip are encoded together: each embedding depends on the whole clip.
+
+    Args:
+        weights: The Flax file ``flax_lvt_large_f8r288_repeated.npz``, a folder that has it, a folder in transformers'
+            layout, or ``owner/name`` on the Hugging Face hub; None for the published file, ``"random"`` to draw them,
+            and ``""`` when they are loaded afterwards, as a model folder does.
+        revision: Branch, tag or commit of a hub repository in transformers' layout, such as ``refs/pr/2``.
+        sizes: Sizes of the network, named as in :data:`prismaudio_videoprism.network.SIZES`, where ``weights`` does not
+            say them; those of ``videoprism_lvt_public_v1_large`` by default.
+
+    Source:
+        The ``video_features`` of the published preprocessing.
+    """
+
+    rate_hz = FPS
+    reads_plan = False
+    frame_spec = FrameSpec(FPS, MAX_SIDE, keep_aspect_ratio=True)
+
+    def __init__(
+        self, weights: str | None = None, revision: str | None = None, sizes: dict[str, int] | None = None
+    ) -> None:
+        super().__init__()
+        self.sizes = {**SIZES, **(sizes or {})}
+        if weights in {RANDOM, ""}:
+            with torch.device("cpu" if weights == RANDOM else "meta"):
+                self.tower = VideoTower(vision_config(self.sizes)).eval().requires_grad_(requires_grad=False)
+        else:
+            self.tower, self.sizes = load_video_tower(find(weights, revision))
+        self.dim = self.sizes["dim"]
+        self.config = {"weights": "", "revision": None, "sizes": self.sizes}  # weights are saved with the model
+
+    @torch.no_grad()
+    def encode(self, clip: Clip, plan: Plan) -> Tensor:
+        """Embeddings ``(int(4 * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are."""
+        weight = next(self.tower.parameters())
+        if weight.is_meta:
+            raise CheckpointError(
+                "VideoPrismEncoder has no weights yet; name their file, or load a model that has them"
+            )
+        if clip.frames is None or clip.fps is None:
+            return torch.zeros(0, self.dim, device=weight.device)
+        frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
+        embeddings: Tensor = self.tower(frames[None].to(weight.device))[0][0]
+        return embeddings
