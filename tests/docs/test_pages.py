@@ -34,6 +34,7 @@ def test_a_page_does_what_it_says(page, tmp_path):
     assert pages.run_page(page, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_marked_blocks_of_the_readme_run(tmp_path):
     readme = pages.ROOT / "README.md"
     if needs_studio(readme) and not pages.HAS_STUDIO:

@@ -96,14 +96,23 @@ def test_every_page_is_in_the_navigation():
     assert missing == []
 
 
+def anchors(path):
+    """The anchors of a page: its headings, and what mkdocstrings documents."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", head).strip().lower()) for head in heads} | {
+        *re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
+    }
+
+
 def test_links_between_pages_lead_somewhere():
-    links = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[\w.-]+)?\)")
-    lost = [
-        f"{path.relative_to(DOCS)}: {target}"
-        for path in DOCS.rglob("*.md")
-        for target in links.findall(path.read_text(encoding="utf-8"))
-        if not (path.parent / target).exists()
-    ]
+    links = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#([\w.-]+))?\)")
+    lost = []
+    for path in (*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")):
+        for target, anchor in links.findall(path.read_text(encoding="utf-8")):
+            page = path.parent / target
+            if not page.exists() or (anchor and not {anchor, anchor.rpartition(".")[0]} & anchors(page)):
+                lost.append(f"{path.relative_to(DOCS.parent)}: {target}#{anchor}")
     assert lost == []
 
 
@@ -111,6 +120,13 @@ def test_nothing_is_loaded_from_elsewhere():
     nav = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in nav
     assert not re.search(r"extra_(css|javascript)", nav)
+    for path in DOCS.rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert "```mermaid" not in text, f"{path.name}: the theme loads mermaid from elsewhere; draw an SVG"
+        assert not re.search(r"!\[[^\]]*\]\(https?:|<(?:img|script|iframe)\b", text), path.name
+    for path in (DOCS / "assets").glob("*.svg"):
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|<script|href=|url\((?!#)", text), path.name
 
 
 def test_json_on_the_pages_is_json():
