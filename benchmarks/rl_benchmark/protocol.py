@@ -1,10 +1,10 @@
 """The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
 
-It has two tiers, with the same methods and the same report: a small world, where a run takes seconds and every reward
+It has two environments, with the same methods and the same report: a small world, where a run takes seconds and every reward
 is exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
 :mod:`rl_benchmark.studio`. In each the protocol is the same for all methods: AdamW at a constant learning
 rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
-is always the same are made by deterministic steps and judged. The reward to be reached is four fifths of the way from
+is always the same are made by deterministic steps and scored. The reward to be reached is four fifths of the way from
 the base policy's to that of Flow-GRPO in the end. What a method costs is counted by hooks on the network.
 """
 
@@ -24,16 +24,16 @@ import torch
 from prismaudio import __version__
 from prismaudio.benchmarks.report import write_json
 from prismaudio.checkpoints import Configured
-from rl_benchmark.course import Course
+from rl_benchmark.learning_curve import LearningCurve
 from rl_benchmark.methods import METHODS, STUDIO_METHODS, Method
 from rl_benchmark.report import RLReport
-from rl_benchmark.small import SmallTier
+from rl_benchmark.small import SmallEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from rl_benchmark.tier import Tier
+    from rl_benchmark.environment import Environment
 
 Step = Callable[[str, int, int], None]
 EQUAL_RATE = 1e-3
@@ -65,7 +65,7 @@ class RLBenchmark:
         updates: Updates of each run.
         budget: Evaluations of the network up to which a run goes on after that.
         equal_rate: The learning rate at which all are compared.
-        tier: What they are compared on.
+        environment: What they are compared on.
         processes: Runs at a time, each on one thread.
         kept: Folder of finished runs; what it has with the same settings is not run again. None to keep nothing.
     """
@@ -76,7 +76,7 @@ class RLBenchmark:
     updates: int = 120
     budget: float = 100_000
     equal_rate: float = EQUAL_RATE
-    tier: Tier = field(default_factory=SmallTier)
+    environment: Environment = field(default_factory=SmallEnvironment)
     processes: int = 2
     kept: Path | None = None
 
@@ -93,11 +93,11 @@ class RLBenchmark:
     @classmethod
     def studio(cls) -> RLBenchmark:
         """The studio model with the rewards of the core: about an hour of two cores."""
-        from rl_benchmark.studio import StudioTier  # brings Lightning
+        from rl_benchmark.studio import StudioEnvironment  # brings Lightning
 
         rates: dict[str, tuple[float, ...]] = dict.fromkeys(STUDIO_METHODS, (STUDIO_RATE,))
         return cls(
-            STUDIO_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=STUDIO_RATE, tier=StudioTier()
+            STUDIO_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=STUDIO_RATE, environment=StudioEnvironment()
         )
 
     def restricted(self, **settings: object) -> RLBenchmark:
@@ -111,22 +111,22 @@ class RLBenchmark:
             on_step: Called with what is being done, how much of it is done, and how much there is.
         """
         with _one_thread():
-            self.tier.prepare(lambda done, total: on_step("preparing", done, total))
-            courses: dict[tuple[str, float], dict[int, Course]] = {}
+            self.environment.prepare(lambda done, total: on_step("preparing", done, total))
+            curves: dict[tuple[str, float], dict[int, LearningCurve]] = {}
             jobs = list(self._jobs())
-            for finished, (job, course) in enumerate(self._courses(jobs), 1):
-                courses.setdefault((job.name, job.learning_rate), {})[job.seed] = course
+            for finished, (job, curve) in enumerate(self._curves(jobs), 1):
+                curves.setdefault((job.name, job.learning_rate), {})[job.seed] = curve
                 on_step("runs", finished, len(jobs))
         ordered = {(job.name, job.learning_rate): None for job in jobs}
-        runs = {key: [courses[key][seed] for seed in self.seeds] for key in ordered}
+        runs = {key: [curves[key][seed] for seed in self.seeds] for key in ordered}
         meta = {
-            "tier": self.tier.name,
+            "tier": self.environment.name,
             "seeds": list(self.seeds),
             "updates": self.updates,
-            "weights": dict(self.tier.weights),
+            "weights": dict(self.environment.weights),
             "torch": torch.__version__,
         }
-        return RLReport(runs, self.updates, self.equal_rate, self.tier.budgets, meta)
+        return RLReport(runs, self.updates, self.equal_rate, self.environment.budgets, meta)
 
     def _jobs(self) -> Iterator[Job]:
         """First those at the same learning rate, then the others, the highest first."""
@@ -136,33 +136,33 @@ class RLBenchmark:
                 if rate in self.rates[name]:
                     yield from (Job(name, method, rate, seed) for seed in self.seeds)
 
-    def _courses(self, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
+    def _curves(self, jobs: list[Job]) -> Iterator[tuple[Job, LearningCurve]]:
         """Runs as they come to their end."""
         missing = []
         for job in jobs:
             place = self._place(job)
             if place is not None and place.exists():
-                yield job, Course.from_dict(json.loads(place.read_text()))
+                yield job, LearningCurve.from_dict(json.loads(place.read_text()))
             else:
                 missing.append(job)
-        for job, course in self._run(missing):
+        for job, curve in self._run(missing):
             if place := self._place(job):
-                write_json(place, asdict(course), finite=False)
-            yield job, course
+                write_json(place, asdict(curve), finite=False)
+            yield job, curve
 
     def _place(self, job: Job) -> Path | None:
         """Where a run is kept, by all that it depends on."""
         settings = {name: _described(value) for name, value in vars(job.method).items()}
-        protocol = (settings, _described(self.tier), self.updates, self.budget, __version__, torch.__version__)
+        protocol = (settings, _described(self.environment), self.updates, self.budget, __version__, torch.__version__)
         key = hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
-        return self.kept and self.kept / f"{self.tier.name}-{job.name}-{job.learning_rate:g}-{job.seed}-{key}.json"
+        return self.kept and self.kept / f"{self.environment.name}-{job.name}-{job.learning_rate:g}-{job.seed}-{key}.json"
 
-    def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, Course]]:
+    def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, LearningCurve]]:
         if self.processes == 1 or len(jobs) < 2:
             for job in jobs:
-                yield job, self.tier.run(job.method, job.learning_rate, job.seed, self.updates, self.budget)
+                yield job, self.environment.run(job.method, job.learning_rate, job.seed, self.updates, self.budget)
             return
-        pool = ProcessPoolExecutor(self.processes, get_context("spawn"), _start, (self.tier,))
+        pool = ProcessPoolExecutor(self.processes, get_context("spawn"), _start, (self.environment,))
         with pool:
             waiting = {pool.submit(_work, job, self.updates, self.budget): job for job in jobs}
             try:
@@ -177,18 +177,18 @@ def _described(value: object) -> object:
     return (type(value).__qualname__, getattr(value, "config", {})) if isinstance(value, Configured) else value
 
 
-_tiers: list[Tier] = []
+_environments: list[Environment] = []
 """Of this process, as it was started for it."""
 
 
-def _start(tier: Tier) -> None:
+def _start(environment: Environment) -> None:
     torch.set_num_threads(1)
-    tier.prepare()
-    _tiers.append(tier)
+    environment.prepare()
+    _environments.append(environment)
 
 
-def _work(job: Job, updates: int, budget: float) -> Course:
-    return _tiers[0].run(job.method, job.learning_rate, job.seed, updates, budget)
+def _work(job: Job, updates: int, budget: float) -> LearningCurve:
+    return _environments[0].run(job.method, job.learning_rate, job.seed, updates, budget)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from rl_benchmark.course import Course, Point
+    from rl_benchmark.learning_curve import LearningCurve, Point
 
 BASELINE = "flow_grpo"
 RATIOS = {"release": "release", "paper": "paper", "recommended": "recommended"}
@@ -29,13 +29,13 @@ class RLReport:
 
     Args:
         runs: The runs of a method and a learning rate, one for each seed.
-        updates: Updates after which a run is judged.
+        updates: Updates after which runs are compared.
         equal_rate: The learning rate that all methods were run with.
         budgets: Evaluations of the network after which rewards are compared.
         meta: What was run, and with which versions.
     """
 
-    runs: dict[tuple[str, float], list[Course]]
+    runs: dict[tuple[str, float], list[LearningCurve]]
     updates: int
     equal_rate: float
     budgets: tuple[int, ...]
@@ -49,7 +49,7 @@ class RLReport:
     @property
     def target(self) -> float:
         """The reward to be reached: four fifths of the way from the base policy's to the baseline's in the end."""
-        final = statistics.fmean(course.final(self.updates) for course in self.runs[BASELINE, self.equal_rate])
+        final = statistics.fmean(curve.final(self.updates) for curve in self.runs[BASELINE, self.equal_rate])
         return self.base + 0.8 * (final - self.base)
 
     @property
@@ -77,7 +77,7 @@ class RLReport:
         """Mean cost of reaching the target, in evaluations of the network; None where a run did not reach it."""
         if (method, rate) not in self.runs or rate is None:
             return None
-        reached = [course.first(self.target) for course in self.runs[method, rate]]
+        reached = [curve.first(self.target) for curve in self.runs[method, rate]]
         return None if None in reached else statistics.fmean(getattr(point, what) for point in reached)
 
     def ratio(self, method: str, *, best: bool = False, over: str = BASELINE, what: str = "nfe") -> float | None:
@@ -97,8 +97,8 @@ class RLReport:
 
     def row(self, method: str, rate: float) -> dict[str, Any]:
         """What the JSON file says of a method and a learning rate: lists with one number for each seed."""
-        courses = self.runs[method, rate]
-        reached = [course.first(self.target) for course in courses]
+        curves = self.runs[method, rate]
+        reached = [curve.first(self.target) for curve in curves]
 
         def costs(what: Callable[[Point], float]) -> Values:
             return [None if point is None else round(what(point), 3) for point in reached]
@@ -108,11 +108,11 @@ class RLReport:
             "nfe_to_target": costs(lambda point: point.nfe),
             "updates_to_target": costs(lambda point: point.update),
             "cpu_s_to_target": costs(lambda point: point.cpu_s),
-            "final": _finite(course.final(self.updates) for course in courses),
-            "at_nfe": {str(nfe): _finite(course.at(nfe) for course in courses) for nfe in self.budgets},
-            "rewards": {name: _finite(course.rewards[name] for course in courses) for name in self.dimensions},
-            "kl": _finite(course.kl for course in courses),
-            "variance_ratio": _finite(course.variance_ratio for course in courses),
+            "final": _finite(curve.final(self.updates) for curve in curves),
+            "at_nfe": {str(nfe): _finite(curve.at(nfe) for curve in curves) for nfe in self.budgets},
+            "rewards": {name: _finite(curve.rewards[name] for curve in curves) for name in self.dimensions},
+            "kl": _finite(curve.kl for curve in curves),
+            "variance_ratio": _finite(curve.variance_ratio for curve in curves),
         }
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The first tier of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
+"""The first environment of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 from prismaudio.flow.randomness import normal
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.rollout import Rollout, rollout
-from prismaudio.training.grpo.update import Drawn, accumulate, parts
-from rl_benchmark.course import Counter, Course, Point
+from prismaudio.training.grpo.update import ReplayBatch, accumulate_gradients, micro_batches
+from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP
-from rl_benchmark.tier import Tier, path_divergence
+from rl_benchmark.environment import Environment, path_divergence
 from rl_benchmark.world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 
 
-class SmallTier(Tier):
+class SmallEnvironment(Environment):
     """Trains copies of a flow model of a small world.
 
     Args:
@@ -47,25 +47,25 @@ class SmallTier(Tier):
         """Train the base policy, or find it where it was kept."""
         self.base = pretrained(self.pretraining, on_step)
 
-    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """One run, see :class:`Tier`."""
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
+        """One run, see :class:`Environment`."""
         network = deepcopy(self.base)
         counter = Counter(network)
         optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
-        course, cpu_s, update = Course(), 0.0, 0
+        curve, cpu_s, update = LearningCurve(), 0.0, 0
         while True:
             if update % self.every == 0:
                 rewards = self._means(network)
                 reward = sum(self.weights[name] * value for name, value in rewards.items())
-                course.points.append(Point(update, counter.count, cpu_s, reward))
+                curve.points.append(Point(update, counter.count, cpu_s, reward))
             if update == updates:
-                course.rewards = rewards
-                course.kl, course.variance_ratio = (
+                curve.rewards = rewards
+                curve.kl, curve.variance_ratio = (
                     self._kl(network),
                     self._variance(network) / self._variance(self.base),
                 )
             if update >= updates and update % self.every == 0 and counter.count >= budget:
-                return course
+                return curve
             counter.counting, start_s = True, time.process_time()
             self._update(network, optimizer, method, seed, update)
             cpu_s += time.process_time() - start_s
@@ -83,10 +83,10 @@ class SmallTier(Tier):
 
     def accumulate(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> None:
         """Add the gradient of an update to that of the network."""
-        drawn, advantages = self.draw(network, method, seed, update)
-        accumulate(parts(drawn, advantages), method.objective)
+        batches, advantages = self.draw(network, method, seed, update)
+        accumulate_gradients(micro_batches(batches, advantages), method.objective)
 
-    def draw(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> tuple[list[Drawn], Tensor]:
+    def draw(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> tuple[list[ReplayBatch], Tensor]:
         """The candidates of an update, and their advantages ``(batch,)``."""
         windows = method.windows(seed, update, CLASSES)
         classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
@@ -94,7 +94,7 @@ class SmallTier(Tier):
         rewards = self.world.rewards(torch.cat([some.latents for some in made]), classes)
         advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
         mine = classes.split([len(some.latents) for some in made])
-        return [Drawn(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
+        return [ReplayBatch(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
@@ -120,9 +120,9 @@ def _rolled(
 ) -> Rollout:
     """The candidates of the groups that have this window; their noise does not depend on which these are."""
     classes = torch.tensor(groups).repeat_interleave(GROUP)
-    noise = _noise(groups, 1 if method.same_start else GROUP // method.branches, *key)
+    noise = _noise(groups, 1 if method.same_start else GROUP // method.branch_size, *key)
     if method.same_start:
-        noise = noise.repeat_interleave(GROUP // method.branches, 0)
+        noise = noise.repeat_interleave(GROUP // method.branch_size, 0)
     return rollout(
         network.given(classes),
         noise,
@@ -130,8 +130,8 @@ def _rolled(
         window,
         method.kernel,
         lambda step: _noise(groups, GROUP, *key, step),
-        branches=method.branches,
-        prefix=network.given(classes[:: method.branches]),
+        branch_size=method.branch_size,
+        prefix=network.given(classes[:: method.branch_size]),
         share_first=method.share_first,
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prismaudio.samplers.base import Velocity
-    from prismaudio.training.grpo.update import Rows
+    from prismaudio.training.grpo.update import RowVelocity
 
 CLASSES, WIDTH = 8, 16
 WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}
@@ -87,7 +87,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 class VelocityNetwork(nn.Module):
-    """Velocity of latents ``(batch, 16, 1)``: three layers of 128, told the time and the class."""
+    """Velocity of latents ``(batch, 16, 1)``: three layers of 128, with the time and the class as inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class VelocityNetwork(nn.Module):
     def forward(self, latents: Tensor, times: Tensor, classes: Tensor) -> Tensor:
         """Velocity ``(batch, 16, 1)`` at times ``(batch,)`` for classes ``(batch,)``."""
         phase = times[:, None] * (math.pi * torch.tensor([0.5, 1, 2, 4]))
-        told = torch.cat([latents[:, :, 0], phase.cos(), phase.sin(), self.classes(classes)], 1)
-        return self.layers(told)[:, :, None]
+        inputs = torch.cat([latents[:, :, 0], phase.cos(), phase.sin(), self.classes(classes)], 1)
+        return self.layers(inputs)[:, :, None]
 
     def given(self, classes: Tensor) -> Velocity:
         """The velocity of samples of these classes."""
         return lambda latents, times: self(latents, times, classes)
 
-    def rows(self, classes: Tensor) -> Rows:
+    def rows(self, classes: Tensor) -> RowVelocity:
         """The velocity of some rows of samples of these classes."""
         return lambda rows: self.given(classes[rows])
 

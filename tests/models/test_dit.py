@@ -56,10 +56,10 @@ def test_every_stream_is_heard(transformer: DiffusionTransformer, stream: str) -
     assert (transformer(latents, times, told) - transformer(latents, times, without)).abs().max() > 1e-3
 
 
-def test_a_guide_gives_what_its_conditions_give(transformer: DiffusionTransformer) -> None:
+def test_a_cache_gives_what_its_conditions_give(transformer: DiffusionTransformer) -> None:
     latents, times, told = torch.randn(2, 6, 20), torch.tensor([0.5, 0.1]), conditions([4, 2])
     torch.testing.assert_close(
-        transformer(latents, times, told), transformer(latents, times, transformer.guide(told, 20))
+        transformer(latents, times, told), transformer(latents, times, transformer.cache_conditions(told, 20))
     )
 
 

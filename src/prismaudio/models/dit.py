@@ -22,8 +22,8 @@ MAX_WIDTH = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Guide:
-    """What a trajectory's conditions come to, computed once for all of its steps.
+class ConditioningCache:
+    """The conditioning of a trajectory, computed once for all of its steps.
 
     Args:
         rotary: Cosines and sines of the positions, ``(1 + frames, rotated width)`` each.
@@ -39,13 +39,13 @@ class Guide:
     context_mask: Tensor | None = None
     mask: Tensor | None = None
 
-    def first(self, count: int) -> Guide:
-        """That of the first samples of the batch."""
+    def first(self, count: int) -> ConditioningCache:
+        """The cache of the first samples of the batch."""
         contexts = None if self.contexts is None else tuple((k[:count], v[:count]) for k, v in self.contexts)
         added, context_mask, mask = (
             None if x is None else x[:count] for x in (self.added, self.context_mask, self.mask)
         )
-        return Guide(self.rotary, added, contexts, context_mask, mask)
+        return ConditioningCache(self.rotary, added, contexts, context_mask, mask)
 
 
 def published_streams(
@@ -157,8 +157,8 @@ class DiffusionTransformer(Configured, nn.Module):
                 part.to(dtype)
         return self
 
-    def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
-        """What conditions come to, for latents of ``n_frames`` frames.
+    def cache_conditions(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> ConditioningCache:
+        """Compute the conditioning cache for latents of ``n_frames`` frames.
 
         Args:
             conditions: What to make.
@@ -167,7 +167,7 @@ class DiffusionTransformer(Configured, nn.Module):
         """
         tokens = self.tokens(conditions)
         attended = [tokens[name] for name in self.attended if name in tokens]
-        return self.guide_by(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
+        return self.cache_tokens(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
 
     def tokens(self, conditions: Conditions) -> dict[str, Features]:
         """The conditioners' tokens of every stream that has features."""
@@ -177,25 +177,25 @@ class DiffusionTransformer(Configured, nn.Module):
                 tokens[name] = conditioner.tokens(conditions[name])
         return tokens
 
-    def guide_by(
+    def cache_tokens(
         self,
         attended: Sequence[Features],
         added: Mapping[str, Features],
         n_frames: int,
         mask: Tensor | None = None,
-    ) -> Guide:
-        """What tokens come to: those to attend to, and those to add to the latents, by stream."""
+    ) -> ConditioningCache:
+        """Compute the conditioning cache from tokens: those to attend to, and those to add to the latents, by stream."""
         real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
         terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
         total = functools.reduce(torch.add, terms) if terms else None
         rotary = self.rotary(1 + n_frames)
         if not attended:
-            return Guide(rotary, total, mask=real)
+            return ConditioningCache(rotary, total, mask=real)
         context = self.to_context(torch.cat([stream.values for stream in attended], 1))
         told = torch.cat([stream.mask for stream in attended], 1)
         told = told | ~told.any(1, keepdim=True)  # whoever is told nothing attends to zeros
         contexts = tuple(cast("Block", block).cross_attention.keys_and_values(context) for block in self.blocks)
-        return Guide(rotary, total, contexts, told[:, None, None], real)
+        return ConditioningCache(rotary, total, contexts, told[:, None, None], real)
 
     def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
         """What a stream adds to each frame."""
@@ -204,35 +204,35 @@ class DiffusionTransformer(Configured, nn.Module):
         return to_length(Features(self.to_added[name](tokens.values), tokens.mask), n_frames, mask)
 
     def forward(
-        self, latents: Tensor, times: Tensor, conditions: Conditions | Guide, mask: Tensor | None = None
+        self, latents: Tensor, times: Tensor, conditions: Conditions | ConditioningCache, mask: Tensor | None = None
     ) -> Tensor:
         """Velocity ``(batch, channels, frames)``, that is noise minus data.
 
         Args:
             latents: Noisy latents ``(batch, channels, frames)``.
             times: Flow times ``(batch,)``; 1 is noise, 0 is data.
-            conditions: What to make, or what :meth:`guide` made of it.
+            conditions: What to make, or the cache that :meth:`cache_conditions` computed.
             mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None for all. Padding has no
-                effect on real frames. A guide has its own.
+                effect on real frames. A cache has its own mask.
         """
-        guide = conditions if isinstance(conditions, Guide) else self.guide(conditions, latents.shape[-1], mask)
+        cache = conditions if isinstance(conditions, ConditioningCache) else self.cache_conditions(conditions, latents.shape[-1], mask)
         if self.data_spread is None:
-            return self._network(latents, times, guide)
+            return self._network(latents, times, cache)
         t, variance = times[:, None, None].to(latents.dtype), self.data_spread**2
         power = (1 - t).square() * variance + t.square()
         known = (t - (1 - t) * variance) / power * latents
-        return known - self.data_spread * power.rsqrt() * self._network(latents * power.rsqrt(), times, guide)
+        return known - self.data_spread * power.rsqrt() * self._network(latents * power.rsqrt(), times, cache)
 
-    def _network(self, latents: Tensor, times: Tensor, guide: Guide) -> Tensor:
+    def _network(self, latents: Tensor, times: Tensor, cache: ConditioningCache) -> Tensor:
         """The transformer itself, in the precision of its weights."""
         own = latents.to(self.pre.weight.dtype)
         hidden = self.project_in((self.pre(own) + own).transpose(1, 2))
-        if guide.added is not None:
-            hidden = hidden + guide.added
+        if cache.added is not None:
+            hidden = hidden + cache.added
         hidden = torch.cat([self.time_embedding(times)[:, None].to(hidden.dtype), hidden], 1)
         for i, block in enumerate(self.blocks):
-            context = None if guide.contexts is None else guide.contexts[i]
-            hidden = block(hidden, guide.rotary, guide.mask, context, guide.context_mask)
+            context = None if cache.contexts is None else cache.contexts[i]
+            hidden = block(hidden, cache.rotary, cache.mask, context, cache.context_mask)
         out = self.project_out(hidden[:, 1:]).transpose(1, 2)
         return (self.post(out) + out).to(latents.dtype)
 

@@ -1,4 +1,4 @@
-"""What becomes of a policy in a run of the reinforcement-learning benchmark, and what it costs."""
+"""Learning curves of the reinforcement-learning benchmark: rewards and costs of a policy during a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """How good a policy is after so many updates.
+    """Reward of a policy after some updates, and its cost.
 
     Args:
         update: Updates so far.
@@ -28,8 +28,8 @@ class Point:
 
 
 @dataclass
-class Course:
-    """What became of a policy.
+class LearningCurve:
+    """The rewards of a policy during a run, and its final state.
 
     Args:
         points: Every few updates, the first before any.
@@ -45,15 +45,15 @@ class Course:
     variance_ratio: float = 1.0
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Course:
+    def from_dict(cls, described: dict[str, Any]) -> LearningCurve:
         """What :func:`dataclasses.asdict` made of one."""
-        return cls(**told | {"points": [Point(**point) for point in told["points"]]})
+        return cls(**described | {"points": [Point(**point) for point in described["points"]]})
 
     def first(self, reward: float) -> Point | None:
         """Where a policy first rose to a reward, between two points on a straight line; None where it did not.
 
         Example:
-            >>> Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
+            >>> LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
             Point(update=2.0, nfe=40.0, cpu_s=0.5, reward=1.5)
         """
         for before, after in pairwise(self.points):

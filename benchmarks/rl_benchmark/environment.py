@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from prismaudio.samplers.base import Velocity
-    from rl_benchmark.course import Course
+    from rl_benchmark.learning_curve import LearningCurve
     from rl_benchmark.methods import Method
 
 
-class Tier(Configured, ABC):
+class Environment(Configured, ABC):
     """Policies, rewards, and how a run goes. It must be picklable: every process prepares its own."""
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Tier(Configured, ABC):
         """
 
     @abstractmethod
-    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
         """One run.
 
         Args:
