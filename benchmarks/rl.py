@@ -40,7 +40,7 @@ def parser() -> Parser:
     size.add_argument(
         "--studio",
         action="store_true",
-        help="the second environment: the main methods post-train the studio model with the rewards of the core (an hour)",
+        help="the second environment: the main methods post-train the studio model, with the core's rewards (an hour)",
     )
     parser.add_argument(
         "--seeds",

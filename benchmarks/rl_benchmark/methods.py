@@ -1,6 +1,6 @@
 """The methods that the reinforcement-learning benchmark compares: the recipes of ``recipes/fast_grpo``, with overrides.
 
-The protocol overrides some keys of all of them: times of steps are uniform, and there is no divergence (``kl_coef`` is 0).
+The protocol overrides some keys of all of them: times of steps are uniform, and ``kl_coef`` is 0.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ class Method:
 
 def _built(described: str | dict[str, Any], **changes: object) -> object:
     """The object that a recipe describes, a class or a class and its arguments, with some of these changed."""
-    name, arguments = (described, {}) if isinstance(described, str) else (described["class_path"], described.get("init_args", {}))
+    name, arguments = (
+        (described, {}) if isinstance(described, str) else (described["class_path"], described.get("init_args", {}))
+    )
     found = next(module for module in PARTS if hasattr(module, name))
     return getattr(found, name)(**arguments | changes)
 

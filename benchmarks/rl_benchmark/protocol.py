@@ -1,7 +1,7 @@
 """The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
 
-It has two environments, with the same methods and the same report: a small world, where a run takes seconds and every reward
-is exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
+It has two environments, with the same methods and the same report: a small world, where a run takes seconds and every
+reward is exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
 :mod:`rl_benchmark.studio`. In each the protocol is the same for all methods: AdamW at a constant learning
 rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
 is always the same are made by deterministic steps and scored. The reward to be reached is four fifths of the way from
@@ -97,7 +97,13 @@ class RLBenchmark:
 
         rates: dict[str, tuple[float, ...]] = dict.fromkeys(STUDIO_METHODS, (STUDIO_RATE,))
         return cls(
-            STUDIO_METHODS, rates, range(3), updates=32, budget=15_000, equal_rate=STUDIO_RATE, environment=StudioEnvironment()
+            STUDIO_METHODS,
+            rates,
+            range(3),
+            updates=32,
+            budget=15_000,
+            equal_rate=STUDIO_RATE,
+            environment=StudioEnvironment(),
         )
 
     def restricted(self, **settings: object) -> RLBenchmark:
@@ -155,7 +161,9 @@ class RLBenchmark:
         settings = {name: _described(value) for name, value in vars(job.method).items()}
         protocol = (settings, _described(self.environment), self.updates, self.budget, __version__, torch.__version__)
         key = hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
-        return self.kept and self.kept / f"{self.environment.name}-{job.name}-{job.learning_rate:g}-{job.seed}-{key}.json"
+        return (
+            self.kept and self.kept / f"{self.environment.name}-{job.name}-{job.learning_rate:g}-{job.seed}-{key}.json"
+        )
 
     def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, LearningCurve]]:
         if self.processes == 1 or len(jobs) < 2:

@@ -13,9 +13,9 @@ from prismaudio.flow.randomness import normal
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.rollout import Rollout, rollout
 from prismaudio.training.grpo.update import ReplayBatch, accumulate_gradients, micro_batches
+from rl_benchmark.environment import Environment, path_divergence
 from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP
-from rl_benchmark.environment import Environment, path_divergence
 from rl_benchmark.world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ class SmallEnvironment(Environment):
         batches, advantages = self.draw(network, method, seed, update)
         accumulate_gradients(micro_batches(batches, advantages), method.objective)
 
-    def draw(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> tuple[list[ReplayBatch], Tensor]:
+    def draw(
+        self, network: VelocityNetwork, method: Method, seed: int, update: int
+    ) -> tuple[list[ReplayBatch], Tensor]:
         """The candidates of an update, and their advantages ``(batch,)``."""
         windows = method.windows(seed, update, CLASSES)
         classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)

@@ -25,9 +25,9 @@ from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, Rollo
 from prismaudio.types import ClipBatch, LatentBatch
 from prismaudio_studio.datamodule import StudioDataModule
 from prismaudio_studio.reward import SemanticReward
+from rl_benchmark.environment import Environment, path_divergence
 from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP, STUDIO_STEPS
-from rl_benchmark.environment import Environment, path_divergence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -156,9 +156,7 @@ def prismaudio_training_parts() -> Iterable[Component]:
         Component(f"{grpo}.weighting:NoiseWeighting", "Step weighting: by the noise of a step."),
         Component(f"{grpo}.reward_weights:LinearWeight", "Reward weight: changes with the updates."),
         Component("prismaudio.training.schedule:CosineWithWarmup", "Learning rate: warm-up, then half a cosine."),
-        Component(
-            "prismaudio.training.schedule:InverseLR", "Learning rate: the published one, an inverse power."
-        ),
+        Component("prismaudio.training.schedule:InverseLR", "Learning rate: the published one, an inverse power."),
         Component("prismaudio.training.lora:Lora", "Low-rank adapters in place of the weights."),
         Component(f"{callbacks}.ema:ExponentialMovingAverage", "Callback: an average of the weights."),
         Component(f"{callbacks}.ema:PolicyAverage", "Callback: the average of reinforcement learning."),

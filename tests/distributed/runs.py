@@ -163,7 +163,7 @@ def gathered(items):
     return ClipBatch(clips, plans)
 
 
-def align(folder, steps=3, checkpoint=None, options=None, reward=None, split_groups=False, **trainer):
+def align(folder, steps=3, checkpoint=None, options=None, reward=None, *, split_groups=False, **trainer):
     """Post-train, and give the trained weights, whole."""
     made = FastGrpoTask(
         {"spatial": reward or Right()},

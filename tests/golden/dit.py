@@ -14,7 +14,7 @@ from published_config import published_dit, sync_frames
 
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.models.conditioners import to_length
-from prismaudio.models.dit import DiffusionTransformer, ConditioningCache
+from prismaudio.models.dit import ConditioningCache, DiffusionTransformer
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity

@@ -71,10 +71,14 @@ def test_steps_are_reported_and_can_be_stopped() -> None:
 class Echo:
     """A transformer whose velocity is the mean of its text."""
 
-    def cache_conditions(self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None) -> ConditioningCache:
+    def cache_conditions(
+        self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None
+    ) -> ConditioningCache:
         return ConditioningCache((torch.zeros(0), torch.zeros(0)), conditions["text"].values.mean((1, 2)))
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None) -> torch.Tensor:
+    def __call__(
+        self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None
+    ) -> torch.Tensor:
         assert cache.added is not None
         return cache.added[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
 
@@ -98,7 +102,9 @@ class Counting(Echo):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None) -> torch.Tensor:
+    def __call__(
+        self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None
+    ) -> torch.Tensor:
         self.batches.append(len(latents))
         return super().__call__(latents, times, cache, mask)
 

@@ -215,7 +215,9 @@ def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
 
 def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
     rows = logged(
-        tmp_path, 4, task(num_inner_epochs=2, loss=MaskedLoss(1e-7), kernel=RhoKernel(1.0), advantage=DecoupledAdvantage())
+        tmp_path,
+        4,
+        task(num_inner_epochs=2, loss=MaskedLoss(1e-7), kernel=RhoKernel(1.0), advantage=DecoupledAdvantage()),
     )
     assert [row["ratio_error"] for row in rows[:2]] == [0.0, 0.0]  # of the first pass
     assert len(rows) == 2

@@ -90,14 +90,18 @@ def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
 
 
 def test_the_flow_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
-    check_learning(trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8)
+    check_learning(
+        trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8
+    )
 
 
 def state_at_the_end(data: SyntheticDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
     keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     options = {"max_steps": steps, "callbacks": [ExponentialMovingAverage(0.5), keep], "enable_checkpointing": True}
     torch.rand(7 if checkpoint else 1)  # what happened before must not matter
-    trainer(folder, **options).fit(foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, ckpt_path=checkpoint)
+    trainer(folder, **options).fit(
+        foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, ckpt_path=checkpoint
+    )
     return torch.load(folder / f"step={steps}.ckpt", weights_only=True)
 
 

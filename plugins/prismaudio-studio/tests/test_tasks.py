@@ -77,7 +77,9 @@ def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
 
 
 def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
-    check_learning(trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8)
+    check_learning(
+        trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8
+    )
 
 
 def test_metrics_hear_the_plans(data: StudioDataModule, tmp_path: Path) -> None:

@@ -241,7 +241,11 @@ def use_tensor_cores(trainer: Trainer, precision: object) -> None:
         precision: What the recipe says of the precision; None where it says nothing.
     """
     full = str(precision) in ("32", "32-true", "64", "64-true")
-    if isinstance(trainer.accelerator, CUDAAccelerator) and not full and torch.get_float32_matmul_precision() == "highest":
+    if (
+        isinstance(trainer.accelerator, CUDAAccelerator)
+        and not full
+        and torch.get_float32_matmul_precision() == "highest"
+    ):
         torch.set_float32_matmul_precision("high")
 
 

@@ -136,7 +136,10 @@ def arguments_of(target: Any) -> list[str]:
         parameters = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters.values()
         passed_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         for parameter in parameters:
-            if parameter.name in ("self", *names) or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            if parameter.name in ("self", *names) or parameter.kind in (
+                parameter.VAR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            ):
                 continue
             names.append(parameter.name)
             if is_dataclass(parameter.default):

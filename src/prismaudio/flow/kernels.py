@@ -78,8 +78,8 @@ class TransitionKernel(Configured, ABC):
     """The transition of one stochastic step; a subclass computes the three coefficients of a step.
 
     Attributes:
-        stochastic_last_step: Whether the step that ends at time 0 may be stochastic. With the kernels of this module it may
-            not: it would leave noise in the sample, or it has no noise and therefore no density.
+        stochastic_last_step: Whether the step that ends at time 0 may be stochastic. With the kernels of this module it
+            may not: it would leave noise in the sample, or it has no noise and therefore no density.
     """
 
     stochastic_last_step: ClassVar[bool] = False

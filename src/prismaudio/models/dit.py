@@ -167,7 +167,9 @@ class DiffusionTransformer(Configured, nn.Module):
         """
         tokens = self.tokens(conditions)
         attended = [tokens[name] for name in self.attended if name in tokens]
-        return self.cache_tokens(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
+        return self.cache_tokens(
+            attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask
+        )
 
     def tokens(self, conditions: Conditions) -> dict[str, Features]:
         """The conditioners' tokens of every stream that has features."""
@@ -184,7 +186,7 @@ class DiffusionTransformer(Configured, nn.Module):
         n_frames: int,
         mask: Tensor | None = None,
     ) -> ConditioningCache:
-        """Compute the conditioning cache from tokens: those to attend to, and those to add to the latents, by stream."""
+        """Compute the conditioning cache from tokens: those to attend to, and those to add, by stream."""
         real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
         terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
         total = functools.reduce(torch.add, terms) if terms else None
@@ -215,7 +217,11 @@ class DiffusionTransformer(Configured, nn.Module):
             mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None for all. Padding has no
                 effect on real frames. A cache has its own mask.
         """
-        cache = conditions if isinstance(conditions, ConditioningCache) else self.cache_conditions(conditions, latents.shape[-1], mask)
+        cache = (
+            conditions
+            if isinstance(conditions, ConditioningCache)
+            else self.cache_conditions(conditions, latents.shape[-1], mask)
+        )
         if self.data_spread is None:
             return self._network(latents, times, cache)
         t, variance = times[:, None, None].to(latents.dtype), self.data_spread**2

@@ -21,7 +21,7 @@ Samplers keep times on the CPU, so that a velocity can branch on them without sy
 
 
 class Sampler(Configured, ABC):
-    """Integrates a velocity from noise (time 1) to data (time 0); the result of a sample does not depend on its batch."""
+    """Integrates a velocity from noise (time 1) to data (time 0); a result does not depend on the rest of its batch."""
 
     @abstractmethod
     def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:

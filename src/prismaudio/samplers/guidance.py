@@ -44,8 +44,8 @@ def guided_velocity(
         interval: Lowest and highest flow time with guidance. At other times the scale is 1; where that holds for
             all samples, the unconditional half is not computed.
         mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
-        cache: Compute the :class:`prismaudio.models.dit.ConditioningCache` once for all steps; otherwise in each forward, as
-            a network with sharded parameters needs it.
+        cache: Compute the :class:`prismaudio.models.dit.ConditioningCache` once for all steps; otherwise in each
+            forward, as a network with sharded parameters needs it.
 
     Raises:
         PrismAudioError: The interval is empty.

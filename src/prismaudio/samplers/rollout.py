@@ -131,7 +131,7 @@ def rollout(
 
 
 def replay(velocity: Velocity, rollout: Rollout, index: int, prefix: Velocity | None = None) -> Transition:
-    """Recompute the window's step ``index``, from 0, under the current policy and from the same latents, with gradients.
+    """Recompute the window's step ``index``, from 0, under the current policy from the same latents, with gradients.
 
     Before the first optimizer step it equals the step of the rollout: the probability ratio is 1.
 

@@ -255,7 +255,7 @@ class FastGrpoTask(RewardedTask):
         return [some.scores.result() for some in candidates]
 
     def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
-        """Advantages ``(rows,)`` of the candidates of this process; a missing score counts as the mean of its reward."""
+        """Advantages ``(rows,)`` of the candidates of this process; a missing score counts as its reward's mean."""
         means = {name: float(reward.nanmean()) for name, reward in rewards.items()}
         rewards = {name: reward.where(reward.isfinite(), means[name]).nan_to_num() for name, reward in rewards.items()}
         advantages = self.advantage.estimate(rewards, groups, weights)
@@ -277,7 +277,9 @@ class FastGrpoTask(RewardedTask):
         top_k = self.train_top_k // self._n_shares
         todo = micro_batches(sampled, advantages, top_k, options.train_micro_batch_size)
         # processes average their gradients once, with the last micro-batch
-        each = accumulate_gradients(todo, objective, self.manual_backward, lambda: within_process(self.trainer.strategy))
+        each = accumulate_gradients(
+            todo, objective, self.manual_backward, lambda: within_process(self.trainer.strategy)
+        )
         for micro_batch, found in zip(todo, each, strict=True):
             error = found.pop("ratio_error")
             if first:
@@ -319,5 +321,5 @@ class FastGrpoTask(RewardedTask):
 
     @property
     def _rollout_batch_size(self) -> int:
-        """Clips whose candidates are sampled together; 1 where parameters are sharded, for equal numbers of forwards."""
+        """Clips whose candidates are sampled together; 1 where parameters are sharded, for equal forwards."""
         return self.rollout_options.rollout_batch_size if self.device_mesh is None else 1

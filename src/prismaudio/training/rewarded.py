@@ -124,7 +124,9 @@ class RewardedTask(TransformerTask):
             PrismAudioError: A reward failed in another process; a failure of this process is raised itself.
         """
         if self._largest(len(failures)):
-            raise next(iter(failures), PrismAudioError("a reward failed in another process, whose error names the clip"))
+            raise next(
+                iter(failures), PrismAudioError("a reward failed in another process, whose error names the clip")
+            )
 
     def _caches(self, batch: ClipBatch) -> list[dict[str, Cache | None]]:
         """What each reward prepares of the clips; a failure in one process stops all of them."""

@@ -32,8 +32,8 @@ from prismaudio.training.finite import guards
 from prismaudio.training.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
 from prismaudio.training.schedule import CosineWithWarmup, configure_optimizer
 from prismaudio.training.sharding import (
-    compile_forwards,
     checkpoint_activations,
+    compile_forwards,
     shard,
     shard_whole,
     unsharded,
@@ -167,7 +167,7 @@ class TransformerTask(AveragedTask):
         return guards(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With adapters, keep the trained weights only: the others are in the model folder; sharded states stay complete."""
+        """With adapters, keep the trained weights only, as the others are in the model folder; not of shards."""
         if self.lora is not None and self.device_mesh is None:
             trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
             state = checkpoint["state_dict"]
@@ -319,7 +319,9 @@ class TransformerTask(AveragedTask):
     @property
     def _decoder(self) -> Autoencoder:
         if self.autoencoder is None:
-            raise CheckpointError("rendering needs an autoencoder: give one, or a model folder that has one as pretrained")
+            raise CheckpointError(
+                "rendering needs an autoencoder: give one, or a model folder that has one as pretrained"
+            )
         return self.autoencoder
 
 

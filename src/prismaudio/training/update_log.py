@@ -43,13 +43,13 @@ class UpdateLog:
         self._values[name].append((share, value))
 
     def add_ratio_error(self, error: float, update: int) -> None:
-        """Add the distance from 1 of a ratio of the first inner epoch; the largest is kept, and one warning is logged."""
+        """Add the distance from 1 of a ratio of the first inner epoch; the largest counts, with one warning."""
         self._ratio_error = max(error, self._ratio_error or 0.0)
         if error > MAX_RATIO_ERROR and not self._warned:
             self._warned = True
             LOG.warning(
-                "a ratio of the first inner epoch of update %d differs from 1 by %.1e: the network does not reproduce the "
-                "rollout; look for randomness in it, such as dropout, or for another precision in training",
+                "a ratio of the first inner epoch of update %d differs from 1 by %.1e: the network does not reproduce "
+                "the rollout; look for randomness in it, such as dropout, or for another precision in training",
                 update,
                 error,
             )

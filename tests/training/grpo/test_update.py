@@ -31,12 +31,16 @@ class Network(nn.Module):
 
     def rows(self, groups_of_rows: Tensor):
         def rows_of(rows: Tensor):
-            return lambda latents, times: self.layer(latents + groups_of_rows[rows][:, None, None]) * times[:, None, None]
+            return lambda latents, times: (
+                self.layer(latents + groups_of_rows[rows][:, None, None]) * times[:, None, None]
+            )
 
         return rows_of
 
 
-def drawn(network: Network, window: Window, groups: int, key: str, *, share: bool = True, reference=None) -> ReplayBatch:
+def drawn(
+    network: Network, window: Window, groups: int, key: str, *, share: bool = True, reference=None
+) -> ReplayBatch:
     groups_of_rows = torch.arange(groups).repeat_interleave(BRANCH)
     policy = network.rows(groups_of_rows)
     made = rollout(
@@ -98,7 +102,9 @@ def test_only_the_last_micro_batch_is_outside_of_the_context() -> None:
 
     network = Network(0)
     todo = micro_batches([drawn(network, Window(1, 2), 2, "a", share=False)], ADVANTAGES[:8], micro_batch_size=4)
-    found = accumulate_gradients(todo, Objective(ClippedLoss(), NoiseWeighting(), GRID), lambda _: events.append("back"), Context)
+    found = accumulate_gradients(
+        todo, Objective(ClippedLoss(), NoiseWeighting(), GRID), lambda _: events.append("back"), Context
+    )
     assert events == ["in", "back", "out", "back"]
     assert [one["ratio_error"] < 1e-6 for one in found] == [True, True]
     assert {"loss", "ratio", "clip_fraction", "clipped/step_1"} <= found[0].keys()

@@ -44,7 +44,7 @@ def policy_decay(step: int, *, beta: float = 0.9, every: int = 8) -> float:
         every: Steps between updates of the average; in between the decay is 1.
 
     Source:
-        Flow-GRPO and PrismAudio's released reinforcement learning: the average is updated at the step before every eighth one.
+        Flow-GRPO and PrismAudio's released reinforcement learning: the average moves at the step before every eighth.
 
     Example:
         >>> [round(policy_decay(step), 4) for step in (6, 7, 8, 15, 10**6 - 1)]

@@ -20,11 +20,11 @@ LOG = logging.getLogger("prismaudio.training.callbacks")
 class HeldOutGuard(Callback):
     """Checks at each validation whether held-out values fall while the optimized rewards rise.
 
-    A value has fallen when it is more than ``tolerance`` below its best value so far. After ``patience`` such validations
-    in a row, ``kl_coef`` of the task is multiplied by ``raise_kl`` or, without ``raise_kl``, training stops. Rewards have
-    risen when the sum of their changes since the first validation, with their current weights, is above 0. The first
-    validation is that of the model before training where ``trainer.num_sanity_val_steps`` is -1, and the first one in
-    training otherwise.
+    A value has fallen when it is more than ``tolerance`` below its best value so far. After ``patience`` such
+    validations in a row, ``kl_coef`` of the task is multiplied by ``raise_kl`` or, without it, training stops. Rewards
+    have risen when the sum of their changes since the first validation, with their current weights, is above 0. The
+    first validation is that of the model before training where ``trainer.num_sanity_val_steps`` is -1, and the first
+    one in training otherwise.
 
     Args:
         tolerance: Decrease that is ignored, in the unit of the value.

@@ -29,7 +29,9 @@ class AdvantageEstimator(Configured, ABC):
         self.limit = limit
 
     @abstractmethod
-    def contributions(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         """Contribution of each reward to the advantages, ``(batch,)`` each; the advantages are their sum.
 
         Args:
@@ -50,12 +52,14 @@ class AdvantageEstimator(Configured, ABC):
         return total.clamp(-self.limit, self.limit).float()
 
     def shares(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, float]:
-        """Share of each reward in the mean absolute advantage; the shares sum to 1, or are all 0 if every group is flat."""
+        """Share of each reward in the mean absolute advantage; shares sum to 1, or are 0 if every group is flat."""
         sizes = {name: float(part.abs().mean()) for name, part in self._contributions(rewards, groups, weights).items()}
         whole = sum(sizes.values())
         return {name: size / whole if whole else 0.0 for name, size in sizes.items()}
 
-    def _contributions(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def _contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         if set(rewards) != set(weights) or not rewards:
             raise PrismAudioError(
                 f"there are weights for {sorted(weights)}, but rewards are {sorted(rewards)}; expected the same names"
@@ -86,7 +90,9 @@ class WeightedSumAdvantage(AdvantageEstimator):
         super().__init__(limit)
         self.spread = spread
 
-    def contributions(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         """See :meth:`AdvantageEstimator.contributions`."""
         parts = {name: weights[name] * centred(reward, groups) for name, reward in rewards.items()}
         if self.spread == "none":
@@ -112,7 +118,9 @@ class DecoupledAdvantage(AdvantageEstimator):
         super().__init__(limit)
         self.whiten = whiten
 
-    def contributions(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         """See :meth:`AdvantageEstimator.contributions`."""
         parts = {
             name: weights[name] * centred(reward, groups) / (group_std(reward, groups) + FLOOR)
