@@ -74,7 +74,7 @@ def tiny_plugin(made_tiny_model: tuple[PrismAudio, Path], monkeypatch: pytest.Mo
 def tiny_model(made_tiny_model: tuple[PrismAudio, Path], tiny_plugin: None) -> PrismAudio:
     """A model with random weights, made of the real classes: it renders noise, in no time.
 
-    It plans that a click is heard when the picture gets brighter, and with the first frame that is not black.
+    It plans that a click is heard when the frame gets brighter, and with the first frame that is not black.
     """
     return made_tiny_model[0]
 
@@ -103,12 +103,12 @@ def random_model() -> PrismAudio:
     autoencoder = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
     transformer = DiffusionTransformer(
         autoencoder.channels,
-        width=64,
+        dim=64,
         depth=1,
         expansion=1,
-        heads=2,
-        streams=streams(64, ["text"], ["video"], video=encoders["video"].width, text=encoders["text"].width),
-        data_spread=0.5,
+        num_heads=2,
+        streams=streams(64, ["text"], ["video"], video=encoders["video"].dim, text=encoders["text"].dim),
+        sigma_data=0.5,
     )
     for name, weight in transformer.named_parameters():  # what begins as zero would have no effect
         if not weight.any():

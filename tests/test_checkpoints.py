@@ -33,10 +33,10 @@ class GridEncoder(Configured, Encoder):
 
     def __init__(self, classes: Sequence[str], rate_hz: float = 62.5) -> None:
         within(0.1, 1000, rate_hz=rate_hz)
-        self.classes, self.rate_hz, self.width = classes, rate_hz, len(classes)
+        self.classes, self.rate_hz, self.dim = classes, rate_hz, len(classes)
 
     def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
-        return torch.zeros(0, self.width)
+        return torch.zeros(0, self.dim)
 
 
 @pytest.fixture(autouse=True)
@@ -275,9 +275,11 @@ def test_arguments_are_of_the_types_that_a_class_declares(
     assert "config.json" in said
 
 
-@pytest.mark.parametrize("sizes", [{"depth": 10**6}, {"depth": 10**18}, {"width": 2**20}, {"heads": 0}, {"heads": 3}])
+@pytest.mark.parametrize(
+    "sizes", [{"depth": 10**6}, {"depth": 10**18}, {"dim": 2**20}, {"num_heads": 0}, {"num_heads": 3}]
+)
 def test_networks_larger_than_their_weights_take_no_memory(tmp_path: Path, sizes: dict[str, int]) -> None:
-    network = DiffusionTransformer(4, width=32, depth=1, heads=1, streams=streams(32, video=8, text=8))
+    network = DiffusionTransformer(4, dim=32, depth=1, num_heads=1, streams=streams(32, video=8, text=8))
     save_components(tmp_path, {"transformer": network})
     assert load_components(tmp_path)["transformer"].config["depth"] == 1
     assert "transformer" in refusal(changed(tmp_path, lambda parts: parts["transformer"]["arguments"].update(sizes)))

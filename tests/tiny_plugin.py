@@ -25,22 +25,22 @@ class TinyTextEncoder(Configured, Encoder):
     """A fixed vector for each word of a plan.
 
     Args:
-        width: Width of a vector.
+        dim: Dim of a vector.
     """
 
     rate_hz = None
     vocabulary = ("bell", "drum", "engine", "click")
 
-    def __init__(self, width: int = 16) -> None:
-        self.width = width
+    def __init__(self, dim: int = 16) -> None:
+        self.dim = dim
 
     def encode(self, clip, plan):
         words = [f"{name} {word}" for name, text in plan.items() for word in text.split()]
-        return torch.stack([self.vector(word) for word in words]) if words else torch.zeros(0, self.width)
+        return torch.stack([self.vector(word) for word in words]) if words else torch.zeros(0, self.dim)
 
     def vector(self, word):
         seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
-        return torch.randn(self.width, generator=torch.Generator().manual_seed(seed))
+        return torch.randn(self.dim, generator=torch.Generator().manual_seed(seed))
 
     def unknown(self, text):
         nouns = Nouns(self.vocabulary)

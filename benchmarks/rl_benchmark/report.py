@@ -1,4 +1,4 @@
-"""What the reinforcement-learning benchmark found, as JSON, as tables and as a picture."""
+"""What the reinforcement-learning benchmark found, as JSON, as tables and as a frame."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def prismaudio_metrics() -> Iterable[Component]:
         Component("prismaudio.metrics.onset:OnsetF1", "Onsets within 50 ms of the true ones.", "temporal"),
         Component("prismaudio.metrics.spatial:ItdCorrelation", "Time differences against directions.", "spatial"),
         Component("prismaudio.metrics.spatial:IldCorrelation", "Level differences against directions.", "spatial"),
-        Component("prismaudio.metrics.spatial:SideObeyed", "Clips heard from the right side.", "spatial"),
+        Component("prismaudio.metrics.spatial:SideAdherence", "Clips heard from the right side.", "spatial"),
         Component("prismaudio.metrics.itd:GccMse", "Error of time differences against the reference.", "spatial"),
     ]
 

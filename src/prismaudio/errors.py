@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import traceback
 
-MOST_CHARACTERS = 1_000
+MAX_CHARACTERS = 1_000
 """Of the text of an error; a longer one is shortened in the middle."""
 
 
-def shortened(text: str, most_characters: int = MOST_CHARACTERS) -> str:
+def shortened(text: str, most_characters: int = MAX_CHARACTERS) -> str:
     """A text of at most so many characters, whose beginning and end are kept.
 
     Example:
@@ -69,7 +69,7 @@ class PrismAudioError(Exception):
     """What was wrong, what was expected and what to do, in one line that can be read.
 
     Args:
-        text: The line; what is longer than :data:`MOST_CHARACTERS`, by what it quotes, is shortened in the middle.
+        text: The line; what is longer than :data:`MAX_CHARACTERS`, by what it quotes, is shortened in the middle.
     """
 
     def __init__(self, text: str = "") -> None:

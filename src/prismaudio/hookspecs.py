@@ -21,7 +21,7 @@ hookspec = pluggy.HookspecMarker("prismaudio")
 
 CONTRACTS = {
     "rewards": "prismaudio.rewards.base:Reward",
-    "metrics": "prismaudio.metrics.base:SoundMetric",
+    "metrics": "prismaudio.metrics.base:AudioMetric",
     "encoders": "prismaudio.encoders.base:Encoder",
     "conditioners": "prismaudio.models.conditioners:Conditioner",
     "samplers": "prismaudio.samplers.base:Sampler",

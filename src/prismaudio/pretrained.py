@@ -64,7 +64,7 @@ def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
     sizes = {"latents": (codec.channels, transformer.latent_channels, "autoencoder")}
     for stream, encoder in by_stream(components).items():
         if stream in transformer.streams:
-            sizes[f"{stream} features"] = (encoder.width, transformer.streams[stream].dim, f"{stream}_encoder")
+            sizes[f"{stream} features"] = (encoder.dim, transformer.streams[stream].dim, f"{stream}_encoder")
     for what, (given, expected, part) in sizes.items():
         if given != expected:
             raise CheckpointError(

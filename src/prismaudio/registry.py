@@ -44,7 +44,7 @@ OFFICIAL = {
         *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark"),
         *("StudioDataModule", "AutoencoderFittingTask"),
         *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
-        *("SemanticReward", "ClassAccuracy", "NoiseFloorObeyed", "LateEnergyObeyed"),
+        *("SemanticReward", "ClassAccuracy", "NoiseFloorAdherence", "LateEnergyAdherence"),
     ),
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
     "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError, with_class
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.rewards import prepare
 from prismaudio.weight_files import fingerprint
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from prismaudio.metrics.base import SoundMetric
+    from prismaudio.metrics.base import AudioMetric
     from prismaudio.rewards import Cache, Reward
     from prismaudio.types import Clip, Need
 
@@ -292,7 +292,7 @@ class MetricScorer(Scorer):
 
     def __init__(
         self,
-        metric: SoundMetric,
+        metric: AudioMetric,
         name: str,
         dimension: str | None = None,
         source: str = "",
@@ -321,9 +321,9 @@ class MetricScorer(Scorer):
     def update(self, segment: Segment) -> None:
         """Measure a segment; one that the metric cannot measure does not count."""
         with torch.no_grad():
-            self.metric.update(segment.audio[None], segment.sample_rate_hz, [Truth.of(segment.clip, segment.plan)])
-        self._n_counted += not self.metric.left_out
-        self._reason = self.metric.left_out.get(0, self._reason)
+            self.metric.update(segment.audio[None], segment.sample_rate_hz, [Target.of(segment.clip, segment.plan)])
+        self._n_counted += not self.metric.skipped
+        self._reason = self.metric.skipped.get(0, self._reason)
 
     def result(self) -> Score:
         """The value of the item, where the metric has one for a single item."""
@@ -331,7 +331,7 @@ class MetricScorer(Scorer):
             return Score(reason=self._reason)
         if not self.apart:
             return Score(reason=OF_MANY)
-        value = self.metric.compute() if self.metric.of_one else None
+        value = self.metric.compute() if self.metric.per_sample else None
         self.last = self._state()
         self.add(self.last)
         return Score(reason=OF_MANY) if value is None else finite(float(value))

@@ -33,9 +33,9 @@ def is_stream(name: str) -> bool:
 
 
 Need = Literal["video", "plan", "reference"]
-"""What a judge may look at beside the sound: the pictures of the clip, its plan, and the clip's own sound."""
+"""What a judge may look at beside the sound: the frames of the clip, its plan, and the clip's own sound."""
 _MISSING: dict[Need, str] = {
-    "video": "it needs pictures, and there are none",
+    "video": "it needs frames, and there are none",
     "plan": "it needs a plan, and there is none",
     "reference": "it needs a reference sound, and there is none",
 }
@@ -50,7 +50,7 @@ def require(needs: Collection[Need], present: Collection[Need]) -> None:
     Example:
         >>> require({"video"}, Clip("a", 1.0).has)
         Traceback (most recent call last):
-        prismaudio.errors.NotApplicableError: it needs pictures, and there are none
+        prismaudio.errors.NotApplicableError: it needs frames, and there are none
     """
     for need, reason in _MISSING.items():
         if need in needs and need not in present:
@@ -85,9 +85,9 @@ class Clip:
     Args:
         id: Name of the clip, unique in its data set.
         duration_s: Duration in seconds.
-        frames: Pictures at a constant rate, uint8 ``(time, 3, height, width)``; None for sound without picture.
-        fps: Pictures per second; None when there are none.
-        audio: Sound, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
+        frames: Frames at a constant rate, uint8 ``(time, 3, height, width)``; None for sound without frame.
+        fps: Frames per second; None when there are none.
+        audio: GeneratedAudio, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
         sample_rate_hz: Samples per second; None when there is no sound.
     """
 
@@ -128,7 +128,7 @@ class ClipBatch:
         return len(self.clips)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
-        """Move pictures and sound to a device; Lightning calls this."""
+        """Move frames and sound to a device; Lightning calls this."""
         moved = [
             replace(
                 clip,
@@ -146,7 +146,7 @@ class Features:
     """One stream of conditions.
 
     Args:
-        values: Features ``(batch, time, width)``, zero where ``mask`` is False.
+        values: Features ``(batch, time, dim)``, zero where ``mask`` is False.
         mask: True where a feature is real, bool ``(batch, time)``.
     """
 
@@ -155,7 +155,7 @@ class Features:
 
     @classmethod
     def pad(cls, items: Sequence[Tensor]) -> Features:
-        """Stack features ``(time, width)`` of several samples, padded to the longest.
+        """Stack features ``(time, dim)`` of several samples, padded to the longest.
 
         Example:
             >>> Features.pad([torch.ones(2, 4), torch.ones(3, 4)]).mask.sum(1).tolist()
@@ -166,7 +166,7 @@ class Features:
         return cls(values, torch.arange(values.shape[1]) < lengths[:, None])
 
     def rows(self) -> list[Tensor]:
-        """Features ``(time, width)`` of each sample, up to its last real one: the inverse of :meth:`pad`."""
+        """Features ``(time, dim)`` of each sample, up to its last real one: the inverse of :meth:`pad`."""
         last = (self.mask * torch.arange(1, 1 + self.mask.shape[1], device=self.mask.device)).amax(1)
         return [row[:length] for row, length in zip(self.values, last.tolist(), strict=True)]
 
@@ -175,7 +175,7 @@ class Features:
         return Features(change(self.values), change(self.mask))
 
     def with_values(self, values: Tensor) -> Features:
-        """The same stream with other values ``(batch, time, any width)``, made zero where nothing is real."""
+        """The same stream with other values ``(batch, time, any dim)``, made zero where nothing is real."""
         return Features(values * self.mask[..., None], self.mask)
 
     def padded(self, length: int) -> Features:

@@ -24,6 +24,6 @@ def test_flashes_are_seen(fps, size, grain) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_stills_and_single_pictures_show_nothing(n) -> None:
+def test_stills_and_single_frames_show_nothing(n) -> None:
     times_s, weights = change_peaks(torch.full((n, 3, 48, 48), 90, dtype=torch.uint8), 16.0)
     assert len(times_s) == len(weights) == 0

@@ -49,7 +49,7 @@ def test_tiles_give_what_one_pass_gives(monkeypatch, strides):
     in_tiles = oobleck.in_tiles
     monkeypatch.setattr(oobleck, "in_tiles", look)
     monkeypatch.setattr(oobleck, "TILE", 2**10)
-    monkeypatch.setattr(oobleck, "LEAST_TILE", 1)
+    monkeypatch.setattr(oobleck, "MIN_TILE", 1)
     with torch.no_grad():
         assert torch.allclose(codec.encode(audio), usual[0], atol=1e-5)
         assert torch.allclose(codec.decode(latents), usual[1], atol=1e-5)

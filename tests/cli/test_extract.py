@@ -20,7 +20,7 @@ from prismaudio.data.extraction import Extractor
 from prismaudio.data.features import find_files, gather, look_over
 from prismaudio.data.manifest import read_manifest
 from prismaudio.errors import DataError
-from prismaudio.media import write_video, write_video_with_sound
+from prismaudio.media import write_video, write_video_with_audio
 
 RATE_HZ, HOP = 16_000, 256
 
@@ -34,7 +34,7 @@ def filmed(tmp_path_factory):
         write_video(frames, 16.0, folder / "mute.mp4")
         tone = 0.3 * torch.sin(torch.arange(round(duration_s * RATE_HZ)) * 0.2).repeat(2, 1)
         if name != "mute":
-            write_video_with_sound(folder / "mute.mp4", tone, RATE_HZ, folder / f"{name}.mp4")
+            write_video_with_audio(folder / "mute.mp4", tone, RATE_HZ, folder / f"{name}.mp4")
     return folder
 
 
@@ -58,7 +58,7 @@ def test_a_video_and_a_caption_become_latents_and_features(run, tiny_model, caps
         capsys.readouterr().err
     )
     shard = load_file("features/shard-00000.safetensors")
-    widths = {name: encoder.width for name, encoder in tiny_model.encoders.items()}
+    widths = {name: encoder.dim for name, encoder in tiny_model.encoders.items()}
     assert shard["a/latents"].shape == (tiny_model.autoencoder.channels, 94)
     assert shard["a/video"].shape == (24, widths["video"])
     assert shard["b/text"].shape == (2, widths["text"])
@@ -143,7 +143,7 @@ def test_broken_clips_are_left_out_counted_and_listed(run, tmp_path, capsys):
     assert "3 left out, see features/failures.jsonl" in said
     lines = [json.loads(line) for line in (tmp_path / "features" / "failures.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["mute", "broken", "b"]
-    assert "mute.mp4 has no sound track" in lines[0]["reason"]
+    assert "mute.mp4 has no audio track" in lines[0]["reason"]
     assert "cannot read" in lines[1]["reason"]
     assert "bell at 9.00 s, but the clip lasts 1.00 s" in lines[2]["reason"]
     assert list(gather(find_files(_folder()))[0]) == ["a"]
@@ -192,7 +192,7 @@ def test_a_name_that_is_not_utf8_costs_no_other_clip(run, tmp_path, capsys):
 def test_an_encoder_may_give_one_tensor_to_several_clips(run, tiny_model, monkeypatch):
     encoder = type(tiny_model.encoders["text"])
     kept = {}
-    monkeypatch.setattr(encoder, "encode", lambda self, *_: kept.setdefault(0, torch.ones(2, self.width)))
+    monkeypatch.setattr(encoder, "encode", lambda self, *_: kept.setdefault(0, torch.ones(2, self.dim)))
     assert run("video,caption\na.mp4,A bell.\nb.mp4,A bell.\n") == 0
     assert len(gather(find_files(_folder()))[0]) == 2
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from prismaudio.cli.main import main
-from prismaudio.media import probe, read_sound, write_video
+from prismaudio.media import probe, read_audio_track, write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
 
@@ -49,7 +49,7 @@ def test_one_video(generate, videos, tmp_path):
     assert told["outputs"] == ["a.mp4", "a.wav", "a.png"]
     assert set(told["plan"]) >= {"semantic", "temporal"}
     assert probe(tmp_path / "out" / "a.mp4").duration_s == pytest.approx(1.0)
-    assert read_sound(tmp_path / "out" / "a.mp4", 16_000) is not None
+    assert read_audio_track(tmp_path / "out" / "a.mp4", 16_000) is not None
 
 
 def test_a_folder_is_resumed_and_what_is_done_is_skipped(generate, videos, tmp_path, capsys):

@@ -19,8 +19,8 @@ from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.evaluation.files import installed_scorers
 from prismaudio.evaluation.jobs import collect
-from prismaudio.media import write_video_with_sound
-from prismaudio.media.windows import survey
+from prismaudio.media import write_video_with_audio
+from prismaudio.media.segments import survey
 from prismaudio.registry import discover
 
 RATE_HZ = 16_000
@@ -30,8 +30,8 @@ JUDGES = """
 import pathlib
 import torch
 from prismaudio.errors import CheckpointError
-from prismaudio.metrics.base import SoundMetric
-from prismaudio.metrics.networks import FrechetOfSound
+from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.networks import AudioFrechetDistance
 from prismaudio.rewards.base import Reward
 
 class WeightlessReward(Reward):
@@ -51,7 +51,7 @@ class FallingReward(Reward):
             print("heard", file=file)
         return audio.abs().amax((1, 2))
 
-class WideDistance(FrechetOfSound):
+class WideDistance(AudioFrechetDistance):
     "States too large to keep."
     def __init__(self):
         super().__init__(40)
@@ -281,17 +281,17 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "bell_and_ball.mp4"
 @pytest.fixture
 def video(folder):
     """A folder that holds a video with sound, too."""
-    write_video_with_sound(SAMPLE, torch.as_tensor(bell()).T, RATE_HZ, folder / "clip.mp4")
+    write_video_with_audio(SAMPLE, torch.as_tensor(bell()).T, RATE_HZ, folder / "clip.mp4")
     return folder
 
 
-def test_a_video_is_scored_with_its_pictures_and_planned_if_asked(video, tiny_plugin, capsys):
+def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plugin, capsys):
     names = ("--rewards", "TemporalReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     code, _, err = run(capsys, "clip.mp4", *names)
     assert code == 0, err
-    assert read()[0]["clip.mp4"]["scores"]["TemporalReward"]["value"] is not None  # the pictures
+    assert read()[0]["clip.mp4"]["scores"]["TemporalReward"]["value"] is not None  # the frames
     code, _, err = run(capsys, str(SAMPLE), *names)
-    assert (code, "bell_and_ball.mp4 has no sound track" in err) == (2, True)
+    assert (code, "bell_and_ball.mp4 has no audio track" in err) == (2, True)
     code, _, err = run(capsys, "clip.mp4", "one.wav", "--plan", "auto", *names)
     assert code == 0, err
     files = read()[0]
@@ -418,8 +418,8 @@ def test_columns_tell_files_of_one_name_apart(folder, capsys):
 
 def test_sound_after_the_last_picture_is_said(video, capsys):
     soundfile.write("long.wav", bell(n=9 * RATE_HZ), RATE_HZ)
-    with av.open(SAMPLE) as pictures, av.open("long.wav") as sound, av.open("long.mkv", "w") as out:
-        tracks = [(source, out.add_stream_from_template(source.streams[0])) for source in (pictures, sound)]
+    with av.open(SAMPLE) as frames, av.open("long.wav") as sound, av.open("long.mkv", "w") as out:
+        tracks = [(source, out.add_stream_from_template(source.streams[0])) for source in (frames, sound)]
         for source, stream in tracks:
             for packet in source.demux(source.streams[0]):
                 if packet.dts is not None:
@@ -427,7 +427,7 @@ def test_sound_after_the_last_picture_is_said(video, capsys):
                     out.mux(packet)
     names = ("--rewards", "FallingReward", "--metrics", "none")
     lasts_s = survey("clip.mp4").duration_s
-    said = f"lasts 9.00 s, the pictures {lasts_s:.2f} s; the first {lasts_s:.2f} s count"
+    said = f"lasts 9.00 s, the frames {lasts_s:.2f} s; the first {lasts_s:.2f} s count"
     assert f"long.mkv: its sound {said}" in run(capsys, "long.mkv", *names)[2]
     assert (
         f"clip.mp4: the sound of its reference {said}" in run(capsys, "clip.mp4", "--reference", "long.mkv", *names)[2]
@@ -562,11 +562,11 @@ def test_what_is_no_file_on_a_disk_is_refused_at_once(folder, capsys):
 
 ENDLESS = """
 import torch
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 
-class EndlessMetric(SoundMetric):
+class EndlessMetric(AudioMetric):
     "It hears everything and says nothing."
-    of_one = False
+    per_sample = False
     def __init__(self):
         super().__init__()
         self.add_state("n", torch.zeros(()), "sum")

@@ -11,12 +11,12 @@ DESCRIPTION = {
         "text": {"class": "t:T", "width": 5, "rate_hz": None, "group": 1},
     },
 }
-"""62.5 latent frames and 12.5 pictures a second, so that 5 frames are one picture."""
+"""62.5 latent frames and 12.5 frames a second, so that 5 frames are one frame."""
 
 
-def tensors(n_pictures: int, n_texts: int = 1) -> dict[str, torch.Tensor]:
-    """A clip whose latents and video say at which picture they are."""
-    times = torch.arange(n_pictures, dtype=torch.float32)
+def tensors(n_frames: int, n_texts: int = 1) -> dict[str, torch.Tensor]:
+    """A clip whose latents and video say at which frame they are."""
+    times = torch.arange(n_frames, dtype=torch.float32)
     values = {
         "latents": times.repeat_interleave(5).expand(4, -1).contiguous(),
         "video": times[:, None].expand(-1, 3).contiguous(),
@@ -28,7 +28,7 @@ def tensors(n_pictures: int, n_texts: int = 1) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a shard: ``write({"id": n_pictures or tensors})`` gives its path."""
+    """Write a shard: ``write({"id": n_frames or tensors})`` gives its path."""
     from prismaudio.data.shards import shard_bytes
 
     def write(clips, name="shard-00000", description=DESCRIPTION, infos=None, folder=None):

@@ -9,7 +9,7 @@ from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.description import describe
 from prismaudio.errors import DataError
-from prismaudio.media import write_video, write_video_with_sound, write_wav
+from prismaudio.media import write_video, write_video_with_audio, write_wav
 
 from .conftest import tensors
 
@@ -193,12 +193,12 @@ def test_media_files_need_a_length(tmp_path):
         _ready(module(tmp_path / "clips.csv", max_s=None))
 
 
-def test_pictures_are_squashed_or_keep_their_shape(tmp_path):
+def test_frames_are_squashed_or_keep_their_shape(tmp_path):
     write_video(torch.zeros(16, 3, 60, 120, dtype=torch.uint8), 16.0, tmp_path / "mute.mp4")
-    write_video_with_sound(tmp_path / "mute.mp4", torch.zeros(2, 16_000), 16_000, tmp_path / "wide.mp4")
+    write_video_with_audio(tmp_path / "mute.mp4", torch.zeros(2, 16_000), 16_000, tmp_path / "wide.mp4")
     (tmp_path / "clips.csv").write_text("video,caption\nwide.mp4,A bell.\n")
-    for keeps_shape, shape in ((False, (30, 30)), (True, (30, 60))):
-        options = {"picture_size": 30, "keeps_shape": keeps_shape, "validation": 0, "workers": 0}
+    for keep_aspect_ratio, shape in ((False, (30, 30)), (True, (30, 60))):
+        options = {"frame_size": 30, "keep_aspect_ratio": keep_aspect_ratio, "validation": 0, "workers": 0}
         data = ManifestDataModule(str(tmp_path / "clips.csv"), max_s=1.0, batch_size=1, **options)
         data.setup("fit")
         (batch,) = data.train_dataloader()

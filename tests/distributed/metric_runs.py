@@ -10,7 +10,7 @@ from torch import distributed
 
 from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine
 from prismaudio.metrics.itd import GccMse
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.types import Clip
 
 N, WIDTH, RATE_HZ = 10, 5, 16_000
@@ -25,9 +25,9 @@ def measured(share: slice) -> dict[str, torch.Tensor]:
     for metric in metrics.values():
         metric.update(generated[share], true[share])
     sounds = torch.randn(N, 2, 6000, generator=generator)
-    truths = [Truth.of(Clip("a", 0.375, audio=sound.flip(0), sample_rate_hz=RATE_HZ)) for sound in sounds]
+    targets = [Target.of(Clip("a", 0.375, audio=sound.flip(0), sample_rate_hz=RATE_HZ)) for sound in sounds]
     gcc_mse = GccMse()
-    gcc_mse.update(sounds[share], RATE_HZ, truths[share])
+    gcc_mse.update(sounds[share], RATE_HZ, targets[share])
     return {name: metric.compute() for name, metric in {**metrics, "gcc mse": gcc_mse}.items()}
 
 

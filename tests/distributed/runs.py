@@ -134,14 +134,14 @@ class Choosy(Right):
 
     def prepare(self, clip, plan):
         if clip.id == "clip 3":
-            raise PrismAudioError("clip 3 has no pictures")
+            raise PrismAudioError("clip 3 has no frames")
         return super().prepare(clip, plan)
 
 
 class Numbered(Encoder):
     """Text of a clip: how long its plan is."""
 
-    width, rate_hz = 5, None
+    dim, rate_hz = 5, None
 
     def encode(self, clip, plan):
         return torch.full((2, 5), len(plan["semantic"]) / 10)

@@ -18,8 +18,8 @@ from prismaudio.cli.main import main
 from prismaudio.data.clips import read_audio
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.evaluation.files import WINDOW_S
-from prismaudio.media import read_sound, write_video
-from prismaudio.media.windows import sound_windows, survey, window_edges
+from prismaudio.media import read_audio_track, write_video
+from prismaudio.media.segments import audio_segments, segment_edges, survey
 
 CLICKS_S = (0.3, 2.6)
 
@@ -55,11 +55,11 @@ def test_sound_after_a_hole_is_where_it_was_in_generate_extract_and_score(
     plan = "<Semantic> Nothing. <Temporal> Nothing happens. <Aesthetic> A clean recording. <Spatial> Nothing."
     words = ["--model", str(tiny_model_folder), "--steps", "1", "--mix", "1", "--plan", plan, "-o", "out"]
     assert main(["generate", str(with_hole), *words]) == 0
-    own = read_sound(with_hole, 48_000, 3.0)
-    mixed = read_sound(Path("out/hole.mp4"), 48_000, 3.0)
+    own = read_audio_track(with_hole, 48_000, 3.0)
+    mixed = read_audio_track(Path("out/hole.mp4"), 48_000, 3.0)
     learnt, _ = read_audio(ManifestEntry("a", video=with_hole), 48_000, 1024, 3.0)
     file = survey(with_hole)
-    scored = torch.cat(list(sound_windows(file, window_edges(file.duration_s, WINDOW_S), 48_000)), 1)
+    scored = torch.cat(list(audio_segments(file, segment_edges(file.duration_s, WINDOW_S), 48_000)), 1)
     for sound in (own, learnt, scored):
         assert heard_s(sound, 48_000) == pytest.approx(CLICKS_S, abs=0.002)
     near = slice(round(2.55 * 48_000), round(2.65 * 48_000))

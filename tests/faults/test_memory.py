@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from prismaudio.media import probe, read_clip, write_video, write_video_with_sound, write_wav
-from prismaudio.media.reading import clip_pictures
+from prismaudio.media import probe, read_clip, write_video, write_video_with_audio, write_wav
+from prismaudio.media.reading import clip_frames
 from prismaudio.types import FrameSpec
 
 
@@ -36,15 +36,15 @@ def frames_alive() -> int:
 
 @pytest.mark.usefixtures("without_collection")
 def test_decoded_frames_are_freed_at_once(video):
-    alive = [frames_alive() for _ in clip_pictures(probe(video), FrameSpec(25, 16))]
+    alive = [frames_alive() for _ in clip_frames(probe(video), FrameSpec(25, 16))]
     assert len(alive) == 60
     assert max(alive) <= 10
 
 
 @pytest.mark.usefixtures("without_collection")
 def test_frames_of_a_picture_that_is_encoded_anew_are_freed_at_once(video, tmp_path, monkeypatch):
-    monkeypatch.setattr("prismaudio.media.writing._same_picture", lambda *_: False)
-    write_video_with_sound(video, torch.zeros(2, 16_000), 16_000, tmp_path / "out.mkv")
+    monkeypatch.setattr("prismaudio.media.writing._same_video", lambda *_: False)
+    write_video_with_audio(video, torch.zeros(2, 16_000), 16_000, tmp_path / "out.mkv")
     assert frames_alive() <= 10
     assert probe(tmp_path / "out.mkv").n_frames == 60
 
@@ -64,7 +64,7 @@ def test_sound_is_written_piece_by_piece(video, tmp_path, rate_hz):
     peaks = []
     for write in (
         lambda: write_wav(audio, rate_hz, tmp_path / "a.wav"),
-        lambda: write_video_with_sound(video, audio, rate_hz, tmp_path / "a.mp4"),
+        lambda: write_video_with_audio(video, audio, rate_hz, tmp_path / "a.mp4"),
     ):
         tracemalloc.start()
         write()

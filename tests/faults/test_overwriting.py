@@ -95,9 +95,9 @@ def test_files_of_somebody_else_stay_until_force_is_said(generate, put, capsys, 
 
 def test_a_picture_that_was_made_before_may_be_made_again(generate, put, tmp_path):
     put("a/clip.mp4")
-    for picture in (["--picture"], [], ["--picture"]):
-        assert generate("a/clip.mp4", "-o", "out", *picture) == 0
-        assert ("clip.png" in names(tmp_path / "out")) == bool(picture)
+    for frame in (["--picture"], [], ["--picture"]):
+        assert generate("a/clip.mp4", "-o", "out", *frame) == 0
+        assert ("clip.png" in names(tmp_path / "out")) == bool(frame)
 
 
 def test_the_result_of_another_video_of_the_same_name_stays(generate, put, tmp_path):

@@ -21,7 +21,7 @@ from prismaudio.media import write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
 COMMANDS = {
-    "generate": (PrismAudio, "fulfil", ["clips", "-o", "out", "--plan", PLAN, "--batch-size", "1"]),
+    "generate": (PrismAudio, "generate_batch", ["clips", "-o", "out", "--plan", PLAN, "--batch-size", "1"]),
     "plan": (PrismAudio, "plan", ["clips/a.mp4", "-o", "out/plan.txt"]),
     "score": (
         run,

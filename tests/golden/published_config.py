@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SYNC_LENGTHS = (194, 216)
 """Latent frames and synchronisation features of nine seconds, to which the published length rule is tied."""
-_SIZES = {"io_channels": "latent_channels", "embed_dim": "width", "depth": "depth", "num_heads": "heads"}
+_SIZES = {"io_channels": "latent_channels", "embed_dim": "dim", "depth": "depth", "num_heads": "heads"}
 _FIXED = {
     "transformer_type": "continuous_transformer",
     "attn_kwargs": {"qk_norm": "rns"},
@@ -62,9 +62,9 @@ def published_dit(config: Mapping[str, Any]) -> dict[str, Any]:
     if added not in ([], ["video"], ["video", "sync"]):
         raise ValueError(f"the published transformer adds video, then sync, to its latents; found {added}")
     projected = options.pop("project_cond_tokens", True)
-    context_width = None if projected or not attended else options["cond_token_dim"]
+    context_dim = None if projected or not attended else options["cond_token_dim"]
     _refuse_unknown(options)
-    width = arguments["width"]
+    dim = arguments["dim"]
     kinds, gates = {"sync": SyncConditioner}, {"video": 1.0}
     streams = {
         name: kinds.get(name, FeatureConditioner)(
@@ -79,7 +79,7 @@ def published_dit(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **arguments,
         "streams": streams,
-        "context_width": None if context_width == width else context_width,
+        "context_dim": None if context_dim == dim else context_dim,
     }
 
 

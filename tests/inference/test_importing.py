@@ -78,7 +78,7 @@ def test_a_converted_model_computes_what_the_published_one_does(folder):
     assert difference(ours, DIT["out/velocity"][:1]) < 1e-5
     assert difference(latents, VAE["out/mean"]) < 1e-5
     assert difference(sound, VAE["out/decode"]) < 1e-5
-    assert model.settings.window_s is None
+    assert model.settings.segment_s is None
     assert model.settings.guidance.scale == 5
     assert model.sampler.config == {"steps": 24}
 
@@ -130,7 +130,7 @@ def test_the_real_files_fit():
         "sync": (768, 1024),
         "text": (1024, 1024),
     }
-    sizes = {"latent_channels": 64, "width": 1024, "depth": 24, "heads": 16}
+    sizes = {"latent_channels": 64, "dim": 1024, "depth": 24, "num_heads": 16}
     assert sizes.items() <= transformer.items()
     assert codec["multipliers"] == [1, 2, 4, 8, 16]
     assert (codec["width"], codec["strides"], codec["latent_channels"]) == (128, [2, 4, 4, 8, 8], 64)

@@ -12,7 +12,7 @@ from prismaudio.checkpoints import save_components
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
 from prismaudio.inference import Guidance, PrismAudio, Settings, rendering, windows
-from prismaudio.media import probe, read_sound, write_video
+from prismaudio.media import probe, read_audio_track, write_video
 from prismaudio.plan import CORE, Plan
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.types import Clip
@@ -60,7 +60,7 @@ def test_a_sound_depends_on_its_seed_alone_and_not_on_its_batch(model):
 def test_more_windows_than_fit_together_give_the_same(model):
     (whole,) = model.render([clip(9.0)], [BELL], [0])
     small = PrismAudio(
-        model.transformer, model.autoencoder, model.encoders, model.planner, model.sampler, Settings(max_windows=2)
+        model.transformer, model.autoencoder, model.encoders, model.planner, model.sampler, Settings(max_segments=2)
     )
     (pieces,) = small.render([clip(9.0)], [BELL], [0])
     assert torch.allclose(whole, pieces, atol=2e-3)
@@ -77,9 +77,9 @@ def test_a_long_clip_is_sampled_in_segments_and_sounds_the_same(model, monkeypat
 
     whole = model.render(clips, plans, [1, 2], on_step=lambda *step: whole_counted.append(step))
     monkeypatch.setattr(type(model.sampler), "sample", watched)
-    monkeypatch.setattr(windows, "SEGMENT_WINDOWS", 8)
-    monkeypatch.setattr(rendering, "SEGMENT_WINDOWS", 8)
-    monkeypatch.setattr(windows, "SHARED_WINDOWS", 6)
+    monkeypatch.setattr(windows, "CHUNK_SEGMENTS", 8)
+    monkeypatch.setattr(rendering, "CHUNK_SEGMENTS", 8)
+    monkeypatch.setattr(windows, "SHARED_SEGMENTS", 6)
     pieces = model.render(clips, plans, [1, 2], on_step=lambda *step: counted.append(step))
     assert len(together) > 1
     assert max(frames for _, _, frames in together) == 250 + 7 * 125  # eight windows, however long the clip is
@@ -116,7 +116,7 @@ def test_generate_and_save(model, video, tmp_path):
     assert list(sound.plan)[:4] == list(CORE)
     for name in ("new.mp4", "new.wav", "new.png"):
         sound.save(tmp_path / name)
-    assert probe(tmp_path / "new.mp4").has_sound
+    assert probe(tmp_path / "new.mp4").has_audio
     json.dumps(sound.describe())
     assert "<audio" in sound._repr_html_()
     assert "seed=3" in repr(sound)
@@ -158,7 +158,7 @@ def test_sound_from_text(model, tmp_path):
     sound = model.generate(prompt="A small bell in a hall", duration_s=5.0)
     assert sound.audio.shape == (2, 80_000)
     assert dict(sound.plan) == {"semantic": "A small bell in a hall"}
-    assert [notice.split()[3] for notice in sound.notices] == ["temporal", "aesthetic", "spatial"]
+    assert [warning.split()[3] for warning in sound.warnings] == ["temporal", "aesthetic", "spatial"]
     with pytest.raises(MediaError, match="without a video"):
         sound.save(tmp_path / "new.mp4")
     with pytest.raises(PlanError, match="nothing says"):
@@ -176,8 +176,8 @@ def test_the_original_sound_can_be_mixed_in(model, video, tmp_path):
     model.generate(video, plan=BELL).save(tmp_path / "silent.wav")
     assert abs(float(sound.audio.mean()) - 0.125) < 0.06
     write_video(torch.zeros(16, 3, 48, 48, dtype=torch.uint8), 16, tmp_path / "mute.mp4")
-    assert "no sound of its own" in model.generate(tmp_path / "mute.mp4", plan=BELL, mix=1.0).notices[-1]
-    assert read_sound(tmp_path / "mute.mp4", 16_000) is None
+    assert "no sound of its own" in model.generate(tmp_path / "mute.mp4", plan=BELL, mix=1.0).warnings[-1]
+    assert read_audio_track(tmp_path / "mute.mp4", 16_000) is None
 
 
 def test_samplers_by_name(model, video):
@@ -208,7 +208,7 @@ def test_saved_models_come_back(model, tmp_path, video):
     model.save_pretrained(tmp_path / "model")
     again = PrismAudio.from_pretrained(tmp_path / "model")
     assert again.settings.guidance == model.settings.guidance
-    assert again.settings.window_s == model.settings.window_s
+    assert again.settings.segment_s == model.settings.segment_s
     assert again.sampler.config == model.sampler.config
     assert again.name.startswith(f"{tmp_path / 'model'}@")
     assert torch.equal(again.generate(video).audio, model.generate(video).audio)
@@ -273,7 +273,7 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
             "the video_encoder gives video features of width 3, but its transformer takes 4",
         ),
         ("sampler", "steps", 10**9, "config.json: components.sampler: cannot make a EulerSampler"),
-        ("settings", "max_windows", 0, "max_windows is 0; expected 1 to 4096"),
+        ("settings", "max_segments", 0, "max_segments is 0; expected 1 to 4096"),
         ("settings", "guidance_interval", [0.1], "expected the lowest"),
         ("transformer", "streams", {"a smell": SMELL}, "'a smell' cannot be a stream; expected one lower-case word"),
         (
@@ -301,21 +301,21 @@ def test_parts_that_are_not_made_for_each_other_are_refused(model, tmp_path):
 class AnyTextEncoder(Encoder):
     """Stands for a language model: it understands any text."""
 
-    width, rate_hz = 16, None
+    dim, rate_hz = 16, None
 
     def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
-        return torch.zeros(1, self.width)
+        return torch.zeros(1, self.dim)
 
 
 @pytest.mark.parametrize("prompt", ["Eine Glocke läutet", "铃响了"])
 def test_a_text_that_is_not_understood_is_named_unless_the_model_understands_any(model, prompt):
-    said = model.request(prompt=prompt, duration_s=1.0).notices[0]
+    said = model.request(prompt=prompt, duration_s=1.0).warnings[0]
     assert said.startswith(f"nothing that sounds is understood in '{prompt}'")
     assert said.endswith("it knows bell, drum, engine, click")
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
-    assert model.request(plan=plan, duration_s=1.0).notices[0].startswith(f"not understood: '{prompt}'; this model")
+    assert model.request(plan=plan, duration_s=1.0).warnings[0].startswith(f"not understood: '{prompt}'; this model")
     plain = model.request(prompt="a bell rings", negative_prompt=prompt, duration_s=1.0)
-    assert [notice for notice in plain.notices if "understood" in notice] == [f"negative prompt: {said}"]
+    assert [warning for warning in plain.warnings if "understood" in warning] == [f"negative prompt: {said}"]
     encoders = {**model.encoders, "text": AnyTextEncoder()}
     other = PrismAudio(model.transformer, model.autoencoder, encoders, model.planner)
-    assert "understood" not in str(other.request(prompt=prompt, duration_s=1.0).notices)
+    assert "understood" not in str(other.request(prompt=prompt, duration_s=1.0).warnings)

@@ -14,7 +14,7 @@ import pytest
 MakeVideo = Callable[..., Path]
 
 
-def picture(time_s: float, size: tuple[int, int]) -> np.ndarray:
+def frame(time_s: float, size: tuple[int, int]) -> np.ndarray:
     """A red top left corner, and a white bar over the lower half that moves right by half the width each second."""
     height, width = size
     image = np.zeros((height, width, 3), np.uint8)
@@ -32,7 +32,7 @@ def clicks(duration_s: float, times_s: Sequence[float], rate_hz: int, channels: 
 
 
 def mux_sound(output: Any, stream: Any, array: np.ndarray, start_s: float, lost_s: tuple[float, float]) -> None:
-    """Encode sound ``(channels, samples)`` that begins at a time; its packets of a span of it are lost."""
+    """Encode audio ``(channels, samples)`` that begins at a time; its packets of a span of it are lost."""
     samples = av.AudioFrame.from_ndarray(array, "fltp", stream.layout.name)
     samples.sample_rate, samples.pts, samples.time_base = stream.rate, 0, Fraction(1, stream.rate)
     parts = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or 1024)
@@ -67,7 +67,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         lost_s: tuple[float, float] = (0.0, 0.0),
         container: dict[str, str] | None = None,
         sound_start_s: float = 0.0,
-        picture_tags: dict[str, Any] | None = None,
+        color_tags: dict[str, Any] | None = None,
         draw: Callable[[float], av.VideoFrame] | None = None,
     ) -> Path:
         path = tmp_path / name
@@ -81,7 +81,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 stream.height, stream.width = size
                 stream.pix_fmt = pixels
                 stream.codec_context.time_base = base
-                for tag, value in (picture_tags or {}).items():
+                for tag, value in (color_tags or {}).items():
                     setattr(stream.codec_context, tag, value)
             if rotation is not None:
                 stream.set_display_rotation(rotation)
@@ -90,7 +90,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 sound: Any = output.add_stream(sound_codec or usual, rate_hz)
                 sound.layout = layout
             for time_s in times if codec else []:
-                frame = draw(time_s) if draw else av.VideoFrame.from_ndarray(picture(time_s, size), "rgb24")
+                frame = draw(time_s) if draw else av.VideoFrame.from_ndarray(frame(time_s, size), "rgb24")
                 frame.pts, frame.time_base = round((time_s + start_s) / base), base
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None) if codec else [])
@@ -103,7 +103,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 
 def bar_x(frame: np.ndarray) -> float:
-    """Where the bar of a picture (3, height, width) is, 0 (left) .. 1 (right)."""
+    """Where the bar of a frame (3, height, width) is, 0 (left) .. 1 (right)."""
     row = frame[:, frame.shape[1] * 3 // 4].mean(0) - 20
     row = np.clip(row, 0, None)
     return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row))

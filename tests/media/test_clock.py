@@ -1,4 +1,4 @@
-"""Files whose clock begins anew: pictures and sound go on together."""
+"""Files whose clock begins anew: frames and sound go on together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from prismaudio.media import probe, read_clip, read_sound, write_video_with_sound
+from prismaudio.media import probe, read_audio_track, read_clip, write_video_with_audio
 from prismaudio.media.clock import packets
 from prismaudio.media.opening import opened
-from prismaudio.media.windows import survey
+from prismaudio.media.segments import survey
 from prismaudio.types import FrameSpec
 
 KINDS = [
@@ -23,7 +23,7 @@ KINDS = [
 
 
 def bar_s(frame: torch.Tensor) -> float:
-    """Time of the picture in which the bar is where it is."""
+    """Time of the frame in which the bar is where it is."""
     row = np.clip(frame[:, frame.shape[1] * 3 // 4].numpy().astype(float).mean(0) - 40, 0, None)
     return float((row * (np.arange(len(row)) + 0.5)).sum() / row.sum() / len(row)) * 2
 
@@ -63,7 +63,7 @@ def test_a_clock_that_jumps_ahead(make_video, tmp_path, start_s):
 
 def test_a_copy_of_joined_parts_shows_all_of_them(make_video, tmp_path):
     source = joined(make_video, tmp_path, KINDS[0], 0.0, 0.0)
-    write_video_with_sound(source, torch.zeros(2, 64_000), 16_000, tmp_path / "new.mp4")
+    write_video_with_audio(source, torch.zeros(2, 64_000), 16_000, tmp_path / "new.mp4")
     written = probe(tmp_path / "new.mp4")
     assert (written.n_frames, written.duration_s) == (100, pytest.approx(4.0, abs=0.01))
     frames = read_clip(tmp_path / "new.mp4", FrameSpec(5)).frames.float()
@@ -74,7 +74,7 @@ def test_sound_alone_that_is_joined(make_video, tmp_path):
     parts = [make_video(f"{i}.mka", codec=None, layout="stereo", sound_codec="aac", clicks_s=[0.5]) for i in range(2)]
     (tmp_path / "joined.mka").write_bytes(b"".join(part.read_bytes() for part in parts))
     assert survey(tmp_path / "joined.mka").duration_s == pytest.approx(2.0, abs=0.05)
-    sound = read_sound(tmp_path / "joined.mka", 48_000)[0]
+    sound = read_audio_track(tmp_path / "joined.mka", 48_000)[0]
     assert int(sound[48_000:].argmax()) / 48_000 == pytest.approx(0.5, abs=0.03)
 
 
@@ -87,7 +87,7 @@ def test_a_long_hole_of_the_sound_alone_is_no_new_clock(make_video):
 
 @pytest.mark.parametrize("stamps", [(10,), (15,), (10, 15)], ids=["presentation", "decoding", "both"])
 def test_one_damaged_stamp_changes_no_other(make_video, stamps):
-    """A transport stream in which a time of one picture is some minutes late."""
+    """A transport stream in which a time of one frame is some minutes late."""
     path = make_video("a.ts", codec="mpeg2video", duration_s=2.0, options={"bf": "0"})
     whole = bytearray(path.read_bytes())
     with opened(path) as container:

@@ -14,9 +14,9 @@ import soundfile
 from av.stream import Disposition
 
 from prismaudio.errors import MediaError
-from prismaudio.media import probe, read_clip, read_sound
+from prismaudio.media import probe, read_audio_track, read_clip
 from prismaudio.media.opening import opened, video_stream
-from prismaudio.media.windows import has_pictures, survey
+from prismaudio.media.segments import has_video, survey
 
 
 def song(path: Path, codec: str) -> Path:
@@ -26,9 +26,9 @@ def song(path: Path, codec: str) -> Path:
         cover: Any = output.add_stream("png", 1)
         cover.width = cover.height = 32
         cover.pix_fmt, cover.disposition = "rgb24", Disposition.attached_pic
-        picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), "rgb24")
-        picture.pts, picture.time_base = 0, Fraction(1, 1)
-        output.mux([*cover.encode(picture), *cover.encode(None)])
+        frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), "rgb24")
+        frame.pts, frame.time_base = 0, Fraction(1, 1)
+        output.mux([*cover.encode(frame), *cover.encode(None)])
         samples = np.zeros((2, 44_100), np.float32)
         samples[:, 22_050:22_060] = 0.5
         frame = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
@@ -44,13 +44,13 @@ def test_a_song_with_a_cover_is_sound(tmp_path, name, codec):
     path = song(tmp_path / name, codec)
     with av.open(path) as file:
         assert file.streams.video[0].disposition & Disposition.attached_pic
-    assert not has_pictures(path)
+    assert not has_video(path)
     found = survey(path)
     assert found.video is None
     assert found.duration_s == pytest.approx(1.0, abs=0.03)
-    with pytest.raises(MediaError, match="no picture track"):
+    with pytest.raises(MediaError, match="no video track"):
         probe(path)
-    assert int(read_sound(path, 44_100)[0].abs().argmax()) == pytest.approx(22_055, abs=12)
+    assert int(read_audio_track(path, 44_100)[0].abs().argmax()) == pytest.approx(22_055, abs=12)
 
 
 def test_a_cover_is_not_the_picture(make_video, tmp_path):
@@ -60,13 +60,13 @@ def test_a_cover_is_not_the_picture(make_video, tmp_path):
         cover.width = cover.height = 500
         cover.pix_fmt, cover.disposition = "rgb24", Disposition.attached_pic
         stream = output.add_stream_from_template(source.streams.video[0], opaque=True)
-        picture = av.VideoFrame.from_ndarray(np.zeros((500, 500, 3), np.uint8), "rgb24")
-        output.mux([*cover.encode(picture), *cover.encode(None)])
+        frame = av.VideoFrame.from_ndarray(np.zeros((500, 500, 3), np.uint8), "rgb24")
+        output.mux([*cover.encode(frame), *cover.encode(None)])
         for packet in source.demux(video=0):
             packet.stream = stream
             if packet.size:
                 output.mux(packet)
-    assert has_pictures(path)
+    assert has_video(path)
     assert (probe(path).width, probe(path).n_frames) == (96, 25)
 
 
@@ -98,12 +98,12 @@ def test_a_picture_in_a_codec_without_a_decoder(make_video):
     path = changed(make_video(layout="stereo"), b"avc1", b"zzzz")
     with pytest.raises(MediaError, match="codec zzzz, which this build of PyAV cannot decode"):
         probe(path)
-    assert read_sound(path, 16_000).shape[1] >= 16_000
+    assert read_audio_track(path, 16_000).shape[1] >= 16_000
 
 
 def test_a_sound_in_a_codec_without_a_decoder(make_video):
     path = changed(changed(make_video(layout="stereo"), b"mp4a", b"mhm1"), b"esds", b"free")
-    for read in (survey, lambda file: read_sound(file, 16_000), lambda file: read_clip(file, with_audio=True)):
+    for read in (survey, lambda file: read_audio_track(file, 16_000), lambda file: read_clip(file, with_audio=True)):
         with pytest.raises(MediaError, match=r"the sound of .* is in the codec mpegh_3d_audio, which"):
             read(path)
     assert read_clip(path).frames.shape[0] == 16
@@ -124,7 +124,7 @@ def test_a_codec_that_cannot_begin_is_one_line(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:20] + struct.pack("<HH", 2, 9) + whole[24:])  # ADPCM of nine channels
     with pytest.raises(MediaError, match=r"cannot read .*a\.wav: invalid argument; is it a whole sound file"):
-        read_sound(path, 16_000)
+        read_audio_track(path, 16_000)
 
 
 def test_an_animated_webp_is_called_by_its_name(make_video):
@@ -136,7 +136,7 @@ def test_an_animated_webp_is_called_by_its_name(make_video):
 def test_pipes_and_devices_are_refused_unread(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     for path in (tmp_path / "pipe.mp4", Path("/dev/zero")):
-        for read in (probe, survey, lambda file: read_sound(file, 16_000)):
+        for read in (probe, survey, lambda file: read_audio_track(file, 16_000)):
             with pytest.raises(MediaError, match="is a pipe or a device"):
                 read(path)
 
@@ -156,7 +156,7 @@ def test_an_empty_packet_is_not_the_end(tmp_path):
     with av.open(path) as file:
         assert [packet.size for packet in file.demux()][-2:] == [0, 0]
     assert survey(path).duration_s == pytest.approx(1.0)
-    assert read_sound(path, 48_000).shape == (2, 48_000)
+    assert read_audio_track(path, 48_000).shape == (2, 48_000)
 
 
 def page(flags: int, position: int, serial: int, number: int, rest: bytes) -> bytes:

@@ -12,7 +12,7 @@ def test_facts(make_video):
     assert info.frame_s == pytest.approx(0.1)
     assert info.start_s == pytest.approx(0.3)
     assert info.duration_s == pytest.approx(0.7 + info.last_s)
-    assert (info.width, info.height, info.codec, info.has_sound) == (96, 64, "h264", True)
+    assert (info.width, info.height, info.codec, info.has_audio) == (96, 64, "h264", True)
 
 
 def test_files_without_time_stamps(make_video, tmp_path):
@@ -53,9 +53,9 @@ def test_later_parts_that_are_cut_are_not(make_video):
         probe(path)
 
 
-def test_pictures_that_are_days_apart_are_refused(make_video):
+def test_frames_that_are_days_apart_are_refused(make_video):
     path = make_video("a.mkv", codec="mjpeg", pixels="yuvj420p", times_s=[0.0, 0.1, 0.2, 200_000.0])
-    with pytest.raises(MediaError, match=r"shows 4 pictures in 55\.6 hours: its time stamps are damaged"):
+    with pytest.raises(MediaError, match=r"shows 4 frames in 55\.6 hours: its time stamps are damaged"):
         probe(path)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.media import read_clip, read_sound
+from prismaudio.media import read_audio_track, read_clip
 from prismaudio.types import FrameSpec
 
 KINDS = [
@@ -74,13 +74,13 @@ def test_rotation_is_applied(make_video, rotation, corner):
 @pytest.mark.parametrize(("aspect", "shape"), [((2, 1), (40, 120)), ((1, 2), (40, 60)), ((2000, 1), (40, 60))])
 def test_shapes_are_those_that_are_shown(make_video, aspect, shape):
     size = (64, 192) if aspect == (1, 2) else (64, 96)
-    path = make_video("a.mkv", codec="mpeg4", size=size, picture_tags={"sample_aspect_ratio": Fraction(*aspect)})
+    path = make_video("a.mkv", codec="mpeg4", size=size, color_tags={"sample_aspect_ratio": Fraction(*aspect)})
     assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == shape
     assert read_clip(path, FrameSpec(size=(40, 40))).frames.shape[2:] == (40, 40)
 
 
 def test_turned_shapes_are_those_that_are_shown(make_video):
-    path = make_video(rotation=90, picture_tags={"sample_aspect_ratio": Fraction(2, 1)})
+    path = make_video(rotation=90, color_tags={"sample_aspect_ratio": Fraction(2, 1)})
     assert read_clip(path, FrameSpec(size=40, keep_aspect_ratio=True)).frames.shape[2:] == (120, 40)
 
 
@@ -103,11 +103,11 @@ def test_colours_are_those_that_the_file_names(make_video, matrix, colour_range,
         return frame
 
     tags = {"colorspace": matrix, "color_range": colour_range}
-    path = make_video("a.mkv", options={"crf": "4"}, picture_tags=tags, draw=draw, duration_s=0.4)
+    path = make_video("a.mkv", options={"crf": "4"}, color_tags=tags, draw=draw, duration_s=0.4)
     assert read_clip(path).frames.float().mean((0, 2, 3)).tolist() == pytest.approx(expected, abs=4)
 
 
-def test_pictures_start_at_the_first_one_and_the_sound_with_them(make_video):
+def test_frames_start_at_the_first_one_and_the_sound_with_them(make_video):
     path = make_video("late.mkv", start_s=0.48, layout="stereo", clicks_s=[0.75], duration_s=1.6)
     clip = read_clip(path, with_audio=True)
     assert clip.duration_s == pytest.approx(1.6, abs=0.01)
@@ -127,14 +127,14 @@ def test_sound_becomes_stereo_in_time(make_video, layout, name):
 
 def test_one_channel_is_played_at_full_level_on_both_sides(make_video):
     path = make_video("mono.mkv", layout="mono", clicks_s=[0.5])
-    sound = read_sound(path, 48_000)
+    sound = read_audio_track(path, 48_000)
     assert torch.equal(sound[0], sound[1])
     assert float(sound.abs().max()) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_video_without_sound_has_none(make_video):
     path = make_video()
-    assert read_sound(path, 16_000) is None
+    assert read_audio_track(path, 16_000) is None
     clip = read_clip(path, with_audio=True)
     assert clip.audio is None
     assert clip.sample_rate_hz is None
@@ -183,7 +183,7 @@ def test_bad_files_give_one_line(make_video, tmp_path, spoil, options):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ({"times_s": [0.0]}, "single picture"),
+        ({"times_s": [0.0]}, "single frame"),
         ({"duration_s": 0.12}, "at least 0.2 s"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_sound_file_is_no_video(tmp_path):
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", np.zeros((1000, 2)), 16_000)
-    with pytest.raises(MediaError, match="no picture"):
+    with pytest.raises(MediaError, match="no frame"):
         read_clip(tmp_path / "a.wav")
 
 

@@ -35,7 +35,7 @@ def test_files_of_a_result_may_be_made_again_and_those_of_others_may_not(tmp_pat
     assert files.foreign() == []
     write(files, ".mp4", ".wav", text="newer")
     assert (tmp_path / "clip.mp4").read_text() == "newer"
-    (tmp_path / "clip.png").write_text("a picture of somebody")
+    (tmp_path / "clip.png").write_text("a frame of somebody")
     assert files.foreign() == [tmp_path / "clip.png"]
     with pytest.raises(MediaError, match=r"clip\.png is there already"):
         files.check()

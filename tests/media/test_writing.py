@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.media import probe, read_clip, read_sound, write_video, write_video_with_sound, write_wav, writing
+from prismaudio.media import probe, read_audio_track, read_clip, write_video, write_video_with_audio, write_wav, writing
 from prismaudio.types import FrameSpec
 
 
@@ -21,19 +21,19 @@ def click(time_s: float, duration_s: float, rate_hz: int = 16_000) -> torch.Tens
 
 
 def packets(path: Path) -> np.ndarray:
-    """Presentation time in ms and size in bytes of every picture, (pictures, 2)."""
+    """Presentation time in ms and size in bytes of every frame, (frames, 2)."""
     with av.open(path) as file:
         rows = np.array([(1000 * float(p.pts * p.time_base), p.buffer_size) for p in file.demux(video=0) if p.size])
     return rows - [rows[:, 0].min(), 0]
 
 
 def same_packets(first: Path, second: Path) -> bool:
-    """Equal but for rounding and parameter sets in front of a picture."""
+    """Equal but for rounding and parameter sets in front of a frame."""
     return bool(np.allclose(packets(first)[1:], packets(second)[1:], rtol=0, atol=[1.1, 40]))
 
 
 def track_s(path: Path) -> tuple[float, float]:
-    """Lengths of the whole film and of its sound track."""
+    """Lengths of the whole film and of its audio track."""
     with av.open(path) as file:
         track = file.streams.audio[0]
         return file.duration / av.time_base, float(track.duration * track.time_base)
@@ -56,13 +56,13 @@ KINDS = [
 def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, kind):
     source, out = make_video(**kind), tmp_path / "out" / "new.mp4"
     info = probe(source)
-    write_video_with_sound(source, click(0.5, info.duration_s), 16_000, out)
+    write_video_with_audio(source, click(0.5, info.duration_s), 16_000, out)
     assert same_packets(source, out)
     assert probe(out).codec == info.codec
-    film_s, sound_s = track_s(out)
+    film_s, audio_s = track_s(out)
     assert film_s == pytest.approx(info.duration_s, abs=0.002)
-    assert sound_s == pytest.approx(info.duration_s, abs=1 / 16_000)
-    sound = read_sound(out, 48_000)
+    assert audio_s == pytest.approx(info.duration_s, abs=1 / 16_000)
+    sound = read_audio_track(out, 48_000)
     assert int(sound[0].abs().argmax()) / 48_000 == pytest.approx(0.5, abs=1e-4)
     assert list(out.parent.iterdir()) == [out]
 
@@ -79,7 +79,7 @@ def test_the_picture_is_copied_and_the_sound_is_in_time(make_video, tmp_path, ki
 def test_what_mp4_cannot_hold_is_encoded_anew(make_video, tmp_path, kind):
     source, out = make_video(**kind), tmp_path / "new.mp4"
     info = probe(source)
-    write_video_with_sound(source, click(0.3, info.duration_s), 16_000, out)
+    write_video_with_audio(source, click(0.3, info.duration_s), 16_000, out)
     written = probe(out)
     assert written.codec == "h264"
     assert written.n_frames == info.n_frames
@@ -91,23 +91,23 @@ def test_what_mp4_cannot_hold_is_encoded_anew(make_video, tmp_path, kind):
 
 def test_rotation_and_metadata_are_kept(make_video, tmp_path):
     source, out = make_video(rotation=90, metadata={"title": "A walk"}), tmp_path / "new.mp4"
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
     with av.open(out) as file:
         assert next(file.decode(video=0)).rotation == 90
         assert file.metadata["title"] == "A walk"
 
 
-def test_turned_pictures_are_upright_when_encoded_anew(make_video, tmp_path, monkeypatch):
+def test_turned_frames_are_upright_when_encoded_anew(make_video, tmp_path, monkeypatch):
     source, out = make_video(rotation=90, size=(64, 128)), tmp_path / "new.mp4"
-    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    monkeypatch.setattr(writing, "_same_video", lambda *_: False)
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
     assert (probe(out).width, probe(out).height) == (64, 128)
     before, after = (read_clip(path, FrameSpec(size=(40, 40))).frames.float() for path in (source, out))
     assert (before - after).abs().mean() < 6
 
 
 def stated(path: Path) -> dict[str, object]:
-    """What a picture track says of itself."""
+    """What a video track says of itself."""
     with av.open(path) as file:
         stream = file.streams.video[0]
         context = stream.codec_context
@@ -131,27 +131,27 @@ HD = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
     ids=lambda kind: "-".join(kind.values()) or "plain",
 )
 def test_pixels_that_are_not_square_stay_so(make_video, tmp_path, kind, suffix):
-    source, out = make_video(picture_tags=WIDE, **kind), tmp_path / f"new{suffix}"
+    source, out = make_video(color_tags=WIDE, **kind), tmp_path / f"new{suffix}"
     assert stated(source)["aspect"] == Fraction(64, 45)
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
     assert float(stated(out)["aspect"]) == pytest.approx(64 / 45, rel=1e-3)
 
 
 def test_turned_pixels_are_turned(make_video, tmp_path, monkeypatch):
-    source, out = make_video(rotation=90, picture_tags=WIDE), tmp_path / "new.mp4"
-    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+    source, out = make_video(rotation=90, color_tags=WIDE), tmp_path / "new.mp4"
+    monkeypatch.setattr(writing, "_same_video", lambda *_: False)
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
     assert (probe(out).width, probe(out).height, probe(out).pixel_aspect) == (64, 96, Fraction(45, 64))
 
 
 def test_a_copy_keeps_its_colour_tags(make_video, tmp_path):
-    source = make_video("a.mkv", codec="libvpx-vp9", picture_tags=HD)
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    source = make_video("a.mkv", codec="libvpx-vp9", color_tags=HD)
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
     assert stated(tmp_path / "new.mp4")["tags"] == stated(source)["tags"] == (1, 1, 1, 1)
 
 
 def flat(y: int, u: int, v: int, matrix: int, colour_range: int):
-    """A picture of one colour."""
+    """A frame of one colour."""
 
     def draw(time_s: float) -> av.VideoFrame:
         frame = av.VideoFrame(96, 64, "yuv420p")
@@ -164,7 +164,7 @@ def flat(y: int, u: int, v: int, matrix: int, colour_range: int):
 
 
 def values(path: Path) -> list[int]:
-    """Luma and chroma in the middle of the third picture."""
+    """Luma and chroma in the middle of the third frame."""
     with av.open(path) as file:
         frame = list(file.decode(video=0))[2]
         return [memoryview(plane)[plane.line_size * (plane.height // 2) + plane.width // 2] for plane in frame.planes]
@@ -190,12 +190,12 @@ def test_colours_are_the_same_when_encoded_anew(make_video, tmp_path, monkeypatc
         options={"crf": "4"},
         rotation=rotation,
         duration_s=0.4,
-        picture_tags=dict(zip(names, tags, strict=True)),
+        color_tags=dict(zip(names, tags, strict=True)),
         draw=flat(140, 74, 64, *tags[:2]),
     )
-    monkeypatch.setattr(writing, "_same_picture", lambda *_: False)
+    monkeypatch.setattr(writing, "_same_video", lambda *_: False)
     out = tmp_path / "new.mp4"
-    write_video_with_sound(source, click(0.1, 0.4), 16_000, out)
+    write_video_with_audio(source, click(0.1, 0.4), 16_000, out)
     assert np.abs(np.array(values(out)) - expected).max() <= 1
     assert stated(out)["tags"] == (tags[0], min(1, tags[1]), *tags[2:])
     if tags[0] != 8:
@@ -203,9 +203,9 @@ def test_colours_are_the_same_when_encoded_anew(make_video, tmp_path, monkeypatc
         assert (before - after).abs().max() < 4
 
 
-def test_rgb_pictures_say_what_they_became(make_video, tmp_path):
+def test_rgb_frames_say_what_they_became(make_video, tmp_path):
     source = make_video("a.avi", codec="huffyuv", pixels="rgb24")
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
     assert stated(tmp_path / "new.mp4")["tags"][:2] == (6, 1)
     before, after = (
         read_clip(path, FrameSpec(size=(30, 40))).frames.float() for path in (source, tmp_path / "new.mp4")
@@ -217,8 +217,8 @@ def test_rgb_pictures_say_what_they_became(make_video, tmp_path):
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_hevc_is_tagged_as_apple_needs_it(make_video, tmp_path, source, tag, suffix):
     options = {"x265-params": "log-level=error"}
-    path = make_video(source, codec="libx265", options=options, picture_tags={"codec_tag": tag} if tag else {})
-    write_video_with_sound(path, click(0.1, 1.0), 16_000, tmp_path / f"new{suffix}")
+    path = make_video(source, codec="libx265", options=options, color_tags={"codec_tag": tag} if tag else {})
+    write_video_with_audio(path, click(0.1, 1.0), 16_000, tmp_path / f"new{suffix}")
     found = stated(tmp_path / f"new{suffix}")
     assert found["codec"] == "hevc"
     assert found["letters"] == "hvc1" or suffix == ".mkv"
@@ -230,7 +230,7 @@ def test_hevc_is_tagged_as_apple_needs_it(make_video, tmp_path, source, tag, suf
 )
 def test_quicktime_keeps_the_kind_of_prores(make_video, tmp_path, profile, pixels, letters):
     source = make_video("a.mov", codec="prores_ks", pixels=pixels, options={"profile": profile})
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mov")
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mov")
     assert stated(source)["letters"] == stated(tmp_path / "new.mov")["letters"] == letters
     assert same_packets(source, tmp_path / "new.mov")
 
@@ -238,21 +238,21 @@ def test_quicktime_keeps_the_kind_of_prores(make_video, tmp_path, profile, pixel
 @pytest.mark.parametrize("suffix", [".mov", ".mkv", ".m4v"])
 def test_other_containers(make_video, tmp_path, suffix):
     out = tmp_path / f"new{suffix}"
-    write_video_with_sound(make_video(), click(0.5, 1.0), 16_000, out)
-    assert int(read_sound(out, 16_000)[0].argmax()) == pytest.approx(8000, abs=2)
+    write_video_with_audio(make_video(), click(0.5, 1.0), 16_000, out)
+    assert int(read_audio_track(out, 16_000)[0].argmax()) == pytest.approx(8000, abs=2)
 
 
 def test_sound_is_cut_or_filled_to_the_picture_and_holes_are_silent(make_video, tmp_path):
     source = make_video()
     for n_samples in (0, 100, 40_000):
         audio = torch.full((2, n_samples), float("nan"))
-        write_video_with_sound(source, audio, 16_000, tmp_path / "new.mp4")
+        write_video_with_audio(source, audio, 16_000, tmp_path / "new.mp4")
         assert track_s(tmp_path / "new.mp4")[1] == pytest.approx(1.0, abs=1e-4)
-        assert float(read_sound(tmp_path / "new.mp4", 16_000).abs().max()) < 1e-3
+        assert float(read_audio_track(tmp_path / "new.mp4", 16_000).abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("size", [(48, 48), (47, 33)])
-def test_rendered_pictures_keep_their_colours_and_their_sound(tmp_path, size):
+def test_rendered_frames_keep_their_colours_and_their_sound(tmp_path, size):
     frames = torch.zeros(16, 3, *size, dtype=torch.uint8)
     frames[:, 0, :, :20] = 200
     frames[8:, 2, :, 20:] = 150
@@ -266,7 +266,7 @@ def test_rendered_pictures_keep_their_colours_and_their_sound(tmp_path, size):
 
 def test_rendered_without_sound(tmp_path):
     write_video(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 29.97, tmp_path / "new.mp4")
-    assert not probe(tmp_path / "new.mp4").has_sound
+    assert not probe(tmp_path / "new.mp4").has_audio
 
 
 def test_wav(tmp_path):
@@ -286,11 +286,11 @@ def test_nothing_half_written_is_left(make_video, tmp_path, monkeypatch, write, 
     def fail(*args: object, **kwargs: object) -> None:
         raise broken
 
-    monkeypatch.setattr(writing.SoundTrack, "finish", fail)
+    monkeypatch.setattr(writing.AudioTrack, "finish", fail)
     monkeypatch.setattr(writing.soundfile, "write", fail)
     out, frames = folder / "new.mp4", torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
     writers = {
-        "video": lambda: write_video_with_sound(source, click(0.1, 0.4), 16_000, out),
+        "video": lambda: write_video_with_audio(source, click(0.1, 0.4), 16_000, out),
         "picture": lambda: write_video(frames, 8, out, click(0.1, 1.0)),
         "wav": lambda: write_wav(click(0.1, 0.4), 16_000, out),
     }
@@ -304,10 +304,10 @@ def test_unwritable_places(make_video, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "new.mp4", Path("/proc/new.mp4")):
         with pytest.raises(MediaError, match="cannot write") as error:
-            write_video_with_sound(source, click(0.1, 1.0), 16_000, out)
+            write_video_with_audio(source, click(0.1, 1.0), 16_000, out)
         assert "\n" not in str(error.value)
     with pytest.raises(MediaError, match="unknown kind of video"):
-        write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.xyz")
+        write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.xyz")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -321,7 +321,7 @@ def test_a_full_disk(monkeypatch, make_video, tmp_path):
     source = make_video()
     monkeypatch.setattr(writing, "replacing", full)
     with pytest.raises(MediaError, match=r"^cannot write .*new\.mp4: no space left"):
-        write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+        write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
 
 
 def test_sound_must_be_stereo(tmp_path):
@@ -331,5 +331,5 @@ def test_sound_must_be_stereo(tmp_path):
 
 def test_time_stamps_of_odd_rates_survive(make_video, tmp_path):
     source = make_video(fps=Fraction(30_000, 1001), duration_s=1.001)
-    write_video_with_sound(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
+    write_video_with_audio(source, click(0.1, 1.0), 16_000, tmp_path / "new.mp4")
     assert same_packets(source, tmp_path / "new.mp4")

@@ -10,8 +10,8 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine
-from prismaudio.metrics.networks import CosineOfSound, FrechetOfSound, InceptionOfSound, KlOfSound, NetworkMetric
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.networks import AudioCosine, AudioFrechetDistance, AudioInceptionScore, AudioKL, NetworkMetric
+from prismaudio.metrics.target import Target
 from prismaudio.types import Clip
 
 WIDTH = 6
@@ -92,19 +92,19 @@ class Levels(NetworkMetric):
         return sound.square().mean(1, keepdim=True).T
 
 
-class LevelDistance(Levels, FrechetOfSound):
+class LevelDistance(Levels, AudioFrechetDistance):
     """Fréchet distance of levels."""
 
 
-class LevelKl(Levels, KlOfSound):
+class LevelKl(Levels, AudioKL):
     """KL of levels."""
 
 
-class LevelScore(Levels, InceptionOfSound):
+class LevelScore(Levels, AudioInceptionScore):
     """Inception score of levels."""
 
 
-class LevelCosine(Levels, CosineOfSound):
+class LevelCosine(Levels, AudioCosine):
     """Cosine with equal levels."""
 
     def target(self, truth):
@@ -118,22 +118,22 @@ def sounds(n: int, seed: int = 0) -> torch.Tensor:
 
 def test_a_plugin_has_all_of_them() -> None:
     audio, references = sounds(12), sounds(12, 1)
-    truths = [Truth.of(Clip("a", 0.1, audio=reference, sample_rate_hz=8000)) for reference in references]
+    targets = [Target.of(Clip("a", 0.1, audio=reference, sample_rate_hz=8000)) for reference in references]
     levels = [x.square().mean(-1) for x in (audio, references)]
     distance, divergence, score, cosine = LevelDistance(2), LevelKl(), LevelScore(), LevelCosine()
     direct = FrechetDistance(2), KlDivergence(), InceptionScore(), MeanCosine()
     for metric, plain in zip((distance, divergence, score, cosine), direct, strict=True):
-        metric.update(audio, 8000, truths)
+        metric.update(audio, 8000, targets)
         plain.update(levels[0], torch.ones(12, 2) if metric is cosine else levels[1])
         assert float(metric.compute()) == pytest.approx(float(plain.compute().flatten()[0]), rel=1e-6)
 
 
 def test_what_cannot_be_judged_does_not_count() -> None:
-    truth = Truth.of(Clip("a", 0.1, audio=sounds(1)[0], sample_rate_hz=8000))
+    truth = Target.of(Clip("a", 0.1, audio=sounds(1)[0], sample_rate_hz=8000))
     divergence = LevelKl()
     divergence.update(sounds(1), 8000, [truth])
     expected = divergence.compute()
-    divergence.update(sounds(2, 5), 8000, [Truth.of(Clip("silent video", 0.1))] * 2)
+    divergence.update(sounds(2, 5), 8000, [Target.of(Clip("silent video", 0.1))] * 2)
     divergence.update(torch.full((1, 2, 800), math.nan), 8000, [truth])
     assert divergence.count == 1
     assert torch.equal(divergence.compute(), expected)

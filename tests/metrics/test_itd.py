@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prismaudio.metrics.itd import GccMse, window_starts
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.types import Clip
 
 RATE_HZ = 16_000
@@ -18,8 +18,8 @@ def from_side(samples: int, n: int = 12_000) -> torch.Tensor:
     return torch.stack([noise[50 : 50 + n], noise[50 - samples : 50 - samples + n]])
 
 
-def truth(samples: int, n: int = 12_000) -> Truth:
-    return Truth.of(Clip("a", n / RATE_HZ, audio=from_side(samples, n), sample_rate_hz=RATE_HZ))
+def truth(samples: int, n: int = 12_000) -> Target:
+    return Target.of(Clip("a", n / RATE_HZ, audio=from_side(samples, n), sample_rate_hz=RATE_HZ))
 
 
 def test_the_error_is_that_of_the_delays() -> None:
@@ -37,7 +37,7 @@ def test_any_length_and_any_level_are_measured(n) -> None:
 
 def test_without_a_reference_it_does_not_count() -> None:
     metric = GccMse()
-    metric.update(from_side(4)[None], RATE_HZ, [Truth.of(Clip("silent video", 1.0))])
+    metric.update(from_side(4)[None], RATE_HZ, [Target.of(Clip("silent video", 1.0))])
     assert metric.compute().isnan()
 
 

@@ -9,7 +9,7 @@ from bursts import sound_and_truth
 from stories import STORIES
 
 from prismaudio.metrics.onset import OnsetF1, match_onsets
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan.story import Source, Story
 
 
@@ -36,7 +36,7 @@ def test_known_values() -> None:
     metric = OnsetF1()
     metric.update(sound[None], 16_000, [truth])
     assert metric.compute() == 1
-    wrong = Truth.from_story(Story((Source("bell", (0.5, 2.0, 3.0, 3.5)),)))  # 2 of 4 are there
+    wrong = Target.from_story(Story((Source("bell", (0.5, 2.0, 3.0, 3.5)),)))  # 2 of 4 are there
     metric.reset()
     metric.update(sound[None], 16_000, [wrong])
     assert metric.compute() == pytest.approx(2 * 2 / (2 + 4))
@@ -44,11 +44,11 @@ def test_known_values() -> None:
 
 def test_kinds_of_clip_are_kept_apart() -> None:
     pairs = [sound_and_truth(story) for story in STORIES]
-    audio, truths = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
+    audio, targets = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
     counts = {}
     for kind in ("single", "mixed", "all"):
         metric = OnsetF1(kind)
-        metric.update(audio, 16_000, truths)
+        metric.update(audio, 16_000, targets)
         counts[kind] = int(metric.true)
     assert counts == {"single": 12, "mixed": 3, "all": 15}
 

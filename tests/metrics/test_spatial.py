@@ -7,20 +7,20 @@ import torch
 from bursts import sound_and_truth
 from stories import STORIES
 
-from prismaudio.metrics.spatial import IldCorrelation, ItdCorrelation, SideObeyed, event_parts
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.spatial import IldCorrelation, ItdCorrelation, SideAdherence, event_parts
+from prismaudio.metrics.target import Target
 from prismaudio.plan.story import Source, Story
 
 
 @pytest.mark.parametrize("metric_class", [ItdCorrelation, IldCorrelation])
 def test_correlation_is_one_for_the_truth_and_minus_one_mirrored(metric_class) -> None:
     pairs = [sound_and_truth(story) for story in STORIES]
-    audio, truths = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
+    audio, targets = torch.stack([sound for sound, _ in pairs]), [truth for _, truth in pairs]
     metric = metric_class()
-    metric.update(audio, 16_000, truths)
+    metric.update(audio, 16_000, targets)
     assert metric.compute() > 0.98
     metric.reset()
-    metric.update(audio.flip(1), 16_000, truths)
+    metric.update(audio.flip(1), 16_000, targets)
     assert metric.compute() < -0.98
 
 
@@ -44,7 +44,7 @@ def test_what_another_source_disturbs_is_not_measured() -> None:
 
 
 def test_side() -> None:
-    metric = SideObeyed()
+    metric = SideAdherence()
     for story in STORIES[:6]:
         sound, truth = sound_and_truth(story)
         metric.update(sound[None], 16_000, [truth])
@@ -56,6 +56,6 @@ def test_side() -> None:
 
 
 def test_nothing_measured_is_not_a_number() -> None:
-    for metric in (ItdCorrelation(), SideObeyed()):
-        metric.update(torch.zeros(1, 2, 8000), 16_000, [Truth.from_story(Story())])
+    for metric in (ItdCorrelation(), SideAdherence()):
+        metric.update(torch.zeros(1, 2, 8000), 16_000, [Target.from_story(Story())])
         assert torch.isnan(metric.compute())

@@ -9,11 +9,11 @@ from prismaudio.types import Conditions, Features
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data_spread", [None, 0.5])
-def test_a_step_is_one_graph(data_spread: float | None) -> None:
+@pytest.mark.parametrize("sigma_data", [None, 0.5])
+def test_a_step_is_one_graph(sigma_data: float | None) -> None:
     """No branch on a tensor's value, nothing that waits for a device: so a step can be compiled and replayed."""
     torch.manual_seed(0)
-    model = DiffusionTransformer(6, 64, 1, 2, streams(64, video=5, sync=6, text=7), data_spread=data_spread).eval()
+    model = DiffusionTransformer(6, 64, 1, 2, streams(64, video=5, sync=6, text=7), sigma_data=sigma_data).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     told = Conditions(

@@ -67,7 +67,7 @@ def test_a_cache_gives_what_its_conditions_give(transformer: DiffusionTransforme
 def test_a_silent_network_predicts_the_best_linear_guess(time: float) -> None:
     """With an output of zero, preconditioning leaves the velocity that is best for data without structure."""
     spread, count = 0.4, 4000
-    model = DiffusionTransformer(4, 32, 1, 1, {}, data_spread=spread)
+    model = DiffusionTransformer(4, 32, 1, 1, {}, sigma_data=spread)
     torch.nn.init.zeros_(model.project_out.weight)
     data, noise = spread * torch.randn(count, 4, 4), torch.randn(count, 4, 4)
     point = (1 - time) * data + time * noise

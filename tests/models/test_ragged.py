@@ -21,7 +21,7 @@ WIDTHS = {"video": 5, "sync": 6, "text": 7, "plan": 4}
 @pytest.fixture(scope="module")
 def transformer() -> DiffusionTransformer:
     torch.manual_seed(0)
-    model = DiffusionTransformer(6, 64, 2, 2, streams(64, **WIDTHS), data_spread=0.5)
+    model = DiffusionTransformer(6, 64, 2, 2, streams(64, **WIDTHS), sigma_data=0.5)
     for parameter in model.parameters():  # what begins at zero would hide faults
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()

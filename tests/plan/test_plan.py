@@ -167,7 +167,7 @@ def test_remarks_are_ignored_in_a_text_as_in_a_file():
 
 
 def test_a_file_that_does_not_end_is_no_plan(tmp_path, monkeypatch):
-    monkeypatch.setattr("prismaudio.plan.plan.MOST_CHARACTERS", 1000)
+    monkeypatch.setattr("prismaudio.plan.plan.MAX_CHARACTERS", 1000)
     (tmp_path / "plan.txt").write_text("<Semantic> " + "x" * 1000)
     with pytest.raises(PlanError, match="has more than 1000 characters"):
         Plan.load(tmp_path / "plan.txt")

@@ -135,11 +135,11 @@ def test_every_wording_of_an_attribute_is_understood(table):
         ("at 1e9", []),
         ("at -1 s", []),
         ("at 16:9", []),
-        ("with a 16:10 picture", []),
+        ("with a 16:10 frame", []),
         ("at 12:00 am", []),
         ("at 5 o'clock", []),
         ("at 0:75", []),
-        ("at 00:00:03:12", []),  # a time code counts pictures, and their rate is not known
+        ("at 00:00:03:12", []),  # a time code counts frames, and their rate is not known
         ("the 12:15 train at 3 s", [3]),
         ("a drum 5 m away at 2 s", [2]),
         ('a 3" pipe at 2 s', [2]),

@@ -17,7 +17,7 @@ class Counting(SharedSpace):
         self.weight = torch.nn.Parameter(torch.ones(1))
         self.texts = 0
 
-    def embed_sound(self, audio, sample_rate_hz):
+    def embed_audio(self, audio, sample_rate_hz):
         return torch.stack([audio.square().mean((1, 2)), torch.ones(len(audio))], dim=1) * self.weight
 
     def embed_tokens(self, tokens, real):

@@ -70,7 +70,7 @@ def test_a_planner_may_watch() -> None:
     reward = SpatialReward("trajectory", planner=Watcher())
     assert score(reward, burst(-40), clip) > 0.9
     assert score(reward, burst(40), clip) < 0.2
-    with pytest.raises(NotApplicableError, match="no trajectory is given, there are no pictures"):
+    with pytest.raises(NotApplicableError, match="no trajectory is given, there are no frames"):
         reward.prepare(CLIP, Plan({}))
 
 

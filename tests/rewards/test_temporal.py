@@ -74,10 +74,10 @@ def test_the_reference_may_say_when() -> None:
     assert score(0.5, 1.5, reward=reward, clip=clip) < 0.05
 
 
-def test_pictures_may_say_when() -> None:
+def test_frames_may_say_when() -> None:
     frames = torch.full((64, 3, 32, 32), 90, dtype=torch.uint8)
     frames[16:18], frames[40:42] = 250, 250
-    clip, reward = Clip("x", 4.0, frames, 16.0), TemporalReward("pictures")
+    clip, reward = Clip("x", 4.0, frames, 16.0), TemporalReward("frames")
     assert score(1.0, 2.5, reward=reward, clip=clip) > 0.85
     assert score(1.5, 3.0, reward=reward, clip=clip) < 0.1
 
@@ -86,7 +86,7 @@ def test_auto_takes_what_there_is_in_order() -> None:
     clip = Clip("x", 4.0, audio=clicks(1.0)[0], sample_rate_hz=RATE_HZ)
     assert TemporalReward().prepare(clip, PLAN)["times_s"].tolist() == [0.5, 1.5, 2.5]
     assert TemporalReward().prepare(clip, Plan({}))["times_s"].tolist() == pytest.approx([1.0], abs=0.01)
-    with pytest.raises(NotApplicableError, match=r"no <Temporal> section, there is no reference .* no pictures"):
+    with pytest.raises(NotApplicableError, match=r"no <Temporal> section, there is no reference .* no frames"):
         TemporalReward().prepare(Clip("x", 4.0), Plan({}))
 
 
@@ -94,7 +94,7 @@ def test_what_says_nothing_is_not_applicable() -> None:
     for against, clip, reason in [
         ("plan", Clip("x", 4.0), "states no times"),
         ("reference", Clip("x", 4.0, audio=torch.zeros(2, 8000), sample_rate_hz=RATE_HZ), "nothing begins in the"),
-        ("pictures", Clip("x", 4.0, torch.zeros(8, 3, 32, 32, dtype=torch.uint8), 16.0), "nothing begins to move"),
+        ("frames", Clip("x", 4.0, torch.zeros(8, 3, 32, 32, dtype=torch.uint8), 16.0), "nothing begins to move"),
     ]:
         with pytest.raises(NotApplicableError, match=reason):
             TemporalReward(against).prepare(clip, Plan({"temporal": "Something happens."}))

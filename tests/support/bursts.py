@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prismaudio.metrics.truth import Truth, story_events
+from prismaudio.metrics.target import Target, story_events
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ def sound_of(story: Story, floor_db: float = -80.0, tail_db: float | None = None
     return sound
 
 
-def sound_and_truth(story: Story, **options: float) -> tuple[Tensor, Truth]:
+def sound_and_truth(story: Story, **options: float) -> tuple[Tensor, Target]:
     """The sound of a story, with options of :func:`sound_of`, and what is true of it."""
     sound = sound_of(story, **options)
-    return sound, Truth.from_story(story, sound, RATE_HZ)
+    return sound, Target.from_story(story, sound, RATE_HZ)

@@ -24,7 +24,7 @@ RATE_HZ = 16_000
 KINDS = [TemporalReward, AestheticReward, SpatialReward]
 FORMS = [
     TemporalReward(),
-    TemporalReward("pictures"),
+    TemporalReward("frames"),
     AestheticReward(),
     SpatialReward(),
     SpatialReward("reference"),
@@ -40,7 +40,7 @@ def named(reward: Reward) -> str:
 
 @dataclass(frozen=True)
 class Clips:
-    """Plans and their sounds ``(n, 2, samples)``."""
+    """Plans and their audio ``(n, 2, samples)``."""
 
     plans: list[Plan]
     audio: Tensor
@@ -56,7 +56,7 @@ class Clips:
 
 
 def damaged(name: str, audio: Tensor) -> Tensor:
-    """Sounds ``(batch, 2, samples)`` with one dimension damaged; semantics by the sound of another clip."""
+    """Audio ``(batch, 2, samples)`` with one dimension damaged; semantics by the sound of another clip."""
     n = round(0.3 * RATE_HZ)
     if name == "temporal":
         return torch.nn.functional.pad(audio, (n, 0))[..., : audio.shape[-1]]
@@ -128,7 +128,7 @@ def check_needs_its_section(reward: Reward, whole: Plan) -> None:
 
 
 def aesthetic_score(audio: Tensor, text: str) -> float:
-    """How well a sound ``(1, 2, samples)`` is what a text asks for; an empty one asks for nothing."""
+    """How well a audio ``(1, 2, samples)`` is what a text asks for; an empty one asks for nothing."""
     reward = AestheticReward()
     plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "Someone knocks."})
     return reward.score(audio, RATE_HZ, [reward.prepare(Clip("x", 4.0), plan)]).item()

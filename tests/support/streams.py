@@ -1,4 +1,4 @@
-"""Streams of small transformers, as tests want them: by the width of their features."""
+"""Streams of small transformers, as tests want them: by the dim of their features."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ GATES = {"video": 1.0, "plan": 2.0}
 
 
 def streams(
-    width: int,
+    dim: int,
     attended: Collection[str] = ("video", "text"),
     added: Collection[str] = ("video", "sync", "plan"),
     **dims: int,
 ) -> dict[str, Conditioner]:
-    """A conditioner for each stream that has a width, with tokens as wide as the transformer."""
+    """A conditioner for each stream that has a dim, with tokens as wide as the transformer."""
     return {
         name: KINDS.get(name, FeatureConditioner)(
-            dim, width, cross_attended=name in attended, additive=name in added, gate=GATES.get(name, 0.0)
+            dim, dim, cross_attended=name in attended, additive=name in added, gate=GATES.get(name, 0.0)
         )
         for name, dim in dims.items()
     }

@@ -20,9 +20,9 @@ def test_the_encoder_of_the_core_passes():
 
 
 class Bright(Encoder):
-    """Brightness of each picture."""
+    """Brightness of each frame."""
 
-    width, rate_hz = 1, 25.0
+    dim, rate_hz = 1, 25.0
 
     def encode(self, clip, plan):
         return clip.frames.float().mean((1, 2, 3))[:, None] / 255
@@ -33,11 +33,11 @@ def encoder(function, **attributes):
 
 
 ENCODERS = {
-    "float32 (time, 2)": encoder(Bright.encode, width=2),
+    "float32 (time, 2)": encoder(Bright.encode, dim=2),
     "150 features for 6 s at 10 a second": encoder(lambda s, c, p: torch.zeros(150, 1), rate_hz=10.0),
     "differ when encoded again": encoder(lambda s, c, p: torch.rand(150, 1)),
     "must be finite": encoder(lambda s, c, p: torch.full((150, 1), torch.nan)),
-    "changes the pictures": encoder(lambda s, c, p: c.frames.fill_(0).float().mean((1, 2, 3))[:, None]),
+    "changes the frames": encoder(lambda s, c, p: c.frames.fill_(0).float().mean((1, 2, 3))[:, None]),
     "encoding: KeyError": encoder(lambda s, c, p: p["smell"]),
 }
 

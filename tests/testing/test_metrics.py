@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.registry import discover
 from prismaudio.testing import NonconformingError, check_metric
 
@@ -15,7 +15,7 @@ def test_the_metrics_of_the_core_pass(name):
     check_metric(discover().load("metrics", name)())
 
 
-class Level(SoundMetric):
+class Level(AudioMetric):
     """Mean level over that of the reference."""
 
     needs = frozenset({"reference"})
@@ -52,12 +52,12 @@ class Forgetful(Level):
 
 class Lasting(Forgetful):
     def reset(self):
-        SoundMetric.reset(self)
+        AudioMetric.reset(self)
 
 
 class OfBatches(Level):
-    def update(self, audio, sample_rate_hz, truths):
-        self.observe(audio[0], sample_rate_hz, truths[0])
+    def update(self, audio, sample_rate_hz, targets):
+        self.observe(audio[0], sample_rate_hz, targets[0])
 
 
 class Loud(Level):

@@ -66,7 +66,7 @@ class Held(Autoencoder):
 class Words(Encoder):
     """Text of a clip: its number."""
 
-    width, rate_hz = 4, None
+    dim, rate_hz = 4, None
 
     def encode(self, clip, plan):
         return torch.full((2, 4), float(len(plan["semantic"])) / 10)

@@ -38,18 +38,18 @@ def data() -> SyntheticDataModule:
 class Words(Encoder):
     """Each word of a plan as its length."""
 
-    width, rate_hz = 5, None
+    dim, rate_hz = 5, None
 
     def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
         lengths = [len(word) for text in plan.values() for word in text.split()]
-        return torch.tensor(lengths, dtype=torch.float32)[:, None].expand(-1, self.width) / 10
+        return torch.tensor(lengths, dtype=torch.float32)[:, None].expand(-1, self.dim) / 10
 
 
 def foundation(**options: object) -> FoundationTask:
     torch.manual_seed(0)
     codec = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
     encoders = options.pop("encoders", {"video": BrightnessEncoder(), "text": Words()})
-    network = DiffusionTransformer(8, 32, 1, 1, streams(32, ["text"], video=4, text=Words.width), data_spread=0.5)
+    network = DiffusionTransformer(8, 32, 1, 1, streams(32, ["text"], video=4, text=Words.dim), sigma_data=0.5)
     defaults = {"lr_scheduler": partial(CosineWithWarmup, warmup_steps=2)}
     return FoundationTask(transformer=network, encoders=encoders, autoencoder=codec, **{**defaults, **options})
 
@@ -179,7 +179,7 @@ def precomputed(lengths: list[int], frames: int, channels: int, *, text: bool = 
     mask = torch.arange(frames)[None] < torch.tensor(lengths)[:, None]
     source = torch.Generator().manual_seed(0)
     latents = torch.randn(len(lengths), channels, 64, generator=source)[..., :frames] * mask[:, None]
-    words = Features.pad([torch.randn(3 + i, Words.width, generator=source) for i in range(len(lengths))])
+    words = Features.pad([torch.randn(3 + i, Words.dim, generator=source) for i in range(len(lengths))])
     return LatentBatch([f"clip {i}" for i in lengths], latents, mask, Conditions(text=words if text else None))
 
 

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan.story import Story
 from prismaudio.testing.metrics import check_metric
 from prismaudio_audiobox.metric import AudioboxAesthetics
 from prismaudio_audiobox.network import AXES
 from prismaudio_audiobox.rating import Rater
 
-TRUTHS = [Truth.from_story(Story())] * 3
+TRUTHS = [Target.from_story(Story())] * 3
 
 
 def sounds():

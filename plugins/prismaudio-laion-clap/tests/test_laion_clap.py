@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 from transformers import ClapModel
 
 from prismaudio.errors import CheckpointError
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.testing.metrics import check_metric
 from prismaudio.testing.rewards import check_reward
@@ -31,15 +31,15 @@ def test_the_metric_keeps_the_contract(network, tokenizer):
 def test_the_end_of_a_long_sound_is_heard_and_a_short_one_is_repeated(network):
     long, other = noise(12), noise(12)
     other[..., 11 * RATE_HZ :] = 0
-    assert not torch.allclose(*(network.embed_sound(sound, RATE_HZ) for sound in (long, other)), atol=1e-4)
+    assert not torch.allclose(*(network.embed_audio(sound, RATE_HZ) for sound in (long, other)), atol=1e-4)
     short = noise(2)
-    assert torch.allclose(*(network.embed_sound(sound, RATE_HZ) for sound in (short, short.repeat(1, 1, 5))), atol=1e-5)
+    assert torch.allclose(*(network.embed_audio(sound, RATE_HZ) for sound in (short, short.repeat(1, 1, 5))), atol=1e-5)
 
 
 def test_sounds_do_not_depend_on_what_is_beside_them(network):
     sounds = torch.cat([noise(12), 3 * noise(12, 1)])
-    together = network.embed_sound(sounds, RATE_HZ)
-    assert torch.allclose(together[:1], network.embed_sound(sounds[:1], RATE_HZ), atol=1e-6)
+    together = network.embed_audio(sounds, RATE_HZ)
+    assert torch.allclose(together[:1], network.embed_audio(sounds[:1], RATE_HZ), atol=1e-6)
 
 
 def test_the_end_of_a_long_text_counts_and_padding_does_not(network, tokenizer):
@@ -57,7 +57,7 @@ def test_the_metric_is_the_mean_of_the_reward_without_dc(network, tokenizer):
     plans = [Plan({"semantic": text}) for text in ("A bell rings.", "A dog barks.")]
     sounds = torch.cat([noise(2), noise(2, 1)])
     reward, metric = (kind(network=network, tokenizer=tokenizer) for kind in (LaionClapReward, ClapScore))
-    metric.update(sounds + 0.05, RATE_HZ, [Truth.of(Clip("x", 2.0), plan) for plan in plans])
+    metric.update(sounds + 0.05, RATE_HZ, [Target.of(Clip("x", 2.0), plan) for plan in plans])
     centred = sounds - sounds.mean((1, 2), keepdim=True)
     expected = reward.score(centred, RATE_HZ, [reward.prepare(None, plan) for plan in plans]).mean()
     assert metric.compute().item() == pytest.approx(expected.item(), abs=1e-5)
@@ -78,7 +78,7 @@ def test_weights_in_the_form_of_transformers(tmp_path, config, network, fusion):
     found = load(str(tmp_path))
     assert torch.equal(found.bands, mel_bands("htk" if fusion else "slaney"))
     network.bands.copy_(found.bands)
-    assert torch.equal(found.embed_sound(noise(1), RATE_HZ), network.embed_sound(noise(1), RATE_HZ))
+    assert torch.equal(found.embed_audio(noise(1), RATE_HZ), network.embed_audio(noise(1), RATE_HZ))
 
 
 def test_missing_and_wrong_weights_are_one_line(tmp_path, monkeypatch, tokenizer):

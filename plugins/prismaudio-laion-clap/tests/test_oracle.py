@@ -51,7 +51,7 @@ def test_sounds_and_texts_have_the_published_directions(tmp_path, oracle, fusion
         for seconds in (1.3, 9.0, 10.0):
             sound = 0.1 * torch.randn(2, round(seconds * RATE_HZ), generator=generator)
             expected = theirs.get_audio_embedding_from_data(sound, use_tensor=True)
-            found = torch.nn.functional.normalize(ours.embed_sound(sound[:, None].expand(-1, 2, -1), RATE_HZ))
+            found = torch.nn.functional.normalize(ours.embed_audio(sound[:, None].expand(-1, 2, -1), RATE_HZ))
             torch.testing.assert_close(found, expected, atol=NEAR, rtol=0)
         expected = theirs.model.get_text_embedding({"input_ids": tokens, "attention_mask": real.long()})
         found = torch.nn.functional.normalize(ours.embed_tokens(tokens, real))

@@ -30,14 +30,14 @@ def test_all_of_a_long_sound_is_heard_and_nothing_after_the_last_whole_crop_of_t
     early[..., : RATE_HZ // 2] = 0
     late[..., 8 * RATE_HZ :] = 0
     for release, differs in ((False, [True, True]), (True, [True, False])):
-        sounds = network.embed_sound(torch.cat([noise(9), early, late]), RATE_HZ, release=release)
+        sounds = network.embed_audio(torch.cat([noise(9), early, late]), RATE_HZ, release=release)
         assert [not torch.allclose(sounds[0], other, atol=1e-5) for other in sounds[1:]] == differs
 
 
 def test_a_short_sound_is_repeated(network):
     second = noise(1)
     assert torch.allclose(
-        network.embed_sound(second, RATE_HZ), network.embed_sound(second.repeat(1, 1, 7), RATE_HZ), atol=1e-5
+        network.embed_audio(second, RATE_HZ), network.embed_audio(second.repeat(1, 1, 7), RATE_HZ), atol=1e-5
     )
 
 

@@ -51,7 +51,7 @@ def check(golden, network, tokenizer):
             comparison.close(f"out/logmel{i}_every{step}", levels_db[0, :: int(step)], 5e-4)
         comparison.close(f"out/logmel{i}_shape", torch.tensor([1, *levels_db.shape]), 0)
         comparison.close(f"out/latent{i}", network.latents(levels_db, release=True), 2e-5)
-        sounds.append(network.embed_sound(audio, RATE_HZ, release=True))
+        sounds.append(network.embed_audio(audio, RATE_HZ, release=True))
         comparison.close(f"out/audio_emb{i}", sounds[-1], 2e-5)
     for (i,) in golden.numbered(r"in/ids(\d+)"):
         texts.append(network.embed_whole_text(torch.as_tensor(golden[f"in/ids{i}"])))

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.testing import check_metric, check_reward
-from prismaudio.testing.examples import example_sounds
+from prismaudio.testing.examples import example_audio
 from prismaudio.types import Clip
 from prismaudio_speechfree.metric import SpeechFreeShare
 from prismaudio_speechfree.network import FRAME, SpeechDetector, load_detector
@@ -47,7 +47,7 @@ def test_it_hears_what_the_published_detector_hears():
         warnings.simplefilter("ignore")
         silero_vad = pytest.importorskip("silero_vad")
         published = silero_vad.load_silero_vad()
-        for sound in (voice(), example_sounds(2.0)[0]):
+        for sound in (voice(), example_audio(2.0)[0]):
             mono = sound.mean(0)
             published.reset_states()
             told = [published(frame, RATE_HZ).item() for frame in mono.split(FRAME) if len(frame) == FRAME]
@@ -65,7 +65,7 @@ def test_the_reward_and_the_metric_keep_their_contracts():
 def test_a_voice_is_heard_and_other_things_are_not(pitch_hz):
     reward = SpeechFreeReward()
     cache = reward.prepare(None, NOBODY)
-    sounds = torch.stack([voice(2.0, pitch_hz), *example_sounds(2.0)])
+    sounds = torch.stack([voice(2.0, pitch_hz), *example_audio(2.0)])
     scores = reward.score(sounds, RATE_HZ, [cache] * 4)
     assert scores[0] < 0.3
     assert (scores[1:] > 0.9).all()
@@ -86,7 +86,7 @@ def test_speech_that_is_planned_does_not_count():
     scores = reward.score(sound.expand(3, -1, -1), RATE_HZ, [reward.prepare(None, plan) for plan in plans])
     assert (scores > 0.5).tolist() == [False, True, False]
     metric = SpeechFreeShare()
-    metric.update(sound.expand(2, -1, -1), RATE_HZ, [Truth.of(Clip("a", 4.0), plan) for plan in plans[:2]])
+    metric.update(sound.expand(2, -1, -1), RATE_HZ, [Target.of(Clip("a", 4.0), plan) for plan in plans[:2]])
     assert metric.compute() == 0.5
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prismaudio.metrics.itd import window_starts
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.testing.metrics import check_metric
 from prismaudio.types import Clip
 from prismaudio_stereocrw.metric import CrwMse
@@ -20,7 +20,7 @@ def sounds():
 
 
 def truth(sound):
-    return Truth.of(Clip("a", 0.5, audio=sound, sample_rate_hz=16_000))
+    return Target.of(Clip("a", 0.5, audio=sound, sample_rate_hz=16_000))
 
 
 def test_the_error_is_squared_summed_over_clips_and_scaled(metric):
@@ -39,7 +39,7 @@ def test_it_keeps_the_contract(metric):
 
 
 def test_clips_without_reference_do_not_count_and_weights_stay_out_of_checkpoints(metric):
-    metric.update(sounds()[:1], 16_000, [Truth.of(Clip("a", 1.0))])
+    metric.update(sounds()[:1], 16_000, [Target.of(Clip("a", 1.0))])
     assert metric.compute().isnan()
     assert not metric.state_dict()
 

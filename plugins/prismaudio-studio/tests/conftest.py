@@ -40,12 +40,12 @@ def tiny_model() -> PrismAudio:
     autoencoder.fit()
     transformer = DiffusionTransformer(
         autoencoder.channels,
-        width=64,
+        dim=64,
         depth=1,
         expansion=1,
-        heads=2,
-        streams=streams(64, ["text"], ["video", "plan"], **{name: part.width for name, part in encoders.items()}),
-        data_spread=0.5,
+        num_heads=2,
+        streams=streams(64, ["text"], ["video", "plan"], **{name: part.dim for name, part in encoders.items()}),
+        sigma_data=0.5,
     )
     planner = EventPlanner(CLASSES, width=8, time_width=16, depth=2)
     model = PrismAudio(transformer.eval(), autoencoder.eval(), encoders, planner.eval(), EulerSampler(2))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prismaudio.errors import CheckpointError
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan.story import Source, Story
 from prismaudio_studio.classifier import ClassAccuracy, SourceClassifier
 from prismaudio_studio.timbre import n_features, timbre_features
@@ -23,8 +23,8 @@ def constant_classifier(index: int) -> SourceClassifier:
     return SourceClassifier(("bell", "drum"), weights)
 
 
-def truth_of(*nouns: str) -> Truth:
-    return Truth.from_story(Story(tuple(Source(noun, (1.0,)) for noun in nouns)))
+def truth_of(*nouns: str) -> Target:
+    return Target.from_story(Story(tuple(Source(noun, (1.0,)) for noun in nouns)))
 
 
 def test_only_single_sources_of_known_classes_count() -> None:

@@ -21,10 +21,10 @@ def test_words_keep_their_vectors_and_relatives_are_near() -> None:
 def test_a_word_knows_its_section_and_its_neighbours() -> None:
     encoder = HashedTextEncoder()
     first = encoder.encode(CLIP, Plan({"semantic": "a loud bell"}))
-    assert first.shape == (3, encoder.width)
+    assert first.shape == (3, encoder.dim)
     assert not torch.equal(first[2], encoder.encode(CLIP, Plan({"aesthetic": "a loud bell"}))[2])
     assert not torch.equal(first[2], encoder.encode(CLIP, Plan({"semantic": "a soft bell"}))[2])
-    assert encoder.encode(CLIP, Plan({})).shape == (0, encoder.width)
+    assert encoder.encode(CLIP, Plan({})).shape == (0, encoder.dim)
 
 
 def test_sections_that_the_model_was_not_trained_on_are_not_read() -> None:
@@ -43,7 +43,7 @@ def test_the_grid_has_what_the_plan_says_where_it_says_it() -> None:
         }
     )
     drawn = encoder.encode(CLIP, plan)
-    assert drawn.shape == (250, encoder.width)
+    assert drawn.shape == (250, encoder.dim)
     grid = drawn[:, : 3 * ROWS].unflatten(1, (3, ROWS))
     assert grid.shape == (250, 3, ROWS)
     bell, cart, other = grid[:, 0], grid[:, 1], grid[:, 2]

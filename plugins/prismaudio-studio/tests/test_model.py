@@ -95,16 +95,16 @@ def test_sound_from_text_has_chosen_moments(studio) -> None:
     assert sound.audio.shape == (2, 32_000)
     assert sound.plan.read(NOUNS).sources[0].onsets_s
     assert sound.plan["semantic"] == "A small bell in a hall"
-    assert CHOSEN in sound.notices
+    assert CHOSEN in sound.warnings
 
 
 @pytest.mark.parametrize("prompt", ["Eine Glocke läutet", "铃响了"])
 def test_a_text_that_is_not_understood_is_named(studio, prompt) -> None:
-    said = studio.request(prompt=prompt, duration_s=1.0).notices[0]
+    said = studio.request(prompt=prompt, duration_s=1.0).warnings[0]
     assert said.startswith(f"nothing that sounds is understood in '{prompt}'")
     assert "bell, woodblock" in said
     plan = Plan({"semantic": prompt, "temporal": "The bell sounds at 0.5 s."})
-    assert studio.request(plan=plan, duration_s=1.0).notices[0].startswith(f"not understood: '{prompt}'; this model")
+    assert studio.request(plan=plan, duration_s=1.0).warnings[0].startswith(f"not understood: '{prompt}'; this model")
 
 
 def test_a_whole_plan_is_used_word_for_word(studio) -> None:

@@ -47,8 +47,8 @@ def foundation(**options: object) -> FoundationTask:
         32,
         1,
         1,
-        streams(32, ["text"], ["video", "plan"], **{name: part.width for name, part in encoders.items()}),
-        data_spread=0.5,
+        streams(32, ["text"], ["video", "plan"], **{name: part.dim for name, part in encoders.items()}),
+        sigma_data=0.5,
     )
     defaults = {"lr_scheduler": partial(CosineWithWarmup, warmup_steps=2)}
     return FoundationTask(transformer=network, encoders=encoders, autoencoder=codec, **{**defaults, **options})

@@ -16,7 +16,7 @@ ARGUMENTS = {
     "width": 64,
     "depth": 2,
     "heads": 2,
-    "data_spread": 0.45,
+    "sigma_data": 0.45,
     "expansion": 4,
 }
 KEYS = 3869386895

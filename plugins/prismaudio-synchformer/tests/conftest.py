@@ -38,7 +38,7 @@ def other_network():
 
 @pytest.fixture(scope="session")
 def clip():
-    """Nine seconds of pictures at 25 a second, no two alike, wider than high."""
+    """Nine seconds of frames at 25 a second, no two alike, wider than high."""
     small = torch.randint(0, 255, (225, 3, 6, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     frames = small.repeat_interleave(6, -1).repeat_interleave(6, -2)
     return Clip("clip", 9.0, frames, 25.0)
@@ -46,7 +46,7 @@ def clip():
 
 @pytest.fixture(scope="session")
 def sounds():
-    """Three sounds ``(3, 2, samples)`` of nine seconds at 16 kHz: clicks, noise that comes and goes, silence."""
+    """Three audio ``(3, 2, samples)`` of nine seconds at 16 kHz: clicks, noise that comes and goes, silence."""
     generator = torch.Generator().manual_seed(1)
     clicks = torch.zeros(2, 9 * 16_000)
     clicks[:, ::11_000] = 0.9

@@ -12,7 +12,7 @@ from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import CheckpointError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.settings import Settings
-from prismaudio.media import write_video, write_video_with_sound
+from prismaudio.media import write_video, write_video_with_audio
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.samplers.euler import EulerSampler
@@ -35,7 +35,7 @@ def encoder(network, tmp_path_factory):
 
 def test_nine_seconds_have_216_features_which_begin_like_those_of_the_reward(encoder, network, clip):
     features = encoder.encode(clip, PLAN)
-    assert features.shape == (216, encoder.width)
+    assert features.shape == (216, encoder.dim)
     torch.testing.assert_close(features, SynchformerReward(network=network).prepare(clip, PLAN)["seen"].flatten(0, 1))
 
 
@@ -55,7 +55,7 @@ def test_a_short_clip_is_its_last_picture_held(encoder, clip):
     torch.testing.assert_close(encoder.encode(short, PLAN), encoder.encode(held, PLAN))
 
 
-def test_without_pictures_there_are_no_features(encoder, clip):
+def test_without_frames_there_are_no_features(encoder, clip):
     assert encoder.encode(replace(clip, frames=None, fps=None), PLAN).shape == (0, 24)
 
 
@@ -84,7 +84,7 @@ def model_folder(encoder, tmp_path):
     autoencoder = ParametricStereoAutoencoder(components=8, level_bands=2, iterations=2)
     autoencoder.observe(0.1 * torch.randn(2, 2, 16_000))
     autoencoder.fit()
-    transformer = DiffusionTransformer(autoencoder.channels, width=32, depth=1, heads=1, streams=streams(32, sync=24))
+    transformer = DiffusionTransformer(autoencoder.channels, dim=32, depth=1, num_heads=1, streams=streams(32, sync=24))
     model = PrismAudio(transformer.eval(), autoencoder.eval(), {"sync": encoder}, None, EulerSampler(2))
     model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
@@ -94,7 +94,7 @@ def test_extract_and_generate_use_it(model_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frames = torch.randint(0, 255, (32, 3, 48, 64), dtype=torch.uint8)
     write_video(frames, 16.0, tmp_path / "mute.mp4")
-    write_video_with_sound(tmp_path / "mute.mp4", 0.1 * torch.randn(2, 32_000), 16_000, tmp_path / "a.mp4")
+    write_video_with_audio(tmp_path / "mute.mp4", 0.1 * torch.randn(2, 32_000), 16_000, tmp_path / "a.mp4")
     (tmp_path / "clips.csv").write_text("video\na.mp4\n")
     assert main(["extract", "clips.csv", "-o", "features", "--model", str(model_folder)]) == 0
     assert load_file("features/shard-00000.safetensors")["a/sync"].shape == (8 * ((50 - 16) // 8 + 1), 24)
@@ -112,6 +112,6 @@ def test_wide_videos_are_not_squashed(encoder, tmp_path):
     entry = ManifestEntry("wide", video=tmp_path / "wide.mp4")
     seen = extractor._for_encoder(encoder, entry, Clip("wide", 0.8))
     assert (seen.fps, tuple(seen.frames.shape)) == (25.0, (20, 3, 60, 120))
-    settings = Settings(None, 25.0, 30, keeps_shape=True)
+    settings = Settings(None, 25.0, 30, keep_aspect_ratio=True)
     model = PrismAudio(None, None, {}, None, EulerSampler(2), settings)
     assert model.read(tmp_path / "wide.mp4").frames.shape == (20, 3, 30, 60)

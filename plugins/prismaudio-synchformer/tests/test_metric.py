@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
@@ -18,16 +18,16 @@ def test_it_keeps_the_contract(network):
 
 def test_both_windows_of_all_clips_are_pooled(network, clip, sounds):
     metric, reward = DeSync(network=network), SynchformerReward(network=network, offset="argmax")
-    metric.update(sounds, 16_000, [Truth.of(clip)] * 3)
+    metric.update(sounds, 16_000, [Target.of(clip)] * 3)
     scores = reward.score(sounds, 16_000, [reward.prepare(clip, Plan({}))] * 3)  # of nine seconds: the same windows
     assert metric.compute().item() == pytest.approx((2 - 2 * scores).mean().item(), abs=1e-6)
 
 
 def test_what_is_seen_is_kept_where_scoring_looks_for_it(network, clip, sounds, cache, monkeypatch):
-    metric, truths = DeSync(network=network), [Truth.of(clip)] * 3
+    metric, targets = DeSync(network=network), [Target.of(clip)] * 3
     prepare(SynchformerReward(network=network), clip, Plan({}), cache / "prepared")
     monkeypatch.setattr(SynchformerReward, "prepare", lambda *_: pytest.fail("it was prepared before"))
-    metric.update(sounds, 16_000, truths)
+    metric.update(sounds, 16_000, targets)
     assert metric.windows == 6
 
 
@@ -39,7 +39,7 @@ def test_of_more_than_nine_seconds_the_middle_does_not_count(network, clip, soun
     results = []
     for audio in (heard, changed):
         metric = DeSync(network=network)
-        metric.update(audio, 16_000, [Truth.of(longer)] * 3)
+        metric.update(audio, 16_000, [Target.of(longer)] * 3)
         results.append(metric.compute())
     assert torch.equal(*results)
 
@@ -47,7 +47,7 @@ def test_of_more_than_nine_seconds_the_middle_does_not_count(network, clip, soun
 def test_a_clip_that_is_too_short_does_not_count(network, clip, sounds):
     metric = DeSync(network=network)
     short = replace(clip, frames=clip.frames[:100])
-    truths = [Truth.of(clip), Truth.of(short), Truth.of(replace(clip, frames=None, fps=None))]
-    metric.update(sounds, 16_000, truths)
+    targets = [Target.of(clip), Target.of(short), Target.of(replace(clip, frames=None, fps=None))]
+    metric.update(sounds, 16_000, targets)
     assert metric.windows == 2
     assert 0 <= metric.compute() <= 2

@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc):
 
 
 def enlarged(low):
-    """Pictures ``(..., 224, 224)`` of those that are stored, in which a pixel stands for some in both directions."""
+    """Frames ``(..., 224, 224)`` of those that are stored, in which a pixel stands for some in both directions."""
     return (
         torch.as_tensor(low).repeat_interleave(SIZE // low.shape[-1], -1).repeat_interleave(SIZE // low.shape[-2], -2)
     )
@@ -52,10 +52,10 @@ def enlarged(low):
 
 def seen_and_heard(golden, network):
     """Features of all segments of all clips."""
-    pictures, sounds = enlarged(golden["in/frames_low"]), waves(golden)
-    seen = [network.vfeat_extractor(normalised(some)) for some in pictures.flatten(0, 1).split(2)]
+    frames, sounds = enlarged(golden["in/frames_low"]), waves(golden)
+    seen = [network.vfeat_extractor(normalised(some)) for some in frames.flatten(0, 1).split(2)]
     heard = network.hear(sounds.flatten(0, 1))
-    return torch.cat(seen).unflatten(0, pictures.shape[:2]), heard.unflatten(0, sounds.shape[:2])
+    return torch.cat(seen).unflatten(0, frames.shape[:2]), heard.unflatten(0, sounds.shape[:2])
 
 
 def waves(golden):
@@ -239,7 +239,7 @@ def published_weights(network, seed):
 
 
 def tiny_file():
-    """Two clips of three segments for a network with other hidden layers, whose pictures are stored at 14 pixels."""
+    """Two clips of three segments for a network with other hidden layers, whose frames are stored at 14 pixels."""
     config = {"embed_dim": 12, "depth": 1, "num_heads": 2, "mlp_ratio": 3, "n_embd": 8, "n_layer": 2, "n_head": 4}
     network = Synchformer(12, 1, 2, 8, 2, 4, mlp_ratio=3, window=3)
     config |= {"n_segments": 3, "seed": 5, "token_index": [0, 1, 9, 1568]}
@@ -298,7 +298,7 @@ def test_a_video_of_any_length_and_tower_of_any_size_is_replayed(tmp_path):
         check_visual(Golden({}, "metadata "), golden, tmp_path)
 
 
-def test_pictures_are_brought_to_size_as_torchvision_does():
+def test_frames_are_brought_to_size_as_torchvision_does():
     golden = read_npz(DATA / "torchvision.npz")
     comparison = Comparison(golden)
     for shape in ("wide", "high"):

@@ -76,7 +76,7 @@ def test_the_sample_rate_does_not_matter(network, clip, sounds, rate_hz):
     torch.testing.assert_close(other, reward.score(quiet, 16_000, caches), atol=0.02, rtol=0)
 
 
-def test_pictures_of_any_rate_are_brought_to_25_a_second(network, clip):
+def test_frames_of_any_rate_are_brought_to_25_a_second(network, clip):
     reward = SynchformerReward(network=network)
     expected = reward.prepare(clip, PLAN)["seen"]
     doubled = replace(clip, frames=clip.frames.repeat_interleave(2, 0), fps=50.0)
@@ -94,11 +94,11 @@ def test_a_short_video_has_no_score_and_it_is_said_why(network, clip, release, s
     assert prepare(reward, first_s(clip, 5.0), PLAN)["seen"].shape[0] == 14
 
 
-def test_a_clip_without_pictures_has_no_score(network, clip):
+def test_a_clip_without_frames_has_no_score(network, clip):
     blind = replace(clip, frames=None, fps=None)
     reward = SynchformerReward(network=network)
     for prepared in (lambda: prepare(reward, blind, PLAN), lambda: reward.prepare(blind, PLAN)):
-        with pytest.raises(NotApplicableError, match="pictures"):
+        with pytest.raises(NotApplicableError, match="frames"):
             prepared()
 
 
@@ -113,7 +113,7 @@ def test_what_was_prepared_with_other_weights_or_for_the_release_is_not_reused(n
     assert SynchformerReward(network=network, offset="argmax").identity == rewards[0].identity
 
 
-def test_the_release_sees_a_narrower_part_and_only_pictures_2_to_121(network, clip):
+def test_the_release_sees_a_narrower_part_and_only_frames_2_to_121(network, clip):
     reward = SynchformerReward(network=network, release=True)
     expected = reward.prepare(clip, PLAN)["seen"]
     frames = clip.frames.clone()

@@ -101,4 +101,4 @@ def test_what_is_missing_is_said_in_one_line(kind, monkeypatch):
 def test_the_known_place_is_looked_at_first(visual, cache):
     (cache / "weights").mkdir(parents=True)
     torch.save(visual, cache / "weights" / "synchformer_state_dict.pth")
-    assert SynchformerEncoder(None, *TOWER).width == 24
+    assert SynchformerEncoder(None, *TOWER).dim == 24

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from prismaudio.errors import CheckpointError, NotApplicableError, UnknownNameError
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.testing import check_metric, check_reward
-from prismaudio.testing.examples import example_clip, example_plan, example_sounds
+from prismaudio.testing.examples import example_audio, example_clip, example_plan
 from prismaudio_studio.words import CLASSES
 from prismaudio_yamnet import labels, weights
 from prismaudio_yamnet.labels import OURS, named_classes, read_labels
@@ -36,7 +36,7 @@ def test_it_hears_what_the_published_file_hears(network, tmp_path):
         packed.extractall(tmp_path)
     (path,) = tmp_path.rglob("*.onnx")
     session = onnxruntime.InferenceSession(str(path))
-    patches = network.patches(example_sounds(2.0, 44_100)[:2], 44_100).flatten(0, 1)
+    patches = network.patches(example_audio(2.0, 44_100)[:2], 44_100).flatten(0, 1)
     coarse = (patches.numpy() / 0.047937885 + 144).round().clip(0, 255).astype(np.uint8)
     told = [(session.run(None, {"audio": one[None, None]})[0][0] - 190.0) * 0.7565417 for one in coarse]
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_the_reward_keeps_its_contract(network):
 def test_what_is_named_scores_higher_than_what_is_not(network):
     reward = YamnetReward(network=network, labels={"hiss": ["White noise", "Static"]})
     caches = [reward.prepare(None, Plan({"semantic": text})) for text in ("A bell rings.", "There is hiss.")]
-    bell, noise, silence = example_sounds(1.5)
+    bell, noise, silence = example_audio(1.5)
     scores = reward.score(
         torch.stack([bell, noise, silence, bell, noise]), RATE_HZ, [caches[i] for i in (0, 0, 0, 1, 1)]
     )
@@ -64,7 +64,7 @@ def test_what_is_named_scores_higher_than_what_is_not(network):
 
 def test_the_last_second_is_heard(network):
     sound = torch.zeros(1, 2, 4 * RATE_HZ)
-    sound[..., -RATE_HZ // 2 :] = example_sounds(0.5)[1]
+    sound[..., -RATE_HZ // 2 :] = example_audio(0.5)[1]
     assert network.patches(sound, RATE_HZ).shape == (1, 8, 96, 64)
     logits = network.hear(sound, RATE_HZ)[0]
     assert read_labels()[int(logits[0, 0].argmax())] == "Silence"
@@ -121,10 +121,10 @@ def test_the_same_sounds_are_no_distance_apart(network):
     clip = example_clip(1.5)
     metrics = [YamnetFrechetDistance(network=network), YamnetKlDivergence(network=network)]
     for metric in metrics:
-        metric.update(clip.audio[None], clip.sample_rate_hz, [Truth.of(clip)])
+        metric.update(clip.audio[None], clip.sample_rate_hz, [Target.of(clip)])
         assert metric.compute().item() == pytest.approx(0, abs=1e-2)
         assert not metric.state_dict()
-    metrics[1].update(example_sounds(1.5)[1:2], RATE_HZ, [Truth.of(clip)])
+    metrics[1].update(example_audio(1.5)[1:2], RATE_HZ, [Target.of(clip)])
     assert metrics[1].compute() > 0.5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -133,7 +133,7 @@ def test_the_same_sounds_are_no_distance_apart(network):
 
 @pytest.mark.parametrize("kind", [YamnetFrechetDistance, YamnetKlDivergence, YamnetInceptionScore])
 def test_the_metrics_do_not_hear_dc(network, kind):
-    sound, metric = 0.5 * example_sounds(1.5)[1], kind(network=network)
+    sound, metric = 0.5 * example_audio(1.5)[1], kind(network=network)
     torch.testing.assert_close(
         metric.features(sound + 0.3, RATE_HZ), metric.features(sound, RATE_HZ), atol=0.02, rtol=0
     )

@@ -33,7 +33,7 @@ def cut(audio: Tensor, sample_rate_hz: int, start_s: float, duration_s: float) -
 
 
 def repeated(sound: Tensor, n_samples: int) -> Tensor:
-    """Sound ``(..., samples)``, again and again until there are so many samples, if there are fewer.
+    """Audio ``(..., samples)``, again and again until there are so many samples, if there are fewer.
 
     Raises:
         PrismAudioError: There is no sample to repeat.

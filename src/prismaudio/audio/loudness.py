@@ -20,7 +20,7 @@ def loudness_lufs(audio: Tensor, sample_rate_hz: int) -> Tensor:
     """Gated loudness in LUFS ``(batch,)``, -70 for silence.
 
     Args:
-        audio: Sounds ``(batch, channels, samples)``; all channels count alike, as left and right do.
+        audio: Audio ``(batch, channels, samples)``; all channels count alike, as left and right do.
         sample_rate_hz: Their sample rate; the filters have the response that they have at 48 kHz.
 
     Source:

@@ -1,4 +1,4 @@
-"""When something happens in pictures: sudden changes from one to the next."""
+"""When something happens in frames: sudden changes from one to the next."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
-PICTURE_SIZE = 24
-"""Pictures are compared on a grid about this high: finer detail is noise."""
+FRAME_SIZE = 24
+"""Frames are compared on a grid about this high: finer detail is noise."""
 BEFORE_S = 0.4
 RELATIVE = 0.3
 """A change counts half that exceeds those before it by the typical change, or by this share of the largest excess."""
 
 
 def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
-    """Moments at which the picture changes more suddenly than in the 0.4 s before.
+    """Moments at which the frame changes more suddenly than in the 0.4 s before.
 
     Args:
-        frames: Pictures uint8 ``(time, 3, height, width)``.
-        fps: Pictures per second.
+        frames: Frames uint8 ``(time, 3, height, width)``.
+        fps: Frames per second.
 
     Returns:
-        Times in seconds of the first picture that shows a change, and how much it counts, 0 .. 1, ``(peaks,)``.
+        Times in seconds of the first frame that shows a change, and how much it counts, 0 .. 1, ``(peaks,)``.
 
     Example:
         >>> frames = torch.zeros(16, 3, 24, 24, dtype=torch.uint8)
@@ -31,7 +31,7 @@ def change_peaks(frames: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     """
     if len(frames) < 2:
         return torch.zeros(0), torch.zeros(0)
-    step = max(1, frames.shape[-2] // PICTURE_SIZE)
+    step = max(1, frames.shape[-2] // FRAME_SIZE)
     small = avg_pool2d(frames.float().mean(1, keepdim=True) / 255, step, ceil_mode=True)
     change = small.diff(dim=0).abs().flatten(1)
     change = change.topk(max(1, change.shape[1] // 16), 1).values.mean(1)  # where most changes

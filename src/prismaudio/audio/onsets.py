@@ -47,7 +47,7 @@ def onset_strength(audio: Tensor, settings: OnsetSettings = OnsetSettings()) -> 
     """How strongly something begins at each frame of 4 ms: mean over the bands of the rise in dB.
 
     Args:
-        audio: Sound ``(..., channels, samples)`` at 16 kHz.
+        audio: Audio ``(..., channels, samples)`` at 16 kHz.
         settings: What counts as an onset.
 
     Returns:
@@ -73,7 +73,7 @@ def onset_peaks(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = On
     """Everything that might be an onset, in sounds that are looked at together and without waiting for a device.
 
     Args:
-        audio: Sounds ``(batch, channels, samples)``.
+        audio: Audio ``(batch, channels, samples)``.
         sample_rate_hz: Their sample rate.
         settings: What counts as an onset; its thresholds are not applied here.
 
@@ -106,7 +106,7 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
     first moment on has begun before the clip and is none.
 
     Args:
-        audio: Sound ``(2, samples)``.
+        audio: Audio ``(2, samples)``.
         sample_rate_hz: Its sample rate.
         settings: What counts as an onset.
 
@@ -117,10 +117,10 @@ def detect_onsets(audio: Tensor, sample_rate_hz: int, settings: OnsetSettings = 
         [0.25, 0.75]
     """
     times_s, strength = onset_peaks(audio[None], sample_rate_hz, settings)
-    return times_s[strength >= least_strength(strength, settings)].tolist()
+    return times_s[strength >= min_strength(strength, settings)].tolist()
 
 
-def least_strength(strength: Tensor, settings: OnsetSettings = OnsetSettings()) -> Tensor:
+def min_strength(strength: Tensor, settings: OnsetSettings = OnsetSettings()) -> Tensor:
     """What a peak of a sound must have to be an onset ``(batch, 1)``, by the strengths of all its peaks."""
     return (settings.relative * strength.amax(1, keepdim=True)).clamp(min=settings.threshold)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from prismaudio.audio.onsets import least_strength, onset_peaks
+from prismaudio.audio.onsets import min_strength, onset_peaks
 from prismaudio.audio.spectral import decibels, low_quantile, power_spectrogram
 
 FLOOR_FRAME_S, BLOCK_S = 0.02, 0.01
@@ -107,7 +107,7 @@ def detected_late_energy_db(
         Mean over the onsets in dB, at least -60, and how many there are, softly counted.
     """
     times_s, strength = onset_peaks(audio, sample_rate_hz)
-    clear = (strength / least_strength(strength)).pow(4)
+    clear = (strength / min_strength(strength)).pow(4)
     clear = clear / (1 + clear)
     later_s = times_s[:, None] - times_s[..., None]
     followed = ((later_s > 0.01) & (later_s < LATE_S[1])) * clear[:, None]

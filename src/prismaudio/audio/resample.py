@@ -34,12 +34,12 @@ def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """Sound at another sample rate, without delay.
 
     Args:
-        audio: Sound ``(..., samples)``.
+        audio: Audio ``(..., samples)``.
         from_hz: Its sample rate.
         to_hz: The sample rate wanted.
 
     Returns:
-        Sound ``(..., round(samples * to_hz / from_hz))``.
+        Audio ``(..., round(samples * to_hz / from_hz))``.
 
     Example:
         >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
@@ -92,7 +92,7 @@ def sinc_resample(
     For everything else :func:`resample` has the better stop band.
 
     Args:
-        audio: Sound ``(..., samples)``.
+        audio: Audio ``(..., samples)``.
         from_hz: Its sample rate.
         to_hz: The sample rate wanted.
         width: Zero crossings of the sinc on either side.
@@ -100,7 +100,7 @@ def sinc_resample(
         kaiser_beta: Shape of a Kaiser window; None for a Hann window.
 
     Returns:
-        Sound ``(..., ceil(samples * to_hz / from_hz))``.
+        Audio ``(..., ceil(samples * to_hz / from_hz))``.
 
     Source:
         The formula of ``torchaudio.transforms.Resample``, whose numbers it gives.
@@ -125,7 +125,7 @@ def fourier_resample(audio: Tensor, n_samples: int) -> Tensor:
     """Sound of another number of samples by cutting or filling its spectrum, as if it went round in a circle.
 
     Args:
-        audio: Sound ``(..., samples)``.
+        audio: Audio ``(..., samples)``.
         n_samples: Samples wanted.
 
     Source:

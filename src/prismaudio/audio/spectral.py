@@ -16,7 +16,7 @@ def power_spectrogram(audio: Tensor, window: int, hop: int) -> Tensor:
     """Power of a short-time Fourier transform; a full-scale sine gives about 0.25 in its bin.
 
     Args:
-        audio: Sound ``(..., samples)``.
+        audio: Audio ``(..., samples)``.
         window: Length of the Hann window in samples, which is also the length of the transform.
         hop: Samples from one frame to the next; frame ``i`` is centred on sample ``i * hop``.
 
@@ -111,7 +111,7 @@ def log_mel(
     """Log-mel spectrogram in dB.
 
     Args:
-        audio: Sound ``(..., samples)``.
+        audio: Audio ``(..., samples)``.
         sample_rate_hz: Its sample rate.
         n_mels: Number of bands.
         window_s: Length of the Hann window in seconds.

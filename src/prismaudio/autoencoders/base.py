@@ -28,8 +28,8 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of sound ``(batch, 2, samples)``; frames = ceil(samples / hop)."""
+        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / hop)."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Sound ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
+        """Audio ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""

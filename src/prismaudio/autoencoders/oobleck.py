@@ -1,6 +1,6 @@
 """The published stereo autoencoder: strided convolutions with snake activations, and a Gaussian bottleneck.
 
-Shape letters: B batch, C channels, T samples or frames. Inside the networks sound is a picture one pixel high, in the
+Shape letters: B batch, C channels, T samples or frames. Inside the networks sound is a frame one pixel high, in the
 channels-last layout: on a CPU that is 1.4 to 1.7 times as quick as convolutions of one dimension.
 """
 
@@ -20,10 +20,10 @@ from prismaudio.checkpoints import Configured, within
 
 DILATIONS = (1, 3, 9)
 """Dilations of the residual units of a stage."""
-LEAST_STD = 1e-4
+MIN_STD = 1e-4
 TILE = 2**19
 """Numbers in a tile: 2 MB, what a CPU keeps near. It makes both directions about one and a half times as quick."""
-LEAST_TILE = 16
+MIN_TILE = 16
 """Length of a tile over its overlap, so that little is computed twice."""
 
 
@@ -88,7 +88,7 @@ class Posterior:
     def of(cls, raw: Tensor) -> Posterior:
         """From what the encoder puts out, ``(batch, 2 * channels, frames)``."""
         mean, scale = raw.chunk(2, 1)
-        return cls(mean, F.softplus(scale) + LEAST_STD)
+        return cls(mean, F.softplus(scale) + MIN_STD)
 
     def at(self, noise: Tensor) -> Tensor:
         """Latents that standard normal noise leads to."""
@@ -186,7 +186,7 @@ class OobleckAutoencoder(Configured, Autoencoder):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not annotate it
 
     def encode(self, audio: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of sound ``(batch, 2, samples)``; frames = ceil(samples / hop).
+        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / hop).
 
         Args:
             audio: The sound; silence is added up to a whole frame.
@@ -196,13 +196,13 @@ class OobleckAutoencoder(Configured, Autoencoder):
         return posterior.mean if generator is None else posterior.sample(generator)
 
     def posterior(self, audio: Tensor) -> Posterior:
-        """Means and standard deviations of the latents of sound ``(batch, 2, samples)``."""
+        """Means and standard deviations of the latents of audio ``(batch, 2, samples)``."""
         whole = F.pad(audio, (0, -audio.shape[-1] % self.hop))
         halo = -(-encoder_reach(self.strides) // self.hop)
         return Posterior.of(self._in_chunks(self.encoder, self._encoder_parts, whole, self.hop, 1, halo))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Sound ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
+        """Audio ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
         halo = decoder_reach(self.strides)
         audio = self._in_chunks(self.decoder, self._decoder_parts, latents, 1, self.hop, halo)
         return F.pad(audio, (0, latents.shape[-1] * self.hop - audio.shape[-1]))  # odd strides lose the last ones
@@ -273,7 +273,7 @@ def in_tiles(x_BC1T: Tensor, part: Part) -> Tensor:
     rate = max(part.taken, part.given)
     halo = math.ceil(((rate + 1) // 2 + 3 * sum(DILATIONS) + part.edge) / rate)
     step = TILE // (part.width * rate)
-    if step < LEAST_TILE * halo:
+    if step < MIN_TILE * halo:
         return part.network(x_BC1T)
     return in_pieces(part.network, x_BC1T, part.taken, part.given, halo, step)
 

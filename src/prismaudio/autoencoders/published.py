@@ -83,7 +83,7 @@ def _multiplied(size: Tensor, direction: Tensor) -> Tensor:
 
 
 def _picture(key: str, value: Tensor) -> Tensor:
-    """Kernels get the height of a picture one pixel high."""
+    """Kernels get the height of a frame one pixel high."""
     return value.unsqueeze(2) if key.endswith("weight") and value.ndim == 3 else value
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Cell = dict[str, float]
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """A file of figures is smaller than this."""
 
 
@@ -96,7 +96,7 @@ def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> N
 def is_report(path: Path) -> bool:
     """Whether a file holds figures that a benchmark wrote."""
     try:
-        found = load_json(read_small(path, MOST_BYTES))
+        found = load_json(read_small(path, MAX_BYTES))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and isinstance(found.get("meta"), dict) and ("rows" in found or "base" in found)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prismaudio import __version__
 from prismaudio.benchmarks.report import Report
 from prismaudio.errors import NotApplicableError
-from prismaudio.media.reading import read_clip, read_sound
+from prismaudio.media.reading import read_audio_track, read_clip
 from prismaudio.media.writing import write_video, write_wav
 from prismaudio.rewards.preparing import prepare
 from prismaudio.types import FrameSpec
@@ -49,7 +49,7 @@ class RewardCosts:
     Args:
         group: Candidates of the clip.
         looped: How many of these the loop over files does, which all cost the same; the rest is their mean.
-        side: Side of the pictures in pixels.
+        side: Side of the frames in pixels.
         rounds: How often each is timed.
         device: Where.
     """
@@ -68,7 +68,7 @@ class RewardCosts:
 
         Args:
             rewards: Rewards and the name of the row of each.
-            clip: The clip, with pictures and, as its sound, the reference.
+            clip: The clip, with frames and, as its sound, the reference.
             plan: Its plan.
             on_step: Called with what is timed next.
         """
@@ -147,7 +147,7 @@ class RewardCosts:
         path = folder / "candidate.wav"
         write_wav(sound.cpu(), RATE_HZ, path)
         clip = self._read(folder / "clip.mp4")
-        heard = read_sound(path, RATE_HZ)
+        heard = read_audio_track(path, RATE_HZ)
         if heard is None:
             raise NotApplicableError("its sound could not be read again")
         return reward.score(heard[None].to(self.device), RATE_HZ, [prepare(reward, clip, plan)])
@@ -167,7 +167,7 @@ class RewardCosts:
 
 
 def candidates(clip: Clip, count: int) -> Tensor:
-    """Sounds ``(count, 2, samples)`` at 44.1 kHz as long as a clip, each different."""
+    """Audio ``(count, 2, samples)`` at 44.1 kHz as long as a clip, each different."""
     n_samples = round(clip.duration_s * RATE_HZ)
     generator = torch.Generator().manual_seed(0)
     envelope = torch.linspace(0, 6 * clip.duration_s, n_samples).cos().square()

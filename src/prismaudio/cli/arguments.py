@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from prismaudio.errors import PrismAudioError
 from prismaudio.untrusted import is_text
 
-MOST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 """The largest seed that a generator of random numbers takes."""
 
 
@@ -80,7 +80,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 positive = whole(1, 2**31 - 1)
 """The type of a whole number of at least 1."""
-seed = whole(0, MOST_SEED)
+seed = whole(0, MAX_SEED)
 """The type of a seed."""
 
 

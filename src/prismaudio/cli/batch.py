@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prismaudio.cli.jobs import Job
-    from prismaudio.inference import Guidance, Sound
+    from prismaudio.inference import GeneratedAudio, Guidance
     from prismaudio.inference.pipeline import Request
 
 _ASKED = (
@@ -91,8 +91,8 @@ class Batch:
         for (job, _), sound in zip(ready, sounds, strict=True):
             written = self._attempt(job, reporter, self._save, job, sound)
             if written is not None:
-                for notice in sound.notices:
-                    reporter.say(f"notice: {job.name}: {notice}")
+                for warning in sound.warnings:
+                    reporter.say(f"notice: {job.name}: {warning}")
                 reporter.finish(f"{job.name} -> {written} ({sound.duration_s:.2f} s of sound in {share_s:.1f} s)")
 
     def _run_alone(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
@@ -119,9 +119,9 @@ class Batch:
             mix=self.options.mix,
         )
 
-    def _render(self, requests: Sequence[Request], reporter: Reporter) -> list[Sound]:
+    def _render(self, requests: Sequence[Request], reporter: Reporter) -> list[GeneratedAudio]:
         options = self.options
-        return self.model.fulfil(
+        return self.model.generate_batch(
             requests,
             steps=options.steps,
             guidance=self._guidance(),
@@ -150,7 +150,7 @@ class Batch:
             spare(path, self.model_files)
         result.check(force=self.options.force)
 
-    def _save(self, job: Job, sound: Sound) -> Path:
+    def _save(self, job: Job, sound: GeneratedAudio) -> Path:
         """Write the files of a job: all of them, or none."""
         result = files_of(job.output)
         suffixes = _suffixes(job, picture=self.options.picture)
@@ -168,7 +168,7 @@ class Batch:
                 part.write_bytes(json_text(described, indent=2))
         return result.path(suffixes[0])
 
-    def _model_name(self, sound: Sound, folder: Path) -> str:
+    def _model_name(self, sound: GeneratedAudio, folder: Path) -> str:
         """The name of the model; a folder is named as seen from the results."""
         name, at, version = str(sound.settings["model"]).rpartition("@")
         is_folder = self.options.model and expanded(name).is_dir()

@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio extract``."""
     parser = Parser(
         "prismaudio extract",
-        description="Compute the latents of the sound, and the features of the pictures and the text, of every clip of "
+        description="Compute the latents of the sound, and the features of the frames and the text, of every clip of "
         "a manifest, with the autoencoder and the encoders of a model. Run it again to go on where it stopped: what "
         "is there is not computed again. A clip that cannot be read is left out and listed in DIR/failures.jsonl.",
     )

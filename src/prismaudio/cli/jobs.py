@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.cli.arguments import MOST_SEED
+from prismaudio.cli.arguments import MAX_SEED
 from prismaudio.errors import MediaError, PrismAudioError, reason
 from prismaudio.paths import VIDEO_SUFFIXES, expanded
 from prismaudio.untrusted import is_text, read_small
@@ -115,9 +115,9 @@ def _table(path: Path, folder: Path, usual: Job) -> Iterator[Job]:
     for line, row in _rows(path):
         if not (row["seed"] or "0").isdecimal():
             raise PrismAudioError(f"{path}, line {line}: the seed {row['seed'][:40]!r} is no whole number")
-        if len(row["seed"]) > len(str(MOST_SEED)) or int(row["seed"] or 0) > MOST_SEED:
+        if len(row["seed"]) > len(str(MAX_SEED)) or int(row["seed"] or 0) > MAX_SEED:
             raise PrismAudioError(
-                f"{path}, line {line}: the seed {row['seed'][:40]} is out of range; expected 0 to {MOST_SEED}"
+                f"{path}, line {line}: the seed {row['seed'][:40]} is out of range; expected 0 to {MAX_SEED}"
             )
         video = path.parent / expanded(row["video"]) if row["video"] else None
         output = folder / (_stem(video) if video else f"sound{line - 1}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.media import ResultFiles
-from prismaudio.media.files import MOST_NAME_BYTES, file_id, portable, short_name
+from prismaudio.media.files import MAX_NAME_BYTES, file_id, portable, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from prismaudio.cli.jobs import Job
 
-_MOST_BYTES = MOST_NAME_BYTES - len(".json")
+_MAX_BYTES = MAX_NAME_BYTES - len(".json")
 
 
 def files_of(output: Path) -> ResultFiles:
@@ -59,7 +59,7 @@ def apart(jobs: Iterable[Job], sources: Iterable[Path]) -> list[Job]:
 
 def _fitting(stem: Path, ending: str) -> Path:
     """A name with an ending that is no longer than file systems allow, whatever suffix it gets."""
-    return stem.with_name(short_name(stem.name, _MOST_BYTES - len(ending)) + ending)
+    return stem.with_name(short_name(stem.name, _MAX_BYTES - len(ending)) + ending)
 
 
 def _key(stem: Path) -> str:

@@ -65,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
 
 def plan_name(video: Path) -> str:
     """What the plan of a video is called, in a length that file systems allow."""
-    from prismaudio.media.files import MOST_NAME_BYTES, short_name
+    from prismaudio.media.files import MAX_NAME_BYTES, short_name
 
-    return short_name(video.stem, MOST_NAME_BYTES - len(ENDING)) + ENDING
+    return short_name(video.stem, MAX_NAME_BYTES - len(ENDING)) + ENDING
 
 
 def _check(file: Path, options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = """\
-A video's sound is scored against its own pictures, a file of sound by itself. A reward or a metric that needs a plan
+A video's sound is scored against its own frames, a file of sound by itself. A reward or a metric that needs a plan
 or a reference is left out without one, and so is one whose weights are not on this machine; the reason is said.
 Files of scores are written as they come; with the same ones, a second run goes on where the first stopped.
 
@@ -54,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     files.add_argument("--json", metavar="OUT", help="write an object a line to this file, - for standard output")
     files.add_argument("--csv", metavar="OUT", help="write a row for each score to this file, - for standard output")
     files.add_argument("--force", action="store_true", help="score again what is in these files already")
-    files.add_argument("--no-cache", action="store_true", help="do not keep what rewards prepare of pictures and plans")
+    files.add_argument("--no-cache", action="store_true", help="do not keep what rewards prepare of frames and plans")
     return parser
 
 

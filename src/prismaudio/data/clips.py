@@ -13,18 +13,18 @@ from torch.nn.functional import pad
 
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
-from prismaudio.media import probe, read_clip, read_sound
+from prismaudio.media import probe, read_audio_track, read_clip
 from prismaudio.types import Clip, FrameSpec
 
 SHORTEST_S = 0.2
 
 
-def read_pictures(entry: ManifestEntry, spec: FrameSpec) -> Clip | None:
-    """The pictures of a clip; None when it has no video.
+def read_frames(entry: ManifestEntry, spec: FrameSpec) -> Clip | None:
+    """The frames of a clip; None when it has no video.
 
     Args:
         entry: The clip.
-        spec: Rate and size of the pictures wanted.
+        spec: Rate and size of the frames wanted.
 
     Raises:
         MediaError: The file cannot be read.
@@ -51,7 +51,7 @@ def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: 
         duration_s: Length of the clip in seconds; None for that of the sound.
 
     Returns:
-        Sound ``(2, samples)`` and seconds.
+        Audio ``(2, samples)`` and seconds.
 
     Raises:
         MediaError: The file cannot be read.
@@ -65,9 +65,9 @@ def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: 
         whole = _heard(path, sample_rate_hz)
         duration_s = _length_s(entry, 0.0 if whole is None else whole.shape[1] / sample_rate_hz)
     n_samples = math.ceil(round(duration_s * sample_rate_hz) / hop) * hop
-    rest = read_sound(path, sample_rate_hz, start_s=begin_s)
+    rest = read_audio_track(path, sample_rate_hz, start_s=begin_s)
     if rest is None:
-        raise DataError(f"{path} has no sound track; there is nothing to learn from clip {entry.id}")
+        raise DataError(f"{path} has no audio track; there is nothing to learn from clip {entry.id}")
     if not rest.shape[1]:
         raise DataError(f"the sound of {path} ends before clip {entry.id} begins, at {entry.start_s:g} s")
     audio = rest[:, :n_samples]
@@ -97,11 +97,11 @@ def _watched(path: Path, spec: FrameSpec) -> Clip:
 @functools.lru_cache(maxsize=1)
 def _heard(path: Path, sample_rate_hz: int) -> Tensor | None:
     """A whole sound file."""
-    return read_sound(path, sample_rate_hz)
+    return read_audio_track(path, sample_rate_hz)
 
 
 def fitted(clip: Clip, duration_s: float) -> Clip:
-    """A clip of exactly ``duration_s``: cut at its end, or filled up with its last picture and silence.
+    """A clip of exactly ``duration_s``: cut at its end, or filled up with its last frame and silence.
 
     Example:
         >>> clip = fitted(Clip("a", 1.0, audio=torch.ones(2, 10), sample_rate_hz=10), 1.5)

@@ -50,13 +50,13 @@ class ManifestDataModule(LightningDataModule):
         workers: Processes that read.
         verify: Read every value once before training, to find what is broken.
         max_broken: Share of the clips that may be left out before that is an error.
-        fps: Pictures per second of clips read from media files.
-        picture_size: Height and width of their pictures.
+        fps: Frames per second of clips read from media files.
+        frame_size: Height and width of their frames.
         sample_rate_hz: Sample rate of their sound.
         sections: Sections that plans in the manifest may have; None for those of the installed dimensions.
         prompts: Give the clips and their plans beside their features, for rewards to look at: what Fast-GRPO needs. The
             manifest must name the media files, and ``max_s`` the length of the clips.
-        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
+        keep_aspect_ratio: Whether frames keep their shape; then the size is the most that their shorter side has.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class ManifestDataModule(LightningDataModule):
         verify: bool = True,  # noqa: FBT001, FBT002 - a recipe names it
         max_broken: float = 0.25,
         fps: float = 16.0,
-        picture_size: int = 48,
+        frame_size: int = 48,
         sample_rate_hz: int = 16_000,
         sections: Sequence[str] | None = None,
         prompts: bool = False,  # noqa: FBT001, FBT002
-        keeps_shape: bool = False,  # noqa: FBT001, FBT002
+        keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         shares = 0 <= validation < 1 and 0 <= max_broken <= 1
@@ -89,7 +89,7 @@ class ManifestDataModule(LightningDataModule):
         self.features = None if features is None else expanded(features)
         self.batch_size, self.max_s, self.validation, self.bucket_frames = batch_size, max_s, validation, bucket_frames
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
-        self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
+        self.frame_spec = FrameSpec(fps, frame_size, keep_aspect_ratio)
         self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, sections, prompts
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}

@@ -52,7 +52,7 @@ def describe_autoencoder(autoencoder: Autoencoder) -> dict[str, Any]:
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
     """What the features of a stream depend on; ``group`` features belong together, and are not torn apart."""
-    own = {"width": encoder.width, "rate_hz": encoder.rate_hz, "group": encoder.group}
+    own = {"width": encoder.dim, "rate_hz": encoder.rate_hz, "group": encoder.group}
     return _identity(encoder) | own
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.data.clips import read_audio, read_pictures
+from prismaudio.data.clips import read_audio, read_frames
 from prismaudio.data.description import describe
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
@@ -28,7 +28,7 @@ class Extractor:
     Args:
         autoencoder: Sound to latents.
         encoders: Clips and plans to features, by stream.
-        frames: Rate and size of the pictures that encoders watch, unless one says otherwise by its ``frame_spec``.
+        frames: Rate and size of the frames that encoders watch, unless one says otherwise by its ``frame_spec``.
         write_plan: Writes the plan of a clip, given a caption or nothing; None to leave plans as they are.
         device: Where the autoencoder runs.
         dtype: How latents and features are stored.
@@ -55,7 +55,7 @@ class Extractor:
             PrismAudioError: Its files cannot be read, its plan does not fit, or what comes out is not finite.
         """
         rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
-        seen = read_pictures(entry, self.frames)
+        seen = read_frames(entry, self.frames)
         audio, duration_s = read_audio(entry, rate_hz, hop, None if seen is None else seen.duration_s)
         clip = seen or Clip(entry.id, duration_s)
         plans = self._plans(entry, clip)
@@ -84,4 +84,4 @@ class Extractor:
         """The clip as an encoder wants to see it."""
         if encoder.frame_spec in (None, self.frames):
             return clip
-        return read_pictures(entry, encoder.frame_spec) or clip
+        return read_frames(entry, encoder.frame_spec) or clip

@@ -30,7 +30,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         max_frames: Longest piece in latent frames; None for whole clips.
         seed: Seed of pieces and texts; they depend on it, the epoch and the clip alone.
         media: Where the clips themselves are read from, to be given with their features; None to give no clips. With
-            them, pieces are from the beginning, and the first text is taken, because pictures and plans are.
+            them, pieces are from the beginning, and the first text is taken, because frames and plans are.
     """
 
     def __init__(

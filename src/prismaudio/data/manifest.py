@@ -36,7 +36,7 @@ class ManifestEntry:
 
     Args:
         id: Name of the clip, unique in the manifest.
-        video: Video file; None for sound without picture.
+        video: Video file; None for sound without frame.
         audio: Sound file; None for the sound of the video.
         captions: What is heard, in the words of one or more people.
         plans: Plans; more than one are alternatives.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fitted, read_audio, read_pictures
+from prismaudio.data.clips import fitted, read_audio, read_frames
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
@@ -22,7 +22,7 @@ class Reading:
 
     Args:
         duration_s: Length of every clip; longer ones are cut, shorter ones filled up with silence.
-        frames: Rate and size of pictures.
+        frames: Rate and size of frames.
         sample_rate_hz: Samples per second.
     """
 
@@ -66,14 +66,14 @@ class MediaClips(Dataset[ClipBatch]):
 
 
 def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
-    """Pictures and sound of a clip.
+    """Frames and sound of a clip.
 
     Raises:
         PrismAudioError: They cannot be read.
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    seen = read_pictures(entry, reading.frames)
+    seen = read_frames(entry, reading.frames)
     audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if seen is None else seen.duration_s)
     clip = replace(seen or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
     return fitted(clip, reading.duration_s)

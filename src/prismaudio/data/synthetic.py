@@ -22,7 +22,7 @@ CLICK_S = 0.05
 
 
 class SyntheticClips(Dataset[ClipBatch]):
-    """Clips in which one side of the picture flashes and clicks a few times.
+    """Clips in which one side of the frame flashes and clicks a few times.
 
     Args:
         first: Number of the first clip; a number is always the same clip.

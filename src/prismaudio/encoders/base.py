@@ -22,7 +22,7 @@ class Encoder(ABC):
     """Turns a clip and its plan into one stream of :class:`prismaudio.types.Conditions`.
 
     Attributes:
-        width: Width of a feature.
+        dim: Dim of a feature.
         rate_hz: Features per second of a stream along time; None for text.
         reads_plan: Whether the features depend on the plan: then they are computed for each text of a clip, and again
             for a prompt. Those of an encoder that only watches are computed once for a clip.
@@ -32,7 +32,7 @@ class Encoder(ABC):
             of any text, and for one that reads no text.
     """
 
-    width: int
+    dim: int
     rate_hz: float | None
     reads_plan: bool = True
     frame_spec: FrameSpec | None = None
@@ -41,7 +41,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features float32 ``(time, width)``, on any device. A video encoder reads the clip, a text encoder the plan.
+        """Features float32 ``(time, dim)``, on any device. A video encoder reads the clip, a text encoder the plan.
 
         The clip may be on another device than the encoder: one with weights takes what it reads to its own.
         """

@@ -39,15 +39,15 @@ class BrightnessEncoder(Configured, Encoder):
     def __init__(self, columns: int = 4, rate_hz: float = 8.0) -> None:
         within(1, 4096, columns=columns)
         within(0.1, 1000, rate_hz=rate_hz)
-        self.width, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz)
+        self.dim, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Brightness ``(frames, columns)`` of the clip, in 0 .. 1."""
         if clip.frames is None:
-            return torch.zeros(0, self.width)
+            return torch.zeros(0, self.dim)
         if clip.fps != self.rate_hz:
             raise MediaError(f"clip {clip.id} has {clip.fps} frames a second, expected {self.rate_hz}")
-        return brightness(clip.frames, self.width)
+        return brightness(clip.frames, self.dim)
 
 
 def brightness(frames: Tensor, columns: int) -> Tensor:

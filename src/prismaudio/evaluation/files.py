@@ -9,7 +9,7 @@ from prismaudio.components import Component
 from prismaudio.devices import find_device
 from prismaudio.downloads import cache_home
 from prismaudio.errors import MediaError, PrismAudioError
-from prismaudio.media.windows import Survey, picture_windows, sound_windows, survey, window_edges
+from prismaudio.media.segments import Survey, audio_segments, frame_segments, segment_edges, survey
 from prismaudio.plan import Plan
 from prismaudio.registry import Registry, discover
 from prismaudio.scorers import MetricScorer, RewardScorer, Score, Scorer, Segment, Unavailable, evaluate
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.media.windows import Edges
+    from prismaudio.media.segments import Edges
     from prismaudio.types import Need
 
 WINDOW_S = 30.0
@@ -82,12 +82,12 @@ def score_file(
     """
     file = survey(path)
     true = None if reference is None else survey(reference)
-    notices = _check(file, true)
+    warnings = _check(file, true)
     duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s
     reads = frozenset[Any]().union(*(scorer.reads for scorer in scorers))
-    segments = _segments(file, true, plan, window_edges(duration_s, WINDOW_S), reads)
+    segments = _segments(file, true, plan, segment_edges(duration_s, WINDOW_S), reads)
     (scores,) = evaluate([segments], scorers)
-    return scores, notices
+    return scores, warnings
 
 
 def _segments(
@@ -97,11 +97,11 @@ def _segments(
     video = file.video or (true.video if true is not None else None)
     rate_hz = file.sample_rate_hz or 0
     nothing: Iterator[Tensor | None] = iter([None] * len(edges))
-    sounds = sound_windows(file, edges, rate_hz)
-    references = nothing if true is None else sound_windows(true, edges, rate_hz)
+    sounds = audio_segments(file, edges, rate_hz)
+    references = nothing if true is None else audio_segments(true, edges, rate_hz)
     nothing = iter([None] * len(edges))
-    pictures = nothing if video is None or "video" not in reads else picture_windows(video, edges, FRAMES)
-    pieces = zip(edges, sounds, references, pictures, strict=True)
+    frames = nothing if video is None or "video" not in reads else frame_segments(video, edges, FRAMES)
+    pieces = zip(edges, sounds, references, frames, strict=True)
     for index, ((begin_s, end_s), sound, reference, frames) in enumerate(pieces):
         clip = Clip(
             id=f"{file.path.stem}-{index}" if len(edges) > 1 else file.path.stem,
@@ -126,7 +126,7 @@ def score(
     """Score a file of sound or video by the rewards and metrics that are installed.
 
     Args:
-        path: The file; a video's sound is scored against its own pictures.
+        path: The file; a video's sound is scored against its own frames.
         plan: Its plan, or the plan's text or file; what needs a plan is left out without one.
         reference: A file with the true sound; what needs a reference is left out without one.
         rewards: Names of rewards; None for all.
@@ -195,27 +195,27 @@ def _check(file: Survey, true: Survey | None) -> list[str]:
         MediaError: They cannot be scored.
     """
     if file.sample_rate_hz is None:
-        raise MediaError(f"{file.path} has no sound track; expected a file with the sound to score")
+        raise MediaError(f"{file.path} has no audio track; expected a file with the sound to score")
     if file.duration_s < SHORTEST_S:
         raise MediaError(f"{file.path} lasts {file.duration_s:.3f} s; expected at least {SHORTEST_S} s")
-    notices = _unheard("its sound", file)
+    warnings = _unheard("its sound", file)
     if true is None:
-        return notices
+        return warnings
     if true.sample_rate_hz is None:
-        raise MediaError(f"the reference {true.path} has no sound track; expected a file with the true sound")
-    notices += _unheard("the sound of its reference", true)
+        raise MediaError(f"the reference {true.path} has no audio track; expected a file with the true sound")
+    warnings += _unheard("the sound of its reference", true)
     shorter = min(file.duration_s, true.duration_s)
     if _longer(file.duration_s, shorter) or _longer(true.duration_s, shorter):
         lasting = f"it lasts {file.duration_s:.2f} s, its reference {true.duration_s:.2f} s"
-        notices.append(f"{lasting}; the first {shorter:.2f} s count")
-    return notices
+        warnings.append(f"{lasting}; the first {shorter:.2f} s count")
+    return warnings
 
 
 def _unheard(sound: str, file: Survey) -> list[str]:
-    """That the sound of a video goes on after its pictures, if it does."""
-    if not _longer(file.sound_s, file.duration_s):
+    """That the sound of a video goes on after its frames, if it does."""
+    if not _longer(file.audio_s, file.duration_s):
         return []
-    lasting = f"{sound} lasts {file.sound_s:.2f} s, the pictures {file.duration_s:.2f} s"
+    lasting = f"{sound} lasts {file.audio_s:.2f} s, the frames {file.duration_s:.2f} s"
     return [f"{lasting}; the first {file.duration_s:.2f} s count"]
 
 

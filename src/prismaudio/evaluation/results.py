@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 STANDARD_OUTPUT = "-"
-MOST_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
 """A file of scores is smaller than this."""
 
 
@@ -71,7 +71,7 @@ class ResultsFile(ABC):
             if not self.path.is_file():
                 raise MediaError(f"{self.path} is no file; name a file for the scores")
             try:
-                text = read_small(self.path, MOST_BYTES).decode("utf-8", "replace")
+                text = read_small(self.path, MAX_BYTES).decode("utf-8", "replace")
             except OSError as error:
                 raise MediaError(
                     f"cannot read {self.path}: {reason(error)}; name another file for the scores"

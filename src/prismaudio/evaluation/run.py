@@ -17,7 +17,7 @@ from prismaudio.evaluation.jobs import AUTO, plan_text
 from prismaudio.evaluation.results import Csv, JsonLines, Record, ResultsFile
 from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
-from prismaudio.media.windows import has_pictures
+from prismaudio.media.segments import has_video
 from prismaudio.scorers import OF_MANY, MetricScorer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.progress import Reporter
 
-MOST_NUMBERS = 1024
+MAX_NUMBERS = 1024
 """States of metrics that have no more are kept with the scores; the others are measured again when a run goes on."""
 
 
@@ -99,7 +99,7 @@ class ScoreRun:
         begin_s = time.monotonic()
         if job.error:
             raise PrismAudioError(job.error)
-        scores, notices = score_file(job.path, self.scorers, self._plan(job), job.reference)
+        scores, warnings = score_file(job.path, self.scorers, self._plan(job), job.reference)
         states = {
             scorer.name: numbers
             for scorer in self.scorers
@@ -111,8 +111,8 @@ class ScoreRun:
         for results in self.results:
             results.add(record)
         self.records.append(record)
-        for notice in notices:
-            reporter.say(f"notice: {job.path}: {notice}")
+        for warning in warnings:
+            reporter.say(f"notice: {job.path}: {warning}")
         reporter.failures += failed
         n_scored = sum(score.value is not None for score in scores.values())
         spent_s = time.monotonic() - begin_s
@@ -151,7 +151,7 @@ class ScoreRun:
             return None
         if job.plan != AUTO:
             return read_plan(job.plan if "<" in job.plan else plan_text(Path(job.plan)))
-        seen = next((path for path in (job.path, job.reference) if path is not None and has_pictures(path)), None)
+        seen = next((path for path in (job.path, job.reference) if path is not None and has_video(path)), None)
         if seen is None:
             return None
         if self._model is None:
@@ -176,7 +176,7 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
 def as_numbers(state: dict[str, Any]) -> dict[str, Any] | None:
     """The states of a metric as JSON holds them; None when they are too large for that, or no numbers."""
     tensors = [t for value in state.values() for t in (value if isinstance(value, list) else [value])]
-    if sum(tensor.numel() for tensor in tensors) > MOST_NUMBERS or not all(t.isfinite().all() for t in tensors):
+    if sum(tensor.numel() for tensor in tensors) > MAX_NUMBERS or not all(t.isfinite().all() for t in tensors):
         return None
     return {
         name: [tensor.tolist() for tensor in value] if isinstance(value, list) else value.tolist()

@@ -1,7 +1,7 @@
 """From a video to its plan and its audio."""
 
+from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.pipeline import PrismAudio
 from prismaudio.inference.settings import Guidance, Settings
-from prismaudio.inference.sound import Sound
 
-__all__ = ["Guidance", "PrismAudio", "Settings", "Sound"]
+__all__ = ["GeneratedAudio", "Guidance", "PrismAudio", "Settings"]

@@ -67,7 +67,7 @@ def render_conditions(
     negative: Conditions | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Tensor]:
-    """Sound float32 ``(2, samples)`` of each sample of the conditions, in one pass; see :meth:`Renderer.render`."""
+    """Audio float32 ``(2, samples)`` of each sample of the conditions, in one pass; see :meth:`Renderer.render`."""
     if not SHORTEST_S <= duration_s <= LONGEST_S:
         raise PrismAudioError(f"a duration of {duration_s} s is out of range; expected {SHORTEST_S} to {LONGEST_S:g} s")
     for some in (conditions, negative):
@@ -88,15 +88,15 @@ def check_conditions(transformer: DiffusionTransformer, conditions: Conditions |
     """See that features are those that a transformer was made for.
 
     Raises:
-        PrismAudioError: A stream has another width, another number of samples, or values that are no numbers.
+        PrismAudioError: A stream has another dim, another number of samples, or values that are no numbers.
     """
     for stream, features in (conditions or {}).items():
         if stream not in transformer.streams:
             raise PrismAudioError(f"this model is not told {stream} features; leave them out")
-        width = transformer.streams[stream].dim
+        dim = transformer.streams[stream].dim
         samples, _, found = features.values.shape
-        if found != width:
-            raise PrismAudioError(f"{stream} features are {found} wide, but this model's are {width} wide")
+        if found != dim:
+            raise PrismAudioError(f"{stream} features are {found} wide, but this model's are {dim} wide")
         if samples != count:
             raise PrismAudioError(f"there are {stream} features of {samples} samples, but {count} seeds")
         if not bool(torch.isfinite(features.values).all()):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STEPS, GUIDANCE = 24, 5.0
 """How the published model samples."""
-FPS, PICTURE_SIZE = 25.0, 288
-"""What its encoders want to see: 25 pictures a second for synchronisation, 288 pixels for what is seen, unsquashed."""
+FPS, FRAME_SIZE = 25.0, 288
+"""What its encoders want to see: 25 frames a second for synchronisation, 288 pixels for what is seen, unsquashed."""
 
 _GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
 _AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
@@ -79,7 +79,7 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     check_held(found.autoencoder, vae_path)
     if transformer and codec:
         belong_together(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
-    settings = Settings(None, FPS, PICTURE_SIZE, GUIDANCE, keeps_shape=True)
+    settings = Settings(None, FPS, FRAME_SIZE, GUIDANCE, keep_aspect_ratio=True)
     components: dict[str, Any] = {"settings": settings}  # also for a new transformer
     if transformer:
         try:
@@ -171,25 +171,23 @@ def transformer_arguments(official: Shapes) -> dict[str, Any]:
     part, told = "model.model.transformer.", "conditioner.conditioners.{}_features.embedder.{}.weight"
     arguments: dict[str, Any] = {}
     matrices = {key: shape for key, shape in official.items() if len(shape) == 2 and min(shape) > 0}
-    width, channels = (
-        matrices.get(f"{part}project_in.weight") or matrices.get(f"{part}project_out.weight", (0, 0))[::-1]
-    )
-    if width:
-        arguments |= {"width": width, "latent_channels": channels}
+    dim, channels = matrices.get(f"{part}project_in.weight") or matrices.get(f"{part}project_out.weight", (0, 0))[::-1]
+    if dim:
+        arguments |= {"dim": dim, "latent_channels": channels}
     depths = [int(match[1]) for key in official if (match := re.match(rf"{re.escape(part)}layers\.(\d{{1,9}})\.", key))]
     if depths:
         arguments["depth"] = min(max(depths) + 1, len(official))  # a name may hold any number
-    heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
-    if width and heads:  # what most layers say: one that says otherwise is then listed
-        arguments["heads"] = width // max(heads.most_common(1)[0][0], 1)
+    num_heads = Counter(shape[0] for key, shape in official.items() if key.endswith("_attn.q_norm.weight") and shape)
+    if dim and num_heads:  # what most layers say: one that says otherwise is then listed
+        arguments["num_heads"] = dim // max(num_heads.most_common(1)[0][0], 1)
     sizes = {}
-    for stream, usual in published_streams(width or 1024).items():
+    for stream, usual in published_streams(dim or 1024).items():
         first, second = (matrices.get(told.format(stream, layer)) for layer in (0, 2))
         sizes[stream] = (first[1] if first else usual.dim, second[0] if second else usual.token_dim)
-    arguments["streams"] = published_streams(width or 1024, sizes)
+    arguments["streams"] = published_streams(dim or 1024, sizes)
     context = matrices.get("model.model.to_cond_embed.2.weight")
-    if context and width and context[0] != width:
-        arguments["context_width"] = context[0]
+    if context and dim and context[0] != dim:
+        arguments["context_dim"] = context[0]
     return arguments
 
 

@@ -27,7 +27,7 @@ def picture_png(audio: Tensor, sample_rate_hz: int, story: Story) -> bytes:
     """A PNG: time to the right, frequency upwards, one panel for each ear, a row of marks for each source.
 
     Args:
-        audio: Sound ``(2, samples)``.
+        audio: Audio ``(2, samples)``.
         sample_rate_hz: Its sample rate.
         story: Its events: a mark at each onset, a bar where a sound lasts, and the direction beside the name.
     """

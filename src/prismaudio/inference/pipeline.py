@@ -17,11 +17,11 @@ from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import MediaError, PrismAudioError, shortened
 from prismaudio.inference import features, hub, planning
+from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.rendering import Renderer
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.inference.settings import Guidance, Settings
-from prismaudio.inference.sound import Sound
-from prismaudio.media import probe, read_clip, read_sound
+from prismaudio.media import probe, read_audio_track, read_clip
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
 from prismaudio.registry import discover
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-MOST_SEEDS = 2**63
+MAX_SEEDS = 2**63
 MIX_RATE_HZ = 48_000
 """Sample rate of sound that is mixed with the original one, whose highs must not be lost."""
 
@@ -57,7 +57,7 @@ class Request:
         plan: What it renders.
         seed: Seed of the noise.
         negative: What to stay away from.
-        notices: How the plan came about, where that needs saying.
+        warnings: How the plan came about, where that needs saying.
         video: The file, if there is one.
         mix: Gain of the original sound that is added; 0 for none.
     """
@@ -66,7 +66,7 @@ class Request:
     plan: Plan
     seed: int = 0
     negative: Plan | None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     video: Path | None = None
     mix: float = 0.0
     watched: Mapping[str, Clip] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class PrismAudio:
         encoders: Encoder of each stream that the transformer is told, by stream name.
         planner: Who writes plans; None for a model that renders given plans only.
         sampler: From noise to latents; Euler's method by default.
-        settings: Window, pictures and guidance.
+        settings: Window, frames and guidance.
 
     ```python
     from prismaudio import PrismAudio
@@ -243,7 +243,7 @@ class PrismAudio:
         duration_s: float | None = None,
         mix: float = 0.0,
         progress: Progress | None = None,
-    ) -> Sound:
+    ) -> GeneratedAudio:
         """Make the sound of a video, or of a text alone.
 
         Args:
@@ -266,7 +266,7 @@ class PrismAudio:
             video, plan=plan, prompt=prompt, negative_prompt=negative_prompt, seed=seed, duration_s=duration_s, mix=mix
         )
         options: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        return self.fulfil([request], progress=progress, **options)[0]
+        return self.generate_batch([request], progress=progress, **options)[0]
 
     def request(
         self,
@@ -281,7 +281,7 @@ class PrismAudio:
     ) -> Request:
         """Read a video and settle its plan: the first half of :meth:`generate`."""
         pretrained.need_encoders(self.transformer, self.encoders)
-        if not 0 <= seed < MOST_SEEDS:
+        if not 0 <= seed < MAX_SEEDS:
             shown = shortened(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
         given = None if plan is None else self.read_plan(plan)
@@ -296,16 +296,16 @@ class PrismAudio:
         else:
             clip = self.read(video)
         plan = self.plan(clip, prompt, given)
-        notices, negative = list(plan.warnings), None
+        warnings, negative = list(plan.warnings), None
         if negative_prompt.strip():
             negative = planning.unwanted(negative_prompt)
             unknown = planning.not_understood([negative_prompt], self.encoders.values())
-            notices += [f"negative prompt: {notice}" for notice in unknown]
+            warnings += [f"negative prompt: {warning}" for warning in unknown]
         path = None if video is None else Path(video)
         watched = {} if video is None else self._watched(video)
-        return Request(clip, plan, seed, negative, tuple(notices), path, mix, watched)
+        return Request(clip, plan, seed, negative, tuple(warnings), path, mix, watched)
 
-    def fulfil(
+    def generate_batch(
         self,
         requests: Sequence[Request],
         *,
@@ -313,7 +313,7 @@ class PrismAudio:
         guidance: float | Guidance | None = None,
         sampler: Sampler | str | None = None,
         progress: Progress | None = None,
-    ) -> list[Sound]:
+    ) -> list[GeneratedAudio]:
         """Render requests together: the second half of :meth:`generate`."""
         chosen = make_sampler(self.sampler, sampler, steps)
         guided = self.settings.guided(guidance)
@@ -334,7 +334,7 @@ class PrismAudio:
         negative_plans: Sequence[Plan | None] | None = None,
         on_step: Progress | None = None,
     ) -> list[Tensor]:
-        """Sound ``(2, samples)`` of clips in memory, batched, each from its own seed.
+        """Audio ``(2, samples)`` of clips in memory, batched, each from its own seed.
 
         Args:
             clips: Clips of any length, whose frames all encoders see.
@@ -360,7 +360,7 @@ class PrismAudio:
         negative: Conditions | None = None,
         on_step: Progress | None = None,
     ) -> list[Tensor]:
-        """Sound ``(2, samples)`` from features that were computed before: neither encoders nor a planner are needed.
+        """Audio ``(2, samples)`` from features that were computed before: neither encoders nor a planner are needed.
 
         Args:
             conditions: Features of all samples, or a file with those of one clip, such as a published ``.npz``.
@@ -380,15 +380,15 @@ class PrismAudio:
         chosen, guided = make_sampler(self.sampler, sampler, steps), self.settings.guided(guidance)
         return features.render_conditions(self.renderer, given, duration_s, seeds, chosen, guided, negative, on_step)
 
-    def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> Sound:
+    def _sound(self, request: Request, audio: Tensor, sampler: Sampler, guidance: Guidance) -> GeneratedAudio:
         """The finished sound of a request, mixed with the original if that is wanted."""
-        notices, rate_hz = list(request.notices), self.autoencoder.sample_rate_hz
+        warnings, rate_hz = list(request.warnings), self.autoencoder.sample_rate_hz
         if request.negative is not None and guidance.scale == 1:
-            notices.append("a negative prompt has no effect with guidance 1")
+            warnings.append("a negative prompt has no effect with guidance 1")
         if request.mix and request.video is not None:
-            own = read_sound(request.video, MIX_RATE_HZ, request.clip.duration_s, probe(request.video).start_s)
+            own = read_audio_track(request.video, MIX_RATE_HZ, request.clip.duration_s, probe(request.video).start_s)
             if own is None:
-                notices.append("the video has no sound of its own to mix with")
+                warnings.append("the video has no sound of its own to mix with")
             else:
                 new = resample(audio, rate_hz, MIX_RATE_HZ)
                 n_samples = min(new.shape[1], own.shape[1])
@@ -404,7 +404,7 @@ class PrismAudio:
             "device": str(self.device),
             "versions": {"prismaudio": __version__, "torch": torch.__version__, **self._plugins()},
         }
-        return Sound(request.plan, audio, rate_hz, request.seed, settings, tuple(notices), request.video)
+        return GeneratedAudio(request.plan, audio, rate_hz, request.seed, settings, tuple(warnings), request.video)
 
     @staticmethod
     def _plugins() -> dict[str, str]:

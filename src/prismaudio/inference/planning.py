@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prismaudio.planners.base import Planner
     from prismaudio.types import Clip
 
-MOST_QUOTED, MOST_LETTERS, MOST_NAMED = 3, 60, 20
+MAX_QUOTED, MAX_LETTERS, MAX_NAMED = 3, 60, 20
 """How much a warning says of what is not understood: clauses, letters of each, and things that are known."""
 
 
@@ -98,10 +98,10 @@ def not_understood(texts: Sequence[str], encoders: Iterable[Encoder]) -> list[st
     if not clauses:
         return []
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.vocabulary or ()))
-    quoted = ", ".join(repr(shortened(clause, MOST_LETTERS)) for clause in clauses[:MOST_QUOTED])
-    quoted += f" and {len(clauses) - MOST_QUOTED} more" if len(clauses) > MOST_QUOTED else ""
-    things = ", ".join(known[:MOST_NAMED])
-    things += f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    quoted = ", ".join(repr(shortened(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
+    quoted += f" and {len(clauses) - MAX_QUOTED} more" if len(clauses) > MAX_QUOTED else ""
+    things = ", ".join(known[:MAX_NAMED])
+    things += f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
     if any(Nouns(known).mentions(text) for text in texts):
         return [f"not understood: {quoted}; this model knows {things}"]
     return [f"nothing that sounds is understood in {quoted}, so the model cannot follow it; it knows {things}"]

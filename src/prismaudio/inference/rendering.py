@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from prismaudio.audio.level import limit_
 from prismaudio.errors import PrismAudioError
-from prismaudio.inference.windows import SEGMENT_WINDOWS, Grid, Segment, joined
+from prismaudio.inference.segments import CHUNK_SEGMENTS, Grid, Segment, joined
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Clip, Conditions, Features
 
@@ -42,7 +42,7 @@ class Renderer:
         transformer: The velocity network.
         autoencoder: From latents to sound.
         encoders: Encoder of each stream that the network is told.
-        settings: Window, pictures and guidance.
+        settings: Window, frames and guidance.
         device: Where the network runs.
     """
 
@@ -59,10 +59,10 @@ class Renderer:
 
     def grid(self, duration_s: float) -> Grid:
         """Where the windows of a clip lie; of a model without a window, that of the whole clip."""
-        window_s = self.settings.window_s
-        if window_s is None:
-            window_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
-        return Grid(self.rate_hz, Fraction(self.settings.frame_spec.fps).limit_denominator(1001), window_s)
+        segment_s = self.settings.segment_s
+        if segment_s is None:
+            segment_s = float(self.autoencoder.n_frames(duration_s) / self.rate_hz)
+        return Grid(self.rate_hz, Fraction(self.settings.frame_spec.fps).limit_denominator(1001), segment_s)
 
     @torch.inference_mode()
     def render(
@@ -76,13 +76,13 @@ class Renderer:
         on_step: Callable[[int, int], None] | None = None,
         watched: Sequence[Mapping[str, Clip]] = (),
     ) -> list[Tensor]:
-        """Sound float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB.
+        """Audio float32 ``(2, samples)`` of each clip, on the CPU, with a true peak of at most -1 dB.
 
         ``watched`` has each clip as the encoders of some streams see it, where they do not see the clip itself.
         """
         watched = watched or [{}] * len(clips)
         grid = self.grid(clips[0].duration_s)
-        if self.settings.window_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
+        if self.settings.segment_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
             negative_plans = negative_plans or [None] * len(clips)
             rows = zip(clips, plans, seeds, negative_plans, watched, strict=True)
             return [self.render([c], [p], [s], sampler, guidance, [n], on_step, [w])[0] for c, p, s, n, w in rows]
@@ -98,7 +98,7 @@ class Renderer:
             moving = drawn.mT.contiguous().to(self.device)
             made = sampler.sample(velocity, moving, share_of(on_step, index, len(groups))).float().cpu()
             for segment, span, piece in zip(group, spans, made, strict=True):
-                latents[segment.row, :, span] += grid.segment_fade(segment) * piece[:, : span.stop - span.start]
+                latents[segment.row, :, span] += grid.chunk_fade(segment) * piece[:, : span.stop - span.start]
         del noise
         return [
             self.finished(row[:, :total].to(self.device), clip.duration_s)
@@ -140,8 +140,8 @@ class Renderer:
         """Guided velocity of whole segments."""
         places = [(segment.row, start) for segment in segments for start in segment.starts]
         velocities = []
-        for first in range(0, len(places), self.settings.max_windows):
-            some = slice(first, first + self.settings.max_windows)
+        for first in range(0, len(places), self.settings.max_segments):
+            some = slice(first, first + self.settings.max_segments)
             velocities.append((some, self._velocity(grid, clips, watched, plans, negatives, places[some], guidance)))
         inside = [(i, start - segment.starts[0]) for i, segment in enumerate(segments) for start in segment.starts]
         return joined(inside, grid, velocities)
@@ -157,7 +157,7 @@ class Renderer:
         guidance: Guidance,
     ) -> Velocity:
         """Guided velocity of some windows."""
-        spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.window_s) for _, start in places]
+        spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.segment_s) for _, start in places]
         wanted = [cropped(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
         other = None if negatives is None else [negatives[row] for row, _ in places]
         if other is not None:
@@ -196,7 +196,7 @@ class Renderer:
         return both.index(first), both.index(second)
 
     def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
-        """Sound ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
+        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long ones in pieces that are cross-faded."""
         if self.autoencoder.any_length:
             return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
         hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
@@ -218,7 +218,7 @@ def grouped(segments: Iterable[Segment]) -> list[list[Segment]]:
     n_windows = 0
     for segment in segments:
         n_windows += len(segment.starts)
-        if not groups or n_windows > SEGMENT_WINDOWS:
+        if not groups or n_windows > CHUNK_SEGMENTS:
             groups.append([])
             n_windows = len(segment.starts)
         groups[-1].append(segment)

@@ -37,15 +37,15 @@ class Settings(Configured):
     """Saved with a model, so that whoever loads it reads clips as it was trained.
 
     Args:
-        window_s: Length of sound that is rendered at once, in seconds: that of the training clips. None for a model
+        segment_s: Length of sound that is rendered at once, in seconds: that of the training clips. None for a model
             that renders any length in one pass.
-        fps: Pictures per second that planner and encoders watch.
-        picture_size: Height and width of these pictures.
-        keeps_shape: Whether pictures keep their shape; then the size is the most that their shorter side has.
+        fps: Frames per second that planner and encoders watch.
+        frame_size: Height and width of these frames.
+        keep_aspect_ratio: Whether frames keep their shape; then the size is the most that their shorter side has.
         guidance: How closely the conditions are followed; 1 is the network as it is.
         rescale: 0 .. 1, how far guided velocities are brought back to the spread of the conditional ones.
         guidance_interval: Lowest and highest flow time (1 is noise, 0 is sound) with guidance.
-        max_windows: Windows that go through the network together; bounds the memory.
+        max_segments: Windows that go through the network together; bounds the memory.
 
     Example:
         >>> Settings(guidance=2.5).config["guidance"]
@@ -54,26 +54,26 @@ class Settings(Configured):
 
     def __init__(
         self,
-        window_s: float | None = 4.0,
+        segment_s: float | None = 4.0,
         fps: float = 16.0,
-        picture_size: int = 48,
+        frame_size: int = 48,
         guidance: float = 3.0,
         rescale: float = 0.0,
         guidance_interval: Sequence[float] = (0.0, 1.0),
-        max_windows: int = 16,
-        keeps_shape: bool = False,  # noqa: FBT001, FBT002  (an argument in a model folder)
+        max_segments: int = 16,
+        keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002  (an argument in a model folder)
     ) -> None:
-        within(0.1, 3600, window_s=window_s)
+        within(0.1, 3600, segment_s=segment_s)
         within(0.1, 1000, fps=fps)
-        within(1, 4096, picture_size=picture_size, max_windows=max_windows)
+        within(1, 4096, frame_size=frame_size, max_segments=max_segments)
         within(-1000, 1000, guidance=guidance)
         within(0, 1, rescale=rescale, **dict(zip(("lowest", "highest"), guidance_interval, strict=False)))
         if len(guidance_interval) != 2:
             raise ValueError(
                 f"guidance_interval has {len(guidance_interval)} numbers; expected the lowest and the highest time"
             )
-        self.window_s, self.max_windows = window_s, max_windows
-        self.frame_spec = FrameSpec(fps, picture_size, keeps_shape)
+        self.segment_s, self.max_segments = segment_s, max_segments
+        self.frame_spec = FrameSpec(fps, frame_size, keep_aspect_ratio)
         lowest, highest = guidance_interval
         self.guidance = Guidance(guidance, rescale, (lowest, highest))
 

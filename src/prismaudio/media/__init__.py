@@ -2,9 +2,9 @@
 
 from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe
-from prismaudio.media.reading import read_clip, read_sound
+from prismaudio.media.reading import read_audio_track, read_clip
 from prismaudio.media.results import ResultFiles
-from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_sound, write_wav
+from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_audio, write_wav
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -12,10 +12,10 @@ __all__ = [
     "VideoInfo",
     "make_writable",
     "probe",
+    "read_audio_track",
     "read_clip",
-    "read_sound",
     "replacing",
     "write_video",
-    "write_video_with_sound",
+    "write_video_with_audio",
     "write_wav",
 ]

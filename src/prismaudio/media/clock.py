@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from prismaudio.media.opening import opened, picture_streams
+from prismaudio.media.opening import opened, video_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,9 +96,9 @@ def clock_of(container: InputContainer) -> Clock:
 @lru_cache(maxsize=16)
 def _clock(path: Path, _node: int, _changed: int, _size: int) -> Clock:
     with opened(path) as container:
-        pictures = {stream.index for stream in picture_streams(container)}
-        tracks = pictures | {stream.index for stream in container.streams.audio}
-        rows = np.fromiter(_rows(container, tracks, pictures), _ROW)
+        frames = {stream.index for stream in video_streams(container)}
+        tracks = frames | {stream.index for stream in container.streams.audio}
+        rows = np.fromiter(_rows(container, tracks, frames), _ROW)
         jumps_ahead = container.format.name in _CLOCKS_JUMP
     rows = rows[np.argsort(rows["position"], kind="stable")]
     begins = _beginnings(rows, jumps_ahead=jumps_ahead)
@@ -108,9 +108,9 @@ def _clock(path: Path, _node: int, _changed: int, _size: int) -> Clock:
     return Clock(tuple(int(part["position"][0]) for part in parts[1:]), tuple(_shifts_s(parts)[1:]))
 
 
-def _rows(container: InputContainer, tracks: set[int], pictures: set[int]) -> Iterator[tuple[object, ...]]:
+def _rows(container: InputContainer, tracks: set[int], frames: set[int]) -> Iterator[tuple[object, ...]]:
     """Where each packet is stored, whose it is, and its times in seconds."""
-    usual_s = {s.index: float(1 / s.average_rate) for s in picture_streams(container) if s.average_rate}
+    usual_s = {s.index: float(1 / s.average_rate) for s in video_streams(container) if s.average_rate}
     for packet in _demuxed(container, None):
         begin = packet.pts if packet.pts is not None else packet.dts
         index = packet.stream_index
@@ -119,7 +119,7 @@ def _rows(container: InputContainer, tracks: set[int], pictures: set[int]) -> It
         base = float(packet.time_base)
         length_s = packet.duration * base if packet.duration else usual_s.get(index, 0.0)
         dts = packet.dts * base if packet.dts is not None else np.nan
-        yield packet.pos, index, index in pictures, dts, begin * base, begin * base + length_s
+        yield packet.pos, index, index in frames, dts, begin * base, begin * base + length_s
 
 
 def _beginnings(rows: NDArray[np.void], *, jumps_ahead: bool) -> list[int]:
@@ -139,13 +139,13 @@ def _beginnings(rows: NDArray[np.void], *, jumps_ahead: bool) -> list[int]:
 
 
 def _shifts_s(parts: list[NDArray[np.void]]) -> list[float]:
-    """What is added to the times of each part, so that its pictures, or else its sound, follow those before it."""
+    """What is added to the times of each part, so that its frames, or else its sound, follow those before it."""
     shifts = [0.0]
-    ends = {True: -np.inf, False: -np.inf}  # of pictures and of sound
+    ends = {True: -np.inf, False: -np.inf}  # of frames and of sound
     for index, part in enumerate(parts):
-        pictures = bool(part["picture"].any() and np.isfinite(ends[True]))
-        begin = part["begin"][part["picture"]].min() if pictures else part["begin"].min()
-        end = ends[True] if pictures else max(ends.values())
+        frames = bool(part["picture"].any() and np.isfinite(ends[True]))
+        begin = part["begin"][part["picture"]].min() if frames else part["begin"].min()
+        end = ends[True] if frames else max(ends.values())
         if index:
             again = (shift for shift in reversed(shifts) if abs(begin + shift - end) < 1)  # after a damaged stamp
             shifts.append(float(next(again, end - begin)))

@@ -1,4 +1,4 @@
-"""Encoded streams of an output file: a picture track and a sound track, fed piece by piece."""
+"""Encoded streams of an output file: a video track and a audio track, fed piece by piece."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-SOUND_RATE_HZ = 48_000
+AUDIO_RATE_HZ = 48_000
 """Sample rate of written AAC tracks: every player takes it, and its frames of 21 ms smear onsets least."""
 
 _BIT_RATE = 192_000
 _PIECE = 1024
 
 
-def add_picture(
+def add_video_stream(
     output: OutputContainer,
     first: VideoFrame,
     rate: Fraction,
@@ -36,15 +36,15 @@ def add_picture(
     quality: int,
     pixel_aspect: Fraction = Fraction(1),
 ) -> VideoStream:
-    """Add an H.264 picture track, or MPEG-4 where this build of PyAV has no H.264 encoder.
+    """Add an H.264 video track, or MPEG-4 where this build of PyAV has no H.264 encoder.
 
-    Pictures are coded in the order in which they are shown, so that each keeps its exact time and length.
+    Frames are coded in the order in which they are shown, so that each keeps its exact time and length.
 
     Args:
         output: The file.
-        first: A picture as :class:`prismaudio.media.pictures.PictureConverter` makes it; it has the size and the colour
+        first: A frame as :class:`prismaudio.media.frames.FrameConverter` makes it; it has the size and the colour
             tags of the track.
-        rate: Nominal pictures per second.
+        rate: Nominal frames per second.
         time_base: Unit of the time stamps.
         quality: H.264 quality, 0 (lossless) .. 51.
         pixel_aspect: Width of a pixel as it is shown, by its height.
@@ -64,8 +64,8 @@ def add_picture(
     return stream
 
 
-class SoundTrack:
-    """A stereo AAC track of an exact length, muxed as far as the picture has come.
+class AudioTrack:
+    """A stereo AAC track of an exact length, muxed as far as the frame has come.
 
     The waveform is resampled piece by piece, so that no second copy of it is held.
 
@@ -78,19 +78,19 @@ class SoundTrack:
 
     def __init__(self, output: OutputContainer, audio: Tensor, sample_rate_hz: int, duration_s: float) -> None:
         self._output = output
-        self._stream = output.add_stream("aac", SOUND_RATE_HZ, layout="stereo", bit_rate=_BIT_RATE)
-        self._stream.codec_context.time_base = Fraction(1, SOUND_RATE_HZ)
-        n_samples = round(duration_s * SOUND_RATE_HZ)
+        self._stream = output.add_stream("aac", AUDIO_RATE_HZ, layout="stereo", bit_rate=_BIT_RATE)
+        self._stream.codec_context.time_base = Fraction(1, AUDIO_RATE_HZ)
+        n_samples = round(duration_s * AUDIO_RATE_HZ)
         lengths = (min(_PIECE, n_samples - first) for first in range(0, n_samples, _PIECE))
-        self._pieces = recut(resampled(blocks(audio), sample_rate_hz, SOUND_RATE_HZ), lengths)
+        self._pieces = recut(resampled(blocks(audio), sample_rate_hz, AUDIO_RATE_HZ), lengths)
         self._done, self._n_samples = 0, n_samples
 
     def mux_until(self, time_s: float) -> None:
         """Write the sound up to a time in seconds."""
-        while self._done < min(self._n_samples, time_s * SOUND_RATE_HZ):
+        while self._done < min(self._n_samples, time_s * AUDIO_RATE_HZ):
             piece = next(self._pieces)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", "stereo")
-            frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE_HZ, self._done, Fraction(1, SOUND_RATE_HZ)
+            frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, self._done, Fraction(1, AUDIO_RATE_HZ)
             self._done += piece.shape[1]
             self._output.mux(self._stream.encode(frame))
 

@@ -14,7 +14,7 @@ from prismaudio.errors import MediaError, reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_NAME_BYTES = 255
+MAX_NAME_BYTES = 255
 """The longest name that the usual file systems take, in bytes of UTF-8."""
 
 

@@ -1,4 +1,4 @@
-"""Opening media files: what can be opened, and which of its tracks are the picture and the sound."""
+"""Opening media files: what can be opened, and which of its tracks are the frame and the sound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
     """Open a media file for reading; whatever is wrong with it becomes a one-line error.
 
     Raises:
-        MediaError: There is no such file, or it holds neither picture nor sound that can be read.
+        MediaError: There is no such file, or it holds neither frame nor sound that can be read.
     """
     file = expanded(path)
     expected = "sound" if (guess_type(file.name)[0] or "").startswith("audio/") else "video"
@@ -56,34 +56,34 @@ def opened(path: str | Path) -> Iterator[InputContainer]:
         raise MediaError(f"cannot read {file}: {why}; is it a whole {expected} file?") from error
 
 
-def picture_streams(container: InputContainer) -> list[VideoStream]:
-    """The picture tracks of a file, a picture on the cover not counted."""
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video tracks of a file, a picture on the cover not counted."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
-    """The picture track of a file.
+    """The video track of a file.
 
     Raises:
         MediaError: There is none, it cannot be decoded, or it has no size.
     """
-    streams = picture_streams(container)
+    streams = video_streams(container)
     if not streams:
-        raise MediaError(f"{path} has no picture track; expected a video")
+        raise MediaError(f"{path} has no video track; expected a video")
     best = container.streams.best("video")
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
-        raise MediaError(f"the picture of {path} is in {_codec(container, stream)}")
+        raise MediaError(f"the frame of {path} is in {_codec(container, stream)}")
     if not stream.codec_context.width or not stream.codec_context.height:
         if stream.codec_context.name == "webp":
             raise MediaError(f"{path} is an animated WebP, which this build of PyAV cannot decode; convert it to mp4")
-        raise MediaError(f"the picture of {path} is 0x0 pixels; expected a video with a picture")
+        raise MediaError(f"the frame of {path} is 0x0 pixels; expected a video with a frame")
     stream.thread_type = "AUTO"
     return stream
 
 
-def sound_stream(container: InputContainer, path: str | Path) -> AudioStream:
-    """The sound track of a file that has one.
+def audio_stream(container: InputContainer, path: str | Path) -> AudioStream:
+    """The audio track of a file that has one.
 
     Raises:
         MediaError: It has none that can be decoded.

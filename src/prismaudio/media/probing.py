@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 MIN_DURATION_S = 0.2
 """Shorter videos are refused."""
 
-_MOST_S_A_PICTURE = 60.0
-_MOST_STRETCHED = 16  # pixels of anamorphic pictures are 2 times as wide as high, or half as wide
+_MAX_S_PER_FRAME = 60.0
+_MAX_STRETCH = 16  # pixels of anamorphic frames are 2 times as wide as high, or half as wide
 _FORMATS_THAT_STATE_THEIR_DURATION = ("mp4", "matroska", "avi")
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before its pictures are decoded.
+    """What is known of a video before its frames are decoded.
 
     Args:
         path: The file.
-        duration_s: From the first picture to the end of the last one.
-        n_frames: Number of pictures.
-        frame_s: The usual time between two pictures.
-        last_s: How long the last picture is shown.
-        start_s: Presentation time of the first picture on the file's own clock.
+        duration_s: From the first frame to the end of the last one.
+        n_frames: Number of frames.
+        frame_s: The usual time between two frames.
+        last_s: How long the last frame is shown.
+        start_s: Presentation time of the first frame on the file's own clock.
         width: Stored width in pixels, before rotation.
         height: Stored height in pixels, before rotation.
-        codec: Name of the picture's codec.
-        has_sound: Whether there is a sound track.
+        codec: Name of the frame's codec.
+        has_audio: Whether there is a audio track.
         pixel_aspect: Width of a stored pixel as it is shown, by its height.
     """
 
@@ -55,7 +55,7 @@ class VideoInfo:
     width: int
     height: int
     codec: str
-    has_sound: bool
+    has_audio: bool
     pixel_aspect: Fraction = Fraction(1)
 
 
@@ -69,7 +69,7 @@ def probe(path: str | Path) -> VideoInfo:
         Its exact duration and other facts.
 
     Raises:
-        MediaError: It is not a video with at least two pictures and 0.2 s, or it ends too early.
+        MediaError: It is not a video with at least two frames and 0.2 s, or it ends too early.
     """
     with opened(path) as container:
         stream = video_stream(container, path)
@@ -77,19 +77,19 @@ def probe(path: str | Path) -> VideoInfo:
         stated_s, begin_s = (container.duration or 0) / av.time_base, (container.start_time or 0) / av.time_base
         states = any(name in container.format.name for name in _FORMATS_THAT_STATE_THEIR_DURATION)
         if not times:
-            raise MediaError(f"{path} holds no pictures; expected a video")
+            raise MediaError(f"{path} holds no frames; expected a video")
         if states and not _is_whole(end_s - begin_s, stated_s, begin_s):
             found = f"{end_s - begin_s:.2f} s of {stated_s:.2f} s"
             raise MediaError(f"{path} ends after {found}: it is truncated; copy it again")
         if len(times) == 1:
-            raise MediaError(f"{path} holds a single picture; expected a video of at least {MIN_DURATION_S} s")
+            raise MediaError(f"{path} holds a single frame; expected a video of at least {MIN_DURATION_S} s")
         times.sort()
         frame_s = median(b - a for a, b in pairwise(times)) or 1 / 25
         last_s = last_s or frame_s
         duration_s = times[-1] - times[0] + last_s
-        if duration_s > LONGEST_HOLE_S + _MOST_S_A_PICTURE * len(times):
+        if duration_s > LONGEST_HOLE_S + _MAX_S_PER_FRAME * len(times):
             raise MediaError(
-                f"{path} shows {len(times)} pictures in {duration_s / 3600:.1f} hours: its time stamps are damaged; "
+                f"{path} shows {len(times)} frames in {duration_s / 3600:.1f} hours: its time stamps are damaged; "
                 "convert the file anew"
             )
         if duration_s < MIN_DURATION_S:
@@ -105,7 +105,7 @@ def probe(path: str | Path) -> VideoInfo:
             width=context.width,
             height=context.height,
             codec=context.name,
-            has_sound=bool(container.streams.audio),
+            has_audio=bool(container.streams.audio),
             pixel_aspect=_pixel_aspect(stream),
         )
 
@@ -113,7 +113,7 @@ def probe(path: str | Path) -> VideoInfo:
 def _pixel_aspect(stream: VideoStream) -> Fraction:
     """Width of a stored pixel as it is shown, by its height; 1 where a file states none that can be."""
     stated = stream.sample_aspect_ratio
-    return stated if stated and 1 / _MOST_STRETCHED <= stated <= _MOST_STRETCHED else Fraction(1)
+    return stated if stated and 1 / _MAX_STRETCH <= stated <= _MAX_STRETCH else Fraction(1)
 
 
 def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:
@@ -129,7 +129,7 @@ def _is_whole(length_s: float, stated_s: float, begin_s: float) -> bool:
 
 
 def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[float], float, float]:
-    """Times of the pictures in seconds, how long the last one is shown (0: unknown), and where any stream ends."""
+    """Times of the frames in seconds, how long the last one is shown (0: unknown), and where any stream ends."""
     times: list[float] = []
     last_s, end_s = 0.0, 0.0
     rate_hz = float(stream.average_rate or stream.base_rate or 25)  # of files without time stamps

@@ -11,7 +11,7 @@ from av.audio.resampler import AudioResampler
 from prismaudio.errors import MediaError
 from prismaudio.media.continuity import LONGEST_HOLE_S, placed
 from prismaudio.media.decoding import decoded
-from prismaudio.media.opening import picture_streams
+from prismaudio.media.opening import video_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,9 +35,9 @@ def stereo_pieces(
 
     Args:
         container: The file.
-        stream: Its sound track, see :func:`prismaudio.media.opening.sound_stream`.
+        stream: Its audio track, see :func:`prismaudio.media.opening.audio_stream`.
         sample_rate_hz: Samples per second wanted.
-        start_s: Where to begin, on the file's own clock, with silence up to the first sample; without pictures, from
+        start_s: Where to begin, on the file's own clock, with silence up to the first sample; without frames, from
             the first sample on.
 
     Raises:
@@ -46,7 +46,7 @@ def stereo_pieces(
     n_done = n_silent = n_skipped = 0
     run_s: float | None = None
     for begin_s, piece in _runs(container, stream, sample_rate_hz):
-        if run_s is None and not picture_streams(container):
+        if run_s is None and not video_streams(container):
             start_s += max(0.0, begin_s)
         if begin_s != run_s:
             run_s, begin = begin_s, round((begin_s - start_s) * sample_rate_hz)

@@ -1,4 +1,4 @@
-"""Writing videos with a new sound track, rendered videos and sound files."""
+"""Writing videos with a new audio track, rendered videos and sound files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import soundfile
 
 from prismaudio.errors import MediaError, reason
 from prismaudio.media.clock import packets
-from prismaudio.media.encoding import SOUND_RATE_HZ, SoundTrack, add_picture, blocks
+from prismaudio.media.encoding import AUDIO_RATE_HZ, AudioTrack, add_video_stream, blocks
 from prismaudio.media.files import replacing
+from prismaudio.media.frames import FrameConverter, display_matrix
 from prismaudio.media.opening import opened, video_stream
-from prismaudio.media.pictures import PictureConverter, display_matrix
 from prismaudio.media.probing import VideoInfo, probe
-from prismaudio.media.reading import timed_pictures
+from prismaudio.media.reading import timed_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,20 +36,20 @@ MAX_WAV_BYTES = 2**32 - 2**12
 """Bytes of sound that the header of a wav file can count."""
 
 _WAV_BYTES = 3
-_KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered pictures
+_KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered frames
 _SAME_SHAPE = 1e-3  # relative difference of pixel aspect ratios that containers round
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
-def write_video_with_sound(source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
-    """Write a copy of a video with a new sound track and nothing of the old one.
+def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
+    """Write a copy of a video with a new audio track and nothing of the old one.
 
-    The picture is copied as it is, with its rotation and metadata; it is encoded anew only where the container of
-    ``out`` cannot hold it. The track is stereo AAC and lasts exactly as long as the picture.
+    The frame is copied as it is, with its rotation and metadata; it is encoded anew only where the container of
+    ``out`` cannot hold it. The track is stereo AAC and lasts exactly as long as the frame.
 
     Args:
         source: The video.
-        audio: Sound ``(2, samples)`` in -1 .. 1; time 0 is the first picture. Cut or filled with silence.
+        audio: Audio ``(2, samples)`` in -1 .. 1; time 0 is the first frame. Cut or filled with silence.
         sample_rate_hz: Its sample rate.
         out: File to write; its suffix picks the container.
 
@@ -60,41 +60,41 @@ def write_video_with_sound(source: str | Path, audio: Tensor, sample_rate_hz: in
     with replacing(out) as part:
         try:
             with _sink(part, out) as output, opened(source) as container:
-                _copy_picture(container, output, info, audio, sample_rate_hz)
-            copied = _same_picture(info, probe(part))
+                _copy_video(container, output, info, audio, sample_rate_hz)
+            copied = _same_video(info, probe(part))
         except (MediaError, ValueError):  # the container cannot hold these packets
             copied = False
         if not copied:
             with _sink(part, out) as output, opened(source) as container:
-                _encode_picture(container, output, info, audio, sample_rate_hz)
+                _encode_video(container, output, info, audio, sample_rate_hz)
 
 
 def write_video(
     frames: Tensor, fps: float, out: str | Path, audio: Tensor | None = None, sample_rate_hz: int = 16_000
 ) -> None:
-    """Write rendered pictures as a video, with or without sound.
+    """Write rendered frames as a video, with or without sound.
 
     Args:
-        frames: Pictures uint8 ``(time, 3, height, width)``; odd sizes are repeated by one pixel at the edge.
-        fps: Pictures per second.
+        frames: Frames uint8 ``(time, 3, height, width)``; odd sizes are repeated by one pixel at the edge.
+        fps: Frames per second.
         out: File to write; its suffix picks the container.
-        audio: Sound ``(2, samples)`` in -1 .. 1, or None for a silent video.
+        audio: Audio ``(2, samples)`` in -1 .. 1, or None for a silent video.
         sample_rate_hz: Its sample rate.
 
     Raises:
         MediaError: The file cannot be written.
     """
-    pictures = np.ascontiguousarray(frames.detach().cpu().permute(0, 2, 3, 1).numpy())
-    height, width = pictures.shape[1:3]
-    pictures = np.pad(pictures, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    frames = np.ascontiguousarray(frames.detach().cpu().permute(0, 2, 3, 1).numpy())
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rate = Fraction(fps).limit_denominator(1001)
-    convert = PictureConverter()
-    first = convert(av.VideoFrame.from_ndarray(pictures[0], "rgb24"))
+    convert = FrameConverter()
+    first = convert(av.VideoFrame.from_ndarray(frames[0], "rgb24"))
     with replacing(out) as part, _sink(part, out) as output:
-        stream = add_picture(output, first, rate, 1 / rate, _RENDERED_QUALITY)
-        track = None if audio is None else SoundTrack(output, audio, sample_rate_hz, len(pictures) / float(rate))
-        for index, picture in enumerate(pictures):
-            frame = convert(av.VideoFrame.from_ndarray(picture, "rgb24"))
+        stream = add_video_stream(output, first, rate, 1 / rate, _RENDERED_QUALITY)
+        track = None if audio is None else AudioTrack(output, audio, sample_rate_hz, len(frames) / float(rate))
+        for index, frame in enumerate(frames):
+            frame = convert(av.VideoFrame.from_ndarray(frame, "rgb24"))
             frame.pts, frame.time_base = index, 1 / rate
             output.mux(stream.encode(frame))
             if track:
@@ -105,7 +105,7 @@ def write_video(
 
 
 def write_wav(audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
-    """Write sound ``(2, samples)`` in -1 .. 1 as a 24-bit wav file.
+    """Write audio ``(2, samples)`` in -1 .. 1 as a 24-bit wav file.
 
     Raises:
         MediaError: The file cannot be written.
@@ -129,7 +129,7 @@ def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
     if suffix not in VIDEO_SUFFIXES:
         raise MediaError(f"cannot write {out}: unknown kind of video; expected {', '.join(VIDEO_SUFFIXES)}")
     kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
-    options = {} if kind == "matroska" else {"movflags": "+faststart", "movie_timescale": str(SOUND_RATE_HZ)}
+    options = {} if kind == "matroska" else {"movflags": "+faststart", "movie_timescale": str(AUDIO_RATE_HZ)}
     try:
         with av.open(str(part), "w", format=kind, container_options=options) as output:
             yield output
@@ -137,10 +137,10 @@ def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
         raise MediaError(f"cannot write {out}: {reason(error)}") from error
 
 
-def _copy_picture(
+def _copy_video(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
-    """Copy the packets of the picture, shifted to begin at zero, and interleave the sound."""
+    """Copy the packets of the frame, shifted to begin at zero, and interleave the sound."""
     source = video_stream(container, info.path)
     stream = output.add_stream_from_template(source, opaque=True)
     if info.pixel_aspect != 1:
@@ -149,7 +149,7 @@ def _copy_picture(
         stream.codec_context.codec_tag = tag
     stream.metadata.update(source.metadata)
     _copy_metadata(container, output)
-    track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
+    track = AudioTrack(output, audio, sample_rate_hz, info.duration_s)
     for packet in packets(container, source):
         if not packet.size:
             continue  # the end of the stream
@@ -169,7 +169,7 @@ def _codec_tag(container: InputContainer, source: VideoStream, output: OutputCon
     """The four letters by which players of QuickTime and MP4 know the codec; None for the usual ones.
 
     HEVC is ``hvc1``, the kind that Apple's players show. From QuickTime to QuickTime they are kept: they tell the kinds
-    of ProRes, DV and uncompressed pictures.
+    of ProRes, DV and uncompressed frames.
     """
     if output.format.name not in {"mov", "mp4"}:
         return None
@@ -180,32 +180,32 @@ def _codec_tag(container: InputContainer, source: VideoStream, output: OutputCon
     return tag if kept else None
 
 
-def _encode_picture(
+def _encode_video(
     container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
 ) -> None:
-    """Decode the picture and encode it anew, upright, with its own time stamps."""
+    """Decode the frame and encode it anew, upright, with its own time stamps."""
     rate = Fraction(1 / info.frame_s).limit_denominator(1001)
     time_base = Fraction(1, 90_000)
     _copy_metadata(container, output)
     stream = track = None
-    convert = PictureConverter()
-    for time_s, frame in timed_pictures(container, info):
-        picture = convert(frame)
+    convert = FrameConverter()
+    for time_s, frame in timed_frames(container, info):
+        frame = convert(frame)
         if stream is None or track is None:
             pixel_aspect = info.pixel_aspect if display_matrix(frame)[0] else 1 / info.pixel_aspect
-            stream = add_picture(output, picture, rate, time_base, _KEPT_QUALITY, pixel_aspect)
-            track = SoundTrack(output, audio, sample_rate_hz, info.duration_s)
-        picture.pts, picture.time_base = round(time_s / time_base), time_base
-        output.mux(_timed(stream.encode(picture), info))
+            stream = add_video_stream(output, frame, rate, time_base, _KEPT_QUALITY, pixel_aspect)
+            track = AudioTrack(output, audio, sample_rate_hz, info.duration_s)
+        frame.pts, frame.time_base = round(time_s / time_base), time_base
+        output.mux(_timed(stream.encode(frame), info))
         track.mux_until(time_s)
     if stream is None or track is None:
-        raise MediaError(f"no picture of {info.path} can be decoded; is it damaged?")
+        raise MediaError(f"no frame of {info.path} can be decoded; is it damaged?")
     output.mux(_timed(stream.encode(None), info))
     track.finish()
 
 
 def _timed(packets: list[av.Packet[VideoStream]], info: VideoInfo) -> list[av.Packet[VideoStream]]:
-    """Let the last picture be shown as long as it was."""
+    """Let the last frame be shown as long as it was."""
     for packet in packets:
         left_s = info.duration_s - float((packet.pts or 0) * packet.time_base)
         if left_s < info.last_s + 1e-3:
@@ -217,8 +217,8 @@ def _copy_metadata(container: InputContainer, output: OutputContainer) -> None:
     output.metadata.update({k: v for k, v in container.metadata.items() if k.lower() not in _STALE_TAGS})
 
 
-def _same_picture(source: VideoInfo, written: VideoInfo) -> bool:
-    """Whether a copy shows the same pictures at the same times and in the same shape."""
+def _same_video(source: VideoInfo, written: VideoInfo) -> bool:
+    """Whether a copy shows the same frames at the same times and in the same shape."""
     tolerance_s = max(0.002, 0.1 * source.frame_s)
     in_time = written.n_frames == source.n_frames and abs(written.duration_s - source.duration_s) < tolerance_s
     return in_time and abs(written.pixel_aspect / source.pixel_aspect - 1) < _SAME_SHAPE

@@ -1,6 +1,6 @@
-"""Metrics: torchmetrics over many clips. Every metric of sound is updated with (audio, sample_rate_hz, truths)."""
+"""Metrics: torchmetrics over many clips. Every metric of sound is updated with (audio, sample_rate_hz, targets)."""
 
-from prismaudio.metrics.base import SoundMetric
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.target import Target
 
-__all__ = ["SoundMetric", "Truth"]
+__all__ = ["AudioMetric", "Target"]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
     from prismaudio.types import Need
 
 
-class SoundMetric(Metric, ABC):
+class AudioMetric(Metric, ABC):
     """Compares sounds with what should be heard, clip by clip; its states are sums, so processes add up.
 
     A clip that a metric cannot judge does not count. With nothing counted the result is NaN.
@@ -32,8 +32,8 @@ class SoundMetric(Metric, ABC):
         needs: What a clip must have to be judged at all.
         range: The lowest and the highest value.
         higher_is_better: Whether a higher value is a better sound.
-        of_one: Whether one clip alone has a value; a distance of distributions has none.
-        left_out: Why clips of the last update did not count, by their place in the batch.
+        per_sample: Whether one clip alone has a value; a distance of distributions has none.
+        skipped: Why clips of the last update did not count, by their place in the batch.
     """
 
     full_state_update = False
@@ -41,27 +41,27 @@ class SoundMetric(Metric, ABC):
     dimension: ClassVar[str | None] = None
     needs: frozenset[Need] = frozenset()
     range: tuple[float, float] = (-math.inf, math.inf)
-    of_one: ClassVar[bool] = True
-    left_out: Mapping[int, str] = MappingProxyType({})
+    per_sample: ClassVar[bool] = True
+    skipped: Mapping[int, str] = MappingProxyType({})
 
-    def update(self, audio: Tensor, sample_rate_hz: int, truths: Sequence[Truth]) -> None:
+    def update(self, audio: Tensor, sample_rate_hz: int, targets: Sequence[Target]) -> None:
         """Observe the clips of a batch; those that cannot be judged do not count.
 
         Args:
-            audio: Sound ``(batch, 2, samples)``.
+            audio: Audio ``(batch, 2, samples)``.
             sample_rate_hz: Its sample rate.
-            truths: What should be heard, one a clip.
+            targets: What should be heard, one a clip.
         """
-        left_out = {}
-        for index, (sound, truth) in enumerate(zip(audio.detach().float().cpu(), truths, strict=True)):
+        skipped = {}
+        for index, (sound, truth) in enumerate(zip(audio.detach().float().cpu(), targets, strict=True)):
             try:
                 self.take(sound, sample_rate_hz, truth)
             except NotApplicableError as error:
-                left_out[index] = str(error)
-        self.left_out = left_out
+                skipped[index] = str(error)
+        self.skipped = skipped
 
-    def take(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Observe one sound ``(2, samples)``, if its clip has what is needed.
+    def take(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Observe one audio ``(2, samples)``, if its clip has what is needed.
 
         Raises:
             NotApplicableError: This clip does not count; the text says why.
@@ -83,15 +83,15 @@ class SoundMetric(Metric, ABC):
         """
 
     @abstractmethod
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Take one sound ``(2, samples)``, float32 on the CPU, into account.
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Take one audio ``(2, samples)``, float32 on the CPU, into account.
 
         Raises:
             NotApplicableError: This clip cannot be judged; the text says why.
         """
 
 
-class Share(SoundMetric):
+class Share(AudioMetric):
     """Share of the clips that count in which something is so."""
 
     range = (0.0, 1.0)
@@ -103,14 +103,14 @@ class Share(SoundMetric):
         for name in ("right", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Judge one sound ``(2, samples)``, if it counts."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Judge one audio ``(2, samples)``, if it counts."""
         self.right = self.right + float(self.judge(sound, sample_rate_hz, truth))
         self.total = self.total + 1
 
     @abstractmethod
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
-        """Whether it is so in a sound ``(2, samples)``.
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
+        """Whether it is so in audio ``(2, samples)``.
 
         Raises:
             NotApplicableError: This clip does not count; the text says why.

@@ -135,7 +135,7 @@ class KlDivergence(MeanOfRows):
 
 
 class MeanCosine(MeanOfRows):
-    """Mean cosine of rows: the IB score of embeddings of pictures and sound, the CLAP score of text and sound.
+    """Mean cosine of rows: the IB score of embeddings of frames and sound, the CLAP score of text and sound.
 
     Example:
         >>> metric = MeanCosine()

@@ -12,10 +12,10 @@ from torch import Tensor
 from prismaudio.audio.interaural import PUBLISHED_FRAME, gcc_phat_itds_s
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 
 if TYPE_CHECKING:
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
     from prismaudio.types import Need
 
 RATE_HZ = 16_000
@@ -50,12 +50,12 @@ def windows_of(n_samples: int) -> int:
 
 
 def windows(sound: Tensor, n_windows: int) -> Tensor:
-    """Windows ``(n_windows, 2, 4352)`` of a sound ``(2, samples)`` at 16 kHz, padded with silence to one window."""
+    """Windows ``(n_windows, 2, 4352)`` of audio ``(2, samples)`` at 16 kHz, padded with silence to one window."""
     sound = torch.nn.functional.pad(sound, (0, max(0, WINDOW - sound.shape[-1])))
     return sound.unfold(-1, WINDOW, 1).transpose(0, 1)[window_starts(sound.shape[-1], n_windows)]
 
 
-class ItdMse(SoundMetric):
+class ItdMse(AudioMetric):
     """1000 times the mean square of the error of a clip's mean time difference in milliseconds."""
 
     dimension = "spatial"
@@ -72,10 +72,10 @@ class ItdMse(SoundMetric):
 
     @abstractmethod
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean time difference over the windows of a sound ``(2, samples)``, in milliseconds; positive is right."""
+        """Mean time difference over the windows of audio ``(2, samples)``, in milliseconds; positive is right."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Compare one sound ``(2, samples)`` with its reference."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Compare one audio ``(2, samples)`` with its reference."""
         clip = truth.clip
         if clip is None or clip.audio is None or clip.sample_rate_hz is None:
             raise NotApplicableError("it needs a reference sound, and there is none")
@@ -105,7 +105,7 @@ class GccMse(ItdMse):
         self.release = release
 
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean over the frames of all windows of a sound ``(2, samples)``, in milliseconds."""
+        """Mean over the frames of all windows of audio ``(2, samples)``, in milliseconds."""
         sound = resample(sound.detach().float(), sample_rate_hz, RATE_HZ)
         n_windows = RELEASE_WINDOWS if self.release else windows_of(sound.shape[-1])
         return 1000 * self.itds_s(windows(sound, n_windows)).double().mean()

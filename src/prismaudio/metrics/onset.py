@@ -9,12 +9,12 @@ from torch import Tensor
 
 from prismaudio.audio.onsets import detect_onsets
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 TOLERANCE_S = 0.05
 
@@ -43,7 +43,7 @@ def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s:
     return pairs
 
 
-class OnsetF1(SoundMetric):
+class OnsetF1(AudioMetric):
     """F1 score of detected onsets against the true ones, within 50 ms, over all events of all clips.
 
     Args:
@@ -62,8 +62,8 @@ class OnsetF1(SoundMetric):
         for name in ("matched", "found", "true"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Count the onsets of one sound ``(2, samples)``."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Count the onsets of one audio ``(2, samples)``."""
         is_single = len(truth.story.sources) <= 1
         if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
             raise NotApplicableError(f"it judges plans with {self.sources} sources")

@@ -12,24 +12,24 @@ from torch import Tensor
 from prismaudio.audio.covering import cut
 from prismaudio.audio.interaural import ild_db, itd_s
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import Share, SoundMetric
-from prismaudio.metrics.truth import isolated
+from prismaudio.metrics.base import AudioMetric, Share
+from prismaudio.metrics.target import isolated
 from prismaudio.plan.story import RINGING_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 WINDOW_S = 0.08
 """What is measured of an event: from 5 ms before it to 75 ms after it."""
 LEAD_S = 0.005
-LEAST_AZIMUTH_DEG = 10.0
+MIN_AZIMUTH_DEG = 10.0
 """What is nearer to the middle than this has no side."""
 
 
-def event_parts(sound: Tensor, sample_rate_hz: int, truth: Truth) -> Iterator[tuple[float, Tensor]]:
-    """Azimuth in degrees and sound ``(2, samples)`` of every event that no other source disturbs."""
+def event_parts(sound: Tensor, sample_rate_hz: int, truth: Target) -> Iterator[tuple[float, Tensor]]:
+    """Azimuth in degrees and audio ``(2, samples)`` of every event that no other source disturbs."""
     for event in truth.events:
         if event.azimuth_deg is None or not isolated(truth, event, RINGING_S, WINDOW_S):
             continue
@@ -38,7 +38,7 @@ def event_parts(sound: Tensor, sample_rate_hz: int, truth: Truth) -> Iterator[tu
             yield event.azimuth_deg, part
 
 
-class StereoCorrelation(SoundMetric):
+class StereoCorrelation(AudioMetric):
     """Pearson correlation, over events, of an interaural difference with the sine of the true azimuth."""
 
     dimension, needs, range = "spatial", frozenset({"plan"}), (-1.0, 1.0)
@@ -51,10 +51,10 @@ class StereoCorrelation(SoundMetric):
 
     @abstractmethod
     def measure(self, part: Tensor, sample_rate_hz: int) -> float:
-        """The interaural difference of a part of a sound ``(2, samples)``."""
+        """The interaural difference of a part of audio ``(2, samples)``."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Measure the events of one sound ``(2, samples)`` that no other source disturbs."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Measure the events of one audio ``(2, samples)`` that no other source disturbs."""
         parts = list(event_parts(sound, sample_rate_hz, truth))
         if not parts:
             raise NotApplicableError("no event whose direction the plan states is heard by itself")
@@ -85,7 +85,7 @@ class IldCorrelation(StereoCorrelation):
         return float(ild_db(part))
 
 
-class SideObeyed(Share):
+class SideAdherence(Share):
     """Share of the clips that are heard from the side on which the story has them.
 
     The side of a clip is the sign of the mean level difference over its undisturbed events; clips whose story has
@@ -94,10 +94,10 @@ class SideObeyed(Share):
 
     dimension, needs = "spatial", frozenset({"plan"})
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
-        """Whether the side of a sound ``(2, samples)`` is that of the story."""
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
+        """Whether the side of audio ``(2, samples)`` is that of the story."""
         azimuths = [event.azimuth_deg for event in truth.events if event.azimuth_deg is not None]
         true_deg = sum(azimuths) / max(1, len(azimuths))
-        if abs(true_deg) < LEAST_AZIMUTH_DEG:
+        if abs(true_deg) < MIN_AZIMUTH_DEG:
             raise NotApplicableError("the plan has the sound on neither side")
         return sum(float(ild_db(part)) for _, part in event_parts(sound, sample_rate_hz, truth)) * true_deg > 0

@@ -1,6 +1,6 @@
 """Conditioners: features of one stream to tokens, without biases, so that nothing stays nothing.
 
-Shape letters: B batch, N features, L frames, W token width.
+Shape letters: B batch, N features, L frames, W token dim.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from prismaudio.types import Features
 SYNC_SEGMENT = 8
 """Features that the synchronisation encoder makes of one segment of video."""
 MAX_DIM = 2**20
-"""Above the width of any features or tokens."""
+"""Above the dim of any features or tokens."""
 
 
 class Conditioner(Configured, nn.Module, ABC):
     """A stream of a transformer: how wide its features are, what makes tokens of them, and where the tokens go.
 
     Args:
-        dim: Width of the features.
-        token_dim: Width of the tokens: that of the transformer, as a rule.
+        dim: Dim of the features.
+        token_dim: Dim of the tokens: that of the transformer, as a rule.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time, through a learned gate.
         gate: What the gate of an additive stream is at first, before its sigmoid.
@@ -67,8 +67,8 @@ class FeatureConditioner(Conditioner):
     """Two-layer perceptron without biases.
 
     Args:
-        dim: Width of the features.
-        token_dim: Width of the tokens.
+        dim: Dim of the features.
+        token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
         gate: What the gate of an additive stream is at first, before its sigmoid.
@@ -104,8 +104,8 @@ class SyncConditioner(FeatureConditioner):
     The features of a clip need not be a whole number of segments.
 
     Args:
-        dim: Width of the features.
-        token_dim: Width of the tokens.
+        dim: Dim of the features.
+        token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
         gate: What the gate of an additive stream is at first, before its sigmoid.
@@ -139,8 +139,8 @@ class GridConditioner(Conditioner):
     """Two convolutions over time without biases, for sparse events on a time grid.
 
     Args:
-        dim: Width of the grid.
-        token_dim: Width of the tokens.
+        dim: Dim of the grid.
+        token_dim: Dim of the tokens.
         cross_attended: Whether the blocks attend to the tokens.
         additive: Whether the tokens are added to the latents along time.
         gate: What the gate of an additive stream is at first, before its sigmoid.
@@ -170,7 +170,7 @@ class GridConditioner(Conditioner):
 
 
 def to_length(stream: Features, n_frames: int, real: Tensor | None = None) -> Tensor:
-    """Values ``(batch, n_frames, width)`` by linear interpolation over the real part of each sample, which comes first.
+    """Values ``(batch, n_frames, dim)`` by linear interpolation over the real part of each sample, which comes first.
 
     A sample that has as many real features as frames is left as it is, bit for bit. Nothing waits for a device.
 

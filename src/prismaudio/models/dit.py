@@ -17,8 +17,8 @@ from prismaudio.models.conditioners import Conditioner, FeatureConditioner, Sync
 from prismaudio.models.layers import Block, RotaryEmbedding, TimeEmbedding
 from prismaudio.types import LATENTS, Conditions, Features, is_stream
 
-MAX_WIDTH = 2**20
-"""Above every width, depth or number of heads that a transformer has."""
+MAX_DIM = 2**20
+"""Above every dim, depth or number of heads that a transformer has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class ConditioningCache:
     """The conditioning of a trajectory, computed once for all of its steps.
 
     Args:
-        rotary: Cosines and sines of the positions, ``(1 + frames, rotated width)`` each.
-        added: Sum of the gated streams, ``(batch, frames, width)``; None when there are none.
-        contexts: Keys and values of each block, ``(batch, heads, tokens, head width)``; None when nothing is attended.
+        rotary: Cosines and sines of the positions, ``(1 + frames, rotated dim)`` each.
+        added: Sum of the gated streams, ``(batch, frames, dim)``; None when there are none.
+        contexts: Keys and values of each block, ``(batch, heads, tokens, head dim)``; None when nothing is attended.
         context_mask: True where a context token is real, ``(batch, 1, 1, tokens)``.
         mask: True for the time token and real frames, ``(batch, 1, 1, 1 + frames)``; None where all frames are real.
     """
@@ -49,17 +49,15 @@ class ConditioningCache:
 
 
 def published_streams(
-    width: int = 1024, sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    dim: int = 1024, sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
 ) -> dict[str, Conditioner]:
     """The streams of the published model: video and text are attended to, video and synchronisation are added.
 
     Args:
-        width: Width of the transformer, and of the tokens.
-        sizes: Width of the features and of the tokens, for streams where these are others.
+        dim: Dim of the transformer, and of the tokens.
+        sizes: Dim of the features and of the tokens, for streams where these are others.
     """
-    video, sync, text = (
-        sizes.get(name, (dim, width)) for name, dim in (("video", 1024), ("sync", 768), ("text", 1024))
-    )
+    video, sync, text = (sizes.get(name, (dim, dim)) for name, dim in (("video", 1024), ("sync", 768), ("text", 1024)))
     return {
         "video": FeatureConditioner(*video, cross_attended=True, additive=True, gate=1.0),
         "sync": SyncConditioner(*sync, additive=True),
@@ -75,14 +73,14 @@ class DiffusionTransformer(Configured, nn.Module):
 
     Args:
         latent_channels: Channels of the latents.
-        width: Width of the tokens.
+        dim: Dim of the tokens.
         depth: Number of blocks.
-        heads: Number of attention heads; ``width / heads`` is at least 32.
+        num_heads: Number of attention heads; ``dim / num_heads`` is at least 32.
         streams: The conditioner of each stream, by the stream's name; None for the streams of the published model.
-        data_spread: Standard deviation of the latents, by which input and output are preconditioned so that the
+        sigma_data: Standard deviation of the latents, by which input and output are preconditioned so that the
             network sees and predicts values of unit size at every time; None for a network that predicts the velocity.
-        expansion: Inner width of a block's feed-forward over ``width``.
-        context_width: Width of what the blocks attend to, a whole number of heads; None for ``width``.
+        expansion: Inner dim of a block's feed-forward over ``dim``.
+        context_dim: Dim of what the blocks attend to, a whole number of heads; None for ``dim``.
 
     Source:
         ``PrismAudio/models/dit.py`` at 86eed40, from its specification. Different: masks are honoured, streams are
@@ -100,50 +98,50 @@ class DiffusionTransformer(Configured, nn.Module):
     def __init__(
         self,
         latent_channels: int = 64,
-        width: int = 1024,
+        dim: int = 1024,
         depth: int = 24,
-        heads: int = 16,
+        num_heads: int = 16,
         streams: dict[str, Conditioner] | None = None,
-        data_spread: float | None = None,
+        sigma_data: float | None = None,
         expansion: int = 4,
-        context_width: int | None = None,
+        context_dim: int | None = None,
     ) -> None:
         super().__init__()
         within(
-            1, MAX_WIDTH, latent_channels=latent_channels, width=width, depth=depth, heads=heads, expansion=expansion
+            1, MAX_DIM, latent_channels=latent_channels, dim=dim, depth=depth, num_heads=num_heads, expansion=expansion
         )
-        within(1, MAX_WIDTH, context_width=context_width)
-        within(1e-6, 1e6, data_spread=data_spread)
-        if width % heads:
-            raise ValueError(f"a width of {width} is not a whole number for each of {heads} heads")
-        streams = published_streams(width) if streams is None else streams
+        within(1, MAX_DIM, context_dim=context_dim)
+        within(1e-6, 1e6, sigma_data=sigma_data)
+        if dim % num_heads:
+            raise ValueError(f"a dim of {dim} is not a whole number for each of {num_heads} heads")
+        streams = published_streams(dim) if streams is None else streams
         check_names(streams)
         self.latent_channels = latent_channels
         self.attended = tuple(name for name, conditioner in streams.items() if conditioner.cross_attended)
         self.added = tuple(name for name, conditioner in streams.items() if conditioner.additive)
-        self.data_spread = data_spread
+        self.sigma_data = sigma_data
         self.conditioners = nn.ModuleDict(streams)
-        context_width = context_width or width
-        attended_widths = {streams[name].token_dim for name in self.attended} or {width}
-        if len(attended_widths) > 1 or width % context_width or context_width % (width // heads):
+        context_dim = context_dim or dim
+        attended_widths = {streams[name].token_dim for name in self.attended} or {dim}
+        if len(attended_widths) > 1 or dim % context_dim or context_dim % (dim // num_heads):
             raise ValueError(
-                f"tokens of widths {sorted(attended_widths)} cannot be attended to in a context of {context_width}; "
-                f"expected one width, and a context of {width} or of fewer whole heads of {width // heads}"
+                f"tokens of widths {sorted(attended_widths)} cannot be attended to in a context of {context_dim}; "
+                f"expected one dim, and a context of {dim} or of fewer whole heads of {dim // num_heads}"
             )
-        self.to_context = perceptron(attended_widths.pop(), context_width)
-        self.to_added = nn.ModuleDict({name: perceptron(streams[name].token_dim, width) for name in self.added})
+        self.to_context = perceptron(attended_widths.pop(), context_dim)
+        self.to_added = nn.ModuleDict({name: perceptron(streams[name].token_dim, dim) for name in self.added})
         self.gates = nn.ParameterDict(
-            {name: nn.Parameter(torch.full((width,), streams[name].gate)) for name in self.added}
+            {name: nn.Parameter(torch.full((dim,), streams[name].gate)) for name in self.added}
         )
-        self.time_embedding = TimeEmbedding(width)
+        self.time_embedding = TimeEmbedding(dim)
         self.pre = nn.Conv1d(latent_channels, latent_channels, 1, bias=False)
         self.post = nn.Conv1d(latent_channels, latent_channels, 1, bias=False)
         nn.init.zeros_(self.pre.weight)
         nn.init.zeros_(self.post.weight)
-        self.project_in = nn.Linear(latent_channels, width, bias=False)
-        self.project_out = nn.Linear(width, latent_channels, bias=False)
-        self.rotary = RotaryEmbedding(width // heads)
-        self.blocks = nn.ModuleList(Block(width, heads, expansion, context_width) for _ in range(depth))
+        self.project_in = nn.Linear(latent_channels, dim, bias=False)
+        self.project_out = nn.Linear(dim, latent_channels, bias=False)
+        self.rotary = RotaryEmbedding(dim // num_heads)
+        self.blocks = nn.ModuleList(Block(dim, num_heads, expansion, context_dim) for _ in range(depth))
 
     @property
     def streams(self) -> dict[str, Conditioner]:
@@ -222,12 +220,12 @@ class DiffusionTransformer(Configured, nn.Module):
             if isinstance(conditions, ConditioningCache)
             else self.cache_conditions(conditions, latents.shape[-1], mask)
         )
-        if self.data_spread is None:
+        if self.sigma_data is None:
             return self._network(latents, times, cache)
-        t, variance = times[:, None, None].to(latents.dtype), self.data_spread**2
+        t, variance = times[:, None, None].to(latents.dtype), self.sigma_data**2
         power = (1 - t).square() * variance + t.square()
         known = (t - (1 - t) * variance) / power * latents
-        return known - self.data_spread * power.rsqrt() * self._network(latents * power.rsqrt(), times, cache)
+        return known - self.sigma_data * power.rsqrt() * self._network(latents * power.rsqrt(), times, cache)
 
     def _network(self, latents: Tensor, times: Tensor, cache: ConditioningCache) -> Tensor:
         """The transformer itself, in the precision of its weights."""

@@ -61,7 +61,7 @@ def mel_decibels(audio: Tensor, bands: Tensor, hop: int) -> Tensor:
     """What the tower hears.
 
     Args:
-        audio: Sound ``(batch, samples)``, of any length.
+        audio: Audio ``(batch, samples)``, of any length.
         bands: Mel bands ``(513, 64)``.
         hop: Samples from frame to frame.
 

@@ -1,6 +1,6 @@
 """The layers of the diffusion transformer.
 
-Shape letters: B batch, N tokens, M tokens attended to, H heads, E width of a head, D width, C channels.
+Shape letters: B batch, N tokens, M tokens attended to, H heads, E dim of a head, D dim, C channels.
 
 Source: the published PrismAudio transformer, ``PrismAudio/models/transformer.py`` at 86eed40, from its specification.
 """
@@ -21,7 +21,7 @@ class RotaryEmbedding(nn.Module):
     """Rotates the first ``max(head_width / 2, 32)`` dimensions of queries and keys by their position.
 
     Args:
-        head_width: Width of an attention head, at least 32.
+        head_width: Dim of an attention head, at least 32.
     """
 
     rates: Tensor
@@ -58,7 +58,7 @@ class HeadNorm(nn.RMSNorm):
     """Normalises each head's queries or keys by their root mean square, in their own precision.
 
     Args:
-        head_width: Width of a head.
+        head_width: Dim of a head.
     """
 
     def __init__(self, head_width: int) -> None:
@@ -74,16 +74,16 @@ class SelfAttention(nn.Module):
     """Multi-head attention of tokens to each other, with normalised queries and keys and rotary positions.
 
     Args:
-        width: Width of the tokens.
-        heads: Number of heads; divides ``width``.
+        dim: Dim of the tokens.
+        num_heads: Number of heads; divides ``dim``.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.q_norm, self.k_norm = HeadNorm(width // heads), HeadNorm(width // heads)
-        self.to_out = nn.Linear(width, width, bias=False)
+        self.num_heads = num_heads
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_norm, self.k_norm = HeadNorm(dim // num_heads), HeadNorm(dim // num_heads)
+        self.to_out = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.to_out.weight)
 
     def forward(self, x_BND: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
@@ -94,7 +94,7 @@ class SelfAttention(nn.Module):
             rotary: Their positions.
             mask: True where a token is real, ``(batch, 1, 1, tokens)``; None where all are.
         """
-        q, k, v = (split_heads(y, self.heads) for y in self.to_qkv(x_BND).chunk(3, -1))
+        q, k, v = (split_heads(y, self.num_heads) for y in self.to_qkv(x_BND).chunk(3, -1))
         q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
         return self.to_out(join_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
 
@@ -103,24 +103,24 @@ class CrossAttention(nn.Module):
     """Multi-head attention of tokens to a context, with normalised queries and keys.
 
     Args:
-        width: Width of the tokens.
-        heads: Number of heads; divides ``width``.
-        context_width: Width of the context's tokens; where it is a part of ``width``, heads share keys and values.
+        dim: Dim of the tokens.
+        num_heads: Number of heads; divides ``dim``.
+        context_dim: Dim of the context's tokens; where it is a part of ``dim``, heads share keys and values.
     """
 
-    def __init__(self, width: int, heads: int, context_width: int) -> None:
+    def __init__(self, dim: int, num_heads: int, context_dim: int) -> None:
         super().__init__()
-        self.heads, self.context_heads = heads, context_width // (width // heads)
-        self.to_q = nn.Linear(width, width, bias=False)
-        self.to_kv = nn.Linear(context_width, 2 * context_width, bias=False)
-        self.q_norm, self.k_norm = HeadNorm(width // heads), HeadNorm(width // heads)
-        self.to_out = nn.Linear(width, width, bias=False)
+        self.num_heads, self.context_heads = num_heads, context_dim // (dim // num_heads)
+        self.to_q = nn.Linear(dim, dim, bias=False)
+        self.to_kv = nn.Linear(context_dim, 2 * context_dim, bias=False)
+        self.q_norm, self.k_norm = HeadNorm(dim // num_heads), HeadNorm(dim // num_heads)
+        self.to_out = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.to_out.weight)
 
     def keys_and_values(self, context_BMD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(batch, heads, tokens, head width)`` of a context, the same at every step."""
+        """Keys and values ``(batch, heads, tokens, head dim)`` of a context, the same at every step."""
         k, v = (split_heads(y, self.context_heads) for y in self.to_kv(context_BMD).chunk(2, -1))
-        k, share = self.k_norm(k), self.heads // self.context_heads
+        k, share = self.k_norm(k), self.num_heads // self.context_heads
         return (k, v) if share == 1 else (k.repeat_interleave(share, 1), v.repeat_interleave(share, 1))
 
     def forward(self, x_BND: Tensor, context: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
@@ -131,14 +131,14 @@ class CrossAttention(nn.Module):
             context: Keys and values of the context.
             mask: True where a context token is real, ``(batch, 1, 1, tokens)``; None where all are.
         """
-        q, (k, v) = self.q_norm(split_heads(self.to_q(x_BND), self.heads)), context
+        q, (k, v) = self.q_norm(split_heads(self.to_q(x_BND), self.num_heads)), context
         out = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask)
         return self.to_out(join_heads(out))
 
 
-def split_heads(x_BND: Tensor, heads: int) -> Tensor:
-    """``(batch, heads, tokens, head width)`` of ``(batch, tokens, width)``."""
-    return x_BND.unflatten(-1, (heads, -1)).transpose(1, 2)
+def split_heads(x_BND: Tensor, num_heads: int) -> Tensor:
+    """``(batch, heads, tokens, head dim)`` of ``(batch, tokens, dim)``."""
+    return x_BND.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def join_heads(x_BHNE: Tensor) -> Tensor:
@@ -150,14 +150,14 @@ class FeedForward(nn.Module):
     """Gated feed-forward: (first half of a projection) times SiLU(second half), projected back.
 
     Args:
-        width: Width of the tokens.
-        expansion: Inner width over ``width``.
+        dim: Dim of the tokens.
+        expansion: Inner dim over ``dim``.
     """
 
-    def __init__(self, width: int, expansion: int = 4) -> None:
+    def __init__(self, dim: int, expansion: int = 4) -> None:
         super().__init__()
-        self.project_in = nn.Linear(width, 2 * expansion * width)
-        self.project_out = nn.Linear(expansion * width, width)
+        self.project_in = nn.Linear(dim, 2 * expansion * dim)
+        self.project_out = nn.Linear(expansion * dim, dim)
         nn.init.zeros_(self.project_out.weight)
         nn.init.zeros_(self.project_out.bias)
 
@@ -171,20 +171,20 @@ class Block(nn.Module):
     """Pre-norm block: attention to itself, attention to the conditions, feed-forward.
 
     Args:
-        width: Width of the tokens.
-        heads: Number of heads.
-        expansion: Inner width of the feed-forward over ``width``.
-        context_width: Width of the tokens attended to; None for ``width``.
+        dim: Dim of the tokens.
+        num_heads: Number of heads.
+        expansion: Inner dim of the feed-forward over ``dim``.
+        context_dim: Dim of the tokens attended to; None for ``dim``.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int = 4, context_width: int | None = None) -> None:
+    def __init__(self, dim: int, num_heads: int, expansion: int = 4, context_dim: int | None = None) -> None:
         super().__init__()
-        self.self_norm = nn.LayerNorm(width, bias=False)
-        self.self_attention = SelfAttention(width, heads)
-        self.cross_norm = nn.LayerNorm(width, bias=False)
-        self.cross_attention = CrossAttention(width, heads, context_width or width)
-        self.feed_norm = nn.LayerNorm(width, bias=False)
-        self.feed_forward = FeedForward(width, expansion)
+        self.self_norm = nn.LayerNorm(dim, bias=False)
+        self.self_attention = SelfAttention(dim, num_heads)
+        self.cross_norm = nn.LayerNorm(dim, bias=False)
+        self.cross_attention = CrossAttention(dim, num_heads, context_dim or dim)
+        self.feed_norm = nn.LayerNorm(dim, bias=False)
+        self.feed_forward = FeedForward(dim, expansion)
 
     def forward(
         self,
@@ -213,16 +213,16 @@ class TimeEmbedding(nn.Module):
     """Fourier features of the flow time with learned frequencies, and a two-layer perceptron.
 
     Args:
-        width: Width of the embedding.
+        dim: Dim of the embedding.
         features: Number of Fourier features, cosines and sines together.
     """
 
-    def __init__(self, width: int, features: int = 256) -> None:
+    def __init__(self, dim: int, features: int = 256) -> None:
         super().__init__()
         self.frequencies = nn.Parameter(torch.randn(features // 2))
-        self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, times_B: Tensor) -> Tensor:
-        """Embeddings ``(batch, width)`` of times in 0 .. 1."""
+        """Embeddings ``(batch, dim)`` of times in 0 .. 1."""
         angles = 2 * math.pi * times_B[:, None].float() * self.frequencies
         return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(self.frequencies.dtype))

@@ -24,7 +24,7 @@ _HEADER = """\
 # A plan: one section for each dimension, each introduced by its tag. Lines that begin with # are ignored.
 # Times are written "at 0.66 s" or "from 0.50 s to 2.30 s", directions "on the right (azimuth +24°)".
 """
-MOST_CHARACTERS = 4_000_000
+MAX_CHARACTERS = 4_000_000
 """Characters of the longest file that is read as a plan."""
 
 
@@ -87,12 +87,12 @@ class Plan(Mapping[str, str]):
         """
         try:
             with Path(path).open(encoding="utf-8-sig") as file:
-                text = file.read(MOST_CHARACTERS + 1)
+                text = file.read(MAX_CHARACTERS + 1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
             raise PlanError(f"cannot read the plan {path}: {reason}; expected a text file with sections") from error
-        if len(text) > MOST_CHARACTERS:
-            raise PlanError(f"cannot read the plan {path}: it has more than {MOST_CHARACTERS} characters")
+        if len(text) > MAX_CHARACTERS:
+            raise PlanError(f"cannot read the plan {path}: it has more than {MAX_CHARACTERS} characters")
         try:
             return cls.parse(text, dimensions)
         except PlanError as error:

@@ -50,7 +50,7 @@ _NUMBER = re.compile(
     r"\d+(?:[.,]\d+(?![\d:]))?)|(?<![\w.])\.\d+"
 )
 _GLUED = re.compile(r"[\w:/]|\.\d")
-_NO_CLOCK = re.compile(r"\s*(?:[ap]\.?\s?m\b|o['’]?\s?clock|uhr\b|ratio|aspect|format|screen|picture|odds|[:;]\d)")
+_NO_CLOCK = re.compile(r"\s*(?:[ap]\.?\s?m\b|o['’]?\s?clock|uhr\b|ratio|aspect|format|screen|frame|odds|[:;]\d)")
 _NO_CLOCK_AFTER = re.compile(
     r"(?:\b(?:ratio|aspect|odds)\s*(?:of|is|=|:)?|(?<!\bat )(?<!from )(?<!\bto )\b(?:an?|the))$"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SIDE_DEG = 60.0
-"""Direction of what is at the side of the picture; a unit of directions in networks."""
+"""Direction of what is at the side of the frame; a unit of directions in networks."""
 RINGING_S = 0.25
 """How long a struck source is taken to be heard after an onset, and so to disturb others."""
 

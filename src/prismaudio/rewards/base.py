@@ -26,7 +26,7 @@ class Reward(Configured, ABC):
     """Scores sound in one perceptual dimension.
 
     A reward is a plain object: its weights, if it has any, stay out of the ``state_dict`` of what is trained, and it
-    moves them to the device of what it scores. The clip that ``prepare`` sees holds the pictures and, as its sound,
+    moves them to the device of what it scores. The clip that ``prepare`` sees holds the frames and, as its sound,
     the reference; the sounds to score come later, to ``score``.
 
     Attributes:
@@ -82,7 +82,7 @@ class Reward(Configured, ABC):
         Call it through :func:`prismaudio.rewards.preparing.prepare`, which checks what is needed and keeps the result.
 
         Args:
-            clip: Its pictures and, as its sound, the reference.
+            clip: Its frames and, as its sound, the reference.
             plan: Its plan.
 
         Raises:

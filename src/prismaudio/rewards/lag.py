@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prismaudio.audio.onsets import least_strength, onset_peaks
+from prismaudio.audio.onsets import min_strength, onset_peaks
 
-MOST_S, STEP_S = 0.4, 0.02
+MAX_S, STEP_S = 0.4, 0.02
 TOLERANCE_S = 0.03
 COST_PER_S = 0.5
 """Share of the expected onsets that a lag must find more than none, for each second of it."""
@@ -26,7 +26,7 @@ def lags_s(audio: Tensor, sample_rate_hz: int, expected_s: Tensor, weights: Tens
     matter of the temporal reward alone.
 
     Args:
-        audio: Sounds ``(batch, 2, samples)``.
+        audio: Audio ``(batch, 2, samples)``.
         sample_rate_hz: Their sample rate.
         expected_s: When things should begin ``(batch, n)``.
         weights: How much each of them counts, 0 for those that a row does not have.
@@ -37,12 +37,12 @@ def lags_s(audio: Tensor, sample_rate_hz: int, expected_s: Tensor, weights: Tens
         >>> lags_s(clicks, 16_000, torch.tensor([[0.15, 0.65]]), torch.ones(1, 2))
         tensor([0.1000])
     """
-    n_steps = round(MOST_S / STEP_S)
+    n_steps = round(MAX_S / STEP_S)
     lags = torch.arange(-n_steps, n_steps + 1, device=audio.device) * STEP_S
     if not expected_s.shape[1]:
         return torch.zeros(len(audio), device=audio.device)
     heard_s, strength = onset_peaks(audio, sample_rate_hz)
-    clear = (strength / least_strength(strength)).pow(4)
+    clear = (strength / min_strength(strength)).pow(4)
     clear = clear / (1 + clear)
     apart = (expected_s[:, None, :, None] + lags[:, None, None] - heard_s[:, None, None]) / TOLERANCE_S
     found = (torch.exp(-apart.square() / 2) * clear[:, None, None]).amax(3) * weights[:, None]

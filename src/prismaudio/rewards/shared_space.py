@@ -30,8 +30,8 @@ class SharedSpace(nn.Module, ABC):
     longest: ClassVar[int] = 77
 
     @abstractmethod
-    def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(batch, width)`` of sounds ``(batch, 2, samples)`` of any length, heard whole."""
+    def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(batch, width)`` of audio ``(batch, 2, samples)`` of any length, heard whole."""
 
     @abstractmethod
     def embed_tokens(self, tokens: Tensor, real: Tensor) -> Tensor:
@@ -91,9 +91,9 @@ class CosineReward(Reward):
         """The network that it embeds with."""
         return (self.space,)
 
-    def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+    def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings ``(batch, width)`` of sounds."""
-        return self.space.embed_sound(audio, sample_rate_hz)
+        return self.space.embed_audio(audio, sample_rate_hz)
 
     def embed_text(self, text: str) -> Tensor:
         """Embedding ``(width,)`` of a text."""
@@ -109,4 +109,4 @@ class CosineReward(Reward):
         """Cosines ``(batch,)``."""
         self.space.to(audio.device)
         texts = torch.stack([cache["text"] for cache in caches]).to(audio.device)
-        return cosine_similarity(self.embed_sound(audio.float(), sample_rate_hz), texts)
+        return cosine_similarity(self.embed_audio(audio.float(), sample_rate_hz), texts)

@@ -47,7 +47,7 @@ class SpatialReward(Reward):
         against: Where the right direction comes from: the ``"plan"``, the ``"reference"`` sound, a ``"trajectory"``;
             ``"auto"`` takes the points if there are any, else the plan, the reference, the planner.
         points: A trajectory for everything that sounds: (time in seconds, azimuth in degrees), ascending in time.
-        planner: Who watches the pictures and says where things are, if no points are given.
+        planner: Who watches the frames and says where things are, if no points are given.
         side_itd_ms: How much later a sound from 60 degrees reaches the far ear, in ms; others follow the sine.
         side_ild_db: How much softer it is there, in dB.
         itd_tolerance_ms: Error of the time difference at which it scores one half, in ms.
@@ -114,7 +114,7 @@ class SpatialReward(Reward):
 
     def _of_planner(self, clip: Clip, plan: Plan) -> Cache:
         if self.planner is None or clip.frames is None:
-            raise NotApplicableError("nobody watches the pictures" if self.planner is None else "there are no pictures")
+            raise NotApplicableError("nobody watches the frames" if self.planner is None else "there are no frames")
         return self._of_plan(clip, self.planner.plan(clip, ASKED))
 
     def _of_plan(self, clip: Clip, plan: Plan) -> Cache:

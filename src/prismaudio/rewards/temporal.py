@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.audio.motion import change_peaks
-from prismaudio.audio.onsets import least_strength, onset_peaks
+from prismaudio.audio.onsets import min_strength, onset_peaks
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.rows import a_few_at_a_time, side_by_side
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NEEDS: dict[str, frozenset[Need]] = {
     "plan": frozenset({"plan"}),
     "reference": frozenset({"reference"}),
-    "pictures": frozenset({"video"}),
+    "frames": frozenset({"video"}),
     "auto": frozenset(),
 }
 EARLIEST_S = 0.05
@@ -38,9 +38,9 @@ class TemporalReward(Reward):
 
     Args:
         against: Where the expected onsets come from: the times of the ``"plan"``, the onsets of the ``"reference"``
-            sound, sudden changes of the ``"pictures"``; ``"auto"`` takes the first of these that there is.
+            sound, sudden changes of the ``"frames"``; ``"auto"`` takes the first of these that there is.
         tolerance_s: Standard deviation in seconds of that Gaussian.
-        picture_tolerance_s: The same for expectations from pictures, whose times are coarser.
+        frame_tolerance_s: The same for expectations from frames, whose times are coarser.
         sharpness: How suddenly onsets begin to count, as an exponent of their strength.
     """
 
@@ -49,13 +49,13 @@ class TemporalReward(Reward):
 
     def __init__(
         self,
-        against: Literal["auto", "plan", "reference", "pictures"] = "auto",
+        against: Literal["auto", "plan", "reference", "frames"] = "auto",
         tolerance_s: float = 0.04,
-        picture_tolerance_s: float = 0.08,
+        frame_tolerance_s: float = 0.08,
         sharpness: float = 4.0,
     ) -> None:
         self.against, self.sharpness = against, sharpness
-        self.tolerance_s, self.picture_tolerance_s = tolerance_s, picture_tolerance_s
+        self.tolerance_s, self.frame_tolerance_s = tolerance_s, frame_tolerance_s
         self.needs = NEEDS[against]
 
     @property
@@ -69,7 +69,7 @@ class TemporalReward(Reward):
         Raises:
             NotApplicableError: Nothing says when anything should begin after the first 0.05 s.
         """
-        sources = {"plan": self._of_plan, "reference": self._of_reference, "pictures": self._of_pictures}
+        sources = {"plan": self._of_plan, "reference": self._of_reference, "frames": self._of_frames}
         kinds = sources if self.against == "auto" else (self.against,)
         reasons = []
         for kind in kinds:
@@ -78,7 +78,7 @@ class TemporalReward(Reward):
             except NotApplicableError as error:
                 reasons.append(str(error))
                 continue
-            tolerance_s = self.picture_tolerance_s if kind == "pictures" else self.tolerance_s
+            tolerance_s = self.frame_tolerance_s if kind == "frames" else self.tolerance_s
             return {"times_s": times_s, "weights": weights, "tolerance_s": torch.tensor([tolerance_s])}
         raise NotApplicableError(", ".join(reasons))
 
@@ -96,15 +96,15 @@ class TemporalReward(Reward):
         times_s, weights = (row[0].cpu() for row in self._heard(clip.audio[None], clip.sample_rate_hz))
         return _counting(times_s, weights, "nothing begins in the reference sound")
 
-    def _of_pictures(self, clip: Clip, plan: Plan) -> tuple[Tensor, Tensor]:
+    def _of_frames(self, clip: Clip, plan: Plan) -> tuple[Tensor, Tensor]:
         if clip.frames is None or clip.fps is None:
-            raise NotApplicableError("there are no pictures")
-        return _counting(*change_peaks(clip.frames.cpu(), clip.fps), "nothing begins to move in the pictures")
+            raise NotApplicableError("there are no frames")
+        return _counting(*change_peaks(clip.frames.cpu(), clip.fps), "nothing begins to move in the frames")
 
     def _heard(self, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
         """Times of onsets and how much each of them counts, ``(batch, onsets)``."""
         times_s, strength = onset_peaks(audio, sample_rate_hz)
-        clear = (strength / least_strength(strength)).pow(self.sharpness)
+        clear = (strength / min_strength(strength)).pow(self.sharpness)
         return times_s, clear / (1 + clear)
 
     def score(self, audio: Tensor, sample_rate_hz: int, caches: Sequence[Cache]) -> Tensor:

@@ -110,8 +110,8 @@ def judge_stream(declared: dict[str, Any] | None, made: Any) -> str:
     if declared is None:
         return "FAIL its Component declares no stream; give it stream=Stream(name, dim, rate_hz)"
     name, dim, rate_hz = declared["name"], declared["dim"], declared["rate_hz"]
-    if made is not None and (dim, rate_hz) != (made.width, made.rate_hz):
-        return f"FAIL it declares dim {dim} and rate_hz {rate_hz}; its features have {made.width} and {made.rate_hz}"
+    if made is not None and (dim, rate_hz) != (made.dim, made.rate_hz):
+        return f"FAIL it declares dim {dim} and rate_hz {rate_hz}; its features have {made.dim} and {made.rate_hz}"
     return f"{name}, dim {dim}, " + ("not along time" if rate_hz is None else f"{rate_hz:g} a second")
 
 

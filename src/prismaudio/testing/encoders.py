@@ -47,7 +47,7 @@ def check_encoder(
     before = None if clip.frames is None else clip.frames.clone()
     features = _encode(check, encoder, clip, plan)
     if before is not None and clip.frames is not None:
-        check.that(torch.equal(before, clip.frames), "it changes the pictures in place")
+        check.that(torch.equal(before, clip.frames), "it changes the frames in place")
     expected = None if encoder.rate_hz is None else clip.duration_s * encoder.rate_hz
     if expected is not None:
         off = abs(len(features) - expected)
@@ -67,8 +67,8 @@ def check_encoder(
 def _encode(check: Check, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
     with check.doing("encoding"), torch.no_grad():
         features = encoder.encode(clip, plan)
-    right = features.dtype == torch.float32 and features.ndim == 2 and features.shape[1] == encoder.width
+    right = features.dtype == torch.float32 and features.ndim == 2 and features.shape[1] == encoder.dim
     found = f"{features.dtype} {tuple(features.shape)}"
-    check.that(right, f"features must be float32 (time, {encoder.width}), they are {found}")
+    check.that(right, f"features must be float32 (time, {encoder.dim}), they are {found}")
     check.that(features.isfinite().all(), "features must be finite")
     return features

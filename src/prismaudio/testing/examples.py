@@ -48,8 +48,8 @@ def example_clip(duration_s: float = 6.0, side: int = 64, fps: float = 25.0, sam
 
     Args:
         duration_s: Duration in seconds.
-        side: Height and width of its pictures.
-        fps: Pictures per second.
+        side: Height and width of its frames.
+        fps: Frames per second.
         sample_rate_hz: Sample rate of its sound.
     """
     n_frames = round(duration_s * fps)
@@ -58,12 +58,12 @@ def example_clip(duration_s: float = 6.0, side: int = 64, fps: float = 25.0, sam
         since_s = [index / fps - strike for strike in STRIKES_S if 0 <= index / fps - strike < 0.3]
         top = round(0.5 * side - (0.3 * side * math.sin(math.pi * since_s[0] / 0.3) if since_s else 0))
         frames[index, :, top : top + side // 4, side // 8 : side // 8 + side // 4] = 220
-    sound = example_sounds(duration_s, sample_rate_hz)[0]
+    sound = example_audio(duration_s, sample_rate_hz)[0]
     return Clip("example", duration_s, frames, fps, sound, sample_rate_hz)
 
 
-def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Tensor:
-    """Sounds ``(3, 2, samples)`` to score: a gong on the left, noise on the right, and silence.
+def example_audio(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Tensor:
+    """Audio ``(3, 2, samples)`` to score: a gong on the left, noise on the right, and silence.
 
     Args:
         duration_s: Their duration in seconds.
@@ -90,7 +90,7 @@ def example_sounds(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> Ten
 @lru_cache(maxsize=1)
 def example_cases(duration_s: float = 2.0, sample_rate_hz: int = 16_000) -> list[tuple[Clip, Plan, Tensor]]:
     """Four clips with their plans and a sound for each, which differ in all that our own metrics measure."""
-    gong = example_sounds(2.5, sample_rate_hz)[0]
+    gong = example_audio(2.5, sample_rate_hz)[0]
     noise = 0.01 * torch.randn(gong.shape, generator=torch.Generator().manual_seed(1))
     fading = torch.linspace(0, -12, sample_rate_hz).exp() * torch.randn(sample_rate_hz, generator=torch.Generator())
     spectra = [torch.fft.rfft(wave, gong.shape[-1] + sample_rate_hz) for wave in (gong, 0.05 * fading)]

@@ -10,7 +10,7 @@ from prismaudio.testing.check import Check
 
 SHAPE = (4, 3, 8)
 NOW, LATER = (1.0, 0.9, 0.5, 0.1), (0.95, 0.7, 0.45, 0.02)
-DATA_SPREAD = 0.5
+SIGMA_DATA = 0.5
 FINE_STEPS = 1000
 LAST = 0.02
 """Time at which the fine steps end: what is left to do there is deterministic."""
@@ -91,12 +91,12 @@ def _check_spread(check: Check, kernel: TransitionKernel, tolerance: float) -> N
     """With the exact velocity of normal data, many small steps keep the spread that belongs to each time."""
     grid = torch.linspace(1, LAST, FINE_STEPS + 1, dtype=torch.float64)
     t, ones = grid[:-1], torch.ones(FINE_STEPS, 1, dtype=torch.float64)
-    slopes = (t - (1 - t) * DATA_SPREAD**2) / ((1 - t) ** 2 * DATA_SPREAD**2 + t**2)
+    slopes = (t - (1 - t) * SIGMA_DATA**2) / ((1 - t) ** 2 * SIGMA_DATA**2 + t**2)
     with check.doing("making small steps"):
         made = kernel.transition(slopes[:, None], ones, t, grid[1:])
     variance = 1.0
     for factor, std in zip(made.mean[:, 0].tolist(), made.std.tolist(), strict=True):
         variance = factor**2 * variance + std**2
-    expected = (1 - LAST) ** 2 * DATA_SPREAD**2 + LAST**2
+    expected = (1 - LAST) ** 2 * SIGMA_DATA**2 + LAST**2
     off = abs(variance / expected - 1) / 2
     check.that(off <= tolerance, f"after {FINE_STEPS} steps the spread is {off:.1%} off, allowed {tolerance:.1%}")

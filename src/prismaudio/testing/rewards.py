@@ -15,7 +15,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio.rewards.preparing import cache_key, prepare
 from prismaudio.testing.check import Check, NotTriedError
-from prismaudio.testing.examples import NEEDS, example_clip, example_plan, example_sounds, without
+from prismaudio.testing.examples import NEEDS, example_audio, example_clip, example_plan, without
 from prismaudio.types import Need
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_reward(
 
     Args:
         reward: The reward.
-        clip: A clip that it can judge, with pictures and sound; by default six seconds in which a gong is struck.
+        clip: A clip that it can judge, with frames and sound; by default six seconds in which a gong is struck.
         plan: The plan of that; by default one with a section for every installed dimension.
         duration_s: Duration of the sounds to score, in seconds.
         sample_rates_hz: Their sample rates.
@@ -64,12 +64,12 @@ def check_reward(
     cache = _check_prepared(check, reward, clip, plan)
     _check_needs(check, reward, clip, plan, cache)
     caches = [cache, _other_cache(check, reward, clip, plan) or cache]
-    sounds = example_sounds(duration_s)
+    sounds = example_audio(duration_s)
     _check_rows(check, reward, sounds, caches, tolerance)
     for rate_hz in sample_rates_hz:
         for seconds in (0.1, duration_s):
             what = f"{seconds:g} s at {rate_hz / 1000:g} kHz"
-            _score(check, reward, example_sounds(seconds, rate_hz), rate_hz, [cache] * 3, what)
+            _score(check, reward, example_audio(seconds, rate_hz), rate_hz, [cache] * 3, what)
     _check_resampling(check, reward, sounds, cache, resampling)
     _check_odd(check, reward, clip, plan)
     if torch.cuda.is_available():
@@ -162,7 +162,7 @@ def _check_odd(check: Check, reward: Reward, clip: Clip, plan: Plan) -> None:
     for what, (odd_clip, odd_plan) in odd.items():
         cache = _prepared(check, reward, odd_clip, odd_plan, f"preparing {what}")
         if cache is not None:
-            _score(check, reward, example_sounds(1.0)[:1], 16_000, [cache], f"scoring for {what}")
+            _score(check, reward, example_audio(1.0)[:1], 16_000, [cache], f"scoring for {what}")
 
 
 def _prepared(check: Check, reward: Reward, clip: Clip, plan: Plan, what: str) -> Cache | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ClipFeatures:
     """Turns batches of clips into batches of latents and conditions.
 
-    Latents and features of pictures are kept in memory, in half precision: for clips of four seconds with small frames
+    Latents and features of frames are kept in memory, in half precision: for clips of four seconds with small frames
     about 40 kB a clip. Larger data is better precomputed, see *Train on your own clips*.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_CHANCES = ("swapped pictures", "no conditions")
+_CHANCES = ("swapped frames", "no conditions")
 """What is decided for a sample beside the streams, under names that no stream has."""
 
 

@@ -18,7 +18,7 @@ from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.pretrained import find_folder, load_parts
 from prismaudio.samplers.base import Sampler, Velocity
@@ -86,7 +86,7 @@ class TransformerTask(AveragedTask):
         pretrained: str | None = None,
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = lambda optimizer: CosineWithWarmup(optimizer, warmup_steps=200),
-        metrics: dict[str, SoundMetric] | None = None,
+        metrics: dict[str, AudioMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,

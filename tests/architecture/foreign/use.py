@@ -35,13 +35,13 @@ def made_clips():
     from prismaudio_tempo.training import TempoClips
 
     from prismaudio.media import write_video
-    from prismaudio.media.writing import write_video_with_sound
+    from prismaudio.media.writing import write_video_with_audio
 
     rows = ["id,video"]
     for index in range(2):
         clip, _ = TempoClips(100, 2, 2.0, 8.0, 32, 16_000).clip(index)
         write_video(clip.frames, clip.fps, f"silent{index}.mp4")
-        write_video_with_sound(f"silent{index}.mp4", clip.audio, clip.sample_rate_hz, f"clip{index}.mp4")
+        write_video_with_audio(f"silent{index}.mp4", clip.audio, clip.sample_rate_hz, f"clip{index}.mp4")
         rows.append(f"clip{index},clip{index}.mp4")
     Path("clips.csv").write_text("\n".join(rows) + "\n")
 

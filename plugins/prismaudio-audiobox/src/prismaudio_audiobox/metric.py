@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 from prismaudio_audiobox.rating import Rater
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
-class AudioboxAesthetics(SoundMetric):
+class AudioboxAesthetics(AudioMetric):
     """Mean rating of the clips on one axis, about 1 .. 10.
 
     Args:
@@ -55,8 +55,8 @@ class AudioboxAesthetics(SoundMetric):
         """The network that it measures with."""
         return (self.rater.network,)
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Rate one sound ``(2, samples)``."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Rate one audio ``(2, samples)``."""
         rated = self.rater.rate(sound[None].to(self.device), sample_rate_hz)
         self.ratings = self.ratings + rated[0, self.axis]
         self.total = self.total + 1

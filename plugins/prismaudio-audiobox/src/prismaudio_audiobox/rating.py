@@ -50,7 +50,7 @@ class Rater:
         """Ratings ``(batch, 4)`` of the axes CE, CU, PC and PQ, about 1 .. 10.
 
         Args:
-            audio: Sound ``(batch, channels, samples)``; the network moves to its device.
+            audio: Audio ``(batch, channels, samples)``; the network moves to its device.
             sample_rate_hz: Its sample rate.
         """
         if audio.ndim != 3 or audio.numel() == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from prismaudio.metrics.networks import CosineOfSound
+from prismaudio.metrics.networks import AudioCosine
 from prismaudio.rewards.base import plan_text
 from prismaudio.rewards.tokens import Tokenize
 from prismaudio.types import Need
@@ -17,10 +17,10 @@ from prismaudio_laion_clap.reward import LaionClapReward
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
-class ClapScore(CosineOfSound):
+class ClapScore(AudioCosine):
     """Mean cosine between sounds, without their DC, and plans by LAION-CLAP.
 
     Args:
@@ -55,10 +55,10 @@ class ClapScore(CosineOfSound):
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
         """Embedding ``(1, width)`` of a sound."""
         self.reward.space.to(sound.device)
-        return self.reward.embed_sound(sound[None] - sound.mean(), sample_rate_hz)
+        return self.reward.embed_audio(sound[None] - sound.mean(), sample_rate_hz)
 
     @torch.no_grad()
-    def target(self, truth: Truth) -> Tensor | None:
+    def target(self, truth: Target) -> Tensor | None:
         """Embedding ``(1, width)`` of the plan."""
         if truth.plan is None:
             return None

@@ -42,7 +42,7 @@ class LaionClap(SharedSpace):
         self.register_buffer("bands", torch.zeros(N_FFT // 2 + 1, N_MELS))
         self.bands: Tensor
 
-    def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+    def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings of sounds: the mean of the directions of the windows of a long one."""
         mono = resample(audio.mean(1), sample_rate_hz, RATE_HZ)
         windows = torch.stack([filled(mono[:, start : start + WINDOW]) for start in cover(mono.shape[1], WINDOW)], 1)
@@ -61,7 +61,7 @@ class LaionClap(SharedSpace):
 
 
 def filled(sound: Tensor) -> Tensor:
-    """Sound ``(batch, samples)`` as often as it fits into ten seconds, and then silence.
+    """Audio ``(batch, samples)`` as often as it fits into ten seconds, and then silence.
 
     Example:
         >>> filled(torch.ones(2, 200_000)).sum(1)

@@ -5,7 +5,7 @@ import re
 import torch
 
 from prismaudio.audio.loudness import loudness_lufs
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.rewards.base import Reward
 
 
@@ -32,7 +32,7 @@ class LoudnessReward(Reward):
         return -(loudness_lufs(audio, sample_rate_hz) - wanted).abs()
 
 
-class LoudnessMetric(SoundMetric):
+class LoudnessMetric(AudioMetric):
     """Mean distance in LU to a loudness.
 
     Args:

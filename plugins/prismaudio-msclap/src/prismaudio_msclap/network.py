@@ -66,11 +66,11 @@ class MsClap(SharedSpace):
         self.text_projection = Projection(text.hidden_size, width)
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def embed_sound(self, audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
-        """Embeddings of sounds; see :meth:`prismaudio.rewards.shared_space.SharedSpace.embed_sound`.
+    def embed_audio(self, audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
+        """Embeddings of sounds; see :meth:`prismaudio.rewards.shared_space.SharedSpace.embed_audio`.
 
         Args:
-            audio: Sounds ``(batch, 2, samples)``.
+            audio: Audio ``(batch, 2, samples)``.
             sample_rate_hz: Their sample rate.
             release: Leave out what the published code does not hear, and do not repeat a short sound.
         """
@@ -79,7 +79,7 @@ class MsClap(SharedSpace):
         return self.audio_projection(self.latents(levels_db, release=release))
 
     def mel_decibels(self, mono: Tensor) -> Tensor:
-        """Levels ``(batch, frames, 64)`` in dB of sounds ``(batch, samples)`` at 44.1 kHz."""
+        """Levels ``(batch, frames, 64)`` in dB of audio ``(batch, samples)`` at 44.1 kHz."""
         return mel_decibels(mono, self.bands, HOP)
 
     def latents(self, levels_db: Tensor, *, release: bool = False) -> Tensor:

@@ -55,9 +55,9 @@ class MsClapReward(CosineReward):
         """What the direction of a text depends on."""
         return f"{super().identity} {self.release}"
 
-    def embed_sound(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+    def embed_audio(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings ``(batch, width)`` of sounds."""
-        return self.space.embed_sound(audio, sample_rate_hz, release=self.release)
+        return self.space.embed_audio(audio, sample_rate_hz, release=self.release)
 
     def embed_text(self, text: str) -> Tensor:
         """Embedding ``(width,)`` of a text.

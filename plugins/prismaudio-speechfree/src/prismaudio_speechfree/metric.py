@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
 class SpeechFreeShare(Share):
@@ -41,7 +41,7 @@ class SpeechFreeShare(Share):
         """The network that it measures with."""
         return (self.reward.network,)
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
-        """Whether nobody is heard in a sound ``(2, samples)``."""
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
+        """Whether nobody is heard in audio ``(2, samples)``."""
         cache = self.reward.prepare(truth.clip or Clip("", 0.0), truth.plan or Plan({}))
         return bool(self.reward.score(sound[None], sample_rate_hz, [cache]) > 1 - self.threshold)

@@ -53,7 +53,7 @@ class SpeechDetector(nn.Module):
         self.output = nn.Conv1d(128, 1, 1)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Probabilities ``(batch, frames)`` of sound ``(batch, samples)`` at 16 kHz; the last frame is filled up."""
+        """Probabilities ``(batch, frames)`` of audio ``(batch, samples)`` at 16 kHz; the last frame is filled up."""
         n_frames = -(-sound.shape[-1] // FRAME)
         filled = nn.functional.pad(sound, (CONTEXT, n_frames * FRAME - sound.shape[-1]))
         frames = filled.unfold(-1, CONTEXT + FRAME, FRAME).flatten(0, 1)
@@ -70,7 +70,7 @@ class SpeechDetector(nn.Module):
         """Probability of speech ``(batch, frames)`` in every 32 ms of sounds; the network goes where they are.
 
         Args:
-            audio: Sound ``(batch, channels, samples)``.
+            audio: Audio ``(batch, channels, samples)``.
             sample_rate_hz: Its sample rate.
         """
         if self.output.weight.device != audio.device:

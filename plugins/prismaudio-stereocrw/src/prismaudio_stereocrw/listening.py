@@ -59,7 +59,7 @@ class CrwListener:
         """Time differences by StereoCRW ``(batch, patches that have all neighbours)`` in s.
 
         Args:
-            windows: Sound ``(batch, 2, window_samples)`` at 16 kHz; the network moves to its device.
+            windows: Audio ``(batch, 2, window_samples)`` at 16 kHz; the network moves to its device.
         """
         self.network.to(windows.device)
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -78,7 +78,7 @@ def cut_windows(sound: Tensor, length: int) -> Tensor:
     """Windows ``(batch, n, 2, length)`` that lie evenly over the whole of a sound, as few as that takes.
 
     Args:
-        sound: Sound ``(batch, 2, samples)``; one that is shorter than a window is repeated.
+        sound: Audio ``(batch, 2, samples)``; one that is shorter than a window is repeated.
         length: Length of a window in samples.
 
     Example:

@@ -63,7 +63,7 @@ class CrwMse(ItdMse):
         return (self.listener.network,)
 
     def itd_ms(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean time difference of a sound ``(2, samples)`` over its windows, in ms."""
+        """Mean time difference of audio ``(2, samples)`` over its windows, in ms."""
         length = self.listener.window_samples
         heard = repeated(resample(sound.float().to(self.device), sample_rate_hz, RATE_HZ), length)
         n_windows = self.n_windows or windows_of(heard.shape[-1])

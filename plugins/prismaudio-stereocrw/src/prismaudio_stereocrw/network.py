@@ -76,7 +76,7 @@ class Spectrum(nn.Module):
         self.register_buffer("window", torch.hann_window(N_FFT))
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Real and imaginary part ``(batch, 2, time, 128)`` of sound ``(batch, samples)`` at 16 kHz."""
+        """Real and imaginary part ``(batch, 2, time, 128)`` of audio ``(batch, samples)`` at 16 kHz."""
         n_samples = patches.shape[-1]
         hop = 160 if n_samples in (int(0.96 * RATE_HZ), int(2.55 * RATE_HZ)) else n_samples // N_FRAMES
         spectra = torch.stft(patches, N_FFT, hop, window=self.window, return_complex=True)
@@ -108,7 +108,7 @@ class CrwNetwork(nn.Module):
         return self.net(self.trans(patches))
 
     def embed(self, sound: Tensor, patch_samples: int, n_patches: int, step: int = 1) -> Tensor:
-        """Embeddings ``(batch, n_patches, 128)`` of patches of sound ``(batch, samples)``, each ``step`` further on."""
+        """Embeddings ``(batch, n_patches, 128)`` of patches of audio ``(batch, samples)``, each ``step`` further on."""
         patches = sound.unfold(-1, patch_samples, step)[:, :n_patches]
         at_once = AT_ONCE.get(sound.device.type, 128)
         rows = [torch.cat([self(chunk) for chunk in row.split(at_once)]) for row in patches]

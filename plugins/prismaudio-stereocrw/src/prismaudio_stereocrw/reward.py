@@ -90,7 +90,7 @@ class StereoCrwReward(Reward):
         """Time differences ``(batch, windows, 2)`` in ms, by StereoCRW and by GCC-PHAT.
 
         Args:
-            audio: Sound ``(batch, 2, samples)``.
+            audio: Audio ``(batch, 2, samples)``.
             sample_rate_hz: Its sample rate.
         """
         if audio.ndim != 3 or audio.shape[1] != 2:
@@ -99,7 +99,7 @@ class StereoCrwReward(Reward):
         return self.listener.itds_ms(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
 
     def windows(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """What is heard of sound ``(batch, 2, samples)``: windows ``(batch, windows, 2, samples)`` at 16 kHz."""
+        """What is heard of audio ``(batch, 2, samples)``: windows ``(batch, windows, 2, samples)`` at 16 kHz."""
         length = self.listener.window_samples
         if not self.release:
             return cut_windows(resample(audio, sample_rate_hz, RATE_HZ), length)

@@ -24,8 +24,8 @@ def prismaudio_metrics() -> Iterable[Component]:
     """Measurements of what only exact truth tells."""
     return [
         Component("prismaudio_studio.classifier:ClassAccuracy", "Clips in which the right thing sounds.", "semantic"),
-        Component("prismaudio_studio.adherence:NoiseFloorObeyed", "Noisy against clean clips.", "aesthetic"),
-        Component("prismaudio_studio.adherence:LateEnergyObeyed", "Halls against dry clips.", "aesthetic"),
+        Component("prismaudio_studio.adherence:NoiseFloorAdherence", "Noisy against clean clips.", "aesthetic"),
+        Component("prismaudio_studio.adherence:LateEnergyAdherence", "Halls against dry clips.", "aesthetic"),
     ]
 
 

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import SoundMetric
-from prismaudio.metrics.truth import measure_late_energy_db, measure_noise_floor_db
+from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.target import measure_late_energy_db, measure_noise_floor_db
 
 if TYPE_CHECKING:
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
-class DifferenceObeyed(SoundMetric):
+class DifferenceAdherence(AudioMetric):
     """Which share of the true difference between two kinds of clip a sound shows.
 
     The share is (mean with - mean without) measured, divided by the same for the true sound: 1 is the whole
     difference, 0 is none.
     """
 
-    dimension, needs, of_one = "aesthetic", frozenset({"plan"}), False
+    dimension, needs, per_sample = "aesthetic", frozenset({"plan"}), False
     sums: Tensor
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class DifferenceObeyed(SoundMetric):
         self.add_state("sums", torch.zeros(2, 3, dtype=torch.float64), dist_reduce_fx="sum")
 
     @abstractmethod
-    def kind(self, truth: Truth) -> int | None:
+    def kind(self, truth: Target) -> int | None:
         """1 for a clip with the attribute, 0 for one without, None for one that does not count."""
 
     @abstractmethod
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
-        """Level in dB of the sound ``(2, samples)`` and of the true sound."""
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
+        """Level in dB of the audio ``(2, samples)`` and of the true sound."""
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Measure one sound ``(2, samples)``, if it counts and levels of the true sound are known."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Measure one audio ``(2, samples)``, if it counts and levels of the true sound are known."""
         kind = self.kind(truth)
         if kind is None:
             raise NotApplicableError("the plan states neither of the two kinds that it tells apart")
@@ -58,25 +58,25 @@ class DifferenceObeyed(SoundMetric):
         return measured_db / true_db
 
 
-class NoiseFloorObeyed(DifferenceObeyed):
+class NoiseFloorAdherence(DifferenceAdherence):
     """Share of the true difference in noise floor between noisy and clean clips."""
 
-    def kind(self, truth: Truth) -> int | None:
+    def kind(self, truth: Target) -> int | None:
         """1 for noisy, 0 for clean."""
         return {"noisy": 1, "clean": 0}.get(truth.story.quality or "")
 
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
         """Noise floors in dB."""
         return measure_noise_floor_db(sound, sample_rate_hz), truth.noise_floor_db
 
 
-class LateEnergyObeyed(DifferenceObeyed):
+class LateEnergyAdherence(DifferenceAdherence):
     """Share of the true difference in late energy between clips in a hall and dry ones; noisy clips do not count."""
 
-    def kind(self, truth: Truth) -> int | None:
+    def kind(self, truth: Target) -> int | None:
         """1 for a hall, 0 for dry."""
         return None if truth.story.quality == "noisy" else {"hall": 1, "dry": 0}.get(truth.story.room or "")
 
-    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> tuple[float | None, float | None]:
+    def measure(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> tuple[float | None, float | None]:
         """Late energies in dB."""
         return measure_late_energy_db(sound, sample_rate_hz, truth), truth.late_energy_db

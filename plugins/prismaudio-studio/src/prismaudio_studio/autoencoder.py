@@ -69,7 +69,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
     # Fitting -----------------------------------------------------------------------------------------------------
     def observe(self, audio: Tensor) -> None:
-        """Add sound ``(batch, 2, samples)`` to the statistics that :meth:`fit` uses."""
+        """Add audio ``(batch, 2, samples)`` to the statistics that :meth:`fit` uses."""
         spectra = self._spectra(audio)
         pairs = self._pairs(self._log_magnitude(spectra)).flatten(0, 1).double()
         cues = torch.cat(self._cues(spectra), 1).transpose(1, 2).flatten(0, 1).double()
@@ -104,14 +104,14 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
 
     # Contract ----------------------------------------------------------------------------------------------------
     def encode(self, audio: Tensor) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of sound ``(batch, 2, samples)``; frames = ceil(samples / 256)."""
+        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / 256)."""
         spectra = self._spectra(audio)
         weights = (self._pairs(self._log_magnitude(spectra)) - self.mean) @ self.basis.T
         latents = torch.cat([weights.transpose(1, 2), *self._cues(spectra)], 1)
         return (latents - self.offset[:, None]) / self.scale[:, None]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Sound ``(batch, 2, frames * 256)`` of latents ``(batch, channels, frames)``."""
+        """Audio ``(batch, 2, frames * 256)`` of latents ``(batch, channels, frames)``."""
         latents = latents.float() * self.scale[:, None] + self.offset[:, None]
         weights, level, delay, coherence = latents.split([self.components, self.level_bands, 1, 1], 1)
         pairs = weights.transpose(1, 2) @ self.basis + self.mean
@@ -122,7 +122,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         return self._spread(mono, level, delay, coherence, samples)
 
     def log_magnitude(self, audio: Tensor) -> Tensor:
-        """Natural log magnitudes ``(batch, bins, steps)`` of the power downmix of sound ``(batch, 2, samples)``."""
+        """Natural log magnitudes ``(batch, bins, steps)`` of the power downmix of audio ``(batch, 2, samples)``."""
         return self._log_magnitude(self._spectra(audio))
 
     # Analysis ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
 REFIT = "refit it with `prismaudio bench instruments`"
@@ -92,8 +92,8 @@ class ClassAccuracy(Share):
         super().__init__()
         self.classifier = classifier
 
-    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> bool:
-        """Whether the classifier hears the one source of the story in a sound ``(2, samples)``."""
+    def judge(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> bool:
+        """Whether the classifier hears the one source of the story in audio ``(2, samples)``."""
         classifier = self.classifier or studio_classifier()
         nouns = [source.what for source in truth.story.sources]
         if len(nouns) != 1:

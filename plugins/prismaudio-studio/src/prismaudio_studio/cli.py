@@ -38,7 +38,7 @@ def _fps(text: str) -> float:
         fps = 0.0
     if not 1.0 <= fps <= HIGHEST_FPS:
         raise argparse.ArgumentTypeError(
-            f"{brief(text)} is no frame rate; expected 1 to {HIGHEST_FPS:g} pictures per second"
+            f"{brief(text)} is no frame rate; expected 1 to {HIGHEST_FPS:g} frames per second"
         )
     return fps
 
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--seed", type=seed, default=0, help="seed of the clips (default: 0)")
     render.add_argument("--count", type=whole(0, 2**31 - 1), default=10, help="number of clips (default: 10)")
     render.add_argument("--start", type=whole(0, 2**31 - 1), default=0, help="number of the first clip (default: 0)")
-    render.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the picture is")
+    render.add_argument("--split", choices=("plain", "randomised"), default="plain", help="how varied the frame is")
     render.add_argument(
         "--held-out",
         action=argparse.BooleanOptionalAction,
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument(
         "--size", type=_size, metavar="PX|HxW", help="picture size (default: 256 for plain, varied for randomised)"
     )
-    render.add_argument("--fps", type=_fps, help="pictures per second (default: 24 for plain, varied for randomised)")
+    render.add_argument("--fps", type=_fps, help="frames per second (default: 24 for plain, varied for randomised)")
     render.add_argument("--force", action="store_true", help="write over files that are there and are no such clips")
     return top
 

@@ -49,7 +49,7 @@ class HashedTextEncoder(Configured, Encoder):
         torch.Size([3, 262])
     """
 
-    width = 4 * WORD_WIDTH + NUMBER_WIDTH
+    dim = 4 * WORD_WIDTH + NUMBER_WIDTH
     rate_hz = None
 
     def __init__(
@@ -67,7 +67,7 @@ class HashedTextEncoder(Configured, Encoder):
         self.vocabulary = vocabulary
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features ``(words, width)`` of the plan."""
+        """Features ``(words, dim)`` of the plan."""
         return self.encode_plan(plan)
 
     def unknown(self, text: str) -> list[str]:
@@ -75,9 +75,9 @@ class HashedTextEncoder(Configured, Encoder):
         return [] if self.vocabulary is None else unknown_clauses(text, NOUNS.only(self.vocabulary))
 
     def encode_plan(self, plan: Plan) -> Tensor:
-        """Features ``(words, width)`` of the plan; ``(0, width)`` when it says nothing."""
+        """Features ``(words, dim)`` of the plan; ``(0, dim)`` when it says nothing."""
         rows = [row for name, text in plan.items() if name in self.sections for row in self._section(name, text)]
-        return torch.stack(rows) if rows else torch.zeros(0, self.width)
+        return torch.stack(rows) if rows else torch.zeros(0, self.dim)
 
     def _section(self, name: str, text: str) -> list[Tensor]:
         words = [word for word in TOKEN.findall(text.lower()) if self.numbers or word[-1].isalpha()][: self.limit]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class MotionGridEncoder(Configured, Encoder):
-    """Mean colour and mean change since the picture before, in each cell of a coarse grid.
+    """Mean colour and mean change since the frame before, in each cell of a coarse grid.
 
     Args:
-        cells: Cells along each side of the picture.
-        rate_hz: Pictures per second that it expects.
+        cells: Cells along each side of the frame.
+        rate_hz: Frames per second that it expects.
     """
 
     reads_plan = False
@@ -32,23 +32,23 @@ class MotionGridEncoder(Configured, Encoder):
         within(0.1, 1000, rate_hz=rate_hz)
         self.cells = cells
         self.rate_hz = rate_hz
-        self.width = 4 * cells * cells
+        self.dim = 4 * cells * cells
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features ``(pictures, width)`` of the clip."""
+        """Features ``(frames, dim)`` of the clip."""
         if clip.frames is None:
-            return torch.zeros(0, self.width)
+            return torch.zeros(0, self.dim)
         if clip.fps != self.rate_hz:
             raise MediaError(
-                f"clip {clip.id} has {clip.fps} pictures a second, expected {self.rate_hz}; read it at that rate"
+                f"clip {clip.id} has {clip.fps} frames a second, expected {self.rate_hz}; read it at that rate"
             )
         return self.encode_frames(clip.frames[None])[0]
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Features ``(batch, time, width)`` of pictures uint8 ``(batch, time, 3, height, width)``."""
-        pictures = frames.flatten(0, 1).float() / 127.5 - 1
+        """Features ``(batch, time, dim)`` of frames uint8 ``(batch, time, 3, height, width)``."""
+        frames = frames.flatten(0, 1).float() / 127.5 - 1
         change = torch.zeros_like(frames[:, :, :1], dtype=torch.float32)
         change[:, 1:] = (frames[:, 1:].float() - frames[:, :-1].float()).abs().mean(2, keepdim=True) / 32
-        colour = F.adaptive_avg_pool2d(pictures, self.cells)
+        colour = F.adaptive_avg_pool2d(frames, self.cells)
         motion = F.adaptive_avg_pool2d(change.flatten(0, 1), self.cells)
         return torch.cat([colour, motion], 1).flatten(1).unflatten(0, frames.shape[:2])

@@ -50,10 +50,10 @@ class PlanGridEncoder(Configured, Encoder):
         within(0, 4096, classes=len(classes))
         self.classes = self.vocabulary = list(classes)
         self.rate_hz = rate_hz
-        self.width = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)
+        self.dim = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Grid ``(time, width)`` over the duration of the clip."""
+        """Grid ``(time, dim)`` over the duration of the clip."""
         n_steps = round(clip.duration_s * self.rate_hz)
         grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
         times = (torch.arange(n_steps) + 0.5) / self.rate_hz

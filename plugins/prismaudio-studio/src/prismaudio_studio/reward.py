@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LEAD_S, STEP_S = 0.1, 0.1
 """Parts begin this long before an onset; their lengths are multiples of a step, so that many are judged at once."""
-LEAST_S, MOST_S = 0.2, 1.1
+MIN_S, MAX_S = 0.2, 1.1
 PARTS = 2
 """Parts of each source that are listened to."""
 HEARD = 1e-7
@@ -139,10 +139,10 @@ def _candidates(source: Source, sources: Sequence[Source], duration_s: float) ->
     others = [other for other in sources if other is not source]
     for onset_s in source.onsets_s:
         following = [time_s for other in others for time_s in other.onsets_s if time_s > onset_s]
-        stop_s = min([onset_s + MOST_S - LEAD_S, duration_s, *following])
+        stop_s = min([onset_s + MAX_S - LEAD_S, duration_s, *following])
         start_s = max(0.0, onset_s - LEAD_S)
         length_s = STEP_S * int((stop_s - start_s) / STEP_S + 1e-6)
-        if length_s >= LEAST_S:
+        if length_s >= MIN_S:
             yield start_s, length_s, [source, *(other for other in others if _lasts(other, onset_s, stop_s))]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from prismaudio.audio.onsets import least_strength, onset_peaks
+from prismaudio.audio.onsets import min_strength, onset_peaks
 from prismaudio.audio.resample import resample
 from prismaudio.audio.spectral import decibels, log_mel, low_quantile
 
@@ -30,7 +30,7 @@ def timbre_features(audio: Tensor, sample_rate_hz: int) -> Tensor:
     how nearly the waveform repeats itself.
 
     Args:
-        audio: Sound ``(..., 2, samples)``.
+        audio: Audio ``(..., 2, samples)``.
         sample_rate_hz: Its sample rate.
 
     Returns:
@@ -68,7 +68,7 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def _after_onsets(bands: Tensor, times_s: Tensor, strength: Tensor) -> list[Tensor]:
     """Mean spectra ``(batch, N_MELS)`` over the onsets, at each offset after them."""
-    mask = strength >= least_strength(strength)
+    mask = strength >= min_strength(strength)
     loudest = bands.sum(1).argmax(1, keepdim=True)
     frames = torch.where(mask.any(1, keepdim=True), times_s / HOP_S, loudest)
     mask[:, :1] |= ~mask.any(1, keepdim=True)

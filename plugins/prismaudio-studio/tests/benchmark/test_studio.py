@@ -115,7 +115,7 @@ def test_restaging_a_story_as_it_is_changes_nothing() -> None:
     assert abs(before - after).max() < 0.01  # a story rounds directions
 
 
-def test_pictures_are_of_training_size_or_as_they_were_filmed() -> None:
+def test_frames_are_of_training_size_or_as_they_were_filmed() -> None:
     scene = sample_scene(3, 1, "randomised", held_out=True)
     drawn, filmed = Camera()(scene), Camera(filmed=True)(scene)
     assert drawn.frames.shape == filmed.frames.shape == (64, 3, 48, 48)

@@ -94,10 +94,10 @@ def test_a_plan_that_states_little_teaches_little(planner: EventPlanner) -> None
     assert terms["quality"] == 0
 
 
-def test_pictures_of_another_size_are_refused(planner: EventPlanner) -> None:
+def test_frames_of_another_size_are_refused(planner: EventPlanner) -> None:
     with pytest.raises(MediaError, match="expected"):
         planner.see(Clip("c", 1.0, torch.zeros(16, 3, 64, 64, dtype=torch.uint8), 16.0))
-    with pytest.raises(MediaError, match="no pictures"):
+    with pytest.raises(MediaError, match="no frames"):
         planner.see(Clip("c", 1.0))
 
 

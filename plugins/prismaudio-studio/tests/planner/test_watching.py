@@ -31,7 +31,7 @@ def test_a_thing_that_goes_on_is_one():
 
 
 class Clockwork:
-    """Sees one bell each second of what it is shown, by the number that the first picture carries."""
+    """Sees one bell each second of what it is shown, by the number that the first frame carries."""
 
     def __init__(self) -> None:
         self.shown: list[float] = []

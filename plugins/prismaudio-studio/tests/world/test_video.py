@@ -53,7 +53,7 @@ def test_classes_look_different():
     assert min(apart) > 4000
 
 
-def test_times_are_finer_than_pictures():
+def test_times_are_finer_than_frames():
     times_s = np.arange(64) / 16
     early, late = (
         scene_of("buzzer", things=(replace(scene_of("buzzer").things[0], onsets_s=(t,)),)) for t in (1.48, 1.51)

@@ -1,4 +1,4 @@
-"""Synchformer: whether sound and pictures are in time. Every command imports this module, so it imports no torch."""
+"""Synchformer: whether sound and frames are in time. Every command imports this module, so it imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prismaudio import Component, Stream, hookimpl
 @hookimpl
 def prismaudio_rewards() -> list[Component]:
     """The reward."""
-    summary = "How well sound and pictures are in time, as Synchformer hears and sees them."
+    summary = "How well sound and frames are in time, as Synchformer hears and sees them."
     return [Component("prismaudio_synchformer.reward:SynchformerReward", summary, "temporal")]
 
 

@@ -13,25 +13,25 @@ class Aggregation(nn.Module):
     Only what the learned token needs is computed: its query, and keys and values of all.
 
     Args:
-        width: Width of a token.
-        heads: Attention heads.
-        mlp_ratio: Width of the hidden layer, in widths of a token.
+        dim: Dim of a token.
+        num_heads: Attention num_heads.
+        mlp_ratio: Dim of the hidden layer, in widths of a token.
 
     Source:
         ``spatial_attn_agg`` and ``freq_attn_agg`` of Synchformer, from their specification.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4) -> None:
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float = 4) -> None:
         super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.self_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.linear1 = nn.Linear(width, int(mlp_ratio * width))
-        self.linear2 = nn.Linear(int(mlp_ratio * width), width)
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.self_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+        self.linear1 = nn.Linear(dim, int(mlp_ratio * dim))
+        self.linear2 = nn.Linear(int(mlp_ratio * dim), dim)
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """One token ``(batch, width)`` for tokens ``(batch, any, width)``."""
+        """One token ``(batch, dim)`` for tokens ``(batch, any, dim)``."""
         learned = self.cls_token.expand(len(tokens), -1, -1)
         normed = self.norm1(torch.cat([learned, tokens], 1))
         gathered = learned + self.self_attn(normed[:, :1], normed, normed, need_weights=False)[0]

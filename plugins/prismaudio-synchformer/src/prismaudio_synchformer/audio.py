@@ -17,7 +17,7 @@ MEAN, DEVIATION = -4.2677393, 4.5689974
 
 
 def log_mel(audio: Tensor) -> Tensor:
-    """Natural logarithm of the power in mel bands, ``(..., 128, 1 + samples // 160)`` of sound ``(..., samples)``."""
+    """Natural logarithm of the power in mel bands, ``(..., 128, 1 + samples // 160)`` of audio ``(..., samples)``."""
     filters, window = _filters(audio.device)
     flat = audio.float().reshape(-1, audio.shape[-1])
     with torch.autocast(audio.device.type, enabled=False):
@@ -26,7 +26,7 @@ def log_mel(audio: Tensor) -> Tensor:
 
 
 def spectrogram(segments: Tensor) -> Tensor:
-    """What the tower reads ``(segments, 128, 66)`` of segments of sound ``(segments, 10240)`` at 16 kHz.
+    """What the tower reads ``(segments, 128, 66)`` of segments of audio ``(segments, 10240)`` at 16 kHz.
 
     The last frame, which no sound reaches, is 0 before the values are normalised.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prismaudio.downloads import cache_home
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import SoundMetric
+from prismaudio.metrics.base import AudioMetric
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio_synchformer.network import Synchformer
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prismaudio.metrics.truth import Truth
+    from prismaudio.metrics.target import Target
 
 
-class DeSync(SoundMetric):
+class DeSync(AudioMetric):
     """Mean distance in seconds of the likeliest offset from 0, over the first and the last 4.8 s of every clip.
 
     Args:
@@ -66,10 +66,10 @@ class DeSync(SoundMetric):
         """Keep what is seen in a clip in a folder; None to keep nothing."""
         self._folder = folder
 
-    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Truth) -> None:
-        """Judge one sound ``(2, samples)`` in both windows."""
+    def observe(self, sound: Tensor, sample_rate_hz: int, truth: Target) -> None:
+        """Judge one audio ``(2, samples)`` in both windows."""
         if truth.clip is None:
-            raise NotApplicableError("it needs pictures, and there are none")
+            raise NotApplicableError("it needs frames, and there are none")
         cache = prepare(self.reward, truth.clip, truth.plan or Plan({}), self._folder)
         (logits,) = self.reward.logits(sound[None].to(self.device), sample_rate_hz, [cache], ends)
         distances = apart_s(logits, "argmax").double()

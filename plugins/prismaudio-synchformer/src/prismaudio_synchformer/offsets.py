@@ -21,7 +21,7 @@ def grid_s(device: torch.device | str = "cpu") -> Tensor:
 
 
 def apart_s(logits: Tensor, offset: Offset) -> Tensor:
-    """By how many seconds sound and pictures are apart ``(...)``, from logits ``(..., 21)``.
+    """By how many seconds sound and frames are apart ``(...)``, from logits ``(..., 21)``.
 
     Args:
         logits: Scores of the offsets.

@@ -1,4 +1,4 @@
-"""The reward: how well sound and pictures are in time."""
+"""The reward: how well sound and frames are in time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16"]
 RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE = slice(2, 122), 1_280, 256
-"""What the published reward looks at: pictures 2 to 121 of those at 25 a second, sound from 0.08 s, a narrower crop."""
+"""What the published reward looks at: frames 2 to 121 of those at 25 a second, sound from 0.08 s, a narrower crop."""
 RELEASE_S, RELEASE_BETA = 5.0, 14.769656459379492
 
 
 class SynchformerReward(Reward):
-    """How well sound and pictures are in time: 1 for an offset of 0, 0 for one of 2 s.
+    """How well sound and frames are in time: 1 for an offset of 0, 0 for one of 2 s.
 
-    The whole clip is judged, in windows of 4.8 s, the last of which ends with the pictures; a score is the mean over
-    them. Where a sound is shorter than the pictures it is silent; what is longer is not judged.
+    The whole clip is judged, in windows of 4.8 s, the last of which ends with the frames; a score is the mean over
+    them. Where a sound is shorter than the frames it is silent; what is longer is not judged.
 
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one.
@@ -79,15 +79,15 @@ class SynchformerReward(Reward):
         """What is seen in every segment: ``{"seen": (segments, 8, 768)}``.
 
         Raises:
-            NotApplicableError: There are no pictures, or too few.
+            NotApplicableError: There are no frames, or too few.
         """
         if clip.frames is None or clip.fps is None:
-            raise NotApplicableError("it needs pictures, and there are none")
+            raise NotApplicableError("it needs frames, and there are none")
         needed_s = RELEASE_S if self.release else SHORTEST / FPS
         frames = at_25_fps(clip.frames, clip.fps)
         if len(frames) < round(needed_s * FPS):
             lasts_s = len(clip.frames) / clip.fps
-            raise NotApplicableError(f"its pictures last {lasts_s:.2f} s, and Synchformer needs {needed_s:g} s of them")
+            raise NotApplicableError(f"its frames last {lasts_s:.2f} s, and Synchformer needs {needed_s:g} s of them")
         if not self._placed:  # nothing was scored yet, which decides where it is
             self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         with self._autocast():
@@ -113,7 +113,7 @@ class SynchformerReward(Reward):
         """Scores of 21 offsets ``(windows, 21)`` in each window of each sound.
 
         Args:
-            audio: Sounds ``(batch, 2, samples)``.
+            audio: Audio ``(batch, 2, samples)``.
             sample_rate_hz: Their sample rate.
             caches: What ``prepare`` returned, one per sound.
             starts: First segments of the windows, given the number of segments and that of a window.
@@ -157,7 +157,7 @@ def graded(apart_s: Tensor, *, release: bool = False) -> Tensor:
 
 
 def mono(audio: Tensor, sample_rate_hz: int, *, release: bool = False) -> Tensor:
-    """Sound ``(batch, samples)`` at 16 kHz of sound ``(batch, 2, samples)``.
+    """Audio ``(batch, samples)`` at 16 kHz of audio ``(batch, 2, samples)``.
 
     Source:
         Torchaudio's ``Resample`` after the mean of the channels, as av-benchmark has it; the published reward takes

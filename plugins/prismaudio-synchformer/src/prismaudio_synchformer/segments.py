@@ -1,4 +1,4 @@
-"""What the network sees and hears at once: segments of 16 pictures, and windows of 14 segments."""
+"""What the network sees and hears at once: segments of 16 frames, and windows of 14 segments."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch.nn import functional as F
 
 FPS, RATE_HZ = 25.0, 16_000
 LENGTH, STEP, WINDOW = 16, 8, 14
-"""Pictures of a segment, pictures from one to the next, and segments of a window."""
+"""Frames of a segment, frames from one to the next, and segments of a window."""
 SAMPLES, HOP = 10_240, 5_120
 """Samples of a segment, and from one to the next."""
 SIZE = 224
 SHORTEST = LENGTH + (WINDOW - 1) * STEP
-"""Pictures of a window: 120, which last 4.8 s."""
+"""Frames of a window: 120, which last 4.8 s."""
 
 
 def n_segments(n_frames: int) -> int:
-    """Number of whole segments in some pictures.
+    """Number of whole segments in some frames.
 
     Example:
         >>> [n_segments(round(25 * duration_s)) for duration_s in (5, 8, 9, 10)]
@@ -27,7 +27,7 @@ def n_segments(n_frames: int) -> int:
 
 
 def at_25_fps(frames: Tensor, fps: float) -> Tensor:
-    """Pictures ``(time, ...)`` at 25 a second: each moment gets the one that is nearest.
+    """Frames ``(time, ...)`` at 25 a second: each moment gets the one that is nearest.
 
     Example:
         >>> at_25_fps(torch.arange(100), 50.0)[:4].tolist()
@@ -40,10 +40,10 @@ def at_25_fps(frames: Tensor, fps: float) -> Tensor:
 
 
 def square(frames: Tensor, side: int = SIZE) -> Tensor:
-    """The middle of pictures uint8 ``(time, 3, height, width)`` as ``(time, 3, 224, 224)``.
+    """The middle of frames uint8 ``(time, 3, height, width)`` as ``(time, 3, 224, 224)``.
 
     Args:
-        frames: The pictures.
+        frames: The frames.
         side: Length in pixels of the shorter side to which they are brought before.
 
     Source:
@@ -70,12 +70,12 @@ def middle(length: int) -> int:
 
 
 def cut_frames(frames: Tensor) -> Tensor:
-    """Segments ``(segments, 16, ...)`` of pictures ``(time, ...)``."""
+    """Segments ``(segments, 16, ...)`` of frames ``(time, ...)``."""
     return frames.unfold(0, LENGTH, STEP).movedim(-1, 1)
 
 
 def cut_audio(audio: Tensor, segments: int, first: int = 0) -> Tensor:
-    """Segments ``(..., segments, 10240)`` of sound ``(..., samples)`` at 16 kHz; beyond its end it is silent.
+    """Segments ``(..., segments, 10240)`` of audio ``(..., samples)`` at 16 kHz; beyond its end it is silent.
 
     Args:
         audio: The sound.

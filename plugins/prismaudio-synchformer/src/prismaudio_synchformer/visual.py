@@ -12,7 +12,7 @@ from prismaudio_synchformer.aggregation import Aggregation
 from prismaudio_synchformer.segments import LENGTH, SIZE, STEP, cut_frames, n_segments, square
 
 TIMES, PLACES = 8, 196
-"""Tokens of a segment along time, two pictures each, and over a picture: 14 rows of 14."""
+"""Tokens of a segment along time, two frames each, and over a frame: 14 rows of 14."""
 AT_ONCE = {"cpu": 2, "cuda": 27}
 """Segments that go through the network together; bounds the memory."""
 
@@ -21,20 +21,20 @@ class DividedAttention(nn.Module):
     """Attention of each token to those of its own group, and to the first token, which attends to all.
 
     Args:
-        width: Width of a token.
-        heads: Attention heads.
+        dim: Dim of a token.
+        num_heads: Attention num_heads.
         group: Who belongs together: tokens of one place over ``"time"``, or of one time over ``"space"``.
     """
 
-    def __init__(self, width: int, heads: int, group: Literal["time", "space"]) -> None:
+    def __init__(self, dim: int, num_heads: int, group: Literal["time", "space"]) -> None:
         super().__init__()
-        self.heads, self.group = heads, group
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.num_heads, self.group = num_heads, group
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens ``(batch, 1 + 8 * 196, width)``: the first one, then time by time."""
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        """Tokens ``(batch, 1 + 8 * 196, dim)``: the first one, then time by time."""
+        query, key, value = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         first = F.scaled_dot_product_attention(query[:, :, :1], key, value)
         keys, values = (self._grouped(x[:, :, 1:], x[:, :, :1]) for x in (key, value))
         rest = F.scaled_dot_product_attention(self._grouped(query[:, :, 1:]), keys, values)
@@ -43,8 +43,8 @@ class DividedAttention(nn.Module):
         return mixed
 
     def _grouped(self, x: Tensor, first: Tensor | None = None) -> Tensor:
-        """``(batch * groups, heads, members, size)`` of ``(batch, heads, 8 * 196, size)``, after the first token."""
-        grid = x.unflatten(2, (TIMES, PLACES))  # batch, heads, time, place, size
+        """``(batch * groups, num_heads, members, size)`` of ``(batch, num_heads, 8 * 196, size)``, after the first token."""
+        grid = x.unflatten(2, (TIMES, PLACES))  # batch, num_heads, time, place, size
         grid = grid.permute(0, 3, 1, 2, 4) if self.group == "time" else grid.transpose(1, 2)
         if first is not None:
             grid = torch.cat([first[:, None].expand(-1, grid.shape[1], -1, -1, -1), grid], 3)
@@ -59,12 +59,12 @@ class DividedAttention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape ``(..., width)``."""
+        """The same shape ``(..., dim)``."""
         made: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return made
 
@@ -72,15 +72,15 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention over time, then over space, then a perceptron, each on what is normalised and added to what was."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width, eps=1e-6) for _ in range(3))
-        self.attn = DividedAttention(width, heads, "space")
-        self.timeattn = DividedAttention(width, heads, "time")
-        self.mlp = Mlp(width, int(mlp_ratio * width))
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim, eps=1e-6) for _ in range(3))
+        self.attn = DividedAttention(dim, num_heads, "space")
+        self.timeattn = DividedAttention(dim, num_heads, "time")
+        self.mlp = Mlp(dim, int(mlp_ratio * dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The same shape ``(batch, tokens, width)``."""
+        """The same shape ``(batch, tokens, dim)``."""
         tokens = tokens + self.timeattn(self.norm3(tokens))
         tokens = tokens + self.attn(self.norm1(tokens))
         changed: Tensor = tokens + self.mlp(self.norm2(tokens))
@@ -88,48 +88,48 @@ class Block(nn.Module):
 
 
 class Tubelets(nn.Module):
-    """Blocks of 2 pictures by 16 x 16 pixels as tokens."""
+    """Blocks of 2 frames by 16 x 16 pixels as tokens."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(3, width, (2, 16, 16), (2, 16, 16))
+        self.proj = nn.Conv3d(3, dim, (2, 16, 16), (2, 16, 16))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Tokens ``(batch, 8 * 196, width)`` of pictures ``(batch, 16, 3, 224, 224)``."""
-        made: Tensor = self.proj(pictures.transpose(1, 2))
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tokens ``(batch, 8 * 196, dim)`` of frames ``(batch, 16, 3, 224, 224)``."""
+        made: Tensor = self.proj(frames.transpose(1, 2))
         return made.flatten(2).transpose(1, 2)
 
 
 class VisualTower(nn.Module):
-    """Eight features for each segment of 16 pictures.
+    """Eight features for each segment of 16 frames.
 
     Names of weights are those of the published checkpoint, below ``vfeat_extractor``.
 
     Args:
-        width: Width of a feature.
+        dim: Dim of a feature.
         depth: Number of blocks.
-        heads: Attention heads.
-        mlp_ratio: Width of the hidden layers, in widths of a feature.
+        num_heads: Attention num_heads.
+        mlp_ratio: Dim of the hidden layers, in widths of a feature.
 
     Source:
         MotionFormer with divided attention as Synchformer uses it, from its specification; the convolution over
-        single pictures, which the checkpoint holds and nothing uses, is left out.
+        single frames, which the checkpoint holds and nothing uses, is left out.
     """
 
-    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4) -> None:
+    def __init__(self, dim: int = 768, depth: int = 12, num_heads: int = 12, mlp_ratio: float = 4) -> None:
         super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PLACES, width))
-        self.temp_embed = nn.Parameter(torch.zeros(1, TIMES, width))
-        self.patch_embed_3d = Tubelets(width)
-        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.spatial_attn_agg = Aggregation(width, heads, mlp_ratio)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PLACES, dim))
+        self.temp_embed = nn.Parameter(torch.zeros(1, TIMES, dim))
+        self.patch_embed_3d = Tubelets(dim)
+        self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.spatial_attn_agg = Aggregation(dim, num_heads, mlp_ratio)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features ``(segments, 8, width)`` of pictures ``(segments, 16, 3, 224, 224)`` in -1 .. 1."""
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features ``(segments, 8, dim)`` of frames ``(segments, 16, 3, 224, 224)`` in -1 .. 1."""
         here = self.pos_embed[:, 1:].repeat(1, TIMES, 1) + self.temp_embed.repeat_interleave(PLACES, 1)
-        tokens = self.patch_embed_3d(pictures) + here
+        tokens = self.patch_embed_3d(frames) + here
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         tokens = torch.cat([first, tokens], 1)
         for block in self.blocks:
@@ -140,11 +140,11 @@ class VisualTower(nn.Module):
 
 
 def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Features ``(segments, 8, width)`` of pictures uint8 ``(time, 3, height, width)`` at 25 a second.
+    """Features ``(segments, 8, dim)`` of frames uint8 ``(time, 3, height, width)`` at 25 a second.
 
     Args:
         tower: The network, on the device where they are made.
-        frames: The pictures, at least 16.
+        frames: The frames, at least 16.
         side: Length in pixels of the shorter side to which they are brought before they are cropped.
         dtype: Precision in which they are normalised.
     """
@@ -158,6 +158,6 @@ def see(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: torch.dtype
     return torch.cat(made).float()
 
 
-def normalised(pictures: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pictures uint8 in -1 .. 1."""
-    return (pictures.to(dtype) / 255 - 0.5) / 0.5
+def normalised(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Frames uint8 in -1 .. 1."""
+    return (frames.to(dtype) / 255 - 0.5) / 0.5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from prismaudio.metrics.networks import FrechetOfSound, InceptionOfSound, KlOfSound, NetworkMetric
+from prismaudio.metrics.networks import AudioFrechetDistance, AudioInceptionScore, AudioKL, NetworkMetric
 from prismaudio_yamnet.network import WIDTH, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
@@ -23,7 +23,7 @@ class YamnetMetric(NetworkMetric):
         return self.yamnet
 
 
-class YamnetFrechetDistance(YamnetMetric, FrechetOfSound):
+class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):
     """Fréchet distance (FD) of YAMNet's embeddings of 0.96 s of sound from those of the references.
 
     Args:
@@ -36,11 +36,11 @@ class YamnetFrechetDistance(YamnetMetric, FrechetOfSound):
         self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(windows, 1024)`` of a sound ``(2, samples)``."""
+        """Embeddings ``(windows, 1024)`` of audio ``(2, samples)``."""
         return hear(self.yamnet[0], sound, sample_rate_hz)[1]
 
 
-class YamnetKlDivergence(YamnetMetric, KlOfSound):
+class YamnetKlDivergence(YamnetMetric, AudioKL):
     """Mean divergence (KL) of the classes that YAMNet hears in sounds from those in their references.
 
     Args:
@@ -53,11 +53,11 @@ class YamnetKlDivergence(YamnetMetric, KlOfSound):
         self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
+        """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
         return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
-class YamnetInceptionScore(YamnetMetric, InceptionOfSound):
+class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):
     """Inception score (IS) by the classes that YAMNet hears.
 
     Args:
@@ -70,12 +70,12 @@ class YamnetInceptionScore(YamnetMetric, InceptionOfSound):
         self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, sound: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean logits ``(1, 521)`` of a sound ``(2, samples)``."""
+        """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
         return hear(self.yamnet[0], sound, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
 def hear(network: Yamnet, sound: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
-    """Logits ``(windows, 521)`` and embeddings ``(windows, 1024)`` of a sound ``(2, samples)`` without its DC.
+    """Logits ``(windows, 521)`` and embeddings ``(windows, 1024)`` of audio ``(2, samples)`` without its DC.
 
     Source:
         av-benchmark at 050a5cdb, which takes the DC off for all such metrics.

@@ -59,7 +59,7 @@ class Yamnet(nn.Module):
         """Log-mel windows ``(batch, windows, 96, 64)`` of the mean of the channels, every 0.48 s, the last at the end.
 
         Args:
-            audio: Sound ``(batch, channels, samples)``; less than a window is followed by silence.
+            audio: Audio ``(batch, channels, samples)``; less than a window is followed by silence.
             sample_rate_hz: Its sample rate.
         """
         mono = resample(audio.float().mean(1), sample_rate_hz, RATE_HZ)
@@ -81,7 +81,7 @@ class Yamnet(nn.Module):
         """Logits ``(batch, windows, 521)`` and embeddings ``(batch, windows, 1024)`` of sounds; it goes where they are.
 
         Args:
-            audio: Sound ``(batch, channels, samples)``.
+            audio: Audio ``(batch, channels, samples)``.
             sample_rate_hz: Its sample rate.
         """
         if self.window.device != audio.device:

@@ -32,7 +32,7 @@ class Sample:
 
     Args:
         name: Where it belongs in the logger, such as ``listening/clip``.
-        audio: Sound ``(2, samples)``.
+        audio: Audio ``(2, samples)``.
         sample_rate_hz: Its sample rate.
         caption: What should be heard.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHIFT_S = 0.5
 EDITS = ("edit_class", "edit_time", "edit_side")
-LEAST_AZIMUTH_DEG = 15.0
+MIN_AZIMUTH_DEG = 15.0
 
 
 def edit(name: str, story: Story, duration_s: float, rng: random.Random) -> Story | None:
@@ -63,6 +63,6 @@ def _shifted(source: Source, duration_s: float, rng: random.Random) -> Source | 
 
 
 def _mirrored(source: Source) -> Source | None:
-    if source.azimuth_deg is None or abs(sum(source.azimuth_deg) / 2) < LEAST_AZIMUTH_DEG:
+    if source.azimuth_deg is None or abs(sum(source.azimuth_deg) / 2) < MIN_AZIMUTH_DEG:
         return None
     return replace(source, azimuth_deg=(-source.azimuth_deg[0], -source.azimuth_deg[1]))

@@ -39,7 +39,7 @@ class Row(ABC):
 
     @abstractmethod
     def sounds(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
-        """Sound ``(2, samples)`` of each clip."""
+        """Audio ``(2, samples)`` of each clip."""
 
     def story(self, take: Take) -> Story:
         """The story that a person would edit."""
@@ -47,7 +47,7 @@ class Row(ABC):
 
     @abstractmethod
     def edited_sounds(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
-        """Sound ``(2, samples)`` of each clip after its story was edited."""
+        """Audio ``(2, samples)`` of each clip after its story was edited."""
 
 
 class TruthRow(Row):
@@ -90,7 +90,7 @@ class CodecRow(TruthRow):
 
 
 class GivenPlanRow(Row):
-    """The model's sound for the true plan and the picture.
+    """The model's sound for the true plan and the frame.
 
     Args:
         model: The model.
@@ -124,7 +124,7 @@ class GivenPlanRow(Row):
 
 
 class EndToEndRow(GivenPlanRow):
-    """The model's sound for the picture alone: it plans first, then renders its plan."""
+    """The model's sound for the frame alone: it plans first, then renders its plan."""
 
     def __init__(self, model: PrismAudio, guidance: float | None = None) -> None:
         super().__init__(model, guidance)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.media import read_clip, write_video
-from prismaudio.metrics.truth import Truth, measure_late_energy_db, measure_noise_floor_db
+from prismaudio.metrics.target import Target, measure_late_energy_db, measure_noise_floor_db
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio.types import Clip, FrameSpec
 from prismaudio_studio.world.audio import render_audio
@@ -31,15 +31,15 @@ class Take:
     Args:
         index: Its number in the split.
         scene: What it shows.
-        audio: Its true sound ``(2, samples)`` at 16 kHz.
+        audio: Its true audio ``(2, samples)`` at 16 kHz.
         truth: What should be heard.
-        clip: Its silent picture; None when no row looks at it.
+        clip: Its silent frame; None when no row looks at it.
     """
 
     index: int
     scene: Scene
     audio: Tensor
-    truth: Truth
+    truth: Target
     clip: Clip | None
 
 
@@ -50,7 +50,7 @@ class Camera:
     Args:
         filmed: Film a scene at its own size and frame rate and read the file, as ``prismaudio studio render`` and
             ``prismaudio generate`` do; otherwise draw it as the model's training clips are drawn.
-        frames: Rate and size of the pictures that the model watches.
+        frames: Rate and size of the frames that the model watches.
     """
 
     filmed: bool = False
@@ -76,9 +76,9 @@ class Camera:
 
 
 def take(index: int, scene: Scene, camera: Camera | None) -> Take:
-    """Render a scene, without its picture if there is no camera."""
+    """Render a scene, without its frame if there is no camera."""
     audio = torch.as_tensor(render_audio(scene, RATE_HZ)).float()
-    truth = Truth(scene.story, tuple(scene.events))
+    truth = Target(scene.story, tuple(scene.events))
     floor_db = measure_noise_floor_db(audio, RATE_HZ)
     truth = replace(truth, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, truth))
     return Take(index, scene, audio, truth, camera(scene) if camera else None)

@@ -16,7 +16,7 @@ from prismaudio.benchmarks import Benchmark
 from prismaudio.benchmarks.report import Report
 from prismaudio.cli import arguments
 from prismaudio.inference import PrismAudio
-from prismaudio.metrics.truth import Truth
+from prismaudio.metrics.target import Target
 from prismaudio_studio.benchmark.edits import EDITS, edit
 from prismaudio_studio.benchmark.rows import ROWS, Row, make_rows
 from prismaudio_studio.benchmark.stage import RATE_HZ, Camera, Take, take
@@ -154,9 +154,9 @@ class StudioBenchmark(Benchmark):
     def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
         metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
         for takes in self._takes(camera, list(self.scenes())):
-            truths = [item.truth for item in takes]
+            targets = [item.truth for item in takes]
             for (name, seed), columns in metrics.items():
-                _update(columns, rows[name].sounds(takes, seed), truths)
+                _update(columns, rows[name].sounds(takes, seed), targets)
                 counter.add(len(takes))
         _report(metrics, report)
 
@@ -182,7 +182,7 @@ class StudioBenchmark(Benchmark):
         if pairs:
             chosen, stories = zip(*pairs, strict=True)
             sounds = row.edited_sounds(chosen, stories, seed)
-            _update({column: metric}, sounds, [Truth.from_story(story) for story in stories])
+            _update({column: metric}, sounds, [Target.from_story(story) for story in stories])
 
     def _settings(self) -> dict[str, object]:
         from prismaudio import __version__
@@ -203,10 +203,10 @@ class _Counter:
         self.on_step(self.done, self.total)
 
 
-def _update(metrics: dict[str, Metric], sounds: Sequence[Tensor], truths: Sequence[Truth]) -> None:
+def _update(metrics: dict[str, Metric], sounds: Sequence[Tensor], targets: Sequence[Target]) -> None:
     audio = torch.stack(list(sounds))
     for metric in metrics.values():
-        metric.update(audio, RATE_HZ, truths)
+        metric.update(audio, RATE_HZ, targets)
 
 
 def _report(metrics: dict[tuple[str, int], dict[str, Metric]], report: Report) -> None:

@@ -54,39 +54,37 @@ class EventPlanner(Configured, TrainablePlanner):
 
     Args:
         classes: Nouns of the sources that it knows.
-        fps: Pictures per second that it watches.
-        picture_size: Height and width of the pictures that it watches.
+        fps: Frames per second that it watches.
+        frame_size: Height and width of the frames that it watches.
         width: Width of the network in space.
         time_width: Width of the network in time.
         depth: Layers of the network in time.
         onset_chance: Chance above which an onset is written down.
         class_chance: Chance, the mean of being there and of sounding at all, above which a class is written down.
-        window_s: Length in seconds of what the network watches at once: that of its training clips.
+        segment_s: Length in seconds of what the network watches at once: that of its training clips.
     """
 
     def __init__(
         self,
         classes: Sequence[str],
         fps: float = 16.0,
-        picture_size: int = 48,
+        frame_size: int = 48,
         width: int = 40,
         time_width: int = 192,
         depth: int = 7,
         onset_chance: float = 0.4,
         class_chance: float = 0.3,
-        window_s: float = 4.0,
+        segment_s: float = 4.0,
     ) -> None:
         super().__init__()
         within(0.1, 1000, fps=fps)
-        within(
-            1, 4096, picture_size=picture_size, width=width, time_width=time_width, depth=depth, classes=len(classes)
-        )
+        within(1, 4096, frame_size=frame_size, width=width, time_width=time_width, depth=depth, classes=len(classes))
         within(0, 1, onset_chance=onset_chance, class_chance=class_chance)
-        within(0.1, 3600, window_s=window_s)
-        self.classes, self.fps, self.picture_size = list(classes), fps, picture_size
-        self.onset_chance, self.class_chance, self.window_s = onset_chance, class_chance, window_s
+        within(0.1, 3600, segment_s=segment_s)
+        self.classes, self.fps, self.frame_size = list(classes), fps, frame_size
+        self.onset_chance, self.class_chance, self.segment_s = onset_chance, class_chance, segment_s
         self.network = EventNetwork(
-            len(self.classes), len(QUALITIES), len(ROOMS), picture_size, width=width, time_width=time_width, depth=depth
+            len(self.classes), len(QUALITIES), len(ROOMS), frame_size, width=width, time_width=time_width, depth=depth
         )
         self.steps_per_s = fps * self.network.sub_steps
 
@@ -101,7 +99,7 @@ class EventPlanner(Configured, TrainablePlanner):
         whole = isinstance(given, Plan) and all(given.get(name) for name in CORE)
         seen = None
         if clip.frames is not None and not whole:
-            told = narrate(watch(self.see, clip, self.window_s))
+            told = narrate(watch(self.see, clip, self.segment_s))
             seen = Plan({dimension.name: told[dimension.name] for dimension in dimensions if dimension.name in told})
         if isinstance(given, str):
             plan = worded(given, seen)
@@ -111,7 +109,7 @@ class EventPlanner(Configured, TrainablePlanner):
 
     @torch.no_grad()
     def see(self, clip: Clip) -> Story:
-        """What happens in a clip of one window, by its pictures."""
+        """What happens in a clip of one window, by its frames."""
         seen = Sightings(**{name: value.cpu() for name, value in vars(self.network(self._frames([clip]))).items()})
         who = self._who(seen)
         places = apart(seen.columns[0, :, who].exp()).unbind(1)
@@ -138,7 +136,7 @@ class EventPlanner(Configured, TrainablePlanner):
         return Source(self.classes[index], tuple(onsets), end, azimuth, SIZES[int(seen.size[0, index].argmax())])
 
     def _end(self, sounding: Tensor, onset_s: float, duration_s: float) -> float:
-        """When a lasting sound that began at ``onset_s`` stops: two pictures in a row without it."""
+        """When a lasting sound that began at ``onset_s`` stops: two frames in a row without it."""
         first = min(int(onset_s * self.fps) + 2, len(sounding) - 1)
         off = (F.pad(sounding[first:], (0, 1), value=-1.0) <= 0).tolist()
         silent = next((i for i in range(len(off) - 1) if off[i] and off[i + 1]), len(off) - 1)
@@ -161,7 +159,7 @@ class EventPlanner(Configured, TrainablePlanner):
         return times
 
     def _azimuth(self, place: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
-        """Direction at the first and the last moment, from chances of columns ``(pictures, columns)``."""
+        """Direction at the first and the last moment, from chances of columns ``(frames, columns)``."""
         first = min(max(int(first_s * self.fps) - 1, 0), len(place) - 1)
         last = min(max(int(last_s * self.fps) + 1, first), len(place) - 1)
         start_deg, stop_deg = straight_track(place, SIDE_DEG * self.network.across.cpu(), first, last)
@@ -170,11 +168,11 @@ class EventPlanner(Configured, TrainablePlanner):
     def _frames(self, clips: Sequence[Clip]) -> Tensor:
         for clip in clips:
             if clip.frames is None:
-                raise MediaError(f"clip {clip.id} has no pictures to plan from; give a plan or a prompt")
-            if clip.fps != self.fps or clip.frames.shape[-2:] != (self.picture_size, self.picture_size):
+                raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
+            if clip.fps != self.fps or clip.frames.shape[-2:] != (self.frame_size, self.frame_size):
                 raise MediaError(
-                    f"clip {clip.id} is {tuple(clip.frames.shape[-2:])} at {clip.fps} pictures a second; "
-                    f"expected {(self.picture_size, self.picture_size)} at {self.fps}"
+                    f"clip {clip.id} is {tuple(clip.frames.shape[-2:])} at {clip.fps} frames a second; "
+                    f"expected {(self.frame_size, self.frame_size)} at {self.fps}"
                 )
         frames = torch.stack([clip.frames for clip in clips if clip.frames is not None])
         return frames.to(self.network.across.device)
@@ -211,13 +209,13 @@ class EventPlanner(Configured, TrainablePlanner):
         wanted = torch.exp(-0.5 * (distance / 0.6).square())
         return -(wanted / wanted.sum(-1, keepdim=True).clamp_min(1e-9) * columns).sum(-1)
 
-    def targets(self, stories: Sequence[Story], n_pictures: int, device: torch.device | None = None) -> Targets:
-        """What stories state, for clips of ``n_pictures`` pictures."""
+    def targets(self, stories: Sequence[Story], n_frames: int, device: torch.device | None = None) -> Targets:
+        """What stories state, for clips of ``n_frames`` frames."""
         n, k = len(stories), len(self.classes)
         out = Targets(
-            onsets=torch.zeros(n, n_pictures * self.network.sub_steps, k),
-            sounding=torch.zeros(n, n_pictures, k),
-            azimuth=torch.full((n, n_pictures, k), torch.nan),
+            onsets=torch.zeros(n, n_frames * self.network.sub_steps, k),
+            sounding=torch.zeros(n, n_frames, k),
+            azimuth=torch.full((n, n_frames, k), torch.nan),
             present=torch.zeros(n, k),
             lasting=torch.zeros(n, k),
             size=torch.full((n, k), UNSTATED),
@@ -235,17 +233,17 @@ class EventPlanner(Configured, TrainablePlanner):
         bumps = torch.exp(-0.5 * ((steps[:, None] - torch.tensor(source.onsets_s)) * self.steps_per_s / 0.8).square())
         out.onsets[row, :, column] = bumps.amax(1)
         first, last = source.onsets_s[0], source.last_s
-        pictures = (torch.arange(out.sounding.shape[1]) + 0.5) / self.fps
+        frames = (torch.arange(out.sounding.shape[1]) + 0.5) / self.fps
         out.present[row, column] = 1
         out.size[row, column] = _index(SIZES, source.size)
         if source.end_s is not None:
             out.lasting[row, column] = 1
-            out.sounding[row, :, column] = ((pictures >= first) & (pictures < last)).float()
+            out.sounding[row, :, column] = ((frames >= first) & (frames < last)).float()
         if source.azimuth_deg is not None:
             start, stop = source.azimuth_deg
             still = abs(stop - start) < STILL_DEG and source.end_s is None
-            during = ((pictures > first - 0.1) & (pictures < last + 0.1)) | torch.tensor(still)
-            out.azimuth[row, during, column] = azimuths_deg(source, pictures)[during] / SIDE_DEG
+            during = ((frames > first - 0.1) & (frames < last + 0.1)) | torch.tensor(still)
+            out.azimuth[row, during, column] = azimuths_deg(source, frames)[during] / SIDE_DEG
 
 
 def _answer(logits: Tensor, target: Tensor) -> Tensor:

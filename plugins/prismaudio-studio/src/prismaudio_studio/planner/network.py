@@ -1,6 +1,6 @@
 """A small video network that sees which things make which sounds, when and where.
 
-Shape letters: B batch, T pictures, K classes, D width, S steps (pictures times sub-steps).
+Shape letters: B batch, T frames, K classes, D width, S steps (frames times sub-steps).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SPAN = 0.88
-"""Share of the picture's width between -60 and +60 degrees."""
+"""Share of the frame's width between -60 and +60 degrees."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class Sightings:
 
     Args:
         onsets: A sound begins, ``(batch, steps, classes)``.
-        sounding: A lasting sound is on, ``(batch, pictures, classes)``.
-        azimuth: Direction / 60 degrees, ``(batch, pictures, classes)``; not a logit.
-        columns: In which column of the picture the class is, log chances ``(batch, pictures, classes, columns)``.
+        sounding: A lasting sound is on, ``(batch, frames, classes)``.
+        azimuth: Direction / 60 degrees, ``(batch, frames, classes)``; not a logit.
+        columns: In which column of the frame the class is, log chances ``(batch, frames, classes, columns)``.
         present: The class is there, ``(batch, classes)``.
         lasting: Its sound lasts, ``(batch, classes)``.
         size: Small, medium or large, ``(batch, classes, 3)``.
@@ -49,12 +49,12 @@ class EventNetwork(nn.Module):
         n_classes: Number of sound classes.
         n_qualities: Number of sound qualities.
         n_rooms: Number of acoustics.
-        picture_size: Height and width of the pictures.
-        patch: Height and width of a patch; divides ``picture_size``.
+        frame_size: Height and width of the frames.
+        patch: Height and width of a patch; divides ``frame_size``.
         width: Width in space.
         time_width: Width in time.
         depth: Dilated convolutions in time.
-        sub_steps: Onset steps for each picture.
+        sub_steps: Onset steps for each frame.
     """
 
     across: Tensor
@@ -64,7 +64,7 @@ class EventNetwork(nn.Module):
         n_classes: int,
         n_qualities: int = 4,
         n_rooms: int = 3,
-        picture_size: int = 48,
+        frame_size: int = 48,
         patch: int = 4,
         width: int = 40,
         time_width: int = 192,
@@ -72,8 +72,8 @@ class EventNetwork(nn.Module):
         sub_steps: int = 4,
     ) -> None:
         super().__init__()
-        self.n_classes, self.sub_steps, self.picture_size, self.patch = n_classes, sub_steps, picture_size, patch
-        cells = picture_size // patch
+        self.n_classes, self.sub_steps, self.frame_size, self.patch = n_classes, sub_steps, frame_size, patch
+        cells = frame_size // patch
         self.embed = nn.Conv2d(6, width, patch, stride=patch)
         self.near = nn.Conv2d(width, width, 3, padding=1)
         self.far = nn.Conv2d(width, width, 3, padding=1)
@@ -97,8 +97,8 @@ class EventNetwork(nn.Module):
         self.register_buffer("across", across / SPAN, persistent=False)
 
     def forward(self, frames_BTCHW: Tensor) -> Sightings:
-        """Look at pictures uint8 ``(batch, time, 3, picture_size, picture_size)``."""
-        batch, n_pictures = frames_BTCHW.shape[:2]
+        """Look at frames uint8 ``(batch, time, 3, frame_size, frame_size)``."""
+        batch, n_frames = frames_BTCHW.shape[:2]
         space, maps = self._in_space(frames_BTCHW)
         chance = maps.flatten(2).log_softmax(-1).view_as(maps)
         columns = chance.logsumexp(-2)
@@ -106,19 +106,19 @@ class EventNetwork(nn.Module):
         y = chance.logsumexp(-1).exp() @ self.across
         tracks = torch.cat([x, y, maps.flatten(2).amax(-1) / 4], 1)
         pooled = torch.cat([space.amax(-1).flatten(1), space.amax(-2).flatten(1), tracks], 1)
-        hidden = self.to_time(pooled).unflatten(0, (batch, n_pictures))
+        hidden = self.to_time(pooled).unflatten(0, (batch, n_frames))
         for norm, convolve in zip(self.norms, self.in_time, strict=True):
             hidden = hidden + convolve(F.silu(norm(hidden)).transpose(1, 2)).transpose(1, 2)
-        # grain and light are means over the picture and their change from picture to picture
-        look = space.mean((-1, -2)).unflatten(0, (batch, n_pictures))
+        # grain and light are means over the frame and their change from frame to frame
+        look = space.mean((-1, -2)).unflatten(0, (batch, n_frames))
         summary = torch.cat([hidden.mean(1), hidden.amax(1), look.mean(1), look.std(1, correction=0)], 1)
         present, lasting, size, quality, room = self.answers(self.whole(summary)).split(self.split, 1)
-        x = x.unflatten(0, (batch, n_pictures))
+        x = x.unflatten(0, (batch, n_frames))
         return Sightings(
             onsets=self.onsets(hidden).unflatten(-1, (self.sub_steps, self.n_classes)).flatten(1, 2),
             sounding=self.sounding(hidden),
             azimuth=x + self.azimuth(hidden),
-            columns=columns.unflatten(0, (batch, n_pictures)),
+            columns=columns.unflatten(0, (batch, n_frames)),
             present=present,
             lasting=lasting,
             size=size.unflatten(1, (self.n_classes, 3)),
@@ -128,10 +128,10 @@ class EventNetwork(nn.Module):
 
     def _in_space(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``(batch * time, width, cells, cells)`` and class maps ``(batch * time, classes, cells, cells)``."""
-        pictures = frames.float() / 127.5 - 1
-        change = torch.zeros_like(pictures)
-        change[:, 1:] = pictures[:, 1:] - pictures[:, :-1]
-        both = torch.cat([pictures, 2 * change], 2).flatten(0, 1)
+        frames = frames.float() / 127.5 - 1
+        change = torch.zeros_like(frames)
+        change[:, 1:] = frames[:, 1:] - frames[:, :-1]
+        both = torch.cat([frames, 2 * change], 2).flatten(0, 1)
         space = F.silu(self.embed(both) + self.place)
         space = space + F.silu(self.near(space))
         space = space + F.silu(self.far(space))

@@ -1,4 +1,4 @@
-"""Where a source is, from how likely each column of each picture is."""
+"""Where a source is, from how likely each column of each frame is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 STEP_DEG = 2.0
-LEAST_CHANCE = 1e-3
-"""Chance that a column has at least, so that one picture that is sure and wrong does not decide."""
-LEAST_MOVE_DEG = 6.0
+MIN_CHANCE = 1e-3
+"""Chance that a column has at least, so that one frame that is sure and wrong does not decide."""
+MIN_MOVE_DEG = 6.0
 """What moves less from its first to its last sound is written down as standing still."""
 MOVE_EVIDENCE = 1.0
-"""By how much, in log likelihood, moving must explain the pictures better than standing still."""
+"""By how much, in log likelihood, moving must explain the frames better than standing still."""
 
 
 def apart(chance: Tensor) -> Tensor:
-    """Chances of columns ``(pictures, things, columns)`` when things do not take each other's place.
+    """Chances of columns ``(frames, things, columns)`` when things do not take each other's place.
 
     A column counts for a thing by the square of its share of what all things claim there in the whole clip, so that
     what looks like two of them is left to the one that has no better place.
@@ -32,14 +32,14 @@ def apart(chance: Tensor) -> Tensor:
 
 
 def straight_track(chance: Tensor, across_deg: Tensor, first: int, last: int) -> tuple[float, float]:
-    """Directions in degrees at the first and the last sounding picture: the likeliest steady movement, or none.
+    """Directions in degrees at the first and the last sounding frame: the likeliest steady movement, or none.
 
-    What stands still was there all the time, so that every picture has a say; what moves is looked at while it sounds.
+    What stands still was there all the time, so that every frame has a say; what moves is looked at while it sounds.
 
     Args:
-        chance: Chance of each column ``(pictures, columns)``, rows of sum 1.
+        chance: Chance of each column ``(frames, columns)``, rows of sum 1.
         across_deg: Direction of each column ``(columns,)``, evenly spaced.
-        first: Number of the first picture while it sounds.
+        first: Number of the first frame while it sounds.
         last: Number of the last one.
 
     Example:
@@ -55,14 +55,14 @@ def straight_track(chance: Tensor, across_deg: Tensor, first: int, last: int) ->
     likely = _at(chance, across_deg, places_deg)
     still = int(likely.sum(0).argmax())
     sounding = likely[first : last + 1]
-    n_pictures, n_places = sounding.shape
-    when = torch.linspace(0, 1, n_pictures)
+    n_frames, n_places = sounding.shape
+    when = torch.linspace(0, 1, n_frames)
     begin, end = torch.arange(n_places)[:, None, None], torch.arange(n_places)[:, None]
-    path = (begin + (end - begin) * when).round().long()  # (start, stop, picture)
-    score = sounding[torch.arange(n_pictures), path].sum(-1)
+    path = (begin + (end - begin) * when).round().long()  # (start, stop, frame)
+    score = sounding[torch.arange(n_frames), path].sum(-1)
     start, stop = divmod(int(score.argmax()), n_places)
     clearly = float(score[start, stop] - score.diagonal().max()) > MOVE_EVIDENCE
-    if clearly and abs(start - stop) * STEP_DEG >= LEAST_MOVE_DEG:
+    if clearly and abs(start - stop) * STEP_DEG >= MIN_MOVE_DEG:
         shift_deg = _shift(chance[first : last + 1], across_deg, places_deg[path[start, stop]])
         return float(places_deg[start]) + shift_deg, float(places_deg[stop]) + shift_deg
     direction_deg = float(places_deg[still]) + _shift(chance, across_deg, places_deg[still].expand(len(chance)))
@@ -70,10 +70,10 @@ def straight_track(chance: Tensor, across_deg: Tensor, first: int, last: int) ->
 
 
 def _at(chance: Tensor, across_deg: Tensor, places_deg: Tensor) -> Tensor:
-    """Log chances ``(pictures, places)`` between the columns."""
+    """Log chances ``(frames, places)`` between the columns."""
     column = ((places_deg - across_deg[0]) / (across_deg[1] - across_deg[0])).clamp(0, len(across_deg) - 1.001)
     left, share = column.long(), column.frac()
-    return (chance[:, left] * (1 - share) + chance[:, left + 1] * share + LEAST_CHANCE).log()
+    return (chance[:, left] * (1 - share) + chance[:, left + 1] * share + MIN_CHANCE).log()
 
 
 def _shift(chance: Tensor, across_deg: Tensor, path_deg: Tensor) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from prismaudio.inference.windows import Grid, padded
+from prismaudio.inference.segments import Grid, padded
 from prismaudio.plan.story import Source, Story
 from prismaudio.plan.window import crop
 
@@ -20,7 +20,7 @@ NEAR_S = 0.12
 """Two windows that see an onset this near each other see the same one."""
 
 
-def watch(see: Callable[[Clip], Story], clip: Clip, window_s: float) -> Story:
+def watch(see: Callable[[Clip], Story], clip: Clip, segment_s: float) -> Story:
     """What happens in a clip of any length.
 
     A clip that is longer than a window is watched in overlapping windows. Each counts where it is in the middle, for
@@ -29,24 +29,24 @@ def watch(see: Callable[[Clip], Story], clip: Clip, window_s: float) -> Story:
     Args:
         see: What happens in a clip of one window.
         clip: The clip, with frames.
-        window_s: Length of a window in seconds.
+        segment_s: Length of a window in seconds.
     """
     fps = Fraction(clip.fps or 1)
-    grid = Grid(fps, fps, window_s)
+    grid = Grid(fps, fps, segment_s)
     starts = grid.starts(clip.duration_s)
     if len(starts) == 1:
-        story = see(padded(clip, window_s))
-        return story if clip.duration_s >= window_s else crop(story, 0.0, clip.duration_s)
+        story = see(padded(clip, segment_s))
+        return story if clip.duration_s >= segment_s else crop(story, 0.0, clip.duration_s)
     seen = [(float(start / fps), see(grid.crop(clip, start))) for start in starts]
     margin_s = (grid.frames - grid.hop) / 2 / float(fps)
     pieces = []
     for index, (start_s, story) in enumerate(seen):
         begin_s = 0.0 if index == 0 else margin_s
         is_last = index + 1 == len(seen)
-        end_s = min(clip.duration_s - start_s, window_s) if is_last else window_s - margin_s
+        end_s = min(clip.duration_s - start_s, segment_s) if is_last else segment_s - margin_s
         others = [other for other in seen if other[0] != start_s]
         until_s = end_s - begin_s - NEAR_S if is_last else end_s  # what begins at the very end is no sound
-        piece = confirmed(crop(story, begin_s, end_s), start_s + begin_s, others, window_s, until_s)
+        piece = confirmed(crop(story, begin_s, end_s), start_s + begin_s, others, segment_s, until_s)
         pieces.append((start_s + begin_s, piece))
     return joint_story(pieces)
 
@@ -55,7 +55,7 @@ def confirmed(
     story: Story,
     begin_s: float,
     others: Sequence[tuple[float, Story]],
-    window_s: float,
+    segment_s: float,
     until_s: float = float("inf"),
 ) -> Story:
     """A piece of a story without what the other windows that cover the same moment do not see.
@@ -64,7 +64,7 @@ def confirmed(
         story: The piece.
         begin_s: When it begins.
         others: The other windows: when each begins, and its story.
-        window_s: How long a window is.
+        segment_s: How long a window is.
         until_s: Second of the piece after which nothing begins.
 
     Example:
@@ -74,7 +74,7 @@ def confirmed(
     """
 
     def is_seen(what: str, time_s: float) -> bool:
-        there = [(time_s - from_s, o) for from_s, o in others if NEAR_S <= time_s - from_s < window_s - NEAR_S]
+        there = [(time_s - from_s, o) for from_s, o in others if NEAR_S <= time_s - from_s < segment_s - NEAR_S]
         return not there or any(_sounds(other, what, t) for t, other in there)
 
     sources = []

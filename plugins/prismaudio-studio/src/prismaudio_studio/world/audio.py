@@ -140,7 +140,7 @@ def render_audio(scene: Scene, sample_rate_hz: int = 16_000) -> Signal:
         sample_rate_hz: Samples per second.
 
     Returns:
-        Sound ``(2, samples)``, float32, its peak at most 0.9. To the right of the middle, the right channel is earlier
+        Audio ``(2, samples)``, float32, its peak at most 0.9. To the right of the middle, the right channel is earlier
         (by up to 0.6 ms) and louder (by up to 9 dB).
     """
     n_samples = round(scene.duration_s * sample_rate_hz)

@@ -41,8 +41,8 @@ class ClipCache:
         seed: Seed of the scenes.
         count: Number of clips.
         held_out: Scenes that training never sees.
-        size: Height and width of the pictures.
-        fps: Pictures per second.
+        size: Height and width of the frames.
+        fps: Frames per second.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClipCache:
             _watch(map(_render_chunk, jobs), len(jobs), self.folder.name)
 
     def clip(self, index: int) -> Clip:
-        """One clip with its pictures and sound."""
+        """One clip with its frames and sound."""
         start = index - index % CHUNK
         frames = np.load(self._chunk(start) / "frames.npy", mmap_mode="r")[index - start]
         audio = np.load(self._chunk(start) / "audio.npy", mmap_mode="r")[index - start]

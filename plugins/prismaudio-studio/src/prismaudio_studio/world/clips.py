@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def render_clip(
     scene: Scene, size: int | tuple[int, int] = 48, fps: float = 16.0, sample_rate_hz: int = 16_000
 ) -> Clip:
-    """Picture and sound of a scene.
+    """Frame and sound of a scene.
 
     Args:
         scene: What happens.
         size: Height and width in pixels, or one number for both.
-        fps: Pictures per second.
+        fps: Frames per second.
         sample_rate_hz: Samples per second.
 
     Example:

@@ -15,7 +15,7 @@ WHITE, BLACK = (0.95, 0.95, 0.92), (0.08, 0.08, 0.1)
 
 
 class Pose(NamedTuple):
-    """What a figure is drawn from; every field broadcasts to ``(pictures, rows, columns)``.
+    """What a figure is drawn from; every field broadcasts to ``(frames, rows, columns)``.
 
     Args:
         u: From left to right.
@@ -203,4 +203,4 @@ FIGURES: dict[str, Callable[[Pose], Parts]] = {
     for figure in (bell, woodblock, glass, drum, ball, coin, shaker, marble, cart, whistle, engine, buzzer)
 }
 
-Picture = NDArray[np.float32]
+Frame = NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prismaudio.media import ResultFiles, replacing, write_video, write_video_with_sound, write_wav
+from prismaudio.media import ResultFiles, replacing, write_video, write_video_with_audio, write_wav
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.video import render_video
@@ -26,8 +26,8 @@ def truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
 
     Args:
         scene: The clip.
-        size_px: Height and width of its picture.
-        fps: Its pictures per second.
+        size_px: Height and width of its frame.
+        fps: Its frames per second.
     """
     return {
         "id": scene.id,
@@ -81,8 +81,8 @@ def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float
     Args:
         scene: What to render.
         folder: Where to. The truth comes last, so a clip that has one is complete.
-        size_px: Height and width of the picture.
-        fps: Pictures per second.
+        size_px: Height and width of the frame.
+        fps: Frames per second.
         force: Write over files of these names that are no clip of ours.
 
     Returns:
@@ -101,7 +101,7 @@ def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float
     with files.writing() as stage:
         video, silent, sound = (stage / files.path(suffix).name for suffix in SUFFIXES)
         write_video(frames, fps, silent)
-        write_video_with_sound(silent, audio, SAMPLE_RATE_HZ, video)  # the very same picture
+        write_video_with_audio(silent, audio, SAMPLE_RATE_HZ, video)  # the very same frame
         write_wav(audio, SAMPLE_RATE_HZ, sound)
         with replacing(stage / files.marker.name) as part:
             part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

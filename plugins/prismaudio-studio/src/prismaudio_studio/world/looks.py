@@ -1,4 +1,4 @@
-"""What a picture looks like beyond what the truth says: the variation that a planner has to see through."""
+"""What a frame looks like beyond what the truth says: the variation that a planner has to see through."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES_PX = ((192, 192), (256, 256), (192, 256), (240, 320), (288, 288), (256, 45
 
 @dataclass(frozen=True)
 class Look:
-    """Variation of a picture; the defaults are those of the plain split.
+    """Variation of a frame; the defaults are those of the plain split.
 
     Args:
         hue: Turn of all backdrop hues, in turns.
@@ -22,10 +22,10 @@ class Look:
         texture: Contrast of the textures of wall and floor, 0 .. 1.
         light: Brightness of the lighting, about 1.
         slope: Difference in brightness from left to right, -1 .. 1.
-        shake: Amplitude of camera shake in picture heights.
-        zoom: Enlargement of the picture, about 1.
+        shake: Amplitude of camera shake in frame heights.
+        zoom: Enlargement of the frame, about 1.
         clutter: Number of silent things that stand around.
-        fps: Pictures per second at which it was filmed.
+        fps: Frames per second at which it was filmed.
         size_px: Height and width at which it was filmed.
     """
 

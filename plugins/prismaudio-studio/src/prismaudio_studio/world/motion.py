@@ -1,4 +1,4 @@
-"""Where a thing is and what it does at given times, so that the picture shows when it sounds."""
+"""Where a thing is and what it does at given times, so that the frame shows when it sounds."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SWING_S, _REBOUND_S, _FLASH_S = 0.22, 0.25, 0.07
 
 @dataclass(frozen=True)
 class Motion:
-    """The state of a thing over time; every curve has one value a picture.
+    """The state of a thing over time; every curve has one value a frame.
 
     Args:
         x: Position from left to right, -1 .. 1.
-        lift: Height above the ground in picture heights.
+        lift: Height above the ground in frame heights.
         turn: Angle in radians, clockwise.
         tool: Distance of the mallet from the thing, 0 (touches) .. 1; None for things that are not struck.
         flash: How much of an impact is seen, 0 .. 1.
@@ -94,9 +94,9 @@ def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
 
     Args:
         thing: What moves.
-        times_s: Times of the pictures ``(pictures,)``.
-        fps: Pictures per second, which says how long each is exposed.
-        aspect: Width of the picture relative to its height.
+        times_s: Times of the frames ``(frames,)``.
+        fps: Frames per second, which says how long each is exposed.
+        aspect: Width of the frame relative to its height.
     """
     exposure_s = 1 / fps
     first, last = thing.span_s

@@ -130,7 +130,7 @@ def sample_scene(index: int, seed: int = 0, split: str = "plain", *, held_out: b
     Args:
         index: Number of the clip in its split.
         seed: Seed of the split.
-        split: ``"plain"``, or ``"randomised"`` for pictures that vary in everything that does not matter.
+        split: ``"plain"``, or ``"randomised"`` for frames that vary in everything that does not matter.
         held_out: Whether to draw from the clips that are never trained on: their combinations of classes, and of
             class, room and quality, occur in no training clip.
 

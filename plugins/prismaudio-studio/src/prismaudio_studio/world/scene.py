@@ -26,13 +26,13 @@ class Thing:
     Args:
         what: Its class, one of :data:`prismaudio.plan.words.CLASSES`.
         size: ``"small"``, ``"medium"`` or ``"large"``.
-        radius: Half its height, in picture heights.
+        radius: Half its height, in frame heights.
         x: Where it is when it first and when it last sounds, -1 (left) .. 1 (right).
         onsets_s: When it begins to sound.
         levels_db: Peak level of each sound in dB relative to full scale, before the room and the recorder.
         end_s: When it stops, if it lasts.
         fall_s: How long a bouncing thing falls before it first touches the ground.
-        depth: 0 (far) .. 1 (near): how low it stands in the picture.
+        depth: 0 (far) .. 1 (near): how low it stands in the frame.
         key: Seed of everything about it that the truth need not know.
     """
 
@@ -76,7 +76,7 @@ class Scene:
         things: What is seen and heard, in the order of their first sounds.
         quality: ``"clean"``, ``"noisy"``, ``"clipped"`` or ``"muffled"``.
         room: ``"dry"``, ``"room"`` or ``"hall"``.
-        look: What the picture looks like beyond that.
+        look: What the frame looks like beyond that.
         key: Seed of everything that the truth need not know.
         duration_s: Duration in seconds.
     """

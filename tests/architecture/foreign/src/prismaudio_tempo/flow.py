@@ -20,15 +20,15 @@ class FlowEncoder(Configured, Encoder):
     reads_plan = False
 
     def __init__(self, columns: int = 4, rate_hz: float = 8.0) -> None:
-        self.width, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz, 16)
+        self.dim, self.rate_hz, self.frame_spec = columns, rate_hz, FrameSpec(rate_hz, 16)
 
     def encode(self, clip, plan):
         if clip.frames is None:
-            return torch.zeros(0, self.width)
+            return torch.zeros(0, self.dim)
         grey = clip.frames.float().mean(1) / 255
         change = torch.zeros_like(grey)
         change[1:] = grey[1:] - grey[:-1]
-        return nn.functional.adaptive_avg_pool2d(change[:, None], (1, self.width)).flatten(1)
+        return nn.functional.adaptive_avg_pool2d(change[:, None], (1, self.dim)).flatten(1)
 
 
 class FlowConditioner(Conditioner):

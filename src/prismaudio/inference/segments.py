@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 QUIET_SHARE = 0.15
 """Share of an overlap, at either of its ends, where one window alone is heard: windows are weakest at their edges."""
-SEGMENT_WINDOWS = 96
+CHUNK_SEGMENTS = 96
 """Windows that are sampled together: what the network keeps for each of them bounds the memory."""
-SHARED_WINDOWS = 8
+SHARED_SEGMENTS = 8
 """Windows that two consecutive segments of a clip both sample; in the middle of them one fades into the other."""
 
 
@@ -46,12 +46,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Grid:
-    """Windows of a length that suits the model, at places where latents and pictures fall together.
+    """Windows of a length that suits the model, at places where latents and frames fall together.
 
     Args:
         rate_hz: Latent frames per second.
-        fps: Pictures per second.
-        window_s: Length of a window in seconds.
+        fps: Frames per second.
+        segment_s: Length of a window in seconds.
 
     Example:
         >>> grid = Grid(Fraction(125, 2), Fraction(16), 4.0)
@@ -61,16 +61,16 @@ class Grid:
 
     rate_hz: Fraction
     fps: Fraction
-    window_s: float
+    segment_s: float
 
     @property
     def frames(self) -> int:
         """Latent frames of a window."""
-        return round(self.window_s * self.rate_hz)
+        return round(self.segment_s * self.rate_hz)
 
     @property
     def hop(self) -> int:
-        """Latent frames from one window to the next: about half a window, and a whole number of pictures."""
+        """Latent frames from one window to the next: about half a window, and a whole number of frames."""
         together = (self.rate_hz / self.fps).numerator
         return together * max(1, round(self.frames / 2 / together)) if together <= self.frames / 2 else self.frames // 2
 
@@ -84,37 +84,37 @@ class Grid:
         return self.starts(duration_s)[-1] + self.frames
 
     def segments(self, row: int, duration_s: float) -> list[Segment]:
-        """The segments of a clip; two that follow each other share :data:`SHARED_WINDOWS` windows.
+        """The segments of a clip; two that follow each other share :data:`SHARED_SEGMENTS` windows.
 
         Example:
             >>> [len(segment.starts) for segment in Grid(Fraction(125, 2), Fraction(16), 4.0).segments(0, 600.0)]
             [96, 96, 96, 35]
         """
         starts = self.starts(duration_s)
-        firsts = range(0, max(1, len(starts) - SHARED_WINDOWS), SEGMENT_WINDOWS - SHARED_WINDOWS)
+        firsts = range(0, max(1, len(starts) - SHARED_SEGMENTS), CHUNK_SEGMENTS - SHARED_SEGMENTS)
         return [
-            Segment(row, tuple(starts[first : first + SEGMENT_WINDOWS]), first == 0, first == firsts[-1])
+            Segment(row, tuple(starts[first : first + CHUNK_SEGMENTS]), first == 0, first == firsts[-1])
             for first in firsts
         ]
 
     def crop(self, clip: Clip, start: int) -> Clip:
-        """The clip of one window; the last picture is held where the clip is too short."""
+        """The clip of one window; the last frame is held where the clip is too short."""
         start_s = float(start / self.rate_hz)
         name = f"{clip.id}@{start}"
         if clip.frames is None or clip.fps is None:
-            return Clip(name, self.window_s)
-        first, length = round(start_s * clip.fps), round(self.window_s * clip.fps)
-        return Clip(name, self.window_s, hold(clip.frames[first : first + length], length, clip.frames), clip.fps)
+            return Clip(name, self.segment_s)
+        first, length = round(start_s * clip.fps), round(self.segment_s * clip.fps)
+        return Clip(name, self.segment_s, hold(clip.frames[first : first + length], length, clip.frames), clip.fps)
 
     def fade(self, *, is_first: bool, is_last: bool) -> Tensor:
         """Weights ``(frames,)`` of a window; those of neighbours add up to 1 where they overlap."""
         overlap = self.frames - self.hop
         return cross_fade(self.frames, overlap, (1 - 2 * QUIET_SHARE) * overlap, is_first=is_first, is_last=is_last)
 
-    def segment_fade(self, segment: Segment) -> Tensor:
+    def chunk_fade(self, segment: Segment) -> Tensor:
         """Weights of the latent frames of a segment; those of neighbours add up to 1 where they overlap."""
         n_frames = segment.starts[-1] - segment.starts[0] + self.frames
-        overlap = (SHARED_WINDOWS - 1) * self.hop + self.frames
+        overlap = (SHARED_SEGMENTS - 1) * self.hop + self.frames
         return cross_fade(n_frames, overlap, self.hop, is_first=segment.is_first, is_last=segment.is_last)
 
 
@@ -142,7 +142,7 @@ def cross_fade(n_frames: int, overlap: int, n_ramp: float, *, is_first: bool, is
 
 
 def hold(frames: Tensor, length: int, otherwise: Tensor) -> Tensor:
-    """Pictures ``(length, 3, height, width)``: the last one is held; with none, that of ``otherwise``."""
+    """Frames ``(length, 3, height, width)``: the last one is held; with none, that of ``otherwise``."""
     if len(frames) >= length:
         return frames[:length]
     last = (frames if len(frames) else otherwise)[-1:]
@@ -150,7 +150,7 @@ def hold(frames: Tensor, length: int, otherwise: Tensor) -> Tensor:
 
 
 def padded(clip: Clip, duration_s: float) -> Clip:
-    """A clip that lasts at least ``duration_s``: its last picture is held."""
+    """A clip that lasts at least ``duration_s``: its last frame is held."""
     if clip.duration_s >= duration_s:
         return clip
     if clip.frames is None or clip.fps is None:

@@ -13,7 +13,7 @@ import soundfile
 
 from prismaudio.errors import MediaError
 from prismaudio.inference.picture import picture_png
-from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_sound, write_wav
+from prismaudio.media import VIDEO_SUFFIXES, replacing, write_video_with_audio, write_wav
 from prismaudio.media.files import spare
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class GeneratedAudio:
     """What :meth:`prismaudio.PrismAudio.generate` returns.
 
     Args:
         plan: The plan that was rendered.
-        audio: Sound float32 ``(2, samples)`` in -1 .. 1.
+        audio: Audio float32 ``(2, samples)`` in -1 .. 1.
         sample_rate_hz: Its sample rate.
         seed: Seed of its noise.
         settings: Model, versions and options.
-        notices: What a reader should know about how it came about.
+        warnings: What a reader should know about how it came about.
         video: The video that it belongs to; None for sound from text.
     """
 
@@ -41,7 +41,7 @@ class Sound:
     sample_rate_hz: int
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     video: Path | None = None
 
     @property
@@ -64,7 +64,7 @@ class Sound:
             with replacing(path) as part:
                 part.write_bytes(self.picture())
         elif suffix in VIDEO_SUFFIXES and self.video is not None:
-            write_video_with_sound(self.video, self.audio, self.sample_rate_hz, path)
+            write_video_with_audio(self.video, self.audio, self.sample_rate_hz, path)
         elif suffix in VIDEO_SUFFIXES:
             raise MediaError(f"cannot write {path}: this sound was made without a video; save it as .wav")
         else:
@@ -84,11 +84,11 @@ class Sound:
             "plan_text": str(self.plan),
             "seed": self.seed,
             **self.settings,
-            "notices": list(self.notices),
+            "notices": list(self.warnings),
         }
 
     def __repr__(self) -> str:
-        return f"Sound({self.duration_s:.2f} s at {self.sample_rate_hz} Hz, seed={self.seed}, plan={str(self.plan)!r})"
+        return f"GeneratedAudio({self.duration_s:.2f} s at {self.sample_rate_hz} Hz, seed={self.seed}, plan={str(self.plan)!r})"
 
     def _repr_html_(self) -> str:
         """An audio player, the picture and the plan, for notebooks."""

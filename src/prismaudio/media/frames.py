@@ -1,4 +1,4 @@
-"""Decoded pictures: which way up and in which colours they are shown, as small RGB arrays and for an encoder."""
+"""Decoded frames: which way up and in which colours they are shown, as small RGB arrays and for an encoder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 UPRIGHT = (1, 0, 0, 1)
 
-_UNKNOWN = 2  # the colour matrix of pictures that do not name one
+_UNKNOWN = 2  # the colour matrix of frames that do not name one
 _KNOWN_MATRICES = {0, 1, _UNKNOWN, 4, 5, 6, 7, 9}  # AVColorSpace values that FFmpeg's scaler converts
-_TALLEST_SD = 576  # of RGB pictures, taller ones become BT.709, as players expect of HD
+_TALLEST_SD = 576  # of RGB frames, taller ones become BT.709, as players expect of HD
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """How a stored picture is turned and mirrored to be shown: ``(a, b, c, d)``, each -1, 0 or 1.
+    """How a stored frame is turned and mirrored to be shown: ``(a, b, c, d)``, each -1, 0 or 1.
 
     A stored point ``(x, y)`` is shown at ``(a x + c y, b x + d y)``. Other angles than quarter turns snap to the
     nearest one.
@@ -41,7 +41,7 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 class Orientation:
-    """The display matrix of each picture of a video, read once for each rotation.
+    """The display matrix of each frame of a video, read once for each rotation.
 
     PyAV ties a frame to its side data in a cycle, which keeps the frame until garbage is collected.
     """
@@ -56,8 +56,8 @@ class Orientation:
         return matrix
 
 
-def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Turn a stored picture ``(height, width, 3)`` the way it is shown.
+def upright(frame: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Turn a stored frame ``(height, width, 3)`` the way it is shown.
 
     Example:
         >>> stored = np.arange(6, dtype=np.uint8).reshape(1, 6, 1)
@@ -66,16 +66,16 @@ def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> ND
     """
     a, b, c, d = matrix
     if b or c:
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        frame, a, d = frame.transpose(1, 0, 2), c, b
+    return frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 class Shrinker:
-    """Squashes pictures to a fixed size while they are decoded, so that none is kept at full size.
+    """Squashes frames to a fixed size while they are decoded, so that none is kept at full size.
 
     Args:
-        spec: The size of the result. The whole picture is squashed into it, whatever its aspect ratio, so that left
-            stays left and the edges stay the edges; where the aspect ratio is kept, the first picture decides.
+        spec: The size of the result. The whole frame is squashed into it, whatever its aspect ratio, so that left
+            stays left and the edges stay the edges; where the aspect ratio is kept, the first frame decides.
         pixel_aspect: Width of a stored pixel as it is shown, by its height.
     """
 
@@ -107,11 +107,11 @@ class Shrinker:
             return self._reformatter.reformat(frame, width, height, pixels, interpolation=how)
 
 
-class PictureConverter:
-    """Turns pictures into what a video encoder takes, upright and of even size, in the colours in which they are shown.
+class FrameConverter:
+    """Turns frames into what a video encoder takes, upright and of even size, in the colours in which they are shown.
 
-    The colour matrix stays as it is, so that pictures that name none look as before; the range becomes that of video.
-    The first picture decides the size.
+    The colour matrix stays as it is, so that frames that name none look as before; the range becomes that of video.
+    The first frame decides the size.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class PictureConverter:
         self._orientation = Orientation()
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """A picture in 8-bit YUV 4:2:0, with its colour tags."""
+        """A frame in 8-bit YUV 4:2:0, with its colour tags."""
         matrix = self._orientation(frame)
         stored = frame.width + frame.width % 2, frame.height + frame.height % 2
         self._size = self._size or (stored if matrix[0] else stored[::-1])
@@ -144,7 +144,7 @@ class PictureConverter:
 
 @contextmanager
 def _known_matrix(frame: VideoFrame) -> Iterator[int]:
-    """Leave out the colour matrix of a picture while it is scaled, where the scaler does not know it."""
+    """Leave out the colour matrix of a frame while it is scaled, where the scaler does not know it."""
     named = frame.colorspace
     if named not in _KNOWN_MATRICES:
         frame.colorspace = _UNKNOWN
@@ -155,7 +155,7 @@ def _known_matrix(frame: VideoFrame) -> Iterator[int]:
 
 
 def _turned(frame: VideoFrame, matrix: tuple[int, int, int, int]) -> VideoFrame:
-    """A 4:2:0 picture the way it is shown."""
+    """A 4:2:0 frame the way it is shown."""
     planes = []
     for plane in frame.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Truth:
+class Target:
     """What a metric compares a sound with.
 
     Args:
@@ -27,7 +27,7 @@ class Truth:
         events: The beginning of every sound, ascending in time.
         noise_floor_db: Noise floor of the true sound in dB; None when there is no true sound.
         late_energy_db: Late energy of the true sound in dB; None when it cannot be measured.
-        clip: The pictures and, as its sound, the reference; None when only its story is known.
+        clip: The frames and, as its sound, the reference; None when only its story is known.
         plan: The plan; None when only its story is known.
     """
 
@@ -39,13 +39,13 @@ class Truth:
     plan: Plan | None = None
 
     @classmethod
-    def of(cls, clip: Clip, plan: Plan | None = None) -> Truth:
+    def of(cls, clip: Clip, plan: Plan | None = None) -> Target:
         """The truth that a clip and its plan hold, the sound of the clip being the reference.
 
         Example:
             >>> from prismaudio.plan import Plan
             >>> from prismaudio.types import Clip
-            >>> Truth.of(Clip("a", 4.0), Plan.parse("<Temporal> The dog sounds at 1.00 s.")).events
+            >>> Target.of(Clip("a", 4.0), Plan.parse("<Temporal> The dog sounds at 1.00 s.")).events
             (Event(time_s=1.0, what='dog', azimuth_deg=None, level_db=None),)
         """
         story = plan.story if plan else Story()
@@ -66,13 +66,13 @@ class Truth:
         return frozenset(found)
 
     @classmethod
-    def from_story(cls, story: Story, audio: Tensor | None = None, sample_rate_hz: int = 16_000) -> Truth:
-        """The truth that a story states, with what is measured on its true sound ``(2, samples)`` if there is one.
+    def from_story(cls, story: Story, audio: Tensor | None = None, sample_rate_hz: int = 16_000) -> Target:
+        """The truth that a story states, with what is measured on its true audio ``(2, samples)`` if there is one.
 
         Example:
             >>> from prismaudio.plan.story import Source
             >>> dog = Source("dog", (1.0, 2.0), azimuth_deg=(-20.0, 20.0))
-            >>> [(event.time_s, event.azimuth_deg) for event in Truth.from_story(Story((dog,))).events]
+            >>> [(event.time_s, event.azimuth_deg) for event in Target.from_story(Story((dog,))).events]
             [(1.0, -20.0), (2.0, 20.0)]
         """
         truth = cls(story, story_events(story))
@@ -89,7 +89,7 @@ def story_events(story: Story) -> tuple[Event, ...]:
     return tuple(sorted(events, key=lambda event: event.time_s))
 
 
-def isolated(truth: Truth, event: Event, before_s: float, after_s: float) -> bool:
+def isolated(truth: Target, event: Event, before_s: float, after_s: float) -> bool:
     """Whether no other source sounds from ``before_s`` before an event to ``after_s`` after it."""
     start_s, stop_s = event.time_s - before_s, event.time_s + after_s
     for source in truth.story.sources:
@@ -107,7 +107,7 @@ def measure_noise_floor_db(audio: Tensor, sample_rate_hz: int) -> float:
     return max(-70.0, float(noise_floor_db(audio[None], sample_rate_hz)))
 
 
-def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Truth) -> float | None:
+def measure_late_energy_db(audio: Tensor, sample_rate_hz: int, truth: Target) -> float | None:
     """Mean late energy of the struck events that have 0.35 s to themselves; None without such an event."""
     lasting = {source.what for source in truth.story.sources if source.end_s is not None}
     alone_s = LATE_S[1]

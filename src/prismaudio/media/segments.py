@@ -12,9 +12,9 @@ import torch
 
 from prismaudio.errors import MediaError
 from prismaudio.media.encoding import recut
-from prismaudio.media.opening import opened, picture_streams, sound_stream
+from prismaudio.media.opening import audio_stream, opened, video_streams
 from prismaudio.media.probing import VideoInfo, probe
-from prismaudio.media.reading import clip_pictures
+from prismaudio.media.reading import clip_frames
 from prismaudio.media.stereo import stereo_pieces
 from prismaudio.types import FrameSpec
 
@@ -35,11 +35,11 @@ class Survey:
 
     Args:
         path: The file.
-        duration_s: How long its pictures last; without any, its sound.
-        video: Its pictures; None for a file of sound.
+        duration_s: How long its frames last; without any, its sound.
+        video: Its frames; None for a file of sound.
         sample_rate_hz: Samples per second that its sound is read with; None when there is no sound.
         peak: Largest sample of that.
-        sound_s: How long the sound lasts, from the first picture on.
+        audio_s: How long the sound lasts, from the first frame on.
     """
 
     path: Path
@@ -47,17 +47,17 @@ class Survey:
     video: VideoInfo | None
     sample_rate_hz: int | None
     peak: float
-    sound_s: float = 0.0
+    audio_s: float = 0.0
 
 
-def has_pictures(path: str | Path) -> bool:
+def has_video(path: str | Path) -> bool:
     """Whether a file holds a video, a picture on the cover not counted.
 
     Raises:
         MediaError: It cannot be read.
     """
     with opened(path) as container:
-        return bool(picture_streams(container))
+        return bool(video_streams(container))
 
 
 def survey(path: str | Path) -> Survey:
@@ -66,32 +66,32 @@ def survey(path: str | Path) -> Survey:
     Raises:
         MediaError: It cannot be read, is empty, or its sound is not made of numbers.
     """
-    video = probe(path) if has_pictures(path) else None
+    video = probe(path) if has_video(path) else None
     with opened(path) as container:
-        own_rate_hz = sound_stream(container, path).sample_rate if container.streams.audio else None
+        own_rate_hz = audio_stream(container, path).sample_rate if container.streams.audio else None
     if own_rate_hz is None:
         if video is None:
-            raise MediaError(f"{path} holds neither pictures nor sound")
+            raise MediaError(f"{path} holds neither frames nor sound")
         return Survey(Path(path), video.duration_s, video, None, 0.0)
     rate_hz = min(max(own_rate_hz, LOWEST_HZ), HIGHEST_HZ)
     n_samples, peak = 0, 0.0
     with opened(path) as container:
-        stream = sound_stream(container, path)
+        stream = audio_stream(container, path)
         for piece in stereo_pieces(container, stream, rate_hz, video.start_s if video else 0.0):
             n_samples, peak = n_samples + piece.shape[1], max(peak, float(np.abs(piece).max(initial=0.0)))
             if not np.isfinite(piece).all():
                 raise MediaError(f"{path} has samples that are not numbers (NaN or infinite); write the file again")
     if not n_samples:
         raise MediaError(f"the sound of {path} cannot be decoded, or is empty")
-    sound_s = n_samples / rate_hz
-    return Survey(Path(path), video.duration_s if video else sound_s, video, rate_hz, peak, sound_s)
+    audio_s = n_samples / rate_hz
+    return Survey(Path(path), video.duration_s if video else audio_s, video, rate_hz, peak, audio_s)
 
 
-def window_edges(duration_s: float, longest_s: float) -> list[tuple[float, float]]:
+def segment_edges(duration_s: float, longest_s: float) -> list[tuple[float, float]]:
     """Beginning and end in seconds of equal windows that are no longer than ``longest_s``.
 
     Example:
-        >>> window_edges(45.0, 30.0)
+        >>> segment_edges(45.0, 30.0)
         [(0.0, 22.5), (22.5, 45.0)]
     """
     n_windows = max(1, int(np.ceil(duration_s / longest_s - 1e-6)))
@@ -99,10 +99,10 @@ def window_edges(duration_s: float, longest_s: float) -> list[tuple[float, float
     return list(zip([0.0, *ends[:-1]], ends, strict=True))
 
 
-def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[Tensor]:
+def audio_segments(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[Tensor]:
     """The sound float32 ``(2, samples)`` of each window, filled with silence where the file has none.
 
-    A sound that exceeds full scale is lowered as a whole, as :func:`prismaudio.media.read_sound` does.
+    A sound that exceeds full scale is lowered as a whole, as :func:`prismaudio.media.read_audio_track` does.
 
     Args:
         file: A file with sound.
@@ -112,24 +112,24 @@ def sound_windows(file: Survey, edges: Edges, sample_rate_hz: int) -> Iterator[T
     lengths = [round(end_s * sample_rate_hz) - round(begin_s * sample_rate_hz) for begin_s, end_s in edges]
     scale = 1 / max(1.0, file.peak)
     with opened(file.path) as container:
-        stream = sound_stream(container, file.path)
+        stream = audio_stream(container, file.path)
         pieces = stereo_pieces(container, stream, sample_rate_hz, file.video.start_s if file.video else 0.0)
         for window in recut(pieces, lengths):
             yield torch.from_numpy(np.ascontiguousarray((window * scale).clip(-1, 1), dtype=np.float32))
 
 
-def picture_windows(video: VideoInfo, edges: Edges, spec: FrameSpec) -> Iterator[Tensor]:
-    """The pictures uint8 ``(time, 3, height, width)`` of each window.
+def frame_segments(video: VideoInfo, edges: Edges, spec: FrameSpec) -> Iterator[Tensor]:
+    """The frames uint8 ``(time, 3, height, width)`` of each window.
 
     Args:
         video: The file.
         edges: Windows that follow each other.
         spec: Which frames are wanted.
     """
-    pictures = clip_pictures(video, spec)
+    frames = clip_frames(video, spec)
     last: list[Tensor] = []
     for begin_s, end_s in edges:
-        n_pictures = max(1, round(end_s * spec.fps) - round(begin_s * spec.fps))
-        found = list(islice(pictures, n_pictures))
+        n_frames = max(1, round(end_s * spec.fps) - round(begin_s * spec.fps))
+        found = list(islice(frames, n_frames))
         yield torch.stack(found or last)
         last = (found or last)[-1:]

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from prismaudio.inference.windows import SEGMENT_WINDOWS, Grid, joined, padded
+from prismaudio.inference.segments import CHUNK_SEGMENTS, Grid, joined, padded
 from prismaudio.types import Clip
 
 GRID = Grid(Fraction(125, 2), Fraction(16), 4.0)
@@ -39,10 +39,10 @@ def test_weights_add_up_to_one_everywhere(duration_s):
 def test_segments_cover_all_windows_and_their_weights_add_up_to_one(duration_s):
     segments = GRID.segments(5, duration_s)
     assert sorted({start for segment in segments for start in segment.starts}) == GRID.starts(duration_s)
-    assert all(segment.row == 5 and len(segment.starts) <= SEGMENT_WINDOWS for segment in segments)
+    assert all(segment.row == 5 and len(segment.starts) <= CHUNK_SEGMENTS for segment in segments)
     whole = torch.zeros(GRID.total(duration_s))
     for segment in segments:
-        whole[segment.starts[0] : segment.starts[-1] + GRID.frames] += GRID.segment_fade(segment)
+        whole[segment.starts[0] : segment.starts[-1] + GRID.frames] += GRID.chunk_fade(segment)
     assert torch.allclose(whole, torch.ones_like(whole), atol=1e-6)
 
 
