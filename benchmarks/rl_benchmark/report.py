@@ -1,4 +1,4 @@
-"""Results of the reinforcement-learning benchmark, as JSON and as tables."""
+"""What the reinforcement-learning benchmark found, as JSON, as tables and as a frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from rl_benchmark.course import Course, Point
+    from rl_benchmark.learning_curve import LearningCurve, Point
 
 BASELINE = "flow_grpo"
 RATIOS = {"release": "release", "paper": "paper", "recommended": "recommended"}
@@ -25,17 +25,17 @@ Values = list[float | None]
 
 @dataclass
 class RLReport:
-    """Results of the benchmark.
+    """Runs of methods.
 
     Args:
-        runs: Learning curves by method and learning rate, one per seed.
-        updates: Number of updates after which final rewards are measured.
+        runs: The runs of a method and a learning rate, one for each seed.
+        updates: Updates after which runs are compared.
         equal_rate: The learning rate that all methods were run with.
-        budgets: Numbers of network evaluations at which rewards are compared.
-        meta: Settings and versions.
+        budgets: Evaluations of the network after which rewards are compared.
+        meta: What was run, and with which versions.
     """
 
-    runs: dict[tuple[str, float], list[Course]]
+    runs: dict[tuple[str, float], list[LearningCurve]]
     updates: int
     equal_rate: float
     budgets: tuple[int, ...]
@@ -48,8 +48,8 @@ class RLReport:
 
     @property
     def target(self) -> float:
-        """The target reward: four fifths of the way from the base policy to the final reward of the baseline."""
-        final = statistics.fmean(course.final(self.updates) for course in self.runs[BASELINE, self.equal_rate])
+        """The reward to be reached: four fifths of the way from the base policy's to the baseline's in the end."""
+        final = statistics.fmean(curve.final(self.updates) for curve in self.runs[BASELINE, self.equal_rate])
         return self.base + 0.8 * (final - self.base)
 
     @property
@@ -63,9 +63,9 @@ class RLReport:
         return list(dict.fromkeys(name for name, _ in self.runs))
 
     def best_rate(self, method: str) -> float | None:
-        """The learning rate with which a method reaches the target at the lowest cost.
+        """The learning rate with which a method reaches the target cheapest, of several.
 
-        None if no learning rate reaches it in all runs, or if only one was run.
+        None where no rate does in all runs, or only one was tried.
         """
         costs = {rate: self.cost(method, rate) for name, rate in self.runs if name == method}
         if len(costs) < 2:
@@ -74,31 +74,31 @@ class RLReport:
         return min(reached, key=reached.__getitem__) if reached else None
 
     def cost(self, method: str, rate: float | None, what: str = "nfe") -> float | None:
-        """Mean cost of reaching the target, in network evaluations by default; None if a run did not reach it."""
+        """Mean cost of reaching the target, in evaluations of the network; None where a run did not reach it."""
         if (method, rate) not in self.runs or rate is None:
             return None
-        reached = [course.first(self.target) for course in self.runs[method, rate]]
+        reached = [curve.first(self.target) for curve in self.runs[method, rate]]
         return None if None in reached else statistics.fmean(getattr(point, what) for point in reached)
 
     def ratio(self, method: str, *, best: bool = False, over: str = BASELINE, what: str = "nfe") -> float | None:
-        """Cost of reaching the target with another method, divided by the cost with this method.
+        """How many times cheaper a method reaches the target than another.
 
         Args:
-            method: Name of the method.
-            best: Compare each method at its best learning rate instead of the common one.
-            over: Name of the other method.
+            method: Its name.
+            best: Each at its own best learning rate; otherwise both at the same.
+            over: Name of the other.
             what: ``nfe``, ``cpu_s`` or ``update``.
         """
-        cost, other = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
-        return None if cost is None or other is None else other / cost
+        mine, others = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
+        return None if mine is None or others is None else others / mine
 
     def _rate(self, method: str, *, best: bool) -> float | None:
         return self.best_rate(method) if best else self.equal_rate
 
     def row(self, method: str, rate: float) -> dict[str, Any]:
-        """The JSON object of a method and a learning rate: lists with one number per seed."""
-        courses = self.runs[method, rate]
-        reached = [course.first(self.target) for course in courses]
+        """What the JSON file says of a method and a learning rate: lists with one number for each seed."""
+        curves = self.runs[method, rate]
+        reached = [curve.first(self.target) for curve in curves]
 
         def costs(what: Callable[[Point], float]) -> Values:
             return [None if point is None else round(what(point), 3) for point in reached]
@@ -108,15 +108,15 @@ class RLReport:
             "nfe_to_target": costs(lambda point: point.nfe),
             "updates_to_target": costs(lambda point: point.update),
             "cpu_s_to_target": costs(lambda point: point.cpu_s),
-            "final": _finite(course.final(self.updates) for course in courses),
-            "at_nfe": {str(nfe): _finite(course.at(nfe) for course in courses) for nfe in self.budgets},
-            "rewards": {name: _finite(course.rewards[name] for course in courses) for name in self.dimensions},
-            "kl": _finite(course.kl for course in courses),
-            "variance_ratio": _finite(course.variance_ratio for course in courses),
+            "final": _finite(curve.final(self.updates) for curve in curves),
+            "at_nfe": {str(nfe): _finite(curve.at(nfe) for curve in curves) for nfe in self.budgets},
+            "rewards": {name: _finite(curve.rewards[name] for curve in curves) for name in self.dimensions},
+            "kl": _finite(curve.kl for curve in curves),
+            "variance_ratio": _finite(curve.variance_ratio for curve in curves),
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON object; null where the target was not reached, or a run ended before a budget."""
+        """What the JSON file holds; null where a target was not reached, or a run was over before a budget."""
         best = {name: self.best_rate(name) for name in self.methods}
         ratios = {name: self.ratio(name) for name in RATIOS} | {
             "recommended_best_lr": self.ratio("recommended", best=True),
@@ -135,15 +135,15 @@ class RLReport:
         }
 
     def save(self, path: Path) -> None:
-        """Write the JSON file atomically.
+        """Write the JSON file, complete or not at all.
 
         Raises:
-            MediaError: The file cannot be written.
+            MediaError: It cannot be written.
         """
         write_json(path, self.as_dict())
 
     def tables(self) -> list[Table]:
-        """Tables for the terminal: common learning rate, best learning rates, all others, and final rewards."""
+        """Tables for the terminal: at the same learning rate, at each method's best, all others; rewards in the end."""
         equal = [(name, self.equal_rate) for name in self.methods]
         best = [(name, rate) for name in self.methods if (rate := self.best_rate(name)) is not None]
         others = [key for key in self.runs if key not in equal and key not in best]
@@ -156,7 +156,7 @@ class RLReport:
         return [
             *tables,
             self._qualities(
-                "reward at equal cost; final rewards, KL to the base in nats and variance relative to the base",
+                "reward at equal cost; each reward, KL to the base in nats and variance over the base's in the end",
                 equal,
             ),
         ]
@@ -203,9 +203,9 @@ def _finite(values: Any) -> Values:
 
 
 def _cell(values: Values, form: str) -> str:
-    """Mean and standard deviation; ``-`` if a value is missing."""
-    present = [value for value in values if value is not None]
-    if len(present) < len(values):
+    """Mean and standard deviation; ``-`` as soon as one value is missing."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
         return "-"
-    deviation = statistics.stdev(present) if len(present) > 1 else 0.0
-    return f"{form.format(statistics.fmean(present))} ± {form.format(deviation)}"
+    spread = statistics.stdev(there) if len(there) > 1 else 0.0
+    return f"{form.format(statistics.fmean(there))} ± {form.format(spread)}"

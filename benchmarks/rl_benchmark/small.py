@@ -1,4 +1,4 @@
-"""The first tier of the reinforcement-learning benchmark: a toy problem with runs of seconds."""
+"""The first environment of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 from prismaudio.flow.randomness import normal
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.rollout import Rollout, rollout
-from prismaudio.training.grpo.update import Drawn, accumulate, parts
-from rl_benchmark.course import Counter, Course, Point
+from prismaudio.training.grpo.update import ReplayBatch, accumulate_gradients, micro_batches
+from rl_benchmark.environment import Environment, path_divergence
+from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP
-from rl_benchmark.tier import Tier, path_divergence
 from rl_benchmark.world import CLASSES, PRETRAINING_STEPS, WEIGHTS, WIDTH, World, pretrained
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 
 
-class SmallTier(Tier):
-    """Post-trains a flow model of a toy problem.
+class SmallEnvironment(Environment):
+    """Trains copies of a flow model of a small world.
 
     Args:
-        pretraining: Flow-matching steps of the base policy.
+        pretraining: Steps of flow matching of the base policy.
     """
 
     name = "small"
@@ -44,28 +44,28 @@ class SmallTier(Tier):
         self.pretraining, self.world = pretraining, World()
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Train the base policy, or load it from the cache."""
+        """Train the base policy, or find it where it was kept."""
         self.base = pretrained(self.pretraining, on_step)
 
-    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """Train a policy, see :class:`Tier`."""
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
+        """One run, see :class:`Environment`."""
         network = deepcopy(self.base)
         counter = Counter(network)
         optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
-        course, cpu_s, update = Course(), 0.0, 0
+        curve, cpu_s, update = LearningCurve(), 0.0, 0
         while True:
             if update % self.every == 0:
                 rewards = self._means(network)
                 reward = sum(self.weights[name] * value for name, value in rewards.items())
-                course.points.append(Point(update, counter.count, cpu_s, reward))
+                curve.points.append(Point(update, counter.count, cpu_s, reward))
             if update == updates:
-                course.rewards = rewards
-                course.kl, course.variance_ratio = (
+                curve.rewards = rewards
+                curve.kl, curve.variance_ratio = (
                     self._kl(network),
                     self._variance(network) / self._variance(self.base),
                 )
             if update >= updates and update % self.every == 0 and counter.count >= budget:
-                return course
+                return curve
             counter.counting, start_s = True, time.process_time()
             self._update(network, optimizer, method, seed, update)
             cpu_s += time.process_time() - start_s
@@ -82,23 +82,25 @@ class SmallTier(Tier):
         optimizer.step()
 
     def accumulate(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> None:
-        """Accumulate the gradient of an update in the network's parameters."""
-        drawn, advantages = self.draw(network, method, seed, update)
-        accumulate(parts(drawn, advantages), method.objective)
+        """Add the gradient of an update to that of the network."""
+        batches, advantages = self.draw(network, method, seed, update)
+        accumulate_gradients(micro_batches(batches, advantages), method.objective)
 
-    def draw(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> tuple[list[Drawn], Tensor]:
+    def draw(
+        self, network: VelocityNetwork, method: Method, seed: int, update: int
+    ) -> tuple[list[ReplayBatch], Tensor]:
         """The candidates of an update, and their advantages ``(batch,)``."""
         windows = method.windows(seed, update, CLASSES)
         classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
-        rollouts = [_roll_out(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
-        rewards = self.world.rewards(torch.cat([each.latents for each in rollouts]), classes)
+        made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
+        rewards = self.world.rewards(torch.cat([some.latents for some in made]), classes)
         advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
-        split = classes.split([len(each.latents) for each in rollouts])
-        return [Drawn(each, own, network.rows(own)) for each, own in zip(rollouts, split, strict=True)], advantages
+        mine = classes.split([len(some.latents) for some in made])
+        return [ReplayBatch(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
-        """Evaluation samples ``(1024, 16, 1)`` of a policy from fixed noise, and their classes."""
+        """Evaluation samples ``(1024, 16, 1)`` of a policy, from noise that is always the same, and their classes."""
         classes = torch.arange(EVALUATION_SAMPLES) % CLASSES
         noise = normal((EVALUATION_SAMPLES, WIDTH, 1), "evaluation")
         return EulerSampler(EVALUATION_STEPS).sample(network.given(classes), noise), classes
@@ -115,14 +117,14 @@ class SmallTier(Tier):
         return path_divergence(network.given(classes), self.base.given(classes), (256, WIDTH, 1), EVALUATION_STEPS)
 
 
-def _roll_out(
+def _rolled(
     network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
 ) -> Rollout:
-    """Roll out the candidates of the groups with this window; the noise of a group does not depend on the others."""
+    """The candidates of the groups that have this window; their noise does not depend on which these are."""
     classes = torch.tensor(groups).repeat_interleave(GROUP)
-    noise = _noise(groups, 1 if method.same_start else GROUP // method.branches, *key)
+    noise = _noise(groups, 1 if method.same_start else GROUP // method.branch_size, *key)
     if method.same_start:
-        noise = noise.repeat_interleave(GROUP // method.branches, 0)
+        noise = noise.repeat_interleave(GROUP // method.branch_size, 0)
     return rollout(
         network.given(classes),
         noise,
@@ -130,8 +132,8 @@ def _roll_out(
         window,
         method.kernel,
         lambda step: _noise(groups, GROUP, *key, step),
-        branches=method.branches,
-        prefix=network.given(classes[:: method.branches]),
+        branch_size=method.branch_size,
+        prefix=network.given(classes[:: method.branch_size]),
         share_first=method.share_first,
     )
 

@@ -1,4 +1,4 @@
-"""The second tier of the reinforcement-learning benchmark: the studio model, with the rewards of the core."""
+"""The second environment of the reinforcement-learning benchmark: the studio model, with the rewards of the core."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from torch.optim import AdamW
 
 from prismaudio.downloads import cache_home
 from prismaudio.flow.randomness import normal
@@ -20,12 +21,13 @@ from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.rewards.temporal import TemporalReward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.fast_grpo import FastGrpoTask
+from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.types import ClipBatch, LatentBatch
 from prismaudio_studio.datamodule import StudioDataModule
 from prismaudio_studio.reward import SemanticReward
-from rl_benchmark.course import Counter, Course, Point
+from rl_benchmark.environment import Environment, path_divergence
+from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP, STUDIO_STEPS
-from rl_benchmark.tier import Tier, path_divergence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,16 +38,16 @@ if TYPE_CHECKING:
     from rl_benchmark.methods import Method
 
 SAMPLES = 8
-"""Samples per clip for the divergence and the variance."""
+"""Of each of a few clips: divergence and variance are theirs."""
 
 
-class StudioTier(Tier):
-    """Post-trains the studio model for few steps without guidance, like the recipe ``fast_grpo/studio``.
+class StudioEnvironment(Environment):
+    """Post-trains the studio model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
 
     Args:
-        training: Number of training clips.
-        validation: Number of held-out clips for evaluation.
-        clips: Clips per update.
+        training: Clips of the studio that updates take in turn.
+        validation: Held-out clips that policies are evaluated with.
+        clips: Clips of an update.
     """
 
     name = "studio"
@@ -57,20 +59,20 @@ class StudioTier(Tier):
         self.training, self.validation, self.clips = training, validation, clips
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Render the clips, or load them from the cache."""
+        """Render the clips, or find them where they were kept."""
         on_step(0, 1)
         self.data().prepare_data()
         on_step(1, 1)
 
     def data(self) -> StudioDataModule:
-        """The data module of the clips."""
+        """The clips."""
         folder = cache_home() / "benchmark" / "clips"
         return StudioDataModule(self.training, 0, self.validation, self.clips, seed=5, cache_dir=str(folder))
 
-    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """Train a policy, see :class:`Tier`."""
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
+        """One run, see :class:`Environment`."""
         task, data = _policy(method, learning_rate, seed), self.data()
-        recorder = _CourseRecorder(self, task, updates, budget)
+        watch = _Watch(self, task, updates, budget)
         seed_everything(seed, verbose=False)
         with TemporaryDirectory() as folder, _quietly():
             trainer = Trainer(
@@ -81,7 +83,7 @@ class StudioTier(Tier):
                 val_check_interval=self.every,
                 check_val_every_n_epoch=None,
                 num_sanity_val_steps=0,
-                callbacks=[recorder],
+                callbacks=[watch],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -90,11 +92,11 @@ class StudioTier(Tier):
             )
             trainer.validate(task, data, verbose=False)
             trainer.fit(task, data)
-        return recorder.course
+        return watch.curve
 
 
 class _Policy(FastGrpoTask):
-    """Evaluates with the same noise for every seed."""
+    """Validates with the same noise whatever the seed."""
 
     def validation_noise(self, batch: LatentBatch) -> Tensor:
         shape = batch.latents.shape[1:]
@@ -109,30 +111,29 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
             "aesthetic": AestheticReward(),
             "spatial": SpatialReward(),
         },
-        weights=dict(StudioTier.weights),
-        group=GROUP,
-        branches=method.branches,
-        share_first=method.share_first,
-        steps=method.steps,
-        after=method.after,
-        window=method.window,
-        kernel=method.kernel,
-        advantage=method.advantage,
-        loss=method.loss,
-        weighting=method.weighting,
-        cache=None,
+        rollout=RolloutOptions(
+            group_size=GROUP,
+            branch_size=method.branch_size,
+            share_first=method.share_first,
+            num_steps=method.num_steps,
+            max_tail_steps=method.max_tail_steps,
+            window=method.window,
+            kernel=method.kernel,
+        ),
+        policy=PolicyOptions(loss=method.loss, weighting=method.weighting),
+        scoring=RewardOptions(weights=dict(StudioEnvironment.weights), advantage=method.advantage, cache=None),
         pretrained="studio",
-        learning_rate=learning_rate,
+        optimizer=lambda parameters: AdamW(parameters, learning_rate, weight_decay=1e-4),
         sampler=EulerSampler(STUDIO_STEPS),
         seed=seed,
     )
 
 
-class _CourseRecorder(Callback):
-    """Records the learning curve of a policy and stops its run."""
+class _Watch(Callback):
+    """Writes the curve of a policy down, and ends its run."""
 
-    def __init__(self, tier: StudioTier, task: FastGrpoTask, updates: int, budget: float) -> None:
-        self.course, self.tier, self.updates, self.budget = Course(), tier, updates, budget
+    def __init__(self, environment: StudioEnvironment, task: FastGrpoTask, updates: int, budget: float) -> None:
+        self.curve, self.environment, self.updates, self.budget = LearningCurve(), environment, updates, budget
         self.base = copy.deepcopy(task.transformer)
         self.counter = Counter(task.transformer)
         self.cpu_s = 0.0
@@ -146,35 +147,35 @@ class _CourseRecorder(Callback):
 
     def on_validation_end(self, trainer: Trainer, task: Any) -> None:
         update = trainer.global_step
-        rewards = {name: float(trainer.callback_metrics[f"val_reward/{name}"]) for name in self.tier.weights}
-        reward = sum(self.tier.weights[name] * value for name, value in rewards.items())
-        self.course.points.append(Point(update, self.counter.count, self.cpu_s, reward))
+        rewards = {name: float(trainer.callback_metrics[f"val_reward/{name}"]) for name in self.environment.weights}
+        reward = sum(self.environment.weights[name] * value for name, value in rewards.items())
+        self.curve.points.append(Point(update, self.counter.count, self.cpu_s, reward))
         if update == self.updates:
-            self.course.rewards = rewards
+            self.curve.rewards = rewards
             self._compare(task)
         trainer.should_stop = update >= self.updates and self.counter.count >= self.budget
 
     @torch.no_grad()
     def _compare(self, task: FastGrpoTask) -> None:
-        """Measure the divergence from the base policy and the variance of the samples."""
-        batch = next(iter(self.tier.data().val_dataloader()))
+        """How far the policy went from its base, and what is left of its variety."""
+        batch = next(iter(self.environment.data().val_dataloader()))
         conditions = task.clips.conditions(batch.clips, batch.plans)
         autoencoder = cast("Autoencoder", task.autoencoder)
         frames = autoencoder.n_frames(batch.clips[0].duration_s)
-        repeated = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
+        several = conditions.index(torch.arange(len(batch)).repeat_interleave(SAMPLES))
         shape = (len(batch) * SAMPLES, autoencoder.channels, frames)
-        policy, base = (task.velocity(repeated, frames, network) for network in (task.transformer, self.base))
-        self.course.kl = path_divergence(policy, base, shape, STUDIO_STEPS)
+        policy, base = (task.velocity(several, frames, network) for network in (task.transformer, self.base))
+        self.curve.kl = path_divergence(policy, base, shape, STUDIO_STEPS)
         noise, sampler = normal(shape, "variance"), EulerSampler(STUDIO_STEPS)
-        variance, base_variance = (
+        policy_variance, base_variance = (
             sampler.sample(velocity, noise).unflatten(0, (-1, SAMPLES)).var(1).sum() for velocity in (policy, base)
         )
-        self.course.variance_ratio = float(variance / base_variance)
+        self.curve.variance_ratio = float(policy_variance / base_variance)
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence Lightning's messages about devices and workers."""
+    """Lightning says nothing of devices and workers."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A toy problem for reinforcement learning in seconds: a 16-dimensional flow and four exact rewards."""
+"""A world small enough for reinforcement learning in seconds: a 16-dimensional flow and four exact rewards."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prismaudio.samplers.base import Velocity
-    from prismaudio.training.grpo.update import Rows
+    from prismaudio.training.grpo.update import RowVelocity
 
 CLASSES, WIDTH = 8, 16
 WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}
-"""Weights of the rewards, those of the paper."""
+"""Of the rewards, as the paper weighs them."""
 MODES = slice(0, 6)
 DIRECTION = slice(6, 12)
 RING = slice(12, 14)
@@ -33,12 +33,12 @@ PRETRAINING_STEPS, PRETRAINING_BATCH = 6000, 256
 
 
 class World:
-    """Eight classes, in place of videos, with a distribution of latents ``(batch, 16, 1)`` for each.
+    """Eight classes, which stand for videos, and what their sounds look like as latents ``(batch, 16, 1)``.
 
-    A latent has four independent parts: a mixture of three modes (one of them is rewarded), a direction, a ring (the
-    reward is the proximity to one of its points), and two channels (their difference is the pan). Samples of the data
-    have low rewards in all four: one mode in three is right, directions scatter, the ring is uniform, and pans are
-    noisy and biased.
+    A latent has four parts that have nothing to do with each other: a mixture of three modes (one is what the class
+    sounds like), a direction, a ring (the nearer to one point of it, the better it sounds), and two ears (their
+    difference is the pan). A model of the data is good at none of the four: one mode in three is right, directions
+    scatter, all of the ring is as frequent, and pans are blurred and a little wrong.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class World:
         self.pans = 2 * torch.rand(CLASSES, generator=draw) - 1
 
     def draw(self, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample data ``(batch, 16, 1)`` of classes ``(batch,)``."""
+        """Data ``(batch, 16, 1)`` of classes ``(batch,)``."""
         n = len(classes)
         mode = torch.randint(3, (n,), generator=generator)
         angle = 2 * math.pi * torch.rand(n, generator=generator)
@@ -62,22 +62,22 @@ class World:
         return parts[:, :, None]
 
     def rewards(self, latents: Tensor, classes: Tensor) -> dict[str, Tensor]:
-        """The four exact rewards ``(batch,)`` of latents ``(batch, 16, 1)``, on scales as different as real ones.
+        """The four exact rewards ``(batch,)`` of latents ``(batch, 16, 1)``, on scales as unequal as real ones.
 
         Args:
-            latents: Generated latents.
-            classes: Their classes, ``(batch,)``.
+            latents: What was made.
+            classes: What it was made for, ``(batch,)``.
 
         Returns:
             ``semantic`` 0 .. 1, ``temporal`` -1 .. 1, ``aesthetic`` 1 .. 10, ``spatial`` at most 0.
         """
         x = latents[:, :, 0]
-        mode_distance = (x[:, MODES] - self.modes[classes, 0]).square().sum(1)
-        ring_distance = (x[:, RING] - self.best[classes]).square().sum(1)
+        away = (x[:, MODES] - self.modes[classes, 0]).square().sum(1)
+        astray = (x[:, RING] - self.best[classes]).square().sum(1)
         return {
-            "semantic": torch.exp(-mode_distance / 2),
+            "semantic": torch.exp(-away / 2),
             "temporal": torch.cosine_similarity(x[:, DIRECTION], self.directions[classes]),
-            "aesthetic": 1 + 9 * torch.exp(-ring_distance / 4.5),
+            "aesthetic": 1 + 9 * torch.exp(-astray / 4.5),
             "spatial": -(x[:, 14] - x[:, 15] - self.pans[classes]).abs(),
         }
 
@@ -87,7 +87,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 class VelocityNetwork(nn.Module):
-    """Velocity of latents ``(batch, 16, 1)``: an MLP with three hidden layers of 128, conditioned on time and class."""
+    """Velocity of latents ``(batch, 16, 1)``: three layers of 128, with the time and the class as inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,41 +102,41 @@ class VelocityNetwork(nn.Module):
     def forward(self, latents: Tensor, times: Tensor, classes: Tensor) -> Tensor:
         """Velocity ``(batch, 16, 1)`` at times ``(batch,)`` for classes ``(batch,)``."""
         phase = times[:, None] * (math.pi * torch.tensor([0.5, 1, 2, 4]))
-        features = torch.cat([latents[:, :, 0], phase.cos(), phase.sin(), self.classes(classes)], 1)
-        return self.layers(features)[:, :, None]
+        inputs = torch.cat([latents[:, :, 0], phase.cos(), phase.sin(), self.classes(classes)], 1)
+        return self.layers(inputs)[:, :, None]
 
     def given(self, classes: Tensor) -> Velocity:
-        """The velocity function for samples of the given classes."""
+        """The velocity of samples of these classes."""
         return lambda latents, times: self(latents, times, classes)
 
-    def rows(self, classes: Tensor) -> Rows:
-        """The velocity function for a subset of rows of samples of the given classes."""
+    def rows(self, classes: Tensor) -> RowVelocity:
+        """The velocity of some rows of samples of these classes."""
         return lambda rows: self.given(classes[rows])
 
 
 def pretrained(
     steps: int = PRETRAINING_STEPS, on_step: Callable[[int, int], None] = lambda *_: None
 ) -> VelocityNetwork:
-    """Train a flow model of the data, or load it from the cache.
+    """A flow model of the world's data, or found where it was kept.
 
     Args:
         steps: Steps of flow matching.
-        on_step: Called after each step with (steps done, total).
+        on_step: Called after each with how many are done and how many there are.
     """
-    path = _cache_path(steps)
+    place = _place(steps)
     network = VelocityNetwork()
-    if path.exists():
-        network.load_state_dict(load_file(path))
+    if place.exists():
+        network.load_state_dict(load_file(place))
         return network
     _pretrain(network, World(), steps, on_step)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
     save_tensors(network.state_dict(), partial)
-    partial.replace(path)
+    partial.replace(place)
     return network
 
 
-def _cache_path(steps: int) -> Path:
+def _place(steps: int) -> Path:
     key = hashlib.sha256(Path(__file__).read_bytes() + f"{steps} {torch.__version__}".encode()).hexdigest()[:16]
     return cache_home() / "benchmark" / f"rl-{key}.safetensors"
 

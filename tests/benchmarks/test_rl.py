@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import subprocess
 import sys
@@ -14,12 +13,13 @@ import rl
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.training.fast_grpo import FastGrpoTask
-from rl_benchmark.course import Counter, Course, Point
+from prismaudio.training.grpo.options import RolloutOptions
+from rl_benchmark.learning_curve import Counter, LearningCurve, Point
 from rl_benchmark.methods import GROUP, METHODS, RECIPES, Method
 from rl_benchmark.plot import plot_figure
 from rl_benchmark.protocol import EQUAL_RATE, QUICK, QUICK_RATES, RATES, RLBenchmark
 from rl_benchmark.report import RLReport
-from rl_benchmark.small import SmallTier
+from rl_benchmark.small import SmallEnvironment
 from rl_benchmark.world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrained
 
 
@@ -27,15 +27,15 @@ from rl_benchmark.world import CLASSES, WEIGHTS, VelocityNetwork, World, pretrai
 def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRISMAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        tier = SmallTier(pretraining=300)
-        tier.prepare()
-        yield tier
+        environment = SmallEnvironment(pretraining=300)
+        environment.prepare()
+        yield environment
 
 
 @pytest.fixture(scope="module")
 def report(small):
     settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
-    return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, tier=small).run()
+    return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, environment=small).run()
 
 
 def test_the_best_that_the_world_knows_is_worth_the_sum_of_the_weights() -> None:
@@ -75,28 +75,28 @@ def test_the_hooks_count_what_the_formula_says(small, name) -> None:
 
 def test_the_methods_are_the_recipes_and_a_changed_recipe_changes_its_method(tmp_path) -> None:
     text = (RECIPES / "recommended.yaml").read_text()
-    text = text.replace("steps: 10", "steps: 12").replace("latest: 0.8", "latest: 0.5")
-    (tmp_path / "recommended.yaml").write_text(text.replace("after: 4", "after: 3"))
+    text = text.replace("num_steps: 10", "num_steps: 12").replace("latest: 0.8", "latest: 0.5")
+    (tmp_path / "recommended.yaml").write_text(text.replace("max_tail_steps: 4", "max_tail_steps: 3"))
     known, changed = METHODS["recommended"], Method.of_recipe("recommended", tmp_path)
-    assert (known.steps, known.after, known.window.length, known.window.latest) == (10, 4, 1, 0.8)
-    assert (changed.steps, changed.after, changed.window.length, changed.window.latest) == (12, 3, 1, 0.5)
+    assert (known.num_steps, known.max_tail_steps, known.window.length, known.window.latest) == (10, 4, 1, 0.8)
+    assert (changed.num_steps, changed.max_tail_steps, changed.window.length, changed.window.latest) == (12, 3, 1, 0.5)
     assert (type(changed.kernel), changed.kernel.config) == (type(known.kernel), known.kernel.config)
 
 
 def test_overrides_are_those_that_are_stated() -> None:
-    method = Method.of_recipe("release", steps=10, window={"per": "update"})
+    method = Method.of_recipe("release", num_steps=10, window={"per": "update"})
     assert method.window.config == {"length": 2, "earliest": 0.0, "latest": 0.5, "per": "update"}
-    assert (method.steps, method.branches, method.share_first) == (10, 8, False)
+    assert (method.num_steps, method.branch_size, method.share_first) == (10, 8, False)
 
 
 def test_what_a_recipe_leaves_out_is_what_the_task_does() -> None:
-    defaults, task = Method(), inspect.signature(FastGrpoTask).parameters
-    for name in ("steps", "share_first", "after"):
-        assert getattr(defaults, name) == task[name].default
+    defaults, options = Method(), RolloutOptions(group_size=GROUP)
+    for name in ("num_steps", "share_first", "max_tail_steps"):
+        assert getattr(defaults, name) == getattr(options, name)
     made = FastGrpoTask(
-        {"spatial": SpatialReward()}, transformer=DiffusionTransformer(2, 64, 2, 2), encoders={}, group=GROUP
+        {"spatial": SpatialReward()}, transformer=DiffusionTransformer(2, 64, 2, 2), encoders={}, rollout=options
     )
-    assert defaults.branches == made.branches
+    assert defaults.branch_size == made.branch_size
     for mine, theirs in (
         (defaults.window, made.window),
         (defaults.kernel, made.kernel),
@@ -120,11 +120,11 @@ def test_the_formula_is_that_of_the_specification() -> None:
 
 
 def test_sharing_the_first_random_step_changes_nothing_but_the_cost(small) -> None:
-    courses = []
+    curves = []
     for share in (False, True):
-        method = Method(steps=6, window=METHODS["paper"].window, branches=GROUP, share_first=share)
-        courses.append(small.run(method, 1e-4, 0, updates=4))
-    plain, shared = (course.points[-1] for course in courses)
+        method = Method(num_steps=6, window=METHODS["paper"].window, branch_size=GROUP, share_first=share)
+        curves.append(small.run(method, 1e-4, 0, updates=4))
+    plain, shared = (curve.points[-1] for curve in curves)
     assert plain.reward == pytest.approx(shared.reward, abs=1e-4)
     assert shared.nfe == plain.nfe - 4 * 4 * (GROUP - 1) * CLASSES  # rolled out once, trained as three
 
@@ -140,37 +140,37 @@ def test_a_run_depends_on_its_seed_alone(small) -> None:
 
 
 def test_evaluations_are_not_counted_and_a_budget_is_spent(small) -> None:
-    course = small.run(METHODS["recommended"], 1e-3, 0, updates=4, budget=4000)
-    assert course.points[0].nfe == 0
-    assert course.points[-1].nfe >= 4000 > course.points[-2].nfe
-    assert course.final(4) == course.points[1].reward
+    curve = small.run(METHODS["recommended"], 1e-3, 0, updates=4, budget=4000)
+    assert curve.points[0].nfe == 0
+    assert curve.points[-1].nfe >= 4000 > curve.points[-2].nfe
+    assert curve.final(4) == curve.points[1].reward
 
 
 def test_training_finds_what_is_rewarded(small) -> None:
-    course = small.run(METHODS["recommended"], 1e-3, 0, updates=40)
-    assert course.points[-1].reward > course.points[0].reward + 0.2
+    curve = small.run(METHODS["recommended"], 1e-3, 0, updates=40)
+    assert curve.points[-1].reward > curve.points[0].reward + 0.2
 
 
 def test_where_a_reward_was_reached() -> None:
-    course = Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0), Point(8, 160, 2.0, float("nan"))])
-    assert course.first(1.25) == Point(1, 20, 0.25, 1.25)
-    assert course.first(3) is None
-    assert course.first(0.5) is None  # it never had to rise to that
-    assert Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 1.0)]).first(1.0) is None
-    assert course.at(40) == 1.5
-    assert course.at(1000) is None
+    curve = LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0), Point(8, 160, 2.0, float("nan"))])
+    assert curve.first(1.25) == Point(1, 20, 0.25, 1.25)
+    assert curve.first(3) is None
+    assert curve.first(0.5) is None  # it never had to rise to that
+    assert LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 1.0)]).first(1.0) is None
+    assert curve.at(40) == 1.5
+    assert curve.at(1000) is None
 
 
 def test_a_missed_target_is_no_success() -> None:
-    def course(reward: float) -> Course:
-        return Course([Point(0, 0, 0.0, 1.0), Point(4, 100, 1.0, reward)], dict.fromkeys(WEIGHTS, 0.0))
+    def curve(reward: float) -> LearningCurve:
+        return LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 100, 1.0, reward)], dict.fromkeys(WEIGHTS, 0.0))
 
     runs = {
-        ("flow_grpo", 1e-3): [course(2.0), course(2.0)],
-        ("release", 1e-3): [course(3.0), course(1.5)],
-        ("release", 3e-3): [course(3.0), course(3.0)],
-        ("flow_grpo", 3e-3): [course(2.0), course(2.0)],
-        ("paper", 1e-3): [course(3.0), course(3.0)],
+        ("flow_grpo", 1e-3): [curve(2.0), curve(2.0)],
+        ("release", 1e-3): [curve(3.0), curve(1.5)],
+        ("release", 3e-3): [curve(3.0), curve(3.0)],
+        ("flow_grpo", 3e-3): [curve(2.0), curve(2.0)],
+        ("paper", 1e-3): [curve(3.0), curve(3.0)],
     }
     told = RLReport(runs, 4, 1e-3, (50,))
     assert told.ratio("release") is None
@@ -214,7 +214,7 @@ def test_the_plot_has_a_line_for_each_method_and_the_target(report) -> None:
 def test_two_processes_say_what_one_says(small, report) -> None:
     names = ("flow_grpo", "recommended")
     settings = {"methods": {name: METHODS[name] for name in names}, "rates": dict.fromkeys(names, (EQUAL_RATE,))}
-    other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, tier=small).run()
+    other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, environment=small).run()
     assert other.target == report.target
     for name in names:
         for mine, theirs in zip(report.runs[name, EQUAL_RATE], other.runs[name, EQUAL_RATE], strict=True):
@@ -224,10 +224,10 @@ def test_two_processes_say_what_one_says(small, report) -> None:
 def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(small, report, tmp_path, monkeypatch) -> None:
     settings = {"methods": {name: METHODS[name] for name in QUICK}, "rates": dict.fromkeys(QUICK, (EQUAL_RATE,))}
     benchmark = RLBenchmark(
-        **settings, seeds=(0, 1), updates=4, budget=0, processes=1, tier=small, kept=tmp_path / "runs"
+        **settings, seeds=(0, 1), updates=4, budget=0, processes=1, environment=small, kept=tmp_path / "runs"
     )
     begun = []
-    plain = SmallTier.run
+    plain = SmallEnvironment.run
 
     def interrupted(self, *args):
         begun.append(args)
@@ -235,17 +235,17 @@ def test_finished_runs_are_kept_and_an_interrupted_benchmark_goes_on(small, repo
             raise KeyboardInterrupt
         return plain(self, *args)
 
-    monkeypatch.setattr(SmallTier, "run", interrupted)
+    monkeypatch.setattr(SmallEnvironment, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         benchmark.run()
     assert len(list((tmp_path / "runs").iterdir())) == 3
     told = benchmark.run()
     assert len(begun) == 4 + 2 * len(QUICK) - 3
     longer = benchmark.restricted(methods={"flow_grpo": METHODS["flow_grpo"]}, updates=8)
-    assert [course.points[-1].update for course in longer.run().runs["flow_grpo", EQUAL_RATE]] == [8, 8]
-    for key, courses in report.runs.items():
-        assert [course.rewards for course in told.runs[key]] == [course.rewards for course in courses]
-        assert [course.points[-1].nfe for course in told.runs[key]] == [course.points[-1].nfe for course in courses]
+    assert [curve.points[-1].update for curve in longer.run().runs["flow_grpo", EQUAL_RATE]] == [8, 8]
+    for key, curves in report.runs.items():
+        assert [curve.rewards for curve in told.runs[key]] == [curve.rewards for curve in curves]
+        assert [curve.points[-1].nfe for curve in told.runs[key]] == [curve.points[-1].nfe for curve in curves]
 
 
 def test_what_is_run() -> None:
@@ -257,7 +257,7 @@ def test_what_is_run() -> None:
 
 
 def test_the_command(small, tmp_path, capsys, monkeypatch) -> None:
-    quick = RLBenchmark.quick().restricted(updates=4, tier=small, rates=dict.fromkeys(QUICK, (EQUAL_RATE,)))
+    quick = RLBenchmark.quick().restricted(updates=4, environment=small, rates=dict.fromkeys(QUICK, (EQUAL_RATE,)))
     monkeypatch.setattr(RLBenchmark, "quick", classmethod(lambda cls: quick))
     out, plot = tmp_path / "new" / "rl.json", tmp_path / "rl.png"
     argv = ["--quick", "--seeds", "1", "--seed", "7", "--processes", "1"]

@@ -1,4 +1,4 @@
-"""The small tier and the task of the third stage follow the same gradient."""
+"""The small environment and the task of the third stage follow the same gradient."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.rewards.spatial import SpatialReward
 from prismaudio.training.candidates import Candidates
 from prismaudio.training.fast_grpo import FastGrpoTask
+from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.types import Conditions, Features
 from rl_benchmark.methods import GROUP, METHODS
-from rl_benchmark.small import SmallTier
+from rl_benchmark.small import SmallEnvironment
 from rl_benchmark.world import VelocityNetwork
 
 
 class SmallTask(FastGrpoTask):
-    """The task of the third stage with the network of the small world, which is told a class."""
+    """The task of the third stage with the network of the small world, which is given a class."""
 
-    def velocity(self, conditions, n_frames, network=None, *, once=True):
+    def velocity(self, conditions, n_frames, network=None, *, cache=True):
         return (network or self.transformer).given(conditions["text"].values[:, 0, 0].long())
 
 
 def made_from(network, method, **options) -> SmallTask:
     task = SmallTask(
         {"spatial": SpatialReward()}, encoders={}, transformer=DiffusionTransformer(2, 64, 2, 2),
-        group=GROUP, branches=method.branches,
-        share_first=method.share_first, steps=method.steps, after=method.after, window=method.window,
-        kernel=method.kernel, advantage=method.advantage, loss=method.loss, weighting=method.weighting, **options,
+        rollout=RolloutOptions(
+            group_size=GROUP, branch_size=method.branch_size, share_first=method.share_first,
+            num_steps=method.num_steps, max_tail_steps=method.max_tail_steps, window=method.window,
+            kernel=method.kernel,
+        ),
+        policy=PolicyOptions(loss=method.loss, weighting=method.weighting),
+        scoring=RewardOptions(advantage=method.advantage), **options,
     )  # fmt: skip
     task.transformer = network
     task._trainer = SimpleNamespace(world_size=1, strategy=None, global_step=0)
@@ -51,17 +56,17 @@ def gradients(network) -> list[torch.Tensor]:
 @pytest.mark.parametrize("name", ["flow_grpo", "release", "paper", "recommended", "recommended_w2"])
 def test_both_have_equal_gradients_on_equal_rollouts(name, monkeypatch) -> None:
     torch.manual_seed(0)
-    network, tier, method = VelocityNetwork(), SmallTier(), METHODS[name]
-    drawn, advantages = tier.draw(network, method, 0, 0)
-    monkeypatch.setattr(tier, "draw", lambda *_: (drawn, advantages))
-    tier.accumulate(network, method, 0, 0)
+    network, environment, method = VelocityNetwork(), SmallEnvironment(), METHODS[name]
+    batches, advantages = environment.draw(network, method, 0, 0)
+    monkeypatch.setattr(environment, "draw", lambda *_: (batches, advantages))
+    environment.accumulate(network, method, 0, 0)
     expected = gradients(network)
     assert all(gradient.any() for gradient in expected)
     task = made_from(network, method)
     candidates = [
         Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), Future())
-        for some in drawn
+        for some in batches
     ]
-    task._accumulate(candidates, advantages, first=True)
+    task._replay(candidates, advantages, first=True)
     for mine, theirs in zip(gradients(network), expected, strict=True):
         assert torch.equal(mine, theirs)

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from prismaudio import __version__
+from prismaudio.cli.fit import use_tensor_cores
 from prismaudio.cli.main import main
+from prismaudio.cli.recipes import find_recipe
+from prismaudio.registry import discover
 
 
 def error(capsys, *words):
@@ -259,3 +264,82 @@ def test_help_of_one_class_comes_from_its_docstring(toy, capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--model.help", "ToyTask"])
     assert "Width of the layer." in capsys.readouterr().out
+
+
+def fast_grpo(folder, old, new):
+    """The smoke recipe of Fast-GRPO with a line changed, in a file."""
+    text = Path(str(find_recipe(discover(), "smoke/fast_grpo"))).read_text(encoding="utf-8")
+    assert old in text
+    (folder / "changed.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    return str(folder / "changed.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "group_size: 4",
+            "group: 4",
+            "FastGrpoTask has no argument 'rollout.group'; did you mean 'rollout.group_size'?",
+        ),
+        ("    policy:\n", "    group: 4\n    policy:\n", "no argument 'group'; did you mean 'rollout.group_size'?"),
+        (
+            "    policy:\n",
+            "    drop: 4\n    policy:\n",
+            "FastGrpoTask has no argument 'drop'; it takes rewards, rollout",
+        ),
+        ("group_size: 4", "group_size: 1", "group_size is 1; expected 2 or more"),
+        ("AdamW", "AdamWW", "optimizer: there is no class 'AdamWW'; did you mean 'AdamW'"),
+        ("lr: 1.0e-4", "rate: 1.0e-4", "optimizer: AdamW has no argument 'rate'"),
+        ("AdamW", "CosineWithWarmup", "optimizer: a class 'CosineWithWarmup' exists, but it is not of the kind"),
+    ],
+)
+def test_options_of_fast_grpo_are_checked_in_one_line(tmp_path, capsys, old, new, expected):
+    assert expected in error(capsys, "--config", fast_grpo(tmp_path, old, new))
+
+
+def test_an_option_is_not_abbreviated(capsys):
+    words = "--config", "smoke/fast_grpo", "--model.rollout.group", "3"
+    assert "no argument 'rollout.group'" in error(capsys, *words)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "torch.optim.AdamW"])
+def test_an_optimizer_is_named_as_torch_does(tmp_path, capsys, name):
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", fast_grpo(tmp_path, "class_path: AdamW", f"class_path: {name}"), "--print_config"])
+    recipe = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+    assert recipe["optimizer"]["class_path"] == "torch.optim.AdamW"
+    assert recipe["optimizer"]["init_args"]["weight_decay"] == 1e-4
+
+
+def test_the_help_of_a_task_has_what_it_inherits(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--model.help", "FastGrpoTask"])
+    text = " ".join(capsys.readouterr().out.split())
+    for option, said in (
+        ("rollout.group_size", "Candidates of a clip"),
+        ("policy.kl_coef", "Coefficient of the divergence"),
+        ("scoring.held_out", "never optimized"),
+        ("optimizer", "None for AdamW with learning rate 1e-3"),
+        ("guidance", "Scale of classifier-free guidance. (type: float, default: 1.0)"),
+        ("gradient_checkpointing", "Recompute activations"),
+    ):
+        assert f"--model.{option} " in text
+        assert said in text
+
+
+@pytest.mark.parametrize(("precision", "expected"), [(None, "high"), ("bf16-mixed", "high"), ("32-true", "highest")])
+def test_cuda_devices_use_tensor_cores_unless_full_precision_is_asked_for(precision, expected):
+    cuda, cpu = (SimpleNamespace(accelerator=object.__new__(kind)) for kind in (CUDAAccelerator, CPUAccelerator))
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        use_tensor_cores(cpu, precision)
+        assert torch.get_float32_matmul_precision() == "highest"
+        use_tensor_cores(cuda, precision)
+        assert torch.get_float32_matmul_precision() == expected
+        torch.set_float32_matmul_precision("medium")
+        use_tensor_cores(cuda, precision)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from streams import streams
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.autoencoders.base import Autoencoder
@@ -29,8 +31,9 @@ from prismaudio.training.callbacks.listening import ListeningSamples
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.foundation import FoundationTask
 from prismaudio.training.grpo.advantages import WeightedSumAdvantage
+from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.training.lora import Lora
-from prismaudio.training.schedule import InverseSchedule
+from prismaudio.training.schedule import InverseLR
 from prismaudio.training.sharding import ShardedStrategy, whole_state
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 
@@ -93,8 +96,8 @@ def task():
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.05)
     return FoundationTask(
-        network, autoencoder=Held(), learning_rate=1e-3, swap_video=0.0, sampler=EulerSampler(2),
-        schedule=InverseSchedule(warmup=0.5),
+        transformer=network, autoencoder=Held(), swap_video=0.0, sampler=EulerSampler(2),
+        lr_scheduler=partial(InverseLR, warmup=0.5),
     )  # fmt: skip
 
 
@@ -160,13 +163,14 @@ def gathered(items):
     return ClipBatch(clips, plans)
 
 
-def align(folder, steps=3, checkpoint=None, options=None, reward=None, **trainer):
+def align(folder, steps=3, checkpoint=None, options=None, reward=None, *, split_groups=False, **trainer):
     """Post-train, and give the trained weights, whole."""
     made = FastGrpoTask(
         {"spatial": reward or Right()},
         transformer=task().transformer, encoders={"text": Numbered()}, autoencoder=Held(),
-        group=4, steps=6, kl=0.1, learning_rate=1e-3, cache=None, advantage=WeightedSumAdvantage("batch"),
-        **{"branches": 2, **(options or {})},
+        rollout=RolloutOptions(group_size=4, num_steps=6, branch_size=2, split_groups=split_groups),
+        policy=PolicyOptions(kl_coef=0.1), scoring=RewardOptions(cache=None, advantage=WeightedSumAdvantage("batch")),
+        optimizer=partial(AdamW, lr=1e-3, weight_decay=1e-4), **(options or {}),
     )  # fmt: skip
     run = Trainer(
         max_steps=steps, accelerator="cpu", default_root_dir=folder, logger=False, enable_progress_bar=False,
@@ -200,7 +204,7 @@ def both(folder):
     made["resumed"] = fit(folder / "resumed", checkpoint=pause, strategy=ShardedStrategy(), devices=2)
     made["align_ddp"] = align(folder / "align", strategy="ddp", devices=2)
     made["align_fsdp"] = align(folder / "align_fsdp", strategy=ShardedStrategy(), devices=2)
-    made["align_split"] = align(folder / "split", options={"split_groups": True}, strategy="ddp", devices=2)
+    made["align_split"] = align(folder / "split", split_groups=True, strategy="ddp", devices=2)
     made["align_lora"] = align(folder / "lora", options=ADAPTED, strategy="ddp", devices=2)
     pause = folder / "align_fsdp" / "step=2.ckpt"
     made["align_resumed"] = align(folder / "again", checkpoint=pause, strategy=ShardedStrategy(), devices=2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from prismaudio.errors import PrismAudioError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, RhoKernel, Transition, TransitionKernel
 from prismaudio.flow.randomness import generator, normal
-from prismaudio.flow.times import release_grid, shortened, uniform_grid
+from prismaudio.flow.times import release_grid, shorten_tail, uniform_grid
 
 RANDOM = [
     EulerMaruyamaKernel(0.7),
@@ -89,19 +89,19 @@ def test_the_log_ratio_leans_to_the_left() -> None:
 @pytest.mark.parametrize("step", [0, 5, 12, 20])
 def test_the_mean_follows_the_velocity_as_kappa_says(kernel: TransitionKernel, step: int) -> None:
     grid, velocity = uniform_grid(24), some((1, 7)).requires_grad_()
-    now, later = grid[step : step + 1], grid[step + 1 : step + 2]
-    transition = kernel.transition(velocity, some((1, 7), "latents"), now, later)
+    t, t_next = grid[step : step + 1], grid[step + 1 : step + 2]
+    transition = kernel.transition(velocity, some((1, 7), "latents"), t, t_next)
     transition.mean.sum().backward()
     assert velocity.grad is not None
-    torch.testing.assert_close(velocity.grad[0].abs(), (kernel.kappa(now, later) * transition.std).expand(7))
+    torch.testing.assert_close(velocity.grad[0].abs(), (kernel.kappa(t, t_next) * transition.std).expand(7))
 
 
 def test_kappa_is_the_published_formula() -> None:
     grid = uniform_grid(24).double()
-    t, later = grid[[6, 12, 18, 21]], grid[[7, 13, 19, 22]]
+    t, t_next = grid[[6, 12, 18, 21]], grid[[7, 13, 19, 22]]
     g = 0.7 * (t / (1 - t)).sqrt()
-    expected = (t - later).sqrt() * (1 / g + g * (1 - t) / (2 * t))
-    torch.testing.assert_close(EulerMaruyamaKernel(0.7).kappa(t, later), expected.float())
+    expected = (t - t_next).sqrt() * (1 / g + g * (1 - t) / (2 * t))
+    torch.testing.assert_close(EulerMaruyamaKernel(0.7).kappa(t, t_next), expected.float())
     torch.testing.assert_close(expected, torch.tensor([0.21, 0.36, 0.63, 0.96]).double(), rtol=0, atol=0.01)
 
 
@@ -111,9 +111,9 @@ def spreads(kernel: TransitionKernel, steps: int, spread: float) -> Tensor:
     grid = uniform_grid(steps).double()
     variance, found = torch.ones(1, dtype=torch.float64), [1.0]
     for step in range(steps):
-        t, later = grid[step : step + 1], grid[step + 1 : step + 2]
+        t, t_next = grid[step : step + 1], grid[step + 1 : step + 2]
         slope = (t - (1 - t) * spread**2) / ((1 - t) ** 2 * spread**2 + t**2)
-        numbers = (kernel if step < steps - 1 else OdeKernel()).step(t, later)
+        numbers = (kernel if step < steps - 1 else OdeKernel()).step(t, t_next)
         variance = (numbers.keep + numbers.push * slope) ** 2 * variance + numbers.std**2
         found.append(float(variance.sqrt()))
     return torch.tensor(found, dtype=torch.float64)
@@ -167,11 +167,11 @@ def test_noise_is_left_over_with_the_published_kernel() -> None:
 # Other facts ---------------------------------------------------------------------------------------------------------
 @each_kernel
 def test_in_short_steps_all_kernels_of_an_equation_agree(kernel: TransitionKernel) -> None:
-    now, later, x, v = torch.tensor([0.6]), torch.tensor([0.5999]), some((1, 9)), some((1, 9), "v")
+    t, t_next, x, v = torch.tensor([0.6]), torch.tensor([0.5999]), some((1, 9)), some((1, 9), "v")
     other = RhoKernel if isinstance(kernel, EulerMaruyamaKernel) else EulerMaruyamaKernel
     if kernel.config["schedule"] == "cps":
         return  # no equation stands behind it
-    mine, its = kernel.transition(v, x, now, later), other(**kernel.config).transition(v, x, now, later)
+    mine, its = kernel.transition(v, x, t, t_next), other(**kernel.config).transition(v, x, t, t_next)
     torch.testing.assert_close(mine.mean - x, its.mean - x, rtol=0.01, atol=1e-6)
     torch.testing.assert_close(mine.std, its.std, rtol=0.01, atol=0)
 
@@ -180,7 +180,7 @@ def test_in_short_steps_all_kernels_of_an_equation_agree(kernel: TransitionKerne
 def test_the_last_step_of_an_exact_kernel_is_deterministic(kernel: TransitionKernel) -> None:
     x, v, t, zero = some((1, 9)), some((1, 9), "v"), torch.tensor([0.1]), torch.zeros(1)
     last = kernel.transition(v, x, t, zero)
-    assert not kernel.random_to_the_end
+    assert not kernel.stochastic_last_step
     if isinstance(kernel, RhoKernel):
         assert last.std == 0
         torch.testing.assert_close(last.mean, x - 0.1 * v)
@@ -219,7 +219,7 @@ def test_the_released_grid() -> None:
 
 
 def test_a_shortened_grid_ends_at_0_and_keeps_its_beginning() -> None:
-    grid = shortened(uniform_grid(24), 6, 5)
+    grid = shorten_tail(uniform_grid(24), 6, 5)
     torch.testing.assert_close(grid[:7], uniform_grid(24)[:7], rtol=0, atol=0)
     assert len(grid) == 12
     assert grid[-1] == 0

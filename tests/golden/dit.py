@@ -14,7 +14,7 @@ from published_config import published_dit, sync_frames
 
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.models.conditioners import to_length
-from prismaudio.models.dit import DiffusionTransformer, Guide
+from prismaudio.models.dit import ConditioningCache, DiffusionTransformer
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -102,18 +102,18 @@ class Tokens:
 
 
 class Told:
-    """The transformer with a guide that was made already, for :func:`guided_velocity`."""
+    """The transformer with a cache that was computed already, for :func:`guided_velocity`."""
 
-    def __init__(self, transformer: DiffusionTransformer, guide: Guide) -> None:
-        self.transformer, self.made = transformer, guide
+    def __init__(self, transformer: DiffusionTransformer, cache: ConditioningCache) -> None:
+        self.transformer, self.made = transformer, cache
 
-    def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
-        """That guide."""
+    def cache_conditions(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> ConditioningCache:
+        """That cache."""
         return self.made
 
-    def __call__(self, latents: Tensor, times: Tensor, guide: Guide, mask: Tensor | None = None) -> Tensor:
+    def __call__(self, latents: Tensor, times: Tensor, cache: ConditioningCache, mask: Tensor | None = None) -> Tensor:
         """The transformer's velocity."""
-        return self.transformer(latents, times, guide)
+        return self.transformer(latents, times, cache)
 
 
 class Replay:
@@ -233,7 +233,7 @@ class Replay:
         if name in alone:
             return self._plain(alone[name])
         if match := re.fullmatch(r"velocity_text_only_cfg([\d.]+)", name):
-            return self._guided(alone["velocity_text_only"], float(match[1]))
+            return self._cached(alone["velocity_text_only"], float(match[1]))
         if match := CFG.fullmatch(name):
             return self._cfg(float(match["scale"]), float(match["phi"] or 0), match["kind"])
         raise KeyError(name)
@@ -245,22 +245,22 @@ class Replay:
         tokens = self.tokens
         if kind == "negative":
             other = replace(tokens.zero("add", "sync"), cross=whole(self.given["negative_cross_attn_cond"]))
-            return self._guided(tokens, scale, phi, other)
+            return self._cached(tokens, scale, phi, other)
         empty = self.official["model.model.empty_sync_feat"].expand_as(tokens.sync.values)
-        return self._guided(replace(tokens, sync=whole(empty)), scale, phi)
+        return self._cached(replace(tokens, sync=whole(empty)), scale, phi)
 
-    def _guided(self, tokens: Tokens, scale: float, phi: float = 0.0, other: Tokens | None = None) -> Tensor:
+    def _cached(self, tokens: Tokens, scale: float, phi: float = 0.0, other: Tokens | None = None) -> Tensor:
         both = tokens.and_then(other or tokens.zero("cross", "add", "sync"))
-        told = Told(self.transformer, self._guide(both))
+        told = Told(self.transformer, self._cache(both))
         return guided_velocity(told, Conditions(), self.n_frames, scale, phi)(self.given["x"], self.given["t"])
 
     def _plain(self, tokens: Tokens) -> Tensor:
-        return self.transformer(self.given["x"], self.given["t"], self._guide(tokens))
+        return self.transformer(self.given["x"], self.given["t"], self._cache(tokens))
 
-    def _guide(self, tokens: Tokens) -> Guide:
+    def _cache(self, tokens: Tokens) -> ConditioningCache:
         added = {"video": tokens.add, "sync": tokens.sync}
         attended = [] if tokens.cross is None else [tokens.cross]
-        return self.transformer.guide_by(attended, {k: v for k, v in added.items() if v is not None}, self.n_frames)
+        return self.transformer.cache_tokens(attended, {k: v for k, v in added.items() if v is not None}, self.n_frames)
 
     def _euler(self, scale: float) -> list[Tensor]:
         """Latents before each step and after the last one."""

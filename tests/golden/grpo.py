@@ -152,41 +152,41 @@ def single_steps(tensors: Golden) -> Pairs:
     for prefix in sorted({name.rpartition("/")[0] for name in tensors if name.startswith("out/i")}):
         index, noise = re.fullmatch(r"out/i(\d+)_nl([\d.]+)", prefix).groups()
         kernel = EulerMaruyamaKernel(float(noise)) if float(noise) else OdeKernel()
-        now, later = (grid[int(index) + k].expand(len(sample)) for k in (0, 1))
-        new = kernel.transition(velocity, sample, now, later)
+        t, t_next = (grid[int(index) + k].expand(len(sample)) for k in (0, 1))
+        new = kernel.transition(velocity, sample, t, t_next)
         latents = new.sample(eps)
         yield f"{prefix}/mean", new.mean
         yield f"{prefix}/prev", latents
-        yield f"{prefix}/dt", (later - now)[:1]
-        yield f"{prefix}/std_dev_t", diffusion(new, now, later)
+        yield f"{prefix}/dt", (t_next - t)[:1]
+        yield f"{prefix}/std_dev_t", diffusion(new, t, t_next)
         if not float(noise):
             continue
-        reference = kernel.transition(other, sample, now, later)
-        published = divergence(new, reference, kernel, now, later, "flow_grpo")
+        reference = kernel.transition(other, sample, t, t_next)
+        published = divergence(new, reference, kernel, t, t_next, "flow_grpo")
         yield f"{prefix}/log_prob", new.log_prob(latents)
         yield f"{prefix}/log_prob_ref", reference.log_prob(latents)
         yield f"{prefix}/mean_ref", reference.mean
         yield f"{prefix}/kl_per_sample", published
         yield f"{prefix}/kl", published.mean()[None]
-        yield f"{prefix}/kl_true_gaussian", divergence(new, reference, kernel, now, later).mean()[None]
+        yield f"{prefix}/kl_true_gaussian", divergence(new, reference, kernel, t, t_next).mean()[None]
 
 
 def mixed_steps(tensors: Golden) -> Pairs:
     """One step of each sample, each from a time of its own, with the noise that the file's deviations speak of."""
     grid, index = release_grid(len(tensors["timesteps"])), tensors["mixed/index"]
-    now, later = grid[index], grid[index + 1]
-    ratio = tensors["mixed/std_dev_t"].flatten() / EulerMaruyamaKernel(1.0).diffusion(now, later)
+    t, t_next = grid[index], grid[index + 1]
+    ratio = tensors["mixed/std_dev_t"].flatten() / EulerMaruyamaKernel(1.0).diffusion(t, t_next)
     kernel = EulerMaruyamaKernel(round(float(ratio.median()), 5))
-    new = kernel.transition(tensors["in/model_output"], tensors["in/sample"], now, later)
+    new = kernel.transition(tensors["in/model_output"], tensors["in/sample"], t, t_next)
     yield "mixed/mean", new.mean
-    yield "mixed/std_dev_t", diffusion(new, now, later)
+    yield "mixed/std_dev_t", diffusion(new, t, t_next)
     yield "mixed/log_prob", new.log_prob(tensors["mixed/prev"])
     yield "grpo/log_prob", new.log_prob(tensors["mixed/prev"])
 
 
-def diffusion(transition: Transition, now: Tensor, later: Tensor) -> Tensor:
+def diffusion(transition: Transition, t: Tensor, t_next: Tensor) -> Tensor:
     """The noise for each unit of time, as the file has it."""
-    return (transition.std / (now - later).sqrt())[:, None, None]
+    return (transition.std / (t - t_next).sqrt())[:, None, None]
 
 
 # Learning -------------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def rolled_out(metadata: Golden, tensors: Golden, network: tuple[Golden, Golden]
         Window(start, start + length),
         EulerMaruyamaKernel(float(metadata["noise_level"])),
         lambda step: tensors[f"in/window_eps/{step - start}"][order],
-        branches=branches,
+        branch_size=branches,
         prefix=guided_velocity(made.transformer, made.conditions, n_frames, scale),
     )
     yield "sigmas", grid

@@ -63,8 +63,8 @@ def steps_file():
     torch.manual_seed(0)
     metadata = {"ema": "decay=min((1+s)/(10+s),0.6), update only if (s+1)%3==0", "clip_range": "0.01"}
     velocity, sample, index = torch.randn(3, 5, 9), torch.randn(3, 5, 9), torch.tensor([0, 4, 9])
-    kernel, (now, later) = grpo.EulerMaruyamaKernel(0.3), (grpo.release_grid(10)[index + k] for k in (0, 1))
-    step = kernel.transition(velocity, sample, now, later)
+    kernel, (t, t_next) = grpo.EulerMaruyamaKernel(0.3), (grpo.release_grid(10)[index + k] for k in (0, 1))
+    step = kernel.transition(velocity, sample, t, t_next)
     inputs = {
         "timesteps": torch.zeros(10),
         "in/sample": sample,
@@ -73,7 +73,7 @@ def steps_file():
         "in/model_output_ref": velocity + 0.01 * torch.randn(3, 5, 9),
         "mixed/index": index,
         "mixed/prev": (prev := step.sample(torch.randn(3, 5, 9))),
-        "mixed/std_dev_t": kernel.diffusion(now, later)[:, None, None],
+        "mixed/std_dev_t": kernel.diffusion(t, t_next)[:, None, None],
         "grpo/old_log_prob": step.log_prob(prev) - torch.tensor([0.02, 0.001, -0.004]),
         "grpo/advantage_raw": torch.tensor([-9.0, 0.5, 7.0]),
         "adv/reward": torch.randn(6),

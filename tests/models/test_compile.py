@@ -24,7 +24,7 @@ def test_a_step_is_one_graph(sigma_data: float | None) -> None:
     )
     latents, times = torch.randn(2, 6, 9), torch.tensor([0.2, 0.7])
     with torch.no_grad():
-        guide = model.guide(cond, 9)
+        cache = model.cache_conditions(cond, 9)
         compiled = torch.compile(model, backend="eager", fullgraph=True)
-        torch.testing.assert_close(compiled(latents, times, guide), model(latents, times, guide))
-        torch.testing.assert_close(compiled(latents, times, cond), model(latents, times, guide))
+        torch.testing.assert_close(compiled(latents, times, cache), model(latents, times, cache))
+        torch.testing.assert_close(compiled(latents, times, cond), model(latents, times, cache))

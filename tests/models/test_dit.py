@@ -59,7 +59,7 @@ def test_every_stream_affects_the_output(transformer: DiffusionTransformer, stre
 def test_precomputed_conditions_give_the_same_output(transformer: DiffusionTransformer) -> None:
     latents, times, cond = torch.randn(2, 6, 20), torch.tensor([0.5, 0.1]), conditions([4, 2])
     torch.testing.assert_close(
-        transformer(latents, times, cond), transformer(latents, times, transformer.guide(cond, 20))
+        transformer(latents, times, cond), transformer(latents, times, transformer.cache_conditions(cond, 20))
     )
 
 

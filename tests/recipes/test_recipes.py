@@ -40,7 +40,7 @@ def test_it_parses(name, capsys):
 def test_an_addition_changes_what_it_names_and_nothing_else(capsys):
     recipe = printed(capsys, "foundation/paper", "foundation/fsdp")
     assert recipe["trainer"]["strategy"] == "fsdp"
-    assert recipe["model"]["init_args"]["recompute"] is True
+    assert recipe["model"]["init_args"]["gradient_checkpointing"] is True
     assert recipe["model"]["init_args"]["time_sampler"] == "truncated_logit_normal"
 
 

@@ -37,7 +37,7 @@ def rolled(
     window: Window,
     kernel: TransitionKernel | None = None,
     rows: int = 2,
-    branches: int = 3,
+    branch_size: int = 3,
     network: Network | None = None,
     solver: GridSampler | None = None,
 ) -> Rollout:
@@ -48,8 +48,8 @@ def rolled(
         GRID,
         window,
         kernel or EulerMaruyamaKernel(0.7),
-        lambda step: normal((rows * branches, *SHAPE), "draw", step),
-        branches=branches,
+        lambda step: normal((rows * branch_size, *SHAPE), "draw", step),
+        branch_size=branch_size,
         prefix=network,
         solver=solver,
     )
@@ -70,7 +70,7 @@ def test_the_replay_of_a_step_is_that_step_exactly(kernel: TransitionKernel, win
 
 
 @pytest.mark.parametrize("start", [0, 3])
-def test_siblings_can_share_their_first_random_step(start: int) -> None:
+def test_branches_can_share_their_first_stochastic_step(start: int) -> None:
     window, gradients, evaluations = Window(start, start + 2), [], []
     for share in (False, True):
         network = Network()
@@ -81,11 +81,11 @@ def test_siblings_can_share_their_first_random_step(start: int) -> None:
             window,
             RhoKernel(1.0),
             lambda step: normal((6, *SHAPE), "draw", step),
-            branches=3,
+            branch_size=3,
             prefix=network,
             share_first=share,
         )
-        made = made.rows(slice(3, 6))  # a whole family
+        made = made.rows(slice(3, 6))  # a whole branch
         terms = []
         for index in range(2):
             new = replay(network, made, index, network)
@@ -98,7 +98,7 @@ def test_siblings_can_share_their_first_random_step(start: int) -> None:
         evaluations.append(network.evaluations)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
     assert evaluations[0] - evaluations[1] == (6 - 2) + (3 - 1)
-    with pytest.raises(PrismAudioError, match="3 siblings share the step"):
+    with pytest.raises(PrismAudioError, match="branches of 3 share the step"):
         replay(network, made, 0)
 
 
@@ -133,7 +133,7 @@ def test_states_are_float32_whatever_the_network_computes_in() -> None:
 @pytest.mark.parametrize("solver", [EulerSampler(10), HeunSampler(10)])
 @pytest.mark.parametrize("at", [0, 4, 10])
 def test_without_a_window_it_is_the_deterministic_sampler(solver: GridSampler, at: int) -> None:
-    made = rolled(Window(at, at), branches=1, solver=solver)
+    made = rolled(Window(at, at), branch_size=1, solver=solver)
     with torch.no_grad():
         expected = solver.sample(Network(), normal((2, *SHAPE), "start"))
     assert torch.equal(made.latents, expected)
@@ -141,41 +141,41 @@ def test_without_a_window_it_is_the_deterministic_sampler(solver: GridSampler, a
 
 
 def test_before_and_after_the_window_it_is_the_deterministic_sampler() -> None:
-    made, sampler = rolled(Window(4, 6), branches=1), EulerSampler()
+    made, sampler = rolled(Window(4, 6), branch_size=1), EulerSampler()
     with torch.no_grad():
         assert torch.equal(made.states[0], sampler.follow(Network(), normal((2, *SHAPE), "start"), GRID[:5]))
         assert torch.equal(made.latents, sampler.follow(Network(), made.states[-1], GRID[6:]))
 
 
 def test_with_all_steps_in_the_window_every_step_is_random() -> None:
-    made, network, kernel = rolled(AllSteps().window(10, 0, 0), branches=1), Network(), EulerMaruyamaKernel(0.7)
+    made, network, kernel = rolled(AllSteps().window(10, 0, 0), branch_size=1), Network(), EulerMaruyamaKernel(0.7)
     latents = normal((2, *SHAPE), "start")
     with torch.no_grad():
         for step in range(9):
-            now, later = GRID[step].expand(2), GRID[step + 1].expand(2)
+            t, t_next = GRID[step].expand(2), GRID[step + 1].expand(2)
             noise = normal((2, *SHAPE), "draw", step)
-            latents = kernel.transition(network(latents, now), latents, now, later).sample(noise)
+            latents = kernel.transition(network(latents, t), latents, t, t_next).sample(noise)
         latents = latents - GRID[9] * network(latents, GRID[9].expand(2))
     torch.testing.assert_close(made.latents, latents)
 
 
 # T10 ------------------------------------------------------------------------------------------------------------------
-def test_siblings_are_one_until_the_window_and_differ_after_it() -> None:
-    made = rolled(Window(4, 6), rows=2, branches=3)
-    siblings = made.states.view(3, 2, 3, -1)
-    assert (siblings[0] == siblings[0][:, :1]).all()
-    assert ((siblings[1] - siblings[1].roll(1, 1)).abs().amax(-1) > 0.01).all()
+def test_a_branch_is_one_sample_until_the_window_and_differs_after_it() -> None:
+    made = rolled(Window(4, 6), rows=2, branch_size=3)
+    branches = made.states.view(3, 2, 3, -1)
+    assert (branches[0] == branches[0][:, :1]).all()
+    assert ((branches[1] - branches[1].roll(1, 1)).abs().amax(-1) > 0.01).all()
     assert ((made.latents.view(2, 3, -1) - made.latents.view(2, 3, -1).roll(1, 1)).abs().amax(-1) > 0.01).all()
-    alone = rolled(Window(4, 6), rows=2, branches=1)
+    alone = rolled(Window(4, 6), rows=2, branch_size=1)
     torch.testing.assert_close(made.states[0, ::3], alone.states[0])
 
 
-@pytest.mark.parametrize(("start", "rows", "branches"), [(0, 2, 8), (4, 1, 16), (6, 2, 8), (4, 16, 1)])
-def test_the_network_is_evaluated_as_often_as_the_formula_says(start: int, rows: int, branches: int) -> None:
+@pytest.mark.parametrize(("start", "rows", "branch_size"), [(0, 2, 8), (4, 1, 16), (6, 2, 8), (4, 16, 1)])
+def test_the_network_is_evaluated_as_often_as_the_formula_says(start: int, rows: int, branch_size: int) -> None:
     network = Network()
-    rolled(Window(start, start + 2), rows=rows, branches=branches, network=network)
-    per_sample = 10 - start * (1 - 1 / branches)
-    assert network.evaluations / (rows * branches) == pytest.approx(per_sample)
+    rolled(Window(start, start + 2), rows=rows, branch_size=branch_size, network=network)
+    per_sample = 10 - start * (1 - 1 / branch_size)
+    assert network.evaluations / (rows * branch_size) == pytest.approx(per_sample)
 
 
 def test_latents_of_a_row_do_not_depend_on_its_neighbours() -> None:
@@ -184,21 +184,21 @@ def test_latents_of_a_row_do_not_depend_on_its_neighbours() -> None:
 
     noise, network = normal((2, *SHAPE), "start"), Network()
     one = rollout(
-        network, noise[:1], GRID, Window(3, 5), RhoKernel(0.7), lambda s: draw(s)[:3], branches=3, prefix=network
+        network, noise[:1], GRID, Window(3, 5), RhoKernel(0.7), lambda s: draw(s)[:3], branch_size=3, prefix=network
     )
-    two = rollout(network, noise, GRID, Window(3, 5), RhoKernel(0.7), draw, branches=3, prefix=network)
+    two = rollout(network, noise, GRID, Window(3, 5), RhoKernel(0.7), draw, branch_size=3, prefix=network)
     torch.testing.assert_close(one.latents, two.latents[:3])
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
 def test_the_last_step_is_not_random() -> None:
     with pytest.raises(
-        PrismAudioError, match="steps 8 to 9 cannot all be random with EulerMaruyamaKernel and 10 steps"
+        PrismAudioError, match="steps 8 to 9 cannot all be stochastic with EulerMaruyamaKernel and 10 steps"
     ):
         rolled(Window(8, 10))
 
     class ToTheEnd(EulerMaruyamaKernel):
-        random_to_the_end = True
+        stochastic_last_step = True
 
     assert rolled(Window(8, 10), ToTheEnd(0.7)).latents.isfinite().all()
 
@@ -208,8 +208,8 @@ def test_a_step_without_noise_cannot_be_trained() -> None:
         rolled(Window(3, 5), OdeKernel())
 
 
-def test_siblings_need_something_to_share() -> None:
-    with pytest.raises(PrismAudioError, match="give their velocity as prefix"):
+def test_branches_need_a_prefix() -> None:
+    with pytest.raises(PrismAudioError, match="pass their velocity as prefix"):
         rollout(
             Network(),
             normal((1, *SHAPE), "x"),
@@ -217,5 +217,5 @@ def test_siblings_need_something_to_share() -> None:
             Window(3, 5),
             RhoKernel(0.7),
             lambda _: torch.zeros(()),
-            branches=2,
+            branch_size=2,
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prismaudio.errors import PrismAudioError
-from prismaudio.models.dit import Guide
+from prismaudio.models.dit import ConditioningCache
 from prismaudio.samplers.base import GridSampler, Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -71,12 +71,16 @@ def test_steps_are_reported_and_can_be_stopped() -> None:
 class Echo:
     """A transformer whose velocity is the mean of its text."""
 
-    def guide(self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None) -> Guide:
-        return Guide((torch.zeros(0), torch.zeros(0)), conditions["text"].values.mean((1, 2)))
+    def cache_conditions(
+        self, conditions: Conditions, n_frames: int, mask: torch.Tensor | None = None
+    ) -> ConditioningCache:
+        return ConditioningCache((torch.zeros(0), torch.zeros(0)), conditions["text"].values.mean((1, 2)))
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide, mask: object = None) -> torch.Tensor:
-        assert guide.added is not None
-        return guide.added[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
+    def __call__(
+        self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None
+    ) -> torch.Tensor:
+        assert cache.added is not None
+        return cache.added[:, None, None] * torch.ones_like(latents) * torch.arange(1.0, 1 + latents.shape[1])[:, None]
 
 
 def test_guidance_goes_beyond_the_conditional_velocity_away_from_the_other() -> None:
@@ -98,9 +102,11 @@ class Counting(Echo):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, latents: torch.Tensor, times: torch.Tensor, guide: Guide, mask: object = None) -> torch.Tensor:
+    def __call__(
+        self, latents: torch.Tensor, times: torch.Tensor, cache: ConditioningCache, mask: object = None
+    ) -> torch.Tensor:
         self.batches.append(len(latents))
-        return super().__call__(latents, times, guide, mask)
+        return super().__call__(latents, times, cache, mask)
 
 
 def test_outside_its_interval_guidance_costs_nothing() -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from streams import streams
+from torch.optim import AdamW
 
 import prismaudio
 from prismaudio.audio.level import PEAK
@@ -38,6 +41,7 @@ from prismaudio.training.candidates import Prompts
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
 from prismaudio.training.grpo.losses import MaskedLoss
+from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.training.grpo.reward_weights import LinearWeight
 from prismaudio.training.grpo.weighting import RectifiedWeighting
 from prismaudio.training.grpo.windows import AllSteps, RandomWindow, Window
@@ -125,11 +129,18 @@ def network():
 def task(rewards=None, **options):
     rewards = {"spatial": Right(), "aesthetic": Unsteady()} if rewards is None else rewards
     defaults = {
-        "transformer": network(), "encoders": {"text": Words()}, "autoencoder": Held(), "group": 6, "steps": 6,
-        "learning_rate": 3e-3, "sampler": EulerSampler(4), "seed": 3,
-        "cache": None,
+        "transformer": network(), "encoders": {"text": Words()}, "autoencoder": Held(), "group_size": 6, "num_steps": 6,
+        "optimizer": partial(AdamW, lr=3e-3, weight_decay=1e-4), "sampler": EulerSampler(4), "seed": 3, "cache": None,
     }  # fmt: skip
-    return FastGrpoTask(rewards, **{**defaults, **options})
+    return FastGrpoTask(rewards, **grouped({**defaults, **options}))
+
+
+def grouped(options):
+    """Options by the names of their fields, put into the groups that they belong to."""
+    groups = {"rollout": RolloutOptions, "policy": PolicyOptions, "scoring": RewardOptions}
+    names = {name: {field.name for field in fields(kind)} for name, kind in groups.items()}
+    made = {name: kind(**{k: v for k, v in options.items() if k in names[name]}) for name, kind in groups.items()}
+    return {k: v for k, v in options.items() if not any(k in known for known in names.values())} | made
 
 
 def trainer(folder, steps, *callbacks, keep=None, **options):
@@ -168,7 +179,7 @@ def validated(made, folder):
 
 
 def test_every_reward_rises_and_the_reference_holds_back(tmp_path):
-    free, held = task(kl=1e-9), task(kl=50.0, kl_form="velocity")
+    free, held = task(kl_coef=1e-9), task(kl_coef=50.0, kl_form="velocity")
     before = validated(free, tmp_path)
     rows = logged(tmp_path / "free", 30, free)
     after = validated(free, tmp_path)
@@ -179,7 +190,7 @@ def test_every_reward_rises_and_the_reference_holds_back(tmp_path):
 
 
 def test_the_first_ratio_is_one_and_every_number_of_an_update_is_logged(tmp_path):
-    made = task(kl=0.1, group=4)
+    made = task(kl_coef=0.1, group_size=4)
     (row,) = logged(tmp_path, 1, made)
     assert row["ratio_error"] == 0.0
     assert row["ratio"] == 1.0
@@ -193,18 +204,20 @@ def test_the_first_ratio_is_one_and_every_number_of_an_update_is_logged(tmp_path
 @pytest.mark.parametrize(("guidance", "each"), [(1.0, 1), (3.0, 2)])
 def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
     window = RandomWindow(2, earliest=0.5, latest=0.5)
-    options = {"window": window, "guidance": guidance, "group": 6, "branches": 3, "steps": 8}
+    options = {"window": window, "guidance": guidance, "group_size": 6, "branch_size": 3, "num_steps": 8}
     (row,) = logged(tmp_path / "apart", 1, task(share_first=False, **options))
     assert row["nfe"] == 2 * each * (4 * 2 + 4 * 6 + 2 * 6 * 3)  # before the window, from there on, trained
     (row,) = logged(tmp_path / "shared", 1, task(**options))
     assert row["nfe"] == 2 * each * (5 * 2 + 3 * 6 + (6 + 2) * 3)
-    (row,) = logged(tmp_path / "coarse", 1, task(after=1, **options))
+    (row,) = logged(tmp_path / "coarse", 1, task(max_tail_steps=1, **options))
     assert row["nfe"] == 2 * each * (5 * 2 + 2 * 6 + (6 + 2) * 3)
 
 
 def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
     rows = logged(
-        tmp_path, 4, task(passes=2, loss=MaskedLoss(1e-7), kernel=RhoKernel(1.0), advantage=DecoupledAdvantage())
+        tmp_path,
+        4,
+        task(num_inner_epochs=2, loss=MaskedLoss(1e-7), kernel=RhoKernel(1.0), advantage=DecoupledAdvantage()),
     )
     assert [row["ratio_error"] for row in rows[:2]] == [0.0, 0.0]  # of the first pass
     assert len(rows) == 2
@@ -212,13 +225,13 @@ def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
 
 
 def test_in_half_precision_the_second_pass_sees_what_the_first_one_learnt(tmp_path):
-    (row,) = logged(tmp_path, 1, task(passes=2), precision="bf16-mixed")
+    (row,) = logged(tmp_path, 1, task(num_inner_epochs=2), precision="bf16-mixed")
     assert row["ratio_error"] == 0.0
     assert row["shift"] > 0
 
 
 class Exact(Right):
-    """Refuses to be asked in half precision."""
+    """Fails under autocast."""
 
     def prepare(self, clip, plan):
         assert not torch.is_autocast_enabled("cpu")
@@ -229,7 +242,7 @@ class Exact(Right):
         return super().score(audio, sample_rate_hz, caches)
 
 
-def test_rewards_judge_in_whole_precision(tmp_path):
+def test_rewards_score_in_full_precision(tmp_path):
     made = task({"spatial": Exact()}, held_out={"other": Exact()})
     one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
     trainer(tmp_path, 1, precision="bf16-mixed", val_check_interval=1).fit(made, Clips().loader(), one)
@@ -243,17 +256,17 @@ def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
             grids.append(grid)
             return super().weights(kernel, grid, window)
 
-    fit(tmp_path, 1, task(after=1, weighting=Asked(), window=RandomWindow(2, latest=0.0)))
+    fit(tmp_path, 1, task(max_tail_steps=1, weighting=Asked(), window=RandomWindow(2, latest=0.0)))
     assert all(torch.equal(grid, uniform_grid(6)) for grid in grids)
 
 
 def test_clips_of_different_duration_are_made_apart():
     prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
-    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=3)] == [[0, 2], [1]]
-    assert [rows for rows, _ in prompts.alike([Window(0, 2)] * 3, most=1)] == [[0], [2], [1]]
+    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=3)] == [[0, 2], [1]]
+    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=1)] == [[0], [2], [1]]
 
 
-def test_what_was_not_judged_leaves_the_spread_of_the_others_alone():
+def test_what_was_not_scored_leaves_the_spread_of_the_others_alone():
     made = task({"spatial": Right()}, advantage=WeightedSumAdvantage("batch"))
     made._trainer = SimpleNamespace(world_size=1, global_rank=0)
     rewards = {"spatial": torch.tensor([50.0, 52.0, torch.nan, torch.nan])}
@@ -262,15 +275,15 @@ def test_what_was_not_judged_leaves_the_spread_of_the_others_alone():
 
 
 def test_only_the_best_and_the_worst_are_replayed(tmp_path):
-    whole, some = (logged(tmp_path / str(n), 1, task(group=8, trained=n))[0] for n in (8, 2))
+    whole, some = (logged(tmp_path / str(n), 1, task(group_size=8, train_top_k=n))[0] for n in (8, 2))
     assert some["nfe"] == whole["nfe"] - 2 * 1 * 3 * 6  # two clips, one step that is not shared, three each, six fewer
     assert some["reward/spatial"] == whole["reward/spatial"]
 
 
 def test_chunks_of_rows_give_the_same_update(tmp_path):
     whole, _ = fit(tmp_path / "whole", 2)
-    chunked, _ = fit(tmp_path / "chunked", 2, task(rows_at_once=4))
-    together, _ = fit(tmp_path / "together", 2, task(prompts_at_once=2))
+    chunked, _ = fit(tmp_path / "chunked", 2, task(train_micro_batch_size=4))
+    together, _ = fit(tmp_path / "together", 2, task(rollout_batch_size=2))
     apart, _ = fit(tmp_path / "apart", 2, task(share_first=False))
     for name, weight in whole.transformer.state_dict().items():
         for other in (chunked, together, apart):  # AdamW makes a whole step of rounding in a gradient near zero
@@ -281,7 +294,7 @@ def test_chunks_of_rows_give_the_same_update(tmp_path):
 def test_clips_of_several_lengths_are_not_padded(tmp_path):
     data = Clips(durations=(0.4, 0.2, 0.4, 0.3, 0.2, 0.4), batch_size=3)
     reward = Right()
-    fit(tmp_path, 2, task({"spatial": reward}, prompts_at_once=3, window=AllSteps(), branches=1), data=data)
+    fit(tmp_path, 2, task({"spatial": reward}, rollout_batch_size=3, window=AllSteps(), branch_size=1), data=data)
     assert sum(reward.rows) == 2 * 3 * 6
 
 
@@ -292,7 +305,7 @@ def state(path):
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(tmp_path):
     def make():
-        return task(kl=0.01, weights={"spatial": LinearWeight(0.0, 1.0, updates=5)})
+        return task(kl_coef=0.01, weights={"spatial": LinearWeight(0.0, 1.0, updates=5)})
 
     average = {"callbacks": [ExponentialMovingAverage(0.5)]}
     fit(tmp_path / "whole", 7, make(), **average)
@@ -328,13 +341,13 @@ def test_checkpoints_of_the_recipes_know_what_the_validation_of_their_step_chang
 
     def trained(folder, checkpoint=None):
         up, down = Drifting(1.0), Drifting(-1.0)
-        made = task({"spatial": Right(), "up": up}, held_out={"down": down}, kl=0.5)
+        made = task({"spatial": Right(), "up": up}, held_out={"down": down}, kl_coef=0.5)
         up.followed = down.followed = made
         callbacks = PolicyAverage(0.9, 1), HeldOutGuard(0.1, 1, raise_kl=5.0)
         keep = ModelCheckpoint(folder, **kept[0])
         run = trainer(folder, 12, *callbacks, keep=keep, val_check_interval=5, check_val_every_n_epoch=None)
         run.fit(made, Clips().loader(), one, ckpt_path=checkpoint)
-        assert made.kl == 2.5
+        assert made.kl_coef == 2.5
         return made.state_dict()
 
     whole = trained(tmp_path / "whole")
@@ -390,28 +403,28 @@ def test_rewards_score_in_their_worker(tmp_path):
 
 
 def test_a_score_that_is_not_finite_stops_the_run_with_the_clip(tmp_path):
-    with pytest.raises(PrismAudioError, match=r"spatial gives nan to a candidate of clip clip 4 \(row"):
+    with pytest.raises(PrismAudioError, match=r"spatial is nan for a candidate of clip clip 4 \(row"):
         fit(tmp_path, 3, task({"spatial": Right(broken="clip 4")}))
 
 
-def test_what_a_reward_cannot_judge_is_said_and_teaches_nothing(tmp_path, caplog):
+def test_a_clip_that_a_reward_cannot_score_is_logged_and_has_no_gradient(tmp_path, caplog):
     data = Clips(durations=(0.4,), batch_size=1)
     made = task({"spatial": Right(inapplicable="clip 0")})
     before = copy.deepcopy(made.transformer.state_dict())
     fit(tmp_path, 2, made, data=data)
-    assert "spatial does not judge clip clip 0: it has a bad day" in caplog.text
+    assert "spatial cannot score clip clip 0: it has a bad day" in caplog.text
     assert all(
         torch.equal(weight, before[name]) for name, weight in made.transformer.state_dict().items() if weight.ndim < 2
     )
 
 
 def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
-    made, run = fit(tmp_path, 3, task(lora=Lora(rank=4), kl=0.1))
+    made, run = fit(tmp_path, 3, task(lora=Lora(rank=4), kl_coef=0.1))
     assert made.reference is not None
     assert made.reference._copy is None
     assert float(run.callback_metrics["kl"]) > 0
     assert all("lora" in name for name, weight in made.transformer.named_parameters() if weight.requires_grad)
-    more = task(lora=Lora(rank=4, conditioners=True), kl=0.1)
+    more = task(lora=Lora(rank=4, conditioners=True), kl_coef=0.1)
     assert more.reference is not None
     assert more.reference._copy is not None  # without adapters it would still have other conditioners
 
@@ -420,11 +433,13 @@ def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
     ("options", "said"),
     [
         ({"weights": {"loudness": 1.0}}, "weights name loudness, but rewards are aesthetic, spatial"),
-        ({"rewards": {}}, "0 rewards"),
-        ({"group": 1}, "groups of 1"),
-        ({"group": 6, "branches": 4}, "does not consist of branches of 4"),
-        ({"trained": 9}, "9 of it trained"),
-        ({"steps": 2}, "too few for a window of 2"),
+        ({"rewards": {}}, "at least one reward"),
+        ({"group_size": 1}, "group_size is 1; expected 2 or more"),
+        ({"group_size": 6, "branch_size": 4}, "branch_size 4 does not divide group_size 6"),
+        ({"train_top_k": 9}, "train_top_k is 9; expected group_size 6 or less"),
+        ({"num_inner_epochs": 0}, "num_inner_epochs is 0; expected 1 or more"),
+        ({"kl_coef": -1.0}, "kl_coef is -1.0; expected 0 or more"),
+        ({"num_steps": 2}, "too few for a window of 2"),
         ({"lora": Lora(dropout=0.1)}, "dropout must be off"),
     ],
 )
@@ -444,7 +459,7 @@ def test_a_network_that_does_not_say_again_what_it_said_is_found(tmp_path, caplo
     unsteady = network()
     unsteady.project_in.register_forward_hook(lambda layer, given, made: torch.dropout(made, 0.1, True))
     fit(tmp_path, 2, task(transformer=unsteady))
-    assert caplog.text.count("of update 0 is off by") == 1
+    assert caplog.text.count("of update 0 differs from 1 by") == 1
     assert "of update 1" not in caplog.text
 
 
@@ -461,9 +476,9 @@ def test_features_alone_are_refused(tmp_path):
     ("options", "precision", "mesh", "said"),
     [
         ({}, "16-mixed", None, "expected bf16-mixed"),
-        ({"after": 1}, "32-true", object(), "leave after out"),
-        ({"split_groups": True, "branches": 3, "trained": 3}, "32-true", None, "3 trained candidates"),
-        ({"split_groups": True, "branches": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
+        ({"max_tail_steps": 1}, "32-true", object(), "leave max_tail_steps out"),
+        ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", None, "train_top_k 3 cannot be split"),
+        ({"split_groups": True, "branch_size": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
     ],
 )
 def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said):
@@ -506,15 +521,15 @@ def test_the_guard_stops_when_what_is_held_out_falls(tmp_path):
 
 
 def test_the_guard_holds_on_to_the_beginning_instead(tmp_path):
-    made, run = guarded(tmp_path, HeldOutGuard(0.1, patience=2, raise_kl=3.0), kl=0.01)
+    made, run = guarded(tmp_path, HeldOutGuard(0.1, patience=2, raise_kl=3.0), kl_coef=0.01)
     assert run.global_step == 6
-    assert made.kl == pytest.approx(0.09)
+    assert made.kl_coef == pytest.approx(0.09)
 
 
 def test_the_guard_needs_something_to_watch(tmp_path):
     with pytest.raises(RecipeError, match="nothing to watch"):
         fit(tmp_path, 1, callbacks=[HeldOutGuard()])
-    with pytest.raises(RecipeError, match="raise_kl needs a kl above 0"):
+    with pytest.raises(RecipeError, match="raise_kl needs a kl_coef above 0"):
         fit(tmp_path, 1, callbacks=[HeldOutGuard(watch=["x"], raise_kl=2.0)])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 from streams import streams
+from torch.optim import AdamW
 
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.errors import CheckpointError
@@ -39,7 +42,7 @@ def batch():
 
 
 def fine_tune(folder, name, lora, steps=3, checkpoint=None):
-    task = FoundationTask(pretrained=str(folder / "base"), lora=lora, learning_rate=1e-2, swap_video=0.0)
+    task = FoundationTask(pretrained=str(folder / "base"), lora=lora, optimizer=partial(AdamW, lr=1e-2), swap_video=0.0)
     keep = ModelCheckpoint(folder / name, "{step}", every_n_train_steps=1, save_top_k=-1)
     callbacks = [ExponentialMovingAverage(0.5), keep, ExportComponents(str(folder / name))]
     run = Trainer(

@@ -1,64 +1,155 @@
-"""The schedules against the published numbers and their own promises."""
+"""The optimizer of a task and its schedule: published numbers, torch's classes, and one change of the rate a step."""
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import ReduceLROnPlateau
+from stages import trainer
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, OneCycleLR
 
 from prismaudio.errors import RecipeError
-from prismaudio.training.schedule import (
-    ConstantSchedule,
-    CosineSchedule,
-    InverseSchedule,
-    inverse_lr,
-    scheduled_adamw,
-)
+from prismaudio.training.schedule import CosineWithWarmup, InverseLR, configure_optimizer, inverse_lr
 
 PUBLISHED = {0: 1.000000000000001e-06, 1: 1.9899900500746275e-06, 10: 1.0465651304642542e-05, 500: 9.91020759111863e-05}
+ADAMW = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
+
+
+def optimizer(lr=1.0):
+    return SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def rates(schedule, steps):
+    """The rate of each step."""
+    found = []
+    for _ in range(steps):
+        found.append(schedule.optimizer.param_groups[0]["lr"])
+        schedule.optimizer.step()
+        schedule.step()
+    return found
 
 
 @pytest.mark.parametrize(("step", "rate"), PUBLISHED.items())
 def test_the_inverse_schedule_is_the_published_one(step, rate):
     assert 1e-4 * inverse_lr(step) == pytest.approx(rate, rel=1e-6)
-    assert InverseSchedule().factor(step, 7) == inverse_lr(step)
+    assert rates(InverseLR(optimizer(1e-4)), step + 1)[-1] == 1e-4 * inverse_lr(step)
 
 
 def test_the_cosine_rises_and_falls():
-    factors = [CosineSchedule(10).factor(step, 110) for step in range(120)]
+    factors = rates(CosineWithWarmup(optimizer(), 10, total_steps=110), 120)
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == pytest.approx(1)
     assert factors[60] == pytest.approx(0.51)
     assert factors[110:] == pytest.approx([0.02] * 10)
-    assert CosineSchedule(10).factor(11, 5) == pytest.approx(0.02)  # a run that is shorter than its warm-up
+    with pytest.raises(RecipeError, match="floor 2"):
+        CosineWithWarmup(optimizer(), floor=2.0)
 
 
-def test_a_run_that_only_a_time_ends():
-    assert CosineSchedule(10).factor(10**6, float("inf")) == 1
+def test_a_run_that_only_a_time_ends_has_no_decay(caplog):
+    schedule = CosineWithWarmup(optimizer(), 10)
+    assert schedule.factor(10**6) == 1
+    schedule.use_run_length(math.inf)
+    assert schedule.factor(10**6) == 1
+    assert not caplog.records
 
 
-def test_the_constant_one_stays():
-    assert [ConstantSchedule(2).factor(step, 9) for step in range(4)] == [0.5, 1, 1, 1]
-    assert ConstantSchedule().factor(0, 9) == 1
+def test_a_warm_up_that_is_longer_than_the_run_is_warned_of(caplog):
+    schedule = CosineWithWarmup(optimizer(), 10)
+    schedule.use_run_length(5)
+    (record,) = caplog.records
+    assert "warmup_steps is 10, but the run has 5 optimizer steps" in record.getMessage()
+    assert rates(schedule, 3) == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_a_learning_rate_below_zero_is_refused():
-    with pytest.raises(RecipeError, match="learning_rate is -1"):
-        scheduled_adamw(LightningModule(), -1.0, 0.0, ConstantSchedule())
+def test_a_checkpoint_holds_no_settings_so_a_longer_run_has_its_own_length():
+    first, second = CosineWithWarmup(optimizer(), 2), CosineWithWarmup(optimizer(), 2)
+    first.use_run_length(4)
+    second.use_run_length(8)
+    rates(first, 3)
+    second.load_state_dict(first.state_dict())
+    assert (second.total_steps, second.last_epoch) == (8, 3)
+
+
+def test_a_state_of_the_schedules_of_0_1_loads():
+    old = LambdaLR(optimizer(), lambda step: 1 / (1 + step))
+    rates(old, 3)
+    new = CosineWithWarmup(optimizer(), 2, total_steps=8)
+    new.load_state_dict(old.state_dict())
+    assert rates(new, 2)[1] == new.factor(4)
+
+
+def layers():
+    made = torch.nn.Linear(2, 2)
+    made.frozen = torch.nn.Parameter(torch.zeros(2, 2), requires_grad=False)
+    made.trainer = SimpleNamespace(estimated_stepping_batches=6, max_steps=6)
+    return made
+
+
+def test_gains_have_no_weight_decay_and_frozen_weights_are_left_out():
+    made = layers()
+    for given in (None, partial(AdamW, lr=0.5, weight_decay=0.25)):
+        weights, gains = configure_optimizer(made, given, None, defaults=ADAMW)["optimizer"].param_groups
+        assert [len(weights["params"]), len(gains["params"])] == [1, 1]
+        assert weights["params"][0] is made.weight
+        assert gains["params"][0] is made.bias
+        assert (weights["weight_decay"], gains["weight_decay"]) == (0.25 if given else 0.01, 0.0)
+        assert weights["betas"] == ((0.9, 0.999) if given else (0.9, 0.98))
+
+
+def test_classes_of_torch_work_and_a_constant_rate_needs_none():
+    made = layers()
+    assert configure_optimizer(made, None, None, defaults=ADAMW).keys() == {"optimizer"}
+    for kind in (partial(LinearLR, start_factor=0.5, total_iters=1), partial(CosineAnnealingLR, T_max=6)):
+        found = configure_optimizer(made, partial(SGD, lr=1.0), kind, defaults=ADAMW)["lr_scheduler"]
+        assert (type(found["scheduler"]), found["interval"]) == (kind.func, "step")
+    plateau = partial(ReduceLROnPlateau, monitor="val_loss")
+    assert configure_optimizer(made, None, plateau, defaults=ADAMW)["lr_scheduler"]["monitor"] == "val_loss"
+
+
+def test_what_torch_refuses_is_an_error_of_the_recipe():
+    with pytest.raises(RecipeError, match="the optimizer rejects its arguments: Invalid learning rate: -1"):
+        configure_optimizer(layers(), partial(AdamW, lr=-1.0), None, defaults=ADAMW)
+    with pytest.raises(RecipeError, match="schedule rejects its arguments"):
+        configure_optimizer(layers(), None, OneCycleLR, defaults=ADAMW)
 
 
 @pytest.mark.parametrize(("max_steps", "total"), [(-1, 12), (6, 6)])
-def test_a_run_of_epochs_has_as_many_steps_as_passes_over_its_batches(max_steps, total):
-    seen = []
+def test_a_run_of_epochs_has_as_many_steps_as_inner_epochs_over_its_batches(max_steps, total):
+    made = layers()
+    made.trainer.max_steps = max_steps
+    found = configure_optimizer(made, None, CosineWithWarmup, defaults=ADAMW, steps_per_batch=2)
+    assert found["lr_scheduler"]["scheduler"].total_steps == total
+    ours = configure_optimizer(made, None, partial(CosineWithWarmup, total_steps=9), defaults=ADAMW, steps_per_batch=2)
+    assert ours["lr_scheduler"]["scheduler"].total_steps == 9
 
-    class Noted(ConstantSchedule):
-        def factor(self, step, n_steps):
-            seen.append(n_steps)
-            return 1.0
 
-    module = torch.nn.Linear(2, 2)
-    module.trainer = SimpleNamespace(estimated_stepping_batches=6, max_steps=max_steps)
-    scheduled_adamw(module, 1e-3, 0.0, Noted(), passes=2)
-    assert set(seen) == {total}
+class Logged(LightningModule):
+    """Keeps the rate of every optimizer step."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.rates = torch.nn.Linear(1, 1), []
+
+    def training_step(self, batch, index):
+        return self.layer(batch).mean()
+
+    def on_before_optimizer_step(self, optimizer):
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+    def configure_optimizers(self):
+        schedule = partial(CosineWithWarmup, warmup_steps=2)
+        return configure_optimizer(self, partial(SGD, lr=1.0), schedule, defaults=ADAMW)
+
+
+def test_the_rate_changes_once_an_optimizer_step(tmp_path):
+    module = Logged()
+    loader = torch.utils.data.DataLoader(torch.ones(8, 1))
+    trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(module, loader)
+    expected = CosineWithWarmup(optimizer(), 2, total_steps=4)
+    assert module.rates == pytest.approx([expected.factor(step) for step in range(4)])

@@ -1,5 +1,6 @@
 """The stages on a handful of clips: what they learn and what they leave behind."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from stages import check_learning, trainer
 from streams import streams
+from torch.optim import AdamW
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.checkpoints import load_components
@@ -24,7 +26,7 @@ from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.cot_tuning import CotTuningTask
 from prismaudio.training.draws import draw
 from prismaudio.training.foundation import FoundationTask
-from prismaudio.training.schedule import CosineSchedule
+from prismaudio.training.schedule import CosineWithWarmup
 from prismaudio.types import Clip, ClipBatch, Conditions, Features, LatentBatch
 
 
@@ -48,7 +50,8 @@ def foundation(**options: object) -> FoundationTask:
     codec = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
     encoders = options.pop("encoders", {"video": BrightnessEncoder(), "text": Words()})
     network = DiffusionTransformer(8, 32, 1, 1, streams(32, ["text"], video=4, text=Words.dim), sigma_data=0.5)
-    return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
+    defaults = {"lr_scheduler": partial(CosineWithWarmup, warmup_steps=2)}
+    return FoundationTask(transformer=network, encoders=encoders, autoencoder=codec, **{**defaults, **options})
 
 
 def first_batch(data: SyntheticDataModule) -> ClipBatch:
@@ -80,19 +83,25 @@ def test_an_export_that_cannot_be_written_is_refused_before_training(data: Synth
 
 def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    task = CotTuningTask(FlashPlanner(), learning_rate=0.1, warmup_steps=2)
+    task = CotTuningTask(
+        FlashPlanner(), partial(AdamW, lr=0.1, betas=(0.9, 0.98)), partial(CosineWithWarmup, warmup_steps=2)
+    )
     check_learning(trainer(tmp_path, max_steps=32), task, data, 0.93)
 
 
 def test_the_flow_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
-    check_learning(trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3), data, 0.8)
+    check_learning(
+        trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8
+    )
 
 
 def state_at_the_end(data: SyntheticDataModule, folder: Path, steps: int, checkpoint: Path | None = None) -> dict:
     keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     options = {"max_steps": steps, "callbacks": [ExponentialMovingAverage(0.5), keep], "enable_checkpointing": True}
     torch.rand(7 if checkpoint else 1)  # what happened before must not matter
-    trainer(folder, **options).fit(foundation(learning_rate=4e-3), data, ckpt_path=checkpoint)
+    trainer(folder, **options).fit(
+        foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, ckpt_path=checkpoint
+    )
     return torch.load(folder / f"step={steps}.ckpt", weights_only=True)
 
 
@@ -231,10 +240,10 @@ def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:
         foundation().clips.latents([Clip("mute", 1.0)])
 
 
-def test_recomputing_changes_nothing(tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
     made = []
-    for recompute in (False, True):
-        task = foundation(recompute=recompute)
+    for checkpointing in (False, True):
+        task = foundation(gradient_checkpointing=checkpointing)
         batch = precomputed([12], 12, task.transformer.latent_channels)
         trainer(tmp_path, max_steps=2).fit(task, torch.utils.data.DataLoader(Precomputed(batch), batch_size=None))
         made.append(list(task.transformer.parameters()))

@@ -1,11 +1,13 @@
 """Train the stages on a few clips of the world, and export their components."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from stages import check_learning, trainer
 from streams import streams
+from torch.optim import AdamW
 
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.models.dit import DiffusionTransformer
@@ -14,7 +16,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.cot_tuning import CotTuningTask
 from prismaudio.training.foundation import FoundationTask
-from prismaudio.training.schedule import CosineSchedule
+from prismaudio.training.schedule import CosineWithWarmup
 from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 from prismaudio_studio.datamodule import StudioDataModule
 from prismaudio_studio.fitting import AutoencoderFittingTask
@@ -48,7 +50,8 @@ def foundation(**options: object) -> FoundationTask:
         streams(32, ["text"], ["video", "plan"], **{name: part.dim for name, part in encoders.items()}),
         sigma_data=0.5,
     )
-    return FoundationTask(network, encoders, codec, **{"schedule": CosineSchedule(2), **options})  # type: ignore[arg-type]
+    defaults = {"lr_scheduler": partial(CosineWithWarmup, warmup_steps=2)}
+    return FoundationTask(transformer=network, encoders=encoders, autoencoder=codec, **{**defaults, **options})
 
 
 def test_the_codec_is_fitted_and_exported_with_other_components(data: StudioDataModule, tmp_path: Path) -> None:
@@ -65,12 +68,18 @@ def test_the_codec_is_fitted_and_exported_with_other_components(data: StudioData
 
 def test_the_planner_learns(data: StudioDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    task = CotTuningTask(EventPlanner(CLASSES, width=8, time_width=32, depth=2), learning_rate=6e-3, warmup_steps=2)
+    task = CotTuningTask(
+        EventPlanner(CLASSES, width=8, time_width=32, depth=2),
+        partial(AdamW, lr=6e-3, betas=(0.9, 0.98)),
+        partial(CosineWithWarmup, warmup_steps=2),
+    )
     check_learning(trainer(tmp_path, max_steps=32), task, data, 0.93)
 
 
 def test_the_flow_learns(data: StudioDataModule, tmp_path: Path) -> None:
-    check_learning(trainer(tmp_path, max_epochs=6), foundation(learning_rate=4e-3), data, 0.8)
+    check_learning(
+        trainer(tmp_path, max_epochs=6), foundation(optimizer=partial(AdamW, lr=4e-3, betas=(0.9, 0.98))), data, 0.8
+    )
 
 
 def test_metrics_are_logged_in_validation(data: StudioDataModule, tmp_path: Path) -> None:

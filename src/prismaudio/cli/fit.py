@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jsonargparse
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
@@ -127,6 +129,9 @@ class Known:
         known = cls(registry)
         for name in training_modules():
             known.names += public_classes(importlib.import_module(name))
+        known.names += [name for name, value in vars(torch.optim).items() if is_kind(value, torch.optim.Optimizer)]
+        schedules = torch.optim.lr_scheduler
+        known.names += [name for name, value in vars(schedules).items() if is_kind(value, schedules.LRScheduler)]
         for plugin in registry.plugins:
             if plugin.status == "ok":
                 known.names += public_classes(sys.modules[plugin.module])
@@ -184,6 +189,11 @@ def public_classes(module: ModuleType) -> list[str]:
     ]
 
 
+def is_kind(value: object, base: type) -> bool:
+    """Whether a value is a class below another one."""
+    return isinstance(value, type) and issubclass(value, base) and value is not base
+
+
 def find_recipes(argv: list[str], registry: Registry) -> list[str]:
     """Replace the name of an installed recipe after ``--config`` by the path of its file."""
     found, previous = [], ""
@@ -220,10 +230,32 @@ def quiet() -> None:
     logger.addFilter(lambda record: "Tip: " not in record.getMessage())
 
 
+def use_tensor_cores(trainer: Trainer, precision: object) -> None:
+    """Compute float32 matrix products in TF32 on a CUDA device, as torch and Lightning advise.
+
+    A recipe that asks for full float32 or float64 by ``trainer.precision``, and a process that chose a precision of
+    matrix products already, keep it.
+
+    Args:
+        trainer: The trainer.
+        precision: What the recipe says of the precision; None where it says nothing.
+    """
+    full = str(precision) in ("32", "32-true", "64", "64-true")
+    if (
+        isinstance(trainer.accelerator, CUDAAccelerator)
+        and not full
+        and torch.get_float32_matmul_precision() == "highest"
+    ):
+        torch.set_float32_matmul_precision("high")
+
+
 class RecipeParser(LightningArgumentParser):
     """Reports what is wrong with a recipe in one line."""
 
     known: Known | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also where jsonargparse makes one for a class
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the error instead of printing pages of usage."""
@@ -268,7 +300,7 @@ class CommandLine(LightningCLI):
             save_config_callback=Provenance,
             save_config_kwargs={"config_filename": "recipe.yaml", "overwrite": True, "save_to_log_dir": False},
             parser_class=RecipeParser,
-            parser_kwargs={"prog": "prismaudio", "allow_abbrev": False},
+            parser_kwargs={"prog": "prismaudio"},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=[subcommand, *argv],
@@ -318,6 +350,7 @@ class CommandLine(LightningCLI):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was named in the recipe
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         trainer.callbacks += guards(trainer)  # type: ignore[attr-defined]
+        use_tensor_cores(trainer, self.config[self.wanted].trainer.precision)
         return trainer
 
     def instantiate_classes(self) -> None:

@@ -1,7 +1,7 @@
-"""Transitions of the sampling chain: from latents at one time to those at a later one, with a known density.
+"""Transitions of the sampling chain: from latents at one time to those at the next one, with a known density.
 
 Time 1 is noise, time 0 is data; the network's velocity is that of noise minus data. All kernels here are affine in
-latents and velocity, so a kernel is three numbers a step.
+latents and velocity, so a kernel is three coefficients a step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError
 
 Reduction = Literal["mean", "sum"]
-"""Over the elements of a sample: the sum is the true density, the mean its n-th root, as all published code has it."""
+"""Reduction over the elements of a sample: the sum is the true log-density, the mean is what published code uses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,12 @@ class Transition:
 
     def sample(self, noise: Tensor) -> Tensor:
         """Latents ``(batch, ...)`` for standard normal noise of that shape."""
-        return self.mean + _beside(self.std, self.mean) * noise.to(self.mean.dtype)
+        return self.mean + _broadcast(self.std, self.mean) * noise.to(self.mean.dtype)
 
     def log_prob(self, latents: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Log-density ``(batch,)`` of latents, over their elements."""
-        z = (latents.detach().to(self.mean.dtype) - self.mean) / _beside(self.std, self.mean)
-        terms = -0.5 * z.square() - _beside(self.std.log(), self.mean) - 0.5 * math.log(2 * math.pi)
+        z = (latents.detach().to(self.mean.dtype) - self.mean) / _broadcast(self.std, self.mean)
+        terms = -0.5 * z.square() - _broadcast(self.std.log(), self.mean) - 0.5 * math.log(2 * math.pi)
         return _over_elements(terms, reduction)
 
     def shift(self, other: Transition) -> Tensor:
@@ -75,61 +75,61 @@ class Step:
 
 
 class TransitionKernel(Configured, ABC):
-    """How one step of a random trajectory is made; a subclass gives the three numbers of a step.
+    """The transition of one stochastic step; a subclass computes the three coefficients of a step.
 
     Attributes:
-        random_to_the_end: Whether the step that ends at time 0 may be random, too. With the kernels here it is not: it
-            would leave noise in the sample, or has no noise and so no density.
+        stochastic_last_step: Whether the step that ends at time 0 may be stochastic. With the kernels of this module it
+            may not: it would leave noise in the sample, or it has no noise and therefore no density.
     """
 
-    random_to_the_end: ClassVar[bool] = False
+    stochastic_last_step: ClassVar[bool] = False
 
     @abstractmethod
-    def step(self, now: Tensor, later: Tensor) -> Step:
-        """The numbers of a step, each ``(batch,)`` float64.
+    def step(self, t: Tensor, t_next: Tensor) -> Step:
+        """The coefficients of a step, each ``(batch,)`` float64.
 
         Args:
-            now: Times ``(batch,)`` at its beginning, float64, above 0.
-            later: Times at its end, below.
+            t: Times ``(batch,)`` at the start of the step, float64, above 0.
+            t_next: Times at its end; ``t_next < t``.
         """
 
-    def transition(self, velocity: Tensor, latents: Tensor, now: Tensor, later: Tensor) -> Transition:
-        """The distribution of the next latents, computed in float32 or better, whatever the network computes in.
+    def transition(self, velocity: Tensor, latents: Tensor, t: Tensor, t_next: Tensor) -> Transition:
+        """The distribution of the next latents, computed in float32 or better whatever the precision of the network.
 
         Args:
-            velocity: The (guided) velocity ``(batch, ...)`` at ``now``.
-            latents: Latents of that shape.
-            now: Times ``(batch,)``.
-            later: Times ``(batch,)`` at the end of the step; ``later < now``.
+            velocity: The (guided) velocity ``(batch, ...)`` at ``t``.
+            latents: Latents at ``t``, of the same shape.
+            t: Times ``(batch,)`` at the start of the step.
+            t_next: Times ``(batch,)`` at its end; ``t_next < t``.
         """
-        numbers = self.step(now.double(), later.double())
+        numbers = self.step(t.double(), t_next.double())
         dtype = torch.promote_types(latents.dtype, torch.float32)
         keep, push, std = (
             value.to(latents.device, dtype, non_blocking=latents.is_cuda)
             for value in (numbers.keep, numbers.push, numbers.std)
         )
-        mean = _beside(keep, latents) * latents.to(dtype) + _beside(push, latents) * velocity.to(dtype)
+        mean = _broadcast(keep, latents) * latents.to(dtype) + _broadcast(push, latents) * velocity.to(dtype)
         return Transition(mean, std)
 
-    def kappa(self, now: Tensor, later: Tensor) -> Tensor:
+    def kappa(self, t: Tensor, t_next: Tensor) -> Tensor:
         """How much a change of the velocity changes the log-density, ``(batch,)``: ``|d mean / d velocity| / std``."""
-        numbers = self.step(now.double(), later.double())
+        numbers = self.step(t.double(), t_next.double())
         return (numbers.push.abs() / numbers.std).float()
 
 
 class OdeKernel(TransitionKernel):
     """Euler's deterministic step, as a transition without noise; it has no density."""
 
-    def step(self, now: Tensor, later: Tensor) -> Step:
+    def step(self, t: Tensor, t_next: Tensor) -> Step:
         """See :meth:`TransitionKernel.step`."""
-        return Step(torch.ones_like(now), later - now, torch.zeros_like(now))
+        return Step(torch.ones_like(t), t_next - t, torch.zeros_like(t))
 
 
 class EulerMaruyamaKernel(TransitionKernel):
     """The published kernels: a stochastic differential equation of the same marginals, by Euler and Maruyama.
 
     Args:
-        noise: How much, above 0: ``a`` of Flow-GRPO and PrismAudio, ``eta`` of DanceGRPO.
+        noise_level: Scale of the noise, above 0: ``a`` of Flow-GRPO and PrismAudio, ``eta`` of DanceGRPO.
         schedule: How the noise depends on time ``t``: ``"flow"`` is ``a sqrt(t / (1 - t))``, with the end of the first
             step in the place of ``t`` in ``1 - t`` where that is 0; ``"dance"`` is constant.
 
@@ -142,20 +142,20 @@ class EulerMaruyamaKernel(TransitionKernel):
         tensor([0.3500])
     """
 
-    def __init__(self, noise: float = 0.7, schedule: Literal["flow", "dance"] = "flow") -> None:
-        self.noise, self.schedule = _positive(noise), schedule
+    def __init__(self, noise_level: float = 0.7, schedule: Literal["flow", "dance"] = "flow") -> None:
+        self.noise_level, self.schedule = _positive(noise_level), schedule
 
-    def diffusion(self, now: Tensor, later: Tensor) -> Tensor:
+    def diffusion(self, t: Tensor, t_next: Tensor) -> Tensor:
         """Noise ``g`` for each unit of time, ``(batch,)``."""
         if self.schedule == "dance":
-            return torch.full_like(now, self.noise)
-        return self.noise * (now / (1 - torch.where(now == 1, later, now))).sqrt()
+            return torch.full_like(t, self.noise_level)
+        return self.noise_level * (t / (1 - torch.where(t == 1, t_next, t))).sqrt()
 
-    def step(self, now: Tensor, later: Tensor) -> Step:
+    def step(self, t: Tensor, t_next: Tensor) -> Step:
         """See :meth:`TransitionKernel.step`."""
-        length, g = now - later, self.diffusion(now, later)
-        drift = g.square() / (2 * now)
-        return Step(1 - drift * length, -(1 + drift * (1 - now)) * length, g * length.sqrt())
+        length, g = t - t_next, self.diffusion(t, t_next)
+        drift = g.square() / (2 * t)
+        return Step(1 - drift * length, -(1 + drift * (1 - t)) * length, g * length.sqrt())
 
 
 class RhoKernel(TransitionKernel):
@@ -165,7 +165,7 @@ class RhoKernel(TransitionKernel):
     ``(1 - t') data + t' (rho noise + sqrt(1 - rho^2) xi)``; ``rho`` is 1 for the deterministic step.
 
     Args:
-        noise: How much, above 0: ``a`` for ``"flow"``, ``eta`` for the others; at most 1 for ``"cps"``.
+        noise_level: Scale of the noise, above 0: ``a`` for ``"flow"``, ``eta`` for the others; at most 1 for ``"cps"``.
         schedule: Where ``rho`` comes from: ``"flow"`` and ``"dance"`` are the equations that
             :class:`EulerMaruyamaKernel` approximates, ``"cps"`` is Flow-CPS, ``cos(eta pi / 2)`` at every step, which
             does not converge to the distribution of the data with more steps.
@@ -179,34 +179,34 @@ class RhoKernel(TransitionKernel):
         tensor([0.7500])
     """
 
-    def __init__(self, noise: float = 0.7, schedule: Literal["flow", "dance", "cps"] = "flow") -> None:
-        self.noise, self.schedule = _positive(noise), schedule
-        if schedule == "cps" and noise > 1:
-            raise PrismAudioError(f"the noise of schedule cps is {noise}; give it at most 1")
+    def __init__(self, noise_level: float = 0.7, schedule: Literal["flow", "dance", "cps"] = "flow") -> None:
+        self.noise_level, self.schedule = _positive(noise_level), schedule
+        if schedule == "cps" and noise_level > 1:
+            raise PrismAudioError(f"noise_level of schedule cps is {noise_level}; give it at most 1")
 
-    def log_rho(self, now: Tensor, later: Tensor) -> Tensor:
+    def log_rho(self, t: Tensor, t_next: Tensor) -> Tensor:
         """Logarithm of how much of the noise is kept, ``(batch,)``."""
         if self.schedule == "cps":
-            return torch.full_like(now, math.log(math.cos(self.noise * math.pi / 2)))
-        half = self.noise**2 / 2
+            return torch.full_like(t, math.log(math.cos(self.noise_level * math.pi / 2)))
+        half = self.noise_level**2 / 2
         if self.schedule == "dance":
-            return half * (1 / now - 1 / later)
-        return half * (torch.log(later * (1 - now)) - torch.log(now * (1 - later)))
+            return half * (1 / t - 1 / t_next)
+        return half * (torch.log(t_next * (1 - t)) - torch.log(t * (1 - t_next)))
 
-    def step(self, now: Tensor, later: Tensor) -> Step:
+    def step(self, t: Tensor, t_next: Tensor) -> Step:
         """See :meth:`TransitionKernel.step`."""
-        log_rho = self.log_rho(now, later)
-        kept, fresh = later * log_rho.exp(), later * (-torch.expm1(2 * log_rho)).sqrt()
-        return Step(1 - later + kept, kept * (1 - now) - (1 - later) * now, fresh)
+        log_rho = self.log_rho(t, t_next)
+        kept, fresh = t_next * log_rho.exp(), t_next * (-torch.expm1(2 * log_rho)).sqrt()
+        return Step(1 - t_next + kept, kept * (1 - t) - (1 - t_next) * t, fresh)
 
 
-def _positive(noise: float) -> float:
-    if not noise > 0:
-        raise PrismAudioError(f"the noise of a kernel is {noise}; give it more than 0, or use OdeKernel")
-    return noise
+def _positive(noise_level: float) -> float:
+    if not noise_level > 0:
+        raise PrismAudioError(f"noise_level of a kernel is {noise_level}; give it more than 0, or use OdeKernel")
+    return noise_level
 
 
-def _beside(numbers: Tensor, latents: Tensor) -> Tensor:
+def _broadcast(numbers: Tensor, latents: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (latents.dim() - 1))
 
 

@@ -89,21 +89,21 @@ def release_grid(steps: int) -> Tensor:
     return torch.cat([torch.linspace(1, 0.001, steps, dtype=torch.float64).float(), torch.zeros(1)])
 
 
-def shortened(grid: Tensor, kept: int, steps: int) -> Tensor:
-    """A grid whose steps after the first ``kept`` ones are replaced by ``steps`` equal ones, unless it has no more.
+def shorten_tail(grid: Tensor, head_steps: int, max_tail_steps: int) -> Tensor:
+    """A grid in which at most ``max_tail_steps`` equal steps follow the first ``head_steps``.
 
     Args:
         grid: Times from 1 to 0.
-        kept: Steps that stay as they are: those up to the end of the window.
-        steps: Steps after them.
+        head_steps: Steps that are kept: those up to the end of the window.
+        max_tail_steps: Steps after them at most; a grid that has no more is returned unchanged.
 
     Source:
-        MixGRPO-Flash (2507.21802): what comes after the window is not trained, and may be coarser.
+        MixGRPO-Flash (2507.21802): steps after the window are not trained, and may be coarser.
 
     Example:
-        >>> shortened(uniform_grid(10), 4, 2).tolist()
+        >>> shorten_tail(uniform_grid(10), 4, 2).tolist()
         [1.0, 0.899..., 0.800..., 0.699..., 0.600..., 0.300..., 0.0]
     """
-    if len(grid) - 1 - kept <= steps:
+    if len(grid) - 1 - head_steps <= max_tail_steps:
         return grid
-    return torch.cat([grid[: kept + 1], torch.linspace(float(grid[kept]), 0, steps + 1)[1:]])
+    return torch.cat([grid[: head_steps + 1], torch.linspace(float(grid[head_steps]), 0, max_tail_steps + 1)[1:]])

@@ -22,7 +22,7 @@ MAX_DIM = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Guide:
+class ConditioningCache:
     """What a trajectory's conditions come to, computed once for all of its steps.
 
     Args:
@@ -39,13 +39,13 @@ class Guide:
     context_mask: Tensor | None = None
     mask: Tensor | None = None
 
-    def first(self, count: int) -> Guide:
+    def first(self, count: int) -> ConditioningCache:
         """That of the first samples of the batch."""
         contexts = None if self.contexts is None else tuple((k[:count], v[:count]) for k, v in self.contexts)
         added, context_mask, mask = (
             None if x is None else x[:count] for x in (self.added, self.context_mask, self.mask)
         )
-        return Guide(self.rotary, added, contexts, context_mask, mask)
+        return ConditioningCache(self.rotary, added, contexts, context_mask, mask)
 
 
 def published_streams(
@@ -157,7 +157,7 @@ class DiffusionTransformer(Configured, nn.Module):
                 module.to(dtype)
         return self
 
-    def guide(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> Guide:
+    def cache_conditions(self, conditions: Conditions, n_frames: int, mask: Tensor | None = None) -> ConditioningCache:
         """Precompute everything that depends on the conditions only, for latents of ``n_frames`` frames.
 
         Args:
@@ -167,7 +167,9 @@ class DiffusionTransformer(Configured, nn.Module):
         """
         tokens = self.tokens(conditions)
         attended = [tokens[name] for name in self.attended if name in tokens]
-        return self.guide_by(attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask)
+        return self.cache_tokens(
+            attended, {name: tokens[name] for name in self.added if name in tokens}, n_frames, mask
+        )
 
     def tokens(self, conditions: Conditions) -> dict[str, Features]:
         """Compute the tokens of every stream that has features."""
@@ -177,25 +179,25 @@ class DiffusionTransformer(Configured, nn.Module):
                 tokens[name] = conditioner.tokens(conditions[name])
         return tokens
 
-    def guide_by(
+    def cache_tokens(
         self,
         attended: Sequence[Features],
         added: Mapping[str, Features],
         n_frames: int,
         mask: Tensor | None = None,
-    ) -> Guide:
+    ) -> ConditioningCache:
         """Precompute from tokens: those that the blocks attend to, and those added to the latents, by stream."""
         real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
         terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
         total = functools.reduce(torch.add, terms) if terms else None
         rotary = self.rotary(1 + n_frames)
         if not attended:
-            return Guide(rotary, total, mask=real)
+            return ConditioningCache(rotary, total, mask=real)
         context = self.to_context(torch.cat([stream.values for stream in attended], 1))
         context_mask = torch.cat([stream.mask for stream in attended], 1)
         context_mask = context_mask | ~context_mask.any(1, keepdim=True)  # samples without conditions attend to zeros
         contexts = tuple(cast("Block", block).cross_attention.keys_and_values(context) for block in self.blocks)
-        return Guide(rotary, total, contexts, context_mask[:, None, None], real)
+        return ConditioningCache(rotary, total, contexts, context_mask[:, None, None], real)
 
     def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
         """Project the tokens of an additive stream and interpolate them to the latent frames."""
@@ -204,35 +206,39 @@ class DiffusionTransformer(Configured, nn.Module):
         return to_length(Features(self.to_added[name](tokens.values), tokens.mask), n_frames, mask)
 
     def forward(
-        self, latents: Tensor, times: Tensor, conditions: Conditions | Guide, mask: Tensor | None = None
+        self, latents: Tensor, times: Tensor, conditions: Conditions | ConditioningCache, mask: Tensor | None = None
     ) -> Tensor:
         """Predict the velocity ``(batch, channels, frames)``, defined as noise minus data.
 
         Args:
             latents: Noisy latents ``(batch, channels, frames)``.
             times: Flow times ``(batch,)``; 1 is noise, 0 is data.
-            conditions: The conditions, or their precomputed form from :meth:`guide`.
+            conditions: The conditions, or their precomputed form from :meth:`cache_conditions`.
             mask: True where a frame is real, bool ``(batch, frames)``, real frames first; None if all are real. Padding
                 has no effect on real frames. Ignored if ``conditions`` is precomputed, which includes a mask.
         """
-        guide = conditions if isinstance(conditions, Guide) else self.guide(conditions, latents.shape[-1], mask)
+        cache = (
+            conditions
+            if isinstance(conditions, ConditioningCache)
+            else self.cache_conditions(conditions, latents.shape[-1], mask)
+        )
         if self.sigma_data is None:
-            return self._network(latents, times, guide)
+            return self._network(latents, times, cache)
         t, variance = times[:, None, None].to(latents.dtype), self.sigma_data**2
         power = (1 - t).square() * variance + t.square()
         known = (t - (1 - t) * variance) / power * latents
-        return known - self.sigma_data * power.rsqrt() * self._network(latents * power.rsqrt(), times, guide)
+        return known - self.sigma_data * power.rsqrt() * self._network(latents * power.rsqrt(), times, cache)
 
-    def _network(self, latents: Tensor, times: Tensor, guide: Guide) -> Tensor:
+    def _network(self, latents: Tensor, times: Tensor, cache: ConditioningCache) -> Tensor:
         """Apply the transformer, in the precision of its weights."""
         own = latents.to(self.pre.weight.dtype)
         hidden = self.project_in((self.pre(own) + own).transpose(1, 2))
-        if guide.added is not None:
-            hidden = hidden + guide.added
+        if cache.added is not None:
+            hidden = hidden + cache.added
         hidden = torch.cat([self.time_embedding(times)[:, None].to(hidden.dtype), hidden], 1)
         for i, block in enumerate(self.blocks):
-            context = None if guide.contexts is None else guide.contexts[i]
-            hidden = block(hidden, guide.rotary, guide.mask, context, guide.context_mask)
+            context = None if cache.contexts is None else cache.contexts[i]
+            hidden = block(hidden, cache.rotary, cache.mask, context, cache.context_mask)
         out = self.project_out(hidden[:, 1:]).transpose(1, 2)
         return (self.post(out) + out).to(latents.dtype)
 

@@ -12,16 +12,16 @@ from prismaudio.errors import PrismAudioError
 from prismaudio.flow.times import uniform_grid
 
 MAX_STEPS = 10_000
-"""Steps of a sampler: more take hours, and gain nothing."""
+"""Largest number of steps of a sampler; more steps take hours without a gain in quality."""
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Velocity ``(batch, channels, frames)`` of latents of that shape at times ``(batch,)``; 1 is noise, 0 is data.
 
-Samplers keep times on the CPU, so that a velocity can decide by them without waiting for a device.
+Samplers keep times on the CPU, so that a velocity can branch on them without synchronising a device.
 """
 
 
 class Sampler(Configured, ABC):
-    """Integrates a velocity from noise (time 1) to data (time 0); each sample by itself, whatever its batch."""
+    """Integrates a velocity from noise (time 1) to data (time 0); a result does not depend on the rest of its batch."""
 
     @abstractmethod
     def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
@@ -35,7 +35,7 @@ class Sampler(Configured, ABC):
 
 
 class GridSampler(Sampler):
-    """Goes from noise to data in equal steps; a subclass says with which velocity.
+    """Integrates from noise to data in equal steps; a subclass computes the mean velocity of a step.
 
     Args:
         steps: Number of steps, at least 1.
@@ -47,14 +47,14 @@ class GridSampler(Sampler):
         self.steps = steps
 
     @abstractmethod
-    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
-        """The velocity ``(batch, channels, frames)`` to follow from one time to the next.
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """The mean velocity ``(batch, channels, frames)`` of a step.
 
         Args:
             velocity: The guided velocity.
-            latents: Latents at the beginning of the step.
-            now: Time at its beginning, ``(batch,)``.
-            later: Time at its end, ``(batch,)``.
+            latents: Latents at the start of the step.
+            t: Time at its start, ``(batch,)``.
+            t_next: Time at its end, ``(batch,)``.
         """
 
     def sample(self, velocity: Velocity, noise: Tensor, on_step: Callable[[int, int], None] | None = None) -> Tensor:
@@ -64,12 +64,12 @@ class GridSampler(Sampler):
     def follow(
         self, velocity: Velocity, latents: Tensor, grid: Tensor, on_step: Callable[[int, int], None] | None = None
     ) -> Tensor:
-        """Latents at the last time of a grid from those at its first.
+        """Integrate latents from the first time of a grid to its last.
 
         Args:
             velocity: The guided velocity.
             latents: Latents ``(batch, channels, frames)``.
-            grid: Times on the CPU, falling; with one time nothing is done.
+            grid: Decreasing times on the CPU; a grid of one time returns the latents unchanged.
             on_step: See :meth:`Sampler.sample`.
         """
         times, steps = grid[:, None].expand(-1, len(latents)), len(grid) - 1
@@ -81,11 +81,11 @@ class GridSampler(Sampler):
         return latents
 
 
-def moved(latents: Tensor, slope: Tensor, now: Tensor, later: Tensor) -> Tensor:
-    """Latents that followed a velocity from one time ``(batch,)`` to another."""
-    return latents + beside(latents, later - now)[:, None, None].to(latents.dtype) * slope
+def moved(latents: Tensor, slope: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+    """Latents after an Euler step along a velocity, from times ``(batch,)`` to others."""
+    return latents + beside(latents, t_next - t)[:, None, None].to(latents.dtype) * slope
 
 
 def beside(latents: Tensor, numbers: Tensor) -> Tensor:
-    """Times and other numbers of the CPU on the device of latents, without waiting for a GPU."""
+    """Copy times or other numbers from the CPU to the device of the latents, without synchronising a GPU."""
     return numbers.to(latents.device, non_blocking=latents.is_cuda)

@@ -17,6 +17,6 @@ class EulerSampler(GridSampler):
     def __init__(self, steps: int = 24) -> None:
         super().__init__(steps)
 
-    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`GridSampler.mean_velocity`."""
-        return velocity(latents, now)
+        return velocity(latents, t)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: how strongly the conditions are followed."""
+"""Classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import PrismAudioError
-from prismaudio.models.dit import Guide
+from prismaudio.models.dit import ConditioningCache
 from prismaudio.samplers.base import beside
 from prismaudio.types import Conditions
 
@@ -28,47 +28,47 @@ def guided_velocity(
     interval: tuple[float, float] = (0.0, 1.0),
     mask: Tensor | None = None,
     *,
-    once: bool = True,
+    cache: bool = True,
 ) -> Velocity:
     """The velocity ``v_null + scale (v_conditional - v_null)``, both halves in one forward.
 
-    Times on the CPU, as samplers give them, let the interval be looked up without waiting for a device.
+    With times on the CPU, as samplers pass them, the interval is compared without synchronising a device.
 
     Args:
         transformer: The network.
-        conditions: What to make, for each sample.
+        conditions: Conditions of each sample.
         n_frames: Latent frames of the trajectory.
-        scale: 1 follows the network as it is, more follows the conditions more closely.
-        rescale: 0 .. 1, how far to bring the spread over channels back to that of the conditional velocity.
-        negative: What to stay away from, in place of nothing.
-        interval: Lowest and highest flow time with guidance. At other times the scale is 1, and where that is so for
-            all samples, the other half is not computed.
+        scale: Guidance scale; 1 is the conditional velocity itself, larger values follow the conditions more closely.
+        rescale: 0 .. 1, how far to rescale the standard deviation over channels to that of the conditional velocity.
+        negative: Negative conditions, in place of the null conditions.
+        interval: Lowest and highest flow time with guidance. At other times the scale is 1; where that holds for
+            all samples, the unconditional half is not computed.
         mask: True where a frame is real, bool ``(batch, n_frames)``, real frames first; None for all.
-        once: Compute what the conditions come to once for all steps; otherwise in each forward, as a network needs it
-            whose parameters are spread over processes.
+        cache: Compute the :class:`prismaudio.models.dit.ConditioningCache` once for all steps; otherwise in each
+            forward, as a network with sharded parameters needs it.
 
     Raises:
-        PrismAudioError: The interval is not one.
+        PrismAudioError: The interval is empty.
 
     Source:
-        Ho and Salimans 2022; rescaling: Lin et al. 2023, with the spread over channels as PrismAudio has it;
+        Ho and Salimans 2022; rescaling: Lin et al. 2023, with the deviation over channels as in PrismAudio;
         interval: Kynkaanniemi et al. 2024.
     """
     lowest, highest = interval
     if not lowest <= highest:
         raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
     if scale == 1:
-        alone = transformer.guide(conditions, n_frames, mask) if once else conditions
+        alone = transformer.cache_conditions(conditions, n_frames, mask) if cache else conditions
         return lambda latents, times: transformer(latents, beside(latents, times), alone, mask)
     twice = None if mask is None else torch.cat([mask, mask])
     joined = Conditions.cat(conditions, negative or conditions.null())
-    both = transformer.guide(joined, n_frames, twice) if once else joined
+    both = transformer.cache_conditions(joined, n_frames, twice) if cache else joined
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         inside = (times >= lowest) & (times <= highest)
         times = beside(latents, times)
         if not inside.any():
-            alone = both.first(len(latents)) if isinstance(both, Guide) else conditions
+            alone = both.first(len(latents)) if isinstance(both, ConditioningCache) else conditions
             return transformer(latents, times, alone, mask)
         wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both, twice).chunk(2)
         guided = other + scale * (wanted - other)

@@ -17,7 +17,7 @@ class HeunSampler(GridSampler):
     def __init__(self, steps: int = 12) -> None:
         super().__init__(steps)
 
-    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`GridSampler.mean_velocity`."""
-        first = velocity(latents, now)
-        return (first + velocity(moved(latents, first, now, later), later)) / 2
+        first = velocity(latents, t)
+        return (first + velocity(moved(latents, first, t, t_next), t_next)) / 2

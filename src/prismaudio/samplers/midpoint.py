@@ -8,7 +8,7 @@ from prismaudio.samplers.base import GridSampler, Velocity, moved
 
 
 class MidpointSampler(GridSampler):
-    """Second order: the velocity in the middle of a step, where that at its beginning leads.
+    """Second order: the velocity at the midpoint of an Euler half-step.
 
     Args:
         steps: Number of steps, at least 1; the velocity is evaluated ``2 * steps`` times.
@@ -17,7 +17,7 @@ class MidpointSampler(GridSampler):
     def __init__(self, steps: int = 12) -> None:
         super().__init__(steps)
 
-    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`GridSampler.mean_velocity`."""
-        first, middle = velocity(latents, now), (now + later) / 2
-        return velocity(moved(latents, first, now, middle), middle)
+        first, middle = velocity(latents, t), (t + t_next) / 2
+        return velocity(moved(latents, first, t, middle), middle)

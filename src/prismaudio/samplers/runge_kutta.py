@@ -21,11 +21,11 @@ class RungeKuttaSampler(GridSampler):
     def __init__(self, steps: int = 6) -> None:
         super().__init__(steps)
 
-    def mean_velocity(self, velocity: Velocity, latents: Tensor, now: Tensor, later: Tensor) -> Tensor:
+    def mean_velocity(self, velocity: Velocity, latents: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`GridSampler.mean_velocity`."""
-        middle = (now + later) / 2
-        first = velocity(latents, now)
-        second = velocity(moved(latents, first, now, middle), middle)
-        third = velocity(moved(latents, second, now, middle), middle)
-        fourth = velocity(moved(latents, third, now, later), later)
+        middle = (t + t_next) / 2
+        first = velocity(latents, t)
+        second = velocity(moved(latents, first, t, middle), middle)
+        third = velocity(moved(latents, second, t, middle), middle)
+        fourth = velocity(moved(latents, third, t, t_next), t_next)
         return (first + 2 * second + 2 * third + fourth) / 6

@@ -1,4 +1,4 @@
-"""Scores of candidates while training, from a worker of their own."""
+"""Scoring of candidates in training, in a worker thread."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LOG = logging.getLogger("prismaudio.training")
 
 
 class CandidateScorer:
-    """Scores candidates with rewards in a worker, in the order in which they come.
+    """Scores candidates with rewards in a worker thread, in the order of submission.
 
-    Scores are turned so that higher is better. What a reward cannot score gets NaN from it, and is logged once.
+    Scores have the sign that makes higher better. A clip that a reward cannot score gets NaN, and is logged once.
 
     Args:
         rewards: Rewards by name.
-        folder: Where what they prepare is kept; None to keep nothing.
+        folder: Cache folder for what they prepare; None for no cache.
     """
 
     def __init__(self, rewards: Mapping[str, Reward], folder: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class CandidateScorer:
         self._logged: set[tuple[str, str]] = set()
 
     def prepare(self, clip: Clip, plan: Plan) -> dict[str, Cache | None]:
-        """What each reward knows of a clip; None for one that cannot score it."""
+        """What each reward prepares of a clip; None for a reward that cannot score it."""
         return {name: self._prepared(scorer, clip, plan) for name, scorer in self.scorers.items()}
 
     def _prepared(self, scorer: RewardScorer, clip: Clip, plan: Plan) -> Cache | None:
@@ -52,21 +52,21 @@ class CandidateScorer:
             return None
 
     def log_once(self, name: str, clip: Clip, reason: str) -> None:
-        """Log why a reward does not score a clip, the first time."""
+        """Log once why a reward cannot score a clip."""
         if (name, clip.id) not in self._logged:
             self._logged.add((name, clip.id))
-            LOG.warning("%s does not judge clip %s: %s", name, clip.id, reason)
+            LOG.warning("%s cannot score clip %s: %s", name, clip.id, reason)
 
     def submit(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
     ) -> Future[dict[str, Tensor]]:
-        """Begin to score; the result is scores ``(batch,)`` by name, on the CPU.
+        """Score in the worker; the result is scores ``(batch,)`` by name, on the CPU.
 
         Args:
             audio: Candidates ``(batch, 2, samples)``.
             sample_rate_hz: Their sample rate.
-            ids: Whose candidate each row is.
-            caches: What :meth:`prepare` gave for each row; candidates of one clip share the object.
+            ids: Name of the clip of each row.
+            caches: What :meth:`prepare` returned for each row; candidates of one clip share the object.
         """
         if self._worker is None:
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewards")
@@ -75,7 +75,7 @@ class CandidateScorer:
     def score(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
     ) -> dict[str, Tensor]:
-        """The same, at once.
+        """Score in this thread, see :meth:`submit`.
 
         Raises:
             PrismAudioError: A score is not finite, or there are not as many as candidates; the text names the clip.
@@ -91,14 +91,14 @@ class CandidateScorer:
                 found[scored] = made if scorer.higher_is_better else -made
             for row in (scored & ~torch.isfinite(found)).nonzero().flatten().tolist():
                 raise PrismAudioError(
-                    f"{name} gives {float(found[row])} to a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
-                    "a score must be finite: look at that clip, or leave the reward out"
+                    f"{name} is {float(found[row])} for a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
+                    "a score must be finite: check that clip, or leave the reward out"
                 )
             scores[name] = found
         return scores
 
     def close(self) -> None:
-        """Let the worker go; it comes again with the next candidates."""
+        """Shut the worker down; the next submission starts another."""
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
             self._worker = None

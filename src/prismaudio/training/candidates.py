@@ -1,4 +1,4 @@
-"""Candidates of an update of Fast-GRPO: what they were made for, how, and what becomes of them."""
+"""Prompts and candidates of an update of Fast-GRPO."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Prompts:
         ids: Their names.
         n_frames: Latent frames of each.
         durations_s: Their durations in seconds.
-        conditions: What the network is told of them.
-        caches: What each reward knows of them, by reward.
+        conditions: Their conditions.
+        caches: What each reward prepared of them, by reward.
     """
 
     ids: list[str]
@@ -38,35 +38,35 @@ class Prompts:
     conditions: Conditions
     caches: Sequence[Mapping[str, Cache | None]]
 
-    def alike(self, windows: Sequence[Window], most: int) -> list[tuple[list[int], Window]]:
-        """Clips whose candidates can be made together, of one window and one length, and their window.
+    def batches(self, windows: Sequence[Window], max_size: int) -> list[tuple[list[int], Window]]:
+        """Batches of clips that can be sampled together, of one window and one length, and their window.
 
         Args:
             windows: The window of each clip.
-            most: Clips together at most.
+            max_size: Clips of a batch at most.
         """
         found: dict[tuple[Window, int, float], list[int]] = {}
         for row, key in enumerate(zip(windows, self.n_frames, self.durations_s, strict=True)):
             found.setdefault(key, []).append(row)
         return [
-            (rows[first : first + most], window)
+            (rows[first : first + max_size], window)
             for (window, *_), rows in found.items()
-            for first in range(0, len(rows), most)
+            for first in range(0, len(rows), max_size)
         ]
 
     def to(self, device: torch.device | str) -> Prompts:
-        """The same with conditions on another device."""
+        """Copy the conditions to another device."""
         return replace(self, conditions=self.conditions.to(device))
 
-    def of_all_processes(self, device: torch.device) -> Prompts:
-        """The clips of all processes, in the order of the processes; every process must call this."""
+    def gather(self, device: torch.device) -> Prompts:
+        """The clips of all processes, in the order of their ranks; every process must call this."""
         found: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, self.to("cpu"))
         return Prompts.cat(found).to(device)
 
     @staticmethod
     def cat(several: Sequence[Prompts]) -> Prompts:
-        """The clips of several, which have the same streams, one after the other."""
+        """Concatenate the clips of several prompts with the same streams."""
         streams = {
             name: Features.pad([row for some in several for row in some.conditions[name].rows()])
             for name in several[0].conditions
@@ -82,13 +82,13 @@ class Prompts:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidates that were made together, siblings beside each other.
+    """Candidates that were sampled together; those of a branch are consecutive.
 
     Args:
-        ids: Whose candidate each row is.
-        rollout: How they were made.
-        conditions: What the network was told, for each row.
-        scores: Scores ``(rows,)`` by reward, which may still be on the way.
+        ids: Name of the clip of each row.
+        rollout: The rollout that sampled them.
+        conditions: Conditions of each row.
+        scores: Future scores ``(rows,)`` by reward.
     """
 
     ids: list[str]
@@ -98,6 +98,6 @@ class Candidates:
 
     @property
     def groups(self) -> Tensor:
-        """A number for each row that candidates of one clip share, in all processes, ``(rows,)``."""
+        """Group of each row, ``(rows,)``: candidates of one clip have the same number in all processes."""
         numbers = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in self.ids]
         return torch.tensor([int.from_bytes(number, "little") for number in numbers])

@@ -67,10 +67,10 @@ class RendersAudio(Protocol):
 
     @property
     def can_render(self) -> bool:
-        """Whether it has all that rendering needs, such as an autoencoder."""
+        """Whether the task has everything that rendering needs, such as an autoencoder."""
 
     def listening_samples(self, batch: Any, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
-        """Name, true audio and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
+        """Name, reference audio and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
 
         Args:
             batch: A batch of the validation data.
@@ -82,25 +82,33 @@ class RendersAudio(Protocol):
 
 
 @runtime_checkable
-class FollowsRewards(Protocol):
-    """A task that post-trains with rewards, which ``HeldOutGuard`` watches and may hold back.
+class UsesRunLength(Protocol):
+    """A learning-rate schedule whose length is that of the run; the tasks pass it before the first step."""
 
-    Its validation logs ``val_reward/NAME`` for the rewards that it follows and ``val_held_out/NAME`` for the others.
+    def use_run_length(self, num_steps: float) -> None:
+        """Take the number of optimizer steps of the run, inner epochs included; infinite where it has no such limit."""
+
+
+@runtime_checkable
+class FollowsRewards(Protocol):
+    """A task that post-trains with rewards, which ``HeldOutGuard`` monitors.
+
+    Its validation logs ``val_reward/NAME`` for the rewards that are optimized and ``val_held_out/NAME`` for the others.
     """
 
     @property
     def held_out(self) -> Mapping[str, Any]:
-        """The rewards that are evaluated and not followed, by name."""
+        """The rewards that are evaluated and not optimized, by name."""
 
     @property
-    def kl(self) -> float:
-        """Weight of the divergence from the model at the beginning; 0 without one."""
+    def kl_coef(self) -> float:
+        """Coefficient of the divergence from the reference model; 0 without one."""
 
     def raise_kl(self, factor: float) -> None:
-        """Multiply that weight by a factor from now on."""
+        """Multiply ``kl_coef`` by a factor, for all later updates."""
 
     def weights_now(self) -> Mapping[str, float]:
-        """How much each reward that is followed counts now, by name."""
+        """Current weight of each optimized reward, by name."""
 
 
 class AveragedTask(LightningModule):
@@ -120,7 +128,7 @@ class AveragedTask(LightningModule):
         self.average = None
 
     def start_average(self) -> None:
-        """Begin with the weights as they are, if there are no averages yet."""
+        """Initialize the averages with the current weights, unless there are averages already."""
         if self.average is None:
             self.average = nn.ParameterDict(
                 {
@@ -131,9 +139,9 @@ class AveragedTask(LightningModule):
             )
 
     def average_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every trained parameter and its average; of sharded ones, the part that this process has."""
+        """Every trained parameter and its average; of sharded ones, the local shard."""
         for part in self.modules():
-            if isinstance(part, FSDPModule):  # it may still hold its parameters whole after a forward
+            if isinstance(part, FSDPModule):  # its parameters may be unsharded after a forward
                 part.reshard()
         if self.average is not None:
             for name, weight in dict(self.named_parameters()).items():
@@ -150,7 +158,7 @@ class AveragedTask(LightningModule):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The averages in the place of the weights, if there are averages."""
+        """Use the averages in place of the weights, if there are averages."""
         self.swap_average()
         try:
             yield
@@ -159,12 +167,12 @@ class AveragedTask(LightningModule):
 
 
 def expect(task: object, contract: type[Contract], user: str) -> Contract:
-    """The task, if it implements a contract.
+    """Return the task if it implements a contract.
 
     Args:
         task: The task.
         contract: One of the contracts of this module.
-        user: What needs it, for the error.
+        user: Name of the caller, for the error.
 
     Raises:
         RecipeError: It does not.

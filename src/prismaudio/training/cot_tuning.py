@@ -1,17 +1,18 @@
-"""The second stage: teaching a planner to write the chain of thought."""
+"""The second stage: training a planner to write the chain of thought."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
 from prismaudio.components import Dimension
 from prismaudio.metrics.plan_events import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.finite import guards
-from prismaudio.training.schedule import CosineSchedule, scheduled_adamw
+from prismaudio.training.schedule import CosineWithWarmup, configure_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,47 +22,50 @@ if TYPE_CHECKING:
 
     from prismaudio.types import ClipBatch
 
+ADAMW = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
+"""Arguments of AdamW where no optimizer is given."""
+
 
 class CotTuningTask(AveragedTask):
-    """Teaches a planner from clips and the plans that they should have.
+    """Trains a planner on clips and their reference plans.
 
     Args:
-        planner: The planner; what its loss is is its own affair.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
-        warmup_steps: Steps of linear warm-up.
+        planner: The planner, which computes its own loss.
+        optimizer: Optimizer, such as ``{class_path: AdamW, init_args: {lr: 1.0e-4}}``; parameters of at most one
+            dimension have no weight decay. None for AdamW with learning rate 1e-3, weight decay 0.01 and betas
+            (0.9, 0.98).
+        lr_scheduler: Learning-rate schedule, stepped with the optimizer; None for a constant rate.
     """
 
     def __init__(
         self,
         planner: TrainablePlanner,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup_steps: int = 100,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = lambda optimizer: CosineWithWarmup(optimizer, warmup_steps=100),
     ) -> None:
         super().__init__()
         self.planner = planner
-        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.dimensions: tuple[Dimension, ...] = ()
         self.event_f1 = PlanEventF1()
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
-        """Ask the planner for these dimensions in validation, those of plugins included.
+        """Take the dimensions of the plans in validation, those of plugins included.
 
-        Without them it is asked for the sections that the true plans have.
+        Without them the planner writes the sections that the reference plans have.
         """
         self.dimensions = tuple(dimensions)
 
     def components(self) -> dict[str, Any]:
-        """What this stage makes, by its name in a model folder."""
+        """The trained component, by its name in a model folder."""
         return {"planner": self.planner}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay."""
-        return scheduled_adamw(self, self.learning_rate, self.weight_decay, CosineSchedule(self.warmup_steps))
+        """The optimizer and its schedule, see :func:`prismaudio.training.schedule.configure_optimizer`."""
+        return configure_optimizer(self, self.optimizer, self.lr_scheduler, defaults=ADAMW)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The guard against losses that are no numbers."""
+        """The guard against losses that are not finite."""
         return guards(self.trainer)
 
     def training_step(self, batch: ClipBatch) -> Tensor:
@@ -73,7 +77,7 @@ class CotTuningTask(AveragedTask):
         return total
 
     def validation_step(self, batch: ClipBatch) -> None:
-        """Loss, and how well the events of the plans that it writes match those of the given ones."""
+        """Loss, and the F1 of the events of the written plans against those of the reference plans."""
         terms = self.planner.loss(batch.clips, batch.plans)
         self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch))
         self.log("val_loss", torch.stack(list(terms.values())).sum(), prog_bar=True, batch_size=len(batch))

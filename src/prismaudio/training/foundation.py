@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from prismaudio.autoencoders.base import Autoencoder
-from prismaudio.encoders.base import Encoder
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
-from prismaudio.metrics.base import AudioMetric
-from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.samplers.base import Sampler
 from prismaudio.training.draws import draw
-from prismaudio.training.lora import Lora
-from prismaudio.training.schedule import Schedule
 from prismaudio.training.sharding import mean_over_processes
 from prismaudio.training.transformer import TransformerTask
 from prismaudio.types import ClipBatch, Conditions, LatentBatch
@@ -29,88 +22,44 @@ VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 class FoundationTask(TransformerTask):
-    """Trains a diffusion transformer to turn noise into the latents of a clip's sound.
+    """Trains a diffusion transformer with flow matching to map noise to the latents of a clip's audio.
 
-    Conditions are dropped in two ways, so that guidance has an unconditional branch that was really trained: all of
-    a sample's together, and each stream by itself. With ``swap_video`` the video is sometimes another clip's, so that
-    what the plan says wins over what is seen, and editing a section edits the sound.
+    Conditions are dropped in two ways, so that the unconditional branch of guidance is trained: all streams of a sample
+    together, and each stream by itself. With ``swap_video`` the video is sometimes that of another clip, so that the
+    plan has precedence over the video, and editing a section edits the audio.
 
-    Data is clips, whose latents and features are computed on the way and remembered, or latents and features that
-    were computed before. Whatever is random depends on the seed, the step and the sample's name alone; only whose
-    video is swapped in depends on the batch, too.
+    Batches hold clips, whose latents and features are computed on the fly and cached in memory, or precomputed latents
+    and features. All random numbers depend on the seed, the step and the sample's name alone; only which video is
+    swapped in also depends on the batch.
 
     Args:
-        transformer: The network to train; None to take it from ``pretrained``.
-        encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
-        autoencoder: Autoencoder of the latents; None to take it from there too, if it has one.
-        pretrained: An installed model, or a model folder, with the components that are not given here; what the task
-            does not need is passed on to the export.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
-        betas: Memory of AdamW's averages.
-        schedule: How the learning rate goes; a cosine with 200 steps of warm-up by default.
-        drop_all: Chance that a sample loses all conditions.
-        drop_each: Chance that a sample loses a stream, for each stream by itself.
-        swap_video: Chance that a sample sees the video of another clip of its process's batch, so that the plan wins.
-        swapped: Streams of what is seen, which are taken from the other clip then.
+        drop_all: Probability that all conditions of a sample are dropped.
+        drop_each: Probability that a stream of a sample is dropped, for each stream independently.
+        swap_video: Probability that the video of a sample is replaced by that of another clip of its process's batch,
+            so that the plan wins where both disagree.
+        swapped: Streams that are computed from the video, which are replaced together.
         time_sampler: Distribution of the training times; the truncated one is the published one.
         time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
-        metrics: Metrics by name; in validation they hear the sound of every clip's true plan. None to hear nothing.
-        sampler: How that sound is sampled.
-        guidance: How closely it follows the plan.
-        lora: Train low-rank adapters instead of the weights; None to train the weights.
-        compile: Compile the blocks with ``torch.compile``.
-        recompute: Compute activations again in the backward pass instead of keeping them.
-        seed: Seed of times, noise and dropped conditions.
+        kwargs: See :class:`prismaudio.training.transformer.TransformerTask`.
     """
 
     def __init__(
         self,
-        transformer: DiffusionTransformer | None = None,
-        encoders: dict[str, Encoder] | None = None,
-        autoencoder: Autoencoder | None = None,
-        pretrained: str | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.98),
-        schedule: Schedule | None = None,
         drop_all: float = 0.1,
         drop_each: float = 0.1,
         swap_video: float = 0.0,
         swapped: Sequence[str] = ("video", "sync"),
         time_sampler: Literal["logit_normal", "truncated_logit_normal"] = "logit_normal",
         time_mean: float = 0.0,
-        metrics: dict[str, AudioMetric] | None = None,
-        sampler: Sampler | None = None,
-        guidance: float = 2.0,
-        lora: Lora | None = None,
-        compile: bool = False,  # noqa: A002, FBT001, FBT002 - the name that everybody knows
-        recompute: bool = False,  # noqa: FBT001, FBT002
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            transformer,
-            encoders,
-            autoencoder,
-            pretrained,
-            learning_rate,
-            weight_decay,
-            betas,
-            schedule,
-            metrics,
-            sampler,
-            guidance,
-            lora,
-            compile,
-            recompute,
-            seed,
-        )
+        super().__init__(**kwargs)
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
         self.swapped = tuple(swapped)
         self.time_sampler, self.time_mean = time_sampler, time_mean
 
     def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
-        """Conditions with video swapped between samples and streams dropped."""
+        """Conditions with videos swapped between samples and streams dropped."""
         rows = torch.arange(len(draws.swap), device=draws.swap.device)
         other = conditions.index((rows + (draws.swap < self.swap_video).long()) % len(rows))
         lost_all = draws.drop_all < self.drop_all
@@ -124,7 +73,7 @@ class FoundationTask(TransformerTask):
         return logit_normal_times(count, self.time_mean, generator=source)
 
     def training_step(self, batch: ClipBatch | LatentBatch) -> Tensor:
-        """Mean square error of the velocity at random times, over the real frames of all processes' batches."""
+        """Mean squared error of the velocity at random times, over the real frames of the batches of all processes."""
         ready = self._prepared(batch)
         draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times, ready.conditions)
         error, real = self._loss(ready, draws.noise, draws.times, self._perturbed(ready.conditions, draws))
@@ -133,7 +82,7 @@ class FoundationTask(TransformerTask):
         return loss
 
     def validation_step(self, batch: ClipBatch | LatentBatch, batch_idx: int) -> None:
-        """The same error at fixed times, with the same noise in every epoch."""
+        """The same error at fixed times, with the same noise in every validation."""
         ready = self._prepared(batch)
         noise = self.validation_noise(ready)
         # the mean is over the frames of all clips; Lightning's mean of these counts over processes drops fractions
@@ -146,10 +95,10 @@ class FoundationTask(TransformerTask):
             losses.append(loss)
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=count, sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
-            self._measure(batch, list(self.render(ready.conditions, noise)))
+            self._evaluate(batch, list(self.render(ready.conditions, noise)))
 
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
-        """Square error summed over the real frames, mean over the channels; and how many frames are real."""
+        """Squared error, summed over the real frames and averaged over the channels, and the number of real frames."""
         data, mask = batch.latents, batch.mask
         padded = None if bool(mask.all()) else mask
         velocity = self.transformer(interpolate(data, noise, times), times, conditions, padded)

@@ -1,4 +1,4 @@
-"""The model at the beginning of post-training, from which the policy should not go far."""
+"""The reference model of post-training: the policy before the first update."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Reference:
     """A frozen copy of a transformer or, where only adapters are trained, the transformer without them.
 
-    It is no part of a task, so it is in no checkpoint: a run that is resumed copies the same model again.
+    It is not a submodule of the task, so checkpoints do not hold it: a resumed run copies the same model again.
 
     Args:
-        transformer: The transformer that is going to be trained, as it is now.
-        adapters: Whether only adapters in it are.
+        transformer: The transformer before training.
+        adapters: Whether only adapters in it are trained.
     """
 
     def __init__(self, transformer: DiffusionTransformer, *, adapters: bool) -> None:
@@ -32,12 +32,12 @@ class Reference:
         self._copy = None if adapters else copy.deepcopy(transformer).requires_grad_(requires_grad=False)
 
     def prepare(self, mesh: DeviceMesh | None, device: torch.device, hook: Callable[..., Any]) -> None:
-        """Bring the copy to where the transformer is.
+        """Move the copy to the device, and shard it like the transformer.
 
         Args:
-            mesh: Processes that the parameters are spread over, if they are.
+            mesh: Device mesh that parameters are sharded over; None without sharding.
             device: The device of this process.
-            hook: Forward hook of the copy; that of the transformer does for the transformer.
+            hook: Forward hook of the copy.
         """
         if self._copy is not None:
             self._copy.to(device).register_forward_hook(hook)
@@ -46,7 +46,7 @@ class Reference:
 
     @contextmanager
     def network(self) -> Iterator[DiffusionTransformer]:
-        """The network of the reference, while the context lasts."""
+        """Context with the network of the reference model."""
         if self._copy is not None:
             yield self._copy
             return

@@ -1,4 +1,4 @@
-"""What a task needs to let rewards judge the sound that its transformer makes."""
+"""Scoring of rendered audio with rewards: what a task that post-trains needs."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 
 class RewardedTask(TransformerTask):
-    """Makes sound of clips of which nothing need be known but their frames and plans, and lets rewards judge it."""
+    """Renders audio of clips from their conditions alone, and scores it with rewards."""
 
     candidate_scorer: CandidateScorer
     held_out: Mapping[str, Reward]
 
     def use_rewards(self, rewards: Mapping[str, Reward], held_out: Mapping[str, Reward], cache: str | None) -> None:
-        """Take rewards on.
+        """Set the rewards.
 
         Args:
-            rewards: Those that are followed, by name.
-            held_out: Those that are only looked at.
-            cache: Folder for what they prepare for a clip; ``auto`` for that of PrismAudio, None for none.
+            rewards: Rewards that are optimized, by name.
+            held_out: Rewards that are evaluated in validation only, by name.
+            cache: Folder for what rewards prepare of a clip; ``auto`` for PrismAudio's cache, None for none.
         """
         folder = None if cache is None else cache_home() / "prepared" if cache == "auto" else Path(cache)
         self.candidate_scorer, self.held_out = CandidateScorer(rewards, folder), held_out
@@ -49,10 +49,10 @@ class RewardedTask(TransformerTask):
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="ignore") for name in named})
 
     def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
-        """Conditions of clips and how long they are; of their latents nothing is known, so they are zero.
+        """Conditions and lengths of clips; their latents, which are not needed, are zero.
 
         Raises:
-            DataError: There are no clips, but only features, and rewards need to know what they judge.
+            DataError: The batch has features but no clips, which the rewards need.
         """
         if isinstance(batch, LatentBatch):
             raise DataError("rewards need clips and their plans beside the features: set prompts of ManifestDataModule")
@@ -61,25 +61,25 @@ class RewardedTask(TransformerTask):
         codec = self._decoder
         lengths = torch.tensor([codec.n_frames(clip.duration_s) for clip in batch.clips])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        with torch.autocast(self.device.type, enabled=False):  # as generation encodes them
+        with torch.autocast(self.device.type, enabled=False):  # as in generation
             conditions = self.clips.conditions(batch.clips, batch.plans).to(self.device)
         latents = torch.zeros(len(batch), codec.channels, mask.shape[1], device=self.device)
         ids = [clip.id for clip in batch.clips]
         return LatentBatch(ids, latents, mask.to(self.device), self._complete(conditions, len(batch)))
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count anew; what an earlier ``validate`` left cannot be added to in ``fit``."""
+        """Reset the means, which an earlier ``validate`` may have left."""
         for mean in self.means.values():
             cast("MeanMetric", mean).reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """What the rewards and the held-out ones say of deterministic samples, with the same noise each time."""
-        sounds = self._sounds(batch)
+        """Evaluate all rewards on deterministic samples, with the same noise in every validation."""
+        audio = self._render_clips(batch)
         with torch.autocast(self.device.type, enabled=False):  # as in training
-            self._measure(batch, sounds)
+            self._evaluate(batch, audio)
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
-        """Add the scores of a clip to the means, turned so that higher is better."""
+        """Add the scores of a clip to the means, with the sign that makes higher better."""
         for scorer in self.scorers:
             score = scores[scorer.name]
             if isinstance(scorer, RewardScorer):
@@ -88,71 +88,73 @@ class RewardedTask(TransformerTask):
                 value = math.nan if score.value is None else score.value if scorer.higher_is_better else -score.value
                 cast("MeanMetric", self.means[scorer.name]).update(value)
 
-    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
-        """Log what rewards and metrics say of the audio ``(2, samples)`` of clips."""
-        super()._measure(batch, sounds)
+    def _evaluate(self, batch: ClipBatch, audio: Sequence[Tensor]) -> None:
+        """Evaluate rendered audio of the clips, ``(2, samples)`` each, and log rewards and metrics."""
+        super()._evaluate(batch, audio)
         for name, mean in self.means.items():
             self.log(name, cast("MeanMetric", mean), batch_size=len(batch))
 
-    def _sounds(self, batch: ClipBatch) -> list[Tensor]:
-        """Audio ``(2, samples)`` of each clip; those of one length are made together."""
+    def _render_clips(self, batch: ClipBatch) -> list[Tensor]:
+        """Rendered audio ``(2, samples)`` of each clip; clips of one length are rendered together."""
         ready = self._prepared(batch)
         noise, lengths = self.validation_noise(ready), ready.mask.sum(1)
-        sounds: dict[int, Tensor] = {}
+        rendered: dict[int, Tensor] = {}
         several = lengths.unique().tolist()
-        if self.device_mesh is not None:  # every process must go through the network equally often
+        if self.device_mesh is not None:  # every process must call the network equally often
             several += several[-1:] * (self._largest(len(several)) - len(several))
         for n_frames in several:
             rows = (lengths == n_frames).nonzero().flatten()
             made = leveled(self.render(ready.conditions.index(rows), noise[rows, :, :n_frames]))
-            sounds |= dict(zip(rows.tolist(), made, strict=True))
+            rendered |= dict(zip(rows.tolist(), made, strict=True))
         rate_hz = self._decoder.sample_rate_hz
-        return [sounds[row][:, : round(clip.duration_s * rate_hz)] for row, clip in enumerate(batch.clips)]
+        return [rendered[row][:, : round(clip.duration_s * rate_hz)] for row, clip in enumerate(batch.clips)]
 
     def _largest(self, count: int) -> int:
-        """The largest of the numbers that all processes give; every process must call this."""
+        """The maximum of ``count`` over all processes; every process must call this."""
         largest = self.trainer.strategy.reduce(torch.tensor(count, device=self.device), reduce_op="max")
         return int(cast("Tensor", largest))
 
     def _stop_together(self, failures: Sequence[BaseException]) -> None:
-        """Stop where a reward failed in any process, so that none waits for another; every process must call this.
+        """Raise in all processes if a reward failed in any, so that none waits; every process must call this.
 
         Args:
-            failures: Those of this process.
+            failures: Failures of this process.
 
         Raises:
-            PrismAudioError: It failed elsewhere; a failure here is raised as it is.
+            PrismAudioError: A reward failed in another process; a failure of this process is raised itself.
         """
         if self._largest(len(failures)):
-            raise next(iter(failures), PrismAudioError("a reward failed in another process, which says for which clip"))
+            raise next(
+                iter(failures), PrismAudioError("a reward failed in another process, whose error names the clip")
+            )
 
     def _caches(self, batch: ClipBatch) -> list[dict[str, Cache | None]]:
-        """What each reward knows of the clips; where one process cannot know it, all stop together."""
+        """What each reward prepares of the clips; a failure in one process stops all of them."""
         caches: list[dict[str, Cache | None]] = []
         failures: list[BaseException] = []
         try:
             caches += [
                 self.candidate_scorer.prepare(clip, plan) for clip, plan in zip(batch.clips, batch.plans, strict=True)
             ]
-        except Exception as error:  # noqa: BLE001 - it is raised again, after the others know
+        except Exception as error:  # noqa: BLE001 - raised again in all processes
             failures.append(error)
         self._stop_together(failures)
         return caches
 
-    def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
-        """The clip's own sound; silence for a silent clip."""
+    def _reference_audio(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
+        """The audio of the clip; silence for a clip without audio."""
         rate_hz = self._decoder.sample_rate_hz
         clip = cast("ClipBatch", batch).clips[row]
         if clip.audio is None or clip.sample_rate_hz is None:
             return torch.zeros(2, length * self._decoder.hop)
         return resample(clip.audio.float().cpu(), clip.sample_rate_hz, rate_hz)
 
-    def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
-        """The plan, and what the rewards say of the sound."""
+    def caption(self, batch: ClipBatch | LatentBatch, row: int, audio: Tensor) -> str:
+        """The plan, and the rewards of the audio."""
         clip, plan = cast("ClipBatch", batch).clips[row], cast("ClipBatch", batch).plans[row]
         caches = [self.candidate_scorer.prepare(clip, plan)]
         scores = self.candidate_scorer.score(
-            sound[None].to(self.device), self._decoder.sample_rate_hz, [clip.id], caches
+            audio[None].to(self.device), self._decoder.sample_rate_hz, [clip.id], caches
         )
-        said = ", ".join(f"{name} {float(score):.3f}" for name, score in scores.items())
-        return f"{plan}\nrewards: {said}"
+        text = ", ".join(f"{name} {float(score):.3f}" for name, score in scores.items())
+        return f"{plan}\nrewards: {text}"

@@ -1,27 +1,39 @@
-"""The optimiser and the learning rate that the stages share."""
+"""Learning-rate schedules, and the optimizer configuration that the tasks share.
+
+Recipes and scripts give an optimizer and a schedule as Lightning's command line does: ``optimizer`` is called with
+parameter groups, ``lr_scheduler`` with the optimizer. Any class of ``torch.optim`` and ``torch.optim.lr_scheduler``
+works; this module adds the schedules that torch does not have.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from prismaudio.errors import RecipeError
+from prismaudio.training.contracts import UsesRunLength
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning.pytorch import LightningModule
+
+LOG = logging.getLogger("prismaudio.training")
 
 
 def inverse_lr(step: int, *, inv_gamma: float = 1e5, power: float = 0.5, warmup: float = 0.99) -> float:
-    """Factor of the learning rate: an exponential warm-up times a slow decay.
+    """Factor of the learning rate: an exponential warm-up times an inverse power decay.
 
     Args:
-        step: Optimiser steps that were made before this one.
+        step: Optimizer steps before this one.
         inv_gamma: Steps after which the decay has set in.
         power: Power of the decay.
-        warmup: What is left of the distance to the full rate after each step of warm-up; 0 for none.
+        warmup: Share of the distance to the full rate that remains after each step of warm-up; 0 for none.
 
     Source:
         The published training, ``InverseLR``: ``(1 - warmup^(k + 1)) (1 + k / inv_gamma)^-power``.
@@ -33,99 +45,148 @@ def inverse_lr(step: int, *, inv_gamma: float = 1e5, power: float = 0.5, warmup:
     return (1 - warmup ** (step + 1)) * (1 + step / inv_gamma) ** -power
 
 
-class Schedule(ABC):
-    """How the learning rate goes during a run."""
-
-    @abstractmethod
-    def factor(self, step: int, total_steps: float) -> float:
-        """Learning rate over its peak.
-
-        Args:
-            step: Optimiser steps made so far.
-            total_steps: Optimiser steps of the whole run; infinite for a run without such a limit.
-        """
-
-
-class CosineSchedule(Schedule):
-    """Linear warm-up, then a cosine down to a floor at the end of the run.
+class InverseLR(LambdaLR):
+    """The published schedule: exponential warm-up and a decay that does not depend on the length of the run.
 
     Args:
-        warmup_steps: Steps until the peak.
-        floor: What is left of the peak in the end.
-    """
-
-    def __init__(self, warmup_steps: int = 200, floor: float = 0.02) -> None:
-        self.warmup_steps, self.floor = warmup_steps, floor
-
-    def factor(self, step: int, total_steps: float) -> float:
-        """Learning rate over its peak."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        after = max(total_steps, self.warmup_steps + 1) - self.warmup_steps
-        progress = min((step - self.warmup_steps) / after, 1.0)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
-
-
-class InverseSchedule(Schedule):
-    """The published one: exponential warm-up and a decay that does not depend on the length of the run.
-
-    Args:
+        optimizer: The optimizer whose rates are set.
         inv_gamma: Steps after which the decay has set in.
         power: Power of the decay.
-        warmup: What is left of the distance to the full rate after each step of warm-up; 0 for none.
+        warmup: Share of the distance to the full rate that remains after each step of warm-up; 0 for none.
+        last_epoch: Index of the last step; -1 for a new run.
+
+    Source:
+        See :func:`inverse_lr`.
     """
 
-    def __init__(self, inv_gamma: float = 1e5, power: float = 0.5, warmup: float = 0.99) -> None:
-        self.inv_gamma, self.power, self.warmup = inv_gamma, power, warmup
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        inv_gamma: float = 1e5,
+        power: float = 0.5,
+        warmup: float = 0.99,
+        last_epoch: int = -1,
+    ) -> None:
+        super().__init__(
+            optimizer, lambda step: inverse_lr(step, inv_gamma=inv_gamma, power=power, warmup=warmup), last_epoch
+        )
 
-    def factor(self, step: int, total_steps: float) -> float:
-        """Learning rate over its peak."""
-        return inverse_lr(step, inv_gamma=self.inv_gamma, power=self.power, warmup=self.warmup)
 
-
-class ConstantSchedule(Schedule):
-    """Linear warm-up, then always the same.
+class CosineWithWarmup(LambdaLR):
+    """Linear warm-up, then a cosine decay to a floor at the end of the run.
 
     Args:
-        warmup_steps: Steps until the full rate.
+        optimizer: The optimizer whose rates are set.
+        warmup_steps: Steps of warm-up.
+        floor: Final rate as a share of the peak.
+        total_steps: Steps of the schedule; None for the optimizer steps of the run.
+        last_epoch: Index of the last step; -1 for a new run.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> schedule = CosineWithWarmup(optimizer, warmup_steps=2, total_steps=4)
+        >>> [round(schedule.factor(step), 2) for step in range(5)]
+        [0.5, 1.0, 1.0, 0.51, 0.02]
     """
 
-    def __init__(self, warmup_steps: int = 0) -> None:
-        self.warmup_steps = warmup_steps
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_steps: int = 200,
+        floor: float = 0.02,
+        total_steps: int | None = None,
+        last_epoch: int = -1,
+    ) -> None:
+        if warmup_steps < 0 or not 0 <= floor <= 1:
+            raise RecipeError(
+                f"warmup_steps is {warmup_steps} and floor {floor}; expected 0 or more steps and a floor from 0 to 1"
+            )
+        self.warmup_steps, self.floor = warmup_steps, floor
+        self.total_steps: float | None = total_steps
+        super().__init__(optimizer, lambda step: self.factor(step), last_epoch)  # noqa: PLW0108 - kept out of checkpoints
 
-    def factor(self, step: int, total_steps: float) -> float:
-        """Learning rate over its peak."""
-        return min((step + 1) / max(self.warmup_steps, 1), 1.0)
+    def factor(self, step: int) -> float:
+        """Learning rate over its peak, after ``step`` optimizer steps."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        total_steps = math.inf if self.total_steps is None else self.total_steps
+        decay_steps = max(total_steps, self.warmup_steps + 1) - self.warmup_steps
+        progress = min((step - self.warmup_steps) / decay_steps, 1.0)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    def use_run_length(self, num_steps: float) -> None:
+        """Decay over the run, unless ``total_steps`` was given; warn of a warm-up that does not end in it."""
+        if self.warmup_steps > num_steps:
+            LOG.warning(
+                "warmup_steps is %d, but the run has %d optimizer steps: the learning rate stays below its peak; "
+                "set warmup_steps of lr_scheduler",
+                self.warmup_steps,
+                num_steps,
+            )
+        if self.total_steps is None:
+            self.total_steps = num_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the schedule; its settings are those of the recipe, also in a run that is resumed."""
+        settings = ("warmup_steps", "floor", "total_steps")
+        return {name: value for name, value in super().state_dict().items() if name not in settings}
 
 
-def scheduled_adamw(
+def configure_optimizer(
     module: LightningModule,
-    learning_rate: float,
-    weight_decay: float,
-    schedule: Schedule,
-    betas: tuple[float, float] = (0.9, 0.98),
-    passes: int = 1,
+    optimizer: OptimizerCallable | None,
+    lr_scheduler: LRSchedulerCallable | None,
+    *,
+    defaults: Mapping[str, Any],
+    steps_per_batch: int = 1,
 ) -> Any:
-    """AdamW with a schedule that is stepped with the optimiser.
+    """The optimizer and the schedule of a task, in the form of Lightning's ``configure_optimizers``.
+
+    Only parameters with ``requires_grad`` are optimized. Parameters of at most one dimension, such as gains and biases,
+    have no weight decay, whatever that of the optimizer is. The learning rate changes once per optimizer step.
 
     Args:
-        module: Its trainable parameters are optimised; its trainer says how many steps the run has.
-        learning_rate: Peak learning rate.
-        weight_decay: Decay of the weights of two or more axes; gains and biases have none.
-        schedule: How the learning rate goes.
-        betas: Memory of the gradient and of its square.
-        passes: Steps with each batch.
+        module: Its parameters are optimized; its trainer knows the length of the run.
+        optimizer: Called with the parameter groups; None for AdamW.
+        lr_scheduler: Called with the optimizer; None for a constant rate.
+        defaults: Arguments of AdamW where ``optimizer`` is None.
+        steps_per_batch: Optimizer steps with each batch.
+
+    Raises:
+        RecipeError: The optimizer or the schedule rejects its arguments.
     """
-    if not (learning_rate >= 0 and weight_decay >= 0):
-        raise RecipeError(f"learning_rate is {learning_rate} and weight_decay {weight_decay}; both must be 0 or more")
     trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1]},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], learning_rate, betas=betas)
-    total = module.trainer.estimated_stepping_batches  # infinite where nothing but a time ends the run
-    if module.trainer.max_steps < 0:  # it counted batches
-        total *= passes
-    factors = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
+    groups = [group for group in groups if group["params"]]
+    try:
+        made = AdamW(groups, **defaults) if optimizer is None else optimizer(groups)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"the optimizer rejects its arguments: {error}") from error
+    if lr_scheduler is None:
+        return {"optimizer": made}
+    try:
+        schedule = lr_scheduler(made)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"the learning-rate schedule rejects its arguments: {error}") from error
+    if isinstance(schedule, ReduceLROnPlateau):
+        return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "monitor": schedule.monitor}}
+    if isinstance(schedule, UsesRunLength):
+        schedule.use_run_length(run_length(module, steps_per_batch))
+    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:
+    """Optimizer steps of a run; infinite where nothing but its duration is limited.
+
+    Args:
+        module: A module with its trainer.
+        steps_per_batch: Optimizer steps with each batch.
+    """
+    num_steps = module.trainer.estimated_stepping_batches
+    if module.trainer.max_steps < 0:  # Lightning counts batches
+        num_steps *= steps_per_batch
+    return num_steps

@@ -1,4 +1,4 @@
-"""How the transformer is spread over processes, compiled, and made to fit into memory."""
+"""Sharding of the transformer over processes, compilation, and activation checkpointing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class ShardedStrategy(ModelParallelStrategy):
     """FSDP2: parameters, gradients, averages and optimiser states are spread evenly over all processes.
 
-    In a recipe or on the command line, the word ``fsdp2`` stands for it, and so does ``fsdp``.
+    In a recipe or on the command line, ``fsdp`` and ``fsdp2`` both mean this strategy.
 
     Args:
         save_distributed_checkpoint: Whether each process writes its part of a checkpoint, into a folder; otherwise
@@ -54,9 +54,9 @@ class ShardedStrategy(ModelParallelStrategy):
             super().save_checkpoint(checkpoint, part, storage_options)
         except (CheckpointException, OSError) as error:
             shutil.rmtree(part, ignore_errors=True)
-            told = " ".join(str(error).split())[-200:]
+            text = " ".join(str(error).split())[-200:]
             raise CheckpointError(
-                f"cannot write the checkpoint {target}: {told}; those that were written before are whole"
+                f"cannot write the checkpoint {target}: {text}; those that were written before are whole"
             ) from error
         self.barrier()
         for rank in range(2):  # the first process, and on disks that nodes do not share the first one of each node
@@ -81,9 +81,9 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-    """Spread the parameters of a transformer over the processes of a mesh, block by block.
+    """Shard the parameters of a transformer over the processes of a mesh, block by block.
 
-    What makes keys and values of the conditions is a part by itself: it is used before the block is.
+    The projection of the conditions to keys and values is sharded by itself: it is used before the block is.
     """
     for block in blocks:
         cross: Any = block.cross_attention
@@ -93,18 +93,18 @@ def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> 
 
 
 def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Spread parameters that are never used in a forward, such as averages."""
+    """Shard parameters that are never used in a forward, such as averages."""
     fully_shard(module, mesh=mesh)
 
 
 def compile_forwards(blocks: Iterable[nn.Module]) -> None:
-    """Compile the forward of each block, and not what gathers its parameters or computes it again."""
+    """Compile the forward of each block, without the hooks that gather its parameters or recompute it."""
     for block in blocks:
         block.forward = torch.compile(block.forward)
 
 
-def recompute_activations(blocks: Iterable[nn.Module]) -> None:
-    """Let each block's activations be computed again in the backward pass instead of kept: less memory, more time."""
+def checkpoint_activations(blocks: Iterable[nn.Module]) -> None:
+    """Recompute the activations of each block in the backward pass instead of storing them: less memory, more time."""
     for block in blocks:
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
 
@@ -123,13 +123,13 @@ def unsharded(network: nn.Module) -> Iterator[None]:
 
 
 def whole_state(network: nn.Module) -> dict[str, Any]:
-    """All weights of a network, whole, on the CPU of every process; every process must call this."""
+    """The unsharded weights of a network, on the CPU of every process; every process must call this."""
     state = network.state_dict()
     return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
 
 
 def within_process(strategy: Strategy) -> AbstractContextManager[None]:
-    """While it lasts, gradients stay in this process; where parameters are spread they cannot."""
+    """Context without gradient synchronization over processes; sharded parameters synchronize anyway."""
     return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
 
 

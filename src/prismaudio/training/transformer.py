@@ -1,11 +1,13 @@
-"""What the stages that train the transformer share: its parts, its distribution, its checkpoints, its sound."""
+"""What the stages that train the transformer share: components, sharding, checkpoints, rendering."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from prismaudio.audio.level import leveled
@@ -28,10 +30,10 @@ from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.draws import draw
 from prismaudio.training.finite import guards
 from prismaudio.training.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
-from prismaudio.training.schedule import CosineSchedule, Schedule, scheduled_adamw
+from prismaudio.training.schedule import CosineWithWarmup, configure_optimizer
 from prismaudio.training.sharding import (
+    checkpoint_activations,
     compile_forwards,
-    recompute_activations,
     shard,
     shard_whole,
     unsharded,
@@ -41,7 +43,7 @@ from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
 from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lightning.pytorch import Callback
 
@@ -54,25 +56,27 @@ class TransformerTask(AveragedTask):
 
     Args:
         transformer: The network to train; None to take it from ``pretrained``.
-        encoders: Encoder of each stream that the network is told, by stream name; None to take them from there too.
-        autoencoder: Autoencoder of the latents; None to take it from there too, if it has one.
-        pretrained: An installed model, or a model folder, with the components that are not given here; what the task
-            does not need is passed on to the export.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
-        betas: Memory of AdamW's averages.
-        schedule: How the learning rate goes.
-        metrics: Metrics by name; in validation they hear the sound of every clip's plan. None to hear nothing.
-        sampler: How sound is sampled.
-        guidance: How closely it follows the plan.
+        encoders: Encoder of each stream of the network, by stream name; None to take them from ``pretrained``.
+        autoencoder: Autoencoder of the latents; None to take it from ``pretrained``, if it has one.
+        pretrained: An installed model, or a model folder, with the components that are not given here; components that
+            the task does not use are passed on to the export.
+        optimizer: Optimizer, such as ``{class_path: AdamW, init_args: {lr: 1.0e-4}}``; parameters of at most one
+            dimension have no weight decay. None for AdamW with learning rate 1e-3, weight decay 0.01 and betas
+            (0.9, 0.98), for ``FastGrpoTask`` with 1e-5, 1e-4 and (0.9, 0.999).
+        lr_scheduler: Learning-rate schedule, stepped with the optimizer; None for a constant rate.
+        metrics: Metrics by name, computed in validation on audio that is rendered with the reference plans.
+        sampler: Sampler of validation; None for that of ``pretrained``, or Euler's method.
+        guidance: Scale of classifier-free guidance.
         lora: Train low-rank adapters instead of the weights; None to train the weights.
         compile: Compile the blocks with ``torch.compile``.
-        recompute: Compute activations again in the backward pass instead of keeping them.
+        gradient_checkpointing: Recompute activations in the backward pass instead of storing them.
         seed: Seed of everything random.
     """
 
-    passes = 1
-    """Steps of the optimiser with each batch."""
+    adamw: ClassVar[Mapping[str, Any]] = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
+    """Arguments of AdamW where no optimizer is given."""
+    steps_per_batch = 1
+    """Optimizer steps with each batch."""
 
     def __init__(
         self,
@@ -80,16 +84,14 @@ class TransformerTask(AveragedTask):
         encoders: dict[str, Encoder] | None = None,
         autoencoder: Autoencoder | None = None,
         pretrained: str | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.98),
-        schedule: Schedule | None = None,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = lambda optimizer: CosineWithWarmup(optimizer, warmup_steps=200),
         metrics: dict[str, AudioMetric] | None = None,
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,
         compile: bool = False,  # noqa: A002, FBT001, FBT002 - the name that everybody knows
-        recompute: bool = False,  # noqa: FBT001, FBT002
+        gradient_checkpointing: bool = False,  # noqa: FBT001, FBT002
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class TransformerTask(AveragedTask):
             raise RecipeError(f"encoders of {named}, and the transformer has no such stream; its streams are {known}")
         self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None
-        # not a part of the task, so that its weights, which nobody trains, stay out of checkpoints
+        # not a submodule, so that its frozen weights stay out of checkpoints
         object.__setattr__(self, "autoencoder", autoencoder or self._given.get("autoencoder"))
         if self.autoencoder is not None:
             self.autoencoder.requires_grad_(requires_grad=False).eval()
@@ -111,9 +113,9 @@ class TransformerTask(AveragedTask):
         ]
         self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
         self.guidance_interval = (0.0, 1.0)
-        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
-        self.schedule = schedule or CosineSchedule()
-        self.lora, self.compile_blocks, self.recompute, self.seed = lora, compile, recompute, seed
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.lora, self.compile_blocks, self.seed = lora, compile, seed
+        self.gradient_checkpointing = gradient_checkpointing
         self.transformer.requires_grad_(requires_grad=True).train()
         if lora is not None:
             add_adapters(self.transformer, lora)
@@ -123,7 +125,7 @@ class TransformerTask(AveragedTask):
 
     # Set-up ------------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
-        """Bring the autoencoder to the device.
+        """Move the autoencoder to the device.
 
         Raises:
             RecipeError: The precision would round weights, latents and positions.
@@ -139,15 +141,15 @@ class TransformerTask(AveragedTask):
             log_streams(set(self.encoders), self.stream_dims, "encoders")
 
     def configure_model(self) -> None:
-        """Spread, compile and shrink the transformer, once."""
+        """Shard and compile the transformer and checkpoint its activations, once."""
         if self._configured:
             return
         self._configured = True
         blocks = list(self.transformer.blocks)
         if self.compile_blocks:
             compile_forwards(blocks)
-        if self.recompute:
-            recompute_activations(blocks)
+        if self.gradient_checkpointing:
+            checkpoint_activations(blocks)
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
             shard(self.transformer, blocks, mesh)
@@ -155,25 +157,27 @@ class TransformerTask(AveragedTask):
                 shard_whole(self.average, mesh)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with the schedule."""
-        return scheduled_adamw(self, self.learning_rate, self.weight_decay, self.schedule, self.betas, self.passes)
+        """The optimizer and its schedule, see :func:`prismaudio.training.schedule.configure_optimizer`."""
+        return configure_optimizer(
+            self, self.optimizer, self.lr_scheduler, defaults=self.adamw, steps_per_batch=self.steps_per_batch
+        )
 
     def configure_callbacks(self) -> list[Callback]:
-        """The guard against losses that are no numbers."""
+        """The guard against losses that are not finite."""
         return guards(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With adapters, keep only what was trained: what was not is in the model folder; shards are kept whole."""
+        """With adapters, keep the trained weights only, as the others are in the model folder; not of shards."""
         if self.lora is not None and self.device_mesh is None:
             trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See that all that is trained is there: where weights are frozen, loading leaves alone what is not.
+        """Validate that all trained weights are in the checkpoint; loading is not strict where weights are frozen.
 
         Raises:
-            CheckpointError: It is not.
+            CheckpointError: Some are missing.
         """
         if self.lora is not None and self.device_mesh is None:
             trained = {
@@ -184,7 +188,7 @@ class TransformerTask(AveragedTask):
                 raise CheckpointError(f"the checkpoint has no such adapters as the recipe wants: {named}")
 
     def components(self) -> dict[str, Any]:
-        """What this stage makes and what it was given, by name in a model folder; every process must call this."""
+        """The trained and the given components, by name in a model folder; every process must call this."""
         transformer: nn.Module = self.transformer
         if self.lora is not None or self.device_mesh is not None:
             state = whole_state(self.transformer)
@@ -192,12 +196,12 @@ class TransformerTask(AveragedTask):
                 transformer = plain_transformer(self.transformer, merged(state, self.lora) if self.lora else state)
         made: dict[str, Any] = {"transformer": transformer, **as_components(self.encoders), "sampler": self.sampler}
         codec: Any = self.autoencoder
-        if isinstance(codec, Configured):  # one that can be made again
+        if isinstance(codec, Configured):  # it can be rebuilt from its configuration
             made["autoencoder"] = codec
         return {**self._given, **made}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
-        """Write the adapters, if there are any; every process calls this, and the first one writes."""
+        """Write the adapters, if there are any; every process must call this, and the first one writes."""
         if self.lora is None:
             return
         state = whole_state(self.transformer)
@@ -207,9 +211,9 @@ class TransformerTask(AveragedTask):
 
     # Batches -----------------------------------------------------------------------------------------------------
     def _prepared(self, batch: ClipBatch | LatentBatch) -> LatentBatch:
-        """Latents, and conditions in which every stream of the network is there, be it empty.
+        """Latents and conditions of a batch, with every stream of the network; a missing stream is empty.
 
-        A stream that is not there would leave parameters without a gradient, which processes cannot average.
+        A stream that is absent would leave parameters without a gradient, which processes cannot average.
         """
         if isinstance(batch, ClipBatch):
             batch = self.clips.batch(batch, self.device)
@@ -224,13 +228,13 @@ class TransformerTask(AveragedTask):
         return Conditions(streams)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Let what still draws by itself, such as dropout, go on after a pause as it would have without one."""
+        """Seed the global generator, which dropout uses, so that a resumed run continues with the same numbers."""
         source = generator(self.seed, self.global_step, self.global_rank)
         torch.manual_seed(int(torch.randint(2**62, (), generator=source)))
 
-    # Sound -------------------------------------------------------------------------------------------------------
+    # Audio -------------------------------------------------------------------------------------------------------
     def validation_noise(self, batch: LatentBatch) -> Tensor:
-        """Noise ``(batch, channels, frames)`` that is always the same for a sample."""
+        """Noise ``(batch, channels, frames)`` that depends on the seed and the sample's name alone."""
         return draw(batch.ids, self.seed, -1, batch.latents, batch.mask, _some_times).noise
 
     def velocity(
@@ -239,19 +243,19 @@ class TransformerTask(AveragedTask):
         n_frames: int,
         network: DiffusionTransformer | None = None,
         *,
-        once: bool = True,
+        cache: bool = True,
     ) -> Velocity:
         """The guided velocity of ``n_frames`` frames, of the transformer or of another network like it.
 
-        For ``once`` see :func:`prismaudio.samplers.guidance.guided_velocity`.
+        For ``cache`` see :func:`prismaudio.samplers.guidance.guided_velocity`.
         """
         interval = self.guidance_interval
         network = network or self.transformer
-        return guided_velocity(network, conditions, n_frames, self.guidance, interval=interval, once=once)
+        return guided_velocity(network, conditions, n_frames, self.guidance, interval=interval, cache=cache)
 
     @torch.no_grad()
     def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
-        """Audio ``(batch, 2, samples)`` that the network makes of conditions; all frames are taken for real."""
+        """Render audio ``(batch, 2, samples)`` from conditions and noise; all frames are real, without padding."""
         with unsharded(self.transformer):
             velocity = self.velocity(conditions, noise.shape[-1])
             latents = self.sampler.sample(velocity, noise).float()
@@ -275,34 +279,34 @@ class TransformerTask(AveragedTask):
 
     @torch.no_grad()
     def listening_samples(self, batch: ClipBatch | LatentBatch, count: int) -> list[tuple[str, Tensor, Tensor, int]]:
-        """Name, true sound and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
+        """Name, reference audio and rendered audio ``(2, samples)``, and sample rate, of the first clips of a batch.
 
-        What was rendered is lowered where it is too loud to be played, as generation does.
+        Rendered audio is limited to full scale, as in generation.
         """
         ready = self._prepared(batch)
         noise, rate_hz = self.validation_noise(ready), self._decoder.sample_rate_hz
         samples = []
         for row, length in enumerate(ready.mask.sum(1).tolist()[:count]):
             this = torch.tensor([row], device=noise.device)
-            true = self._true_sound(batch, ready, row, length)
+            reference = self._reference_audio(batch, ready, row, length)
             made = leveled(self.render(ready.conditions.index(this), noise[this, :, :length]))[0].cpu()
-            samples.append((ready.ids[row], true, made, rate_hz))
+            samples.append((ready.ids[row], reference, made, rate_hz))
         return samples
 
-    def _true_sound(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
-        """The true audio ``(2, samples)`` of a clip, as the autoencoder gives it back."""
+    def _reference_audio(self, batch: ClipBatch | LatentBatch, ready: LatentBatch, row: int, length: int) -> Tensor:
+        """The reference audio ``(2, samples)`` of a clip, as the autoencoder reconstructs it."""
         return self._decoder.decode(ready.latents[row : row + 1, :, :length])[0].float().cpu()
 
-    def caption(self, batch: ClipBatch | LatentBatch, row: int, sound: Tensor) -> str:
-        """What to say of the audio ``(2, samples)`` that was made for a clip of a batch: its plan, or its name."""
+    def caption(self, batch: ClipBatch | LatentBatch, row: int, audio: Tensor) -> str:
+        """Caption of the audio ``(2, samples)`` of a clip of a batch: its plan, or its name."""
         return str(batch.plans[row]) if isinstance(batch, ClipBatch) else batch.ids[row]
 
-    def _measure(self, batch: ClipBatch, sounds: Sequence[Tensor]) -> None:
-        """Evaluate what the network makes of the plans: audio ``(2, samples)`` of any lengths."""
+    def _evaluate(self, batch: ClipBatch, audio: Sequence[Tensor]) -> None:
+        """Evaluate rendered audio of the clips, ``(2, samples)`` each, with all scorers, and log the metrics."""
         rate_hz = self._decoder.sample_rate_hz
         items = [
-            [Segment(sound, rate_hz, clip, plan)]
-            for sound, clip, plan in zip(sounds, batch.clips, batch.plans, strict=True)
+            [Segment(waveform, rate_hz, clip, plan)]
+            for waveform, clip, plan in zip(audio, batch.clips, batch.plans, strict=True)
         ]
         for clip, scores in zip(batch.clips, evaluate(items, self.scorers, strict=True), strict=True):
             self._log_scores(clip, scores)
@@ -310,12 +314,14 @@ class TransformerTask(AveragedTask):
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
-        """Note the scores of one clip; metrics add them up by themselves."""
+        """Accumulate the scores of a clip; metrics accumulate theirs themselves."""
 
     @property
     def _decoder(self) -> Autoencoder:
         if self.autoencoder is None:
-            raise CheckpointError("sound needs an autoencoder: give one, or the model folder that has it as pretrained")
+            raise CheckpointError(
+                "rendering needs an autoencoder: give one, or a model folder that has one as pretrained"
+            )
         return self.autoencoder
 
 
@@ -325,5 +331,5 @@ def _some_times(count: int, source: torch.Generator) -> Tensor:
 
 def _part(given: Mapping[str, Any], name: str) -> Any:
     if name not in given:
-        raise CheckpointError(f"the task has no {name}: give one, or the model folder that has it as pretrained")
+        raise CheckpointError(f"the task has no {name}: give one, or a model folder that has one as pretrained")
     return given[name]

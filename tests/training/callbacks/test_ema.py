@@ -140,5 +140,5 @@ def test_the_average_of_a_policy_is_not_the_policy(tmp_path):
 
 def test_how_often_it_moves_is_a_number_from_1():
     assert [policy_decay(step, every=1) for step in (1, 1000)] == [2 / 11, 0.9]
-    with pytest.raises(RecipeError, match="every 0 steps"):
+    with pytest.raises(RecipeError, match="every of PolicyAverage is 0"):
         PolicyAverage(every=0)

@@ -26,24 +26,24 @@ def test_rewards_are_compared_by_the_weights_of_now(weights):
     assert stops(weights, (-1.0, -1.2, -1.4)) == [False, False, False]
 
 
-def test_a_reward_that_could_not_judge_at_first_begins_later():
+def test_a_reward_without_a_first_score_begins_later():
     assert stops((1.0,) * 4, (float("nan"), -1.0, -1.0, -0.5)) == [False, False, False, True]
 
 
 class Played(LightningModule):
-    """Validates as it is told: a reward that rises with the steps, and something held out that falls."""
+    """Logs a reward that rises with the steps, and something held out that falls."""
 
     held_out = MappingProxyType({"q": None})
 
     def __init__(self, weight=1.0):
         super().__init__()
-        self.layer, self.weight, self.kl = torch.nn.Linear(1, 1), weight, 1.0
+        self.layer, self.weight, self.kl_coef = torch.nn.Linear(1, 1), weight, 1.0
 
     def weights_now(self):
         return {"x": self.weight}
 
     def raise_kl(self, factor):
-        self.kl *= factor
+        self.kl_coef *= factor
 
     def training_step(self, batch, index):
         return self.layer(batch).mean()
@@ -71,7 +71,7 @@ def played(folder, *guards, steps=1, checkpoint=None, **options):
 @pytest.mark.parametrize(("clips", "kl"), [(-1, 2.0), (4, 2.0), (2, 1.0), (0, 1.0)])
 def test_a_whole_validation_before_training_is_what_later_ones_are_compared_with(tmp_path, clips, kl):
     made, _ = played(tmp_path, HeldOutGuard(0.1, 1, ["a"], raise_kl=2.0), num_sanity_val_steps=clips)
-    assert made.kl == kl
+    assert made.kl_coef == kl
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:You're resuming")
@@ -82,4 +82,4 @@ def test_two_guards_of_one_run_remember_each_for_itself(tmp_path):
     _, run = played(tmp_path, *guards(), steps=3)
     run.save_checkpoint(tmp_path / "a.ckpt")
     whole, resumed = (played(tmp_path, *guards(), steps=4, checkpoint=path)[0] for path in (None, tmp_path / "a.ckpt"))
-    assert whole.kl == resumed.kl == 8.0
+    assert whole.kl_coef == resumed.kl_coef == 8.0

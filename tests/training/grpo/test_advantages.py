@@ -69,7 +69,7 @@ def test_groups_are_told_by_number_not_by_place(estimator: AdvantageEstimator) -
 @each
 def test_parts_add_up_and_shares_to_one(estimator: AdvantageEstimator) -> None:
     made = {name: reward.double() for name, reward in rewards().items()}
-    parts = estimator.parts(made, GROUPS, WEIGHTS)
+    parts = estimator.contributions(made, GROUPS, WEIGHTS)
     torch.testing.assert_close(sum(parts.values()).float(), estimator.estimate(rewards(), GROUPS, WEIGHTS))
     shares = estimator.shares(rewards(), GROUPS, WEIGHTS)
     assert sum(shares.values()) == pytest.approx(1)

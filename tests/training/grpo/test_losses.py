@@ -138,12 +138,12 @@ def test_forms_of_the_divergence(kernel: EulerMaruyamaKernel | RhoKernel) -> Non
 
 def test_the_exact_divergence_is_the_papers() -> None:
     x, v, other = (normal((3, 3, 5), key) for key in ("x", "v", "other"))
-    now, later, kernel = NOW[1:], LATER[1:], EulerMaruyamaKernel(0.7)
-    new, reference = kernel.transition(v, x, now, later), kernel.transition(other, x, now, later)
-    g = 0.7 * (now / (1 - now)).sqrt()
-    scale = (now - later) / 2 * (1 / g + g * (1 - now) / (2 * now)).square()
+    t, t_next, kernel = NOW[1:], LATER[1:], EulerMaruyamaKernel(0.7)
+    new, reference = kernel.transition(v, x, t, t_next), kernel.transition(other, x, t, t_next)
+    g = 0.7 * (t / (1 - t)).sqrt()
+    scale = (t - t_next) / 2 * (1 / g + g * (1 - t) / (2 * t)).square()
     expected = scale * (v - other).square().mean((1, 2))
-    torch.testing.assert_close(divergence(new, reference, kernel, now, later), expected)
+    torch.testing.assert_close(divergence(new, reference, kernel, t, t_next), expected)
 
 
 def test_the_divergence_has_a_gradient() -> None:
@@ -165,9 +165,9 @@ def test_weights_have_mean_1_over_all_random_steps(weighting: StepWeighting) -> 
     torch.testing.assert_close(weighting.weights(kernel, GRID, Window(4, 6)), found[4:6])
 
 
-def test_a_kernel_that_is_random_to_the_end_has_weights_to_the_end() -> None:
+def test_a_kernel_that_is_stochastic_last_step_has_weights_to_the_end() -> None:
     class Endless(EulerMaruyamaKernel):
-        random_to_the_end = True
+        stochastic_last_step = True
 
     found = NoiseWeighting().weights(Endless(0.3, "dance"), GRID, Window(22, 24))
     assert len(found) == 2

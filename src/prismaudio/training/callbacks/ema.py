@@ -1,4 +1,4 @@
-"""An average of the weights over training, which validation hears and the export takes."""
+"""Exponential moving averages of the weights, used in validation and export."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def ema_decay(step: int, *, beta: float = 0.9999, power: float = 0.75, inv_gamma: float = 1.0) -> float:
-    """What is kept of the average at an optimiser step.
+    """Decay of the average at an optimizer step.
 
     Args:
-        step: Optimiser steps made, this one included.
-        beta: Most that is ever kept.
-        power: How quickly the average becomes slower.
-        inv_gamma: Steps in which it becomes so.
+        step: Optimizer steps, this one included.
+        beta: Largest decay.
+        power: Power of the warm-up of the decay.
+        inv_gamma: Steps of the warm-up of the decay.
 
     Source:
-        The published training, ``ema_pytorch`` 0.2.3 with its defaults: nothing is kept in the first two steps.
+        The published training, ``ema_pytorch`` 0.2.3 with its defaults: the decay is 0 in the first two steps.
 
     Example:
         >>> [round(ema_decay(step), 4) for step in (1, 2, 3, 100, 10**6)]
@@ -36,15 +36,15 @@ def ema_decay(step: int, *, beta: float = 0.9999, power: float = 0.75, inv_gamma
 
 
 def policy_decay(step: int, *, beta: float = 0.9, every: int = 8) -> float:
-    """What is kept of the average of a policy at an optimiser step.
+    """Decay of the average of a policy at an optimizer step.
 
     Args:
-        step: Optimiser steps made, this one included.
-        beta: Most that is ever kept.
-        every: Steps from one change of the average to the next; between them all of it is kept.
+        step: Optimizer steps, this one included.
+        beta: Largest decay.
+        every: Steps between updates of the average; in between the decay is 1.
 
     Source:
-        Flow-GRPO and PrismAudio's released reinforcement learning: the step before every eighth one counts.
+        Flow-GRPO and PrismAudio's released reinforcement learning: the average moves at the step before every eighth.
 
     Example:
         >>> [round(policy_decay(step), 4) for step in (6, 7, 8, 15, 10**6 - 1)]
@@ -54,25 +54,25 @@ def policy_decay(step: int, *, beta: float = 0.9, every: int = 8) -> float:
 
 
 class ExponentialMovingAverage(Callback):
-    """Averages every trained parameter, the conditioners' included; validation and export use the averages.
+    """Averages every trained parameter, those of conditioners included; validation and export use the averages.
 
-    The task, an :class:`prismaudio.training.contracts.AveragedTask`, holds them, so its checkpoints do.
+    The averages are part of the task, an :class:`prismaudio.training.contracts.AveragedTask`, and of its checkpoints.
 
     Args:
-        beta: Most that is kept of the average at a step.
-        power: How quickly the average becomes slower.
-        inv_gamma: Steps in which it becomes so.
+        beta: Largest decay of the average at a step.
+        power: Power of the warm-up of the decay.
+        inv_gamma: Steps of the warm-up of the decay.
     """
 
     def __init__(self, beta: float = 0.9999, power: float = 0.75, inv_gamma: float = 1.0) -> None:
         if not 0 <= beta < 1:
-            raise RecipeError(f"beta of the moving average is {beta}; it must be at least 0 and less than 1")
+            raise RecipeError(f"beta of the moving average is {beta}; expected at least 0 and less than 1")
         self.beta, self.power, self.inv_gamma = beta, power, inv_gamma
         self._step = 0
         self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin with the weights as they are; what a checkpoint holds comes later.
+        """Initialize the averages with the weights; a checkpoint is loaded later.
 
         Raises:
             RecipeError: The task is no :class:`prismaudio.training.contracts.AveragedTask`.
@@ -80,16 +80,16 @@ class ExponentialMovingAverage(Callback):
         expect(pl_module, AveragedTask, type(self).__name__).start_average()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where the run begins."""
+        """Store the step at which the run starts."""
         self._step = trainer.global_step
 
     def decay(self, step: int) -> float:
-        """What is kept of the average at an optimiser step, 1 for all of it."""
+        """Decay of the average at an optimizer step."""
         return ema_decay(step, beta=self.beta, power=self.power, inv_gamma=self.inv_gamma)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Move the average, if the optimiser made a step; one of several steps in a batch sees its end only."""
+        """Update the averages if the optimizer made a step; of several steps with a batch, with the last weights."""
         kept = math.prod(self.decay(step) for step in range(self._step + 1, trainer.global_step + 1))
         self._step = trainer.global_step
         if kept == 1:
@@ -98,36 +98,36 @@ class ExponentialMovingAverage(Callback):
             average.lerp_(weight.to(average.dtype), 1 - kept)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let validation use the averages."""
+        """Swap the averages in for validation."""
         if not trainer.sanity_checking:
             cast("AveragedTask", pl_module).swap_average()
             self._swapped = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the weights."""
+        """Swap the weights back in."""
         if self._swapped:
             cast("AveragedTask", pl_module).swap_average()
             self._swapped = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Put the weights back when validation is interrupted."""
+        """Swap the weights back in when validation is interrupted."""
         self.on_validation_end(trainer, pl_module)
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
 
 
 class PolicyAverage(ExponentialMovingAverage):
-    """The average of reinforcement learning: it moves every few steps, and follows quickly at first.
+    """The moving average of reinforcement learning: updated every few steps, with a warm-up of the decay.
 
     Args:
-        beta: Most that is kept of the average when it moves.
-        every: Optimiser steps from one move to the next.
+        beta: Largest decay of an update of the average.
+        every: Optimizer steps between updates of the average.
     """
 
     def __init__(self, beta: float = 0.9, every: int = 8) -> None:
         super().__init__(beta)
         if every < 1:
-            raise RecipeError(f"the average moves every {every} steps; give it 1 or more")
+            raise RecipeError(f"every of PolicyAverage is {every}; expected 1 or more")
         self.every = every
 
     def decay(self, step: int) -> float:

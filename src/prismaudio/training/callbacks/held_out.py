@@ -1,4 +1,4 @@
-"""A guard against rewards that are followed at the cost of what they stand for."""
+"""A guard against reward hacking: optimized rewards that rise while held-out ones fall."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOG = logging.getLogger("prismaudio.training.callbacks")
 
 
 class HeldOutGuard(Callback):
-    """Looks at each validation whether held-out values fall while the rewards that are followed rise.
+    """Checks at each validation whether held-out values fall while the optimized rewards rise.
 
-    A value has fallen when it is more than ``tolerance`` below its best so far. When that was so at ``patience``
-    validations in a row, the divergence from the model at the beginning counts ``raise_kl`` times as much from then
-    on or, without that, training stops. Rewards have risen when the changes since the first validation, weighted as the
-    rewards are now, add up to more than 0. The first validation is that of the model before training where
-    ``trainer.num_sanity_val_steps`` lets it see every clip (-1), and the first one in training elsewhere.
+    A value has fallen when it is more than ``tolerance`` below its best value so far. After ``patience`` such
+    validations in a row, ``kl_coef`` of the task is multiplied by ``raise_kl`` or, without it, training stops. Rewards
+    have risen when the sum of their changes since the first validation, with their current weights, is above 0. The
+    first validation is that of the model before training where ``trainer.num_sanity_val_steps`` is -1, and the first
+    one in training otherwise.
 
     Args:
-        tolerance: Fall that is put down to chance, in the unit of the value.
+        tolerance: Decrease that is ignored, in the unit of the value.
         patience: Validations in a row.
         watch: Logged values to watch; higher is better. None for all ``val_held_out/…``.
-        raise_kl: Factor of the task's ``kl`` each time; None to stop instead.
+        raise_kl: Factor of the task's ``kl_coef`` each time; None to stop instead.
     """
 
     def __init__(
@@ -46,31 +46,31 @@ class HeldOutGuard(Callback):
 
     @property
     def state_key(self) -> str:
-        """Tells the guards of one run apart."""
+        """Key of the state, which distinguishes the guards of a run."""
         return self._generate_state_key(watch=self.watch, raises=self.raise_kl is not None)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """See that there is something to watch, and something to do.
+        """Validate the options against the task.
 
         Raises:
-            RecipeError: There is not.
+            RecipeError: There is nothing to watch, or no divergence to raise.
         """
         task = expect(pl_module, FollowsRewards, "HeldOutGuard")
         if self.watch is None and not task.held_out:
             raise RecipeError("HeldOutGuard has nothing to watch: give the task held_out rewards, or name values")
-        if self.raise_kl is not None and not task.kl:
-            raise RecipeError("raise_kl needs a kl above 0 in the task, for which it keeps the model at the beginning")
+        if self.raise_kl is not None and not task.kl_coef:
+            raise RecipeError("raise_kl needs a kl_coef above 0 in the task, which then keeps a reference model")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise what had been raised when the checkpoint was made."""
+        """Restore the factor that the checkpoint was written with."""
         if self._restored != 1:
             expect(pl_module, FollowsRewards, "HeldOutGuard").raise_kl(self._restored)
             self._restored = 1.0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look."""
+        """Compare the held-out values and the rewards with earlier validations."""
         if trainer.sanity_checking and trainer.num_sanity_val_batches != trainer.num_val_batches:
-            return  # some clips are not to be compared with all
+            return  # a part of the clips cannot be compared with all of them
         task = expect(pl_module, FollowsRewards, "HeldOutGuard")
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         names = self.watch or [name for name in values if name.startswith("val_held_out/")]
@@ -78,7 +78,7 @@ class HeldOutGuard(Callback):
             raise RecipeError(f"HeldOutGuard watches {', '.join(missing)}, which validation does not log")
         weights = task.weights_now()
         rewards = {name: values.get(f"val_reward/{name}", math.nan) for name in weights}
-        rewards = {name: value for name, value in rewards.items() if not math.isnan(value)}  # of what it can judge
+        rewards = {name: value for name, value in rewards.items() if not math.isnan(value)}  # of those that were scored
         self._first = rewards | self._first
         risen = sum(weights[name] * (value - self._first[name]) for name, value in rewards.items()) > 0
         fallen = [name for name in names if values[name] < self._best.get(name, values[name]) - self.tolerance]
@@ -89,20 +89,20 @@ class HeldOutGuard(Callback):
             self._act(trainer, task, fallen)
 
     def _act(self, trainer: Trainer, task: FollowsRewards, fallen: list[str]) -> None:
-        said = f"{', '.join(fallen)} fell while the rewards rose"
+        text = f"{', '.join(fallen)} fell while the rewards rose"
         if self.raise_kl is None:
-            LOG.warning("%s: training stops after %d updates", said, trainer.global_step)
+            LOG.warning("%s: training stops after %d updates", text, trainer.global_step)
             trainer.should_stop = True
         else:
             task.raise_kl(self.raise_kl)
             self._raised *= self.raise_kl
-            LOG.warning("%s: kl is %g from now on", said, task.kl)
+            LOG.warning("%s: kl_coef is now %g", text, task.kl_coef)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
+        """State of the comparison."""
         return {"best": self._best, "first": self._first, "fallen": self._fallen, "raised": self._raised}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of the comparison."""
         self._best, self._first, self._fallen = state_dict["best"], state_dict["first"], state_dict["fallen"]
         self._raised = self._restored = state_dict["raised"]

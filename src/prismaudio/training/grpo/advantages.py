@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FLOOR = 1e-4
-"""Added to every standard deviation, as in all published code."""
+"""Added to every standard deviation, as in published code."""
 
 
 class AdvantageEstimator(Configured, ABC):
-    """Turns the rewards of a batch of whole groups into advantages; a subclass says what each reward contributes.
+    """Maps the rewards of whole groups to advantages; a subclass computes the contribution of each reward.
 
     Args:
         limit: Advantages are clamped to ``-limit .. limit``.
@@ -29,8 +29,10 @@ class AdvantageEstimator(Configured, ABC):
         self.limit = limit
 
     @abstractmethod
-    def parts(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """What each reward contributes to the advantages, ``(batch,)`` each; they are added up.
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Contribution of each reward to the advantages, ``(batch,)`` each; the advantages are their sum.
 
         Args:
             rewards: Rewards ``(batch,)`` by name, float64, higher is better.
@@ -43,32 +45,34 @@ class AdvantageEstimator(Configured, ABC):
 
         Args:
             rewards: Rewards ``(batch,)`` by name, higher is better, finite.
-            groups: Any number for each row, ``(batch,)``; candidates of one clip share it. Groups must be whole.
+            groups: Group of each row, ``(batch,)``, any numbers; groups must be complete.
             weights: Weight of each reward, by the same names.
         """
-        total = torch.stack(list(self._parts(rewards, groups, weights).values())).sum(0)
+        total = torch.stack(list(self._contributions(rewards, groups, weights).values())).sum(0)
         return total.clamp(-self.limit, self.limit).float()
 
     def shares(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, float]:
-        """Share of each reward in the size of the advantages, summing to 1; all 0 when every group is flat."""
-        sizes = {name: float(part.abs().mean()) for name, part in self._parts(rewards, groups, weights).items()}
+        """Share of each reward in the mean absolute advantage; shares sum to 1, or are 0 if every group is flat."""
+        sizes = {name: float(part.abs().mean()) for name, part in self._contributions(rewards, groups, weights).items()}
         whole = sum(sizes.values())
         return {name: size / whole if whole else 0.0 for name, size in sizes.items()}
 
-    def _parts(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def _contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         if set(rewards) != set(weights) or not rewards:
             raise PrismAudioError(
-                f"there are weights for {sorted(weights)}, but rewards are {sorted(rewards)}; name the same"
+                f"there are weights for {sorted(weights)}, but rewards are {sorted(rewards)}; expected the same names"
             )
         numbered = torch.unique(groups, return_inverse=True)[1]
-        return self.parts({name: reward.double() for name, reward in rewards.items()}, numbered, weights)
+        return self.contributions({name: reward.double() for name, reward in rewards.items()}, numbered, weights)
 
 
 class WeightedSumAdvantage(AdvantageEstimator):
-    """The weighted sum of the rewards, less its mean in the group, in standard deviations.
+    """The weighted sum of the rewards minus its mean over the group, divided by a standard deviation.
 
     Args:
-        spread: Whose standard deviation: of the ``"group"`` (GRPO, the paper), of the whole ``"batch"`` (Flow-GRPO, the
+        spread: Which standard deviation: of the ``"group"`` (GRPO, the paper), of the whole ``"batch"`` (Flow-GRPO, the
             released code), or ``"none"``, no division (Dr.GRPO).
         limit: Advantages are clamped to ``-limit .. limit``.
 
@@ -86,8 +90,10 @@ class WeightedSumAdvantage(AdvantageEstimator):
         super().__init__(limit)
         self.spread = spread
 
-    def parts(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """See :meth:`AdvantageEstimator.parts`."""
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """See :meth:`AdvantageEstimator.contributions`."""
         parts = {name: weights[name] * centred(reward, groups) for name, reward in rewards.items()}
         if self.spread == "none":
             return parts
@@ -97,10 +103,10 @@ class WeightedSumAdvantage(AdvantageEstimator):
 
 
 class DecoupledAdvantage(AdvantageEstimator):
-    """Each reward in its own standard deviations of the group, then weighted: the weights mean what they say.
+    """Each reward is normalized over the group by itself, then weighted, so weights do not depend on reward scales.
 
     Args:
-        whiten: Bring the result to standard deviation 1 over the batch (GDPO); otherwise it grows with the weights
+        whiten: Normalize the sum to standard deviation 1 over the batch (GDPO); otherwise it scales with the weights
             (MixGRPO).
         limit: Advantages are clamped to ``-limit .. limit``.
 
@@ -112,8 +118,10 @@ class DecoupledAdvantage(AdvantageEstimator):
         super().__init__(limit)
         self.whiten = whiten
 
-    def parts(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """See :meth:`AdvantageEstimator.parts`."""
+    def contributions(
+        self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """See :meth:`AdvantageEstimator.contributions`."""
         parts = {
             name: weights[name] * centred(reward, groups) / (group_std(reward, groups) + FLOOR)
             for name, reward in rewards.items()
@@ -125,7 +133,7 @@ class DecoupledAdvantage(AdvantageEstimator):
 
 
 def centred(values: Tensor, groups: Tensor) -> Tensor:
-    """Values ``(batch,)`` less the mean of their group; exactly 0 where all of a group are equal.
+    """Values ``(batch,)`` minus the mean of their group; exactly 0 where all values of a group are equal.
 
     Args:
         values: Values ``(batch,)``.
@@ -138,12 +146,12 @@ def centred(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def group_std(values: Tensor, groups: Tensor) -> Tensor:
-    """Standard deviation of the group of each value, ``(batch,)``: that of the population, as published."""
+    """Population standard deviation of the group of each value, ``(batch,)``, as published."""
     return _group_mean(centred(values, groups).square(), groups).sqrt()[groups]
 
 
 def flat_groups(values: Tensor, groups: Tensor) -> Tensor:
-    """True for the groups in which all values are equal, ``(groups,)``: nothing is learnt from them.
+    """True for the groups in which all values are equal, ``(groups,)``; their advantages are 0.
 
     Example:
         >>> flat_groups(torch.tensor([1.0, 2.0, 3.0, 3.0]), torch.tensor([7, 7, 9, 9])).tolist()

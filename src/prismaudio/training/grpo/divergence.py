@@ -1,4 +1,4 @@
-"""Staying near a reference: forms of the divergence of a step."""
+"""Forms of the divergence of a step from the reference model."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def divergence(
     new: Transition,
     reference: Transition,
     kernel: TransitionKernel,
-    now: Tensor,
-    later: Tensor,
+    t: Tensor,
+    t_next: Tensor,
     form: Divergence = "exact",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Divergence ``(batch,)`` of a step from that of the reference, with gradient.
+    """Divergence ``(batch,)`` of a step from that of the reference model, with gradient.
 
     Args:
-        new: The step of the policy that is trained.
-        reference: The step of the reference, from the same latents.
+        new: The step under the policy that is trained.
+        reference: The step under the reference model, from the same latents.
         kernel: The kernel of both.
-        now: Times ``(batch,)`` at the beginning of the step.
-        later: Times at its end.
-        form: What to compute.
+        t: Times ``(batch,)`` at the start of the step.
+        t_next: Times ``(batch,)`` at its end.
+        form: Form of the divergence.
         reduction: Over the elements of a sample.
 
     Source:
@@ -42,5 +42,5 @@ def divergence(
     if form == "exact":
         return exact
     if form == "flow_grpo":
-        return exact * (now - later).to(exact)
-    return 2 * exact / kernel.kappa(now, later).to(exact).square()
+        return exact * (t - t_next).to(exact)
+    return 2 * exact / kernel.kappa(t, t_next).to(exact).square()

@@ -1,4 +1,4 @@
-"""Policy losses: what a random step contributes to the gradient, given its advantage."""
+"""Policy losses of a stochastic step, given its advantage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prismaudio.flow.kernels import Reduction, Transition
 
 
 class PolicyLoss(Configured, ABC):
-    """The loss of one random step for each sample; a subclass says what it makes of the ratio of the densities.
+    """The loss of one stochastic step for each sample; a subclass maps the log-ratio of the densities to it.
 
     Args:
         reduction: Whether the log-density is the mean over the elements of a sample, as published, or their sum, the
@@ -27,10 +27,10 @@ class PolicyLoss(Configured, ABC):
         """The loss ``(batch,)`` of each sample, and True where it was limited, ``(batch,)``.
 
         Args:
-            log_ratio: Log-density under the new policy less that under the old, ``(batch,)``.
+            log_ratio: Log-density under the new policy minus that under the old, ``(batch,)``.
             advantages: Advantages ``(batch,)``.
-            new: The step of the policy that is trained.
-            old: The step of the policy that drew the sample.
+            new: The step under the policy that is trained.
+            old: The step under the policy that sampled it.
         """
 
     def loss(
@@ -39,9 +39,9 @@ class PolicyLoss(Configured, ABC):
         """The loss of each sample ``(batch,)``, to be weighted and averaged, and statistics of the batch.
 
         Args:
-            new: The step of the policy that is trained, with gradient.
-            old: The step of the policy that drew the sample.
-            latents: The latents ``(batch, ...)`` that were drawn.
+            new: The step under the policy that is trained, with gradient.
+            old: The step under the policy that sampled it.
+            latents: The latents ``(batch, ...)`` that were sampled.
             advantages: Advantages ``(batch,)``.
 
         Returns:
@@ -56,11 +56,11 @@ class PolicyLoss(Configured, ABC):
 
 
 class ClippedLoss(PolicyLoss):
-    """PPO's: the ratio earns nothing beyond ``1 - clip .. 1 + clip``.
+    """PPO's clipped loss: ratios beyond ``1 - clip .. 1 + clip`` have no gradient towards their advantage.
 
     Args:
-        clip: How far below 1 the ratio counts; for the mean over elements very small.
-        clip_above: How far above 1; None for as far as below.
+        clip: Lower limit of the ratio is ``1 - clip``; very small where log-densities are means over elements.
+        clip_above: Upper limit of the ratio is ``1 + clip_above``; None for ``clip``.
         reduction: See :class:`PolicyLoss`.
 
     Source:
@@ -82,16 +82,16 @@ class ClippedLoss(PolicyLoss):
 
 
 class GuardedLoss(ClippedLoss):
-    """GRPO-Guard's: the ratio is centred at 1 and has the same spread at all times, then it is clipped.
+    """GRPO-Guard's loss: ratios are centred at 1 and scaled to the same deviation at all times, then clipped.
 
     Args:
-        clip: How far below 1 the ratio counts.
-        clip_above: How far above 1; None for as far as below.
+        clip: Lower limit of the ratio is ``1 - clip``.
+        clip_above: Upper limit of the ratio is ``1 + clip_above``; None for ``clip``.
         reduction: See :class:`PolicyLoss`.
 
     Source:
-        GRPO-Guard (2510.22319), read through two implementations; without the division by the step's length that one
-        of them has.
+        GRPO-Guard (2510.22319), after two implementations; without the division by the step's length that one of them
+        has.
     """
 
     def __init__(self, clip: float = 2e-6, clip_above: float | None = None, reduction: Reduction = "mean") -> None:
@@ -103,10 +103,10 @@ class GuardedLoss(ClippedLoss):
 
 
 class MaskedLoss(PolicyLoss):
-    """Flow-DPPO's: samples that moved far in the direction of their advantage are left out, by the exact divergence.
+    """Flow-DPPO's loss: samples that moved far in the direction of their advantage are masked, by exact divergence.
 
     Args:
-        limit: Divergence between the new and the old step from which on a sample is left out.
+        limit: Divergence of the new step from the old one at which a sample is masked.
         reduction: See :class:`PolicyLoss`.
 
     Source:
@@ -120,12 +120,12 @@ class MaskedLoss(PolicyLoss):
     def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
         """See :meth:`PolicyLoss.terms`."""
         far = new.kl(old, self.reduction).detach() >= self.limit
-        left_out = far & (log_ratio.detach() * advantages > 0)
-        return torch.where(left_out, 0.0, -advantages * log_ratio.exp()), left_out
+        masked = far & (log_ratio.detach() * advantages > 0)
+        return torch.where(masked, 0.0, -advantages * log_ratio.exp()), masked
 
 
 class ReinforceLoss(PolicyLoss):
-    """The policy gradient as it is; for one update with each rollout, where all others have the same gradient."""
+    """The plain policy gradient; with one inner epoch all other losses have the same gradient."""
 
     def terms(self, log_ratio: Tensor, advantages: Tensor, new: Transition, old: Transition) -> tuple[Tensor, Tensor]:
         """See :meth:`PolicyLoss.terms`."""
@@ -136,7 +136,7 @@ def statistics(log_ratio: Tensor, limited: Tensor) -> dict[str, Tensor]:
     """What is worth knowing of a batch of log-ratios ``(batch,)``; see :meth:`PolicyLoss.loss`.
 
     Args:
-        log_ratio: Log-density under the new policy less that under the old.
+        log_ratio: Log-density under the new policy minus that under the old.
         limited: True where the loss was limited.
     """
     ratio = log_ratio.exp()

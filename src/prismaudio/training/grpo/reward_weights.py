@@ -1,4 +1,4 @@
-"""How much each reward counts, as training goes on."""
+"""Weights of rewards that change during training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prismaudio.errors import RecipeError
 
 
 class RewardWeight(Configured, ABC):
-    """The weight of a reward; a plain number in a recipe is one that stays."""
+    """The weight of a reward as a function of the update; a number in a recipe is a constant weight."""
 
     @abstractmethod
     def at(self, update: int) -> float:
@@ -17,13 +17,13 @@ class RewardWeight(Configured, ABC):
 
 
 class LinearWeight(RewardWeight):
-    """Goes from one weight to another in equal steps, and stays there.
+    """Linear change from one weight to another, then constant.
 
     Args:
-        start: Weight at first.
-        end: Weight in the end.
-        updates: Updates that this takes.
-        after: Updates before it begins.
+        start: First weight.
+        end: Last weight.
+        updates: Updates of the change.
+        after: Updates before the change.
 
     Example:
         >>> [LinearWeight(0.0, 1.0, updates=4, after=2).at(update) for update in (0, 2, 4, 9)]
@@ -32,7 +32,7 @@ class LinearWeight(RewardWeight):
 
     def __init__(self, start: float, end: float, updates: int, after: int = 0) -> None:
         if updates < 1:
-            raise RecipeError(f"a weight cannot change in {updates} updates; expected 1 or more")
+            raise RecipeError(f"updates of a LinearWeight is {updates}; expected 1 or more")
         self.start, self.end, self.updates, self.after = start, end, updates, after
 
     def at(self, update: int) -> float:
@@ -42,7 +42,7 @@ class LinearWeight(RewardWeight):
 
 
 def weight_at(weight: float | RewardWeight, update: int) -> float:
-    """The weight at an update of what may be a plain number.
+    """The weight at an update, of a schedule or a number.
 
     Example:
         >>> weight_at(0.4, 100)

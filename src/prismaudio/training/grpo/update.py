@@ -1,7 +1,7 @@
-"""One update of a policy: the random steps of its candidates are computed again, and the gradient is accumulated.
+"""One policy update: the stochastic steps of the candidates are replayed, and their gradients are accumulated.
 
-It is the same for every network and every trainer. A part is one random step of some candidates, as many as fit into
-memory at once; the gradients of all parts add up to that of the mean over candidates and steps.
+It does not depend on the network or the trainer. A micro-batch is one stochastic step of some candidates, as many as
+fit into memory; the gradients of all micro-batches add up to that of the mean over candidates and steps.
 """
 
 from __future__ import annotations
@@ -25,113 +25,116 @@ if TYPE_CHECKING:
     from prismaudio.flow.kernels import Transition
     from prismaudio.samplers.base import Velocity
 
-Rows = Callable[[Tensor], "Velocity"]
-"""Gives the guided velocity of some rows ``(rows,)`` of a rollout."""
+RowVelocity = Callable[[Tensor], "Velocity"]
+"""Maps rows ``(rows,)`` of a rollout to their guided velocity."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Candidates that were made together, and the networks that their steps are computed again with.
+class ReplayBatch:
+    """A rollout, and the networks that its stochastic steps are replayed with.
 
     Args:
-        rollout: How they were made.
-        groups: A number for each row that candidates of one clip share, ``(batch,)``.
+        rollout: The rollout.
+        groups: Group of each row, ``(batch,)``; candidates of one clip share a number.
         policy: The policy that is trained, with gradient.
-        reference: The model from which it should not go far, without; None where there is none.
+        reference: The reference model, without gradient; None where there is none.
     """
 
     rollout: Rollout
     groups: Tensor
-    policy: Rows
-    reference: Rows | None = None
+    policy: RowVelocity
+    reference: RowVelocity | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """What an update minimises.
+    """The objective of an update.
 
     Args:
         loss: The policy loss.
-        weighting: How much each step counts, with its divergence.
-        grid: Times ``(steps + 1,)`` of whole trajectories, over which the weights of the steps have the mean 1.
-        kl: Weight of the divergence from the reference.
-        kl_form: Which divergence.
+        weighting: Weights of the steps and of their divergence.
+        grid: Times ``(steps + 1,)`` of whole trajectories, over which the weights of the steps have mean 1.
+        kl_coef: Coefficient of the divergence from the reference model.
+        kl_form: Form of the divergence.
     """
 
     loss: PolicyLoss
     weighting: StepWeighting
     grid: Tensor
-    kl: float = 0.0
+    kl_coef: float = 0.0
     kl_form: Divergence = "exact"
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One random step of some candidates, that is replayed at once.
+class MicroBatch:
+    """One stochastic step of some candidates that are replayed together.
 
     Args:
-        drawn: Of which ones.
-        index: Which step of their window.
-        rows: Which of them, ``(rows,)``; whole families where siblings share the step.
+        source: The rollout that they belong to.
+        index: Index of the step in the window.
+        rows: Rows of the rollout, ``(rows,)``; whole branches where these share the step.
         advantages: Their advantages ``(rows,)``.
-        share: Share of the mean over these rows in the loss of the update; those of all parts are 1 together.
+        share: Weight of the mean over these rows in the loss of the update; those of all micro-batches sum to 1.
     """
 
-    drawn: Drawn
+    source: ReplayBatch
     index: int
     rows: Tensor
     advantages: Tensor
     share: float
 
 
-def parts(
-    drawn: Sequence[Drawn], advantages: Tensor, trained: int | None = None, rows_at_once: int | None = None
-) -> list[Part]:
-    """What is replayed, step by step; every step of a window counts the same.
+def micro_batches(
+    batches: Sequence[ReplayBatch],
+    advantages: Tensor,
+    train_top_k: int | None = None,
+    micro_batch_size: int | None = None,
+) -> list[MicroBatch]:
+    """Split the candidates of an update into micro-batches; every step of a window has the same weight.
 
     Args:
-        drawn: All candidates of the update in this process.
-        advantages: The advantages of all of them.
-        trained: Candidates of each clip that are trained on, those with the largest advantages; None for all. A step
-            that siblings share costs one of them, so there all are.
-        rows_at_once: How many are replayed at once at most, but for siblings that share a step.
+        batches: All candidates of the update in this process.
+        advantages: Their advantages, concatenated.
+        train_top_k: Candidates of each group that are trained on, those with the largest absolute advantages; None for
+            all. A step that a branch shares costs one sample, so there all of them are.
+        micro_batch_size: Candidates of a micro-batch at most; None for all. Branches that share a step stay whole.
     """
     found = []
-    counts = [len(some.groups) for some in drawn]
-    for some, own in zip(drawn, advantages.split(counts), strict=True):
-        steps = len(some.rollout.window)
+    counts = [len(batch.groups) for batch in batches]
+    for batch, own in zip(batches, advantages.split(counts), strict=True):
+        steps = len(batch.rollout.window)
         for index in range(steps):
-            family = 1 if index else some.rollout.siblings
-            every = trained is None or family > 1
-            rows = torch.arange(len(own)) if every else largest(own, some.groups, trained or len(own))
-            size = max(family, (rows_at_once or len(rows)) // family * family)
+            branch_size = 1 if index else batch.rollout.share_size
+            every = train_top_k is None or branch_size > 1
+            rows = torch.arange(len(own)) if every else top_k_rows(own, batch.groups, train_top_k or len(own))
+            size = max(branch_size, (micro_batch_size or len(rows)) // branch_size * branch_size)
             weight = len(own) / sum(counts) / steps / len(rows)
-            found += [Part(some, index, chunk, own[chunk], weight * len(chunk)) for chunk in rows.split(size)]
+            found += [MicroBatch(batch, index, chunk, own[chunk], weight * len(chunk)) for chunk in rows.split(size)]
     return found
 
 
-def largest(advantages: Tensor, groups: Tensor, count: int) -> Tensor:
-    """Rows with the ``count`` largest advantages of each group, of either sign, in order.
+def top_k_rows(advantages: Tensor, groups: Tensor, k: int) -> Tensor:
+    """Rows with the ``k`` largest absolute advantages of each group, in order.
 
     Args:
         advantages: Advantages ``(rows,)``.
         groups: Group of each row.
-        count: How many of each.
+        k: Rows of each group.
 
     Example:
-        >>> largest(torch.tensor([0.1, -2.0, 1.0, 0.0]), torch.tensor([5, 5, 5, 5]), 2).tolist()
+        >>> top_k_rows(torch.tensor([0.1, -2.0, 1.0, 0.0]), torch.tensor([5, 5, 5, 5]), 2).tolist()
         [1, 2]
     """
     kept = []
     for group in groups.unique():
         rows = (groups == group).nonzero().flatten()
         order = advantages[rows].abs().argsort(descending=True, stable=True)
-        kept.append(rows[order[:count]])
+        kept.append(rows[order[:k]])
     return torch.cat(kept).sort().values
 
 
-def accumulate(
-    parts: Sequence[Part],
+def accumulate_gradients(
+    batches: Sequence[MicroBatch],
     objective: Objective,
     backward: Callable[[Tensor], object] = Tensor.backward,
     before_last: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -139,48 +142,48 @@ def accumulate(
     """Add the gradient of an update to that of the parameters.
 
     Args:
-        parts: What :func:`parts` gave.
-        objective: What is minimised.
-        backward: Adds the gradient of the loss of a part to that of the parameters.
-        before_last: Context of each part but the last, for instance one in which processes do not talk.
+        batches: The micro-batches of the update, see :func:`micro_batches`.
+        objective: The objective.
+        backward: Adds the gradient of the loss of a micro-batch to that of the parameters.
+        before_last: Context of each micro-batch but the last, for instance one without gradient synchronization.
 
     Returns:
-        For each part statistics by name: those of :meth:`prismaudio.training.grpo.losses.PolicyLoss.loss`, ``loss``,
-        ``clipped/step_…`` by the number of the step, and ``kl`` where there is a reference.
+        Statistics of each micro-batch by name: those of :meth:`prismaudio.training.grpo.losses.PolicyLoss.loss`,
+        ``loss``, ``clipped/step_…`` by the number of the step, and ``kl`` where there is a reference model.
     """
     found = []
-    for number, part in enumerate(parts):
-        with nullcontext() if number == len(parts) - 1 else before_last():
-            terms, statistics = part_loss(part, objective)
-            backward(part.share * terms.mean())
+    for number, batch in enumerate(batches):
+        with nullcontext() if number == len(batches) - 1 else before_last():
+            terms, statistics = micro_batch_loss(batch, objective)
+            backward(batch.share * terms.mean())
         found.append({name: float(value) for name, value in {**statistics, "loss": terms.detach().mean()}.items()})
     return found
 
 
-def part_loss(part: Part, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss ``(rows,)`` of one random step of some candidates, with gradient, and statistics by name.
+def micro_batch_loss(batch: MicroBatch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss ``(rows,)`` of a micro-batch, with gradient, and its statistics by name.
 
     Args:
-        part: Which step of which candidates.
-        objective: What is minimised.
+        batch: The micro-batch.
+        objective: The objective.
     """
-    device = part.drawn.rollout.latents.device
-    rows, index = part.rows.to(device), part.index
-    made = part.drawn.rollout.rows(rows)
+    device = batch.source.rollout.latents.device
+    rows, index = batch.rows.to(device), batch.index
+    sampled = batch.source.rollout.rows(rows)
 
-    def step(network: Rows) -> Transition:
-        shared = made.siblings > 1 and not index
-        velocity = network(rows[:: made.siblings] if shared else rows)
-        return replay(velocity, made, index, prefix=velocity)
+    def step(network: RowVelocity) -> Transition:
+        shared = sampled.share_size > 1 and not index
+        velocity = network(rows[:: sampled.share_size] if shared else rows)
+        return replay(velocity, sampled, index, prefix=velocity)
 
-    new, old = step(part.drawn.policy), made.transition(index)
-    terms, found = objective.loss.loss(new, old, made.states[index + 1], part.advantages.to(device))
-    found[f"clipped/step_{made.window.start + index}"] = found["clip_fraction"]
-    if part.drawn.reference is not None:
+    new, old = step(batch.source.policy), sampled.transition(index)
+    terms, found = objective.loss.loss(new, old, sampled.states[index + 1], batch.advantages.to(device))
+    found[f"clipped/step_{sampled.window.start + index}"] = found["clip_fraction"]
+    if batch.source.reference is not None:
         with torch.no_grad():
-            other = step(part.drawn.reference)
+            other = step(batch.source.reference)
         reduction = objective.loss.reduction
-        apart = divergence(new, other, made.kernel, *made.times(index), objective.kl_form, reduction)
-        terms, found["kl"] = terms + objective.kl * apart, apart.detach().mean()
-    weight = objective.weighting.weights(made.kernel, objective.grid, made.window)[index]
+        kl = divergence(new, other, sampled.kernel, *sampled.times(index), objective.kl_form, reduction)
+        terms, found["kl"] = terms + objective.kl_coef * kl, kl.detach().mean()
+    weight = objective.weighting.weights(sampled.kernel, objective.grid, sampled.window)[index]
     return weight.to(terms) * terms, found

@@ -1,4 +1,4 @@
-"""Weights of the steps in the loss: the size of the gradient differs 16-fold over a trajectory."""
+"""Weights of the steps in the loss; without them the norm of the gradient varies 16-fold over a trajectory."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ if TYPE_CHECKING:
 
 
 class StepWeighting(Configured, ABC):
-    """How much each step of a window counts; a subclass says it up to a factor."""
+    """Weight of each step of a window; a subclass computes it up to a factor."""
 
     @abstractmethod
-    def importance(self, kernel: TransitionKernel, now: Tensor, later: Tensor) -> Tensor:
+    def importance(self, kernel: TransitionKernel, t: Tensor, t_next: Tensor) -> Tensor:
         """Importance of steps, ``(steps,)``, above 0.
 
         Args:
-            kernel: The kernel of the random steps.
-            now: Times ``(steps,)`` at their beginnings.
-            later: Times at their ends.
+            kernel: The kernel of the stochastic steps.
+            t: Times ``(steps,)`` at their starts.
+            t_next: Times ``(steps,)`` at their ends.
         """
 
     def weights(self, kernel: TransitionKernel, grid: Tensor, window: Window) -> Tensor:
-        """Weights ``(len(window),)`` float32, of mean 1 over all steps of the grid that may be random.
+        """Weights ``(len(window),)`` float32, of mean 1 over all steps of the grid that may be stochastic.
 
         Args:
-            kernel: The kernel of the random steps.
+            kernel: The kernel of the stochastic steps.
             grid: Times ``(steps + 1,)``.
             window: The window.
         """
-        n_steps = len(grid) - (1 if kernel.random_to_the_end else 2)
+        n_steps = len(grid) - (1 if kernel.stochastic_last_step else 2)
         importance = self.importance(kernel, grid[:n_steps], grid[1 : n_steps + 1]).float()
         return (importance / importance.mean())[window.start : window.stop]
 
 
 class UniformWeighting(StepWeighting):
-    """All steps count the same, as published."""
+    """Equal weights, as published."""
 
-    def importance(self, kernel: TransitionKernel, now: Tensor, later: Tensor) -> Tensor:
+    def importance(self, kernel: TransitionKernel, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`StepWeighting.importance`."""
-        return torch.ones_like(now)
+        return torch.ones_like(t)
 
 
 class RectifiedWeighting(StepWeighting):
-    """Steps count the less, the more their density depends on the velocity: gradients of the same size at all times.
+    """Inverse to the sensitivity of the density to the velocity, so that gradients have the same norm at all times.
 
     Source:
-        Flash-GRPO (2605.15980), whose table of numbers is computed here.
+        Flash-GRPO (2605.15980), whose tabulated weights are computed here.
     """
 
-    def importance(self, kernel: TransitionKernel, now: Tensor, later: Tensor) -> Tensor:
+    def importance(self, kernel: TransitionKernel, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`StepWeighting.importance`."""
-        return 1 / kernel.kappa(now, later)
+        return 1 / kernel.kappa(t, t_next)
 
 
 class NoiseWeighting(StepWeighting):
-    """Steps count by the standard deviation of their noise.
+    """Proportional to the standard deviation of the noise of a step.
 
     Source:
         TempFlow-GRPO (2508.04324).
     """
 
-    def importance(self, kernel: TransitionKernel, now: Tensor, later: Tensor) -> Tensor:
+    def importance(self, kernel: TransitionKernel, t: Tensor, t_next: Tensor) -> Tensor:
         """See :meth:`StepWeighting.importance`."""
-        return kernel.step(now.double(), later.double()).std
+        return kernel.step(t.double(), t_next.double()).std

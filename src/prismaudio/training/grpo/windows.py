@@ -1,7 +1,7 @@
-"""Which steps of a trajectory are random, and so trained: the contract, and the schedules of the known methods.
+"""Windows: the stochastic steps of a trajectory, which are the ones that are trained, and their schedules.
 
-A schedule is a function of (seed, update, group) alone: every process agrees without talking, and a resumed run goes on
-as if it had never stopped.
+A schedule is a function of (seed, update, group) alone, so processes agree without communication, and a resumed run
+continues unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prismaudio.flow.randomness import generator
 
 @dataclass(frozen=True)
 class Window:
-    """The random steps ``start .. stop - 1``; those before and after are deterministic.
+    """The stochastic steps ``start .. stop - 1``; those before and after are deterministic.
 
     Example:
         >>> list(Window(5, 7)), len(Window(0, 0))
@@ -39,7 +39,7 @@ class Window:
 
 
 class WindowSchedule(Configured, ABC):
-    """Says where the window is. The last step of a trajectory is never in it: see ``random_to_the_end`` of kernels."""
+    """Position of the window. It never holds the last step of a trajectory: see ``stochastic_last_step`` of kernels."""
 
     @abstractmethod
     def window(self, steps: int, seed: int, update: int, group: int | str = 0) -> Window:
@@ -48,23 +48,23 @@ class WindowSchedule(Configured, ABC):
         Args:
             steps: Steps of the trajectory, the last one included.
             seed: Seed of the run.
-            update: Updates made so far.
-            group: Which group of candidates, by number or name.
+            update: Completed updates.
+            group: Number or name of the group of candidates.
 
         Raises:
-            PrismAudioError: The trajectory is too short for it.
+            PrismAudioError: The trajectory is too short for the window.
         """
 
 
 class RandomWindow(WindowSchedule):
-    """A window of a fixed length at a random place: Fast-GRPO's.
+    """A window of fixed length at a random position: Fast-GRPO.
 
     Args:
         length: Steps in it, at least 1.
-        earliest: Where it may begin at the earliest, as a share of all steps.
-        latest: Where it may begin at the latest: 1 is the paper's (as late as there is room), 0.5 the released code's,
-            and early windows learn faster.
-        per: Whether each group has a window of its own, or all groups of an update the same.
+        earliest: Earliest start, as a share of all steps.
+        latest: Latest start, as a share of all steps: 1 in the paper (the last start with room for the window), 0.5 in
+            the released code; early windows learn faster.
+        per: Whether each group has its own window, or all groups of an update the same one.
 
     Example:
         >>> RandomWindow(2).window(24, seed=0, update=3)
@@ -76,7 +76,7 @@ class RandomWindow(WindowSchedule):
     ) -> None:
         if not 0 <= earliest <= latest <= 1:
             raise PrismAudioError(
-                f"a window cannot begin between {earliest} and {latest}; give 0 <= earliest <= latest <= 1"
+                f"a window cannot start between {earliest} and {latest}; expected 0 <= earliest <= latest <= 1"
             )
         self.length, self.earliest, self.latest, self.per = _at_least_one(length), earliest, latest, per
 
@@ -90,12 +90,12 @@ class RandomWindow(WindowSchedule):
 
 
 class SlidingWindow(WindowSchedule):
-    """A window that moves from the first step to the last ones while training goes on, then begins again: MixGRPO's.
+    """A window that moves from the first to the last steps during training, then starts again: MixGRPO.
 
     Args:
         length: Steps in it, at least 1.
-        every: Updates that it stays, at least 1.
-        stride: Steps that it moves, at least 1.
+        every: Updates between moves, at least 1.
+        stride: Steps of a move, at least 1.
 
     Source:
         MixGRPO (2507.21802), the progressive strategy.
@@ -115,7 +115,7 @@ class SlidingWindow(WindowSchedule):
 
 
 class AllSteps(WindowSchedule):
-    """Every step but the last is random: Flow-GRPO."""
+    """All steps but the last: Flow-GRPO."""
 
     def window(self, steps: int, seed: int, update: int, group: int | str = 0) -> Window:
         """See :meth:`WindowSchedule.window`."""
@@ -124,7 +124,7 @@ class AllSteps(WindowSchedule):
 
 def _at_least_one(number: int) -> int:
     if number < 1:
-        raise PrismAudioError(f"a window schedule has {number} where it needs 1 or more")
+        raise PrismAudioError(f"a length, interval or stride of a window schedule is {number}; expected 1 or more")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The learning curve of a run of the reinforcement-learning benchmark, and its cost."""
+"""Learning curves of the reinforcement-learning benchmark: rewards and costs of a policy during a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a learning curve.
+    """Reward of a policy after some updates, and its cost.
 
     Args:
-        update: Number of updates so far.
-        nfe: Number of network evaluations so far, counted per sample; a backward pass counts as two.
+        update: Updates so far.
+        nfe: Samples that the network was evaluated for so far, a backward pass counting as two evaluations.
         cpu_s: CPU seconds of the updates so far.
         reward: Mean weighted reward of the evaluation samples.
     """
@@ -28,15 +28,15 @@ class Point:
 
 
 @dataclass
-class Course:
-    """The learning curve of a run.
+class LearningCurve:
+    """The rewards of a policy during a run, and its final state.
 
     Args:
-        points: Evaluations of the policy every few updates, starting before the first update.
-        rewards: Final mean of each reward.
-        kl: Final divergence from the base policy in nats per sample, over whole stochastic trajectories: an upper bound
-            of the divergence of the samples.
-        variance_ratio: Final within-class variance of the samples, divided by that of the base policy.
+        points: Every few updates, the first before any.
+        rewards: Mean of each reward in the end.
+        kl: Divergence from the base policy in the end, in nats a sample: along whole random trajectories, so an upper
+            bound of that of the samples.
+        variance_ratio: Variance of the samples within their class in the end, over that of the base's.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -45,15 +45,15 @@ class Course:
     variance_ratio: float = 1.0
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Course:
-        """Inverse of :func:`dataclasses.asdict`."""
-        return cls(**data | {"points": [Point(**point) for point in data["points"]]})
+    def from_dict(cls, described: dict[str, Any]) -> LearningCurve:
+        """What :func:`dataclasses.asdict` made of one."""
+        return cls(**described | {"points": [Point(**point) for point in described["points"]]})
 
     def first(self, reward: float) -> Point | None:
-        """The first point at which the curve rises to a reward, by linear interpolation; None if it does not.
+        """Where a policy first rose to a reward, between two points on a straight line; None where it did not.
 
         Example:
-            >>> Course([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
+            >>> LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
             Point(update=2.0, nfe=40.0, cpu_s=0.5, reward=1.5)
         """
         for before, after in pairwise(self.points):
@@ -63,11 +63,11 @@ class Course:
         return None
 
     def final(self, updates: int) -> float:
-        """The reward after ``updates`` updates, a multiple of the evaluation interval."""
+        """The reward after so many updates, a multiple of those between evaluations."""
         return next(point.reward for point in self.points if point.update == updates)
 
     def at(self, nfe: float) -> float | None:
-        """The reward after ``nfe`` network evaluations, by linear interpolation; None if the run ended before."""
+        """The reward after so many evaluations of the network; None where the run was over before."""
         for before, after in pairwise(self.points):
             if after.nfe >= nfe:
                 return _between(before, after, (nfe - before.nfe) / (after.nfe - before.nfe)).reward
@@ -75,25 +75,25 @@ class Course:
 
 
 def _between(before: Point, after: Point, share: float) -> Point:
-    def interpolated(name: str) -> float:
+    def mixed(name: str) -> float:
         start, end = getattr(before, name), getattr(after, name)
         return start + share * (end - start)
 
-    return Point(interpolated("update"), interpolated("nfe"), interpolated("cpu_s"), interpolated("reward"))
+    return Point(mixed("update"), mixed("nfe"), mixed("cpu_s"), mixed("reward"))
 
 
 class Counter:
-    """Counts evaluations of a network with hooks: 1 per sample for a forward pass, 2 for a backward pass.
+    """Counts what a network is evaluated for, by hooks on it: a sample forward is 1, its backward pass 2.
 
     Args:
-        network: The network; evaluations are counted while ``counting`` is True.
+        network: The network; it is counted while ``counting`` is true.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.count, self.counting = 0, False
         network.register_forward_hook(self._forward)
 
-    def _forward(self, network: nn.Module, inputs: tuple[Tensor, ...], velocity: Tensor) -> None:
+    def _forward(self, network: nn.Module, given: tuple[Tensor, ...], velocity: Tensor) -> None:
         if self.counting:
             self.count += len(velocity)
             if velocity.requires_grad:

@@ -1,4 +1,4 @@
-"""The tasks on which the reinforcement-learning benchmark compares methods."""
+"""What the reinforcement-learning benchmark compares methods on."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from prismaudio.samplers.base import Velocity
-    from rl_benchmark.course import Course
+    from rl_benchmark.learning_curve import LearningCurve
     from rl_benchmark.methods import Method
 
 
-class Tier(Configured, ABC):
-    """Base policy, rewards and training loop of a benchmark. It must be picklable: every process prepares its own."""
+class Environment(Configured, ABC):
+    """Policies, rewards, and how a run goes. It must be picklable: every process prepares its own."""
 
     name: ClassVar[str]
     weights: ClassVar[Mapping[str, float]]
-    """Weights of the rewards, by name."""
+    """Of the rewards, by name."""
     every: ClassVar[int]
     """Updates between evaluations."""
     budgets: ClassVar[tuple[int, ...]]
-    """Numbers of network evaluations at which rewards are compared."""
+    """Evaluations of the network after which rewards are compared."""
 
     @abstractmethod
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Prepare the data and the base policy, cached on disk.
+        """Get ready to run; what is ready is kept on disk.
 
         Args:
-            on_step: Called with (steps done, total).
+            on_step: Called with how much is done and how much there is.
         """
 
     @abstractmethod
-    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> Course:
-        """Train a policy.
+    def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
+        """One run.
 
         Args:
-            method: The training method.
-            learning_rate: Learning rate of AdamW.
-            seed: Seed of training; evaluation uses fixed noise.
-            updates: Number of updates after which the final rewards, divergence and variance are measured.
-            budget: Continue after these updates up to this number of network evaluations.
+            method: How to train.
+            learning_rate: Of AdamW.
+            seed: Of everything random in training; evaluation is always the same.
+            updates: How many updates; what is said about the end is said after them.
+            budget: Go on after them until so many evaluations of the network.
         """
 
 
 @torch.no_grad()
 def path_divergence(policy: Velocity, base: Velocity, shape: tuple[int, ...], steps: int) -> float:
-    """Divergence of a policy from its base policy in nats per sample, over whole stochastic trajectories.
+    """Divergence of a policy from its base in nats a sample, along whole random trajectories.
 
-    It is an upper bound of the divergence of the samples.
+    That is an upper bound of the divergence of the samples.
 
     Args:
-        policy: Velocity of the policy.
-        base: Velocity of the base policy.
-        shape: Shape of the latents, ``(batch, ...)``.
-        steps: Number of steps of the trajectories.
+        policy: Its velocity.
+        base: That of the base.
+        shape: Of the latents, ``(batch, ...)``.
+        steps: Steps of the trajectories.
     """
     window = AllSteps().window(steps, 0, 0)
     noise = normal(shape, "divergence")
