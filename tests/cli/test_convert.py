@@ -47,7 +47,7 @@ def test_a_checkpoint_becomes_a_model_folder(files, capsys):
 
 def test_parts_may_come_one_by_one(files, capsys):
     assert main(["convert", "bf16.safetensors", "first"]) == 0
-    assert "no autoencoder yet" in capsys.readouterr().err
+    assert "it has no autoencoder, so it cannot generate audio yet" in capsys.readouterr().err
     assert "lacks autoencoder" in fails(capsys, "generate", "--prompt", "x", "--duration", "1", "--model", "first")
     assert main(["convert", "first", "second", "--vae", "vae.ckpt", "--half", "bf16"]) == 0
     with safe_open(files / "second" / "model.safetensors", "pt") as file:

@@ -184,7 +184,7 @@ def test_a_name_that_is_not_utf8_costs_no_other_clip(run, tmp_path, capsys):
         run('{"video": "a.mp4"}\n{"video": "caf\\udce9.mp4"}\n{"video": "broken\\udce9.mp4"}\n', name="clips.jsonl")
         == 0
     )
-    assert "2 clips computed, 0 were there, 1 left out" in capsys.readouterr().err
+    assert "2 clips computed, 0 already done, 1 skipped" in capsys.readouterr().err
     assert sorted(gather(find_files(_folder()))[0]) == ["a", "caf\\xe9"]
     assert json.loads((tmp_path / "features" / "failures.jsonl").read_text())["id"] == "broken\\xe9"
 
@@ -205,7 +205,7 @@ def test_the_planner_may_write_plans(run):
     assert load_file("features/shard-00000.safetensors")["a/latents"].dtype == torch.float16
 
 
-@pytest.mark.parametrize(("options", "says"), [(["--part", "3/2"], "no part"), (["--shard-size", "0"], "range")])
+@pytest.mark.parametrize(("options", "says"), [(["--part", "3/2"], "is not a part"), (["--shard-size", "0"], "range")])
 def test_options_that_make_no_sense(run, options, says, capsys):
     assert run("video\na.mp4\n", *options) == 2
     assert says in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_a_folder_is_resumed_and_what_is_done_is_skipped(generate, videos, tmp_p
     assert generate(videos) == 0
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"b.json", "b.mp4", "b.wav"}
-    assert "a.mp4: already done" in capsys.readouterr().err
+    assert "a.mp4: skipped, already done" in capsys.readouterr().err
     assert generate(videos, "--seed", "1") == 0
     assert json.loads((tmp_path / "out" / "a.json").read_text())["seed"] == 1
     assert generate(videos / "a.mp4", "--seed", "1", "--force") == 0
@@ -102,7 +102,7 @@ def test_a_table(generate, videos, tmp_path):
         ("video\n", "no rows"),
         ("video,seed\na.mp4,9223372036854775808\n", "line 2: the seed 9223372036854775808 is out of range"),
         (f"video,seed\na.mp4,{'9' * 5000}\n", "expected 0 to 9223372036854775807"),
-        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: more cells than the header"),
+        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: the row has more cells than the header"),
         ("video,prompt\na.mp4,a\0b\n", "line 2: the prompt contains a NUL byte"),
         ("video\n" + "a" * 200_000 + "\n", "field larger than field limit"),
     ],
@@ -134,7 +134,7 @@ def test_a_source_is_never_written_over(generate, videos, capsys):
     assert (videos / "a.mp4").read_bytes() == before
     assert "a-sound.mp4" in names(videos)
     assert generate(videos, output=videos) == 2
-    assert "elsewhere" in capsys.readouterr().err
+    assert "choose another output folder with -o" in capsys.readouterr().err
 
 
 def test_sound_from_text(generate, tmp_path):
@@ -162,7 +162,7 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "nothing to do"),
+        ([], "nothing to generate"),
         (["--prompt", "x"], "--duration"),
         (["a.mp4", "--duration", "3"], "--duration applies to"),
         (["a.mp4", "--duration", "nan"], "out of range"),
@@ -173,12 +173,12 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--duration", "9" * 400], "out of range"),
         (["a.mp4", "--precision=--"], "expected a value"),
         (["a\0.mp4"], "NUL byte"),
-        (["a.mp4", "--prompt", "caf\udce9"], "--prompt: it is not UTF-8"),
-        (["a.mp4", "--plan", "<Semantic> caf\udce9"], "--plan: it is not UTF-8"),
+        (["a.mp4", "--prompt", "caf\udce9"], "--prompt: the text is not UTF-8"),
+        (["a.mp4", "--plan", "<Semantic> caf\udce9"], "--plan: the text is not UTF-8"),
         (["a.mp4", "--plan", "/dev/zero"], "not a regular file"),
         (["/dev/zero"], "a pipe or a device"),
         (["a.mp4", "--device", "toaster"], "device 'toaster' is not available"),
-        (["a.mp4", "--device", "meta"], "no device 'meta'"),
+        (["a.mp4", "--device", "meta"], "device 'meta' is not available"),
         (["a.mp4", "--sampler", "euller"], "EulerSampler"),
         (["a.mp4", "--plan", "<Semantik> x"], "Semantic"),
         (["a.mp4", "--plan", "<Temporal> The bell sounds at 9 s."], "9.00 s"),

@@ -254,7 +254,7 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
         (["class", "--dimension", "warmth"], "'class' is not a plugin name"),
         (["tone", "--dimension", "Warm th"], "expected one lower-case word"),
         (["prismaudio-onset", "--dimension", "warmth"], "exists; choose another name or --output"),
-        (["toy", "--dimension", "temporal"], "there is a ToyReward already"),
+        (["toy", "--dimension", "temporal"], "a reward ToyReward is already installed"),
         (["tone"], "a metric needs a dimension to score; add --dimension NAME"),
     ],
 )

@@ -307,7 +307,7 @@ def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plug
 def test_lengths_that_differ_are_said(folder, capsys):
     soundfile.write("long.wav", bell(n=3 * RATE_HZ), RATE_HZ)
     _, _, err = run(capsys, "one.wav", "--reference", "long.wav", "--rewards", "none", "--metrics", "GccMse")
-    assert "one.wav: it lasts 2.00 s, its reference 3.00 s; the first 2.00 s count" in err
+    assert "one.wav: it lasts 2.00 s, its reference 3.00 s; only the first 2.00 s are scored" in err
 
 
 def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
@@ -411,7 +411,7 @@ def test_other_weights_score_again(folder, capsys, install):
 def test_a_reward_that_judges_some_files_says_why_not_the_others(video, capsys):
     code, out, _ = run(capsys, "one.wav", "clip.mp4", "--rewards", "TemporalReward,FallingReward", "--metrics", "none")
     assert code == 0
-    (line,) = out.split("left out:\n")[1].splitlines()
+    (line,) = out.split("skipped:\n")[1].splitlines()
     assert line.startswith("  TemporalReward: ")
     assert line.endswith(" (1 of 2 files)")
 

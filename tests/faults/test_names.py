@@ -52,7 +52,7 @@ def test_a_name_in_latin_1_is_generated_for_and_done(generate, work, capsys):
         b"caf\xe9.mp4", b"../caf\xe9.mp4"
     ]  # fmt: skip
     assert generate(f"{LATIN}.mp4") == 0
-    assert "caf\\udce9.mp4: already done" in capsys.readouterr().err
+    assert "caf\\udce9.mp4: skipped, already done" in capsys.readouterr().err
 
 
 def test_a_name_in_latin_1_is_scored_once(work, capsys):

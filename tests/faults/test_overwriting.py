@@ -145,7 +145,7 @@ def test_an_output_of_a_table_stays_in_its_folder(put, tmp_path, cell):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PrismAudioError, match=r"t\.csv, line 3: the output .* is (outside of|no name)"):
+    with pytest.raises(PrismAudioError, match=r"t\.csv, line 3: the output .* is (outside of|not a file name)"):
         collect_jobs([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
 
 
