@@ -49,7 +49,7 @@ class Environment(Configured, ABC):
             method: How to train.
             learning_rate: Of AdamW.
             seed: Of everything random in training; evaluation is always the same.
-            updates: How many updates; what is said about the end is said after them.
+            updates: Number of updates; final statistics are those after them.
             budget: Go on after them until so many evaluations of the network.
         """
 

@@ -175,7 +175,7 @@ class _Watch(Callback):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Lightning says nothing of devices and workers."""
+    """Context without Lightning's messages on devices and workers."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -94,7 +94,7 @@ def test_two_processes_post_train_what_one_does(made, tmp_path, kind):
 
 def test_where_a_reward_fails_in_one_process_none_waits(made):
     assert made["complaints"] == [
-        "a reward failed in another process, which says for which clip", "clip 3 has no frames",
+        "a reward failed in another process, whose error names the clip", "clip 3 has no frames",
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Latents and conditions of clips, computed while training and remembered."""
+"""Latents and conditions of clips, computed during training and cached in memory."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 
 
 class ClipFeatures:
-    """Turns batches of clips into batches of latents and conditions.
+    """Computes latents and conditions of batches of clips.
 
     Latents and features of frames are kept in memory, in half precision: for clips of four seconds with small frames
     about 40 kB a clip. Larger data is better precomputed, see *Train on your own clips*.
 
     Args:
-        autoencoder: Autoencoder of the latents; None when clips are never asked for.
+        autoencoder: Autoencoder of the latents; None where no latents are computed.
         encoders: Encoder of each stream.
-        most: Clips that are remembered at most; others are encoded each time.
+        max_clips: Clips in the cache at most; others are encoded each time.
     """
 
-    def __init__(self, autoencoder: Autoencoder | None, encoders: Mapping[str, Encoder], most: int = 50_000) -> None:
-        self.autoencoder, self.encoders, self.most = autoencoder, encoders, most
+    def __init__(
+        self, autoencoder: Autoencoder | None, encoders: Mapping[str, Encoder], max_clips: int = 50_000
+    ) -> None:
+        self.autoencoder, self.encoders, self.max_clips = autoencoder, encoders, max_clips
         self._latents: dict[str, Tensor] = {}
         self._seen: dict[str, Tensor] = {}
 
@@ -48,7 +50,7 @@ class ClipFeatures:
     def latents(self, clips: list[Clip]) -> Tensor:
         """Latents ``(batch, channels, frames)`` of the clips' sound."""
         if self.autoencoder is None:
-            raise CheckpointError("clips need an autoencoder to become latents: give one, or precompute the latents")
+            raise CheckpointError("latents of clips need an autoencoder: give one, or precompute the latents")
         rows = []
         for clip in clips:
             latents = self._latents.get(clip.id)
@@ -81,7 +83,7 @@ class ClipFeatures:
         return features.float()
 
     def _remember(self, memory: dict[str, Tensor], key: str, value: Tensor) -> None:
-        if len(memory) < self.most:
+        if len(memory) < self.max_clips:
             memory[key] = value
 
 

@@ -1,6 +1,6 @@
-"""What training draws at random for a sample, from nothing but the seed, the step and the sample's name.
+"""Random numbers of training, which depend on the seed, the step and the sample's name alone.
 
-So a run that is stopped and resumed draws the same, and so do one process with a large batch and many with small ones.
+A resumed run draws the same numbers, and so do one process with a large batch and many processes with small ones.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_CHANCES = ("swapped frames", "no conditions")
-"""What is decided for a sample beside the streams, under names that no stream has."""
+_CHANCES = ("swapped pictures", "no conditions")
+"""Keys of decisions that are drawn for a sample beside those of its streams; no stream has such a name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class Draws:
     Args:
         noise: Standard normal noise ``(batch, channels, frames)``, zero where a frame is not real.
         times: Flow times ``(batch,)``.
-        swap: Uniform numbers ``(batch,)`` that decide whose video a sample sees.
-        drop_all: Uniform numbers ``(batch,)`` that decide whether it loses all conditions.
-        drop_each: For each stream, uniform numbers ``(batch,)`` that decide whether it loses that one.
+        swap: Uniform numbers ``(batch,)`` that decide whether the video is swapped.
+        drop_all: Uniform numbers ``(batch,)`` that decide whether all conditions are dropped.
+        drop_each: For each stream, uniform numbers ``(batch,)`` that decide whether it is dropped.
     """
 
     noise: Tensor
@@ -49,17 +49,17 @@ def draw(
     sample_times: Callable[[int, torch.Generator], Tensor],
     streams: Iterable[str] = (),
 ) -> Draws:
-    """Draw for a batch.
+    """Draw the random numbers of a batch.
 
     Args:
         ids: Names of the samples.
         seed: Seed of the run.
-        step: Optimiser steps made so far.
+        step: Completed optimizer steps.
         data: Latents ``(batch, channels, frames)`` that the noise is for; the result is on their device.
         mask: True where a frame is real, ``(batch, frames)``; real frames come first.
-        sample_times: Draws so many flow times.
-        streams: Streams that a sample may lose. What is drawn for one depends on its name, so that another stream
-            changes nothing else.
+        sample_times: Draws a number of flow times.
+        streams: Streams that may be dropped. Numbers of a stream depend on its name, so another stream changes no other
+            number.
     """
     chances = {name: torch.empty(len(ids)) for name in (*_CHANCES, *streams)}
     times = torch.empty(len(ids))

@@ -1,4 +1,4 @@
-"""A guard that ends a run before a loss or a gradient that is no number can reach the weights."""
+"""A guard that stops a run before a loss or a gradient that is not finite reaches the weights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 MAX_NAMED = 8
-"""Clips that an error names; the others it counts."""
+"""Largest number of clips that an error names; it counts the others."""
 
 
 class NonFiniteGuard(Callback):
-    """Stops training at an optimiser step whose loss or gradient is NaN or infinite, before weights change.
+    """Stops training at an optimizer step whose loss or gradient is NaN or infinite, before weights change.
 
-    All processes look at the same moment and stop together. Where gradients are scaled (``16-mixed``) the scaler leaves
-    out steps whose gradient is not finite, which is no reason to stop; only the loss counts then.
+    All processes check at the same step and stop together. Where gradients are scaled (``16-mixed``) the scaler skips
+    steps whose gradient is not finite, so that only the loss is checked.
     """
 
     def __init__(self) -> None:
@@ -36,15 +36,15 @@ class NonFiniteGuard(Callback):
         self._losses: list[tuple[tuple[str, ...], Tensor]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier run."""
+        """Discard the state of an earlier run."""
         self._losses = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note whose loss comes next."""
+        """Store the names of the clips of the batch."""
         self._names = names_of(batch)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Note whether a loss is finite; a device that is still computing is not waited for."""
+        """Store whether a loss is finite, without synchronizing the device."""
         loss = loss.detach()
         # a half-precision number that was scaled may be infinite without harm
         scaled = _is_scaled(trainer) and loss.dtype == torch.float16
@@ -52,10 +52,10 @@ class NonFiniteGuard(Callback):
         self._losses.append((self._names, finite.all()))
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Look at the losses since the last step, and at the gradient.
+        """Check the losses since the last step, and the gradient.
 
         Raises:
-            TrainingError: Some of it is not finite, in this process or in another.
+            TrainingError: One is not finite, in this process or in another.
         """
         losses, self._losses = self._losses, []
         device = pl_module.device
@@ -73,12 +73,12 @@ class NonFiniteGuard(Callback):
 
 
 def guards(trainer: Trainer) -> list[Callback]:
-    """The guard, for ``configure_callbacks`` of a task; none where the trainer has it already."""
+    """The guard, for ``configure_callbacks`` of a task; an empty list where the trainer has one already."""
     return [] if any(isinstance(callback, NonFiniteGuard) for callback in trainer.callbacks) else [NonFiniteGuard()]  # type: ignore[attr-defined]
 
 
 def names_of(batch: Any) -> tuple[str, ...]:
-    """Names of the clips of a batch, as far as it has any."""
+    """Names of the clips of a batch; none of other batches."""
     return tuple(batch.ids) if isinstance(batch, ClipBatch | LatentBatch) else ()
 
 
@@ -88,7 +88,7 @@ def _is_scaled(trainer: Trainer) -> bool:
 
 
 def _finite_gradient(optimizer: Optimizer, device: torch.device) -> Tensor:
-    """Whether the gradient is finite: of sharded parameters, the part that this process has."""
+    """Whether the gradient is finite; of sharded parameters, the local shard."""
     gradients = [p.grad.detach() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
     local = [gradient for gradient in local if gradient.numel()]
@@ -98,7 +98,7 @@ def _finite_gradient(optimizer: Optimizer, device: torch.device) -> Tensor:
 
 
 def _of_all_processes(mine: tuple[str, list[str]]) -> list[tuple[str, list[str]]]:
-    """What every process found; every process calls this."""
+    """Findings of all processes; every process must call this."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
     found: list[Any] = [None] * torch.distributed.get_world_size()
@@ -112,6 +112,6 @@ def _report(step: int, found: Sequence[tuple[str, list[str]]]) -> str:
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     whose = f", with the clips {', '.join(names[:MAX_NAMED])}{more}" if names else ""
     return (
-        f"the {what} of step {step} is NaN or infinite{whose}; the weights are those of the step before: look at these "
+        f"the {what} of step {step} is NaN or infinite{whose}; the weights are those of the step before: check these "
         "clips, lower the learning rate, and go on with --ckpt_path last"
     )

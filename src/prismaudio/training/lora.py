@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 TARGETS = r"blocks\.\d+\.(.*\.to_(qkv|q|kv|out)|feed_forward\.project_(in|out))"
 """The layers that get an adapter: attention and feed-forward of every block."""
 CONDITIONERS = ("conditioners", "to_context", "to_added", "gates")
-"""The parts that turn features into what the blocks are told."""
+"""The modules that map features to the conditioning of the blocks."""
 NAME = "default"
 
 
 @dataclass(frozen=True)
 class Lora:
-    """How a pre-trained transformer is fine-tuned without changing its weights.
+    """Options of low-rank adapters.
 
     Args:
         rank: Rank of the adapters.
-        alpha: Their strength; what they add is scaled by ``alpha / rank``.
-        dropout: Chance that an input of an adapter is dropped in training.
-        conditioners: Train the conditioners, too, as they are; for features that the model has not seen.
+        alpha: Scale of the adapters; their output is multiplied by ``alpha / rank``.
+        dropout: Dropout probability of the inputs of adapters.
+        conditioners: Train the weights of the conditioners as well; for features that the model has not seen.
     """
 
     rank: int = 16
@@ -42,7 +42,7 @@ class Lora:
 
 
 def add_adapters(transformer: nn.Module, lora: Lora) -> None:
-    """Put adapters into a transformer, in place, and freeze everything else.
+    """Insert adapters into a transformer, in place, and freeze everything else.
 
     Raises:
         PrismAudioError: peft is not installed.
@@ -62,11 +62,11 @@ def add_adapters(transformer: nn.Module, lora: Lora) -> None:
 
 
 def merged(state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
-    """Weights of the plain transformer, the adapters added to what they adapt.
+    """Weights of the plain transformer, with the adapters merged.
 
     Args:
         state: Weights of a transformer with adapters.
-        lora: What they were made with.
+        lora: Options of the adapters.
     """
     plain = {key.replace(".base_layer.", "."): value for key, value in state.items() if ".lora_" not in key}
     for key, down in state.items():
@@ -79,12 +79,12 @@ def merged(state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
 
 
 def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained: set[str]) -> None:
-    """Write what was trained, and nothing else, to ``adapter.safetensors`` with ``adapter.json``.
+    """Write the trained weights alone to ``adapter.safetensors``, with ``adapter.json``.
 
     Args:
-        folder: Where to.
+        folder: The model folder.
         state: Weights of a transformer with adapters.
-        lora: What they were made with.
+        lora: Options of the adapters.
         trained: Names of the weights that were trained.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}

@@ -90,7 +90,7 @@ class TransformerTask(AveragedTask):
         sampler: Sampler | None = None,
         guidance: float = 2.0,
         lora: Lora | None = None,
-        compile: bool = False,  # noqa: A002, FBT001, FBT002 - the name that everybody knows
+        compile: bool = False,  # noqa: A002, FBT001, FBT002 - as torch names it
         gradient_checkpointing: bool = False,  # noqa: FBT001, FBT002
         seed: int = 0,
     ) -> None:

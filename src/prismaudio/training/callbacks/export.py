@@ -1,4 +1,4 @@
-"""Writing what a stage made to the model folder that the next stage and ``prismaudio generate`` read."""
+"""Export of trained components to a model folder, for the next stage and ``prismaudio generate``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listening samples: what the network makes of some validation clips, in the logger, to be heard and seen."""
+"""Listening samples: rendered audio of some validation clips, with spectrograms, in the logger."""
 
 from __future__ import annotations
 

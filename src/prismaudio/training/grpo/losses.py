@@ -133,7 +133,7 @@ class ReinforceLoss(PolicyLoss):
 
 
 def statistics(log_ratio: Tensor, limited: Tensor) -> dict[str, Tensor]:
-    """What is worth knowing of a batch of log-ratios ``(batch,)``; see :meth:`PolicyLoss.loss`.
+    """Statistics of a batch of log-ratios ``(batch,)``; see :meth:`PolicyLoss.loss`.
 
     Args:
         log_ratio: Log-density under the new policy minus that under the old.
