@@ -152,7 +152,7 @@ def test_a_last_checkpoint_that_is_cut_off_is_passed_over_in_one_line(capsys):
     last.write_bytes(last.read_bytes()[:1000])
     Path("run/checkpoints/step=3.ckpt").write_bytes(b"")
     assert main([*FIT, "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("notice:")]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
     assert "last.ckpt is truncated" in line
     assert "going on from " in line
     assert line.endswith("run/checkpoints/step=2.ckpt instead")

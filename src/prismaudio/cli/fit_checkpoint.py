@@ -85,7 +85,7 @@ def last_checkpoint(trainer: Trainer) -> str:
             first = first or error
             continue
         if first is not None and trainer.is_global_zero:
-            sys.stderr.write(f"notice: {' '.join(str(first).split())}; going on from {path} instead\n")
+            sys.stderr.write(f"warning: {' '.join(str(first).split())}; going on from {path} instead\n")
         return str(path)
     raise first or CheckpointError(f"{found[0]} is damaged")
 
