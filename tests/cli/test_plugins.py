@@ -173,7 +173,7 @@ def test_check_tries_what_can_be_built_on_an_example(install, capsys):
     install(REWARDS, name="levels")
     assert main(["plugins", "check", "levels"]) == 1
     blocks = dict(part.split("\n", 1) for part in capsys.readouterr().out.split("rewards ")[1:])
-    assert "contract    kept" in blocks["Level"]
+    assert "contract    fulfilled" in blocks["Level"]
     assert "contract    FAIL OfTheBatch: rows scored in a batch differ" in blocks["OfTheBatch"]
     assert "contract    reports what is missing: x.pt" in blocks["Weights"]
     assert "contract    not checked" in blocks["Picky"]
@@ -242,7 +242,7 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
     assert f"{len(kinds) + 1 + (scored > 0) + ('reward' in kinds)} passed" in tested.stdout
     checked = run(folder, "prismaudio", "--plugin", "prismaudio_room_tone", "plugins", "check", "prismaudio_room_tone")
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("contract    kept") == scored
+    assert checked.stdout.count("contract    fulfilled") == scored
     assert ("dimensions warmth" in checked.stdout) == (dimension == "warmth")
     assert ("recipes smoke/room_tone" in checked.stdout) == ("metric" in kinds)
 
