@@ -85,7 +85,7 @@ def test_other_processes_find_what_a_plugin_has_made(local_files):
 
 def test_a_module_of_python_is_no_plugin(monkeypatch):
     monkeypatch.setenv("PRISMAUDIO_PLUGINS", "signal")
-    with pytest.raises(BrokenPluginError, match=r"'signal' cannot be loaded: .* say signal\.py"):
+    with pytest.raises(BrokenPluginError, match=r"'signal' cannot be loaded: .* write signal\.py"):
         registry.discover()
 
 

@@ -261,7 +261,7 @@ def test_a_shard_that_says_it_too_deeply_is_one_line(tmp_path):
 def test_a_device_with_the_name_of_features_is_refused(tmp_path):
     for name in ("a.npz", "b.tar", "c.safetensors"):
         (tmp_path / name).symlink_to("/dev/zero")
-        with pytest.raises(DataError, match="is no regular file"):
+        with pytest.raises(DataError, match="is not a regular file"):
             index_file(tmp_path / name)
 
 

@@ -97,17 +97,17 @@ def test_columns_of_others_are_left_alone(manifest):
         ([{"video": "a.mp4", "caption": ["x", "\udce9"]}], "clips.jsonl", "line 1: caption is .* not text in UTF-8"),
         ([{"video": "a.mp4", "semantic": "\udce9"}], "clips.jsonl", "line 1: semantic is .* not text in UTF-8"),
         ([{"video": "a.mp4", "plan": {"semantic": "\ud800"}}], "clips.jsonl", "line 1: plan is .* not text in UTF-8"),
-        ([{"video": "\ud800.mp4"}], "clips.jsonl", "line 1: video is .* is not a valid file name"),
-        ([{"video": "a\0.mp4"}], "clips.jsonl", "line 1: video is .* is not a valid file name"),
+        ([{"video": "\ud800.mp4"}], "clips.jsonl", "line 1: video is .* which cannot be the name of a file"),
+        ([{"video": "a\0.mp4"}], "clips.jsonl", "line 1: video is .* which cannot be the name of a file"),
         ([{"video": "a.mp4", "plan": "a\0b"}], "clips.jsonl", "line 1: plan is .* cannot be the name of a file"),
         ([{"video": "a.mp4", "caption": {"a": 1}}], "clips.jsonl", "line 1: caption is {'a': 1}; expected text"),
         ([{"video": "a.mp4", "start_s": 10**400}], "clips.jsonl", "start_s is 1000.*…; expected seconds"),
         ('{"video": ' + "[" * 100_000, "clips.jsonl", "line 1: JSON that is nested too deeply"),
         ('{"video": "a.mp4", "x": ' + "9" * 5000 + "}", "clips.jsonl", "line 1: not JSON"),
-        ('{"video": "' + "a" * (1 << 20), "clips.jsonl", "line 1: .* characters of JSON; expected 1048576 at most"),
+        ('{"video": "' + "a" * (1 << 20), "clips.jsonl", "line 1: .* characters of JSON; expected at most 1048576"),
         ("video\n/dev/zero\n", "clips.csv", r"names paths that are not regular files: /dev/zero \(line 2\)"),
         ("audio,features\n,/dev/zero\n", "clips.csv", r"names paths that are not regular files: /dev/zero \(line 2\)"),
-        ("video,plan\na.mp4,/dev/zero\n", "clips.csv", "line 2: cannot read the plan: /dev/zero is no regular file"),
+        ("video,plan\na.mp4,/dev/zero\n", "clips.csv", "line 2: cannot read the plan: /dev/zero is not a regular file"),
         ("\0\0video\n", "clips.csv", "it is not text in UTF-8"),
         (",".join(f"c{i}" for i in range(2000)) + "\n" + "," * 1999 + "\n", "clips.csv", "2000 columns; expected 1000"),
     ],
@@ -138,7 +138,7 @@ def test_a_large_plan_file_is_refused_unread(manifest, tmp_path):
 
 def test_a_device_is_no_manifest(tmp_path):
     (tmp_path / "clips.jsonl").symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=r"clips\.jsonl is no regular file"):
+    with pytest.raises(DataError, match=r"clips\.jsonl is not a regular file"):
         read_manifest(tmp_path / "clips.jsonl")
 
 

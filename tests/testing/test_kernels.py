@@ -50,6 +50,6 @@ def test_what_is_wrong_is_one_line(kernel, said):
 
 def test_a_kernel_is_made_again_from_its_arguments():
     changed = EulerMaruyamaKernel(0.7)
-    changed.noise = 0.1
+    changed.noise_level = 0.1
     with pytest.raises(NonconformingError, match="constructed from its config"):
         check_kernel(changed)
