@@ -91,7 +91,7 @@ def test_words_of_a_plan_are_classes(network):
 def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(network, tmp_path):
     with pytest.raises(NotApplicableError, match="is a class of AudioSet: 'A kettle"):
         YamnetReward(network=network).prepare(None, Plan({"semantic": "A kettle."}))
-    with pytest.raises(UnknownNameError, match="'Kettle', for the word 'kettle', is no class"):
+    with pytest.raises(UnknownNameError, match="'Kettle', for the word 'kettle', is not a class"):
         YamnetReward(network=network, labels={"kettle": ["Kettle"]})
     for name, content in (("a.onnx", b"no onnx"), ("a.zip", b"PK no zip")):
         (tmp_path / name).write_bytes(content)
