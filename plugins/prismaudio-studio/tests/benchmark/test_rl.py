@@ -10,7 +10,7 @@ from rl_benchmark.studio import StudioEnvironment
 
 
 @pytest.mark.slow
-def test_the_second_tier_trains_the_studio_model_and_counts_what_it_costs(tmp_path, monkeypatch) -> None:
+def test_the_second_environment_trains_the_studio_model_and_counts_what_it_costs(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
     monkeypatch.setattr(StudioEnvironment, "every", 1)
     environment = StudioEnvironment(training=2, validation=2, clips=1)
@@ -19,7 +19,8 @@ def test_the_second_tier_trains_the_studio_model_and_counts_what_it_costs(tmp_pa
     names = ("flow_grpo", "recommended")
     methods = {name: benchmark.methods[name] for name in names}
     settings = {"methods": methods, "rates": dict.fromkeys(names, (benchmark.equal_rate,)), "kept": tmp_path / "runs"}
-    report = benchmark.restricted(**settings, seeds=(0,), updates=1, budget=0, processes=1, environment=environment).run()
+    settings |= {"seeds": (0,), "updates": 1, "budget": 0, "processes": 1, "environment": environment}
+    report = benchmark.restricted(**settings).run()
     assert report.dimensions == list(environment.weights)
     for name in names:
         (curve,) = report.runs[name, benchmark.equal_rate]
