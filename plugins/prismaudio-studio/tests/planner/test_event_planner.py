@@ -103,5 +103,5 @@ def test_frames_of_another_size_are_refused(planner: EventPlanner) -> None:
 def test_a_written_plan_is_read(tmp_path) -> None:
     narrate(STORY).save(tmp_path / "clip.txt")
     assert FilePlanner(str(tmp_path)).plan(CLIP, CORE_DIMENSIONS).story == narrate(STORY).story
-    with pytest.raises(PlanError, match="no plan for clip other"):
+    with pytest.raises(PlanError, match="no plan found for clip other"):
         FilePlanner(str(tmp_path)).plan(Clip("other", 1.0), CORE_DIMENSIONS)
