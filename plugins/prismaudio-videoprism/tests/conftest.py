@@ -25,19 +25,17 @@ def flax(golden, tmp_path_factory):
 @pytest.fixture(scope="session")
 def folder(flax, tmp_path_factory):
     """The tiny checkpoint in transformers' layout."""
-    from transformers import VideoPrismConfig, VideoPrismTextConfig
+    from transformers import VideoPrismConfig
 
     from prismaudio.weight_files import save_tensors
-    from prismaudio_videoprism import weights
-    from prismaudio_videoprism.network import vision_config
+    from prismaudio_videoprism.weights import TEXT, VIDEO, read
 
-    sizes, text, tensors = weights.read(flax)
+    configs, tensors = {}, {}
+    for prefix in (VIDEO, TEXT):
+        configs[prefix], found = read(flax, prefix)
+        tensors |= {prefix + key: value for key, value in found.items()}
     target = tmp_path_factory.mktemp("transformers")
-    text_config = VideoPrismTextConfig(
-        vocab_size=text["vocabulary"], hidden_size=text["dim"], intermediate_size=text["mlp_dim"],
-        num_hidden_layers=text["num_layers"], num_attention_heads=text["num_heads"],
-    )  # fmt: skip
-    VideoPrismConfig(vision_config=vision_config(sizes), text_config=text_config).save_pretrained(target)
+    VideoPrismConfig(vision_config=configs[VIDEO], text_config=configs[TEXT]).save_pretrained(target)
     assert json.loads((target / "config.json").read_text())["model_type"] == "videoprism"
     save_tensors(tensors, target / "model.safetensors")
     return target

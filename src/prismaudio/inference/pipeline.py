@@ -197,9 +197,9 @@ class PrismAudio:
 
     def _encoder_clips(self, video: str | Path) -> dict[str, Clip]:
         """Read a video for encoders that declare their own frame specification, by stream."""
-        specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items()}
-        own = {spec: read_clip(video, spec) for spec in set(specs.values()) - {None, self.settings.frame_spec} if spec}
-        return {stream: own[spec] for stream, spec in specs.items() if spec in own}
+        specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items() if encoder.frame_spec}
+        clips = {spec: read_clip(video, spec) for spec in set(specs.values()) - {self.settings.frame_spec}}
+        return {stream: clips[spec] for stream, spec in specs.items() if spec in clips}
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
         """Write the plan of a clip.

@@ -13,9 +13,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 from prismaudio.errors import RecipeError
+from prismaudio.training.sharding import local_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,13 +140,14 @@ class AveragedTask(LightningModule):
 
     def average_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every trained parameter and its average; of sharded ones, the local shard."""
+        if self.average is None:
+            return
         for part in self.modules():
             if isinstance(part, FSDPModule):  # its parameters may be unsharded after a forward
                 part.reshard()
-        if self.average is not None:
-            for name, weight in dict(self.named_parameters()).items():
-                if _key(name) in self.average:
-                    yield _local(weight), _local(self.average[_key(name)])
+        for name, weight in dict(self.named_parameters()).items():
+            if _key(name) in self.average:
+                yield local_shard(weight.detach()), local_shard(self.average[_key(name)].detach())
 
     @torch.no_grad()
     def swap_average(self) -> None:
@@ -191,8 +192,3 @@ prismaudio.training.contracts.HasComponents, and Linear does not
 
 def _key(name: str) -> str:
     return name.replace(".", "/")
-
-
-def _local(weight: Tensor) -> Tensor:
-    data = weight.detach()
-    return data.to_local() if isinstance(data, DTensor) else data

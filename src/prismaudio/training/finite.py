@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.plugins import MixedPrecision
-from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from prismaudio.errors import TrainingError
+from prismaudio.training.sharding import local_shard
 from prismaudio.types import ClipBatch, LatentBatch
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _is_scaled(trainer: Trainer) -> bool:
 def _finite_gradient(optimizer: Optimizer, device: torch.device) -> Tensor:
     """Whether the gradient is finite; of sharded parameters, the local shard."""
     gradients = [p.grad.detach() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
+    local = [local_shard(gradient) for gradient in gradients]
     local = [gradient for gradient in local if gradient.numel()]
     if not local:
         return torch.tensor(True, device=device)

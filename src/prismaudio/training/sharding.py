@@ -122,6 +122,11 @@ def unsharded(network: nn.Module) -> Iterator[None]:
         network.reshard()
 
 
+def local_shard(value: Tensor) -> Tensor:
+    """The part of a sharded tensor that this process has; another tensor as it is."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
 def whole_state(network: nn.Module) -> dict[str, Any]:
     """The unsharded weights of a network, on the CPU of every process; every process must call this."""
     state = network.state_dict()

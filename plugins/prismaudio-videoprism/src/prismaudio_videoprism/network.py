@@ -132,24 +132,18 @@ class VideoTower(nn.Module):
         config._attn_implementation = ATTENTION  # noqa: SLF001 - what from_pretrained sets, too
         self.model = VideoPrismVideoModel(config)
 
-    def tokens(self, pixels_BTCHW: Tensor) -> Tensor:
-        """Tokens ``(B, T, N, D)`` of pixels float in 0 .. 1 ``(B, T, 3, size, size)``."""
-        hidden: Tensor = self.model(pixels_BTCHW, interpolate_pos_encoding=True).last_hidden_state
-        return hidden.unflatten(1, (pixels_BTCHW.shape[1], -1))
-
-    def pooled(self, tokens_BND: Tensor) -> Tensor:
-        """Embeddings ``(B, D)`` of length 1 of tokens ``(B, N, D)``."""
-        found: Tensor = self.model.head_layernorm(self.model.head(tokens_BND)[0])[:, 0]
-        return F.normalize(found.float(), dim=-1)
-
     def forward(self, pixels_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of each frame ``(B, T, D)`` and of each clip ``(B, D)``, of length 1.
 
         Args:
             pixels_BTCHW: Frames, 4 a second, float in 0 .. 1 ``(B, T, 3, size, size)``.
         """
-        tokens = self.tokens(pixels_BTCHW.to(next(self.parameters()).dtype))
-        return self.pooled(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]), self.pooled(tokens.flatten(1, 2))
+        dtype, n_frames = next(self.parameters()).dtype, pixels_BTCHW.shape[1]
+        found = self.model(pixels_BTCHW.to(dtype), interpolate_pos_encoding=True)
+        tokens_BTND = found.last_hidden_state.unflatten(1, (n_frames, -1))
+        frames = self.model.head_layernorm(self.model.head(tokens_BTND.flatten(0, 1))[0])[:, 0]
+        frames = F.normalize(frames.float(), dim=-1).unflatten(0, tokens_BTND.shape[:2])
+        return frames, F.normalize(found.pooler_output[:, 0].float(), dim=-1)
 
 
 class TextTower(nn.Module):

@@ -181,86 +181,75 @@ def _downloaded(repository: str, revision: str) -> Path:
         ) from error
 
 
-def read(path: Path) -> tuple[dict[str, int], dict[str, int] | None, dict[str, Tensor]]:
-    """Sizes of the video tower, sizes of the text tower if there is one, and weights by transformers' names.
+def read(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
+    """The configuration of one tower, and its weights by the names of its class in transformers; no other is read.
+
+    Args:
+        path: The Flax ``.npz``, or a folder in transformers' layout.
+        prefix: :data:`VIDEO` or :data:`TEXT`.
 
     Raises:
-        CheckpointError: The file cannot be read, or is not VideoPrism's.
+        CheckpointError: The file cannot be read, is not VideoPrism's, or lacks the tower.
     """
-    if path.is_dir():
-        return _read_folder(path)
+    config, weights = (_read_folder if path.is_dir() else _read_flax)(path, prefix)
+    if not weights:
+        raise CheckpointError(f"{path} has no {prefix[:-1]} of VideoPrism; get {FILE.advice()}")
+    return config, {key.removeprefix(prefix): value for key, value in weights.items()}
+
+
+def _read_flax(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            wanted = [name for name in file.files if ("text_encoder/" in name) == (prefix == TEXT)]
+            arrays = {name: file[name] for name in wanted}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise CheckpointError(f"cannot read {path}: {one_line(error, 160)}; get {FILE.advice()}") from error
     weights = from_flax(arrays)
-    return flax_sizes(arrays), _text_sizes(weights, arrays), weights
-
-
-def _text_sizes(weights: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> dict[str, int] | None:
-    name = "text_encoder/unimodal_transformer/x_layers/self_attention/query/w"
-    query = next((array for key, array in arrays.items() if key.removeprefix("params/") == name), None)
+    if prefix == VIDEO:
+        return vision_config(flax_sizes(arrays)), weights
+    query = next((np.shape(array) for name, array in arrays.items() if name.endswith("self_attention/query/w")), None)
     if query is None:
-        return None
-    n_layers, dim, num_heads, _ = np.shape(query)
-    vocabulary = weights["text_model.embeddings.token_embedding.weight"].shape[0]
-    mlp_dim = weights["text_model.layers.0.mlp.fc1.bias"].shape[0]
-    return {"dim": dim, "num_heads": num_heads, "mlp_dim": mlp_dim, "num_layers": n_layers, "vocabulary": vocabulary}
+        return None, {}
+    n_layers, dim, num_heads, _ = query
+    config = VideoPrismTextConfig(
+        vocab_size=weights["text_model.embeddings.token_embedding.weight"].shape[0],
+        hidden_size=dim,
+        intermediate_size=weights["text_model.layers.0.mlp.fc1.bias"].shape[0],
+        num_hidden_layers=n_layers,
+        num_attention_heads=num_heads,
+    )
+    return config, weights
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, int], dict[str, int] | None, dict[str, Tensor]]:
+def _read_folder(folder: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     try:
         config = VideoPrismConfig.from_pretrained(folder)
         weights: dict[str, Tensor] = {}
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
-                weights |= {key: tensors.get_tensor(key).float() for key in tensors.keys()}  # noqa: SIM118
+                wanted = [key for key in tensors.keys() if key.startswith(prefix)]  # noqa: SIM118
+                weights |= {key: tensors.get_tensor(key).float() for key in wanted}
     except Exception as error:  # transformers raises errors of many kinds
         raise CheckpointError(f"cannot read {folder}: {one_line(error, 160)}; get {FILE.advice()}") from error
-    if config.model_type != "videoprism" or not any(key.startswith(VIDEO) for key in weights):
+    if config.model_type != "videoprism":
         raise CheckpointError(f"{folder} is no VideoPrism video-text network; get {FILE.advice()}")
-    text: Any = config.text_config
-    vision: Any = config.vision_config
-    sizes = {
-        "dim": text.hidden_size,
-        "num_heads": text.num_attention_heads,
-        "mlp_dim": text.intermediate_size,
-        "num_layers": text.num_hidden_layers,
-        "vocabulary": text.vocab_size,
-    }
-    return sizes_of(vision), sizes, weights
+    return (config.vision_config if prefix == VIDEO else config.text_config), weights
 
 
 def load_video_tower(path: Path) -> tuple[VideoTower, dict[str, int]]:
     """The video tower of a file or folder, and its sizes."""
-    sizes, _, weights = read(path)
+    config, weights = read(path, VIDEO)
     with torch.device("meta"):
-        tower = VideoTower(vision_config(sizes))
-    fill(tower.model, {key.removeprefix(VIDEO): v for key, v in weights.items() if key.startswith(VIDEO)}, path)
-    return tower.eval().requires_grad_(requires_grad=False), sizes
+        tower = VideoTower(config)
+    fill(tower.model, weights, path)
+    return tower.eval().requires_grad_(requires_grad=False), sizes_of(config)
 
 
 def load_text_tower(path: Path) -> TextTower:
-    """The text tower of a file or folder.
-
-    Raises:
-        CheckpointError: The file has none.
-    """
-    _, sizes, weights = read(path)
-    if sizes is None:
-        raise CheckpointError(f"{path} has no text tower; get {FILE.advice()}")
-    config = VideoPrismTextConfig(
-        vocab_size=sizes["vocabulary"],
-        hidden_size=sizes["dim"],
-        intermediate_size=sizes["mlp_dim"],
-        num_hidden_layers=sizes["num_layers"],
-        num_attention_heads=sizes["num_heads"],
-    )
+    """The text tower of a file or folder."""
+    config, weights = read(path, TEXT)
     tower = TextTower(config)
-    found = {key.removeprefix(TEXT): value for key, value in weights.items() if key.startswith(TEXT)}
-    buffers = {
-        key: value for key, value in tower.model.state_dict().items() if re.search(r"position_(embedding|ids)$", key)
-    }
-    fill(tower.model, {**buffers, **found}, path)
+    ours = tower.model.state_dict()
+    buffers = {key: ours[key] for key in ours if re.search(r"position_(embedding|ids)$", key)}
+    fill(tower.model, {**buffers, **weights}, path)
     return tower.eval().requires_grad_(requires_grad=False)
