@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from prismaudio import builtin
 from prismaudio.errors import CheckpointError, one_line
+from prismaudio.signatures import parameters, type_hints
 from prismaudio.weight_files import below, check_finite, check_fit, fill, read_safetensors, save_tensors, shapes_of
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def _storing_config(init: Any) -> Any:
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
         if self.config is Configured.config:  # the most derived constructor is called first
             bound = signature.bind(self, *args, **kwargs)
-            bound.apply_defaults()
-            object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
+            given = {**bound.arguments, **bound.kwargs}
+            config = {name: given.get(name, p.default) for name, p in parameters(type(self)).items()}
+            object.__setattr__(self, "config", config)
         init(self, *args, **kwargs)
 
     return wrapped
@@ -397,14 +399,9 @@ def check_arguments(place: str, kind: type, arguments: Mapping[str, Any]) -> Non
         Traceback (most recent call last):
         prismaudio.errors.CheckpointError: config.json: box.arguments.size is 2.5; expected int
     """
-    init: Any = kind.__init__  # type: ignore[misc]
-    known = {
-        name: parameter
-        for name, parameter in list(inspect.signature(init).parameters.items())[1:]
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
-    try:  # resolves names that a module imports under TYPE_CHECKING
-        hints = typing.get_type_hints(init, localns={**vars(abc), **vars(typing)})
+    known = parameters(kind)
+    try:
+        hints = type_hints(kind)
     except (NameError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{place}: {kind.__name__} declares types that cannot be read: {error}") from error
     for name in arguments:
@@ -473,7 +470,7 @@ def _build(folder: Path, name: str, part: _ComponentSpec, weights: Mapping[str, 
             with MetaTensors(len(weights)):
                 empty: Any = part.make()
             check_fit(shapes_of(weights), shapes_of(empty.state_dict()), f"{folder}: {name}", kind.__name__)
-        with WithoutDrawing():
+        with SkipInitialization():
             component = part.make()
     except CheckpointError:
         raise
@@ -489,11 +486,11 @@ def _build(folder: Path, name: str, part: _ComponentSpec, weights: Mapping[str, 
 _INITIALISERS = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)
 
 
-class WithoutDrawing(TorchFunctionMode):
+class SkipInitialization(TorchFunctionMode):
     """Skips the random initialisation of weights that are overwritten by loading, for it takes most of the time.
 
     Example:
-        >>> with WithoutDrawing():
+        >>> with SkipInitialization():
         ...     layer = torch.nn.Linear(2, 2)
     """
 
@@ -511,7 +508,7 @@ _FACTORIES: dict[Any, Any] = {
 """Factory functions of tensors, and their replacements on the meta device."""
 
 
-class MetaTensors(WithoutDrawing):
+class MetaTensors(SkipInitialization):
     """Creates a network without allocating memory, limited to about the number of available weights.
 
     Only factory functions of tensors use the meta device: other operations of constructors are small, and some of

@@ -289,7 +289,7 @@ class MetricScorer(Scorer):
         dimension: The perceptual dimension, for a metric that declares none.
         source: Distribution and version that provide the metric.
         device: Device of the metric states; None to leave them where they are.
-        apart: Compute a value per item and merge the states here. If False, items only update the metric and its
+        per_item: Compute a value per item and merge the states here. If False, items only update the metric and its
             owner computes the value, as Lightning does in a distributed run.
 
     Attributes:
@@ -305,19 +305,19 @@ class MetricScorer(Scorer):
         source: str = "",
         device: torch.device | None = None,
         *,
-        apart: bool = True,
+        per_item: bool = True,
     ) -> None:
         super().__init__(name, "metrics", metric.dimension or dimension, source)
         self.metric = metric if device is None else metric.to(device)
         self.range, self.higher_is_better = metric.range, metric.higher_is_better
-        self.reads, self.apart = metric.needs, apart
+        self.reads, self.per_item = metric.needs, per_item
         self.all: dict[str, Any] | None = None
         self.last: dict[str, Any] | None = None
         self._n_counted, self._reason = 0, NO_NUMBER
 
     def reset(self) -> None:
         """Begin a new item."""
-        if self.apart:
+        if self.per_item:
             self.metric.reset()
         self.last = None
         self._n_counted, self._reason = 0, NO_NUMBER
@@ -336,7 +336,7 @@ class MetricScorer(Scorer):
         """The value of the item, if the metric has a value for a single item."""
         if not self._n_counted:
             return Score(reason=self._reason)
-        if not self.apart:
+        if not self.per_item:
             return Score(reason=OF_MANY)
         value = self.metric.compute() if self.metric.per_sample else None
         self.last = self._state()

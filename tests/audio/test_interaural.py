@@ -86,9 +86,9 @@ def test_frames_equal_the_functions_for_whole_audio() -> None:
 def test_side_energy_is_zero_for_the_correct_direction() -> None:
     found = directions(late_left(8, gain=2.0)[None], RATE_HZ)
     itd_ms, level_db = torch.full_like(found.itd_ms, 0.5), torch.full_like(found.itd_ms, 6.02)
-    assert found.left_over(itd_ms, level_db).max() < 0.02
-    assert found.left_over(0 * itd_ms, 0 * level_db).min() > 0.4
-    assert found.left_over(-itd_ms, -level_db).min() > 0.4
+    assert found.residual(itd_ms, level_db).max() < 0.02
+    assert found.residual(0 * itd_ms, 0 * level_db).min() > 0.4
+    assert found.residual(-itd_ms, -level_db).min() > 0.4
 
 
 def test_number_of_frames() -> None:

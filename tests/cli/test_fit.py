@@ -152,6 +152,25 @@ def versioned(toy, tmp_path):
     return ["--config", toy, "--config", str(tmp_path / "logged.yaml")]
 
 
+@RESUMED
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda found: found["state_dict"].update({"layer.bias": torch.ones(7)}), "layer.bias is (7,), expected (1,)"),
+        (lambda found: found["optimizer_states"][0]["param_groups"].pop(), "different number of parameter groups"),
+    ],
+)
+def test_a_checkpoint_of_another_network_or_optimizer_is_told_in_one_line(versioned, capsys, change, expected):
+    assert main(["fit", *versioned]) == 0
+    (path,) = Path("run").rglob("last.ckpt")
+    found = torch.load(path, weights_only=True)
+    change(found)
+    torch.save(found, path)
+    text = error(capsys, *versioned, "--ckpt_path", str(path), "--trainer.max_steps", "4")
+    assert "is not of this recipe: " in text
+    assert expected in text
+
+
 def step(path):
     return torch.load(path, weights_only=True)["global_step"]
 

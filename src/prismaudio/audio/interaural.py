@@ -170,7 +170,7 @@ class Directions:
         """Return the first ``n`` frames."""
         return Directions(self.itd_ms[:, :n], self.ild_db[:, :n], self.power[:, :n], self.spectra[:, :n])
 
-    def left_over(self, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
+    def residual(self, itd_ms: Tensor, ild_db: Tensor) -> Tensor:
         """Compute the relative side energy ``(batch, frames)`` after the frames are steered to a direction.
 
         The channels are delayed and weighted so that a source in that direction is equal in both, and then subtracted:

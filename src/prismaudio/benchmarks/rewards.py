@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from prismaudio.errors import NotApplicableError
 from prismaudio.media.reading import read_audio_track, read_clip
 from prismaudio.media.writing import write_video, write_wav
 from prismaudio.rewards.preparing import prepare
+from prismaudio.signatures import parameters, type_hints
 from prismaudio.types import FrameSpec
 
 if TYPE_CHECKING:
@@ -181,21 +181,20 @@ def untrained(kind: type[Reward], tokenizer: str | None = None) -> Reward | None
         kind: Class of the reward.
         tokenizer: A tokenizer to use instead of the published one, for rewards with a text encoder.
     """
-    arguments = inspect.signature(kind).parameters
-    hint = get_type_hints(kind.__init__).get("network")
+    hint = type_hints(kind).get("network")
     networks = [part for part in get_args(hint) if isinstance(part, type) and issubclass(part, nn.Module)]
     if not networks:
         return None
     torch.manual_seed(0)
     given: dict[str, Any] = {"network": networks[0]().eval().requires_grad_(requires_grad=False)}
-    if "tokenizer" in arguments:
+    if "tokenizer" in parameters(kind):
         given["tokenizer"] = tokenizer
     return kind(**given)
 
 
 def in_half(reward: Reward) -> Reward | None:
     """The same reward with the same network in half precision; None if it has no such option."""
-    arguments = inspect.signature(type(reward)).parameters
+    arguments = parameters(type(reward))
     if "precision" not in arguments or "network" not in arguments:
         return None
     network = next(iter(reward.networks), None)

@@ -261,7 +261,7 @@ class RecipeParser(LightningArgumentParser):
         """Raise the error instead of printing pages of usage."""
         if not self.exit_on_error or self.known is None:
             super().error(message, ex)
-        text = shorten(message, self.known.explain)
+        text = shorten(message, self.known.explain, ex)
         if "are required" in text:
             text = text.replace("fit.", "") + "; name a recipe with --config, see prismaudio recipes list"
         raise RecipeError(text) from ex
@@ -358,7 +358,7 @@ class CommandLine(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise RecipeError(refusal(str(error))) from error
+            raise RecipeError(refusal(error)) from error
         for part in (self.model, self.datamodule):
             if isinstance(part, UsesDimensions):
                 part.use_dimensions(self.known.registry.dimensions())
@@ -372,7 +372,7 @@ class CommandLine(LightningCLI):
             super()._run_subcommand(subcommand)
         except (RuntimeError, ValueError) as error:
             path = self.config[subcommand].get("ckpt_path")
-            problems = misloaded(str(error)) if path else []
+            problems = misloaded(path, self.model, error) if path else []
             if not problems:
                 raise
             raise CheckpointError(f"{path} is not of this recipe: {listed(problems)}") from error

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.training.checkpoint_files import PREVIOUS
 from prismaudio.training.consolidation import check_shards
-from prismaudio.weight_files import load_plain, read_weights
+from prismaudio.weight_files import load_plain, misfits, read_weights, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningModule, Trainer
+    from torch import Tensor
 
 WORDS = ("last", "best", "hpc")
 """What Lightning takes instead of a path."""
 LAST = ("last*.ckpt", f".last*.ckpt{PREVIOUS}")
 """Names of the newest checkpoint; the second is what a run leaves that is killed while a folder takes its place."""
 NEEDED = ("state_dict", "pytorch-lightning_version")
-GROUP = re.compile(r"(Missing|Unexpected) key\(s\) in state_dict: (.*)")
-SIZE = re.compile(r"size mismatch for (\S+): .*?(\[[\d, ]*\]).*?(\[[\d, ]*\])")
-OPTIMIZER = re.compile(r"loaded state dict (?:has|contains) .*")
-"""Parts of the reports of torch."""
 
 
 def check_checkpoint(path: str | None) -> None:
@@ -107,20 +104,27 @@ def run_folders(trainer: Trainer) -> tuple[Path, list[Path]]:
     return root, [own] if isinstance(version, str) or own.is_dir() else list(root.glob("*"))
 
 
-def misloaded(report: str) -> list[str]:
-    """Problems in torch's report on weights that could not be loaded; none if it is about something else.
+def misloaded(path: str, model: LightningModule, error: Exception) -> list[str]:
+    """Differences between a checkpoint and the model or optimizer that could not load it.
 
-    Example:
-        >>> misloaded('Missing key(s) in state_dict: "a", "b". ')
-        ['missing a', 'missing b']
+    Args:
+        path: The checkpoint.
+        model: The model of the recipe.
+        error: The exception of the run.
+
+    Returns:
+        The differences; none if nothing was being loaded.
     """
-    problems = []
-    for line in report.splitlines():
-        if found := GROUP.search(line):
-            word = {"Missing": "missing", "Unexpected": "unknown"}[found[1]]
-            problems += [f"{word} {key}" for key in re.findall(r'"([^"]+)"', found[2])]
-        elif found := SIZE.search(line):
-            problems.append(f"{found[1]} is {found[2]}, expected {found[3]}")
-        elif found := OPTIMIZER.search(line):
-            problems.append(f"the optimizer's {found[0]}")
-    return problems
+    if all(frame.f_code.co_name != "load_state_dict" for frame, _ in traceback.walk_tb(error.__traceback__)):
+        return []
+    place = expanded(path)
+    weights = load_plain(place, mmap=True)["state_dict"] if place.is_file() else {}
+    return misfits_of_task(weights, model) or [one_line(error)]
+
+
+def misfits_of_task(weights: Mapping[str, Tensor], task: LightningModule) -> list[str]:
+    """Differences between the weights of a checkpoint and those of a task."""
+    expected = task.state_dict()
+    if not task.strict_loading:  # what is not in the checkpoint was not trained
+        expected = {key: value for key, value in expected.items() if key in weights}
+    return misfits(shapes_of(weights), shapes_of(expected))

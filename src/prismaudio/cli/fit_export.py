@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prismaudio.cli.fit import CommandLine
+from prismaudio.cli.fit_checkpoint import misfits_of_task
 from prismaudio.errors import CheckpointError
 from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.consolidation import load_weights
 from prismaudio.training.contracts import AveragedTask
-from prismaudio.weight_files import listed, misfits
+from prismaudio.weight_files import listed
 
 
 class ExportCommandLine(CommandLine):
@@ -33,10 +34,6 @@ def fill_task(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
     Raises:
         CheckpointError: They are not those of such a task.
     """
-    expected = task.state_dict()
-    if not task.strict_loading:  # what is not in the checkpoint was not trained
-        expected = {key: value for key, value in expected.items() if key in weights}
-    shapes = [{key: value.shape for key, value in some.items()} for some in (weights, expected)]
-    if problems := misfits(*shapes):
+    if problems := misfits_of_task(weights, task):
         raise CheckpointError(f"{checkpoint} is not of this recipe: {listed(problems)}")
     task.load_state_dict(weights, strict=False)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import traceback
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from prismaudio.signatures import parameters
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+CHECKED = "4.53"
+"""Version of jsonargparse that the patterns below were checked with; a test produces a report for each of them."""
 
 BARE_NAME = re.compile(r"Expected a dot import path string: (\S+)")
 DENIED = re.compile(r"Importing '([^']+)' is not allowed")
-MISSING_MODULE = re.compile(r"No module named '?([\w.]+)'?")
-MISSING_ATTRIBUTE = re.compile(r"module '?([\w.]+)'? has no attribute '?(\w+)'?")
 UNKNOWN_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
 UNKNOWN_IN_GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 UNRECOGNIZED = re.compile(r"unrecognized arguments: --([\w.]+)")
@@ -23,17 +27,17 @@ WRONG_VALUE = re.compile(r"Expected an? (?:<class '([^']+)'>|([^\n]+?))\. Got va
 AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. .*?: ([\w., ]+\w)")
 CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
 CALLED_CLASS = re.compile(r"\. Got value: Namespace\(class_path='([^']+)'")
-REFUSED = re.compile(r"Errors:\s+- (.+?)\s+- Expected a <class 'NoneType'>", re.DOTALL)
 KEY = re.compile(r'Parser key "([^"]+)"')
 """Patterns in the error reports of jsonargparse."""
 
 
-def shorten(report: str, explain_name: Callable[[str], str]) -> str:
+def shorten(report: str, explain_name: Callable[[str], str], error: BaseException | None = None) -> str:
     r"""Reduce a parser's report to its cause.
 
     Args:
         report: The report of jsonargparse, on many lines.
         explain_name: Returns the message for an unknown bare class name.
+        error: The exception that the report is about.
 
     Example:
         >>> shorten('Parser key "model":\n  Parser key "width":\n    Expected a <class \'int\'>. Got value: x', str)
@@ -47,24 +51,35 @@ def shorten(report: str, explain_name: Callable[[str], str]) -> str:
         (UNKNOWN_IN_GROUP, lambda found: unknown_argument(report, found, f"{found[1]}.{found[2]}")),
         (UNRECOGNIZED, lambda found: unknown_argument(report, found, found[1])),
         (WRONG_VALUE, lambda found: f"expected {found[1] or found[2]}, got {found[3]!r}"),
-        (MISSING_ATTRIBUTE, lambda found: f"module {found[1]!r} has no attribute {found[2]!r}"),
-        (MISSING_MODULE, lambda found: f"there is no module {found[1]!r}"),
     ):
         if found := pattern.search(report):
-            where = key_path(report[: found.start()])
-            return f"{where}: {write(found)}" if where else write(found)
+            return located(report[: found.start()], write(found))
+    *_, cause = chain(error)
+    if isinstance(cause, ImportError | AttributeError):
+        return located(report[: report.find(str(cause))], str(cause))
     return " ".join(report.split())
 
 
-def refusal(report: str) -> str:
-    r"""The error of a constructor, extracted from the report on its class.
+def located(report: str, text: str) -> str:
+    """A message after the path of keys to the end of a report."""
+    where = key_path(report)
+    return f"{where}: {text}" if where else text
 
-    Example:
-        >>> refusal("Errors:\n  - the model lacks a planner\n  - Expected a <class 'NoneType'>\n  Given value: x")
-        'the model lacks a planner'
-    """
-    found = REFUSED.search(report)
-    return found[1] if found else report
+
+def chain(error: BaseException | None) -> Iterator[BaseException | None]:
+    """An exception and those that caused it, the first cause last."""
+    yield error
+    while error is not None and (error := error.__cause__ or error.__context__) is not None:
+        yield error
+
+
+def refusal(error: BaseException) -> str:
+    """The message of the constructor that raised an error, which jsonargparse encloses in a report on its class."""
+    for cause in chain(error):
+        frames = list(traceback.walk_tb(cause.__traceback__)) if cause is not None else []
+        if frames and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] != "jsonargparse":
+            return str(cause)
+    return str(error)
 
 
 def key_path(report: str) -> str:
@@ -119,31 +134,11 @@ def suggest_argument(module: str, name: str, wrong: str) -> str:
 
 
 def arguments_of(target: Any) -> list[str]:
-    """Arguments of a class, those that it passes on to its bases included, and the fields of groups of options.
-
-    Example:
-        >>> class Base:
-        ...     def __init__(self, size: int = 1) -> None: ...
-        >>> class Derived(Base):
-        ...     def __init__(self, depth: int = 1, **kwargs: int) -> None: ...
-        >>> arguments_of(Derived)
-        ['depth', 'size']
-    """
+    """Arguments of a class or function, and the fields of groups of options."""
+    known = parameters(target) if inspect.isclass(target) else inspect.signature(target).parameters
     names: list[str] = []
-    for cls in inspect.getmro(target) if inspect.isclass(target) else (target,):
-        if inspect.isclass(cls) and "__init__" not in vars(cls):
-            continue
-        parameters = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters.values()
-        passed_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        for parameter in parameters:
-            if parameter.name in ("self", *names) or parameter.kind in (
-                parameter.VAR_KEYWORD,
-                parameter.VAR_POSITIONAL,
-            ):
-                continue
-            names.append(parameter.name)
-            if is_dataclass(parameter.default):
-                names += [f"{parameter.name}.{field.name}" for field in fields(parameter.default)]
-        if not passed_on:
-            break
+    for name, parameter in known.items():
+        names.append(name)
+        if is_dataclass(parameter.default):
+            names += [f"{name}.{field.name}" for field in fields(parameter.default)]
     return names

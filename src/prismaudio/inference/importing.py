@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import MetaTensors, WithoutDrawing, fresh
+from prismaudio.checkpoints import MetaTensors, SkipInitialization, fresh
 from prismaudio.errors import CheckpointError
 from prismaudio.inference.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer, published_streams
@@ -217,7 +217,7 @@ def _build_module(
 ) -> nn.Module:
     """Create a module in float32 and load its weights."""
     check_finite(weights, path)
-    with WithoutDrawing():
+    with SkipInitialization():
         module = kind(**fresh(arguments))
     module.load_state_dict(weights)
     return module.eval().requires_grad_(requires_grad=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import PrismAudioError, UnknownNameError
 from prismaudio.registry import discover
+from prismaudio.signatures import parameters
 
 if TYPE_CHECKING:
     from prismaudio.samplers.base import Sampler
@@ -35,7 +35,7 @@ def make_sampler(default: Sampler, requested: Sampler | str | None, steps: int |
     if steps is not None:
         if not 1 <= steps <= MAX_STEPS:
             raise PrismAudioError(f"{steps} sampling steps are out of range; expected 1 to {MAX_STEPS}")
-        if "steps" not in inspect.signature(kind).parameters:
+        if "steps" not in parameters(kind):
             raise PrismAudioError(f"{kind.__name__} takes no number of steps; leave --steps out")
         options["steps"] = steps
     elif requested is None or not isinstance(requested, str):

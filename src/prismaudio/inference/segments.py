@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prismaudio.samplers.base import beside
+from prismaudio.samplers.base import on_device_of
 from prismaudio.types import Clip
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def joined(
         pieces = torch.stack([latents[row, :, start : start + grid.frames] for row, start in places])
         for batch, of_segments in velocities:
             faded = of_segments(pieces[batch], times[rows[batch].to(times.device)])
-            faded = faded.to(latents.dtype) * beside(latents, fades[batch, None]).to(latents.dtype)
+            faded = faded.to(latents.dtype) * on_device_of(latents, fades[batch, None]).to(latents.dtype)
             for (row, start), piece in zip(places[batch], faded, strict=True):
                 whole[row, :, start : start + grid.frames] += piece
         return whole

@@ -105,11 +105,11 @@ class Share(AudioMetric):
 
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add whether the audio ``(2, samples)`` of one clip fulfils the criterion."""
-        self.right = self.right + float(self.judge(audio, sample_rate_hz, target))
+        self.right = self.right + float(self.is_correct(audio, sample_rate_hz, target))
         self.total = self.total + 1
 
     @abstractmethod
-    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+    def is_correct(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
         """Whether audio ``(2, samples)`` fulfils the criterion.
 
         Raises:

@@ -94,7 +94,7 @@ class SideAdherence(Share):
 
     dimension, needs = "spatial", frozenset({"plan"})
 
-    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+    def is_correct(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
         """Whether audio ``(2, samples)`` comes from the side that the plan states."""
         azimuths = [event.azimuth_deg for event in target.events if event.azimuth_deg is not None]
         true_deg = sum(azimuths) / max(1, len(azimuths))

@@ -6,7 +6,7 @@ Shape letters: B batch, N features, L frames, W token dim.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,21 +69,11 @@ class FeatureConditioner(Conditioner):
     Args:
         dim: Dim of the features.
         token_dim: Dim of the tokens.
-        cross_attended: Whether the blocks attend to the tokens.
-        additive: Whether the tokens are added to the latents along time.
-        gate: Initial value of the gate of an additive stream, before the sigmoid.
+        kwargs: See :class:`Conditioner`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        token_dim: int,
-        *,
-        cross_attended: bool = False,
-        additive: bool = False,
-        gate: float = 0.0,
-    ) -> None:
-        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+    def __init__(self, dim: int, token_dim: int, **kwargs: Any) -> None:
+        super().__init__(dim=dim, token_dim=token_dim, **kwargs)
         for name, layer in bias_free_mlp(dim, token_dim).named_children():
             self.add_module(name, layer)
 
@@ -106,25 +96,14 @@ class SyncConditioner(FeatureConditioner):
     Args:
         dim: Dim of the features.
         token_dim: Dim of the tokens.
-        cross_attended: Whether the blocks attend to the tokens.
-        additive: Whether the tokens are added to the latents along time.
-        gate: Initial value of the gate of an additive stream, before the sigmoid.
         segment: Features per segment.
+        kwargs: See :class:`Conditioner`.
     """
 
     resampled_first = True
 
-    def __init__(
-        self,
-        dim: int,
-        token_dim: int,
-        *,
-        cross_attended: bool = False,
-        additive: bool = False,
-        gate: float = 0.0,
-        segment: int = SYNC_SEGMENT,
-    ) -> None:
-        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+    def __init__(self, dim: int, token_dim: int, *, segment: int = SYNC_SEGMENT, **kwargs: Any) -> None:
+        super().__init__(dim=dim, token_dim=token_dim, **kwargs)
         within(1, MAX_DIM, segment=segment)
         self.position = nn.Parameter(torch.zeros(segment, dim))
 
@@ -141,23 +120,12 @@ class GridConditioner(Conditioner):
     Args:
         dim: Dim of the grid features.
         token_dim: Dim of the tokens.
-        cross_attended: Whether the blocks attend to the tokens.
-        additive: Whether the tokens are added to the latents along time.
-        gate: Initial value of the gate of an additive stream, before the sigmoid.
         kernel: Kernel size of both convolutions in grid steps, odd.
+        kwargs: See :class:`Conditioner`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        token_dim: int,
-        *,
-        cross_attended: bool = False,
-        additive: bool = False,
-        gate: float = 0.0,
-        kernel: int = 7,
-    ) -> None:
-        super().__init__(dim, token_dim, cross_attended=cross_attended, additive=additive, gate=gate)
+    def __init__(self, dim: int, token_dim: int, *, kernel: int = 7, **kwargs: Any) -> None:
+        super().__init__(dim=dim, token_dim=token_dim, **kwargs)
         within(1, 1001, kernel=kernel)
         self.first = nn.Conv1d(dim, token_dim, kernel, padding=kernel // 2, bias=False)
         self.second = nn.Conv1d(token_dim, token_dim, kernel, padding=kernel // 2, bias=False)

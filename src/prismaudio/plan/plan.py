@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.components import Dimension
 from prismaudio.errors import PlanError, reason
-from prismaudio.plan import reading, sections, window, writing
+from prismaudio.plan import cropping, reading, sections, writing
 from prismaudio.plan.sections import CORE
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ class Plan(Mapping[str, str]):
         story = self.story
         if not any(source.onsets_s for source in story.sources):
             return Plan(self)
-        part = window.crop(story, start_s, end_s)
+        part = cropping.crop(story, start_s, end_s)
         texts = writing.describe(part)
         if part.sources and "semantic" in self:
-            texts["semantic"] = window.crop_text(self["semantic"], story, part) or texts["semantic"]
+            texts["semantic"] = cropping.crop_text(self["semantic"], story, part) or texts["semantic"]
         rewritten = {name: texts.get(name, "") for name in ("semantic", "temporal", "spatial") if name in self}
         return self.replace(rewritten)
 

@@ -177,7 +177,7 @@ class SpatialReward(Reward):
         """Agreement of each frame with its target ``(batch, frames)``, 0 .. 1."""
         time = 1 / (1 + ((measured.itd_ms - itd_ms) / self.itd_tolerance_ms).square())
         level = 1 / (1 + ((measured.ild_db - ild_db) / self.ild_tolerance_db).square())
-        side = (1 - 2 * measured.left_over(itd_ms, ild_db)).clamp(min=0)
+        side = (1 - 2 * measured.residual(itd_ms, ild_db)).clamp(min=0)
         weights = torch.tensor(self.weights, device=itd_ms.device)
         return torch.stack([time, level, side], -1) @ (weights / weights.sum())
 

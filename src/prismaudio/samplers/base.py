@@ -83,9 +83,9 @@ class GridSampler(Sampler):
 
 def moved(latents: Tensor, slope: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
     """Latents after an Euler step along a velocity, from times ``(batch,)`` to others."""
-    return latents + beside(latents, t_next - t)[:, None, None].to(latents.dtype) * slope
+    return latents + on_device_of(latents, t_next - t)[:, None, None].to(latents.dtype) * slope
 
 
-def beside(latents: Tensor, numbers: Tensor) -> Tensor:
+def on_device_of(latents: Tensor, numbers: Tensor) -> Tensor:
     """Copy times or other numbers from the CPU to the device of the latents, without synchronising a GPU."""
     return numbers.to(latents.device, non_blocking=latents.is_cuda)

@@ -8,7 +8,7 @@ import torch
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import ConditioningCache
-from prismaudio.samplers.base import beside
+from prismaudio.samplers.base import on_device_of
 from prismaudio.types import Conditions
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def guided_velocity(
         raise PrismAudioError(f"no time lies in a guidance interval of {lowest} to {highest}; put the lower end first")
     if scale == 1:
         alone = transformer.cache_conditions(conditions, n_frames, mask) if cache else conditions
-        return lambda latents, times: transformer(latents, beside(latents, times), alone, mask)
+        return lambda latents, times: transformer(latents, on_device_of(latents, times), alone, mask)
     twice = None if mask is None else torch.cat([mask, mask])
     joined = Conditions.cat(conditions, negative or conditions.null())
     both = transformer.cache_conditions(joined, n_frames, twice) if cache else joined
 
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         inside = (times >= lowest) & (times <= highest)
-        times = beside(latents, times)
+        times = on_device_of(latents, times)
         if not inside.any():
             alone = both.first(len(latents)) if isinstance(both, ConditioningCache) else conditions
             return transformer(latents, times, alone, mask)
@@ -75,6 +75,6 @@ def guided_velocity(
         if rescale:
             ratio = wanted.std(1, keepdim=True) / guided.std(1, keepdim=True).clamp_min(1e-6)
             guided = guided * (rescale * ratio + 1 - rescale)
-        return torch.where(beside(latents, inside)[:, None, None], guided, wanted)
+        return torch.where(on_device_of(latents, inside)[:, None, None], guided, wanted)
 
     return velocity

@@ -13,6 +13,7 @@ from typing import Any
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.hookspecs import CONTRACTS
+from prismaudio.signatures import parameters
 
 HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "pandas")
 """Slow-to-import packages that the report lists."""
@@ -79,7 +80,8 @@ def check_docstring(found: type) -> str:
     text = found.__dict__.get("__doc__") or ""
     if not text.strip():
         return "FAIL there is none; the first line is shown in --help"
-    arguments = [p for p in parameters(found) if f"{p}:" not in text and f"{p} (" not in text]
+    texts = text + "".join(inspect.getdoc(base) or "" for base in inspect.getmro(found)[1:-1])  # arguments passed on
+    arguments = [p for p in parameters(found) if f"{p}:" not in texts and f"{p} (" not in texts]
     first = text.strip().splitlines()[0]
     return f"FAIL 'Args:' does not mention {', '.join(arguments)}" if arguments else first
 
@@ -128,12 +130,6 @@ def check_contract(kind: str, made: object) -> str:
     except PrismAudioError as error:
         return f"reports what is missing: {error}"
     return "fulfilled for one example"
-
-
-def parameters(found: type) -> dict[str, inspect.Parameter]:
-    """The named arguments of a class."""
-    given = inspect.signature(found).parameters
-    return {name: p for name, p in given.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def block_network() -> None:

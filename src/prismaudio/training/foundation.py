@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from prismaudio.checkpoints import within
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.training.draws import draw
@@ -54,6 +55,7 @@ class FoundationTask(TransformerTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        within(0, 1, drop_all=drop_all, drop_each=drop_each, swap_video=swap_video)
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
         self.swapped = tuple(swapped)
         self.time_sampler, self.time_mean = time_sampler, time_mean

@@ -109,7 +109,7 @@ class TransformerTask(AveragedTask):
             self.autoencoder.requires_grad_(requires_grad=False).eval()
         self.metrics = nn.ModuleDict(metrics or {})
         self.scorers: list[Scorer] = [
-            MetricScorer(m, f"val_{name}", apart=False) for name, m in (metrics or {}).items()
+            MetricScorer(m, f"val_{name}", per_item=False) for name, m in (metrics or {}).items()
         ]
         self.sampler, self.guidance = sampler or self._given.get("sampler") or EulerSampler(), guidance
         self.guidance_interval = (0.0, 1.0)

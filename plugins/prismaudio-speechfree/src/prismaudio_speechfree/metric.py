@@ -41,7 +41,7 @@ class SpeechFreeShare(Share):
         """The speech detector."""
         return (self.reward.network,)
 
-    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+    def is_correct(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
         """Whether audio ``(2, samples)`` is free of unplanned speech."""
         cache = self.reward.prepare(target.clip or Clip("", 0.0), target.plan or Plan({}))
         return bool(self.reward.score(audio[None], sample_rate_hz, [cache]) > 1 - self.threshold)

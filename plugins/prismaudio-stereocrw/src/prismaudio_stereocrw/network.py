@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prismaudio.checkpoints import WithoutDrawing
+from prismaudio.checkpoints import SkipInitialization
 from prismaudio.downloads import PublishedFile
 from prismaudio.weight_files import fill, read_weights
 
@@ -125,7 +125,7 @@ def load_network(weights: str | None = None) -> CrwNetwork:
         CheckpointError: They cannot be found, or are those of another network.
     """
     path = PUBLISHED.find(weights)
-    with WithoutDrawing():
+    with SkipInitialization():
         network = CrwNetwork()
     tensors = {key.removeprefix("module."): value for key, value in read_weights(path).items()}
     fill(network, tensors, path)

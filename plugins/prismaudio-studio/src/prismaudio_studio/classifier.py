@@ -92,7 +92,7 @@ class ClassAccuracy(Share):
         super().__init__()
         self.classifier = classifier
 
-    def judge(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
+    def is_correct(self, audio: Tensor, sample_rate_hz: int, target: Target) -> bool:
         """Whether audio ``(2, samples)`` is classified as the single source of the target story."""
         classifier = self.classifier or studio_classifier()
         nouns = [source.what for source in target.story.sources]

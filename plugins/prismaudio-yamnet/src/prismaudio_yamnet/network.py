@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prismaudio.audio.resample import resample
 from prismaudio.audio.spectral import published_mel_filters
-from prismaudio.checkpoints import WithoutDrawing
+from prismaudio.checkpoints import SkipInitialization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,5 +103,5 @@ def _convolution(before: int, after: int, size: int, stride: int, groups: int = 
 
 def empty_network() -> Yamnet:
     """A network with uninitialized weights."""
-    with WithoutDrawing():
+    with SkipInitialization():
         return Yamnet()

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from prismaudio.inference.segments import Grid, padded
+from prismaudio.plan.cropping import crop
 from prismaudio.plan.story import Source, Story
-from prismaudio.plan.window import crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
