@@ -33,6 +33,8 @@ GROUP = "prismaudio"
 DISABLE_VARIABLE = "PRISMAUDIO_DISABLE_PLUGINS"
 LOCAL_VARIABLE = local.VARIABLE
 CORE = "prismaudio.builtin"
+MAX_LISTED = 20
+"""Number of names that a message about an unknown name lists."""
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
     "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
@@ -170,7 +172,8 @@ class Registry:
             text = f"did you mean {' or '.join(map(repr, near))}?"
             text += f" {official[0]!r}: {self.install_hint(source[official[0]])}" if official else ""
         else:
-            text = f"known: {', '.join(known) or 'none'}"
+            listed = f"known: {', '.join(known) or 'none'}"
+            text = listed if len(known) <= MAX_LISTED else "prismaudio plugins list shows the names"
         broken = [str(p) for p in self.plugins if p.status == "broken" and str(p.distribution) not in text]
         if broken:
             text += f"; broken plugins may provide it: {', '.join(broken)}, see prismaudio plugins list"
