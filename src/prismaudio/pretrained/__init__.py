@@ -1,0 +1,151 @@
+"""Pretrained models, installed, on disk or on the hub: model folders, and published checkpoints in their layouts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.components import Pretrained
+from prismaudio.encoders.base import as_components, by_stream
+from prismaudio.errors import CheckpointError
+from prismaudio.paths import expanded
+from prismaudio.pretrained.download import download
+from prismaudio.pretrained.layouts import LAYOUTS, ModelFiles, recognise
+from prismaudio.registry import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from prismaudio.models.dit import DiffusionTransformer
+
+NEEDED = ("transformer", "autoencoder")
+PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
+"""The plugins that provide the encoders of the published model, by stream."""
+
+
+def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
+    """Load the components of a model and its identifier, ``name@hash``.
+
+    Args:
+        source: The name of an installed model, a folder in a known layout, the name of a model on the Hugging Face hub
+            (``owner/model``), or None for the only installed model.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: There is no such model, or it is damaged or incomplete.
+    """
+    model = find(source, revision)
+    components = model.load()
+    missing = [name for name in NEEDED if name not in components]
+    if missing:
+        raise CheckpointError(
+            f"{model.folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or "
+            "run prismaudio convert with all files of the model, the autoencoder with --vae"
+        )
+    check_sizes(model.folder, components)
+    return components, f"{model.name}@{model.hash}"
+
+
+def load_parts(source: str | Path) -> dict[str, Any]:
+    """Load the components of a model, complete or not; see :func:`load`."""
+    return find(source).load()
+
+
+def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
+    """Check that the components of a model match.
+
+    Raises:
+        CheckpointError: The channels of latents or the dim of features differ between components.
+    """
+    transformer, codec = components["transformer"], components["autoencoder"]
+    sizes = {"latents": (codec.channels, transformer.latent_channels, "autoencoder")}
+    for stream, encoder in by_stream(components).items():
+        if stream in transformer.streams:
+            sizes[f"{stream} features"] = (encoder.dim, transformer.streams[stream].dim, f"{stream}_encoder")
+    for what, (given, expected, part) in sizes.items():
+        if given != expected:
+            raise CheckpointError(
+                f"{folder}: the {part} computes {what} of dim {given}, but the transformer expects {expected}; use "
+                "components of the same model"
+            )
+
+
+def installed_model() -> str:
+    """The name of the only installed model.
+
+    Raises:
+        CheckpointError: No model is installed, or more than one.
+    """
+    names = discover().names("models")
+    if not names:
+        raise CheckpointError(
+            "no model is installed; in a clone run: pip install plugins/prismaudio-studio, from an index: "
+            "pip install 'prismaudio[studio]', or give a model folder with --model DIR"
+        )
+    if len(names) > 1:
+        raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; select one with --model NAME")
+    return names[0]
+
+
+def find(source: str | Path | None = None, revision: str | None = None) -> ModelFiles:
+    """The files of a model; a model on the hub is downloaded, or read from the cache.
+
+    Args:
+        source: See :func:`load`.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: There is no such model, or a file is missing.
+    """
+    source = installed_model() if source is None else source
+    name, registry = str(source), discover()
+    if isinstance(source, str) and source in registry.names("models"):
+        item = registry.find("models", source).item
+        source = item.source if isinstance(item, Pretrained) else source
+    folder = expanded(source)
+    if folder.is_dir():
+        if revision is not None:
+            raise CheckpointError(f"{source} is a folder; the revision {revision} applies to models on the hub only")
+    elif folder.is_file():
+        raise CheckpointError(
+            f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and give that folder"
+        )
+    elif not _HUB_NAME.fullmatch(str(source)):
+        installed = ", ".join(registry.names("models")) or "none"
+        raise CheckpointError(
+            f"no model at {source}; expected an installed one ({installed}), a model folder, or owner/model on the hub"
+        )
+    else:
+        folder = download(str(source), revision)
+    return ModelFiles(name, folder, recognise(folder, lambda path: (folder / path).is_file()))
+
+
+def local_files(source: str | Path | None) -> list[Path]:
+    """Paths that files of a model may have if it is a folder, for commands that must not overwrite them."""
+    folder = expanded(source or "")
+    return [folder / path for layout in LAYOUTS for path in layout.places] if source else []
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
+    """Check that there is an encoder for every stream of a transformer.
+
+    Raises:
+        CheckpointError: An encoder is missing; the message gives the plugin that provides it.
+    """
+    if lacking := missing_encoders({"transformer": transformer, **as_components(present)}):
+        raise CheckpointError(
+            f"this model has no encoder for {lacking}; install the plugins in brackets and, if this is a model folder, "
+            "convert its checkpoint again; or add encoders to model.encoders, or pass precomputed features to "
+            "PrismAudio.render_features"
+        )
+
+
+def missing_encoders(components: Mapping[str, Any]) -> str:
+    """The streams of a model without an encoder, with the plugins that provide one; empty if there are none."""
+    present = by_stream(components)
+    lacking = [stream for stream in components["transformer"].conditioners if stream not in present]
+    return ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
