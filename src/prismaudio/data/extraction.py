@@ -55,15 +55,15 @@ class Extractor:
             PrismAudioError: Its files cannot be read, its plan is invalid, or a result is not finite.
         """
         rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
-        seen = read_frames(entry, self.frames)
-        audio, duration_s = read_audio(entry, rate_hz, hop, None if seen is None else seen.duration_s)
-        clip = seen or Clip(entry.id, duration_s)
+        seen = read_frames(entry, [self.frames, *filter(None, (e.frame_spec for e in self.encoders.values()))])
+        audio, duration_s = read_audio(entry, rate_hz, hop, seen[self.frames].duration_s if seen else None)
+        clip = seen.get(self.frames) or Clip(entry.id, duration_s)
         plans = self._plans(entry, clip)
         for plan in plans:
             plan.check(duration_s)
         values = {LATENTS: self.autoencoder.encode(audio[None].to(self.device))[0].float()}
         for stream, encoder in self.encoders.items():
-            encoder_clip = self._for_encoder(encoder, entry, clip)
+            encoder_clip = seen.get(encoder.frame_spec or self.frames, clip)
             for index, plan in enumerate(plans if encoder.reads_plan else plans[:1]):
                 name = f"{stream}.{index}" if index else stream
                 values[name] = encoder.encode(encoder_clip, plan)
@@ -79,9 +79,3 @@ class Extractor:
         if entry.plans or self.write_plan is None:
             return list(entry.texts)
         return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
-
-    def _for_encoder(self, encoder: Encoder, entry: ManifestEntry, clip: Clip) -> Clip:
-        """The clip with the frames that an encoder requires."""
-        if encoder.frame_spec in (None, self.frames):
-            return clip
-        return read_frames(entry, encoder.frame_spec) or clip
