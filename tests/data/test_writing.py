@@ -3,18 +3,20 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from prismaudio.data import writing
+from prismaudio.data.extraction import Extracted
 from prismaudio.data.features import gather
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.writing import FeatureFolder
 
 DESCRIPTION = {"latents": {}, "streams": {}}
-VALUES = {"latents": torch.zeros(2, 3)}
+CLIP = Extracted(ManifestEntry("a"), {"latents": torch.zeros(2, 3)}, {"plans": ["<Semantic> A bell."]})
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def folder(tmp_path):
 
 def test_a_shard_that_came_meanwhile_stays(folder, tmp_path):
     (tmp_path / "shard-00000.safetensors").write_bytes(b"of another process")
-    folder.add(ManifestEntry("a"), VALUES, {})
+    folder.add(CLIP)
     assert folder.flush() == tmp_path / "shard-00001.safetensors"
     assert (tmp_path / "shard-00000.safetensors").read_bytes() == b"of another process"
 
@@ -47,7 +49,7 @@ def test_a_reason_may_name_a_file_that_is_not_utf8(folder, tmp_path):
 
 def test_a_shard_never_says_more_than_can_be_read_again(folder, monkeypatch):
     monkeypatch.setattr(writing, "MAX_HEADER_BYTES", 1000)
-    assert folder.add(ManifestEntry("a"), VALUES, {"plans": ["x" * 1000]}) is not None
+    assert folder.add(replace(CLIP, info={"plans": ["x" * 1000]})) is not None
 
 
 def test_what_a_killed_process_left_is_deleted_after_an_hour(tmp_path):
@@ -62,7 +64,7 @@ def test_what_a_killed_process_left_is_deleted_after_an_hour(tmp_path):
 def test_new_files_have_the_permissions_of_the_umask(folder):
     before = os.umask(0o027)
     try:
-        folder.add(ManifestEntry("a"), VALUES, {})
+        folder.add(CLIP)
         path = folder.flush()
     finally:
         os.umask(before)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from prismaudio.media import probe, read_clip, write_video, write_video_with_audio, write_wav
+from prismaudio.media import probe, read_clip, read_clips, write_video, write_video_with_audio, write_wav
 from prismaudio.media.reading import clip_frames
 from prismaudio.types import FrameSpec
 
@@ -56,6 +56,15 @@ def test_the_frames_of_a_clip_are_held_once(video):
     tracemalloc.stop()
     assert clip.frames.shape == (60, 3, 256, 256)
     assert peak < 0.2 * clip.frames.numel()  # that of torch itself is not counted
+
+
+def test_one_decode_for_several_specifications_holds_their_frames_only(video):
+    tracemalloc.start()
+    clips = read_clips(video, [FrameSpec(25, 256), FrameSpec(5, 128), FrameSpec(10, 64)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(clip.frames.numel() for clip in clips.values()) > 60 * 3 * 256 * 256
+    assert peak < 0.2 * 60 * 3 * 256 * 256  # that of torch itself is not counted
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000])

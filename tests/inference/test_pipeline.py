@@ -10,12 +10,13 @@ import torch
 from prismaudio.audio.level import true_peak_db
 from prismaudio.checkpoints import save_components
 from prismaudio.encoders.base import Encoder
+from prismaudio.encoders.brightness import BrightnessEncoder
 from prismaudio.errors import CheckpointError, MediaError, PlanError, PrismAudioError, UnknownNameError
 from prismaudio.inference import Guidance, PrismAudio, Settings, rendering, segments
-from prismaudio.media import probe, read_audio_track, write_video
+from prismaudio.media import probe, read_audio_track, read_clip, reading, write_video
 from prismaudio.plan import CORE, Plan
 from prismaudio.samplers.heun import HeunSampler
-from prismaudio.types import Clip
+from prismaudio.types import Clip, FrameSpec
 
 BELL = Plan.parse(
     "<Semantic> A small bell rings. <Temporal> The bell sounds at 0.50 s. "
@@ -122,6 +123,18 @@ def test_generate_and_save(model, video, tmp_path):
     assert "seed=3" in repr(sound)
     with pytest.raises(MediaError, match=r"expected .wav"):
         sound.save(tmp_path / "new.xyz")
+
+
+def test_a_video_is_decoded_once_for_the_planner_and_all_encoders(model, video, monkeypatch):
+    encoders = {**model.encoders, "video": BrightnessEncoder(4, 8.0)}
+    pipeline = PrismAudio(model.transformer, model.autoencoder, encoders, model.planner, model.sampler, model.settings)
+    n_decoded, real = [], reading.timed_frames
+    monkeypatch.setattr(reading, "timed_frames", lambda *args: n_decoded.append(1) or real(*args))
+    request = pipeline.request(video)
+    assert len(n_decoded) == 1
+    assert torch.equal(request.clip.frames, read_clip(video, model.settings.frame_spec).frames)
+    (seen,) = request.encoder_clips.values()
+    assert torch.equal(seen.frames, read_clip(video, FrameSpec(8.0)).frames)
 
 
 def test_progress_may_stop_it(model, video):

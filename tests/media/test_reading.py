@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.media import read_audio_track, read_clip
+from prismaudio.media import read_audio_track, read_clip, read_clips, reading
 from prismaudio.types import FrameSpec
 
 KINDS = [
@@ -35,6 +35,37 @@ def test_every_kind_of_file_gives_frames_of_the_requested_size_and_rate(make_vid
     assert clip.frames.dtype == torch.uint8
     assert clip.duration_s == pytest.approx(1.0, abs=0.003)
     assert clip.audio is None
+
+
+SPECS = [
+    FrameSpec(8, (24, 32)),
+    FrameSpec(30, 20, keep_aspect_ratio=True),
+    FrameSpec(7.3, 48),
+    FrameSpec(8, (24, 32), keep_aspect_ratio=True),
+]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"name": "vfr.mkv", "times_s": [0.0, 0.04, 0.5, 0.54, 1.2]},
+        {"name": "late.mkv", "start_s": 0.48},
+        {"rotation": 90},
+    ],
+    ids=["plain", "vfr", "late", "rotated"],
+)
+def test_one_decode_gives_the_clips_of_several_specifications(make_video, kind, monkeypatch):
+    path = make_video(**kind)
+    expected = {spec: read_clip(path, spec) for spec in SPECS}
+    n_decoded, real = [], reading.timed_frames
+    monkeypatch.setattr(reading, "timed_frames", lambda *args: n_decoded.append(1) or real(*args))
+    clips = read_clips(path, [*SPECS, SPECS[0]])
+    assert list(clips) == SPECS
+    assert len(n_decoded) == 1
+    for spec, clip in clips.items():
+        assert (clip.id, clip.duration_s, clip.fps) == (path.stem, expected[spec].duration_s, spec.fps)
+        assert torch.equal(clip.frames, expected[spec].frames)
 
 
 def bar_x(frame: torch.Tensor) -> float:

@@ -7,17 +7,15 @@ from streams import streams
 
 from prismaudio.checkpoints import load_components, save_components
 from prismaudio.cli.main import main
-from prismaudio.data.extraction import Extractor
-from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import CheckpointError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.settings import Settings
-from prismaudio.media import write_video, write_video_with_audio
+from prismaudio.media import read_clips, write_video, write_video_with_audio
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.testing import check_encoder
-from prismaudio.types import Clip, FrameSpec
+from prismaudio.types import FrameSpec
 from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
 from prismaudio_synchformer.encoder import SynchformerEncoder
 from prismaudio_synchformer.reward import SynchformerReward
@@ -57,6 +55,15 @@ def test_a_short_clip_is_its_last_picture_held(encoder, clip):
 
 def test_without_frames_there_are_no_features(encoder, clip):
     assert encoder.encode(replace(clip, frames=None, fps=None), PLAN).shape == (0, 24)
+
+
+def test_batches_do_not_change_the_features(encoder, clip):
+    lengths = [24, 3, 24, 40]
+    clips = [replace(clip, frames=clip.frames[n : 2 * n], duration_s=n / 25) for n in lengths]
+    clips.insert(1, replace(clip, frames=None, fps=None))
+    together = encoder.encode_batch(clips, [PLAN] * len(clips))
+    for one, features in zip(clips, together, strict=True):
+        torch.testing.assert_close(features, encoder.encode(one, PLAN), atol=1e-5, rtol=1e-5)
 
 
 def test_a_model_folder_holds_its_weights(encoder, clip, tmp_path):
@@ -108,9 +115,7 @@ def test_wide_videos_are_not_squashed(encoder, tmp_path):
     frames = torch.zeros(20, 3, 60, 120, dtype=torch.uint8)
     frames[..., :20] = 255
     write_video(frames, 25.0, tmp_path / "wide.mp4")
-    extractor = Extractor(None, {"sync": encoder}, FrameSpec(16.0, 48))
-    entry = ManifestEntry("wide", video=tmp_path / "wide.mp4")
-    seen = extractor._for_encoder(encoder, entry, Clip("wide", 0.8))
+    seen = read_clips(tmp_path / "wide.mp4", [FrameSpec(16.0, 48), encoder.frame_spec])[encoder.frame_spec]
     assert (seen.fps, tuple(seen.frames.shape)) == (25.0, (20, 3, 60, 120))
     settings = Settings(None, 25.0, 30, keep_aspect_ratio=True)
     model = PrismAudio(None, None, {}, None, EulerSampler(2), settings)

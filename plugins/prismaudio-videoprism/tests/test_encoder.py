@@ -1,6 +1,7 @@
 """The encoder: its frames, its place in a model folder, and embeddings of clips and texts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +69,17 @@ def test_without_weights_it_says_so():
 
 def test_a_clip_without_frames_has_no_features(flax):
     assert VideoPrismEncoder(str(flax)).encode(Clip("a", 1.0), Plan({})).shape == (0, 48)
+
+
+def test_batches_do_not_change_the_embeddings(flax):
+    encoder = VideoPrismEncoder(str(flax))
+    clips = [example_clip(duration_s) for duration_s in (1.0, 2.0, 1.0)]
+    clips = [replace(clip, frames=torch.roll(clip.frames, 9 * shift, -1)) for shift, clip in enumerate(clips)]
+    clips.append(Clip("d", 1.0))
+    together = encoder.encode_batch(clips, [Plan({})] * 4)
+    assert [len(features) for features in together] == [4, 8, 4, 0]
+    for clip, features in zip(clips, together, strict=True):
+        torch.testing.assert_close(features, encoder.encode(clip, Plan({})), atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -13,28 +16,32 @@ from torch.nn.functional import pad
 
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError
-from prismaudio.media import probe, read_audio_track, read_clip
+from prismaudio.media import probe, read_audio_track, read_clips
 from prismaudio.types import Clip, FrameSpec
 
 SHORTEST_S = 0.2
 
 
-def read_frames(entry: ManifestEntry, spec: FrameSpec) -> Clip | None:
-    """The frames of a clip; None if it has no video.
+def read_frames(entry: ManifestEntry, specs: Iterable[FrameSpec]) -> dict[FrameSpec, Clip]:
+    """The frames of a clip at several rates and sizes, decoded once; empty if it has no video.
 
     Args:
         entry: The clip.
-        spec: Frame rate and size.
+        specs: Frame rates and sizes.
 
     Raises:
         MediaError: The file cannot be read.
         DataError: The video ends before the clip starts.
     """
     if entry.video is None:
-        return None
-    whole = _read_video(entry.video, spec)
-    length_s = _length_s(entry, whole.duration_s)
-    first, n_frames = round(entry.start_s * spec.fps), max(1, round(length_s * spec.fps))
+        return {}
+    return {spec: _cut(entry, whole) for spec, whole in _read_video(entry.video, tuple(dict.fromkeys(specs))).items()}
+
+
+def _cut(entry: ManifestEntry, whole: Clip) -> Clip:
+    """The frames of a clip from those of its whole video."""
+    length_s, fps = _length_s(entry, whole.duration_s), whole.fps or 1.0
+    first, n_frames = round(entry.start_s * fps), max(1, round(length_s * fps))
     frames = whole.frames[first : first + n_frames] if whole.frames is not None else None
     return replace(whole, id=entry.id, duration_s=length_s, frames=frames)
 
@@ -88,10 +95,22 @@ def _length_s(entry: ManifestEntry, available_s: float) -> float:
     return end_s - entry.start_s
 
 
-@functools.lru_cache(maxsize=2)
-def _read_video(path: Path, spec: FrameSpec) -> Clip:
-    """A whole video, cached since manifests usually list the clips of a file in sequence."""
-    return read_clip(path, spec)
+class _Last(threading.local):
+    """The video that a thread read last."""
+
+    key: object = None
+    clips: Mapping[FrameSpec, Clip] = MappingProxyType({})
+
+
+_LAST = _Last()
+
+
+def _read_video(path: Path, specs: tuple[FrameSpec, ...]) -> Mapping[FrameSpec, Clip]:
+    """A whole video, kept until the thread reads another; manifests usually list the clips of a file in sequence."""
+    if _LAST.key != (path, specs):
+        _LAST.key, _LAST.clips = None, {}
+        _LAST.key, _LAST.clips = (path, specs), read_clips(path, specs)
+    return _LAST.clips
 
 
 @functools.lru_cache(maxsize=1)

@@ -46,6 +46,20 @@ class Encoder(ABC):
         The clip may be on another device than the encoder: an encoder with weights moves its inputs to its own device.
         """
 
+    def encode_batch(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> list[Tensor]:
+        """Encode several clips; equal to :meth:`encode` of each one within the rounding of the arithmetic.
+
+        Encoders that gain by it override this method and run their network on several clips at once.
+
+        Args:
+            clips: Clips of any length.
+            plans: The plan of each clip.
+
+        Returns:
+            The features ``(time, dim)`` of each clip.
+        """
+        return [self.encode(clip, plan) for clip, plan in zip(clips, plans, strict=True)]
+
     def unknown(self, text: str) -> list[str] | None:
         """Return the clauses of a text that the features cannot represent; empty for an encoder of arbitrary text.
 

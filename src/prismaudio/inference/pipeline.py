@@ -21,7 +21,7 @@ from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.rendering import Renderer
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.inference.settings import Guidance, Settings
-from prismaudio.media import probe, read_audio_track, read_clip
+from prismaudio.media import probe, read_audio_track, read_clip, read_clips
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
 from prismaudio.registry import discover
@@ -195,11 +195,12 @@ class PrismAudio:
         """Read a video at the frame rate and size of the model's settings."""
         return read_clip(video, self.settings.frame_spec)
 
-    def _encoder_clips(self, video: str | Path) -> dict[str, Clip]:
-        """Read a video for encoders that declare their own frame specification, by stream."""
+    def _read_for_encoders(self, video: str | Path) -> tuple[Clip, dict[str, Clip]]:
+        """A video as :meth:`read` returns it, and as encoders with their own frame specification need it, by stream."""
+        own = self.settings.frame_spec
         specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items() if encoder.frame_spec}
-        clips = {spec: read_clip(video, spec) for spec in set(specs.values()) - {self.settings.frame_spec}}
-        return {stream: clips[spec] for stream, spec in specs.items() if spec in clips}
+        clips = read_clips(video, [own, *specs.values()])
+        return clips[own], {stream: clips[spec] for stream, spec in specs.items() if spec != own}
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
         """Write the plan of a clip.
@@ -285,6 +286,7 @@ class PrismAudio:
             shown = truncated(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
             raise PrismAudioError(f"the seed {shown} is out of range; expected a whole number from 0 to 2**63 - 1")
         given = None if plan is None else self.read_plan(plan)
+        encoder_clips: dict[str, Clip] = {}
         if video is None:
             if duration_s is None:
                 raise MediaError(
@@ -298,7 +300,7 @@ class PrismAudio:
                 "duration_s applies to audio without a video only; the audio of a video is as long as the video"
             )
         else:
-            clip = self.read(video)
+            clip, encoder_clips = self._read_for_encoders(video)
         plan = self.plan(clip, prompt, given)
         warnings, negative = list(plan.warnings), None
         if negative_prompt.strip():
@@ -306,7 +308,6 @@ class PrismAudio:
             unknown = planning.unknown_text_warnings([negative_prompt], self.encoders.values())
             warnings += [f"negative prompt: {warning}" for warning in unknown]
         path = None if video is None else Path(video)
-        encoder_clips = {} if video is None else self._encoder_clips(video)
         return Request(clip, plan, seed, negative, tuple(warnings), path, mix, encoder_clips)
 
     def generate_batch(

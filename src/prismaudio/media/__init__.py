@@ -2,7 +2,7 @@
 
 from prismaudio.media.files import make_writable, replacing
 from prismaudio.media.probing import VideoInfo, probe
-from prismaudio.media.reading import read_audio_track, read_clip
+from prismaudio.media.reading import read_audio_track, read_clip, read_clips
 from prismaudio.media.results import ResultFiles
 from prismaudio.media.writing import VIDEO_SUFFIXES, write_video, write_video_with_audio, write_wav
 
@@ -14,6 +14,7 @@ __all__ = [
     "probe",
     "read_audio_track",
     "read_clip",
+    "read_clips",
     "replacing",
     "write_video",
     "write_video_with_audio",

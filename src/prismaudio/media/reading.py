@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from prismaudio.media.stereo import stereo_pieces
 from prismaudio.types import Clip, FrameSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from av.container import InputContainer
     from numpy.typing import NDArray
@@ -48,19 +49,42 @@ def read_clip(
         MediaError: The file cannot be read.
     """
     info = probe(path)
-    frames: Tensor | None = None
-    for index, frame in enumerate(clip_frames(info, spec)):
-        if frames is None:
-            frames = frame.new_empty((_n_frames(info, spec.fps), *frame.shape))
-        frames[index] = frame
-    return Clip(
-        id=Path(path).stem,
-        duration_s=info.duration_s,
-        frames=frames,
-        fps=spec.fps,
+    return replace(
+        _clips(info, [spec])[spec],
         audio=read_audio_track(path, sample_rate_hz, info.duration_s, info.start_s) if with_audio else None,
         sample_rate_hz=sample_rate_hz if with_audio and info.has_audio else None,
     )
+
+
+def read_clips(path: str | Path, specs: Iterable[FrameSpec]) -> dict[FrameSpec, Clip]:
+    """Read a video at several frame rates and sizes; it is decoded once.
+
+    Args:
+        path: The video file.
+        specs: Frame rates and frame sizes.
+
+    Returns:
+        For each specification the clip that :func:`read_clip` returns, without audio.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    return _clips(probe(path), list(dict.fromkeys(specs)))
+
+
+def _clips(info: VideoInfo, specs: Sequence[FrameSpec]) -> dict[FrameSpec, Clip]:
+    """Clips of the same video by frame specification; only their frames are kept in memory."""
+    frames: list[Tensor | None] = [None] * len(specs)
+    n_read = [0] * len(specs)
+    for row, frame, n_times in _converted(info, specs):
+        into = frames[row]
+        if into is None:
+            into = frames[row] = frame.new_empty((_n_frames(info, specs[row].fps), *frame.shape))
+        into[n_read[row] : n_read[row] + n_times] = frame
+        n_read[row] += n_times
+    return {
+        spec: Clip(info.path.stem, info.duration_s, read, spec.fps) for spec, read in zip(specs, frames, strict=True)
+    }
 
 
 def clip_frames(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:
@@ -73,14 +97,25 @@ def clip_frames(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:
     Raises:
         MediaError: No frame can be decoded.
     """
-    shrink = Shrinker(spec, info.pixel_aspect)
-    n_frames = _n_frames(info, spec.fps)
-    frame: Tensor | None = None
+    for _, frame, n_times in _converted(info, [spec]):
+        yield from [frame] * n_times
+
+
+def _converted(info: VideoInfo, specs: Sequence[FrameSpec]) -> Iterator[tuple[int, Tensor, int]]:
+    """Decode a video and convert the frames that are needed.
+
+    Returns:
+        Index of the specification, frame uint8 ``(3, height, width)``, and the number of clip frames that it fills.
+    """
+    shrinkers = [Shrinker(spec, info.pixel_aspect) for spec in specs]
+    found = False
     with opened(info.path) as container:
-        for decoded, n_times in _held(container, info, spec.fps, n_frames):
-            frame = torch.from_numpy(shrink(decoded)).permute(2, 0, 1).contiguous()
-            yield from [frame] * n_times
-    if frame is None:
+        for decoded_frame, counts in _held(container, info, specs):
+            for row, n_times in enumerate(counts):
+                if n_times:
+                    found = True
+                    yield row, torch.from_numpy(shrinkers[row](decoded_frame)).permute(2, 0, 1).contiguous(), n_times
+    if specs and not found:
         raise MediaError(f"no frame of {info.path} can be decoded; is it damaged?")
 
 
@@ -135,18 +170,30 @@ def timed_frames(container: InputContainer, info: VideoInfo) -> Iterator[tuple[f
             yield time_s, frame
 
 
-def _held(container: InputContainer, info: VideoInfo, fps: float, n_frames: int) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Pair each decoded frame with the number of clip frames that it is repeated for; these add up to ``n_frames``."""
-    nearest_s = 0.5 * min(info.frame_s, 1 / fps) - 1e-6
+def _held(
+    container: InputContainer, info: VideoInfo, specs: Sequence[FrameSpec]
+) -> Iterator[tuple[av.VideoFrame, list[int]]]:
+    """Pair each decoded frame with the number of frames that it fills in the clip of each specification."""
+    rates_hz = [spec.fps for spec in specs]
+    totals = [_n_frames(info, fps) for fps in rates_hz]
+    nearest_s = [0.5 * min(info.frame_s, 1 / fps) - 1e-6 for fps in rates_hz]
     shown: av.VideoFrame | None = None
-    n_done = 0
+    done = [0] * len(specs)
     for time_s, frame in timed_frames(container, info):
-        n_before = min(n_frames, max(0, int(np.ceil((time_s - nearest_s) * fps))))
-        if shown is not None and n_before > n_done:
-            yield shown, n_before - n_done
-            n_done = n_before
+        if shown is not None:
+            before = [
+                max(n_done, min(total, int(np.ceil((time_s - near_s) * fps))))
+                for n_done, total, near_s, fps in zip(done, totals, nearest_s, rates_hz, strict=True)
+            ]
+            if before != done:
+                yield shown, _difference(before, done)
+                done = before
         shown = frame
-        if n_done == n_frames:
+        if done == totals:
             return
     if shown is not None:
-        yield shown, n_frames - n_done
+        yield shown, _difference(totals, done)
+
+
+def _difference(counts: Sequence[int], others: Sequence[int]) -> list[int]:
+    return [count - other for count, other in zip(counts, others, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,8 +28,8 @@ def check_encoder(
 ) -> None:
     """Check that an encoder fulfils the contract of :class:`prismaudio.encoders.base.Encoder`.
 
-    Features must be float32, finite, of the declared dim and rate, deterministic, and equal on a GPU, if available;
-    the clip must not be modified.
+    Features must be float32, finite, of the declared dim and rate, deterministic, equal in a batch, and equal on a GPU,
+    if available; the clip must not be modified.
 
     Args:
         encoder: The encoder.
@@ -55,6 +56,8 @@ def check_encoder(
         check.require(off <= steps_off, f"{text}, expected {expected:g} ± {steps_off}")
     torch.rand(1)  # advances the random state
     check.close(_encode(check, encoder, clip, plan), features, 1e-6, "features differ when encoded again")
+    batched = _encode_two(check, encoder, clip, plan)
+    check.close(batched, features, tolerance, "features differ when two clips are encoded together")
     if torch.cuda.is_available():
         from prismaudio.types import ClipBatch
 
@@ -67,6 +70,20 @@ def check_encoder(
 def _encode(check: Check, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
     with check.during("encoding"), torch.no_grad():
         features = encoder.encode(clip, plan)
+    return _checked(check, encoder, features)
+
+
+def _encode_two(check: Check, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
+    """Features of a clip that is encoded together with its first half."""
+    frames = None if clip.frames is None else clip.frames[: (len(clip.frames) + 1) // 2]
+    half = replace(clip, id=f"{clip.id} half", duration_s=clip.duration_s / 2, frames=frames, audio=None)
+    with check.during("encoding a batch"), torch.no_grad():
+        batch = encoder.encode_batch([half, clip], [plan, plan])
+    check.require(len(batch) == 2, f"a batch of two clips has {len(batch)} features")
+    return _checked(check, encoder, batch[1])
+
+
+def _checked(check: Check, encoder: Encoder, features: Tensor) -> Tensor:
     right = features.dtype == torch.float32 and features.ndim == 2 and features.shape[1] == encoder.dim
     found = f"{features.dtype} {tuple(features.shape)}"
     check.require(right, f"features must be float32 (time, {encoder.dim}), not {found}")

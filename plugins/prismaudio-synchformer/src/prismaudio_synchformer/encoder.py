@@ -9,13 +9,15 @@ from torch import Tensor
 
 from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, MediaError
 from prismaudio.types import FrameSpec
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
-from prismaudio_synchformer.visual import TIMES, VisualTower, encode_frames
+from prismaudio_synchformer.visual import TIMES, VisualTower, encode_clips
 from prismaudio_synchformer.weights import fill_visual
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
@@ -52,15 +54,27 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
             fill_visual(self, weights)
         self.config = {**self.config, "weights": ""}  # they are saved with the model
 
-    @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Features ``(8 * segments, dim)`` of the frames of the clip, of any rate and size."""
+        return self.encode_batch([clip], [plan])[0]
+
+    @torch.no_grad()
+    def encode_batch(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> list[Tensor]:
+        """Features of several clips of any lengths, whose segments share forward passes."""
         if self.cls_token.is_meta:
             raise CheckpointError(
                 "SynchformerEncoder has no weights yet; pass a weights file, or load a model that has them"
             )
-        if clip.frames is None or clip.fps is None:
-            return self.cls_token.new_zeros(0, self.dim)
-        frames = at_25_fps(clip.frames, clip.fps)
-        held = (frames if len(frames) else clip.frames)[-1:].expand(max(0, LENGTH - len(frames)), -1, -1, -1)
-        return encode_frames(self, torch.cat([frames, held])).flatten(0, 1)
+        seen = {row: frames_of(clip) for row, clip in enumerate(clips) if clip.frames is not None}
+        made = dict(zip(seen, encode_clips(self, list(seen.values())), strict=True)) if seen else {}
+        nothing = self.cls_token.new_zeros(0, self.dim)
+        return [made[row].flatten(0, 1) if row in made else nothing for row in range(len(clips))]
+
+
+def frames_of(clip: Clip) -> Tensor:
+    """The frames of a clip at 25 a second; the last one is repeated if they are fewer than those of a segment."""
+    if clip.frames is None or clip.fps is None:
+        raise MediaError(f"clip {clip.id} has no frames to encode")
+    frames = at_25_fps(clip.frames, clip.fps)
+    held = (frames if len(frames) else clip.frames)[-1:].expand(max(0, LENGTH - len(frames)), -1, -1, -1)
+    return torch.cat([frames, held])

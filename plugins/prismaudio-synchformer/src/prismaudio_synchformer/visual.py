@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 
 from prismaudio_synchformer.aggregation import Aggregation
 from prismaudio_synchformer.segments import LENGTH, SIZE, STEP, cut_frames, n_segments, square
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIMES, PLACES = 8, 196
 """Tokens of a segment along time (two frames each) and space (14 rows of 14)."""
@@ -148,14 +152,29 @@ def encode_frames(tower: VisualTower, frames: Tensor, side: int = SIZE, dtype: t
         side: Length in pixels of the shorter side to which they are brought before they are cropped.
         dtype: Precision in which they are normalised.
     """
+    return encode_clips(tower, [frames], side, dtype)[0]
+
+
+def encode_clips(
+    tower: VisualTower, clips: Sequence[Tensor], side: int = SIZE, dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
+    """Features of the frames of several clips of any lengths and sizes; see :func:`encode_frames`.
+
+    Segments of different clips share a forward pass.
+    """
     device = tower.cls_token.device
-    count, at_once = n_segments(len(frames)), AT_ONCE.get(device.type, 8)
+    counts, at_once = [n_segments(len(frames)) for frames in clips], AT_ONCE.get(device.type, 8)
+    rows = [row for row, count in enumerate(counts) for _ in range(count)]
+    starts = [STEP * index for count in counts for index in range(count)]
     made = []
-    for first in range(0, count, at_once):
-        last = min(first + at_once, count) - 1
-        some = cut_frames(square(frames[first * STEP : last * STEP + LENGTH], side))
-        made.append(tower(normalised(some.to(device), dtype).float()))
-    return torch.cat(made).float()
+    for first in range(0, len(rows), at_once):
+        batch = range(first, min(first + at_once, len(rows)))
+        parts = []
+        for row, segments in groupby(batch, rows.__getitem__):
+            begins = [starts[segment] for segment in segments]
+            parts.append(cut_frames(square(clips[row][begins[0] : begins[-1] + LENGTH], side)))
+        made.append(tower(normalised(torch.cat(parts).to(device), dtype).float()))
+    return list(torch.cat(made).float().split(counts))
 
 
 def normalised(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -16,6 +16,8 @@ from prismaudio_videoprism.network import SIZES, VideoTower, vision_config
 from prismaudio_videoprism.weights import find, load_video_tower
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
@@ -58,16 +60,26 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         self.dim = self.sizes["dim"]
         self.config = {"weights": "", "revision": None, "sizes": self.sizes}  # weights are saved with the model
 
-    @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Embeddings ``(int(4 * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are."""
+        return self.encode_batch([clip], [plan])[0]
+
+    @torch.no_grad()
+    def encode_batch(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> list[Tensor]:
+        """Embeddings of several clips; those of equal length share a forward pass."""
         weight = next(self.tower.parameters())
         if weight.is_meta:
             raise CheckpointError(
                 "VideoPrismEncoder has no weights yet; name their file, or load a model that has them"
             )
-        if clip.frames is None or clip.fps is None:
-            return torch.zeros(0, self.dim, device=weight.device)
-        frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
-        embeddings: Tensor = self.tower(frames[None].to(weight.device))[0][0]
+        embeddings = [torch.zeros(0, self.dim, device=weight.device) for _ in clips]
+        by_length: dict[int, dict[int, Tensor]] = {}
+        for row, clip in enumerate(clips):
+            if clip.frames is not None and clip.fps is not None:
+                frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
+                by_length.setdefault(len(frames), {})[row] = frames
+        for group in by_length.values():
+            found: Tensor = self.tower(torch.stack(list(group.values())).to(weight.device))[0]
+            for row, values in zip(group, found, strict=True):
+                embeddings[row] = values
         return embeddings
