@@ -14,6 +14,7 @@ import json
 import math
 import os
 import reprlib
+import sys
 import tempfile
 import types
 import typing
@@ -255,11 +256,29 @@ def load_components(folder: Path, classes: Mapping[str, str] | None = None) -> d
     return {name: make() for name, make in component_factories(folder, classes).items()}
 
 
-def component_factories(folder: Path, classes: Mapping[str, str] | None = None) -> dict[str, Callable[[], Any]]:
-    """Check a model folder, and return a function for each component that loads it; nothing is loaded yet.
+@dataclass(frozen=True)
+class Factory:
+    """Loads a component of a model; each call loads it again, so that a component that is dropped takes no memory.
+
+    Args:
+        load: Returns the component.
+        outline: Returns the component with its weights on the meta device, which takes no memory: it has all attributes
+            but cannot compute.
+    """
+
+    load: Callable[[], Any]
+    outline: Callable[[], Any]
+
+    def __call__(self) -> Any:
+        """Load the component."""
+        return self.load()
+
+
+def component_factories(folder: Path, classes: Mapping[str, str] | None = None) -> dict[str, Factory]:
+    """Check a model folder, and return a factory of each component; nothing is loaded yet.
 
     Classes, arguments, and the names and shapes of all weights are checked at once, the values of weights when their
-    component is loaded. Each call loads the component again, so that a component that is dropped takes no memory.
+    component is loaded.
 
     Args:
         folder: See :func:`load_components`.
@@ -275,9 +294,13 @@ def component_factories(folder: Path, classes: Mapping[str, str] | None = None) 
     shapes = shapes_of(_weights(folder))
     for name, part in parts.items():
         if issubclass(part.kind, torch.nn.Module):
-            with _creating(folder, name, part):
-                _check_fit(folder, name, part, below(shapes, f"{name}."))
-    return {name: functools.partial(_build, folder, name, part) for name, part in parts.items()}
+            given = below(shapes, f"{name}.")
+            empty = _outline(folder, name, part, len(given))
+            check_fit(given, shapes_of(empty.state_dict()), f"{folder}: {name}", part.kind.__name__)
+    return {
+        name: Factory(functools.partial(_build, folder, name, part), functools.partial(_outline, folder, name, part))
+        for name, part in parts.items()
+    }
 
 
 def make_component(place: str, entry: Mapping[str, Any], role: str) -> Any:
@@ -502,11 +525,10 @@ def _is_plain(value: Any, kind: Any) -> bool:
     return kind is str and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _check_fit(folder: Path, name: str, part: _ComponentSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Check names and shapes of the weights of a component, before memory is allocated for it."""
-    with MetaTensors(len(shapes)):
-        empty: Any = part.make()
-    check_fit(shapes, shapes_of(empty.state_dict()), f"{folder}: {name}", part.kind.__name__)
+def _outline(folder: Path, name: str, part: _ComponentSpec, n_weights: int = sys.maxsize) -> Any:
+    """Create a component without memory for its weights, of which a file has ``n_weights``."""
+    with _creating(folder, name, part), MetaTensors(n_weights):
+        return part.make()
 
 
 def _build(folder: Path, name: str, part: _ComponentSpec) -> Any:

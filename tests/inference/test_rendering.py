@@ -17,7 +17,7 @@ def test_an_autoencoder_that_decodes_any_length_leaves_no_seam(monkeypatch):
     latents = torch.randn(3, 90)
     with torch.inference_mode():
         expected = limit_(codec.decode(latents[None])[0], codec.sample_rate_hz)
-        torch.testing.assert_close(renderer.decode_audio(latents, 360 / codec.sample_rate_hz), expected)
+        torch.testing.assert_close(renderer.decode([latents], [360 / codec.sample_rate_hz])[0], expected)
 
 
 def test_a_long_sound_is_decoded_in_pieces_of_bounded_length(tiny_model, monkeypatch):
@@ -29,8 +29,8 @@ def test_a_long_sound_is_decoded_in_pieces_of_bounded_length(tiny_model, monkeyp
     monkeypatch.setattr(type(codec), "decode", lambda self, x: lengths.append(x.shape[-1]) or decode(self, x))
     latents = torch.randn(codec.channels, 300, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        audio = tiny_model.renderer.decode_audio(latents, 300 * codec.hop / codec.sample_rate_hz)
+        (audio,) = tiny_model.renderer.decode([latents], [300 * codec.hop / codec.sample_rate_hz])
         assert max(lengths) == 80
         assert audio.shape == (2, 300 * codec.hop)
-        tiny_model.renderer.decode_audio(latents[:, :200], 1.0)
+        tiny_model.renderer.decode([latents[:, :200]], [1.0])
         assert lengths[-1] == 200

@@ -14,6 +14,7 @@ from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.paths import expanded
 from prismaudio.pretrained import check_encoders, find
+from prismaudio.profiling import phase
 from prismaudio.progress import Reporter
 from prismaudio.untrusted import check_regular, json_text, read_small
 
@@ -49,6 +50,7 @@ class Batch:
         self.folder = folder
         model = find(options.model, options.revision)
         self.model_id, self.model_files = model.hash, list(model.paths.values())
+        self.low_memory: bool = options.low_memory
         self._model: PrismAudio | None = None
 
     @property
@@ -56,7 +58,10 @@ class Batch:
         """The model, loaded on first use."""
         if self._model is None:
             options = self.options
-            self._model = PrismAudio.from_pretrained(options.model, options.device, options.precision, options.revision)
+            with phase("loading"):
+                self._model = PrismAudio.from_pretrained(
+                    options.model, options.device, options.precision, options.revision, low_memory=self.low_memory
+                )
         return self._model
 
     def run(self, jobs: Sequence[Job]) -> int:
@@ -71,6 +76,7 @@ class Batch:
                 else:
                     waiting.append(job)
             if waiting:
+                self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
                 make_writable(self.folder)
@@ -166,7 +172,7 @@ class Batch:
             "request": self._describe_request(job),
         }
         self._check_outputs(job)  # again: the files may have changed during rendering
-        with result.writing() as folder:
+        with phase("writing"), result.writing() as folder:
             for suffix in suffixes:
                 generated.save(folder / result.path(suffix).name)
             with replacing(folder / result.marker.name) as part:

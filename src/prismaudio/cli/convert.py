@@ -12,7 +12,7 @@ from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _open(
     options: argparse.Namespace, source: Path, vae: Path | None
-) -> tuple[list[Path], dict[str, Callable[[], Any]]]:
+) -> tuple[list[Path], Mapping[str, Callable[[], Any]]]:
     """The files of a model, and a function for each component that loads it."""
     from prismaudio.encoders.base import as_components, by_stream
     from prismaudio.pretrained import find
@@ -109,7 +109,7 @@ def _open(
             raise CheckpointError(f"{source} is a file; --revision applies to models on the hub only")
         return [source, *others], published_factories(source, vae)
     model = find(options.source, options.revision)
-    factories = model.factories()
+    factories: dict[str, Callable[[], Any]] = dict(model.factories())
     if vae is not None:
         factories["autoencoder"] = functools.partial(import_autoencoder, vae)
     left_out = as_components(by_stream(factories)) if options.no_encoders else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
@@ -67,6 +68,13 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--sampler", metavar="NAME", help="sampler class; prismaudio plugins list shows all")
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos per batch (default: %(default)s)")
     add_model(parser)
+    resources = parser.add_argument_group("resources")
+    resources.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="load each network when it is used and drop it afterwards, for every batch; always so for a single video",
+    )
+    resources.add_argument("--profile", action="store_true", help="print seconds and peak memory of each phase")
     files = parser.add_argument_group("files")
     files.add_argument("--spectrogram", action="store_true", help="write a PNG spectrogram with the plan's events")
     files.add_argument("--force", action="store_true", help="generate again what is already done")
@@ -92,4 +100,11 @@ def main(argv: Sequence[str]) -> int:
         raise MediaError("the length of audio without a video is not given; add --duration SECONDS")
     from prismaudio.cli.batch import Batch  # imports torch
 
-    return Batch(options, folder).run(jobs)
+    if not options.profile:
+        return Batch(options, folder).run(jobs)
+    from prismaudio.profiling import Profile
+
+    with Profile() as profile:
+        code = Batch(options, folder).run(jobs)
+    sys.stderr.write(f"{profile.table()}\n")
+    return code

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prismaudio.data.features import index_file, read_tensor
 from prismaudio.errors import DataError, PrismAudioError
+from prismaudio.profiling import phase
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import LATENTS, Conditions, Features
 
@@ -78,12 +79,12 @@ def render_conditions(
     dtype = renderer.transformer.pre.weight.dtype
     wanted = conditions.to(renderer.device, dtype)
     other = None if negative is None else negative.to(renderer.device, dtype)
-    velocity = guided_velocity(
-        renderer.transformer, wanted, n_frames, guidance.scale, guidance.rescale, other, guidance.interval
-    )
     noise = renderer.noise(seeds, [n_frames] * len(seeds)).to(renderer.device)
-    latents = sampler.sample(velocity, noise, on_step).float()
-    return [renderer.decode_audio(row, duration_s) for row in latents]
+    with phase("sampling"), renderer.ready(renderer.transformer) as transformer:
+        options = guidance.scale, guidance.rescale, other, guidance.interval
+        velocity = guided_velocity(transformer, wanted, n_frames, *options)
+        latents = sampler.sample(velocity, noise, on_step).float()
+    return renderer.decode(list(latents), [duration_s] * len(latents))
 
 
 def check_conditions(transformer: DiffusionTransformer, conditions: Conditions | None, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,12 +25,13 @@ from prismaudio.inference.settings import Guidance, Settings
 from prismaudio.media import probe, read_audio_track, read_clip, read_clips
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
+from prismaudio.profiling import phase
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip, Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from torch import Tensor
 
@@ -107,6 +109,7 @@ class PrismAudio:
         self.settings = settings or Settings()
         self.name = type(transformer).__name__
         self.device, self.precision = torch.device("cpu"), "fp32"
+        self._on_demand: dict[int, Callable[[], Any]] = {}
 
     # Models ------------------------------------------------------------------------------------------------------
     @classmethod
@@ -116,6 +119,8 @@ class PrismAudio:
         device: str = "cpu",
         precision: str = "fp32",
         revision: str | None = None,
+        *,
+        low_memory: bool = False,
     ) -> Self:
         """Load a model.
 
@@ -125,15 +130,26 @@ class PrismAudio:
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
             precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
             revision: Branch, tag or commit of a model on the hub.
+            low_memory: Load the weights of each network when it is used, and drop them afterwards, so that at most one
+                network is in memory; they are read again for every call of :meth:`generate`. The attributes of the
+                model are then networks without weights.
 
         Raises:
             CheckpointError: The model is missing, damaged or incomplete.
             PrismAudioError: The device or the precision is not available.
         """
-        parts, name = pretrained.load(source, revision)
+        makers: dict[str, Callable[[], Any]] = {}
+        if low_memory:
+            files = pretrained.find(source, revision)
+            parts, makers = pretrained.outlines(files)
+            name = f"{files.name}@{files.hash}"
+        else:
+            parts, name = pretrained.load(source, revision)
         core = (parts["transformer"], parts["autoencoder"], by_stream(parts), parts.get("planner"))
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
         model.name = name
+        networks = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+        model._on_demand = {id(part): makers[name] for name, part in networks.items() if name in makers}
         return model.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, half: Collection[str] = ()) -> None:
@@ -176,9 +192,27 @@ class PrismAudio:
             self.transformer.in_precision(PRECISIONS[precision])
         self.device = target
         for part in (self.transformer, self.autoencoder, self.planner, *self.encoders.values()):
-            if isinstance(part, torch.nn.Module):
+            if isinstance(part, torch.nn.Module) and id(part) not in self._on_demand:
                 part.to(target).eval()
         return self
+
+    @contextlib.contextmanager
+    def ready(self, component: Any) -> Iterator[Any]:
+        """A context with a component of the model that can compute: the component, or a copy that is loaded for it.
+
+        Args:
+            component: A component, such as :attr:`transformer`.
+        """
+        if id(component) not in self._on_demand:
+            yield component
+            return
+        loaded = self._on_demand[id(component)]()
+        if component is self.transformer:
+            loaded.in_precision(PRECISIONS[self.precision])
+        try:
+            yield loaded.to(self.device).eval()
+        finally:
+            loaded.to("meta")  # frees the weights even where a name still refers to the network
 
     @property
     def dimensions(self) -> list[Dimension]:
@@ -188,18 +222,20 @@ class PrismAudio:
     @property
     def renderer(self) -> Renderer:
         """The renderer, which generates audio from plans."""
-        return Renderer(self.transformer, self.autoencoder, self.encoders, self.settings, self.device)
+        return Renderer(self.transformer, self.autoencoder, self.encoders, self.settings, self.device, self.ready)
 
     # Plans -------------------------------------------------------------------------------------------------------
     def read(self, video: str | Path) -> Clip:
         """Read a video at the frame rate and size of the model's settings."""
-        return read_clip(video, self.settings.frame_spec)
+        with phase("reading"):
+            return read_clip(video, self.settings.frame_spec)
 
     def _read_for_encoders(self, video: str | Path) -> tuple[Clip, dict[str, Clip]]:
         """A video as :meth:`read` returns it, and as encoders with their own frame specification need it, by stream."""
         own = self.settings.frame_spec
         specs = {stream: encoder.frame_spec for stream, encoder in self.encoders.items() if encoder.frame_spec}
-        clips = read_clips(video, [own, *specs.values()])
+        with phase("reading"):
+            clips = read_clips(video, [own, *specs.values()])
         return clips[own], {stream: clips[spec] for stream, spec in specs.items() if spec != own}
 
     def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
@@ -217,7 +253,8 @@ class PrismAudio:
             PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
         """
         clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
-        plan = planning.write_plan(self.planner, clip, self.dimensions, given, prompt)
+        with phase("planning"), self.ready(self.planner) as planner:
+            plan = planning.write_plan(planner, clip, self.dimensions, given, prompt)
         texts = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
         unknown = planning.unknown_text_warnings(texts, self.encoders.values())
         return Plan(plan, [*unknown, *plan.warnings])

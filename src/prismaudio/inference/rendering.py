@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 from prismaudio.audio.level import limit_
 from prismaudio.errors import PrismAudioError
 from prismaudio.inference.segments import CHUNK_SEGMENTS, Chunk, Grid, joined
+from prismaudio.profiling import phase
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Clip, Conditions, Features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.encoders.base import Encoder
@@ -35,6 +38,36 @@ DECODED_OVERLAP = 32
 
 
 @dataclass(frozen=True, eq=False)
+class SegmentBatch:
+    """Segments whose velocities are computed in one pass.
+
+    Args:
+        clips: The segments for the encoder of each stream.
+        plans: Their plans.
+        negatives: Their negative plans; None if no clip has one.
+    """
+
+    clips: Mapping[str, Sequence[Clip]]
+    plans: Sequence[Plan]
+    negatives: Sequence[Plan | None] | None
+
+    def features(self, stream: str, encoder: Encoder) -> Features:
+        """Features of a stream: a row for each plan, then, if there are negative plans, one for each of them."""
+        rows = encoder.encode_batch(self.clips[stream], self.plans)
+        for clip, plan in zip(self.clips[stream], self.negatives or [], strict=False):
+            without_frames = Clip(clip.id, clip.duration_s)
+            rows.append(rows[0][:0] if plan is None else encoder.encode(without_frames, plan))
+        return Features.pad([row.to(rows[0].device) for row in rows])
+
+    def split(self, conditions: Conditions) -> tuple[Conditions, Conditions | None]:
+        """Split the conditions of all rows into those of the plans and those of the negative plans."""
+        if self.negatives is None:
+            return conditions, None
+        first, second = torch.arange(2 * len(self.plans)).chunk(2)
+        return conditions.index(first), conditions.index(second)
+
+
+@dataclass(frozen=True, eq=False)
 class Renderer:
     """Renders batches of clips; the audio of a sample depends only on its own plan, clip and seed.
 
@@ -44,6 +77,7 @@ class Renderer:
         encoders: Encoders by stream of the network.
         settings: Segments, frames and guidance.
         device: Device of the network.
+        ready: Returns a context with a component that can compute; the one of :class:`PrismAudio` loads it on demand.
     """
 
     transformer: DiffusionTransformer
@@ -51,6 +85,7 @@ class Renderer:
     encoders: Mapping[str, Encoder]
     settings: Settings
     device: torch.device
+    ready: Callable[[Any], AbstractContextManager[Any]] = nullcontext
 
     @property
     def rate_hz(self) -> Fraction:
@@ -88,36 +123,47 @@ class Renderer:
             return [self.render([c], [p], [s], sampler, guidance, [n], on_step, [w])[0] for c, p, s, n, w in rows]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
         totals = [grid.total(clip.duration_s) for clip in clips]
+        groups = group_chunks(chunk for row, clip in enumerate(clips) for chunk in grid.chunks(row, clip.duration_s))
+        batches = []
+        for group in groups:
+            places = [(chunk.row, start) for chunk in group for start in chunk.starts]
+            size = self.settings.max_segments
+            pieces = [places[first : first + size] for first in range(0, len(places), size)]
+            batches.append([self._batch(grid, clips, encoder_clips, plans, negatives, piece) for piece in pieces])
+        encoded = iter(self._encode([batch for group in batches for batch in group]))
+        conditions = [[next(encoded) for _ in group] for group in batches]
         noise = self.noise(seeds, totals)
         latents = torch.zeros_like(noise)
-        groups = group_chunks(chunk for row, clip in enumerate(clips) for chunk in grid.chunks(row, clip.duration_s))
-        for index, group in enumerate(groups):
-            velocity = self._joined_velocity(grid, clips, encoder_clips, plans, negatives, group, guidance)
-            spans = [slice(chunk.starts[0], chunk.starts[-1] + grid.frames) for chunk in group]
-            drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
-            moving = drawn.mT.contiguous().to(self.device)
-            made = sampler.sample(velocity, moving, partial_progress(on_step, index, len(groups))).float().cpu()
-            for chunk, span, piece in zip(group, spans, made, strict=True):
-                latents[chunk.row, :, span] += grid.chunk_fade(chunk) * piece[:, : span.stop - span.start]
+        with phase("sampling"), self.ready(self.transformer) as transformer:
+            for index, (group, found) in enumerate(zip(groups, conditions, strict=True)):
+                velocity = self._joined_velocity(transformer, grid, group, found, guidance)
+                spans = [slice(chunk.starts[0], chunk.starts[-1] + grid.frames) for chunk in group]
+                drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
+                moving = drawn.mT.contiguous().to(self.device)
+                made = sampler.sample(velocity, moving, partial_progress(on_step, index, len(groups))).float().cpu()
+                for chunk, span, piece in zip(group, spans, made, strict=True):
+                    latents[chunk.row, :, span] += grid.chunk_fade(chunk) * piece[:, : span.stop - span.start]
         del noise
-        return [
-            self.decode_audio(row[:, :total].to(self.device), clip.duration_s)
-            for row, total, clip in zip(latents, totals, clips, strict=True)
-        ]
+        real = [row[:, :total] for row, total in zip(latents, totals, strict=True)]
+        return self.decode(real, [clip.duration_s for clip in clips])
 
-    def decode_audio(self, latents: Tensor, duration_s: float) -> Tensor:
-        """Decode latents ``(channels, frames)`` to audio of the given duration with a limited true peak.
+    def decode(self, latents: Sequence[Tensor], durations_s: Sequence[float]) -> list[Tensor]:
+        """Decode latents ``(channels, frames)`` of each clip to audio of its duration with a limited true peak.
 
         Raises:
             PrismAudioError: The latents are not finite.
         """
-        if not bool(latents.isfinite().all()):
+        if not all(bool(row.isfinite().all()) for row in latents):
             raise PrismAudioError(
                 "the model generated NaN or infinity; lower the guidance, use --precision fp32, or check whether its "
                 "training diverged"
             )
-        sample_rate_hz = self.autoencoder.sample_rate_hz
-        return limit_(self._decode(latents, round(duration_s * sample_rate_hz)), sample_rate_hz)
+        rate_hz = self.autoencoder.sample_rate_hz
+        with phase("decoding"), self.ready(self.autoencoder) as autoencoder:
+            return [
+                limit_(decode(autoencoder, row.to(self.device), round(duration_s * rate_hz)), rate_hz)
+                for row, duration_s in zip(latents, durations_s, strict=True)
+            ]
 
     def noise(self, seeds: Sequence[int], totals: Sequence[int]) -> Tensor:
         """Noise ``(batch, channels, frames)``, drawn for each sample from its own seed; zero beyond its end."""
@@ -129,25 +175,22 @@ class Renderer:
 
     def _joined_velocity(
         self,
+        transformer: DiffusionTransformer,
         grid: Grid,
-        clips: Sequence[Clip],
-        encoder_clips: Sequence[Mapping[str, Clip]],
-        plans: Sequence[Plan],
-        negatives: Sequence[Plan | None] | None,
         chunks: Sequence[Chunk],
+        conditions: Sequence[tuple[Conditions, Conditions | None]],
         guidance: Guidance,
     ) -> Velocity:
-        """Guided velocity of chunks."""
-        places = [(chunk.row, start) for chunk in chunks for start in chunk.starts]
-        velocities = []
-        for first in range(0, len(places), self.settings.max_segments):
-            batch = slice(first, first + self.settings.max_segments)
-            velocity = self._velocity(grid, clips, encoder_clips, plans, negatives, places[batch], guidance)
-            velocities.append((batch, velocity))
+        """Guided velocity of chunks, whose segments have conditions and negative conditions batch by batch."""
+        velocities, first = [], 0
+        for wanted, negative in conditions:
+            batch = slice(first, first := first + self.settings.max_segments)
+            options = guidance.scale, guidance.rescale, negative, guidance.interval
+            velocities.append((batch, guided_velocity(transformer, wanted, grid.frames, *options)))
         inside = [(i, start - chunk.starts[0]) for i, chunk in enumerate(chunks) for start in chunk.starts]
         return joined(inside, grid, velocities)
 
-    def _velocity(
+    def _batch(
         self,
         grid: Grid,
         clips: Sequence[Clip],
@@ -155,9 +198,8 @@ class Renderer:
         plans: Sequence[Plan],
         negatives: Sequence[Plan | None] | None,
         places: Sequence[tuple[int, int]],
-        guidance: Guidance,
-    ) -> Velocity:
-        """Guided velocity of a batch of segments."""
+    ) -> SegmentBatch:
+        """The clips and plans of segments, which are given by row and first latent frame."""
         spans = [(float(start / grid.rate_hz), float(start / grid.rate_hz) + grid.segment_s) for _, start in places]
         wanted = [crop_plan(plans[row], clips[row], *span) for (row, _), span in zip(places, spans, strict=True)]
         other = None if negatives is None else [negatives[row] for row, _ in places]
@@ -168,49 +210,34 @@ class Renderer:
             stream: [grid.crop(encoder_clips[row].get(stream, clips[row]), start) for row, start in places]
             for stream in self.encoders
         }
-        conditions, negative = self._conditions(segments, wanted, other)
-        return guided_velocity(
-            self.transformer,
-            conditions,
-            grid.frames,
-            guidance.scale,
-            guidance.rescale,
-            negative,
-            guidance.interval,
-        )
+        return SegmentBatch(segments, wanted, other)
 
-    def _conditions(
-        self, segments: Mapping[str, Sequence[Clip]], plans: Sequence[Plan], negatives: Sequence[Plan | None] | None
-    ) -> tuple[Conditions, Conditions | None]:
-        """Conditions and, if there are negative plans, negative conditions of equal lengths."""
-        streams = {}
+    def _encode(self, batches: Sequence[SegmentBatch]) -> list[tuple[Conditions, Conditions | None]]:
+        """Conditions and, if there are negative plans, negative conditions of equal lengths, of each batch."""
+        streams: list[dict[str, Features]] = [{} for _ in batches]
         for stream, encoder in self.encoders.items():
-            rows = [encoder.encode(segment, plan) for segment, plan in zip(segments[stream], plans, strict=True)]
-            for segment, plan in zip(segments[stream], negatives or [], strict=False):
-                without_frames = Clip(segment.id, segment.duration_s)
-                rows.append(rows[0][:0] if plan is None else encoder.encode(without_frames, plan))
-            streams[stream] = Features.pad([row.to(rows[0].device) for row in rows])
-        both = Conditions(streams).to(self.device, self.transformer.pre.weight.dtype)
-        if negatives is None:
-            return both, None
-        first, second = torch.arange(2 * len(plans), device=self.device).chunk(2)
-        return both.index(first), both.index(second)
+            with phase(type(encoder).__name__), self.ready(encoder) as loaded:
+                for found, batch in zip(streams, batches, strict=True):
+                    found[stream] = batch.features(stream, loaded)
+        both = [Conditions(found).to(self.device, self.transformer.pre.weight.dtype) for found in streams]
+        return [batch.split(conditions) for batch, conditions in zip(batches, both, strict=True)]
 
-    def _decode(self, latents: Tensor, n_samples: int) -> Tensor:
-        """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long latents in cross-faded pieces."""
-        if self.autoencoder.any_length:
-            return self.autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
-        hop, whole = self.autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * self.autoencoder.hop)
-        n_frames = DECODED_FRAMES if latents.shape[-1] <= DECODED_FRAMES else min(PIECE_FRAMES, DECODED_FRAMES)
-        step = n_frames - DECODED_OVERLAP
-        for first in range(0, max(1, latents.shape[-1] - DECODED_OVERLAP), step):
-            piece = self.autoencoder.decode(latents[None, :, first : first + n_frames])[0].float()
-            if first:
-                ramp = torch.linspace(0, 1, DECODED_OVERLAP * hop, device=piece.device)
-                piece[:, : len(ramp)] *= ramp.sqrt()
-                whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
-            whole[:, first * hop : first * hop + piece.shape[-1]] += piece
-        return whole[:, :n_samples].cpu()
+
+def decode(autoencoder: Autoencoder, latents: Tensor, n_samples: int) -> Tensor:
+    """Audio ``(2, n_samples)`` of latents ``(channels, frames)``; long latents in cross-faded pieces."""
+    if autoencoder.any_length:
+        return autoencoder.decode(latents[None])[0, :, :n_samples].float().cpu()
+    hop, whole = autoencoder.hop, latents.new_zeros(2, latents.shape[-1] * autoencoder.hop)
+    n_frames = DECODED_FRAMES if latents.shape[-1] <= DECODED_FRAMES else min(PIECE_FRAMES, DECODED_FRAMES)
+    step = n_frames - DECODED_OVERLAP
+    for first in range(0, max(1, latents.shape[-1] - DECODED_OVERLAP), step):
+        piece = autoencoder.decode(latents[None, :, first : first + n_frames])[0].float()
+        if first:
+            ramp = torch.linspace(0, 1, DECODED_OVERLAP * hop, device=piece.device)
+            piece[:, : len(ramp)] *= ramp.sqrt()
+            whole[:, first * hop : first * hop + len(ramp)] *= (1 - ramp).sqrt()
+        whole[:, first * hop : first * hop + piece.shape[-1]] += piece
+    return whole[:, :n_samples].cpu()
 
 
 def group_chunks(chunks: Iterable[Chunk]) -> list[list[Chunk]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from prismaudio.pretrained.layouts import LAYOUTS, ModelFiles, recognise
 from prismaudio.registry import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from prismaudio.models.dit import DiffusionTransformer
@@ -37,14 +38,43 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
     """
     model = find(source, revision)
     components = model.load()
-    missing = [name for name in NEEDED if name not in components]
-    if missing:
-        raise CheckpointError(
-            f"{model.folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or "
-            "run prismaudio convert with all files of the model, the autoencoder with --vae"
-        )
+    check_complete(model.folder, components)
     check_sizes(model.folder, components)
     return components, f"{model.name}@{model.hash}"
+
+
+def outlines(model: ModelFiles) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """The components of a model without their weights, and a function for each that loads it with its weights.
+
+    Raises:
+        CheckpointError: The model is damaged or incomplete; a damaged encoder of a published checkpoint raises it when
+            it is loaded.
+    """
+    factories = model.factories()
+    check_complete(model.folder, factories)
+    found = {name: factory.outline() for name, factory in factories.items()}
+    core = {name: found[name] for name in NEEDED}
+    check_sizes(model.folder, core)
+
+    def load(name: str) -> Any:
+        component = factories[name]()
+        check_sizes(model.folder, {**core, name: component})
+        return component
+
+    return found, {name: functools.partial(load, name) for name in factories}
+
+
+def check_complete(folder: Path, components: Collection[str]) -> None:
+    """Check that a model can generate.
+
+    Raises:
+        CheckpointError: It has no transformer or no autoencoder.
+    """
+    if missing := [name for name in NEEDED if name not in components]:
+        raise CheckpointError(
+            f"{folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or "
+            "run prismaudio convert with all files of the model, the autoencoder with --vae"
+        )
 
 
 def load_parts(source: str | Path) -> dict[str, Any]:

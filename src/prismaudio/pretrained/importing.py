@@ -8,9 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import MetaTensors, SkipInitialization, fresh, make_component
+from prismaudio.checkpoints import Factory, MetaTensors, SkipInitialization, fresh, make_component
 from prismaudio.errors import CheckpointError
 from prismaudio.models.dit import DiffusionTransformer, published_streams
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
@@ -70,8 +72,8 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     return {name: make() for name, make in published_factories(path, autoencoder).items()}
 
 
-def published_factories(path: Path, autoencoder: Path | None = None) -> dict[str, Callable[[], Any]]:
-    """Check a published checkpoint, and return a function for each component that imports it.
+def published_factories(path: Path, autoencoder: Path | None = None) -> dict[str, Factory]:
+    """Check a published checkpoint, and return a factory of each component.
 
     Names, shapes and constants are checked at once, the values of weights when their component is imported. Files are
     memory-mapped, so that the weights of a component are read once, when they are needed.
@@ -105,19 +107,44 @@ def published_factories(path: Path, autoencoder: Path | None = None) -> dict[str
     check_held(found.autoencoder, vae_path)
     if transformer and codec:
         check_latent_channels(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
-    factories: dict[str, Callable[[], Any]] = {}
+    factories: dict[str, Factory] = {}
     if transformer:
         _convert_transformer(path, found)
-        factories["transformer"] = functools.partial(
-            _import_module, path, DiffusionTransformer, transformer, _convert_transformer
-        )
-        factories["sampler"] = functools.partial(make_component, "sampler", SAMPLER, "samplers")
+        factories["transformer"] = _factory(path, DiffusionTransformer, transformer, _convert_transformer)
+        factories["sampler"] = _plain("sampler", SAMPLER, "samplers")
     if codec:
-        factories["autoencoder"] = functools.partial(
-            _import_module, vae_path, OobleckAutoencoder, codec, _convert_autoencoder
-        )
-    factories["settings"] = functools.partial(make_component, "settings", SETTINGS, "settings")
+        factories["autoencoder"] = _factory(vae_path, OobleckAutoencoder, codec, _convert_autoencoder)
+    factories["settings"] = _plain("settings", SETTINGS, "settings")
     return factories  # the settings are also used with a new transformer
+
+
+def _plain(place: str, entry: Mapping[str, Any], role: str) -> Factory:
+    """Factory of a component without weights."""
+    make = functools.partial(make_component, place, entry, role)
+    return Factory(make, make)
+
+
+def _factory(
+    path: Path,
+    kind: type[nn.Module],
+    arguments: Mapping[str, Any],
+    convert: Callable[[Path, PublishedWeights], Mapping[str, Tensor]],
+) -> Factory:
+    """Factory of a module in float32 whose weights are in a file."""
+
+    def load() -> nn.Module:
+        weights = convert(path, split_components(path, read_weights(path)))
+        check_finite(weights, path)
+        with SkipInitialization():
+            module = kind(**fresh(arguments))
+        module.load_state_dict(weights)
+        return module.eval().requires_grad_(requires_grad=False)
+
+    def outline() -> nn.Module:
+        with torch.device("meta"):
+            return kind(**fresh(arguments)).eval()
+
+    return Factory(load, outline)
 
 
 def _convert_transformer(path: Path, found: PublishedWeights) -> dict[str, Tensor]:
@@ -246,18 +273,3 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
         return None, [str(error)]
     expected = oobleck_shapes(shapes_of(codec.state_dict()), given)
     return dict(codec.config), misfits(given, expected)
-
-
-def _import_module(
-    path: Path,
-    kind: type[nn.Module],
-    arguments: Mapping[str, Any],
-    convert: Callable[[Path, PublishedWeights], Mapping[str, Tensor]],
-) -> nn.Module:
-    """Create a module in float32 and load its weights."""
-    weights = convert(path, split_components(path, read_weights(path)))
-    check_finite(weights, path)
-    with SkipInitialization():
-        module = kind(**fresh(arguments))
-    module.load_state_dict(weights)
-    return module.eval().requires_grad_(requires_grad=False)

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.checkpoints import component_factories, loadable
+from prismaudio.checkpoints import Factory, component_factories, loadable
 from prismaudio.errors import CheckpointError
 from prismaudio.pretrained.importing import published_factories
 from prismaudio.registry import discover
@@ -147,10 +147,10 @@ class ModelFiles:
         stats = [(path, path.stat()) for path in self.paths.values()]
         return _hash(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
 
-    def factories(self) -> dict[str, Callable[[], Any]]:
-        """Check the files, and return a function for each component that loads it; nothing is loaded yet.
+    def factories(self) -> dict[str, Factory]:
+        """Check the files, and return a factory of each component; nothing is loaded yet.
 
-        Each call loads the component again. Encoders of the published model whose plugin is not installed are left
+        Encoders of the published model whose plugin is not installed are left
         out; the others check their files when they are loaded, and get them from the hub if the layout lacks them.
 
         Raises:
@@ -165,7 +165,8 @@ class ModelFiles:
             if kind in registry.names("encoders"):
                 weights = [paths[file] for file in parts.get(component, ())]
                 source = None if not weights else str(weights[0] if len(weights) == 1 else weights[0].parent)
-                factories[component] = functools.partial(_load_encoder, kind, source)
+                make = registry.load("encoders", kind)
+                factories[component] = Factory(functools.partial(make, source), functools.partial(make, ""))
         return factories
 
     def load(self) -> dict[str, Any]:
@@ -175,10 +176,6 @@ class ModelFiles:
             CheckpointError: A file is damaged, or its weights do not fit.
         """
         return {name: make() for name, make in self.factories().items()}
-
-
-def _load_encoder(kind: str, weights: str | None) -> Any:
-    return discover().load("encoders", kind)(weights=weights)
 
 
 @functools.lru_cache(maxsize=8)
