@@ -52,6 +52,15 @@ def test_one_video(generate, videos, tmp_path):
     assert read_audio_track(tmp_path / "out" / "a.mp4", 16_000) is not None
 
 
+def test_a_profile_lists_every_phase(generate, videos, tmp_path, capsys):
+    assert generate(videos, "--profile", "--low-memory") == 0
+    lines = capsys.readouterr().err.splitlines()
+    table = lines[next(index for index, line in enumerate(lines) if line.startswith("phase")) :]
+    named = [line.split()[0] for line in table[1:]]
+    assert {"loading", "reading", "planning", "BrightnessEncoder", "sampling", "decoding", "writing"} <= set(named)
+    assert named[-1] == "all"
+
+
 def test_a_folder_is_resumed_and_what_is_done_is_skipped(generate, videos, tmp_path, capsys):
     assert generate(videos) == 0
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
