@@ -36,6 +36,7 @@ CORE = "prismaudio.builtin"
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
     "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
+    "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),

@@ -11,7 +11,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
-from prismaudio_videoprism.frames import FPS, at_4_fps, squared
+from prismaudio_videoprism.frames import FPS, squared
 from prismaudio_videoprism.network import SIZES, VideoTower, vision_config
 from prismaudio_videoprism.weights import find, load_video_tower
 
@@ -66,8 +66,8 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
             raise CheckpointError(
                 "VideoPrismEncoder has no weights yet; name their file, or load a model that has them"
             )
-        if clip.frames is None or clip.fps is None:
+        if clip.frames is None:
             return torch.zeros(0, self.dim, device=weight.device)
-        frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
+        frames = squared(clip.frames_at(FPS), self.sizes["image_size"])
         embeddings: Tensor = self.tower(frames[None].to(weight.device))[0][0]
         return embeddings
