@@ -38,6 +38,7 @@ MAX_LISTED = 20
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
     "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
+    "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),
@@ -50,6 +51,7 @@ OFFICIAL = {
     ),
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
     "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),
+    "prismaudio-t5gemma": ("T5GemmaEncoder",),
     "prismaudio-videoprism": ("VideoPrismEncoder",),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from prismaudio.errors import NotApplicableError
+from prismaudio.errors import MediaError, NotApplicableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -103,6 +103,26 @@ class Clip:
         """The inputs that this clip offers to rewards and metrics."""
         parts: dict[Need, Tensor | None] = {"video": self.frames, "reference": self.audio}
         return frozenset(need for need, part in parts.items() if part is not None)
+
+    def frames_at(self, fps: float) -> Tensor:
+        """Frames at another rate: ``int(fps * duration_s)`` of them, at least 1.
+
+        Each moment gets the nearest frame, and moments after the end the last one.
+
+        Args:
+            fps: Frames per second of the result.
+
+        Raises:
+            MediaError: The clip has no frames.
+
+        Example:
+            >>> Clip("a", 3.0, torch.arange(24), 8.0).frames_at(4.0).tolist()
+            [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
+        """
+        if self.frames is None or self.fps is None:
+            raise MediaError(f"clip {self.id} has no frames")
+        times_s = torch.arange(max(1, int(fps * self.duration_s + 1e-6)), device=self.frames.device) / fps
+        return self.frames[(times_s * self.fps + 0.5).long().clamp(max=len(self.frames) - 1)]
 
 
 class ClipBatch:

@@ -48,7 +48,7 @@ HARMLESS = re.compile(
     r"as soon as"
     r"|(?:…|weight|file|encoder|stream|its end|column|section|folder)`? is missing"  # of a user's files and options
 )
-ABSENT = ("T5Gemma", "VisionLanguage")
+ABSENT = ("VisionLanguage",)
 """Names of classes for what README and the map of the paper say is not included."""
 
 

@@ -14,7 +14,7 @@ from prismaudio.testing import check_encoder
 from prismaudio.testing.examples import example_clip
 from prismaudio.types import Clip
 from prismaudio_videoprism.encoder import VideoPrismEncoder
-from prismaudio_videoprism.frames import at_4_fps, squared
+from prismaudio_videoprism.frames import squared
 from prismaudio_videoprism.retrieval import VideoTextEmbedder
 
 TINY = {
@@ -36,7 +36,7 @@ def test_embeddings_are_those_of_the_golden_file(flax, golden):
 @pytest.mark.parametrize(("duration_s", "count"), [(9.0, 36), (2.6, 10), (0.1, 1)])
 def test_there_are_four_frames_a_second(duration_s, count):
     frames = torch.arange(round(duration_s * 25) or 1)
-    found = at_4_fps(frames, 25.0, duration_s)
+    found = Clip("a", duration_s, frames, 25.0).frames_at(4.0)
     assert len(found) == count
     assert (found - torch.arange(count) * 6.25).abs().max() <= 0.5
 

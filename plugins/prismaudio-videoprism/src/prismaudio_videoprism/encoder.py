@@ -11,7 +11,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
-from prismaudio_videoprism.frames import FPS, at_4_fps, squared
+from prismaudio_videoprism.frames import FPS, squared
 from prismaudio_videoprism.network import SIZES, VideoTower, vision_config
 from prismaudio_videoprism.weights import find, load_video_tower
 
@@ -76,7 +76,7 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         by_length: dict[int, dict[int, Tensor]] = {}
         for row, clip in enumerate(clips):
             if clip.frames is not None and clip.fps is not None:
-                frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
+                frames = squared(clip.frames_at(FPS), self.sizes["image_size"])
                 by_length.setdefault(len(frames), {})[row] = frames
         for group in by_length.values():
             found: Tensor = self.tower(torch.stack(list(group.values())).to(weight.device))[0]

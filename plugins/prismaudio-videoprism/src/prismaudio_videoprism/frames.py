@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, arange
+from torch import Tensor
 from torch.nn import functional as F
 
 FPS = 4.0
-
-
-def at_4_fps(frames: Tensor, fps: float, duration_s: float) -> Tensor:
-    """``int(4 * duration_s)`` frames, at least 1: each moment gets the nearest one, and the last one is repeated.
-
-    Args:
-        frames: Frames ``(time, ...)``.
-        fps: Frames per second.
-        duration_s: Duration of the clip in seconds.
-
-    Example:
-        >>> at_4_fps(arange(24), 8.0, 3.0).tolist()
-        [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
-    """
-    times_s = arange(max(1, int(FPS * duration_s + 1e-6)), device=frames.device) / FPS
-    return frames[(times_s * fps + 0.5).long().clamp(max=len(frames) - 1)]
 
 
 def squared(frames: Tensor, size: int) -> Tensor:

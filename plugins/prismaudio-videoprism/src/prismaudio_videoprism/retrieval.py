@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.errors import CheckpointError, MediaError, one_line
+from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
-from prismaudio_videoprism.frames import at_4_fps, squared
+from prismaudio_videoprism.frames import FPS, squared
 from prismaudio_videoprism.weights import find, load_text_tower, load_video_tower
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class VideoTextEmbedder:
         Raises:
             MediaError: It has no frames.
         """
-        if clip.frames is None or clip.fps is None:
-            raise MediaError(f"clip {clip.id} has no frames to embed")
-        frames = squared(at_4_fps(clip.frames, clip.fps, clip.duration_s), self.sizes["image_size"])
+        frames = squared(clip.frames_at(FPS), self.sizes["image_size"])
         embedding: Tensor = self.video(frames[None].to(self.device))[1][0]
         return embedding
 
