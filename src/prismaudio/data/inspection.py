@@ -185,7 +185,7 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
         except DataError as error:
             found.damaged[path.name] = str(error)
             continue
-        counts.update(contents[-1].records)
+        counts.update(list(contents[-1].records))
         found.records |= contents[-1].records
     found.repeated = [name for name, count in counts.items() if count > 1]
     for number, (name, record) in enumerate(found.records.items(), 1):

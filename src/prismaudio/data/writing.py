@@ -83,10 +83,10 @@ class FeatureFolder:
                 self.done[name] = str(record.info.get("asked", "")) if whole else ""
 
     def _check_format(self) -> None:
-        """Check that the folder has no shards of another format."""
+        """Check that no files of another format were extracted into the folder."""
         for kind, suffix in FORMATS.items():
-            other = None if kind == self.kind else next(self.folder.glob(f"shard*[0-9]{suffix}"), None)
-            if other is not None:
+            other = None if kind == self.kind else next(self.folder.glob(f"[!.]*{suffix}"), None)
+            if other is not None and _is_extracted(other):
                 raise DataError(
                     f"{self.folder} has features in the format {kind}: {other.name}; continue with --format {kind}, or "
                     "choose another folder with -o"
@@ -192,6 +192,15 @@ class FeatureFolder:
         return path if failures else None
 
 
+def _is_extracted(path: Path) -> bool:
+    """Whether a file was written by a :class:`FeatureFolder`."""
+    try:
+        records = index_file(path).records.values()
+    except DataError:
+        return False
+    return any("asked" in record.info for record in records)
+
+
 def _failures(path: Path) -> dict[str, str]:
     """The readable entries of a list of failures."""
     found: dict[str, str] = {}
@@ -211,7 +220,8 @@ def _failures(path: Path) -> dict[str, str]:
 
 def source_hash(entry: ManifestEntry, options: str = "") -> str:
     """Hash, twelve hex digits, of everything but the model that the features of a clip depend on."""
-    files = [(path.name, path.stat().st_size) for path in (entry.video, entry.audio) if path is not None]
+    paths = [path for path in (entry.video, entry.audio) if path is not None]
+    files = [(path.name, path.stat().st_size if path.exists() else None) for path in paths]
     plans = [str(plan) for plan in entry.plans]
     inputs = [files, entry.captions, plans, entry.start_s, entry.end_s, entry.split, options]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
