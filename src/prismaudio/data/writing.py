@@ -29,6 +29,8 @@ MAX_HEADER_BYTES = 32 << 20
 """Maximum size of the header of a shard; safetensors cannot read headers of more than 100 MB."""
 
 
+FAILURES = "failures*.jsonl"
+"""Names of the lists of clips that cannot be computed."""
 FORMATS = {"safetensors": ".safetensors", "webdataset": ".tar", "npz": ".npz"}
 """Suffix of the files of each format; with ``npz``, each clip has a file of its own."""
 
@@ -182,14 +184,27 @@ class FeatureFolder:
         """
         path = self.folder / f"failures{self.part}.jsonl"
         with locked(self.folder):
-            listed = {name: why for name, why in _failures(path).items() if name not in ids} | dict(failures)
-            if not listed:
-                path.unlink(missing_ok=True)
-                return None
-            lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
-            with replacing(path) as part:  # file names may contain bytes that are not UTF-8, escaped in JSON
-                part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+            for other in {*self.folder.glob(FAILURES), path}:  # also those of runs with another number of processes
+                listed = _failures(other)
+                kept = {name: why for name, why in listed.items() if name not in ids}
+                kept |= failures if other == path else {}
+                if kept != listed:
+                    _write_failures(other, kept)
         return path if failures else None
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """Reason of each clip of a folder that could not be computed, by id."""
+    return {name: why for path in sorted(folder.glob(FAILURES)) for name, why in _failures(path).items()}
+
+
+def _write_failures(path: Path, listed: Mapping[str, str]) -> None:
+    if not listed:
+        path.unlink(missing_ok=True)
+        return
+    lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
+    with replacing(path) as part:  # file names may contain bytes that are not UTF-8, escaped in JSON
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _is_extracted(path: Path) -> bool:
