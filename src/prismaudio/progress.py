@@ -106,12 +106,17 @@ class Reporter:
         self._n_before, self._start_s = self.done, time.monotonic()
 
     def rate(self) -> str:
-        """Jobs and seconds of video per second, and the time left: ``2.1 clips/s, 19 s of video/s, 0:01:05 left``."""
+        """Jobs and seconds of video per second, such as ``2.1 clips/s, 19 s of video/s``."""
         seconds = max(time.monotonic() - self._start_s, 1e-3)
-        per_second = (self.done - self._n_before) / seconds
-        left_s = round((self.total - self.done) / per_second) if per_second else 0
-        left = f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
-        return f"{per_second:.3g} {self.things}/s, {self.video_s / seconds:.3g} s of video/s, {left} left"
+        return f"{self._per_second():.3g} {self.things}/s, {self.video_s / seconds:.3g} s of video/s"
+
+    def time_left(self) -> str:
+        """The time that the remaining jobs take at this rate, such as ``0:01:05``."""
+        left_s = round((self.total - self.done) / max(self._per_second(), 1e-9))
+        return f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
+
+    def _per_second(self) -> float:
+        return (self.done - self._n_before) / max(time.monotonic() - self._start_s, 1e-3)
 
     def write(self, text: str) -> None:
         """Print a line above the bars."""

@@ -163,7 +163,8 @@ def extract(options: argparse.Namespace, place: Place) -> int:
     from prismaudio.progress import Reporter
     from prismaudio.registry import discover
 
-    everything = read_manifest(options.manifest, [dimension.name for dimension in discover().dimensions()])
+    sections = [dimension.name for dimension in discover().dimensions()]
+    everything = read_manifest(options.manifest, sections, some_may_lack=True)
     entries = everything[place.rank :: place.world]
     extractor = make_extractor(options, place.device(options.device))
     part = f"-{place.rank + 1}of{place.world}" if place.world > 1 else ""

@@ -83,7 +83,8 @@ class ExtractRun:
     def _show(self, path: Path | None) -> None:
         """Print the name of a finished shard, and the rate."""
         if path is not None:
-            self.reporter.write(f"[{self.reporter.done}/{self.reporter.total}] {path}, {self.reporter.rate()}")
+            shown, left = f"[{self.reporter.done}/{self.reporter.total}] {path}", self.reporter.time_left()
+            self.reporter.write(f"{shown}, {self.reporter.rate()}, {left} left")
 
     def _fail(self, entry: ManifestEntry, error: Exception) -> None:
         print_traceback(error)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from prismaudio.data.features import find_files, index_file, look_over, read_tensor
 from prismaudio.data.records import Contents, Record
+from prismaudio.data.writing import read_failures
 from prismaudio.errors import DataError
 from prismaudio.types import LATENTS
 
@@ -99,6 +100,7 @@ class Inspection:
         repeated: Clips that several files have; the last one is used.
         damaged: Reason of each file that cannot be read, by name.
         unusable: Why clips cannot be trained on, by id.
+        failures: Why clips could not be computed, by id.
         conflict: Why the files do not belong together; empty if they do.
     """
 
@@ -110,6 +112,7 @@ class Inspection:
     repeated: list[str] = field(default_factory=list)
     damaged: dict[str, str] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     conflict: str = ""
 
     @property
@@ -135,6 +138,7 @@ class Inspection:
             "repeated": self.repeated,
             "damaged": self.damaged,
             "unusable": self.unusable,
+            "failures": self.failures,
             "conflict": self.conflict,
         }
 
@@ -150,9 +154,10 @@ class Inspection:
                 f"length {length} (min/median/max), mean {told['mean']:.4g}, std {told['std']:.4g}, "
                 f"{_some(stream.not_finite) or 'none'} with NaN or infinity"
             )
-        lines += [f"  {len(self.repeated)} clips in several files, the last one counts: {_some(self.repeated)}"] * bool(
-            self.repeated
-        )
+        if self.repeated:
+            lines.append(f"  {len(self.repeated)} clips in several files, the last one counts: {_some(self.repeated)}")
+        if self.failures:
+            lines.append(f"  {len(self.failures)} clips could not be computed: {_some(list(self.failures))}")
         lines += [f"  damaged: {why}" for why in self.damaged.values()]
         lines += [f"  {self.conflict}"] * bool(self.conflict)
         lines += [f"  not for training: {name}: {why}" for name, why in list(self.unusable.items())[:10]]
@@ -177,6 +182,7 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
     """
     files = find_files(folder)
     found = Inspection(folder, len(files), sum(path.stat().st_size for path in files))
+    found.failures = read_failures(folder)
     contents: list[Contents] = []
     counts: Counter[str] = Counter()
     for path in files:
@@ -185,7 +191,7 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
         except DataError as error:
             found.damaged[path.name] = str(error)
             continue
-        counts.update(contents[-1].records)
+        counts.update(list(contents[-1].records))
         found.records |= contents[-1].records
     found.repeated = [name for name, count in counts.items() if count > 1]
     for number, (name, record) in enumerate(found.records.items(), 1):

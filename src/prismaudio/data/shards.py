@@ -90,12 +90,13 @@ def _checked(metadata: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mappi
 
 def read_part(part: StoredTensor, axis: int, start: int, stop: int) -> Tensor:
     """Read a slice of a tensor along an axis, without the rest of the file."""
-    stored = _opened(part.path).get_slice(part.key)
+    status = part.path.stat()
+    stored = _opened(part.path, status.st_ino, status.st_mtime_ns).get_slice(part.key)
     values: Tensor = stored[:, start:stop] if axis else stored[start:stop]
     return values.to(torch.float32)
 
 
 @functools.lru_cache(maxsize=64)
-def _opened(path: Path) -> Any:
-    """A memory-mapped file, kept open."""
+def _opened(path: Path, *_: int) -> Any:
+    """A memory-mapped file, kept open; the further arguments tell a file from another of that name."""
     return safe_open(path, "pt")

@@ -29,6 +29,8 @@ MAX_HEADER_BYTES = 32 << 20
 """Maximum size of the header of a shard; safetensors cannot read headers of more than 100 MB."""
 
 
+FAILURES = "failures*.jsonl"
+"""Names of the lists of clips that cannot be computed."""
 FORMATS = {"safetensors": ".safetensors", "webdataset": ".tar", "npz": ".npz"}
 """Suffix of the files of each format; with ``npz``, each clip has a file of its own."""
 
@@ -83,10 +85,10 @@ class FeatureFolder:
                 self.done[name] = str(record.info.get("asked", "")) if whole else ""
 
     def _check_format(self) -> None:
-        """Check that the folder has no shards of another format."""
+        """Check that no files of another format were extracted into the folder."""
         for kind, suffix in FORMATS.items():
-            other = None if kind == self.kind else next(self.folder.glob(f"shard*[0-9]{suffix}"), None)
-            if other is not None:
+            other = None if kind == self.kind else next(self.folder.glob(f"[!.]*{suffix}"), None)
+            if other is not None and _is_extracted(other):
                 raise DataError(
                     f"{self.folder} has features in the format {kind}: {other.name}; continue with --format {kind}, or "
                     "choose another folder with -o"
@@ -182,14 +184,36 @@ class FeatureFolder:
         """
         path = self.folder / f"failures{self.part}.jsonl"
         with locked(self.folder):
-            listed = {name: why for name, why in _failures(path).items() if name not in ids} | dict(failures)
-            if not listed:
-                path.unlink(missing_ok=True)
-                return None
-            lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
-            with replacing(path) as part:  # file names may contain bytes that are not UTF-8, escaped in JSON
-                part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+            for other in {*self.folder.glob(FAILURES), path}:  # also those of runs with another number of processes
+                listed = _failures(other)
+                kept = {name: why for name, why in listed.items() if name not in ids}
+                kept |= failures if other == path else {}
+                if kept != listed:
+                    _write_failures(other, kept)
         return path if failures else None
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """Reason of each clip of a folder that could not be computed, by id."""
+    return {name: why for path in sorted(folder.glob(FAILURES)) for name, why in _failures(path).items()}
+
+
+def _write_failures(path: Path, listed: Mapping[str, str]) -> None:
+    if not listed:
+        path.unlink(missing_ok=True)
+        return
+    lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) for name, why in listed.items()]
+    with replacing(path) as part:  # file names may contain bytes that are not UTF-8, escaped in JSON
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _is_extracted(path: Path) -> bool:
+    """Whether a file was written by a :class:`FeatureFolder`."""
+    try:
+        records = index_file(path).records.values()
+    except DataError:
+        return False
+    return any("asked" in record.info for record in records)
 
 
 def _failures(path: Path) -> dict[str, str]:
@@ -211,7 +235,8 @@ def _failures(path: Path) -> dict[str, str]:
 
 def source_hash(entry: ManifestEntry, options: str = "") -> str:
     """Hash, twelve hex digits, of everything but the model that the features of a clip depend on."""
-    files = [(path.name, path.stat().st_size) for path in (entry.video, entry.audio) if path is not None]
+    paths = [path for path in (entry.video, entry.audio) if path is not None]
+    files = [(path.name, path.stat().st_size if path.exists() else None) for path in paths]
     plans = [str(plan) for plan in entry.plans]
     inputs = [files, entry.captions, plans, entry.start_s, entry.end_s, entry.split, options]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
