@@ -32,7 +32,7 @@ def write_plan(
     Args:
         planner: Writes missing sections; without one, the given sections are the plan.
         clip: The clip.
-        dimensions: The dimensions of a plan, in order; sections that are still missing get their defaults.
+        dimensions: The dimensions of a plan, in order; sections that the planner does not write get their defaults.
         given: Sections that are kept.
         prompt: Text of the semantic section.
 
@@ -51,7 +51,7 @@ def write_plan(
     else:
         plan = Plan({"semantic": request}) if isinstance(request, str) else request
     plan.check(clip.duration_s)
-    return with_default_sections(plan, dimensions)
+    return in_order(plan, dimensions) if planner is None else with_default_sections(plan, dimensions)
 
 
 def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
@@ -64,8 +64,13 @@ def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
                 texts[dimension.name] = dimension.default_section
             else:
                 warnings.append(f"no planner writes the {dimension.name} section; the plan omits it")
-    names = [dimension.name for dimension in dimensions if dimension.name in texts]
-    return Plan({name: texts[name] for name in dict.fromkeys([*names, *texts])}, [*plan.warnings, *warnings])
+    return in_order(Plan(texts, [*plan.warnings, *warnings]), dimensions)
+
+
+def in_order(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
+    """The plan with its sections in the order of the dimensions."""
+    names = [dimension.name for dimension in dimensions if dimension.name in plan]
+    return Plan({name: plan[name] for name in dict.fromkeys([*names, *plan])}, plan.warnings)
 
 
 def negative_plan(prompt: str) -> Plan:
