@@ -38,7 +38,7 @@ def test_a_recipe_of_bare_names_runs(toy, command):
         ("--model ToyTsk", "model: there is no class 'ToyTsk'; did you mean 'ToyTask'?"),
         ("--model.sampler EulrSampler", "did you mean 'EulerSampler'"),
         ("--model.rewards.temporal Loudness", "there is no class 'Loudness'"),
-        ("--model.rewards.temporal EulerSampler", "not of the kind that belongs here"),
+        ("--model.rewards.temporal EulerSampler", "not of the type that is expected here"),
         ("--model.rewards.temporal LostReward", "LostReward of plugin"),
         ("--model.rewards.temporal.target_d 3", "ToyReward has no argument 'target_d'; did you mean 'target_db'?"),
         ("--model.rewards.temporal.target_db loud", "target_db: expected float, got 'loud'"),
@@ -113,7 +113,7 @@ CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version
         ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not executed"),
         (
             CHECKPOINT | {"global_step": 0},
-            "is not of this recipe: missing layer.weight; missing layer.bias; unknown other",
+            "does not fit the recipe: missing layer.weight; missing layer.bias; unknown other",
         ),
         ("a text", "is not a checkpoint of prismaudio fit"),
         (b"PK and no more", "truncated"),
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_another_network_or_optimizer_is_told_in_one_line(versio
     change(found)
     torch.save(found, path)
     text = error(capsys, *versioned, "--ckpt_path", str(path), "--trainer.max_steps", "4")
-    assert "is not of this recipe: " in text
+    assert "does not fit the recipe: " in text
     assert expected in text
 
 
@@ -254,7 +254,7 @@ def test_a_run_records_its_recipe_and_plugins_and_can_be_repeated(toy, capsys, t
     assert {"name": "core", "distribution": "prismaudio", "version": __version__} in plugins
     assert main(["fit", "--config", str(saved)]) == 0
     saved.write_text(saved.read_text().replace(__version__, "0.0.9"))
-    with pytest.warns(UserWarning, match="this recipe was made with plugin"):
+    with pytest.warns(UserWarning, match="this recipe was saved with plugin"):
         main(["fit", "--config", str(saved)])
 
 

@@ -120,7 +120,7 @@ def test_broken_clips_are_left_out_and_reported(write, tmp_path, caplog):
     write({"a": 10, "b": tensors(10) | {"latents": torch.full((4, 50), float("nan"))}, "c": 10, "d": 10})
     data = _ready(module(tmp_path / "features"))
     assert list(data.failures) == ["b"]
-    assert "left out: 1 of 4 clips of" in caplog.text
+    assert "skipped: 1 of 4 clips of" in caplog.text
     with pytest.raises(DataError, match=r"1 of 4 clips of .* cannot be used: b: its latents .* \(max_broken is 0.1\)"):
         _ready(module(tmp_path / "features", max_broken=0.1))
 

@@ -440,7 +440,7 @@ def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
         ({"num_inner_epochs": 0}, "num_inner_epochs is 0; expected 1 or more"),
         ({"kl_coef": -1.0}, "kl_coef is -1.0; expected 0 or more"),
         ({"num_steps": 2}, "too few for a window of 2"),
-        ({"lora": Lora(dropout=0.1)}, "dropout must be off"),
+        ({"lora": Lora(dropout=0.1)}, "dropout must be 0"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(options, said):
@@ -451,7 +451,7 @@ def test_a_recipe_that_makes_no_sense_is_refused(options, said):
 def test_every_kind_of_dropout_is_refused():
     unsteady = network()
     unsteady.blocks.append(torch.nn.AlphaDropout(0.1))
-    with pytest.raises(RecipeError, match=r"dropout must be off.* blocks\.2 has it"):
+    with pytest.raises(RecipeError, match=r"dropout must be 0.* blocks\.2 has dropout"):
         task(transformer=unsteady)
 
 
