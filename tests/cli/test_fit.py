@@ -120,7 +120,7 @@ CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version
         (None, "no such checkpoint"),
     ],
 )
-def test_what_cannot_be_resumed_is_told_in_one_line(toy, capsys, tmp_path, content, expected):
+def test_an_invalid_checkpoint_is_reported_in_one_line(toy, capsys, tmp_path, content, expected):
     path = tmp_path / "a.ckpt"
     if isinstance(content, bytes | str):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -160,7 +160,7 @@ def versioned(toy, tmp_path):
         (lambda found: found["optimizer_states"][0]["param_groups"].pop(), "different number of parameter groups"),
     ],
 )
-def test_a_checkpoint_of_another_network_or_optimizer_is_told_in_one_line(versioned, capsys, change, expected):
+def test_a_checkpoint_of_another_network_or_optimizer_is_reported_in_one_line(versioned, capsys, change, expected):
     assert main(["fit", *versioned]) == 0
     (path,) = Path("run").rglob("last.ckpt")
     found = torch.load(path, weights_only=True)
@@ -225,7 +225,7 @@ def test_what_is_no_recipe_is_named(toy, capsys, tmp_path, text, expected):
     assert expected in message
 
 
-def test_without_a_recipe_it_says_how_to_name_one(capsys):
+def test_without_a_recipe_the_error_explains_how_to_name_one(capsys):
     assert "data, model; name a recipe with --config" in error(capsys)
 
 
@@ -348,7 +348,7 @@ def test_the_help_of_a_task_has_what_it_inherits(capsys):
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, "high"), ("bf16-mixed", "high"), ("32-true", "highest")])
-def test_cuda_devices_use_tensor_cores_unless_full_precision_is_asked_for(precision, expected):
+def test_cuda_devices_use_tensor_cores_unless_full_precision_is_requested(precision, expected):
     cuda, cpu = (SimpleNamespace(accelerator=object.__new__(kind)) for kind in (CUDAAccelerator, CPUAccelerator))
     before = torch.get_float32_matmul_precision()
     try:

@@ -116,7 +116,7 @@ def test_check_finds_what_is_wrong(install, capsys):
     assert "works without the network" in capsys.readouterr().out
 
 
-def test_check_judges_questions_and_headers(install, capsys, tmp_path):
+def test_check_validates_questions_and_headers(install, capsys, tmp_path):
     (tmp_path / "x.yaml").write_text("model: X\n")
     install(f"""
         from pathlib import Path

@@ -123,14 +123,14 @@ def test_a_table_of_everything_with_reasons(folder, capsys):
         assert f"{reward} " in out
 
 
-def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
+def test_without_a_plan_or_a_reference_the_reason_is_printed(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
     assert "OnsetF1" in out.split("skipped:")[1]
     assert "it needs a plan, but there is none" in out
     assert "GccMse, WideDistance: it needs reference audio, but there is none" in out
 
 
-def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
+def test_json_and_csv_agree_and_all_files_are_summed_up(folder, capsys):
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1,WideDistance")
     given = ("one.wav", "two.wav", "--plan", PLAN, "--reference", "one.wav")
     code, out, _ = run(capsys, *given, *names, "--json", "scores.jsonl", "--csv", "scores.csv")
@@ -291,7 +291,7 @@ def video(folder):
     return folder
 
 
-def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plugin, capsys):
+def test_a_video_is_scored_with_its_frames_and_planned_on_request(video, tiny_plugin, capsys):
     names = ("--rewards", "TemporalReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     code, _, err = run(capsys, "clip.mp4", *names)
     assert code == 0, err
@@ -304,13 +304,13 @@ def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plug
     assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, but there is none"
 
 
-def test_lengths_that_differ_are_said(folder, capsys):
+def test_lengths_that_differ_are_reported(folder, capsys):
     soundfile.write("long.wav", bell(n=3 * RATE_HZ), RATE_HZ)
     _, _, err = run(capsys, "one.wav", "--reference", "long.wav", "--rewards", "none", "--metrics", "GccMse")
     assert "one.wav: it lasts 2.00 s, its reference 3.00 s; only the first 2.00 s are scored" in err
 
 
-def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
+def test_long_files_are_scored_in_segments(folder, capsys, monkeypatch):
     monkeypatch.setattr("prismaudio.evaluation.files.SEGMENT_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
@@ -408,7 +408,7 @@ def test_other_weights_score_again(folder, capsys, install):
     assert read()[0]["one.wav"]["scores"]["WeighingReward"]["value"] == 0.5
 
 
-def test_a_reward_that_judges_some_files_says_why_not_the_others(video, capsys):
+def test_a_reward_that_scores_some_files_gives_a_reason_for_the_others(video, capsys):
     code, out, _ = run(capsys, "one.wav", "clip.mp4", "--rewards", "TemporalReward,FallingReward", "--metrics", "none")
     assert code == 0
     (line,) = out.split("skipped:\n")[1].splitlines()
@@ -425,7 +425,7 @@ def test_columns_tell_files_of_one_name_apart(folder, capsys):
     assert {"/one", "more/one"} <= set(run(capsys, "one.wav", "more/one.wav", *names)[1].split())
 
 
-def test_sound_after_the_last_picture_is_said(video, capsys):
+def test_audio_after_the_last_frame_is_reported(video, capsys):
     soundfile.write("long.wav", bell(n=9 * RATE_HZ), RATE_HZ)
     with av.open(SAMPLE) as frames, av.open("long.wav") as sound, av.open("long.mkv", "w") as out:
         tracks = [(source, out.add_stream_from_template(source.streams[0])) for source in (frames, sound)]

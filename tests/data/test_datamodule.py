@@ -222,12 +222,12 @@ def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_pa
         _ready(module(tmp_path / "features", prompts=True))
 
 
-def test_an_empty_split_is_told(folder):
+def test_an_empty_split_is_reported(folder):
     data = _ready(module(folder, validation=0.0))
     assert data.val_dataloader() == []
 
 
-def test_what_a_process_that_reads_says_is_one_line(write, tmp_path):
+def test_an_error_of_a_worker_process_is_one_line(write, tmp_path):
     write({"a": tensors(10) | {"video": torch.full((10, 3), float("nan"))}})
     data = _ready(module(tmp_path / "features", validation=0, verify=False, workers=1))
     with pytest.raises(DataError) as error:

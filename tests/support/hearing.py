@@ -109,7 +109,7 @@ class Hearing:
         if kind is not AestheticReward:
             assert clips.score(reward, damaged("semantic", clips.audio)).mean() < 0.6 * whole.mean()
 
-    def test_siblings_are_told_apart(self, kind, clips) -> None:
+    def test_candidates_of_a_clip_are_distinguished(self, kind, clips) -> None:
         """Hardly any ties among candidates that differ a little."""
         reward = kind()
         noise = torch.randn(8, 2, clips.audio.shape[-1], generator=torch.Generator().manual_seed(0))
@@ -141,15 +141,15 @@ class HearingQualities:
     """What asks for each quality in a dry room."""
 
     @pytest.mark.parametrize("quality", QUALITIES)
-    def test_what_is_asked_for_scores_best(self, quality, recordings) -> None:
+    def test_the_requested_quality_scores_best(self, quality, recordings) -> None:
         scores = {name: aesthetic_score(recordings[name, "dry"], self.asked[quality]) for name in QUALITIES}
         assert max(scores, key=scores.__getitem__) == quality, scores
 
-    def test_clean_is_asked_for_when_nothing_is_said(self, recordings) -> None:
+    def test_clean_is_the_default_target(self, recordings) -> None:
         scores = {name: aesthetic_score(recordings[name, "dry"], "") for name in QUALITIES}
         assert max(scores, key=scores.__getitem__) == "clean", scores
 
-    def test_rooms_are_told_apart_if_the_plan_names_one(self, recordings) -> None:
+    def test_rooms_are_distinguished_if_the_plan_names_one(self, recordings) -> None:
         dry, hall = recordings["clean", "dry"], recordings["clean", "hall"]
         assert aesthetic_score(dry, "Dry acoustics.") > aesthetic_score(hall, "Dry acoustics.") + 0.05
         assert aesthetic_score(hall, "A large hall.") > aesthetic_score(dry, "A large hall.") + 0.05
