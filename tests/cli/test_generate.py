@@ -254,7 +254,7 @@ def test_bars_on_a_terminal(videos, tmp_path, tiny_model_folder):
     ) as run:
         os.close(there)
         written = b""
-        with contextlib.suppress(OSError):  # nobody has it open any more
+        with contextlib.suppress(OSError):  # no process has it open any more
             while more := os.read(here, 4096):
                 written += more
     assert run.returncode == 0

@@ -162,7 +162,7 @@ REWARDS = """
             raise CheckpointError("x.pt is not on this machine; get it")
 
     class Picky(Level):
-        "Judges nothing."
+        "Scores nothing."
         def prepare(self, clip, plan):
             raise NotApplicableError("no dog barks")
 """

@@ -1,4 +1,4 @@
-"""``prismaudio score``: any file, every judge, one line for whatever is wrong, and no work done twice."""
+"""``prismaudio score``: any file, every scorer, one line for whatever is wrong, and no work done twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prismaudio.registry import discover
 RATE_HZ = 16_000
 PLAN = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.50 s and 1.20 s. <Spatial> The bell is on the left."
 
-JUDGES = """
+SCORERS = """
 import pathlib
 import torch
 from prismaudio.errors import CheckpointError
@@ -47,8 +47,8 @@ class FallingReward(Reward):
     def score(self, audio, sample_rate_hz, caches):
         if audio.abs().max() > 0.9:
             raise RuntimeError("too loud for me")
-        with pathlib.Path("heard.txt").open("a") as file:
-            print("heard", file=file)
+        with pathlib.Path("scored.txt").open("a") as file:
+            print("scored", file=file)
         return audio.abs().amax((1, 2))
 
 class WideDistance(AudioFrechetDistance):
@@ -84,12 +84,12 @@ def bell(level: float = 0.3, n: int = 2 * RATE_HZ, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, install):
-    """A working directory with two sounds, a plugin of judges, and nothing of other plugins."""
+    """A working directory with two audio files, a plugin of scorers, and nothing of other plugins."""
     for plugin in discover().plugins:
         if plugin.name != "core":
             known = os.environ.get("PRISMAUDIO_DISABLE_PLUGINS", "")
             monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", f"{known},{plugin.name}")
-    install(JUDGES, name="judges")
+    install(SCORERS, name="scorers")
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -176,15 +176,15 @@ def test_what_is_scored_is_not_scored_again(folder, capsys):
     run(capsys, "one.wav", *given)
     _, _, err = run(capsys, "one.wav", "two.wav", *given)
     assert "[1/2] one.wav: skipped, already scored" in err
-    assert len((folder / "heard.txt").read_text().splitlines()) == 2
+    assert len((folder / "scored.txt").read_text().splitlines()) == 2
     resumed = read()[1]["all"]
     run(capsys, "one.wav", "two.wav", *given, "--force")
-    assert len((folder / "heard.txt").read_text().splitlines()) == 4
+    assert len((folder / "scored.txt").read_text().splitlines()) == 4
     whole = read()[1]["all"]
     for name, total in whole.items():
         assert resumed[name]["value"] == pytest.approx(total["value"], rel=1e-9), name
     run(capsys, "one.wav", *given[:-2], "--json", "scores.jsonl", "--plan", PLAN.replace("1.20", "1.30"))
-    assert len((folder / "heard.txt").read_text().splitlines()) == 5  # another plan
+    assert len((folder / "scored.txt").read_text().splitlines()) == 5  # another plan
     assert set(read()[0]) == {"one.wav", "two.wav"}  # what this run does not score stays
 
 
@@ -314,7 +314,7 @@ def test_long_files_are_scored_in_segments(folder, capsys, monkeypatch):
     monkeypatch.setattr("prismaudio.evaluation.files.SEGMENT_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
-    assert len((folder / "heard.txt").read_text().splitlines()) == 3
+    assert len((folder / "scored.txt").read_text().splitlines()) == 3
     edges = [round(i * 2 * RATE_HZ / 3) for i in range(4)]
     peaks = [abs(bell()[begin:end]).max() for begin, end in pairwise(edges)]
     scores = read()[0]["one.wav"]["scores"]
@@ -481,7 +481,7 @@ DAMAGES = {
     "a value": lambda row: row["scores"]["OnsetF1"].update(value=0.25),
     "a number of 400 digits": lambda row: row["scores"]["OnsetF1"].update(value=10**400),
     "a text for a value": lambda row: row["scores"]["OnsetF1"].update(value="much"),
-    "a judge": lambda row: row["scores"].pop("OnsetF1"),
+    "a scorer": lambda row: row["scores"].pop("OnsetF1"),
     "its states": lambda row: row["states"].update(OnsetF1={"nonsense": [1]}),
     "all states": lambda row: row.update(states=7),
     "its file": lambda row: row.update(file=["one.wav"]),

@@ -20,14 +20,14 @@ class Listener(LightningModule):
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.heard = []
+        self.batches = []
 
     def training_step(self, batch, batch_idx):
-        self.heard.append((self.current_epoch, tuple(batch.ids), float(batch.latents.sum())))
+        self.batches.append((self.current_epoch, tuple(batch.ids), float(batch.latents.sum())))
         return self.weight * batch.latents.mean()
 
     def validation_step(self, batch, batch_idx):
-        self.heard.append(("val", *batch.ids))
+        self.batches.append(("val", *batch.ids))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -69,22 +69,22 @@ def test_a_run_that_is_resumed_sees_what_it_would_have_seen(folder, tmp_path, wo
     resumed = train(
         module(folder, workers=workers), tmp_path / "a", 14, every=stop, ckpt_path=tmp_path / "a" / f"step={stop}.ckpt"
     )
-    assert len(whole.heard) == 14
-    assert resumed.heard == whole.heard[stop:]
-    assert {epoch for epoch, _, _ in whole.heard} == {0, 1}
+    assert len(whole.batches) == 14
+    assert resumed.batches == whole.batches[stop:]
+    assert {epoch for epoch, _, _ in whole.batches} == {0, 1}
 
 
 def test_with_another_batch_size_the_epoch_begins_anew(folder, tmp_path):
     train(module(folder), tmp_path / "a", 4)
     resumed = train(module(folder, batch_size=2), tmp_path / "a", 6, ckpt_path=tmp_path / "a" / "step=4.ckpt")
     fresh = train(module(folder, batch_size=2), tmp_path / "c", 2)
-    assert resumed.heard == fresh.heard
+    assert resumed.batches == fresh.batches
 
 
 @pytest.mark.filterwarnings("ignore:You requested to overfit")
 def test_a_few_batches_may_be_overfitted(folder, tmp_path):
     task = train(module(folder), tmp_path / "a", 4, overfit_batches=2)
-    assert len({heard[1] for heard in task.heard if heard[0] != "val"}) == 2
+    assert len({batch[1] for batch in task.batches if batch[0] != "val"}) == 2
 
 
 def test_held_out_clips_are_those_of_the_ids(folder):

@@ -1,4 +1,4 @@
-"""Arguments that nobody means are refused in one line that can be read."""
+"""Invalid arguments are rejected with one readable line."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ def test_the_settings_matter(key, value):
 
 def test_unknown_tensors_fail():
     odd = {"odd": torch.zeros(1)}
-    assert grpo.check_step_tensors(STEPS[0], STEPS[1] | odd) == ["odd is not checked: nobody knows what it is"]
+    assert grpo.check_step_tensors(STEPS[0], STEPS[1] | odd) == ["odd is not checked: its name is unknown"]
     rollout = grpo.check_rollout_tensors(ROLLOUT[0], ROLLOUT[1] | odd, NETWORK)
-    assert rollout == ["odd is not checked: nobody knows what it is"]
+    assert rollout == ["odd is not checked: its name is unknown"]
 
 
 def steps_file():

@@ -491,7 +491,7 @@ def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said)
 
 
 class Falling(Reward):
-    """Falls whenever it is asked."""
+    """Its value falls with each call."""
 
     def __init__(self) -> None:
         self.value = 0.0

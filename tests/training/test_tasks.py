@@ -236,7 +236,7 @@ def test_weights_are_not_trained_in_half_precision(tmp_path: Path) -> None:
 
 
 def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:
-    with pytest.raises(DataError, match="clip mute has no sound"):
+    with pytest.raises(DataError, match="clip mute has no audio"):
         foundation().clips.latents([Clip("mute", 1.0)])
 
 
