@@ -310,7 +310,7 @@ def fast_grpo(folder, old, new):
         ("group_size: 4", "group_size: 1", "group_size is 1; expected 2 or more"),
         ("AdamW", "AdamWW", "optimizer: there is no class 'AdamWW'; did you mean 'AdamW'"),
         ("lr: 1.0e-4", "rate: 1.0e-4", "optimizer: AdamW has no argument 'rate'"),
-        ("AdamW", "CosineWithWarmup", "optimizer: a class 'CosineWithWarmup' exists, but it is not of the kind"),
+        ("AdamW", "CosineWithWarmup", "optimizer: a class 'CosineWithWarmup' exists, but it is not of the type"),
     ],
 )
 def test_options_of_fast_grpo_are_checked_in_one_line(tmp_path, capsys, old, new, expected):
@@ -336,11 +336,11 @@ def test_the_help_of_a_task_has_what_it_inherits(capsys):
         main(["fit", "--model.help", "FastGrpoTask"])
     text = " ".join(capsys.readouterr().out.split())
     for option, said in (
-        ("rollout.group_size", "Candidates of a clip"),
-        ("policy.kl_coef", "Coefficient of the divergence"),
+        ("rollout.group_size", "Candidates per clip"),
+        ("policy.kl_coef", "Coefficient of the KL divergence"),
         ("scoring.held_out", "never optimized"),
         ("optimizer", "None for AdamW with learning rate 1e-3"),
-        ("guidance", "Scale of classifier-free guidance. (type: float, default: 1.0)"),
+        ("guidance", "Scale of classifier-free guidance; 1 disables it. (type: float, default: 1.0)"),
         ("gradient_checkpointing", "Recompute activations"),
     ):
         assert f"--model.{option} " in text

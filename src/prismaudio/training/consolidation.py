@@ -112,7 +112,7 @@ def _unpickled(data: bytes) -> Any:
     """Unpickle a table of contents to stand-ins."""
     for n_before, (operation, argument, _) in enumerate(pickletools.genops(data)):
         if operation.name == "LONG_BINPUT" and isinstance(argument, int) and argument > n_before:
-            raise pickle.UnpicklingError("its memo indices are not consecutive")  # a large index would allocate 64 GB
+            raise pickle.UnpicklingError("a memo index in it is too large")  # would allocate up to 64 GB
     return _Unpickler(io.BytesIO(data)).load()
 
 
