@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("hearing", "kept_plans", "recipe_runs", "stages")
+pytest.register_assert_rewrite("reward_checks", "kept_plans", "recipe_runs", "stages")
 
 collect_ignore = [] if importlib.util.find_spec("prismaudio_studio") else ["benchmarks/rl_benchmark/studio.py"]
 """What imports a plugin that is not installed."""

@@ -1,6 +1,6 @@
-"""The methods of reinforcement learning against each other: ``python benchmarks/rl.py --quick --json OUT``.
+"""Benchmark of post-training methods: ``python benchmarks/rl.py --quick --json OUT``.
 
-It counts how often the network is evaluated until the policy reaches a reward, by method. It is run from a clone of the
+It counts the network evaluations that each method needs to reach a target reward. Run it from a clone of the
 repository, in an environment where ``prismaudio`` is installed.
 """
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process by default.
 
     Returns:
-        Exit code, as that of every command of ``prismaudio``.
+        Exit code, as for every command of ``prismaudio``.
     """
     return run_reporting_errors(lambda: run(parser().parse_args(argv)))
 
@@ -31,34 +31,34 @@ def parser() -> Parser:
     """The options."""
     parser = Parser(
         "benchmarks/rl.py",
-        description="Reinforcement learning: evaluations of the network up to a reward, by method.",
+        description="Network evaluations that each method of reinforcement learning needs to reach a target reward.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="the main result only; this is the default")
+    size.add_argument("--quick", action="store_true", help="only the main methods and learning rates (the default)")
     size.add_argument("--full", action="store_true", help="all methods, with every learning rate")
     size.add_argument(
         "--studio",
         action="store_true",
-        help="the second environment: the main methods post-train the studio model, with the core's rewards (an hour)",
+        help="post-train the studio model with the rewards of the core, by the main methods only (an hour)",
     )
     parser.add_argument(
         "--seeds",
         type=positive,
         default=argparse.SUPPRESS,
-        help="runs of each method and learning rate (default: 5, with --studio 3)",
+        help="number of runs of each method and learning rate (default: 5, with --studio 3)",
     )
     parser.add_argument("--seed", type=seed, default=0, help="the first of the seeds")
-    parser.add_argument("--processes", type=positive, default=2, help="runs at a time, each on one thread")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="keep finished runs here, and go on from them")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the rewards into this file")
-    parser.add_argument("--force", action="store_true", help="write over files that are there and hold something else")
+    parser.add_argument("--processes", type=positive, default=2, help="number of parallel runs, each on one thread")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs, which are not repeated")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the results to this file")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="plot the rewards to this file")
+    parser.add_argument("--force", action="store_true", help="overwrite files that are not benchmark reports")
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run what the options say, print its tables and write its files."""
+    """Run the benchmark, print its tables and write its files."""
     for option in ("json", "plot"):
         if (path := getattr(options, option)) is not None:
             check_output(path, option, options)

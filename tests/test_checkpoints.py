@@ -126,7 +126,7 @@ def test_what_is_replaced_is_not_looked_at_and_what_is_kept_stays_as_it_is_store
     assert load_components(folder)["plan_encoder"].classes == ["drum"]
 
 
-def test_a_folder_that_cannot_be_used_is_told_before_the_work(folder: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_reported_before_the_work(folder: Path) -> None:
     check_target(folder)
     check_target(folder / "deeper" / "still")
     assert not (folder / "deeper").exists()

@@ -57,7 +57,7 @@ def test_an_installed_plugin_is_found_after_the_core(install):
         ("@hookimpl\ndef prismaudio_rewards():\n    return 1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_a_broken_plugin_is_listed_and_harms_nobody(install, source, error):
+def test_a_broken_plugin_is_listed_and_affects_no_other(install, source, error):
     install(source, name="broken")
     install(GOOD, name="good")
     found = registry.discover()
@@ -200,7 +200,7 @@ def test_unknown_names_mention_broken_plugins():
         registry.Registry([broken]).find("rewards", "OddReward")
 
 
-def test_not_installed_at_all_is_said(monkeypatch):
+def test_a_package_that_is_not_installed_is_reported(monkeypatch):
     registry.discovered.cache_clear()
     monkeypatch.setattr(registry, "entry_points", lambda group: importlib.metadata.EntryPoints())
     with pytest.raises(PrismAudioError, match="prismaudio is not installed in this environment"):

@@ -146,7 +146,7 @@ def test_safetensors_that_declare_what_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
-def test_the_umask_says_who_can_read_files_of_weights(tmp_path, mask):
+def test_the_umask_determines_who_can_read_files_of_weights(tmp_path, mask):
     before = os.umask(mask)
     try:
         save_tensors({"a": torch.ones(2)}, tmp_path / "x.safetensors", {"what": "a"})

@@ -1,1 +1,1 @@
-"""How much computing each method of reinforcement learning needs to reach a reward; ``benchmarks/rl.py`` runs it."""
+"""Cost of each method of reinforcement learning to reach a target reward; run by ``benchmarks/rl.py``."""

@@ -1,4 +1,4 @@
-"""What the reinforcement-learning benchmark compares methods on."""
+"""Interface of the environments on which the reinforcement-learning benchmark compares methods."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
 
 
 class Environment(Configured, ABC):
-    """Policies, rewards, and how a run goes. It must be picklable: every process prepares its own."""
+    """A base policy, rewards and a training loop. It must be picklable; every process prepares its own copy."""
 
     name: ClassVar[str]
     weights: ClassVar[Mapping[str, float]]
-    """Of the rewards, by name."""
+    """Weight of each reward, by name."""
     every: ClassVar[int]
     """Updates between evaluations."""
     budgets: ClassVar[tuple[int, ...]]
-    """Evaluations of the network after which rewards are compared."""
+    """Numbers of network evaluations after which rewards are compared."""
 
     @abstractmethod
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Get ready to run; what is ready is kept on disk.
+        """Prepare the base policy or the data, cached on disk.
 
         Args:
-            on_step: Called with how much is done and how much there is.
+            on_step: Called with (finished steps, total steps).
         """
 
     @abstractmethod
     def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
-        """One run.
+        """Train and evaluate a policy once.
 
         Args:
-            method: How to train.
-            learning_rate: Of AdamW.
-            seed: Of everything random in training; evaluation is always the same.
-            updates: Number of updates; final statistics are those after them.
-            budget: Go on after them until so many evaluations of the network.
+            method: The method.
+            learning_rate: Learning rate of AdamW.
+            seed: Seed of training; evaluation uses fixed noise.
+            updates: Number of updates after which the final statistics are computed.
+            budget: Minimum number of network evaluations; training continues until it is reached.
         """
 
 
 @torch.no_grad()
 def path_divergence(policy: Velocity, base: Velocity, shape: tuple[int, ...], steps: int) -> float:
-    """Divergence of a policy from its base in nats a sample, along whole random trajectories.
+    """KL divergence of a policy from its base in nats per sample, along fully stochastic trajectories.
 
-    That is an upper bound of the divergence of the samples.
+    It is an upper bound of the divergence of the samples.
 
     Args:
-        policy: Its velocity.
-        base: That of the base.
-        shape: Of the latents, ``(batch, ...)``.
-        steps: Steps of the trajectories.
+        policy: Velocity of the policy.
+        base: Velocity of the base policy.
+        shape: Shape of the latents, ``(batch, ...)``.
+        steps: Number of steps of the trajectories.
     """
     window = AllSteps().window(steps, 0, 0)
     noise = normal(shape, "divergence")

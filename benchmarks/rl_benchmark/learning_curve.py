@@ -16,8 +16,8 @@ class Point:
 
     Args:
         update: Updates so far.
-        nfe: Samples that the network was evaluated for so far, a backward pass counting as two evaluations.
-        cpu_s: CPU seconds of the updates so far.
+        nfe: Network evaluations so far, counted per sample; a backward pass counts as two.
+        cpu_s: CPU time of the updates so far, in seconds.
         reward: Mean weighted reward of the evaluation samples.
     """
 
@@ -32,11 +32,11 @@ class LearningCurve:
     """The rewards of a policy during a run, and its final state.
 
     Args:
-        points: Every few updates, the first before any.
-        rewards: Mean of each reward in the end.
-        kl: Divergence from the base policy in the end, in nats a sample: along whole random trajectories, so an upper
-            bound of that of the samples.
-        variance_ratio: Variance of the samples within their class in the end, over that of the base's.
+        points: Evaluations every few updates, the first one before training.
+        rewards: Final mean of each reward.
+        kl: Final KL divergence from the base policy in nats per sample, along fully stochastic trajectories, which is
+            an upper bound of that of the samples.
+        variance_ratio: Final variance of the samples within their class, relative to that of the base policy.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -46,11 +46,11 @@ class LearningCurve:
 
     @classmethod
     def from_dict(cls, described: dict[str, Any]) -> LearningCurve:
-        """What :func:`dataclasses.asdict` made of one."""
+        """Create a curve from the output of :func:`dataclasses.asdict`."""
         return cls(**described | {"points": [Point(**point) for point in described["points"]]})
 
     def first(self, reward: float) -> Point | None:
-        """Where a policy first rose to a reward, between two points on a straight line; None where it did not.
+        """The point at which a reward was first reached, linearly interpolated; None if it was not reached.
 
         Example:
             >>> LearningCurve([Point(0, 0, 0.0, 1.0), Point(4, 80, 1.0, 2.0)]).first(1.5)
@@ -63,11 +63,11 @@ class LearningCurve:
         return None
 
     def final(self, updates: int) -> float:
-        """The reward after so many updates, a multiple of those between evaluations."""
+        """The reward after a number of updates, at which the policy was evaluated."""
         return next(point.reward for point in self.points if point.update == updates)
 
     def at(self, nfe: float) -> float | None:
-        """The reward after so many evaluations of the network; None where the run was over before."""
+        """The reward after a number of network evaluations, interpolated; None if the run ended before."""
         for before, after in pairwise(self.points):
             if after.nfe >= nfe:
                 return _between(before, after, (nfe - before.nfe) / (after.nfe - before.nfe)).reward
@@ -83,10 +83,10 @@ def _between(before: Point, after: Point, share: float) -> Point:
 
 
 class Counter:
-    """Counts what a network is evaluated for, by hooks on it: a sample forward is 1, its backward pass 2.
+    """Counts network evaluations by hooks: 1 for the forward pass of a sample, 2 for its backward pass.
 
     Args:
-        network: The network; it is counted while ``counting`` is true.
+        network: The network; its evaluations are counted while ``counting`` is true.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The methods that the reinforcement-learning benchmark compares: the recipes of ``recipes/fast_grpo``, with overrides.
 
-The protocol overrides some keys of all of them: times of steps are uniform, and ``kl_coef`` is 0.
+For all methods the time grid is uniform and ``kl_coef`` is 0.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ RECIPES = Path(prismaudio.__file__).parent / "recipes" / "fast_grpo"
 OPTIONS = ("rollout", "policy", "scoring")
 """Groups of options of a recipe."""
 PARTS = (kernels, advantages, losses, weighting, windows)
-"""Modules of the classes that the options name."""
+"""Modules of the classes that options refer to."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a policy is trained: the options of a recipe, under the same names and with the same defaults.
+    """How a policy is trained: options of a recipe, with the same names and defaults.
 
-    The protocol is the same for all: see :mod:`rl_benchmark.protocol`.
+    For what all methods have in common, see :mod:`rl_benchmark.protocol`.
 
     Args:
         num_steps: Steps of a trajectory in training.
         window: The stochastic steps.
         kernel: Transition of a stochastic step.
-        advantage: From rewards to advantages.
+        advantage: Estimator of advantages from rewards.
         branch_size: Candidates that share the steps before the window.
-        share_first: Whether a branch also shares its first stochastic step: exact, and cheaper.
-        max_tail_steps: Steps after the window at most; None for those of the grid.
+        share_first: Whether a branch shares the network evaluation of its first stochastic step.
+        max_tail_steps: Maximum number of steps after the window; None for those of the grid.
         loss: The policy loss.
         weighting: Weights of the steps of a window.
-        same_start: Whether a whole group starts from the same noise; not a key of recipes.
+        same_start: Whether a whole group starts from the same noise; recipes have no such key.
     """
 
     num_steps: int = 24
@@ -68,9 +68,9 @@ class Method:
         """The method of a recipe.
 
         Args:
-            name: The recipe's, without its ending.
-            folder: Where it is.
-            overrides: What is different here, by key; of a class a mapping of the arguments that change.
+            name: Name of the recipe file, without its suffix.
+            folder: Folder of the recipe.
+            overrides: Options to change, by key; for a class, a mapping of its arguments to change.
         """
         options = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
         recipe = {key: value for group in OPTIONS for key, value in options.get(group, {}).items()}
@@ -82,7 +82,7 @@ class Method:
         return cls(**settings | overrides)
 
     def windows(self, seed: int, update: int, groups: int) -> dict[Window, list[int]]:
-        """The windows of an update, and the groups of each."""
+        """The windows of an update, each with its groups."""
         found: dict[Window, list[int]] = {}
         for group in range(groups):
             found.setdefault(self.window.window(self.num_steps, seed, update, group), []).append(group)
@@ -95,11 +95,11 @@ class Method:
 
     @property
     def objective(self) -> Objective:
-        """The objective of its updates."""
+        """The objective of an update."""
         return Objective(self.loss, self.weighting, uniform_grid(self.num_steps))
 
     def evaluations(self, window: Window) -> tuple[float, float]:
-        """Evaluations of the network for each sample, by formula: rolling out, and training.
+        """Expected network evaluations per sample, for rollout and for training.
 
         A backward pass counts as two forward passes. Steps that a branch shares count once for the branch.
 
@@ -113,7 +113,7 @@ class Method:
 
 
 def _built(described: str | dict[str, Any], **changes: object) -> object:
-    """The object that a recipe describes, a class or a class and its arguments, with some of these changed."""
+    """Create the object that a recipe describes by class, or class and arguments, with some arguments changed."""
     name, arguments = (
         (described, {}) if isinstance(described, str) else (described["class_path"], described.get("init_args", {}))
     )
@@ -122,7 +122,7 @@ def _built(described: str | dict[str, Any], **changes: object) -> object:
 
 
 _TOGETHER: dict[str, Any] = {"window": {"per": "update"}}
-"""All groups of an update have the same window, as the released code has."""
+"""All groups of an update have the same window, as in the released code."""
 _RELEASE = Method.of_recipe("release", **_TOGETHER)
 _BEST = replace(
     _RELEASE,
@@ -136,7 +136,7 @@ _BEST_T10 = replace(_BEST, num_steps=10, window=RandomWindow(3, latest=0.4, per=
 METHODS: dict[str, Method] = {
     "flow_grpo": Method.of_recipe("flow_grpo"),
     "flow_grpo_T10": Method.of_recipe("flow_grpo", num_steps=10),
-    # as published: candidates start from the same noise, and each is computed by itself
+    # as published: candidates start from the same noise and share no evaluations
     "mix_grpo": Method.of_recipe("mix_grpo", branch_size=1, share_first=False, same_start=True),
     "release": _RELEASE,
     "paper": Method.of_recipe("paper", share_first=False, **_TOGETHER),
@@ -147,11 +147,11 @@ METHODS: dict[str, Method] = {
     "recommended": Method.of_recipe("recommended"),
     "recommended_w2": Method.of_recipe("recommended", window={"length": 2, "latest": 0.7}),
 }
-"""By name: the recipes, with what is different here; two of our survey's prototype, the better one with the rewards
-added up, too; and what we recommend with windows of two steps."""
+"""Methods by name: the recipes with the stated changes; ``best_…``, the candidates of an earlier survey, one of them
+also with the weighted sum of rewards; and the recommended settings with a window of two steps."""
 
 STUDIO_STEPS = 8
 STUDIO_METHODS: dict[str, Method] = {
     name: replace(METHODS[name], num_steps=STUDIO_STEPS) for name in ("flow_grpo", "release", "recommended")
 }
-"""By name: those of the second environment, where all trajectories have eight steps, in training as in evaluation."""
+"""Methods of the studio environment, where all trajectories have eight steps, in training and in evaluation."""

@@ -64,7 +64,7 @@ def save_plot(report: RLReport, path: Path) -> None:
 
 def _line(report: RLReport, name: str) -> list[tuple[float, float]]:
     """Mean cost and mean reward at each evaluation except the first."""
-    courses = report.runs[name, report.equal_rate]
-    points = zip(*(course.points[1:] for course in courses), strict=False)
+    curves = report.runs[name, report.equal_rate]
+    points = zip(*(curve.points[1:] for curve in curves), strict=False)
     means = ((statistics.fmean(p.nfe for p in each), statistics.fmean(p.reward for p in each)) for each in points)
     return [(nfe, reward) for nfe, reward in means if math.isfinite(reward)]

@@ -1,11 +1,11 @@
-"""The reinforcement-learning benchmark: how much computing each method needs to reach a reward.
+"""The reinforcement-learning benchmark: cost of each method to reach a target reward.
 
-It has two environments, with the same methods and the same report: a small world, where a run takes seconds and every
-reward is exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
-:mod:`rl_benchmark.studio`. In each the protocol is the same for all methods: AdamW at a constant learning
-rate, gradients clipped to norm 1, groups of 16, one update with each rollout. Every few updates samples from noise that
-is always the same are made by deterministic steps and scored. The reward to be reached is four fifths of the way from
-the base policy's to that of Flow-GRPO in the end. What a method costs is counted by hooks on the network.
+There are two environments, with the same methods and the same report: a toy problem, where a run takes seconds and
+rewards are exact, see :mod:`rl_benchmark.small`, and the studio model with the rewards of the core, see
+:mod:`rl_benchmark.studio`. The protocol is the same for all methods: AdamW at a constant learning rate, gradients
+clipped to norm 1, groups of 16, one update per rollout. Every few updates the policy is evaluated on deterministic
+samples from fixed noise. The target reward is the base policy's plus 80 % of the final improvement of Flow-GRPO.
+Network evaluations are counted by hooks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EQUAL_RATE = 1e-3
 RATES = (3e-4, 1e-3, 3e-3)
 QUICK = ("flow_grpo", "release", "paper", "recommended")
 QUICK_RATES = {**dict.fromkeys(QUICK, (EQUAL_RATE,)), **dict.fromkeys(("flow_grpo", "recommended"), (EQUAL_RATE, 3e-3))}
-"""The one at which all are compared, and of two methods what is their best in the whole benchmark."""
+"""The common learning rate of all methods, and for two methods also their best one of the full benchmark."""
 STUDIO_RATE = 1e-4
 
 
@@ -56,18 +56,18 @@ class Job:
 
 @dataclass
 class RLBenchmark:
-    """Which methods are compared, and for how long.
+    """Compares methods in an environment.
 
     Args:
-        methods: By name; ``flow_grpo`` must be among them.
-        rates: Learning rates of each method, by name; each must have the one at which all are compared.
-        seeds: Of the runs.
+        methods: Methods by name, including ``flow_grpo``.
+        rates: Learning rates of each method, by name, including ``equal_rate``.
+        seeds: Seeds of the runs.
         updates: Updates of each run.
-        budget: Evaluations of the network up to which a run goes on after that.
-        equal_rate: The learning rate at which all are compared.
-        environment: What they are compared on.
-        processes: Runs at a time, each on one thread.
-        kept: Folder of finished runs; what it has with the same settings is not run again. None to keep nothing.
+        budget: Minimum number of network evaluations of each run.
+        equal_rate: The learning rate at which all methods are compared.
+        environment: The environment.
+        processes: Number of parallel runs, each on one thread.
+        kept: Folder of finished runs; runs with the same settings are not repeated. None to store nothing.
     """
 
     methods: dict[str, Method]
@@ -82,7 +82,7 @@ class RLBenchmark:
 
     @classmethod
     def quick(cls) -> RLBenchmark:
-        """What shows the main result in less than three minutes."""
+        """The main methods and learning rates, in less than three minutes."""
         return cls({name: METHODS[name] for name in QUICK}, QUICK_RATES, budget=0)
 
     @classmethod
@@ -92,8 +92,8 @@ class RLBenchmark:
 
     @classmethod
     def studio(cls) -> RLBenchmark:
-        """The studio model with the rewards of the core: about an hour of two cores."""
-        from rl_benchmark.studio import StudioEnvironment  # brings Lightning
+        """The studio model with the rewards of the core; takes about an hour on two cores."""
+        from rl_benchmark.studio import StudioEnvironment  # imports Lightning
 
         rates: dict[str, tuple[float, ...]] = dict.fromkeys(STUDIO_METHODS, (STUDIO_RATE,))
         return cls(
@@ -107,14 +107,14 @@ class RLBenchmark:
         )
 
     def restricted(self, **settings: object) -> RLBenchmark:
-        """The same with other settings."""
+        """A copy with other settings."""
         return replace(self, **settings)  # type: ignore[arg-type]
 
     def run(self, on_step: Step = lambda *_: None) -> RLReport:
-        """Run everything.
+        """Run all methods.
 
         Args:
-            on_step: Called with what is being done, how much of it is done, and how much there is.
+            on_step: Called with (name of the phase, finished steps, total steps).
         """
         with _one_thread():
             self.environment.prepare(lambda done, total: on_step("preparing", done, total))
@@ -135,7 +135,7 @@ class RLBenchmark:
         return RLReport(runs, self.updates, self.equal_rate, self.environment.budgets, meta)
 
     def _jobs(self) -> Iterator[Job]:
-        """First those at the same learning rate, then the others, the highest first."""
+        """Jobs at the common learning rate, then the others, highest rate first."""
         others = sorted({rate for rates in self.rates.values() for rate in rates} - {self.equal_rate}, reverse=True)
         for rate in (self.equal_rate, *others):
             for name, method in self.methods.items():
@@ -143,7 +143,7 @@ class RLBenchmark:
                     yield from (Job(name, method, rate, seed) for seed in self.seeds)
 
     def _curves(self, jobs: list[Job]) -> Iterator[tuple[Job, LearningCurve]]:
-        """Runs as they come to their end."""
+        """Learning curves in the order in which runs finish."""
         missing = []
         for job in jobs:
             place = self._place(job)
@@ -157,7 +157,7 @@ class RLBenchmark:
             yield job, curve
 
     def _place(self, job: Job) -> Path | None:
-        """Where a run is kept, by all that it depends on."""
+        """File of a finished run, named after a hash of everything that it depends on."""
         settings = {name: _described(value) for name, value in vars(job.method).items()}
         protocol = (settings, _described(self.environment), self.updates, self.budget, __version__, torch.__version__)
         key = hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
@@ -186,7 +186,7 @@ def _described(value: object) -> object:
 
 
 _environments: list[Environment] = []
-"""Of this process, as it was started for it."""
+"""The environment of this worker process."""
 
 
 def _start(environment: Environment) -> None:
@@ -201,7 +201,7 @@ def _work(job: Job, updates: int, budget: float) -> LearningCurve:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The same numbers whatever the number of cores; small products gain nothing from more."""
+    """Context with one thread, so that results do not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What the reinforcement-learning benchmark found, as JSON, as tables and as a frame."""
+"""Results of the reinforcement-learning benchmark, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Values = list[float | None]
 
 @dataclass
 class RLReport:
-    """Runs of methods.
+    """Learning curves of all methods, and their comparison.
 
     Args:
-        runs: The runs of a method and a learning rate, one for each seed.
-        updates: Updates after which runs are compared.
-        equal_rate: The learning rate that all methods were run with.
-        budgets: Evaluations of the network after which rewards are compared.
-        meta: What was run, and with which versions.
+        runs: Learning curves by method and learning rate, one for each seed.
+        updates: Number of updates after which methods are compared.
+        equal_rate: The learning rate at which all methods were run.
+        budgets: Numbers of network evaluations after which rewards are compared.
+        meta: Settings and versions.
     """
 
     runs: dict[tuple[str, float], list[LearningCurve]]
@@ -48,7 +48,7 @@ class RLReport:
 
     @property
     def target(self) -> float:
-        """The reward to be reached: four fifths of the way from the base policy's to the baseline's in the end."""
+        """The target reward: the base policy's plus 80 % of the final improvement of the baseline."""
         final = statistics.fmean(curve.final(self.updates) for curve in self.runs[BASELINE, self.equal_rate])
         return self.base + 0.8 * (final - self.base)
 
@@ -63,9 +63,9 @@ class RLReport:
         return list(dict.fromkeys(name for name, _ in self.runs))
 
     def best_rate(self, method: str) -> float | None:
-        """The learning rate with which a method reaches the target cheapest, of several.
+        """The learning rate at which a method reaches the target at the lowest cost.
 
-        None where no rate does in all runs, or only one was tried.
+        None if no rate reaches it in all runs, or only one rate was run.
         """
         costs = {rate: self.cost(method, rate) for name, rate in self.runs if name == method}
         if len(costs) < 2:
@@ -74,20 +74,20 @@ class RLReport:
         return min(reached, key=reached.__getitem__) if reached else None
 
     def cost(self, method: str, rate: float | None, what: str = "nfe") -> float | None:
-        """Mean cost of reaching the target, in evaluations of the network; None where a run did not reach it."""
+        """Mean cost of reaching the target; None if a run did not reach it."""
         if (method, rate) not in self.runs or rate is None:
             return None
         reached = [curve.first(self.target) for curve in self.runs[method, rate]]
         return None if None in reached else statistics.fmean(getattr(point, what) for point in reached)
 
     def ratio(self, method: str, *, best: bool = False, over: str = BASELINE, what: str = "nfe") -> float | None:
-        """How many times cheaper a method reaches the target than another.
+        """Cost of another method to reach the target, divided by the cost of this method.
 
         Args:
-            method: Its name.
-            best: Each at its own best learning rate; otherwise both at the same.
-            over: Name of the other.
-            what: ``nfe``, ``cpu_s`` or ``update``.
+            method: Name of this method.
+            best: Compare both at their best learning rates instead of the common one.
+            over: Name of the other method.
+            what: Unit of the cost: ``nfe``, ``cpu_s`` or ``update``.
         """
         mine, others = (self.cost(name, self._rate(name, best=best), what) for name in (method, over))
         return None if mine is None or others is None else others / mine
@@ -96,7 +96,7 @@ class RLReport:
         return self.best_rate(method) if best else self.equal_rate
 
     def row(self, method: str, rate: float) -> dict[str, Any]:
-        """What the JSON file says of a method and a learning rate: lists with one number for each seed."""
+        """The entry of a method and a learning rate in the JSON file: lists with one number for each seed."""
         curves = self.runs[method, rate]
         reached = [curve.first(self.target) for curve in curves]
 
@@ -116,7 +116,7 @@ class RLReport:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """What the JSON file holds; null where a target was not reached, or a run was over before a budget."""
+        """The content of the JSON file; null if a target was not reached, or a run ended before a budget."""
         best = {name: self.best_rate(name) for name in self.methods}
         ratios = {name: self.ratio(name) for name in RATIOS} | {
             "recommended_best_lr": self.ratio("recommended", best=True),
@@ -135,34 +135,34 @@ class RLReport:
         }
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, complete or not at all.
+        """Write the JSON file atomically.
 
         Raises:
-            MediaError: It cannot be written.
+            MediaError: The file cannot be written.
         """
         write_json(path, self.as_dict())
 
     def tables(self) -> list[Table]:
-        """Tables for the terminal: at the same learning rate, at each method's best, all others; rewards in the end."""
+        """Tables for the terminal: costs at the common, the best and the other learning rates, and final rewards."""
         equal = [(name, self.equal_rate) for name in self.methods]
         best = [(name, rate) for name in self.methods if (rate := self.best_rate(name)) is not None]
         others = [key for key in self.runs if key not in equal and key not in best]
         titled = (
-            (f"every method with learning rate {self.equal_rate:g}", equal, False),
-            ("each method with its best learning rate", best, True),
-            ("the other learning rates", others, None),
+            (f"all methods at learning rate {self.equal_rate:g}", equal, False),
+            ("each method at its best learning rate", best, True),
+            ("other learning rates", others, None),
         )
         tables = [self._costs(title, keys, best=own) for title, keys, own in titled if keys]
         return [
             *tables,
             self._qualities(
-                "reward at equal cost; each reward, KL to the base in nats and variance over the base's in the end",
+                "reward at equal cost; final rewards, KL to the base in nats, and variance relative to the base",
                 equal,
             ),
         ]
 
     def _costs(self, title: str, keys: Sequence[tuple[str, float]], *, best: bool | None) -> Table:
-        table = Table(title=f"{title}: up to a reward of {self.target:.3f}", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=f"{title}: cost to reach a reward of {self.target:.3f}", box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("method", no_wrap=True)
         for head in ("rate", "reached", "updates", "1000 NFE", "× fewer", "CPU s", "× less", "final"):
             table.add_column(head, justify="right", no_wrap=True)
@@ -203,9 +203,9 @@ def _finite(values: Any) -> Values:
 
 
 def _cell(values: Values, form: str) -> str:
-    """Mean and standard deviation; ``-`` as soon as one value is missing."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
+    """Mean and standard deviation; ``-`` if a value is missing."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
         return "-"
-    spread = statistics.stdev(there) if len(there) > 1 else 0.0
-    return f"{form.format(statistics.fmean(there))} ± {form.format(spread)}"
+    spread = statistics.stdev(present) if len(present) > 1 else 0.0
+    return f"{form.format(statistics.fmean(present))} ± {form.format(spread)}"

@@ -1,4 +1,4 @@
-"""The first environment of the reinforcement-learning benchmark: a world small enough for runs of seconds."""
+"""The toy environment of the reinforcement-learning benchmark, in which a run takes seconds."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ EVALUATION_STEPS, EVALUATION_SAMPLES = 24, 1024
 
 
 class SmallEnvironment(Environment):
-    """Trains copies of a flow model of a small world.
+    """Post-trains copies of a small flow model, see :class:`rl_benchmark.world.World`.
 
     Args:
-        pretraining: Steps of flow matching of the base policy.
+        pretraining: Number of flow-matching steps of the base policy.
     """
 
     name = "small"
@@ -44,11 +44,11 @@ class SmallEnvironment(Environment):
         self.pretraining, self.world = pretraining, World()
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Train the base policy, or find it where it was kept."""
+        """Train the base policy, or load it from the cache."""
         self.base = pretrained(self.pretraining, on_step)
 
     def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
-        """One run, see :class:`Environment`."""
+        """See :class:`Environment`."""
         network = deepcopy(self.base)
         counter = Counter(network)
         optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
@@ -75,14 +75,14 @@ class SmallEnvironment(Environment):
     def _update(
         self, network: VelocityNetwork, optimizer: torch.optim.Optimizer, method: Method, seed: int, update: int
     ) -> None:
-        """Roll out, score, replay, step."""
+        """Roll out, score, replay, and step the optimizer."""
         optimizer.zero_grad()
         self.accumulate(network, method, seed, update)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
     def accumulate(self, network: VelocityNetwork, method: Method, seed: int, update: int) -> None:
-        """Add the gradient of an update to that of the network."""
+        """Accumulate the gradient of an update."""
         batches, advantages = self.draw(network, method, seed, update)
         accumulate_gradients(micro_batches(batches, advantages), method.objective)
 
@@ -100,7 +100,7 @@ class SmallEnvironment(Environment):
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
-        """Evaluation samples ``(1024, 16, 1)`` of a policy, from noise that is always the same, and their classes."""
+        """Evaluation samples ``(1024, 16, 1)`` of a policy, from fixed noise, and their classes."""
         classes = torch.arange(EVALUATION_SAMPLES) % CLASSES
         noise = normal((EVALUATION_SAMPLES, WIDTH, 1), "evaluation")
         return EulerSampler(EVALUATION_STEPS).sample(network.given(classes), noise), classes
@@ -120,7 +120,7 @@ class SmallEnvironment(Environment):
 def _rolled(
     network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
 ) -> Rollout:
-    """The candidates of the groups that have this window; their noise does not depend on which these are."""
+    """Candidates of the groups with this window; the noise of a group is independent of the other groups."""
     classes = torch.tensor(groups).repeat_interleave(GROUP)
     noise = _noise(groups, 1 if method.same_start else GROUP // method.branch_size, *key)
     if method.same_start:

@@ -1,4 +1,4 @@
-"""The second environment of the reinforcement-learning benchmark: the studio model, with the rewards of the core."""
+"""The environment of the reinforcement-learning benchmark with the studio model and rewards without weights."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from rl_benchmark.methods import Method
 
 SAMPLES = 8
-"""Of each of a few clips: divergence and variance are theirs."""
+"""Samples per clip for the divergence and the variance."""
 
 
 class StudioEnvironment(Environment):
-    """Post-trains the studio model to do without guidance, in few steps, as the recipe ``fast_grpo/studio`` does.
+    """Post-trains the studio model to sample in few steps without guidance, as the recipe ``fast_grpo/studio``.
 
     Args:
-        training: Clips of the studio that updates take in turn.
-        validation: Held-out clips that policies are evaluated with.
-        clips: Clips of an update.
+        training: Number of training clips.
+        validation: Number of held-out clips for evaluation.
+        clips: Number of clips per update.
     """
 
     name = "studio"
@@ -59,20 +59,20 @@ class StudioEnvironment(Environment):
         self.training, self.validation, self.clips = training, validation, clips
 
     def prepare(self, on_step: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Render the clips, or find them where they were kept."""
+        """Render the clips, or find them in the cache."""
         on_step(0, 1)
         self.data().prepare_data()
         on_step(1, 1)
 
     def data(self) -> StudioDataModule:
-        """The clips."""
+        """The data module of the clips."""
         folder = cache_home() / "benchmark" / "clips"
         return StudioDataModule(self.training, 0, self.validation, self.clips, seed=5, cache_dir=str(folder))
 
     def run(self, method: Method, learning_rate: float, seed: int, updates: int, budget: float = 0) -> LearningCurve:
-        """One run, see :class:`Environment`."""
+        """See :class:`Environment`."""
         task, data = _policy(method, learning_rate, seed), self.data()
-        watch = _Watch(self, task, updates, budget)
+        recorder = _Recorder(self, task, updates, budget)
         seed_everything(seed, verbose=False)
         with TemporaryDirectory() as folder, _quietly():
             trainer = Trainer(
@@ -83,7 +83,7 @@ class StudioEnvironment(Environment):
                 val_check_interval=self.every,
                 check_val_every_n_epoch=None,
                 num_sanity_val_steps=0,
-                callbacks=[watch],
+                callbacks=[recorder],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -92,11 +92,11 @@ class StudioEnvironment(Environment):
             )
             trainer.validate(task, data, verbose=False)
             trainer.fit(task, data)
-        return watch.curve
+        return recorder.curve
 
 
 class _Policy(FastGrpoTask):
-    """Validates with the same noise whatever the seed."""
+    """Validates with noise that does not depend on the seed."""
 
     def validation_noise(self, batch: LatentBatch) -> Tensor:
         shape = batch.latents.shape[1:]
@@ -129,8 +129,8 @@ def _policy(method: Method, learning_rate: float, seed: int) -> _Policy:
     )
 
 
-class _Watch(Callback):
-    """Writes the curve of a policy down, and ends its run."""
+class _Recorder(Callback):
+    """Records the learning curve of a policy, and stops its run."""
 
     def __init__(self, environment: StudioEnvironment, task: FastGrpoTask, updates: int, budget: float) -> None:
         self.curve, self.environment, self.updates, self.budget = LearningCurve(), environment, updates, budget
@@ -157,7 +157,7 @@ class _Watch(Callback):
 
     @torch.no_grad()
     def _compare(self, task: FastGrpoTask) -> None:
-        """How far the policy went from its base, and what is left of its variety."""
+        """Compute the divergence of the policy from its base, and the ratio of their variances."""
         batch = next(iter(self.environment.data().val_dataloader()))
         conditions = task.clips.conditions(batch.clips, batch.plans)
         autoencoder = cast("Autoencoder", task.autoencoder)

@@ -1,4 +1,4 @@
-"""A world small enough for reinforcement learning in seconds: a 16-dimensional flow and four exact rewards."""
+"""A toy problem for reinforcement learning in seconds: a 16-dimensional flow and four exact rewards."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 CLASSES, WIDTH = 8, 16
 WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}
-"""Of the rewards, as the paper weighs them."""
+"""Weights of the rewards, as in the paper."""
 MODES = slice(0, 6)
 DIRECTION = slice(6, 12)
 RING = slice(12, 14)
-EARS = slice(14, 16)
+CHANNELS = slice(14, 16)
 PRETRAINING_STEPS, PRETRAINING_BATCH = 6000, 256
 
 
 class World:
-    """Eight classes, which stand for videos, and what their sounds look like as latents ``(batch, 16, 1)``.
+    """A distribution of latents ``(batch, 16, 1)`` for eight classes, and rewards with known optima.
 
-    A latent has four parts that have nothing to do with each other: a mixture of three modes (one is what the class
-    sounds like), a direction, a ring (the nearer to one point of it, the better it sounds), and two ears (their
-    difference is the pan). A model of the data is good at none of the four: one mode in three is right, directions
-    scatter, all of the ring is as frequent, and pans are blurred and a little wrong.
+    Classes correspond to videos. A latent has four independent parts, one for each reward: a mixture of three modes, of
+    which one is correct; a direction; a position on a ring, of which one point is best; and two channels, whose
+    difference is the pan. Samples of the data score below the optimum in each part: one mode in three is
+    correct, directions scatter, positions are uniform on the ring, and pans are noisy and biased.
     """
 
     def __init__(self) -> None:
@@ -58,26 +58,26 @@ class World:
         parts[:, DIRECTION] = self.directions[classes] + 0.6 * parts[:, DIRECTION]
         parts[:, RING] = 1.5 * torch.stack([angle.cos(), angle.sin()], 1) + 0.2 * parts[:, RING]
         pan = self.pans[classes] + 0.3 + 0.4 * parts[:, 14]
-        parts[:, EARS] = torch.stack([pan, -pan], 1) / 2 + 0.3 * parts[:, 15:]
+        parts[:, CHANNELS] = torch.stack([pan, -pan], 1) / 2 + 0.3 * parts[:, 15:]
         return parts[:, :, None]
 
     def rewards(self, latents: Tensor, classes: Tensor) -> dict[str, Tensor]:
         """The four exact rewards ``(batch,)`` of latents ``(batch, 16, 1)``, on scales as unequal as real ones.
 
         Args:
-            latents: What was made.
-            classes: What it was made for, ``(batch,)``.
+            latents: Generated latents.
+            classes: Their classes, ``(batch,)``.
 
         Returns:
             ``semantic`` 0 .. 1, ``temporal`` -1 .. 1, ``aesthetic`` 1 .. 10, ``spatial`` at most 0.
         """
         x = latents[:, :, 0]
-        away = (x[:, MODES] - self.modes[classes, 0]).square().sum(1)
-        astray = (x[:, RING] - self.best[classes]).square().sum(1)
+        mode_error = (x[:, MODES] - self.modes[classes, 0]).square().sum(1)
+        ring_error = (x[:, RING] - self.best[classes]).square().sum(1)
         return {
-            "semantic": torch.exp(-away / 2),
+            "semantic": torch.exp(-mode_error / 2),
             "temporal": torch.cosine_similarity(x[:, DIRECTION], self.directions[classes]),
-            "aesthetic": 1 + 9 * torch.exp(-astray / 4.5),
+            "aesthetic": 1 + 9 * torch.exp(-ring_error / 4.5),
             "spatial": -(x[:, 14] - x[:, 15] - self.pans[classes]).abs(),
         }
 
@@ -106,37 +106,37 @@ class VelocityNetwork(nn.Module):
         return self.layers(inputs)[:, :, None]
 
     def given(self, classes: Tensor) -> Velocity:
-        """The velocity of samples of these classes."""
+        """The velocity of samples of the given classes."""
         return lambda latents, times: self(latents, times, classes)
 
     def rows(self, classes: Tensor) -> RowVelocity:
-        """The velocity of some rows of samples of these classes."""
+        """The velocity of a subset of the samples of the given classes."""
         return lambda rows: self.given(classes[rows])
 
 
 def pretrained(
     steps: int = PRETRAINING_STEPS, on_step: Callable[[int, int], None] = lambda *_: None
 ) -> VelocityNetwork:
-    """A flow model of the world's data, or found where it was kept.
+    """Train a flow model of the data, or load it from the cache.
 
     Args:
-        steps: Steps of flow matching.
-        on_step: Called after each with how many are done and how many there are.
+        steps: Number of flow-matching steps.
+        on_step: Called after each step with (finished steps, total steps).
     """
-    place = _place(steps)
+    file = _cache_file(steps)
     network = VelocityNetwork()
-    if place.exists():
-        network.load_state_dict(load_file(place))
+    if file.exists():
+        network.load_state_dict(load_file(file))
         return network
     _pretrain(network, World(), steps, on_step)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     save_tensors(network.state_dict(), partial)
-    partial.replace(place)
+    partial.replace(file)
     return network
 
 
-def _place(steps: int) -> Path:
+def _cache_file(steps: int) -> Path:
     key = hashlib.sha256(Path(__file__).read_bytes() + f"{steps} {torch.__version__}".encode()).hexdigest()[:16]
     return cache_home() / "benchmark" / f"rl-{key}.safetensors"
 

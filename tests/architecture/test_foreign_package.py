@@ -51,7 +51,7 @@ def test_a_task_of_its_own_is_averaged_and_exported(found):
     assert {path.name for path in (found["folder"] / "regression").iterdir()} == {"config.json", "model.safetensors"}
 
 
-def test_its_planner_is_tuned_and_asked_for_its_dimension(found):
+def test_its_planner_is_trained_and_writes_its_dimension(found):
     assert "<Tempo>" in found["planned"]
     assert "events." in found["plan"]["tempo"]
 

@@ -38,7 +38,7 @@ def report(small):
     return RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=1, environment=small).run()
 
 
-def test_the_best_that_the_world_knows_is_worth_the_sum_of_the_weights() -> None:
+def test_the_optimum_has_the_highest_rewards() -> None:
     world, classes = World(), torch.arange(CLASSES)
     best = torch.zeros(CLASSES, 16)
     best[:, :6], best[:, 6:12], best[:, 12:14] = world.modes[:, 0], world.directions, world.best
@@ -184,7 +184,7 @@ def test_a_missed_target_is_no_success() -> None:
     assert [str(cell) for cell in told.tables()[0].columns[2].cells] == ["2/2", "1/2", "2/2"]
 
 
-def test_the_report_says_what_is_promised(report) -> None:
+def test_the_report_has_the_documented_keys(report) -> None:
     figures = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert set(figures) == {"base", "target", "equal_lr", "best_lr", "all", "ratio", "meta"}
     assert set(figures["ratio"]) >= {"release", "paper", "recommended", "recommended_best_lr"}
@@ -211,7 +211,7 @@ def test_the_plot_has_a_line_for_each_method_and_the_target(report) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_say_what_one_says(small, report) -> None:
+def test_two_processes_give_the_results_of_one(small, report) -> None:
     names = ("flow_grpo", "recommended")
     settings = {"methods": {name: METHODS[name] for name in names}, "rates": dict.fromkeys(names, (EQUAL_RATE,))}
     other = RLBenchmark(**settings, seeds=(0, 1), updates=4, budget=0, processes=2, environment=small).run()

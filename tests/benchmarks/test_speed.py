@@ -52,6 +52,6 @@ def test_the_command_times_an_installed_model(tiny_plugin, tmp_path, capsys) -> 
     assert "fp32 velocity" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_said(capsys) -> None:
+def test_a_missing_device_is_reported(capsys) -> None:
     assert main(["bench", "model", "--device", "cuda:99"]) == 2
     assert "is not available" in capsys.readouterr().err

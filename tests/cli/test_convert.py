@@ -81,7 +81,7 @@ def test_one_odd_layer_is_listed(files, capsys):
     assert f"{name} is (7,), expected (64,)" in fails(capsys, "convert", "odd.safetensors", "model")
 
 
-def test_a_model_without_encoders_says_who_brings_them(files, capsys):
+def test_a_model_without_encoders_names_the_plugins_that_provide_them(files, capsys):
     main(["convert", "prismaudio.ckpt", "model"])
     capsys.readouterr()
     err = fails(capsys, "generate", "--prompt", "a bell", "--duration", "1", "--model", "model", "--device", "cpu")

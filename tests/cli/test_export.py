@@ -30,7 +30,7 @@ def test_a_run_without_its_recipe(capsys, tmp_path):
         (lambda path: path.write_bytes(b"no checkpoint"), "is not a checkpoint of prismaudio fit, or it is damaged"),
         (lambda path: path.mkdir(), "is not a checkpoint of prismaudio fit, or it is damaged"),
         (lambda path: torch.save([1], path), "is not a checkpoint of prismaudio fit, or it is damaged"),
-        (lambda path: torch.save({"state_dict": {"a": torch.ones(2)}}, path), "is not of this recipe: "),
+        (lambda path: torch.save({"state_dict": {"a": torch.ones(2)}}, path), "does not fit the recipe: "),
     ],
 )
 def test_what_is_no_checkpoint_of_the_recipe(capsys, tmp_path, make, expected):

@@ -38,7 +38,7 @@ def test_a_recipe_of_bare_names_runs(toy, command):
         ("--model ToyTsk", "model: there is no class 'ToyTsk'; did you mean 'ToyTask'?"),
         ("--model.sampler EulrSampler", "did you mean 'EulerSampler'"),
         ("--model.rewards.temporal Loudness", "there is no class 'Loudness'"),
-        ("--model.rewards.temporal EulerSampler", "not of the kind that belongs here"),
+        ("--model.rewards.temporal EulerSampler", "not of the type that is expected here"),
         ("--model.rewards.temporal LostReward", "LostReward of plugin"),
         ("--model.rewards.temporal.target_d 3", "ToyReward has no argument 'target_d'; did you mean 'target_db'?"),
         ("--model.rewards.temporal.target_db loud", "target_db: expected float, got 'loud'"),
@@ -113,14 +113,14 @@ CHECKPOINT = {"state_dict": {"other": torch.ones(1)}, "pytorch-lightning_version
         ({"state_dict": {"a": torch.nn.Linear(1, 1)}}, "pickled code, which is not executed"),
         (
             CHECKPOINT | {"global_step": 0},
-            "is not of this recipe: missing layer.weight; missing layer.bias; unknown other",
+            "does not fit the recipe: missing layer.weight; missing layer.bias; unknown other",
         ),
         ("a text", "is not a checkpoint of prismaudio fit"),
         (b"PK and no more", "truncated"),
         (None, "no such checkpoint"),
     ],
 )
-def test_what_cannot_be_resumed_is_told_in_one_line(toy, capsys, tmp_path, content, expected):
+def test_an_invalid_checkpoint_is_reported_in_one_line(toy, capsys, tmp_path, content, expected):
     path = tmp_path / "a.ckpt"
     if isinstance(content, bytes | str):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -160,14 +160,14 @@ def versioned(toy, tmp_path):
         (lambda found: found["optimizer_states"][0]["param_groups"].pop(), "different number of parameter groups"),
     ],
 )
-def test_a_checkpoint_of_another_network_or_optimizer_is_told_in_one_line(versioned, capsys, change, expected):
+def test_a_checkpoint_of_another_network_or_optimizer_is_reported_in_one_line(versioned, capsys, change, expected):
     assert main(["fit", *versioned]) == 0
     (path,) = Path("run").rglob("last.ckpt")
     found = torch.load(path, weights_only=True)
     change(found)
     torch.save(found, path)
     text = error(capsys, *versioned, "--ckpt_path", str(path), "--trainer.max_steps", "4")
-    assert "is not of this recipe: " in text
+    assert "does not fit the recipe: " in text
     assert expected in text
 
 
@@ -225,7 +225,7 @@ def test_what_is_no_recipe_is_named(toy, capsys, tmp_path, text, expected):
     assert expected in message
 
 
-def test_without_a_recipe_it_says_how_to_name_one(capsys):
+def test_without_a_recipe_the_error_explains_how_to_name_one(capsys):
     assert "data, model; name a recipe with --config" in error(capsys)
 
 
@@ -254,7 +254,7 @@ def test_a_run_records_its_recipe_and_plugins_and_can_be_repeated(toy, capsys, t
     assert {"name": "core", "distribution": "prismaudio", "version": __version__} in plugins
     assert main(["fit", "--config", str(saved)]) == 0
     saved.write_text(saved.read_text().replace(__version__, "0.0.9"))
-    with pytest.warns(UserWarning, match="this recipe was made with plugin"):
+    with pytest.warns(UserWarning, match="this recipe was saved with plugin"):
         main(["fit", "--config", str(saved)])
 
 
@@ -310,7 +310,7 @@ def fast_grpo(folder, old, new):
         ("group_size: 4", "group_size: 1", "group_size is 1; expected 2 or more"),
         ("AdamW", "AdamWW", "optimizer: there is no class 'AdamWW'; did you mean 'AdamW'"),
         ("lr: 1.0e-4", "rate: 1.0e-4", "optimizer: AdamW has no argument 'rate'"),
-        ("AdamW", "CosineWithWarmup", "optimizer: a class 'CosineWithWarmup' exists, but it is not of the kind"),
+        ("AdamW", "CosineWithWarmup", "optimizer: a class 'CosineWithWarmup' exists, but it is not of the type"),
     ],
 )
 def test_options_of_fast_grpo_are_checked_in_one_line(tmp_path, capsys, old, new, expected):
@@ -336,11 +336,11 @@ def test_the_help_of_a_task_has_what_it_inherits(capsys):
         main(["fit", "--model.help", "FastGrpoTask"])
     text = " ".join(capsys.readouterr().out.split())
     for option, said in (
-        ("rollout.group_size", "Candidates of a clip"),
-        ("policy.kl_coef", "Coefficient of the divergence"),
+        ("rollout.group_size", "Candidates per clip"),
+        ("policy.kl_coef", "Coefficient of the KL divergence"),
         ("scoring.held_out", "never optimized"),
         ("optimizer", "None for AdamW with learning rate 1e-3"),
-        ("guidance", "Scale of classifier-free guidance. (type: float, default: 1.0)"),
+        ("guidance", "Scale of classifier-free guidance; 1 disables it. (type: float, default: 1.0)"),
         ("gradient_checkpointing", "Recompute activations"),
     ):
         assert f"--model.{option} " in text
@@ -348,7 +348,7 @@ def test_the_help_of_a_task_has_what_it_inherits(capsys):
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, "high"), ("bf16-mixed", "high"), ("32-true", "highest")])
-def test_cuda_devices_use_tensor_cores_unless_full_precision_is_asked_for(precision, expected):
+def test_cuda_devices_use_tensor_cores_unless_full_precision_is_requested(precision, expected):
     cuda, cpu = (SimpleNamespace(accelerator=object.__new__(kind)) for kind in (CUDAAccelerator, CPUAccelerator))
     before = torch.get_float32_matmul_precision()
     try:

@@ -195,7 +195,7 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--nonsense"], "--nonsense"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(generate, videos, tmp_path, monkeypatch, capsys, words, says):
+def test_errors_are_reported_in_one_line(generate, videos, tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(videos)
     assert generate(*words, output=tmp_path / "out") == 2
     text = capsys.readouterr().err
@@ -263,7 +263,7 @@ def test_bars_on_a_terminal(videos, tmp_path, tiny_model_folder):
     ) as run:
         os.close(there)
         written = b""
-        with contextlib.suppress(OSError):  # nobody has it open any more
+        with contextlib.suppress(OSError):  # no process has it open any more
             while more := os.read(here, 4096):
                 written += more
     assert run.returncode == 0

@@ -83,7 +83,7 @@ def test_local_plugins_reach_the_environment(monkeypatch):
     assert os.environ["PRISMAUDIO_PLUGINS"] == "first,second,third"
 
 
-def test_plugin_wants_a_module(capsys):
+def test_plugin_requires_a_module(capsys):
     assert command.main(["fit", "--plugin"]) == 2
     assert "--plugin has no value" in capsys.readouterr().err
 

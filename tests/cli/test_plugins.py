@@ -116,7 +116,7 @@ def test_check_finds_what_is_wrong(install, capsys):
     assert "works without the network" in capsys.readouterr().out
 
 
-def test_check_judges_questions_and_headers(install, capsys, tmp_path):
+def test_check_validates_questions_and_headers(install, capsys, tmp_path):
     (tmp_path / "x.yaml").write_text("model: X\n")
     install(f"""
         from pathlib import Path
@@ -162,7 +162,7 @@ REWARDS = """
             raise CheckpointError("x.pt is not on this machine; get it")
 
     class Picky(Level):
-        "Judges nothing."
+        "Scores nothing."
         def prepare(self, clip, plan):
             raise NotApplicableError("no dog barks")
 """

@@ -1,4 +1,4 @@
-"""``prismaudio score``: any file, every judge, one line for whatever is wrong, and no work done twice."""
+"""``prismaudio score``: any file, every scorer, one line for whatever is wrong, and no work done twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prismaudio.registry import discover
 RATE_HZ = 16_000
 PLAN = "<Semantic> A bell rings. <Temporal> The bell sounds at 0.50 s and 1.20 s. <Spatial> The bell is on the left."
 
-JUDGES = """
+SCORERS = """
 import pathlib
 import torch
 from prismaudio.errors import CheckpointError
@@ -47,8 +47,8 @@ class FallingReward(Reward):
     def score(self, audio, sample_rate_hz, caches):
         if audio.abs().max() > 0.9:
             raise RuntimeError("too loud for me")
-        with pathlib.Path("heard.txt").open("a") as file:
-            print("heard", file=file)
+        with pathlib.Path("scored.txt").open("a") as file:
+            print("scored", file=file)
         return audio.abs().amax((1, 2))
 
 class WideDistance(AudioFrechetDistance):
@@ -84,12 +84,12 @@ def bell(level: float = 0.3, n: int = 2 * RATE_HZ, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, install):
-    """A working directory with two sounds, a plugin of judges, and nothing of other plugins."""
+    """A working directory with two audio files, a plugin of scorers, and nothing of other plugins."""
     for plugin in discover().plugins:
         if plugin.name != "core":
             known = os.environ.get("PRISMAUDIO_DISABLE_PLUGINS", "")
             monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", f"{known},{plugin.name}")
-    install(JUDGES, name="judges")
+    install(SCORERS, name="scorers")
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -123,14 +123,14 @@ def test_a_table_of_everything_with_reasons(folder, capsys):
         assert f"{reward} " in out
 
 
-def test_without_a_plan_or_a_reference_the_reason_is_said(folder, capsys):
+def test_without_a_plan_or_a_reference_the_reason_is_printed(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
     assert "OnsetF1" in out.split("skipped:")[1]
     assert "it needs a plan, but there is none" in out
     assert "GccMse, WideDistance: it needs reference audio, but there is none" in out
 
 
-def test_json_and_csv_say_the_same_and_all_files_are_summed_up(folder, capsys):
+def test_json_and_csv_agree_and_all_files_are_summed_up(folder, capsys):
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1,WideDistance")
     given = ("one.wav", "two.wav", "--plan", PLAN, "--reference", "one.wav")
     code, out, _ = run(capsys, *given, *names, "--json", "scores.jsonl", "--csv", "scores.csv")
@@ -176,15 +176,15 @@ def test_what_is_scored_is_not_scored_again(folder, capsys):
     run(capsys, "one.wav", *given)
     _, _, err = run(capsys, "one.wav", "two.wav", *given)
     assert "[1/2] one.wav: skipped, already scored" in err
-    assert len((folder / "heard.txt").read_text().splitlines()) == 2
+    assert len((folder / "scored.txt").read_text().splitlines()) == 2
     resumed = read()[1]["all"]
     run(capsys, "one.wav", "two.wav", *given, "--force")
-    assert len((folder / "heard.txt").read_text().splitlines()) == 4
+    assert len((folder / "scored.txt").read_text().splitlines()) == 4
     whole = read()[1]["all"]
     for name, total in whole.items():
         assert resumed[name]["value"] == pytest.approx(total["value"], rel=1e-9), name
     run(capsys, "one.wav", *given[:-2], "--json", "scores.jsonl", "--plan", PLAN.replace("1.20", "1.30"))
-    assert len((folder / "heard.txt").read_text().splitlines()) == 5  # another plan
+    assert len((folder / "scored.txt").read_text().splitlines()) == 5  # another plan
     assert set(read()[0]) == {"one.wav", "two.wav"}  # what this run does not score stays
 
 
@@ -291,7 +291,7 @@ def video(folder):
     return folder
 
 
-def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plugin, capsys):
+def test_a_video_is_scored_with_its_frames_and_planned_on_request(video, tiny_plugin, capsys):
     names = ("--rewards", "TemporalReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     code, _, err = run(capsys, "clip.mp4", *names)
     assert code == 0, err
@@ -304,17 +304,17 @@ def test_a_video_is_scored_with_its_frames_and_planned_if_asked(video, tiny_plug
     assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, but there is none"
 
 
-def test_lengths_that_differ_are_said(folder, capsys):
+def test_lengths_that_differ_are_reported(folder, capsys):
     soundfile.write("long.wav", bell(n=3 * RATE_HZ), RATE_HZ)
     _, _, err = run(capsys, "one.wav", "--reference", "long.wav", "--rewards", "none", "--metrics", "GccMse")
     assert "one.wav: it lasts 2.00 s, its reference 3.00 s; only the first 2.00 s are scored" in err
 
 
-def test_long_files_are_heard_in_windows(folder, capsys, monkeypatch):
+def test_long_files_are_scored_in_segments(folder, capsys, monkeypatch):
     monkeypatch.setattr("prismaudio.evaluation.files.SEGMENT_S", 0.7)
     names = ("--rewards", "FallingReward", "--metrics", "OnsetF1", "--json", "scores.jsonl")
     run(capsys, "one.wav", "--plan", PLAN, *names)
-    assert len((folder / "heard.txt").read_text().splitlines()) == 3
+    assert len((folder / "scored.txt").read_text().splitlines()) == 3
     edges = [round(i * 2 * RATE_HZ / 3) for i in range(4)]
     peaks = [abs(bell()[begin:end]).max() for begin, end in pairwise(edges)]
     scores = read()[0]["one.wav"]["scores"]
@@ -408,7 +408,7 @@ def test_other_weights_score_again(folder, capsys, install):
     assert read()[0]["one.wav"]["scores"]["WeighingReward"]["value"] == 0.5
 
 
-def test_a_reward_that_judges_some_files_says_why_not_the_others(video, capsys):
+def test_a_reward_that_scores_some_files_gives_a_reason_for_the_others(video, capsys):
     code, out, _ = run(capsys, "one.wav", "clip.mp4", "--rewards", "TemporalReward,FallingReward", "--metrics", "none")
     assert code == 0
     (line,) = out.split("skipped:\n")[1].splitlines()
@@ -425,7 +425,7 @@ def test_columns_tell_files_of_one_name_apart(folder, capsys):
     assert {"/one", "more/one"} <= set(run(capsys, "one.wav", "more/one.wav", *names)[1].split())
 
 
-def test_sound_after_the_last_picture_is_said(video, capsys):
+def test_audio_after_the_last_frame_is_reported(video, capsys):
     soundfile.write("long.wav", bell(n=9 * RATE_HZ), RATE_HZ)
     with av.open(SAMPLE) as frames, av.open("long.wav") as sound, av.open("long.mkv", "w") as out:
         tracks = [(source, out.add_stream_from_template(source.streams[0])) for source in (frames, sound)]
@@ -481,7 +481,7 @@ DAMAGES = {
     "a value": lambda row: row["scores"]["OnsetF1"].update(value=0.25),
     "a number of 400 digits": lambda row: row["scores"]["OnsetF1"].update(value=10**400),
     "a text for a value": lambda row: row["scores"]["OnsetF1"].update(value="much"),
-    "a judge": lambda row: row["scores"].pop("OnsetF1"),
+    "a scorer": lambda row: row["scores"].pop("OnsetF1"),
     "its states": lambda row: row["states"].update(OnsetF1={"nonsense": [1]}),
     "all states": lambda row: row.update(states=7),
     "its file": lambda row: row.update(file=["one.wav"]),

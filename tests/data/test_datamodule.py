@@ -20,14 +20,14 @@ class Listener(LightningModule):
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.heard = []
+        self.batches = []
 
     def training_step(self, batch, batch_idx):
-        self.heard.append((self.current_epoch, tuple(batch.ids), float(batch.latents.sum())))
+        self.batches.append((self.current_epoch, tuple(batch.ids), float(batch.latents.sum())))
         return self.weight * batch.latents.mean()
 
     def validation_step(self, batch, batch_idx):
-        self.heard.append(("val", *batch.ids))
+        self.batches.append(("val", *batch.ids))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -69,22 +69,22 @@ def test_a_run_that_is_resumed_sees_what_it_would_have_seen(folder, tmp_path, wo
     resumed = train(
         module(folder, workers=workers), tmp_path / "a", 14, every=stop, ckpt_path=tmp_path / "a" / f"step={stop}.ckpt"
     )
-    assert len(whole.heard) == 14
-    assert resumed.heard == whole.heard[stop:]
-    assert {epoch for epoch, _, _ in whole.heard} == {0, 1}
+    assert len(whole.batches) == 14
+    assert resumed.batches == whole.batches[stop:]
+    assert {epoch for epoch, _, _ in whole.batches} == {0, 1}
 
 
 def test_with_another_batch_size_the_epoch_begins_anew(folder, tmp_path):
     train(module(folder), tmp_path / "a", 4)
     resumed = train(module(folder, batch_size=2), tmp_path / "a", 6, ckpt_path=tmp_path / "a" / "step=4.ckpt")
     fresh = train(module(folder, batch_size=2), tmp_path / "c", 2)
-    assert resumed.heard == fresh.heard
+    assert resumed.batches == fresh.batches
 
 
 @pytest.mark.filterwarnings("ignore:You requested to overfit")
 def test_a_few_batches_may_be_overfitted(folder, tmp_path):
     task = train(module(folder), tmp_path / "a", 4, overfit_batches=2)
-    assert len({heard[1] for heard in task.heard if heard[0] != "val"}) == 2
+    assert len({batch[1] for batch in task.batches if batch[0] != "val"}) == 2
 
 
 def test_held_out_clips_are_those_of_the_ids(folder):
@@ -120,7 +120,7 @@ def test_broken_clips_are_left_out_and_reported(write, tmp_path, caplog):
     write({"a": 10, "b": tensors(10) | {"latents": torch.full((4, 50), float("nan"))}, "c": 10, "d": 10})
     data = _ready(module(tmp_path / "features"))
     assert list(data.failures) == ["b"]
-    assert "left out: 1 of 4 clips of" in caplog.text
+    assert "skipped: 1 of 4 clips of" in caplog.text
     with pytest.raises(DataError, match=r"1 of 4 clips of .* cannot be used: b: its latents .* \(max_broken is 0.1\)"):
         _ready(module(tmp_path / "features", max_broken=0.1))
 
@@ -222,12 +222,12 @@ def test_prompts_are_clips_and_plans_with_the_first_of_their_texts(write, tmp_pa
         _ready(module(tmp_path / "features", prompts=True))
 
 
-def test_an_empty_split_is_told(folder):
+def test_an_empty_split_is_reported(folder):
     data = _ready(module(folder, validation=0.0))
     assert data.val_dataloader() == []
 
 
-def test_what_a_process_that_reads_says_is_one_line(write, tmp_path):
+def test_an_error_of_a_worker_process_is_one_line(write, tmp_path):
     write({"a": tensors(10) | {"video": torch.full((10, 3), float("nan"))}})
     data = _ready(module(tmp_path / "features", validation=0, verify=False, workers=1))
     with pytest.raises(DataError) as error:

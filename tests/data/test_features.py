@@ -22,7 +22,7 @@ def changed(kind, **change):
     return description
 
 
-def test_a_set_knows_its_rates_and_widths(write, tmp_path):
+def test_a_set_has_its_rates_and_widths(write, tmp_path):
     write({"a": 10, "b": 20})
     found = looked_over(tmp_path / "features")
     assert [record.id for record in found.records] == ["a", "b"]
@@ -77,7 +77,7 @@ def test_features_with_a_third_dimension(write, tmp_path):
         ({"latents": torch.zeros(4, 0)}, "its latents are empty"),
     ],
 )
-def test_one_broken_clip_is_left_out_and_told(write, tmp_path, change, why):
+def test_one_broken_clip_is_skipped_and_reported(write, tmp_path, change, why):
     write({"a": 10, "b": tensors(10) | change, "c": 12})
     found = looked_over(tmp_path / "features")
     assert [record.id for record in found.records] == ["a", "c"]

@@ -242,7 +242,7 @@ def test_a_member_that_is_longer_than_its_archive_is_refused(tmp_path):
         ({"description": {"streams": {"video": {"group": True}}}}, "group of its video is True; expected"),
     ],
 )
-def test_a_shard_that_says_what_makes_no_sense_is_one_line(tmp_path, said, expected):
+def test_a_shard_with_invalid_metadata_is_one_line(tmp_path, said, expected):
     path = tmp_path / "a.safetensors"
     path.write_bytes(save({"a/latents": torch.zeros(4, 9)}, {"prismaudio": json.dumps(said)}))
     with pytest.raises(DataError, match=expected) as error:
@@ -251,7 +251,7 @@ def test_a_shard_that_says_what_makes_no_sense_is_one_line(tmp_path, said, expec
     assert len(str(error.value)) < 1000
 
 
-def test_a_shard_that_says_it_too_deeply_is_one_line(tmp_path):
+def test_a_shard_with_too_deeply_nested_metadata_is_one_line(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(save({"a/latents": torch.zeros(4, 9)}, {"prismaudio": "[" * 100_000}))
     with pytest.raises(DataError, match="nested too deeply"):

@@ -38,7 +38,7 @@ def test_a_clip_without_a_stream_has_nothing_in_it(write, tmp_path):
     assert alone.conditions["video"].values.shape == (1, 0, 3)
 
 
-def test_a_piece_keeps_picture_and_sound_together(write, tmp_path):
+def test_a_crop_keeps_frames_and_audio_aligned(write, tmp_path):
     write({"a": 40})
     cut = clips(tmp_path / "features", max_frames=50)
     starts = set()

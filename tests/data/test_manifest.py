@@ -112,7 +112,7 @@ def test_columns_of_others_are_left_alone(manifest):
         (",".join(f"c{i}" for i in range(2000)) + "\n" + "," * 1999 + "\n", "clips.csv", "2000 columns; expected 1000"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(manifest, text, name, says):
+def test_errors_are_reported_in_one_line(manifest, text, name, says):
     with pytest.raises(DataError, match=says) as error:
         read_manifest(manifest(text, name))
     assert "\n" not in str(error.value)

@@ -47,7 +47,7 @@ def test_a_reason_may_name_a_file_that_is_not_utf8(folder, tmp_path):
     assert json.loads((tmp_path / "failures.jsonl").read_text())["reason"] == "cannot read caf\udce9.mp4"
 
 
-def test_a_shard_never_says_more_than_can_be_read_again(folder, monkeypatch):
+def test_the_metadata_of_a_shard_never_exceeds_what_can_be_read(folder, monkeypatch):
     monkeypatch.setattr(writing, "MAX_HEADER_BYTES", 1000)
     assert folder.add(replace(CLIP, info={"plans": ["x" * 1000]})) is not None
 

@@ -1,6 +1,6 @@
 """Writes the reference pages that follow from the code: ``python tests/docs/generated.py``. The tests compare them.
 
-The pages tell of the core and of prismaudio-studio, which both have to be installed; other plugins do not matter.
+The pages describe the core and prismaudio-studio, which both must be installed; other plugins are disabled.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ CLI_HEAD = """\
 <!-- written by tests/docs/generated.py; a test keeps it equal to the program -->
 
 The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11, where the core and
-[`prismaudio-studio`](../explanation/studio-model.md) are installed. Above each text is the one that has the command.
+[`prismaudio-studio`](../explanation/studio-model.md) are installed. The line above each text names the distribution.
 Other plugins may bring [commands](hooks.md#prismaudio_commands) and [benchmarks](hooks.md#prismaudio_benchmarks).
 
-Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after Ctrl-C, 143 after SIGTERM.
-`prismaudio plugins check` ends with 1 when a check fails.
+Exit codes: 0; 2 for an error that you can act on, reported in one line; 130 after Ctrl-C, 143 after SIGTERM.
+`prismaudio plugins check` exits with 1 when a check fails.
 
 | Variable | What it does |
 |---|---|
-| `PRISMAUDIO_DISABLE_PLUGINS=a,b` | leaves out plugins, by plugin or distribution name |
+| `PRISMAUDIO_DISABLE_PLUGINS=a,b` | disables plugins, by plugin or distribution name |
 | `PRISMAUDIO_PLUGINS=module,file.py` | like `--plugin`, for every command |
 | `PRISMAUDIO_TRACEBACK=1` | shows where an error comes from |
 """
@@ -73,8 +73,8 @@ Exit codes: 0; 2 for an error that you can act on, said in one line; 130 after C
 CLI_TAIL = """
 ## prismaudio fit, validate, test, predict
 
-These four are Lightning's command line: `prismaudio fit` is what a Lightning user would look for as `lightning fit`.
-Their options depend on the recipe and on the plugins that are installed, so they are asked for, not printed here:
+These four are the subcommands of LightningCLI. Their options depend on the recipe and on the installed plugins, so they
+are not listed here; print them with
 
 ```console
 $ prismaudio fit --help
@@ -83,8 +83,8 @@ $ prismaudio fit --model.help=FoundationTask
 $ prismaudio fit --data.help=ManifestDataModule
 ```
 
-`--config` takes a path or the name of a recipe; it may be given more than once, later ones win. `--ckpt_path` resumes a
-run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See
+`--config` takes a path or the name of a recipe; it may be repeated, and later recipes override earlier ones.
+`--ckpt_path` resumes a run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See
 [Write a recipe](../how-to/write-a-recipe.md).
 """
 
@@ -93,14 +93,14 @@ COMPONENTS_HEAD = """\
 
 <!-- written by tests/docs/generated.py; a test keeps it equal to the hooks -->
 
-What the core, `prismaudio`, and `prismaudio-studio` provide, found through the same hooks as everybody else's.
-`prismaudio plugins list` shows what is there in your environment, other plugins included. The name is the word for
-recipes and options; the column *From* is the distribution to install.
+What the core, `prismaudio`, and `prismaudio-studio` provide, found through the same hooks as all plugins.
+`prismaudio plugins list` shows the components of your environment, including other plugins. Recipes and options use the
+name; the column *From* is the distribution to install.
 """
 
 
 def help_text(command: str) -> str:
-    """What a command prints when asked for help, with no other plugins than those of the pages."""
+    """The help text of a command, with only the plugins of the pages."""
     printed = io.StringIO()
     arguments = [*command.split(), "--help"]
     quiet = contextlib.suppress(SystemExit)

@@ -43,7 +43,7 @@ def test_the_marked_blocks_of_the_readme_run(tmp_path):
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda p: p.relative_to(pages.DOCS).as_posix())
-def test_a_page_that_uses_the_studio_says_so(page):
+def test_a_page_that_uses_the_studio_declares_it(page):
     """A page that is skipped without the studio has a block that needs it, and one that has such a block says so."""
     found = [b for b in pages.blocks(page.read_text(encoding="utf-8")) if b.language in pages.RUN and not b.remark]
     assert any(uses_studio(block.code) for block in found if not block.title) == needs_studio(page)

@@ -76,7 +76,7 @@ def test_docstrings_promise_nothing():
 
 
 @pytest.mark.parametrize("name", ABSENT)
-def test_what_is_said_to_be_absent_is_absent(name):
+def test_what_pages_call_absent_is_absent(name):
     """With such a class, README, index.md, paper-map.md and use-your-own-checkpoint.md have to change."""
     assert [
         path for path in MODULES if re.search(rf"^class \w*{name}", path.read_text(encoding="utf-8"), re.MULTILINE)

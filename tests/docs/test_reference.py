@@ -83,7 +83,7 @@ def test_hook_folder_contract_and_docs_are_one_word(kind):
         assert f"::: {module}.{name}" in page("reference/api.md")
 
 
-def test_the_plugin_json_has_the_keys_that_are_told():
+def test_the_plugin_json_has_the_documented_keys():
     keys = list(row("rewards", "X", "m:X", "", None, Plugin("p", "m"), "ok", ""))
     text = page("reference/json-outputs.md").partition("## prismaudio plugins list")[2]
     told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)

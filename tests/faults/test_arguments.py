@@ -1,4 +1,4 @@
-"""Arguments that nobody means are refused in one line that can be read."""
+"""Invalid arguments are rejected with one readable line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_refusal_is_one_short_line(tiny_plugin, capsys, monkeypatch, tmp_path,
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser", "~nosuchuser/x", "a\0b"])
-def test_a_path_that_can_be_none_says_so(path):
+def test_an_invalid_path_is_reported(path):
     with pytest.raises(PrismAudioError, match=r"home folder|NUL"):
         expanded(path)
 

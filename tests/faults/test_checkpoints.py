@@ -154,7 +154,7 @@ def test_a_last_checkpoint_that_is_cut_off_is_passed_over_in_one_line(capsys):
     assert main([*FIT, "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
     assert "last.ckpt is truncated" in line
-    assert "going on from " in line
+    assert "resuming from " in line
     assert line.endswith("run/checkpoints/step=2.ckpt instead")
     last.write_bytes(b"")
     for path in Path("run/checkpoints").glob("*.ckpt"):

@@ -42,7 +42,7 @@ def test_decoded_frames_are_freed_at_once(video):
 
 
 @pytest.mark.usefixtures("without_collection")
-def test_frames_of_a_picture_that_is_encoded_anew_are_freed_at_once(video, tmp_path, monkeypatch):
+def test_frames_of_an_image_that_is_encoded_again_are_freed_at_once(video, tmp_path, monkeypatch):
     monkeypatch.setattr("prismaudio.media.writing._same_video", lambda *_: False)
     write_video_with_audio(video, torch.zeros(2, 16_000), 16_000, tmp_path / "out.mkv")
     assert frames_alive() <= 10

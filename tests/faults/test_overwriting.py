@@ -82,7 +82,7 @@ def test_names_that_a_file_system_may_not_tell_apart_are_not_used_together(put, 
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.wav", "clip.json"])
-def test_files_of_somebody_else_stay_until_force_is_said(generate, put, capsys, name):
+def test_other_files_are_kept_unless_forced(generate, put, capsys, name):
     put("a/clip.mov")
     theirs = put(f"out/{name}", "theirs")
     assert generate("a/clip.mov", "-o", "out") == 2
@@ -113,7 +113,7 @@ def test_the_result_of_another_video_of_the_same_name_stays(generate, put, tmp_p
     assert [name for name in names(tmp_path / "out") if name.endswith(".mp4")] == ["clip-2.mp4", "clip.mp4"]
 
 
-def test_a_moved_folder_is_still_done_and_tells_no_place(generate, put, tmp_path, capsys):
+def test_a_moved_folder_is_still_done_and_contains_no_path(generate, put, tmp_path, capsys):
     put("here/videos/clip.mp4")
     assert generate("here/videos/clip.mp4", "-o", "here/out") == 0
     text = (tmp_path / "here" / "out" / "clip.json").read_text()
@@ -149,7 +149,7 @@ def test_an_output_of_a_table_stays_in_its_folder(put, tmp_path, cell):
         collect_jobs([str(table)], tmp_path / "out", Job(None, tmp_path / "out"))
 
 
-def test_an_output_may_be_said_in_other_ways(put, tmp_path):
+def test_an_output_may_be_spelled_in_other_ways(put, tmp_path):
     put("clip.mp4")
     cells = [f"{tmp_path}/out/absolute", "sub/../plain", "take v1.5", "first.mp4", "a.b/second.WAV", "v1.2.json"]
     table = put("t.csv", "video,output\n" + "".join(f"clip.mp4,{cell}\n" for cell in cells))

@@ -121,7 +121,7 @@ def test_a_pickle_runs_nothing_in_any_form(model, place, capsys, form, command, 
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_the_umask_says_who_can_read_a_model(tiny_model, tmp_path, mask):
+def test_the_umask_determines_who_can_read_a_model(tiny_model, tmp_path, mask):
     before = os.umask(mask)
     try:
         tiny_model.save_pretrained(tmp_path / "model")

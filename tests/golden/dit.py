@@ -48,7 +48,7 @@ def check_tensors(metadata: dict[str, str], tensors: dict[str, Tensor]) -> list[
         try:
             ours = replay.value(name)
         except KeyError:
-            problems.append(f"{name} is not checked: nobody knows what it is")
+            problems.append(f"{name} is not checked: its name is unknown")
             continue
         problems += difference(name, ours, theirs, gate_of(name))
     problems += replay.gradient_problems()

@@ -125,11 +125,11 @@ def check_rollout_tensors(
 
 
 def problems(ours: dict[str, Tensor], theirs: dict[str, Tensor], gates: dict[str, float]) -> list[str]:
-    """What differs by more than its gate, and what nobody knows.
+    """Tensors that differ by more than their gate, and unknown ones.
 
     Of logarithms and losses, which may happen to be near 0, what is below 1 counts as 1.
     """
-    found = [f"{name} is not checked: nobody knows what it is" for name in theirs.keys() - ours.keys()]
+    found = [f"{name} is not checked: its name is unknown" for name in theirs.keys() - ours.keys()]
     for name in theirs.keys() & ours.keys():
         gate = gates.get(name, GATE)
         if theirs[name].dtype == torch.int32 and ours[name].shape == theirs[name].shape:  # 16 bits: a rounding apart
@@ -220,7 +220,7 @@ def averages(metadata: Golden, parameters: Tensor, average: Tensor) -> Tensor:
     """
     rule = re.search(r"min\(\(1\+s\)/\(10\+s\),\s*([\d.]+)\).*\(s\+1\)%(\d+)==0", metadata["ema"])
     if rule is None:
-        raise ValueError(f"nobody knows this moving average: {metadata['ema']}")
+        raise ValueError(f"unknown moving average: {metadata['ema']}")
     rows = []
     for step, parameter in enumerate(parameters, start=1):
         average = torch.lerp(average, parameter, 1 - policy_decay(step, beta=float(rule[1]), every=int(rule[2])))

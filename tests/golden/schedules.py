@@ -37,7 +37,7 @@ def check_tensors(metadata: dict[str, str], tensors: dict[str, Tensor]) -> list[
         try:
             ours = value(name, tensors, int(metadata["seed"]))
         except KeyError:
-            problems.append(f"{name} is not checked: nobody knows what it is")
+            problems.append(f"{name} is not checked: its name is unknown")
             continue
         theirs = tensors[name].double()
         if ours.shape != theirs.shape:

@@ -51,11 +51,11 @@ def test_the_settings_matter(key, value):
     assert grpo.check_rollout_tensors({**ROLLOUT[0], key: value}, ROLLOUT[1], NETWORK)
 
 
-def test_what_nobody_knows_fails():
+def test_unknown_tensors_fail():
     odd = {"odd": torch.zeros(1)}
-    assert grpo.check_step_tensors(STEPS[0], STEPS[1] | odd) == ["odd is not checked: nobody knows what it is"]
+    assert grpo.check_step_tensors(STEPS[0], STEPS[1] | odd) == ["odd is not checked: its name is unknown"]
     rollout = grpo.check_rollout_tensors(ROLLOUT[0], ROLLOUT[1] | odd, NETWORK)
-    assert rollout == ["odd is not checked: nobody knows what it is"]
+    assert rollout == ["odd is not checked: its name is unknown"]
 
 
 def steps_file():
@@ -131,7 +131,7 @@ def test_a_rollout_of_any_configuration_is_replayed(rollout):
     assert [problem.split()[0] for problem in grpo.check_rollout(rollout)] == ["out/log_prob/2"]
 
 
-def test_a_rollout_without_its_transformer_says_so(rollout):
+def test_a_rollout_without_its_transformer_is_reported(rollout):
     (rollout.parent / "b.safetensors").unlink()
     with pytest.raises(ValueError, match=r"lacks its transformer: gone.safetensors is not beside it, and 0 others fit"):
         grpo.check_rollout(rollout)

@@ -100,7 +100,7 @@ def test_a_changed_schedule_is_found(name):
 
 
 @pytest.mark.parametrize("file", CHECKS)
-def test_what_nobody_knows_fails(file):
+def test_unknown_tensors_fail(file):
     metadata, tensors = read(file)
     unknown = [
         "out/unheard_of",
@@ -171,7 +171,7 @@ def test_any_configuration_is_replayed():
     assert golden_dit.check_tensors(metadata, {**tensors, **fewer})[0].startswith("out/euler_cfg2.5/4 differs")
 
 
-def test_what_a_file_lacks_is_said():
+def test_missing_parts_of_a_file_are_reported():
     metadata, tensors = read("dit_a")
     del tensors["in/t"]
     with pytest.raises(ValueError, match=r"the golden file lacks in/t$"):

@@ -26,7 +26,7 @@ def test_another_architecture_is_refused(config, change):
         published_dit(config)
 
 
-def test_a_configuration_that_lacks_something_says_what(config):
+def test_an_incomplete_configuration_is_reported(config):
     del config["diffusion"]["config"]["depth"]
     with pytest.raises(ValueError, match="'depth' is missing"):
         published_dit({"model": config})

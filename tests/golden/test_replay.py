@@ -42,7 +42,7 @@ def test_every_file_is_of_a_kind_that_some_test_replays(request):
     assert [path.name for path in strange] == []
 
 
-def test_the_kind_of_a_file_is_told_by_what_it_holds(tmp_path):
+def test_the_kind_of_a_file_is_detected_from_its_content(tmp_path):
     for name in ("other.npz", "dit_like.npz"):
         np.savez(tmp_path / name, **{"out/case7_itd_s": np.ones(1), "in/x": np.ones(1)})
         assert kind_of(tmp_path / name) == "gcc_phat"

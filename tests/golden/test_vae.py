@@ -48,7 +48,7 @@ def test_a_perturbed_input_or_weight_is_found(tmp_path, name):
     assert any("encoder_raw" in problem or "decode" in problem for problem in found)
 
 
-def test_what_nobody_knows_fails(tmp_path):
+def test_unknown_tensors_fail(tmp_path):
     def add(tensors):
         tensors["out/unheard_of"], tensors["odd"] = torch.zeros(1), torch.zeros(1)
 

@@ -60,7 +60,7 @@ def test_nothing_happens_after_the_end_of_the_clip(planner):
         write_plan(planner, Clip("a", 0.5), CORE_DIMENSIONS, prompt="a dog barks at 1 s")
 
 
-def test_default_sections_are_filled_in_and_what_nobody_answers_is_said():
+def test_default_sections_are_filled_in_and_unanswered_ones_are_reported():
     dimensions = [*CORE_DIMENSIONS, Dimension("loudness", "How loud?", "Moderate."), Dimension("smell", "What smell?")]
     plan = with_default_sections(
         Plan({"temporal": "The bell sounds at 1 s.", "semantic": "A bell.", "spatial": ""}), dimensions

@@ -12,7 +12,7 @@ GRID = Grid(Fraction(125, 2), Fraction(16), 4.0)
 
 
 @pytest.mark.parametrize("duration_s", [0.2, 3.99, 4.0, 4.01, 5.0, 12.0, 61.3])
-def test_windows_cover_the_clip_and_begin_with_a_picture(duration_s):
+def test_segments_cover_the_clip_and_begin_with_a_frame(duration_s):
     starts = GRID.starts(duration_s)
     assert starts[0] == 0
     assert GRID.total(duration_s) >= duration_s * 62.5
@@ -46,7 +46,7 @@ def test_segments_cover_all_windows_and_their_weights_add_up_to_one(duration_s):
     assert torch.allclose(whole, torch.ones_like(whole), atol=1e-6)
 
 
-def test_a_window_of_a_clip_holds_its_last_picture():
+def test_a_segment_of_a_clip_repeats_its_last_frame():
     frames = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).expand(40, 3, 2, 2)
     clip = Clip("a", 2.5, frames, 16.0)
     window = GRID.crop(clip, 0)

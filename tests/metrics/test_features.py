@@ -128,7 +128,7 @@ def test_a_plugin_has_all_of_them() -> None:
         assert float(metric.compute()) == pytest.approx(float(plain.compute().flatten()[0]), rel=1e-6)
 
 
-def test_what_cannot_be_judged_does_not_count() -> None:
+def test_what_cannot_be_scored_does_not_count() -> None:
     truth = Target.of(Clip("a", 0.1, audio=sounds(1)[0], sample_rate_hz=8000))
     divergence = LevelKl()
     divergence.update(sounds(1), 8000, [truth])

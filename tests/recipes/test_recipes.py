@@ -27,7 +27,7 @@ SMOKE = [name for name in RECIPES if name.startswith("smoke/")]
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_it_says_what_it_does(name):
+def test_its_first_line_describes_it(name):
     check_first_line(RECIPES[name])
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 from bursts import sound_of
-from hearing import Clips
+from reward_checks import Clips
 
 from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story

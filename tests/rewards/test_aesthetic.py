@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 from bursts import sound_of
-from hearing import RATE_HZ, HearingQualities, aesthetic_score
+from reward_checks import RATE_HZ, QualityChecks, aesthetic_score
 
 from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
@@ -43,8 +43,8 @@ def recordings() -> dict[tuple[str, str], torch.Tensor]:
     }
 
 
-class TestQualities(HearingQualities):
-    asked: ClassVar = {
+class TestQualities(QualityChecks):
+    requests: ClassVar = {
         "clean": "A clean recording. Dry acoustics.",
         "noisy": "A noisy recording. Dry acoustics.",
         "clipped": "A distorted recording. Dry acoustics.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hearing import FORMS, KINDS, NEEDING_A_SECTION, Hearing, check_needs_its_section, named
+from reward_checks import FORMS, KINDS, NEEDING_A_SECTION, RewardChecks, check_needs_its_section, named
 
 from prismaudio.testing import check_reward
 
@@ -14,7 +14,7 @@ def test_the_contract_is_kept(reward) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-class TestHearing(Hearing):
+class TestRewards(RewardChecks):
     noise = (0.02, 0.2)
 
 

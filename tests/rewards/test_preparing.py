@@ -40,7 +40,7 @@ class Weighing(Configured, torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Fixed, Told])
-def test_what_one_planner_says_is_not_what_another_says(kind, tmp_path) -> None:
+def test_plans_of_different_planners_are_not_confused(kind, tmp_path) -> None:
     for _ in range(4):  # an address in memory is soon that of another
         for side, sign in (("left", -1), ("right", 1)):
             cache = prepare(SpatialReward(planner=kind(side)), CLIP, Plan({}), tmp_path)
@@ -48,7 +48,7 @@ def test_what_one_planner_says_is_not_what_another_says(kind, tmp_path) -> None:
     assert len(list(tmp_path.rglob("*.safetensors"))) == (2 if kind is Told else 0)
 
 
-def test_a_reward_is_told_by_the_weights_of_its_planner() -> None:
+def test_the_identity_of_a_reward_includes_the_weights_of_its_planner() -> None:
     planner = Weighing()
     before = SpatialReward(planner=planner).identity
     assert SpatialReward(planner=Weighing()).identity == before

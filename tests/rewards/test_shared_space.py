@@ -58,6 +58,6 @@ def test_weights_tell_rewards_apart():
     assert reward(text="plan").identity != one.identity
 
 
-def test_a_plan_without_the_section_cannot_be_judged():
+def test_a_plan_without_the_section_cannot_be_scored():
     with pytest.raises(NotApplicableError, match="the plan has no <Semantic> section"):
         reward().prepare(None, Plan({"spatial": "On the left."}))

@@ -89,7 +89,7 @@ def test_auto_takes_what_there_is_in_order() -> None:
     assert score(SpatialReward(), burst(40), clip) > 0.85
 
 
-def test_who_is_not_heard_costs_its_share() -> None:
+def test_a_missing_source_costs_its_share() -> None:
     said = Plan(
         {
             "temporal": "The bell sounds at 0.50 s. The drum sounds at 2.00 s.",
@@ -125,7 +125,7 @@ def test_who_is_not_heard_costs_its_share() -> None:
         ),
     ],
 )
-def test_what_cannot_be_told_is_not_applicable(said, reason) -> None:
+def test_a_plan_without_usable_directions_is_not_applicable(said, reason) -> None:
     with pytest.raises(NotApplicableError, match=reason):
         SpatialReward("plan").prepare(CLIP, said)
 

@@ -45,7 +45,7 @@ def score_of_plan(text: str, *times_s: float) -> float:
     return reward.score(clicks(*times_s), RATE_HZ, [reward.prepare(Clip("x", 4.0), Plan({"temporal": text}))]).item()
 
 
-def test_the_first_moments_are_not_judged() -> None:
+def test_the_first_moments_are_not_scored() -> None:
     both = "The bell sounds at 0.00 s and 1.00 s."
     assert score_of_plan(both, 0.0, 1.0) == score_of_plan(both, 1.0) > 0.97
     assert score_of_plan(both, 0.03, 1.0) > 0.97
@@ -60,23 +60,23 @@ def test_the_first_moments_are_not_judged() -> None:
 
 
 @pytest.mark.parametrize("time_s", [0.05, 0.055, 0.06])
-def test_what_is_expected_just_after_them_may_be_heard_a_little_early(time_s) -> None:
+def test_an_onset_expected_just_after_them_may_be_detected_a_little_early(time_s) -> None:
     assert score_of_plan(f"The bell sounds at {time_s} s.", time_s - 0.002) > 0.97
     assert score_of_plan(f"The bell sounds at {time_s} s.", time_s) > 0.97
 
 
-def test_one_heard_onset_is_not_two_expected_ones() -> None:
+def test_one_detected_onset_does_not_match_two_expected_ones() -> None:
     assert score_of_plan("The bell sounds at 0.99 s and 1.01 s.", 1.0) == pytest.approx(2 / 3, abs=0.05)
 
 
-def test_the_reference_may_say_when() -> None:
+def test_onsets_may_come_from_the_reference() -> None:
     clip = Clip("x", 4.0, audio=clicks(1.0, 3.0)[0], sample_rate_hz=RATE_HZ)
     reward = TemporalReward("reference")
     assert score(1.0, 3.0, reward=reward, clip=clip) > 0.97
     assert score(0.5, 1.5, reward=reward, clip=clip) < 0.05
 
 
-def test_frames_may_say_when() -> None:
+def test_onsets_may_come_from_the_frames() -> None:
     frames = torch.full((64, 3, 32, 32), 90, dtype=torch.uint8)
     frames[16:18], frames[40:42] = 250, 250
     clip, reward = Clip("x", 4.0, frames, 16.0), TemporalReward("frames")
@@ -94,7 +94,7 @@ def test_auto_takes_what_there_is_in_order() -> None:
         TemporalReward().prepare(Clip("x", 4.0), Plan({}))
 
 
-def test_what_says_nothing_is_not_applicable() -> None:
+def test_inputs_without_onsets_are_not_applicable() -> None:
     for against, clip, reason in [
         ("plan", Clip("x", 4.0), "states no times"),
         (

@@ -11,7 +11,7 @@ def test_the_kernels_of_the_core_pass(kernel):
     check_kernel(kernel)
 
 
-def test_one_that_does_not_converge_passes_only_when_that_is_said():
+def test_one_that_does_not_converge_passes_only_if_declared():
     check_kernel(RhoKernel(0.3, "cps"), converges=None)
     with pytest.raises(NonconformingError, match="the std is"):
         check_kernel(RhoKernel(0.3, "cps"))

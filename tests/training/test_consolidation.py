@@ -168,6 +168,6 @@ def test_truncated_shards(folder):
     shard.write_bytes(shard.read_bytes()[:-100])
     assert "truncated" in refusal(folder)
     shard.unlink()
-    assert "no file in the folder" in refusal(folder)
+    assert "not a file in the folder" in refusal(folder)
     (folder / ".metadata").unlink()
     assert "has no .metadata" in refusal(folder)

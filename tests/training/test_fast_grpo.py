@@ -213,7 +213,7 @@ def test_evaluations_are_those_of_the_formula(tmp_path, guidance, each):
     assert row["nfe"] == 2 * each * (5 * 2 + 2 * 6 + (6 + 2) * 3)
 
 
-def test_several_passes_move_the_ratio_and_the_masked_loss_holds(tmp_path):
+def test_several_inner_epochs_move_the_ratio_and_the_masked_loss_holds(tmp_path):
     rows = logged(
         tmp_path,
         4,
@@ -440,7 +440,7 @@ def test_adapters_learn_and_their_reference_is_the_model_without_them(tmp_path):
         ({"num_inner_epochs": 0}, "num_inner_epochs is 0; expected 1 or more"),
         ({"kl_coef": -1.0}, "kl_coef is -1.0; expected 0 or more"),
         ({"num_steps": 2}, "too few for a window of 2"),
-        ({"lora": Lora(dropout=0.1)}, "dropout must be off"),
+        ({"lora": Lora(dropout=0.1)}, "dropout must be 0"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(options, said):
@@ -451,11 +451,11 @@ def test_a_recipe_that_makes_no_sense_is_refused(options, said):
 def test_every_kind_of_dropout_is_refused():
     unsteady = network()
     unsteady.blocks.append(torch.nn.AlphaDropout(0.1))
-    with pytest.raises(RecipeError, match=r"dropout must be off.* blocks\.2 has it"):
+    with pytest.raises(RecipeError, match=r"dropout must be 0.* blocks\.2 has dropout"):
         task(transformer=unsteady)
 
 
-def test_a_network_that_does_not_say_again_what_it_said_is_found(tmp_path, caplog):
+def test_a_network_that_is_not_deterministic_is_reported(tmp_path, caplog):
     unsteady = network()
     unsteady.project_in.register_forward_hook(lambda layer, given, made: torch.dropout(made, 0.1, True))
     fit(tmp_path, 2, task(transformer=unsteady))
@@ -491,7 +491,7 @@ def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said)
 
 
 class Falling(Reward):
-    """Falls whenever it is asked."""
+    """Its value falls with each call."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -533,7 +533,7 @@ def test_the_guard_needs_something_to_watch(tmp_path):
         fit(tmp_path, 1, callbacks=[HeldOutGuard(watch=["x"], raise_kl=2.0)])
 
 
-def test_listening_samples_say_what_the_rewards_say(tmp_path):
+def test_captions_of_listening_samples_state_the_rewards(tmp_path):
     run = trainer(tmp_path, 1, ListeningSamples(1), val_check_interval=1, check_val_every_n_epoch=None)
     one = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
     made = task()

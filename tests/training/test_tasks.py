@@ -115,7 +115,7 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_not_stopped(data: Synth
             torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0, msg=f"{part} from step {stop}")
 
 
-def test_metrics_hear_the_plans(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_metrics_receive_the_plans(data: SyntheticDataModule, tmp_path: Path) -> None:
     task = foundation(metrics={"onsets": OnsetF1()}, sampler=EulerSampler(2))
     assert 0 <= trainer(tmp_path).validate(task, data, verbose=False)[0]["val_onsets"] <= 1
 
@@ -236,7 +236,7 @@ def test_weights_are_not_trained_in_half_precision(tmp_path: Path) -> None:
 
 
 def test_a_clip_without_sound_is_not_left_out_of_its_batch() -> None:
-    with pytest.raises(DataError, match="clip mute has no sound"):
+    with pytest.raises(DataError, match="clip mute has no audio"):
         foundation().clips.latents([Clip("mute", 1.0)])
 
 
@@ -250,6 +250,6 @@ def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
     torch.testing.assert_close(made[0], made[1])
 
 
-def test_a_task_without_a_network_says_what_to_give() -> None:
+def test_a_task_without_a_network_reports_what_to_set() -> None:
     with pytest.raises(CheckpointError, match="no transformer"):
         FoundationTask()

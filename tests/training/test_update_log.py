@@ -34,7 +34,7 @@ def test_a_ratio_that_is_not_one_is_warned_of_once_and_the_largest_is_kept(caplo
     assert "of update 4 differs from 1 by 2.5e-01" in record.getMessage()
 
 
-def test_what_is_cleared_is_forgotten():
+def test_what_is_cleared_is_not_logged():
     log = UpdateLog()
     log.add("loss", 1.0)
     log.count(None, (), torch.zeros(5))

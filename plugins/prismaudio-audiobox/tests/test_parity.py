@@ -48,12 +48,12 @@ def wavlm(size):
     """The form of WavLM that a file states.
 
     Raises:
-        ValueError: It has an option that nobody knows.
+        ValueError: It has an unknown option.
     """
     unknown = size.keys() - OPTIONS.keys() - {LAYERS}
     if unknown:
         raise ValueError(
-            f"nobody knows {', '.join(sorted(unknown))} of WavLM; expected {', '.join([*OPTIONS, LAYERS])}"
+            f"unknown options {', '.join(sorted(unknown))} of WavLM; expected {', '.join([*OPTIONS, LAYERS])}"
         )
     options = {OPTIONS[name]: value for name, value in size.items() if name in OPTIONS}
     if LAYERS in size:
@@ -193,7 +193,7 @@ def test_audiobox_of_any_configuration_is_replayed(tmp_path):
     assert replayer_flaws(check_tiny, outline, tmp_path / "other.npz") == []
     config = json.loads(outline["config"])
     config["wavlm"]["odd"] = 1
-    with pytest.raises(ValueError, match="nobody knows odd of WavLM"):
+    with pytest.raises(ValueError, match="unknown options odd of WavLM"):
         check_tiny(Golden({**outline, "config": json.dumps(config)}))
     del config["proj_num_layer"], config["wavlm"]["odd"]
     with pytest.raises(ValueError, match="the golden file lacks config: proj_num_layer"):

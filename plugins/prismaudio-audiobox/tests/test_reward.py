@@ -37,7 +37,7 @@ def test_chunks_and_rows_are_rated_together(network):
     assert torch.allclose(rater.rate(sound, 16_000), alone, atol=1e-5)
 
 
-def test_what_is_padding_is_not_heard(network):
+def test_padding_does_not_change_the_layers(network):
     sound, lengths = noise(160_000)[:, 0], torch.tensor([50_000])
     louder = sound.clone()
     layers, mask = network.layers(sound, lengths)
@@ -62,6 +62,6 @@ def test_bf16_moves_little(network):
 
 
 @pytest.mark.parametrize("shape", [(2, 100), (1, 2, 0), (0, 2, 100)])
-def test_what_is_no_sound_is_said(network, shape):
+def test_invalid_audio_is_reported(network, shape):
     with pytest.raises(PrismAudioError, match="the audio has shape"):
         AudioboxReward(network=network).score(torch.zeros(shape), 16_000, [{}])

@@ -28,7 +28,7 @@ def test_the_metric_keeps_the_contract(network, tokenizer):
     check_metric(ClapScore(network=network, tokenizer=tokenizer))
 
 
-def test_the_end_of_a_long_sound_is_heard_and_a_short_one_is_repeated(network):
+def test_the_end_of_long_audio_counts_and_short_audio_is_repeated(network):
     long, other = noise(12), noise(12)
     other[..., 11 * RATE_HZ :] = 0
     assert not torch.allclose(*(network.embed_audio(sound, RATE_HZ) for sound in (long, other)), atol=1e-4)

@@ -25,7 +25,7 @@ def test_it_keeps_the_contract(network, tokenizer, options):
     check_reward(MsClapReward(network=network, tokenizer=tokenizer, **options))
 
 
-def test_all_of_a_long_sound_is_heard_and_nothing_after_the_last_whole_crop_of_the_published_reward(network):
+def test_all_of_long_audio_counts_but_only_whole_crops_in_the_published_reward(network):
     early, late = noise(9), noise(9)
     early[..., : RATE_HZ // 2] = 0
     late[..., 8 * RATE_HZ :] = 0
@@ -52,7 +52,7 @@ def test_the_end_of_a_long_text_counts_and_a_short_one_is_read_at_once(network, 
     assert torch.cosine_similarity(short, whole, dim=0).item() == pytest.approx(1, abs=1e-6)
 
 
-def test_the_published_reward_says_so_when_a_text_is_too_long(network, tokenizer):
+def test_the_published_reward_reports_a_text_that_is_too_long(network, tokenizer):
     reward = MsClapReward(network=network, tokenizer=tokenizer, release=True)
     with pytest.raises(NotApplicableError, match=r"^the text has 2,\d{3} tokens, expected at most 1,024 with release"):
         reward.prepare(None, Plan({"semantic": "A dog. " * 300}))
@@ -69,7 +69,7 @@ def test_the_published_scale(network, tokenizer):
     assert abs(scores[1].item()) <= 0.5 < 1 == MsClapReward(network=network, tokenizer=tokenizer).range[1]
 
 
-def test_the_plan_is_read_as_asked_for(network, tokenizer):
+def test_the_option_text_selects_the_section_or_the_plan(network, tokenizer):
     plan = Plan.parse("<Semantic> A bell rings. <Spatial> It is on the left.")
     found = {text: MsClapReward(network=network, tokenizer=tokenizer, text=text) for text in ("section", "plan")}
     assert found["section"].identity != found["plan"].identity

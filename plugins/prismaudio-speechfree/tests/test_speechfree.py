@@ -42,7 +42,7 @@ def voice(seconds=2.0, pitch_hz=110):
     return (0.3 * sound / sound.abs().max()).repeat(2, 1)
 
 
-def test_it_hears_what_the_published_detector_hears():
+def test_it_detects_what_the_published_detector_detects():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         silero_vad = pytest.importorskip("silero_vad")
@@ -62,7 +62,7 @@ def test_the_reward_and_the_metric_keep_their_contracts():
 
 
 @pytest.mark.parametrize("pitch_hz", [110, 140])
-def test_a_voice_is_heard_and_other_things_are_not(pitch_hz):
+def test_a_voice_is_detected_and_other_sounds_are_not(pitch_hz):
     reward = SpeechFreeReward()
     cache = reward.prepare(None, NOBODY)
     sounds = torch.stack([voice(2.0, pitch_hz), *example_audio(2.0)])
@@ -122,7 +122,7 @@ def test_when_a_plan_has_somebody_speaking(sections, spans):
     assert spoken_s(Plan(sections)) == spans
 
 
-def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(tmp_path):
+def test_clips_that_cannot_be_scored_and_errors_are_one_line(tmp_path):
     with pytest.raises(NotApplicableError, match="speech without start and end times"):
         SpeechFreeReward().prepare(None, Plan({"speechfree": "Somebody speaks."}))
     with pytest.raises(CheckpointError, match=r"MIT.* run pip install --no-deps silero-vad"):

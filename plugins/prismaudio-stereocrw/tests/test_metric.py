@@ -44,7 +44,7 @@ def test_clips_without_reference_do_not_count_and_weights_stay_out_of_checkpoint
     assert not metric.state_dict()
 
 
-def test_windows_at_one_place_are_heard_once_and_count_each(metric):
+def test_windows_at_one_position_are_evaluated_once_and_counted_each(metric):
     sound, length = sounds()[0, :, :4_000], metric.estimator.window_samples
     metric.n_windows = 4  # at 0, 0 and twice at the end
     both = torch.stack([sound[:, :length], sound[:, -length:]])
@@ -61,7 +61,7 @@ def test_windows_at_one_place_are_heard_once_and_count_each(metric):
         (12.0, True, 100, 10.05),
     ],
 )
-def test_a_sound_is_heard_to_its_end_unless_as_published(seconds, release, n_windows, last_s):
+def test_audio_is_covered_to_its_end_unless_as_published(seconds, release, n_windows, last_s):
     metric = CrwMse(release=release, n_patches=50, network=CrwNetwork(width=2))
     length, heard = metric.estimator.window_samples, []
     assert length == (3840 + 512 if release else 3840 + 49)

@@ -206,7 +206,7 @@ def test_the_chain_of_any_configuration_is_replayed(tmp_path, network):
     assert replayer_flaws(lambda golden: check_chain(golden, network), chain_file(), tmp_path / "other.npz") == []
 
 
-def test_what_a_chain_cannot_be_replayed_with_is_said(network):
+def test_a_chain_that_cannot_be_replayed_is_reported(network):
     with pytest.raises(ValueError, match=r"the golden file has \{'tau': 0.1\}"):
         check_chain(Golden(chain_file(tau=0.1)), network)
     with pytest.raises(ValueError, match="the golden file lacks out/feat_itds_s"):

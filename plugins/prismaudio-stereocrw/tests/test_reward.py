@@ -44,7 +44,7 @@ def test_the_reference_itself_is_best_and_a_larger_error_is_worse(reward):
     assert scores[1:].tolist() == pytest.approx((-5 * gcc_ms.square() / 2).tolist(), abs=0.05)
 
 
-def test_windows_are_heard_one_by_one_over_the_whole_sound(reward):
+def test_windows_are_evaluated_one_by_one_over_the_whole_audio(reward):
     left_then_right = torch.cat([noise(8, 12_000), noise(-8, 12_000)], dim=-1)
     cache = prepared(reward, left_then_right)
     assert cache["itds_ms"].shape == (3, 2)
@@ -77,7 +77,7 @@ def test_other_weights_are_another_reward(reward):
     assert other.identity != reward.identity
 
 
-def test_what_cannot_be_judged_is_said(reward):
+def test_clips_that_cannot_be_scored_are_reported(reward):
     with pytest.raises(NotApplicableError, match="reference"):
         prepare(reward, Clip("a", 1.0), Plan({}))
     with pytest.raises(NotApplicableError, match="no samples"):

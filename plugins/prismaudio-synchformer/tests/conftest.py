@@ -10,7 +10,7 @@ SIZES = (24, 1, 2, 16, 1, 2)
 
 
 def made(seed):
-    """A network in miniature whose answers depend on what it sees and hears."""
+    """A small network with outputs that depend on frames and audio."""
     network = Synchformer(*SIZES)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     weights = recipe_weights(shapes, seed)

@@ -47,7 +47,7 @@ def test_clips_of_any_length_and_rate(encoder, clip, n_frames, fps, expected):
     assert encoder.encode(short, PLAN).shape == (expected, 24)
 
 
-def test_a_short_clip_is_its_last_picture_held(encoder, clip):
+def test_a_short_clip_repeats_its_last_frame(encoder, clip):
     short = replace(clip, frames=clip.frames[:3])
     held = replace(clip, frames=torch.cat([clip.frames[:3], clip.frames[2:3].expand(13, -1, -1, -1)]))
     torch.testing.assert_close(encoder.encode(short, PLAN), encoder.encode(held, PLAN))
@@ -80,7 +80,7 @@ def test_random_weights_are_saved_with_a_model_too(clip, tmp_path):
     assert loaded.encode(clip, PLAN).isfinite().all()
 
 
-def test_without_weights_it_says_so(clip):
+def test_missing_weights_are_reported(clip):
     with pytest.raises(CheckpointError, match="has no weights yet"):
         SynchformerEncoder("", 24, 1, 2).encode(clip, PLAN)
 

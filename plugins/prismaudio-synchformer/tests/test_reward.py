@@ -36,7 +36,7 @@ def test_scores_tell_sounds_apart_and_what_is_soft_has_no_ties(network, clip, so
     assert len(set(steps.tolist())) < 7
 
 
-def test_the_whole_clip_is_heard_but_not_in_the_release(network, clip, sounds):
+def test_the_whole_clip_counts_but_not_in_the_release(network, clip, sounds):
     for release in (False, True):
         reward = SynchformerReward(network=network, release=release, offset="soft")
         cache = reward.prepare(clip, PLAN)
@@ -86,7 +86,7 @@ def test_frames_of_any_rate_are_brought_to_25_a_second(network, clip):
 
 
 @pytest.mark.parametrize(("release", "seconds"), [(False, 4.76), (True, 4.96), (False, 0.08)])
-def test_a_short_video_has_no_score_and_it_is_said_why(network, clip, release, seconds):
+def test_a_short_video_has_no_score_but_a_reason(network, clip, release, seconds):
     reward = SynchformerReward(network=network, release=release)
     needed = "5 s" if release else "4.8 s"
     with pytest.raises(NotApplicableError, match=rf"last {seconds:.2f} s; Synchformer needs at least {needed}"):

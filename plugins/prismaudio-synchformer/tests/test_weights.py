@@ -91,7 +91,7 @@ def test_the_visual_part_alone_is_not_enough_for_the_reward(visual, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [SynchformerReward, SynchformerEncoder])
-def test_what_is_missing_is_said_in_one_line(kind, monkeypatch):
+def test_missing_weights_are_reported_in_one_line(kind, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=r"synchformer_state_dict.pth \(950 MB, licence .*put it at .*") as caught:
         kind()

@@ -62,7 +62,7 @@ def test_a_model_folder_holds_its_weights(tmp_path, monkeypatch):
     assert config["components"]["video_encoder"]["arguments"]["sizes"]["dim"] == 32
 
 
-def test_without_weights_it_says_so():
+def test_missing_weights_are_reported():
     with pytest.raises(CheckpointError, match="has no weights yet"):
         VideoPrismEncoder("", sizes=TINY).encode(example_clip(1.0), Plan({}))
 

@@ -30,7 +30,7 @@ def network():
         pytest.skip(str(error))
 
 
-def test_it_hears_what_the_published_file_hears(network, tmp_path):
+def test_it_computes_what_the_published_file_computes(network, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     with zipfile.ZipFile(FILE.find()) as packed:
         packed.extractall(tmp_path)
@@ -62,7 +62,7 @@ def test_what_is_named_scores_higher_than_what_is_not(network):
     assert scores[2] == -20
 
 
-def test_the_last_second_is_heard(network):
+def test_the_last_second_counts(network):
     sound = torch.zeros(1, 2, 4 * RATE_HZ)
     sound[..., -RATE_HZ // 2 :] = example_audio(0.5)[1]
     assert network.patches(sound, RATE_HZ).shape == (1, 8, 96, 64)
@@ -88,7 +88,7 @@ def test_words_of_a_plan_are_classes(network):
     assert named("A kettle.", own={"kettle": ["Steam"]}) == [["Steam"]]
 
 
-def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(network, tmp_path):
+def test_clips_that_cannot_be_scored_and_errors_are_one_line(network, tmp_path):
     with pytest.raises(NotApplicableError, match="is a class of AudioSet: 'A kettle"):
         YamnetReward(network=network).prepare(None, Plan({"semantic": "A kettle."}))
     with pytest.raises(UnknownNameError, match="'Kettle', for the word 'kettle', is not a class"):
@@ -102,7 +102,7 @@ def test_what_cannot_be_judged_and_what_is_wrong_is_one_line(network, tmp_path):
         YamnetReward(str(tmp_path / "a.safetensors"), network=network)
 
 
-def test_missing_weights_are_one_line_that_says_what_to_do(monkeypatch, tmp_path):
+def test_missing_weights_are_one_line_with_advice(monkeypatch, tmp_path):
     monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
     monkeypatch.setattr("prismaudio.downloads.distribution", lambda name: tmp_path / name)
     monkeypatch.setattr(type(FILE), "_bundled", lambda self: None)
@@ -132,7 +132,7 @@ def test_the_same_sounds_are_no_distance_apart(network):
 
 
 @pytest.mark.parametrize("kind", [YamnetFrechetDistance, YamnetKlDivergence, YamnetInceptionScore])
-def test_the_metrics_do_not_hear_dc(network, kind):
+def test_the_metrics_ignore_dc(network, kind):
     sound, metric = 0.5 * example_audio(1.5)[1], kind(network=network)
     torch.testing.assert_close(
         metric.features(sound + 0.3, RATE_HZ), metric.features(sound, RATE_HZ), atol=0.02, rtol=0
@@ -148,7 +148,7 @@ def test_weights_of_safetensors_are_read_too(network, tmp_path):
     assert torch.equal(again.classifier.weight, random.classifier.weight)
 
 
-def test_the_reward_is_told_by_the_names_of_its_classes(tmp_path):
+def test_the_identity_of_the_reward_includes_its_class_names(tmp_path):
     found = []
     for first in ("Bell", "Gong"):
         folder = tmp_path / first

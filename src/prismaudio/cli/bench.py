@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     known = {command_name(name): name for name in registry.names("benchmarks")}
     top = Parser(
         "prismaudio bench",
-        description=__doc__,
+        description="Run the benchmark of a model, of rewards or of a plugin.",
         epilog=listing(registry),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

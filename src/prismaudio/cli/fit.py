@@ -1,4 +1,4 @@
-"""``prismaudio fit | validate | test | predict``: Lightning's command line, with recipes, plugins and short errors."""
+"""``prismaudio fit | validate | test | predict``: a LightningCLI with recipes, plugins and errors of one line."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 IMPORTABLE = ("prismaudio", "lightning", "torch", "torchmetrics")
-"""What a recipe may name besides the packages of plugins; a recipe from a stranger can not run anything else."""
+"""Packages whose classes a recipe may name, besides those of plugins; an untrusted recipe cannot run other code."""
 
 FORBIDDEN = ("torch.hub", "torch.utils.cpp_extension")
-"""What of these runs code from elsewhere."""
+"""Modules of these packages that run downloaded or compiled code, which a recipe may not name."""
 
 SHARDED = ("fsdp", "fsdp2")
-"""Words for a trainer's strategy that mean FSDP2 here, on GPUs and CPUs; Lightning's own fsdp is FSDP1."""
+"""Values of ``trainer.strategy`` that select FSDP2, on GPUs and CPUs; Lightning's own ``fsdp`` is FSDP1."""
 
 SHARDED_STRATEGY = "prismaudio.training.sharding.ShardedStrategy"
 
@@ -94,7 +94,7 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
         (command_line or CommandLine)(subcommand, known, words)
     except MisconfigurationException as error:
         raise RecipeError(str(error)) from error
-    except SIGTERMException as error:  # Lightning noticed the signal at the end of a batch
+    except SIGTERMException as error:  # Lightning handles the signal at the end of a batch
         raise Terminated from error
     except RecursionError as error:
         raise RecipeError("a value of the recipe is nested too deeply") from error
@@ -107,15 +107,16 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
 
 @dataclass
 class Known:
-    """What recipes of this environment can name.
+    """Classes that recipes can name in this environment.
 
-    jsonargparse knows a class by its bare name once it is imported. What a recipe names is imported, and nothing else.
+    jsonargparse finds a class by its bare name only if it is imported. Only the components that a recipe names are
+    imported.
 
     Args:
-        registry: What plugins provide.
+        registry: The registry of plugins.
         names: Bare class names that work in a recipe.
         components: Kind of each component that is not imported yet, by its name.
-        failures: For each class that cannot be imported, why.
+        failures: Reason for each class that cannot be imported, by its name.
     """
 
     registry: Registry
@@ -125,7 +126,7 @@ class Known:
 
     @classmethod
     def of(cls, registry: Registry) -> Known:
-        """What is known before a recipe is read: the classes of training, and the names of components."""
+        """What is known before a recipe is read: the classes of training and of torch, and the names of components."""
         known = cls(registry)
         for name in training_modules():
             known.names += public_classes(importlib.import_module(name))
@@ -141,7 +142,7 @@ class Known:
         return known
 
     def import_named(self, text: str) -> None:
-        """Import the components whose names a text holds."""
+        """Import the components that a text names."""
         if self.components:
             for name in set(re.findall(r"\w+", text)) & self.components.keys():
                 self._import(name)
@@ -152,7 +153,7 @@ class Known:
             self._import(name)
 
     def _import(self, name: str) -> None:
-        """Import a component; that it cannot be is an error only for the recipe that names it."""
+        """Import a component; a failure is an error only for a recipe that names it."""
         try:
             self.registry.load(self.components.pop(name), name)
         except PrismAudioError as error:
@@ -163,12 +164,12 @@ class Known:
         if name in self.failures:
             return self.failures[name]
         if name in self.names:
-            return f"a class {name!r} exists, but it is not of the kind that belongs here"
+            return f"a class {name!r} exists, but it is not of the type that is expected here"
         return f"there is no class {name!r}; {self.registry.advice(name, self.names)}"
 
 
 def restrict_imports(registry: Registry) -> None:
-    """Let recipes name only classes of the packages that belong here."""
+    """Restrict recipes to classes of :data:`IMPORTABLE` and of plugins."""
     plugged = {re.split(r"[.:]", component.target)[0] for _, component in registry.components()}
     files = [plugin for plugin in registry.plugins if is_file(plugin)]
     plugged |= {plugin.name for plugin in files if sys.modules.get(plugin.name) is sys.modules[plugin.module]}
@@ -177,7 +178,7 @@ def restrict_imports(registry: Registry) -> None:
 
 
 def training_modules() -> list[str]:
-    """The modules of training: tasks, callbacks, and what their arguments are classes of."""
+    """Names of the modules of training: tasks, callbacks, and the classes of their arguments."""
     training = importlib.import_module("prismaudio.training")
     return [module.name for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}.")]
 
@@ -190,7 +191,7 @@ def public_classes(module: ModuleType) -> list[str]:
 
 
 def is_kind(value: object, base: type) -> bool:
-    """Whether a value is a class below another one."""
+    """Whether a value is a proper subclass of ``base``."""
     return isinstance(value, type) and issubclass(value, base) and value is not base
 
 
@@ -210,7 +211,7 @@ def find_recipes(argv: list[str], registry: Registry) -> list[str]:
 
 
 def recipe_path(name: str, registry: Registry) -> str:
-    """The file of a recipe, which is given as a path or by the name of an installed one."""
+    """The file of a recipe, given as a path or as the name of an installed recipe."""
     path = Path(name)
     if not path.is_file():
         try:
@@ -222,9 +223,9 @@ def recipe_path(name: str, registry: Registry) -> str:
 
 
 def quiet() -> None:
-    """Keep Lightning's advertisements and a warning about its own internals off the terminal."""
+    """Silence Lightning's tips and its warnings about internals."""
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    # that a checkpoint is of after the step, as everybody expects
+    # it says that a checkpoint is saved after the optimizer step, which is intended
     warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization", category=UserWarning)
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: "Tip: " not in record.getMessage())
@@ -233,12 +234,12 @@ def quiet() -> None:
 def use_tensor_cores(trainer: Trainer, precision: object) -> None:
     """Compute float32 matrix products in TF32 on a CUDA device, as torch and Lightning advise.
 
-    A recipe that asks for full float32 or float64 by ``trainer.precision``, and a process that chose a precision of
-    matrix products already, keep it.
+    Full float32 or float64 requested by ``trainer.precision`` is kept, and so is a matmul precision that was already
+    set in this process.
 
     Args:
         trainer: The trainer.
-        precision: What the recipe says of the precision; None where it says nothing.
+        precision: ``trainer.precision`` of the recipe; None if it is not set.
     """
     full = str(precision) in ("32", "32-true", "64", "64-true")
     if (
@@ -250,15 +251,15 @@ def use_tensor_cores(trainer: Trainer, precision: object) -> None:
 
 
 class RecipeParser(LightningArgumentParser):
-    """Reports what is wrong with a recipe in one line."""
+    """Parser that reports an error in a recipe in one line."""
 
     known: Known | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also where jsonargparse makes one for a class
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also for parsers of classes
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the error instead of printing pages of usage."""
+        """Raise the error instead of printing the usage."""
         if not self.exit_on_error or self.known is None:
             super().error(message, ex)
         text = shorten(message, self.known.explain, ex)
@@ -268,26 +269,26 @@ class RecipeParser(LightningArgumentParser):
 
 
 class Provenance(SaveConfigCallback):
-    """Saves the recipe of a training run, with the plugins that it was made with, in the folder of the run.
+    """Saves the recipe of a training run, including the versions of its plugins, to the folder of the run.
 
-    Evaluation saves none: its folder may be that of the training run, whose recipe an export needs.
+    Evaluation does not save it: its folder may be that of the training run, where export reads the recipe.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save; a run without a folder of its own leaves the working directory alone."""
+        """Save the recipe, unless the folder of the run is the working directory."""
         if stage == "fit" and (trainer.loggers or Path(trainer.default_root_dir).resolve() != Path.cwd()):
-            self.path = Path(str(trainer.log_dir), self.config_filename)  # every process must ask for the folder
+            self.path = Path(str(trainer.log_dir), self.config_filename)  # every process must get the folder
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         text = self.parser.dump(self.config, skip_none=False)
         with replacing(self.path) as part:
             part.write_text(text, encoding="utf-8")
 
 
 class CommandLine(LightningCLI):
-    """Lightning's command line with one subcommand, so that it starts quickly."""
+    """LightningCLI with one subcommand, so that it starts quickly."""
 
     def __init__(self, subcommand: str, known: Known, argv: list[str]) -> None:
         self.wanted = subcommand
@@ -307,11 +308,11 @@ class CommandLine(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The one subcommand that is run."""
+        """Only the subcommand that is run."""
         return {self.wanted: LightningCLI.subcommands()[self.wanted]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser that can explain unknown names."""
+        """Create a parser that explains unknown names."""
         kwargs["dump_header"] = [f"prismaudio {__version__}"]
         parser = super().init_parser(**kwargs)
         if isinstance(parser, RecipeParser):
@@ -319,12 +320,12 @@ class CommandLine(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let a saved recipe say which plugins it was made with."""
-        text = "the plugins that a saved recipe was made with; they are compared, never installed"
+        """Add the key of saved recipes that lists their plugins."""
+        text = "plugins that a saved recipe was run with; compared with the installed ones, never installed"
         parser.add_argument("--plugins", type=list[dict[str, str | None]], default=None, help=text)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse ``args`` whatever ``sys.argv`` is, and record the plugins."""
+        """Parse ``args``, independently of ``sys.argv``, and record the plugins."""
         self.config = parser.parse_args(args)
         config = self.config[self.wanted]
         present = [
@@ -334,9 +335,9 @@ class CommandLine(LightningCLI):
         ]
         for plugin in config.plugins or []:
             if plugin not in present:
-                rank_zero_warn(f"this recipe was made with plugin {plugin}, which is not what is installed here")
+                rank_zero_warn(f"this recipe was saved with plugin {plugin}, which differs from the installed plugins")
         config.plugins = present
-        config.weights_only = True  # whatever the recipe says: a checkpoint never runs code
+        config.weights_only = True  # regardless of the recipe: loading a checkpoint never executes code
         if config.trainer.strategy in SHARDED:
             config.trainer.strategy = jsonargparse.Namespace(class_path=SHARDED_STRATEGY)
 
@@ -345,16 +346,16 @@ class CommandLine(LightningCLI):
         super()._parse_ckpt_path()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer whose checkpoints are written whole, and which stops before weights become NaN."""
+        """Create the trainer, with atomic checkpoints and a guard that stops it before weights become NaN."""
         trainer = super().instantiate_trainer(**kwargs)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was named in the recipe
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the recipe sets no other
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         trainer.callbacks += guards(trainer)  # type: ignore[attr-defined]
         use_tensor_cores(trainer, self.config[self.wanted].trainer.precision)
         return trainer
 
     def instantiate_classes(self) -> None:
-        """Build everything; what a constructor refuses is an error in the recipe."""
+        """Build everything; a ValueError of a constructor is reported as an error in the recipe."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -375,4 +376,4 @@ class CommandLine(LightningCLI):
             problems = misloaded(path, self.model, error) if path else []
             if not problems:
                 raise
-            raise CheckpointError(f"{path} is not of this recipe: {listed(problems)}") from error
+            raise CheckpointError(f"{path} does not fit the recipe: {listed(problems)}") from error

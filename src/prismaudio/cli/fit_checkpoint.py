@@ -1,4 +1,4 @@
-"""What is wrong with the checkpoint that a run is to go on from."""
+"""Search and validation of the checkpoint that a run resumes from."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WORDS = ("last", "best", "hpc")
-"""What Lightning takes instead of a path."""
+"""Values that Lightning accepts instead of a path."""
 LAST = ("last*.ckpt", f".last*.ckpt{PREVIOUS}")
-"""Names of the newest checkpoint; the second is what a run leaves that is killed while a folder takes its place."""
+"""Patterns of the newest checkpoint; the second is left by a run that is killed while it replaces a folder."""
 NEEDED = ("state_dict", "pytorch-lightning_version")
 
 
 def check_checkpoint(path: str | None) -> None:
-    """See that a checkpoint is one of ``prismaudio fit``, before anything is built.
+    """Check that a checkpoint was written by ``prismaudio fit``, before anything is built.
 
     Raises:
-        CheckpointError: It is not, or it is damaged, or not there.
+        CheckpointError: It was not, it is damaged, or it does not exist.
     """
     if not path or path in WORDS or "://" in path or path.startswith("registry"):
         return
-    place = expanded(path)
-    if not place.exists():
+    file_or_folder = expanded(path)
+    if not file_or_folder.exists():
         raise CheckpointError(f"no such checkpoint: {path}")
-    if place.is_dir():
-        if not (place / ".metadata").is_file():
+    if file_or_folder.is_dir():
+        if not (file_or_folder / ".metadata").is_file():
             raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit: a sharded one has a file .metadata")
-        check_shards(place)
+        check_shards(file_or_folder)
         return
-    with place.open("rb") as file:
+    with file_or_folder.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     found = None
     if is_zip:
-        read_weights(place)  # which says what is wrong with a damaged one
-        found = load_plain(place, mmap=True)
+        read_weights(file_or_folder)  # raises an error with the reason if it is damaged
+        found = load_plain(file_or_folder, mmap=True)
     if not isinstance(found, dict) or not all(key in found for key in NEEDED):
         raise CheckpointError(f"{path} is not a checkpoint of prismaudio fit, or it is damaged")
 
 
 def last_checkpoint(trainer: Trainer) -> str:
-    """The ``last.ckpt`` of a run that was written last, whichever version of the run wrote it.
+    """Return the newest ``last.ckpt`` of all versions of a run.
 
-    Lightning itself looks only into the folder of the version that is about to begin, and begins anew. If that file is
-    damaged, it is the newest whole checkpoint of the run.
+    Lightning itself searches only the folder of the new version, and starts from scratch if it has none. If the file is
+    damaged, the newest intact checkpoint of the run is returned.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no checkpoint, or none is intact.
     """
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     named = [Path(callback.dirpath) for callback in callbacks if callback.dirpath]
@@ -71,7 +71,7 @@ def last_checkpoint(trainer: Trainer) -> str:
     if not found:
         raise CheckpointError(
             f"there is no last.ckpt in {' or '.join(map(str, [*named, root]))}, where ModelCheckpoint with save_last "
-            "writes it; give the path of a checkpoint, or leave --ckpt_path out to begin anew"
+            "writes it; give the path of a checkpoint, or omit --ckpt_path to start from scratch"
         )
     others = [path for path in newest_first(p for folder in folders for p in folder.glob("*.ckpt")) if path != found[0]]
     first: CheckpointError | None = None
@@ -82,20 +82,20 @@ def last_checkpoint(trainer: Trainer) -> str:
             first = first or error
             continue
         if first is not None and trainer.is_global_zero:
-            sys.stderr.write(f"warning: {' '.join(str(first).split())}; going on from {path} instead\n")
+            sys.stderr.write(f"warning: {' '.join(str(first).split())}; resuming from {path} instead\n")
         return str(path)
     raise first or CheckpointError(f"{found[0]} is damaged")
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """Checkpoints by the time when they were written; a sharded one is a folder, and complete once it has a file."""
+    """Sort checkpoints, newest first; sharded ones without ``.metadata`` are incomplete and omitted."""
     written = {path: path / ".metadata" if path.is_dir() else path for path in paths}
     times = {path: file.stat().st_mtime_ns for path, file in written.items() if file.is_file()}
     return sorted(times, key=times.__getitem__, reverse=True)
 
 
 def run_folders(trainer: Trainer) -> tuple[Path, list[Path]]:
-    """The folder of a run, and those of its versions; only one version if it is named or there already."""
+    """The folder of a run, and those of its versions; only one version if it is named or exists already."""
     root, logger = Path(trainer.default_root_dir), trainer.logger
     if logger is None:
         return root, [root]
@@ -113,18 +113,18 @@ def misloaded(path: str, model: LightningModule, error: Exception) -> list[str]:
         error: The exception of the run.
 
     Returns:
-        The differences; none if nothing was being loaded.
+        The differences; empty if the error is not one of loading.
     """
     if all(frame.f_code.co_name != "load_state_dict" for frame, _ in traceback.walk_tb(error.__traceback__)):
         return []
-    place = expanded(path)
-    weights = load_plain(place, mmap=True)["state_dict"] if place.is_file() else {}
+    file = expanded(path)
+    weights = load_plain(file, mmap=True)["state_dict"] if file.is_file() else {}
     return misfits_of_task(weights, model) or [one_line(error)]
 
 
 def misfits_of_task(weights: Mapping[str, Tensor], task: LightningModule) -> list[str]:
     """Differences between the weights of a checkpoint and those of a task."""
     expected = task.state_dict()
-    if not task.strict_loading:  # what is not in the checkpoint was not trained
+    if not task.strict_loading:  # weights that are not trained are not in the checkpoint
         expected = {key: value for key, value in expected.items() if key in weights}
     return misfits(shapes_of(weights), shapes_of(expected))

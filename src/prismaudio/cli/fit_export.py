@@ -1,4 +1,4 @@
-"""Lightning's command line, building what a recipe describes only to export it."""
+"""A LightningCLI that builds the task of a recipe and exports a checkpoint of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prismaudio.weight_files import listed
 
 
 class ExportCommandLine(CommandLine):
-    """Builds the task and the trainer, loads the checkpoint, writes the model folder, and trains nothing."""
+    """Builds the task and the trainer, loads the checkpoint and writes the model folder, without training."""
 
     job: ClassVar[tuple[Path, Path, list[str]]]
 
@@ -29,11 +29,11 @@ class ExportCommandLine(CommandLine):
 
 
 def fill_task(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:
-    """Put weights into a task.
+    """Load weights into a task.
 
     Raises:
-        CheckpointError: They are not those of such a task.
+        CheckpointError: The weights do not fit the task.
     """
     if problems := misfits_of_task(weights, task):
-        raise CheckpointError(f"{checkpoint} is not of this recipe: {listed(problems)}")
+        raise CheckpointError(f"{checkpoint} does not fit the recipe: {listed(problems)}")
     task.load_state_dict(weights, strict=False)

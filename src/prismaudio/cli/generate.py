@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--guidance-rescale",
         type=number(0, 1),
         metavar="SHARE",
-        help="how far guided velocities are rescaled to the std of conditional ones",
+        help="rescale guided velocities to the std of conditional ones: 0 not at all, 1 fully",
     )
     how.add_argument(
         "--guidance-interval", nargs=2, type=number(0, 1), metavar=("LOW", "HIGH"),
@@ -77,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     resources.add_argument("--profile", action="store_true", help="print seconds and peak memory of each phase")
     files = parser.add_argument_group("files")
     files.add_argument("--spectrogram", action="store_true", help="write a PNG spectrogram with the plan's events")
-    files.add_argument("--force", action="store_true", help="generate again what is already done")
+    files.add_argument("--force", action="store_true", help="generate videos again that are already done")
     return parser
 
 

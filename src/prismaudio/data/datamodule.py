@@ -44,9 +44,9 @@ class ManifestDataModule(LightningDataModule):
         features: Folder with the features of the manifest's clips.
         batch_size: Clips per batch and process.
         max_s: Maximum length of a clip in seconds; longer ones are cropped at random. None for whole clips.
-        validation: Share of the clips that is held out if the manifest has no column split.
+        validation: Share of the clips that is held out if the manifest has no column ``split``.
         bucket_frames: Maximum lengths of the buckets in latent frames; None to choose them.
-        seed: Seed of the order, of the crops and of the choice between captions.
+        seed: Seed of the order of clips, of the crops and of the choice between captions.
         workers: Number of worker processes.
         verify: Read every value once before training, to find broken clips.
         max_broken: Share of the clips that may be skipped; more raise an error.
@@ -181,7 +181,7 @@ class ManifestDataModule(LightningDataModule):
         if len(failures) == total or len(failures) > self.max_broken * total:
             raise DataError(f"{text} (max_broken is {self.max_broken:g})")
         if self.trainer is None or self.trainer.is_global_zero:
-            LOG.warning("left out: %s", text)
+            LOG.warning("skipped: %s", text)
 
     # Loaders -----------------------------------------------------------------------------------------------------
     def train_dataloader(self) -> DataLoader[Any]:

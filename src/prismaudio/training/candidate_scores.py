@@ -32,7 +32,7 @@ class CandidateScorer:
 
     Args:
         rewards: Rewards by name.
-        folder: Cache folder for what they prepare; None for no cache.
+        folder: Folder of prepared caches; None to store none.
     """
 
     def __init__(self, rewards: Mapping[str, Reward], folder: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class CandidateScorer:
         self._logged: set[tuple[str, str]] = set()
 
     def prepare(self, clip: Clip, plan: Plan) -> dict[str, Cache | None]:
-        """What each reward prepares of a clip; None for a reward that cannot score it."""
+        """Prepared cache of each reward for a clip; None for a reward that cannot score it."""
         return {name: self._prepared(scorer, clip, plan) for name, scorer in self.scorers.items()}
 
     def _prepared(self, scorer: RewardScorer, clip: Clip, plan: Plan) -> Cache | None:
@@ -92,13 +92,13 @@ class CandidateScorer:
             for row in (scored & ~torch.isfinite(found)).nonzero().flatten().tolist():
                 raise PrismAudioError(
                     f"{name} is {float(found[row])} for a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
-                    "a score must be finite: check that clip, or leave the reward out"
+                    "a score must be finite: check that clip, or remove the reward"
                 )
             scores[name] = found
         return scores
 
     def close(self) -> None:
-        """Shut the worker down; the next submission starts another."""
+        """Shut down the worker; the next submission starts a new one."""
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
             self._worker = None

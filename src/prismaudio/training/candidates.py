@@ -29,7 +29,7 @@ class Prompts:
         n_frames: Latent frames of each.
         durations_s: Their durations in seconds.
         conditions: Their conditions.
-        caches: What each reward prepared of them, by reward.
+        caches: Prepared caches of each clip, by reward.
     """
 
     ids: list[str]
@@ -43,7 +43,7 @@ class Prompts:
 
         Args:
             windows: The window of each clip.
-            max_size: Clips of a batch at most.
+            max_size: Maximum number of clips of a batch.
         """
         found: dict[tuple[Window, int, float], list[int]] = {}
         for row, key in enumerate(zip(windows, self.n_frames, self.durations_s, strict=True)):

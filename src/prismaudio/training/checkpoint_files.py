@@ -1,4 +1,4 @@
-"""Checkpoints are written beside their final place and renamed: what has that name is whole, whatever happens."""
+"""Atomic writing of checkpoints: to a temporary name in the same folder, and renamed when complete."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from prismaudio.data.sharing import flush, remove_left_over
 from prismaudio.errors import CheckpointError, reason
 
 PREVIOUS = ".previous"
-"""End of the hidden name that a folder has while another one takes its place."""
+"""Suffix of the hidden name of a folder while it is being replaced."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints of one file, on a disk; those in the cloud are written as Lightning does.
+    """Writes single-file checkpoints to a local disk atomically; remote ones are left to Lightning.
 
-    Lightning itself writes to ``$TMPDIR`` and moves, which is a copy where that is another file system.
+    Lightning itself writes to ``$TMPDIR`` and moves the file, which is not atomic between file systems.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint, whole or not at all.
+        """Write a checkpoint, completely or not at all.
 
         Raises:
             CheckpointError: The folder cannot be written to, or is full.
@@ -46,30 +46,30 @@ class WholeCheckpointIO(TorchCheckpointIO):
             finally:
                 part.unlink(missing_ok=True)
         except (OSError, RuntimeError) as error:
-            cause = _of_the_system(error)
+            cause = _os_error(error)
             if cause is None:
                 raise
             raise CheckpointError(
-                f"cannot write the checkpoint {target}: {reason(cause)}; those that were written before are whole"
+                f"cannot write the checkpoint {target}: {reason(cause)}; earlier checkpoints are complete"
             ) from error
 
 
 def temporary(target: Path) -> Path:
-    """A hidden name beside a checkpoint, which no other process uses."""
+    """A unique hidden name in the folder of a checkpoint."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
 
 
 def replace(part: Path, target: Path) -> None:
     """Give a finished file or folder its final name.
 
-    What has that name already is moved aside first if one of both is a folder, which cannot be replaced at once.
+    An existing target is moved aside first if either is a folder, since folders cannot be replaced atomically.
     """
     previous = target.with_name(f".{target.name}{PREVIOUS}")
     is_folder = part.is_dir() or (target.is_dir() and not target.is_symlink())
     if is_folder and (target.exists() or target.is_symlink()):
         _remove(previous)
         target.rename(previous)
-    os.replace(part, target)  # noqa: PTH105 - of files and folders
+    os.replace(part, target)  # noqa: PTH105 - for files and folders
     flush(target.parent)
     _remove(previous)
 
@@ -81,8 +81,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _of_the_system(error: BaseException) -> OSError | None:
-    """What the system refused, where torch reports on it with an error of its own."""
+def _os_error(error: BaseException) -> OSError | None:
+    """The error of the operating system that torch reports as an error of its own."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class ClipFeatures:
     """Computes latents and conditions of batches of clips.
 
-    Latents and features of frames are kept in memory, in half precision: for clips of four seconds with small frames
-    about 40 kB a clip. Larger data is better precomputed, see *Train on your own clips*.
+    Latents and features of frames are cached in memory in half precision: about 40 kB for a clip of four seconds with
+    small frames. Precompute larger data with ``prismaudio extract``, see *Train on your own clips*.
 
     Args:
-        autoencoder: Autoencoder of the latents; None where no latents are computed.
+        autoencoder: Autoencoder of the latents; None if no latents are computed.
         encoders: Encoder of each stream.
-        max_clips: Clips in the cache at most; others are encoded each time.
+        max_clips: Maximum number of cached clips; others are encoded each time.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ClipFeatures:
     ) -> None:
         self.autoencoder, self.encoders, self.max_clips = autoencoder, encoders, max_clips
         self._latents: dict[str, Tensor] = {}
-        self._seen: dict[str, Tensor] = {}
+        self._features: dict[str, Tensor] = {}
 
     def batch(self, batch: ClipBatch, device: torch.device) -> LatentBatch:
         """Latents and conditions of a batch of clips of one length."""
@@ -48,15 +48,15 @@ class ClipFeatures:
 
     @torch.no_grad()
     def latents(self, clips: list[Clip]) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of the clips' sound."""
+        """Latents ``(batch, channels, frames)`` of the clips' audio."""
         if self.autoencoder is None:
-            raise CheckpointError("latents of clips need an autoencoder: give one, or precompute the latents")
+            raise CheckpointError("latents of clips need an autoencoder: set autoencoder, or precompute the latents")
         rows = []
         for clip in clips:
             latents = self._latents.get(clip.id)
             if latents is None:
                 if clip.audio is None:
-                    raise DataError(f"clip {clip.id} has no sound; there is nothing to learn from it")
+                    raise DataError(f"clip {clip.id} has no audio to train on; remove it from the manifest")
                 latents = _finite(self.autoencoder.encode(clip.audio[None])[0].half(), "latents", clip)
                 self._remember(self._latents, clip.id, latents)
             rows.append(latents.float())
@@ -70,16 +70,16 @@ class ClipFeatures:
             if encoder.reads_plan:
                 rows = [encoder.encode(clip, plan) for clip, plan in zip(clips, plans, strict=True)]
             else:
-                rows = [self._picture(name, encoder, clip, plan) for clip, plan in zip(clips, plans, strict=True)]
+                rows = [self._cached(name, encoder, clip, plan) for clip, plan in zip(clips, plans, strict=True)]
             streams[name] = Features.pad(rows)
         return Conditions(streams)
 
-    def _picture(self, stream: str, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
+    def _cached(self, stream: str, encoder: Encoder, clip: Clip, plan: Plan) -> Tensor:
         key = f"{stream}/{clip.id}"
-        features = self._seen.get(key)
+        features = self._features.get(key)
         if features is None:
             features = _finite(encoder.encode(clip, plan).half().cpu(), f"{stream} features", clip)
-            self._remember(self._seen, key, features)
+            self._remember(self._features, key, features)
         return features.float()
 
     def _remember(self, memory: dict[str, Tensor], key: str, value: Tensor) -> None:
@@ -89,5 +89,5 @@ class ClipFeatures:
 
 def _finite(values: Tensor, what: str, clip: Clip) -> Tensor:
     if not bool(values.isfinite().all()):
-        raise DataError(f"the {what} of clip {clip.id} hold NaN or infinity; leave it out of the manifest")
+        raise DataError(f"the {what} of clip {clip.id} contain NaN or infinity; remove it from the manifest")
     return values

@@ -1,4 +1,4 @@
-"""What the command line and the callbacks expect of tasks and data modules.
+"""Protocols that the command line and the callbacks require of tasks and data modules.
 
 Each contract is small, and independent of the others: a task of another package implements those of the callbacks that
 its recipes use. The tasks of PrismAudio implement all that apply to them.
@@ -30,11 +30,11 @@ Contract = TypeVar("Contract")
 class UsesDimensions(Protocol):
     """A task or a data module that works with the perceptual dimensions that are installed.
 
-    ``prismaudio fit`` hands them in before the run begins; in a script, call it yourself.
+    ``prismaudio fit`` sets them before the run; a script has to do so itself.
     """
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
-        """Take the dimensions, the core's and those of plugins, in the order of a plan's sections."""
+        """Set the dimensions, including those of plugins, in the order of a plan's sections."""
 
 
 @runtime_checkable
@@ -50,10 +50,10 @@ class HasComponents(Protocol):
 
 @runtime_checkable
 class HasAdapters(Protocol):
-    """A task that can train adapters, which ``ExportComponents`` writes beside the merged weights."""
+    """A task that can train adapters, which ``ExportComponents`` writes in addition to the merged weights."""
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
-        """Write the adapters into a model folder; without adapters, nothing.
+        """Write the adapters, if there are any, to a model folder.
 
         Args:
             folder: The model folder.
@@ -74,11 +74,11 @@ class RendersAudio(Protocol):
 
         Args:
             batch: A batch of the validation data.
-            count: How many clips at most.
+            count: Maximum number of clips.
         """
 
     def caption(self, batch: Any, row: int, audio: Tensor) -> str:
-        """The text that is logged beside the audio ``(2, samples)`` of a clip of a batch."""
+        """The text that is logged with the audio ``(2, samples)`` of a clip of a batch."""
 
 
 @runtime_checkable
@@ -86,7 +86,7 @@ class UsesRunLength(Protocol):
     """A learning-rate schedule whose length is that of the run; the tasks pass it before the first step."""
 
     def use_run_length(self, num_steps: float) -> None:
-        """Take the number of optimizer steps of the run, inner epochs included; infinite where it has no such limit."""
+        """Set the number of optimizer steps of the run, including inner epochs; infinite if it is not limited."""
 
 
 @runtime_checkable
@@ -114,7 +114,7 @@ class FollowsRewards(Protocol):
 class AveragedTask(LightningModule):
     """A task that can hold a moving average of its trained parameters, as a part of its state.
 
-    ``ExponentialMovingAverage`` starts and moves it. Averages are in the task's checkpoints under ``average``, and
+    ``ExponentialMovingAverage`` starts and updates it. Averages are in the task's checkpoints under ``average``, and
     are sharded where parameters are.
 
     Attributes:
@@ -176,7 +176,7 @@ def expect(task: object, contract: type[Contract], user: str) -> Contract:
         user: Name of the caller, for the error.
 
     Raises:
-        RecipeError: It does not.
+        RecipeError: The task does not implement it.
 
     Example:
         >>> expect(nn.Linear(1, 1), HasComponents, "ExportComponents")

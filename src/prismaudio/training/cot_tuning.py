@@ -50,7 +50,7 @@ class CotTuningTask(AveragedTask):
         self.event_f1 = PlanEventF1()
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
-        """Take the dimensions of the plans in validation, those of plugins included.
+        """Set the dimensions of the plans in validation, including those of plugins.
 
         Without them the planner writes the sections that the reference plans have.
         """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHANCES = ("swapped pictures", "no conditions")
-"""Keys of decisions that are drawn for a sample beside those of its streams; no stream has such a name."""
+"""Keys of the random decisions of a sample that belong to no stream."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ from prismaudio.types import ClipBatch
 
 
 class FastGrpoTask(RewardedTask):
-    """Aligns a transformer with rewards: samples a group of candidates for every clip and follows their advantages.
+    """Post-trains a transformer with rewards: samples a group of candidates per clip and trains on their advantages.
 
     Most steps of a trajectory are deterministic; those of a short window are stochastic, and only they are trained. The
     candidates of a branch share the steps before the window. An update is one batch of clips: roll out, score, compute
@@ -49,8 +49,8 @@ class FastGrpoTask(RewardedTask):
     Args:
         rewards: Rewards by name, usually that of their dimension.
         rollout: How candidates are sampled.
-        policy: How the policy is updated with them.
-        scoring: How they are scored, and how rewards become advantages.
+        policy: How the policy is updated with the candidates.
+        scoring: How candidates are scored, and how rewards become advantages.
         guidance_interval: Lowest and highest flow time with guidance, in training and in validation.
         kwargs: See :class:`prismaudio.training.transformer.TransformerTask`.
     """
@@ -89,7 +89,7 @@ class FastGrpoTask(RewardedTask):
         self._check()
 
     def _check(self) -> None:
-        """Validate what the groups of options do not validate by themselves.
+        """Validate options that depend on each other.
 
         Raises:
             RecipeError: An option does not fit the rewards, the group or the network.
@@ -104,14 +104,14 @@ class FastGrpoTask(RewardedTask):
         drops = [name for name, m in self.transformer.named_modules() if isinstance(m, _DropoutNd) and m.p > 0]
         if drops:
             raise RecipeError(
-                f"dropout must be off, or a step cannot be replayed: {drops[0]} has it; set dropout of lora to 0"
+                f"dropout must be 0, since steps are replayed, but {drops[0]} has dropout; set dropout of lora to 0"
             )
 
     def setup(self, stage: str) -> None:
-        """Validate the precision and how candidates are spread over processes.
+        """Validate the precision and how candidates are split over processes.
 
         Raises:
-            RecipeError: The trainer does not suit.
+            RecipeError: An option of the trainer is not supported.
         """
         super().setup(stage)
         if self.trainer.precision == "16-mixed":
@@ -120,7 +120,7 @@ class FastGrpoTask(RewardedTask):
         if self.rollout_options.max_tail_steps is not None and self.device_mesh is not None and n_shares == 1:
             raise RecipeError(
                 "with max_tail_steps, clips may have different numbers of steps, and processes with sharded parameters "
-                "synchronize at each: leave max_tail_steps out, set split_groups, or use the strategy ddp"
+                "synchronize at each: remove max_tail_steps, set split_groups, or use the strategy ddp"
             )
         if self.group_size % n_shares or (self.group_size // n_shares) % self.branch_size:
             raise RecipeError(
@@ -144,14 +144,14 @@ class FastGrpoTask(RewardedTask):
         """
         found = super().configure_optimizers()
         if isinstance(found.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
-            raise RecipeError("FastGrpoTask changes the rate once per optimizer step; ReduceLROnPlateau needs a metric")
+            raise RecipeError("FastGrpoTask steps the schedule without a metric; expected no ReduceLROnPlateau")
         return found
 
     # One update --------------------------------------------------------------------------------------------------
     def training_step(self, batch: ClipBatch) -> None:
         """Roll out, score, compute advantages, replay, step."""
         update = self.update
-        self.update_log.clear()  # of a validation before
+        self.update_log.clear()  # of an earlier validation
         with self.update_log.phase("rollout"):
             prompts = self._prompts(batch)
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
@@ -270,7 +270,7 @@ class FastGrpoTask(RewardedTask):
 
     def _replay(self, candidates: Sequence[Candidates], advantages: Tensor, *, first: bool) -> None:
         """Replay all candidates and accumulate their gradient, see :mod:`prismaudio.training.grpo.update`."""
-        torch.clear_autocast_cache()  # which holds the weights of before the last optimizer step
+        torch.clear_autocast_cache()  # it holds the weights of before the last optimizer step
         options = self.policy_options
         objective = Objective(self.policy_loss, self.weighting, self.grid, self.kl_coef, options.kl_form)
         sampled = [self._replay_batch(some) for some in candidates]
@@ -310,13 +310,13 @@ class FastGrpoTask(RewardedTask):
         self.log_dict(found, batch_size=batch_size)
 
     def teardown(self, stage: str) -> None:
-        """Shut the worker of the rewards down."""
+        """Shut down the worker thread of the rewards."""
         self.candidate_scorer.close()
 
     # Processes ---------------------------------------------------------------------------------------------------
     @property
     def _n_shares(self) -> int:
-        """Number of processes that a group is spread over."""
+        """Number of processes that a group is split over."""
         return self.trainer.world_size if self.rollout_options.split_groups else 1
 
     @property

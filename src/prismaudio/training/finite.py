@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 MAX_NAMED = 8
-"""Largest number of clips that an error names; it counts the others."""
+"""Maximum number of clips that an error names; further ones are counted."""
 
 
 class NonFiniteGuard(Callback):
@@ -46,7 +46,7 @@ class NonFiniteGuard(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Store whether a loss is finite, without synchronizing the device."""
         loss = loss.detach()
-        # a half-precision number that was scaled may be infinite without harm
+        # a scaled half-precision loss may overflow; the scaler handles it
         scaled = _is_scaled(trainer) and loss.dtype == torch.float16
         finite = ~loss.isnan() if scaled else loss.isfinite()
         self._losses.append((self._names, finite.all()))
@@ -78,7 +78,7 @@ def guards(trainer: Trainer) -> list[Callback]:
 
 
 def names_of(batch: Any) -> tuple[str, ...]:
-    """Names of the clips of a batch; none of other batches."""
+    """Names of the clips of a batch; empty for other kinds of batches."""
     return tuple(batch.ids) if isinstance(batch, ClipBatch | LatentBatch) else ()
 
 
@@ -110,8 +110,8 @@ def _report(step: int, found: Sequence[tuple[str, list[str]]]) -> str:
     what = "loss" if any(wrong == "loss" for wrong, _ in found) else "gradient"
     names = list(dict.fromkeys(name for wrong, some in found if wrong == what for name in some))
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    whose = f", with the clips {', '.join(names[:MAX_NAMED])}{more}" if names else ""
+    clips = f", with the clips {', '.join(names[:MAX_NAMED])}{more}" if names else ""
     return (
-        f"the {what} of step {step} is NaN or infinite{whose}; the weights are those of the step before: check these "
-        "clips, lower the learning rate, and go on with --ckpt_path last"
+        f"the {what} of step {step} is NaN or infinite{clips}; the weights are those of the previous step: check these "
+        "clips, lower the learning rate, and resume with --ckpt_path last"
     )

@@ -30,17 +30,17 @@ class FoundationTask(TransformerTask):
     plan has precedence over the video, and editing a section edits the audio.
 
     Batches hold clips, whose latents and features are computed on the fly and cached in memory, or precomputed latents
-    and features. All random numbers depend on the seed, the step and the sample's name alone; only which video is
-    swapped in also depends on the batch.
+    and features. All random numbers depend on the seed, the step and the sample's name alone; only the choice of
+    the other video also depends on the batch.
 
     Args:
         drop_all: Probability that all conditions of a sample are dropped.
         drop_each: Probability that a stream of a sample is dropped, for each stream independently.
         swap_video: Probability that the video of a sample is replaced by that of another clip of its process's batch,
-            so that the plan wins where both disagree.
+            so that the plan takes precedence where both disagree.
         swapped: Streams that are computed from the video, which are replaced together.
         time_sampler: Distribution of the training times; the truncated one is the published one.
-        time_mean: Mean of the normal numbers whose logistic are the training times; above 0 favours noise.
+        time_mean: Mean of the logits of the training times, for ``logit_normal``; above 0 favours times near the noise.
         kwargs: See :class:`prismaudio.training.transformer.TransformerTask`.
     """
 
@@ -84,7 +84,7 @@ class FoundationTask(TransformerTask):
         return loss
 
     def validation_step(self, batch: ClipBatch | LatentBatch, batch_idx: int) -> None:
-        """The same error at fixed times, with the same noise in every validation."""
+        """Mean squared error at fixed times, with the same noise in every validation."""
         ready = self._prepared(batch)
         noise = self.validation_noise(ready)
         # the mean is over the frames of all clips; Lightning's mean of these counts over processes drops fractions

@@ -1,4 +1,4 @@
-"""Scoring of rendered audio with rewards: what a task that post-trains needs."""
+"""Base class of tasks that score rendered audio with rewards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RewardedTask(TransformerTask):
-    """Renders audio of clips from their conditions alone, and scores it with rewards."""
+    """Base task that renders the audio of clips from their conditions alone and scores it with rewards."""
 
     candidate_scorer: CandidateScorer
     held_out: Mapping[str, Reward]
@@ -39,7 +39,7 @@ class RewardedTask(TransformerTask):
         Args:
             rewards: Rewards that are optimized, by name.
             held_out: Rewards that are evaluated in validation only, by name.
-            cache: Folder for what rewards prepare of a clip; ``auto`` for PrismAudio's cache, None for none.
+            cache: Folder of prepared caches of the rewards; ``auto`` for PrismAudio's cache folder, None to store none.
         """
         folder = None if cache is None else cache_home() / "prepared" if cache == "auto" else Path(cache)
         self.candidate_scorer, self.held_out = CandidateScorer(rewards, folder), held_out
@@ -55,7 +55,7 @@ class RewardedTask(TransformerTask):
             DataError: The batch has features but no clips, which the rewards need.
         """
         if isinstance(batch, LatentBatch):
-            raise DataError("rewards need clips and their plans beside the features: set prompts of ManifestDataModule")
+            raise DataError("rewards need clips and plans besides the features: set prompts of ManifestDataModule")
         if batch.features is not None:
             return super()._prepared(batch.features)
         codec = self._decoder
@@ -129,7 +129,7 @@ class RewardedTask(TransformerTask):
             )
 
     def _caches(self, batch: ClipBatch) -> list[dict[str, Cache | None]]:
-        """What each reward prepares of the clips; a failure in one process stops all of them."""
+        """Prepared caches of each reward for the clips; a failure in one process is raised in all."""
         caches: list[dict[str, Cache | None]] = []
         failures: list[BaseException] = []
         try:

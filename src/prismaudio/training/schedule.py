@@ -31,7 +31,7 @@ def inverse_lr(step: int, *, inv_gamma: float = 1e5, power: float = 0.5, warmup:
 
     Args:
         step: Optimizer steps before this one.
-        inv_gamma: Steps after which the decay has set in.
+        inv_gamma: Steps after which the rate has decayed by ``2^-power``.
         power: Power of the decay.
         warmup: Share of the distance to the full rate that remains after each step of warm-up; 0 for none.
 
@@ -50,7 +50,7 @@ class InverseLR(LambdaLR):
 
     Args:
         optimizer: The optimizer whose rates are set.
-        inv_gamma: Steps after which the decay has set in.
+        inv_gamma: Steps after which the rate has decayed by ``2^-power``.
         power: Power of the decay.
         warmup: Share of the distance to the full rate that remains after each step of warm-up; 0 for none.
         last_epoch: Index of the last step; -1 for a new run.
@@ -116,7 +116,7 @@ class CosineWithWarmup(LambdaLR):
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
 
     def use_run_length(self, num_steps: float) -> None:
-        """Decay over the run, unless ``total_steps`` was given; warn of a warm-up that does not end in it."""
+        """Decay over the run, unless ``total_steps`` was given; warn if the warm-up is longer than the run."""
         if self.warmup_steps > num_steps:
             LOG.warning(
                 "warmup_steps is %d, but the run has %d optimizer steps: the learning rate stays below its peak; "
@@ -128,7 +128,7 @@ class CosineWithWarmup(LambdaLR):
             self.total_steps = num_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the schedule; its settings are those of the recipe, also in a run that is resumed."""
+        """State of the schedule without its settings; a resumed run uses those of the recipe."""
         settings = ("warmup_steps", "floor", "total_steps")
         return {name: value for name, value in super().state_dict().items() if name not in settings}
 
@@ -144,10 +144,10 @@ def configure_optimizer(
     """The optimizer and the schedule of a task, in the form of Lightning's ``configure_optimizers``.
 
     Only parameters with ``requires_grad`` are optimized. Parameters of at most one dimension, such as gains and biases,
-    have no weight decay, whatever that of the optimizer is. The learning rate changes once per optimizer step.
+    have no weight decay, regardless of the optimizer. The learning rate changes once per optimizer step.
 
     Args:
-        module: Its parameters are optimized; its trainer knows the length of the run.
+        module: The task whose parameters are optimized, attached to a trainer.
         optimizer: Called with the parameter groups; None for AdamW.
         lr_scheduler: Called with the optimizer; None for a constant rate.
         defaults: Arguments of AdamW where ``optimizer`` is None.
@@ -180,7 +180,7 @@ def configure_optimizer(
 
 
 def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:
-    """Optimizer steps of a run; infinite where nothing but its duration is limited.
+    """Optimizer steps of a run; infinite if only its duration is limited.
 
     Args:
         module: A module with its trainer.

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """FSDP2: parameters, gradients, averages and optimiser states are spread evenly over all processes.
+    """FSDP2: parameters, gradients, averages and optimizer states are sharded over all processes.
 
     In a recipe or on the command line, ``fsdp`` and ``fsdp2`` both mean this strategy.
 
     Args:
-        save_distributed_checkpoint: Whether each process writes its part of a checkpoint, into a folder; otherwise
-            the first process collects everything and writes one file.
+        save_distributed_checkpoint: Whether each process writes its shard of a checkpoint, to a folder; otherwise the
+            first process gathers everything and writes one file.
     """
 
     def __init__(self, save_distributed_checkpoint: bool = True) -> None:  # noqa: FBT001, FBT002 - Lightning's own
@@ -41,10 +41,10 @@ class ShardedStrategy(ModelParallelStrategy):
         self._in_shards = save_distributed_checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Write a folder of shards beside its final place, and rename it once every process is done.
+        """Write a folder of shards to a temporary name, and rename it when every process is done.
 
         Raises:
-            CheckpointError: A process cannot write its part.
+            CheckpointError: A process cannot write its shard.
         """
         if not self._in_shards:  # one file, which the first process writes
             super().save_checkpoint(checkpoint, filepath, storage_options)
@@ -56,21 +56,21 @@ class ShardedStrategy(ModelParallelStrategy):
             shutil.rmtree(part, ignore_errors=True)
             text = " ".join(str(error).split())[-200:]
             raise CheckpointError(
-                f"cannot write the checkpoint {target}: {text}; those that were written before are whole"
+                f"cannot write the checkpoint {target}: {text}; earlier checkpoints are complete"
             ) from error
         self.barrier()
-        for rank in range(2):  # the first process, and on disks that nodes do not share the first one of each node
+        for rank in range(2):  # the first process, then the first of each node, for disks that nodes do not share
             if (self.global_rank if rank == 0 else self.local_rank) == 0 and part.is_dir():
                 replace(part, target)
             self.barrier()
 
     def setup_environment(self) -> None:
-        """All processes, on however many nodes, share the parameters."""
+        """Shard the parameters over all processes of all nodes."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: FBT001
-        """The state of a run, from a file or from shards; nothing in it is run.
+        """Load the state of a run from a file or from shards; no code in it is executed.
 
         Raises:
             CheckpointError: It holds more than tensors and plain data, or is damaged.
@@ -83,7 +83,7 @@ class ShardedStrategy(ModelParallelStrategy):
 def shard(network: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Shard the parameters of a transformer over the processes of a mesh, block by block.
 
-    The projection of the conditions to keys and values is sharded by itself: it is used before the block is.
+    The projection of the conditions to keys and values is sharded separately, because it is used before its block.
     """
     for block in blocks:
         cross: Any = block.cross_attention
@@ -98,7 +98,7 @@ def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def compile_forwards(blocks: Iterable[nn.Module]) -> None:
-    """Compile the forward of each block, without the hooks that gather its parameters or recompute it."""
+    """Compile the forward of each block, without the hooks that gather its parameters or recompute activations."""
     for block in blocks:
         block.forward = torch.compile(block.forward)
 
@@ -111,7 +111,7 @@ def checkpoint_activations(blocks: Iterable[nn.Module]) -> None:
 
 @contextmanager
 def unsharded(network: nn.Module) -> Iterator[None]:
-    """The network's own parameters whole in every process, for methods other than ``forward``; blocks stay sharded."""
+    """Context with the network's own parameters gathered, for methods other than ``forward``; blocks stay sharded."""
     if not isinstance(network, FSDPModule):
         yield
         return
@@ -123,7 +123,7 @@ def unsharded(network: nn.Module) -> Iterator[None]:
 
 
 def local_shard(value: Tensor) -> Tensor:
-    """The part of a sharded tensor that this process has; another tensor as it is."""
+    """The local shard of a sharded tensor; other tensors are returned unchanged."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 

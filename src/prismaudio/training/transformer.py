@@ -1,4 +1,4 @@
-"""What the stages that train the transformer share: components, sharding, checkpoints, rendering."""
+"""Base class of the stages that train the transformer: components, sharding, checkpoints, rendering."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ if TYPE_CHECKING:
 
 
 class TransformerTask(AveragedTask):
-    """Trains a diffusion transformer, in one process or spread over many, whole or through adapters.
+    """Base task that trains a diffusion transformer, in one or more processes, in full or by low-rank adapters.
 
     Args:
-        transformer: The network to train; None to take it from ``pretrained``.
-        encoders: Encoder of each stream of the network, by stream name; None to take them from ``pretrained``.
-        autoencoder: Autoencoder of the latents; None to take it from ``pretrained``, if it has one.
-        pretrained: An installed model, or a model folder, with the components that are not given here; components that
-            the task does not use are passed on to the export.
+        transformer: The network to train; None for that of ``pretrained``.
+        encoders: Encoder of each stream of the network, by stream name; None for those of ``pretrained``.
+        autoencoder: Autoencoder of the latents; None for that of ``pretrained``, if it has one.
+        pretrained: An installed model, or a model folder, that provides the components not given here; its components
+            that the task does not use, such as the planner, are copied to the export.
         optimizer: Optimizer, such as ``{class_path: AdamW, init_args: {lr: 1.0e-4}}``; parameters of at most one
             dimension have no weight decay. None for AdamW with learning rate 1e-3, weight decay 0.01 and betas
-            (0.9, 0.98), for ``FastGrpoTask`` with 1e-5, 1e-4 and (0.9, 0.999).
+            (0.9, 0.98), in ``FastGrpoTask`` with 1e-5, 1e-4 and (0.9, 0.999).
         lr_scheduler: Learning-rate schedule, stepped with the optimizer; None for a constant rate.
         metrics: Metrics by name, computed in validation on audio that is rendered with the reference plans.
-        sampler: Sampler of validation; None for that of ``pretrained``, or Euler's method.
-        guidance: Scale of classifier-free guidance.
+        sampler: Sampler in validation; None for that of ``pretrained``, or ``EulerSampler``.
+        guidance: Scale of classifier-free guidance; 1 disables it.
         lora: Train low-rank adapters instead of the weights; None to train the weights.
         compile: Compile the blocks with ``torch.compile``.
         gradient_checkpointing: Recompute activations in the backward pass instead of storing them.
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
     """
 
     adamw: ClassVar[Mapping[str, Any]] = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
@@ -100,7 +100,7 @@ class TransformerTask(AveragedTask):
         if unknown := (encoders or {}).keys() - self.transformer.streams.keys():
             known = ", ".join(self.transformer.streams) or "none"
             named = ", ".join(sorted(unknown))
-            raise RecipeError(f"encoders of {named}, and the transformer has no such stream; its streams are {known}")
+            raise RecipeError(f"encoders name {named}, but the streams of the transformer are {known}")
         self.encoders = encoders or by_stream(self._given)
         self.autoencoder: Autoencoder | None
         # not a submodule, so that its frozen weights stay out of checkpoints
@@ -167,7 +167,7 @@ class TransformerTask(AveragedTask):
         return guards(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With adapters, keep the trained weights only, as the others are in the model folder; not of shards."""
+        """With adapters, keep only the trained weights, since the others are in the model folder; shards keep all."""
         if self.lora is not None and self.device_mesh is None:
             trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
             state = checkpoint["state_dict"]
@@ -185,7 +185,7 @@ class TransformerTask(AveragedTask):
             }
             if missing := sorted(trained - checkpoint["state_dict"].keys()):
                 named = listed([f"missing {name}" for name in missing])
-                raise CheckpointError(f"the checkpoint has no such adapters as the recipe wants: {named}")
+                raise CheckpointError(f"the checkpoint does not have the adapters of the recipe: {named}")
 
     def components(self) -> dict[str, Any]:
         """The trained and the given components, by name in a model folder; every process must call this."""
@@ -320,7 +320,7 @@ class TransformerTask(AveragedTask):
     def _decoder(self) -> Autoencoder:
         if self.autoencoder is None:
             raise CheckpointError(
-                "rendering needs an autoencoder: give one, or a model folder that has one as pretrained"
+                "rendering needs an autoencoder: set autoencoder, or pretrained to a model folder that has one"
             )
         return self.autoencoder
 
@@ -331,5 +331,5 @@ def _some_times(count: int, source: torch.Generator) -> Tensor:
 
 def _part(given: Mapping[str, Any], name: str) -> Any:
     if name not in given:
-        raise CheckpointError(f"the task has no {name}: give one, or a model folder that has one as pretrained")
+        raise CheckpointError(f"the task has no {name}: set {name}, or pretrained to a model folder that has one")
     return given[name]

@@ -46,7 +46,7 @@ class Line(AveragedTask):
 
 
 class Policy(Line):
-    """Two steps of the optimiser with each batch."""
+    """Two steps of the optimizer with each batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def test_validation_uses_the_average_and_training_goes_on_with_the_weights(tmp_p
     torch.testing.assert_close(task.line.weight.detach(), task.history[-1])
 
 
-def test_only_steps_of_the_optimiser_count(tmp_path):
+def test_only_steps_of_the_optimizer_count(tmp_path):
     task = Line()
     fit(tmp_path, task, 2, accumulate_grad_batches=4)
     assert torch.equal(task.average["line/weight"], task.line.weight)  # nothing is kept in the first two steps

@@ -59,7 +59,7 @@ def test_a_group_without_differences_teaches_nothing(estimator: AdvantageEstimat
 
 
 @each
-def test_groups_are_told_by_number_not_by_place(estimator: AdvantageEstimator) -> None:
+def test_groups_are_identified_by_number_not_by_position(estimator: AdvantageEstimator) -> None:
     order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
     mixed = {name: reward[order] for name, reward in rewards().items()}
     found = estimator.estimate(mixed, 100 - 7 * GROUPS[order], WEIGHTS)
@@ -124,7 +124,7 @@ def test_advantages_are_limited() -> None:
     assert found.tolist() == [-5, 5]
 
 
-def test_one_candidate_has_nobody_to_compare_with() -> None:
+def test_a_group_of_one_candidate_has_no_advantage() -> None:
     found = WeightedSumAdvantage().estimate({"a": torch.tensor([3.0, 4.0])}, torch.tensor([0, 1]), {"a": 1.0})
     assert found.tolist() == [0, 0]
 

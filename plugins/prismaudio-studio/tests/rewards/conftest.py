@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hearing import Clips
+from reward_checks import Clips
 
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.world import render_audio, sample_scene

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from hearing import HearingQualities
+from reward_checks import QualityChecks
 
 from prismaudio.plan.words import QUALITIES
 from prismaudio_studio.narration import narrate
@@ -24,8 +24,8 @@ def recordings() -> dict[tuple[str, str], torch.Tensor]:
     }
 
 
-class TestQualities(HearingQualities):
-    asked: ClassVar = {
+class TestQualities(QualityChecks):
+    requests: ClassVar = {
         quality: narrate(replace(sample_scene(0).story, quality=quality, room="dry"))["aesthetic"]
         for quality in QUALITIES
     }

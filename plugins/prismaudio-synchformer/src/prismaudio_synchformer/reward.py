@@ -134,8 +134,8 @@ class SynchformerReward(Reward):
                 for cache, rows, some in zip(caches, encoded, places, strict=True)
                 for start in some
             ]
-            visual, heard = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-            found = self.network.compare(visual, heard)
+            visual, audible = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+            found = self.network.compare(visual, audible)
         return list(found.split([len(some) for some in places]))
 
     def _autocast(self) -> torch.autocast:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ExportComponents(Callback):
-    """At the end of training, puts the task's components into a model folder, beside those that are there already.
+    """Writes the task's components to a model folder at the end of training; other components in it are kept.
 
-    Averages of the weights are written instead of the weights, and sharded weights whole. A task with adapters also
-    writes these alone, to ``adapter.safetensors``.
+    Averaged weights are written if the task has them, and sharded weights are gathered. A task with adapters also
+    writes the adapters alone, to ``adapter.safetensors``.
 
     Args:
         folder: The model folder.
@@ -35,7 +35,7 @@ class ExportComponents(Callback):
         self.half = half or []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """See that the task can be exported to the folder before hours go into training.
+        """Check before training that the task can be exported to the folder.
 
         Raises:
             RecipeError: The task has no components.
@@ -50,7 +50,7 @@ class ExportComponents(Callback):
         self.export(pl_module, first=trainer.is_global_zero)
 
     def export(self, pl_module: LightningModule, *, first: bool = True) -> None:
-        """Write the folder; every process calls this, and the first one writes."""
+        """Write the folder; every process must call this, and the first one writes."""
         task = expect(pl_module, HasComponents, "ExportComponents")
         with pl_module.averaged() if isinstance(pl_module, AveragedTask) else nullcontext():
             components = task.components()
@@ -62,10 +62,10 @@ class ExportComponents(Callback):
 
 
 def check_finite(components: Mapping[str, Any], folder: Path) -> None:
-    """See that weights are numbers before a model folder is made of them.
+    """Check that weights are finite before they are exported.
 
     Raises:
-        CheckpointError: Some are not.
+        CheckpointError: Some are NaN or infinite.
     """
     for name, component in components.items():
         state = component.state_dict() if isinstance(component, nn.Module) else {}
@@ -73,5 +73,5 @@ def check_finite(components: Mapping[str, Any], folder: Path) -> None:
         if wrong:
             raise CheckpointError(
                 f"the {name} has NaN or infinity in {len(wrong)} of {len(state)} tensors, such as {wrong[0]}; "
-                f"{folder} was not written: export a checkpoint from before"
+                f"{folder} was not written: export an earlier checkpoint"
             )

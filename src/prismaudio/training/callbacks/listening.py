@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A sound to be logged.
+    """Audio to log.
 
     Args:
-        name: Where it belongs in the logger, such as ``listening/clip``.
+        name: Its name in the logger, such as ``listening/clip``.
         audio: Audio ``(2, samples)``.
         sample_rate_hz: Its sample rate.
-        caption: What should be heard.
+        caption: Text to log with it, such as the plan.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Sample:
 
 
 class ListeningSamples(Callback):
-    """Renders some validation clips, with the same noise each time, and logs their sound and its spectrogram.
+    """Renders some validation clips, with the same noise each time, and logs their audio and spectrograms.
 
-    They go to TensorBoard or Weights & Biases; with another logger, or none, to ``listening`` in the folder of the run.
-    The true sound, as the autoencoder gives it back, is logged once.
+    Samples are logged to TensorBoard or Weights & Biases; with another logger, or none, they are written to
+    ``listening`` in the folder of the run. The reference audio, as the autoencoder reconstructs it, is logged once.
 
     Args:
-        count: How many clips, the first of the validation.
-        every: At every how manyeth validation.
+        count: Number of clips, the first ones of the validation set.
+        every: Validations between logged samples; 1 logs at each.
     """
 
     def __init__(self, count: int = 4, every: int = 1) -> None:
@@ -60,24 +60,24 @@ class ListeningSamples(Callback):
         self._folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the folder of the run, which all processes must do together.
+        """Get the folder of the run; all processes must do this together.
 
         Raises:
-            RecipeError: The task has nothing that makes sound, which is better said now than at the first validation.
+            RecipeError: The task has no autoencoder.
         """
         if not expect(pl_module, RendersAudio, "ListeningSamples").can_render:
-            raise RecipeError("ListeningSamples needs an autoencoder: give the task one, or leave the callback out")
+            raise RecipeError("ListeningSamples needs an autoencoder: give the task one, or remove the callback")
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Keep the first clips."""
+        """Store the first clips."""
         if sum(len(kept) for kept in self._batches) < self.count:
             self._batches.append(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Render and log them; where parameters are sharded, every process renders."""
+        """Render and log the clips; with sharded parameters, every process renders."""
         batches, self._batches = self._batches, []
         if trainer.sanity_checking:
             return
@@ -88,20 +88,20 @@ class ListeningSamples(Callback):
         task = expect(pl_module, RendersAudio, "ListeningSamples")
         samples: list[Sample] = []
         left = min(self.count, sum(len(batch) for batch in batches))
-        if pl_module.device_mesh is not None:  # all must render equally often
+        if pl_module.device_mesh is not None:  # every process must render equally often
             left = int(trainer.strategy.reduce(torch.tensor(left, device=pl_module.device), reduce_op="min"))
         for batch in batches:
-            with trainer.precision_plugin.val_step_context():  # as validation makes them
-                listened = task.listening_samples(batch, left)
-            samples += self._samples(task, batch, listened)
+            with trainer.precision_plugin.val_step_context():  # as in validation steps
+                rendered = task.listening_samples(batch, left)
+            samples += self._samples(task, batch, rendered)
             left -= min(left, len(batch))
         if trainer.is_global_zero:
             self._log(trainer, samples)
         self._truth_logged = True
 
-    def _samples(self, task: RendersAudio, batch: Any, listened: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
+    def _samples(self, task: RendersAudio, batch: Any, rendered: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
         samples = []
-        for row, (name, true, made, rate_hz) in enumerate(listened):
+        for row, (name, true, made, rate_hz) in enumerate(rendered):
             if not self._truth_logged:
                 samples.append(Sample(f"listening/{name}/true", true, rate_hz, task.caption(batch, row, true)))
             samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, task.caption(batch, row, made)))
@@ -117,31 +117,31 @@ class ListeningSamples(Callback):
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:
-    """Log sound, spectrogram and caption; TensorBoard plays one channel, so it gets the mean of both."""
+    """Log audio, spectrogram and caption; for TensorBoard, which plays one channel, the mean of both channels."""
     spectrogram = spectrogram_pixels(sample.audio, sample.sample_rate_hz)
     if isinstance(logger, WandbLogger):
-        sound, rate_hz = [sample.audio.T.numpy()], [sample.sample_rate_hz]
-        logger.log_audio(sample.name, sound, step, sample_rate=rate_hz, caption=[sample.caption])
+        audio, rate_hz = [sample.audio.T.numpy()], [sample.sample_rate_hz]
+        logger.log_audio(sample.name, audio, step, sample_rate=rate_hz, caption=[sample.caption])
         logger.log_image(f"{sample.name}/spectrogram", [spectrogram], step)
         return
-    writer: Any = getattr(logger, "experiment")  # noqa: B009 - of TensorBoard's own type
+    writer: Any = getattr(logger, "experiment")  # noqa: B009 - its type is TensorBoard's
     writer.add_audio(sample.name, sample.audio.mean(0, keepdim=True).clamp(-1, 1), step, sample.sample_rate_hz)
     writer.add_image(f"{sample.name}/spectrogram", spectrogram, step, dataformats="HWC")
     writer.add_text(f"{sample.name}/plan", sample.caption, step)
 
 
 def write_sample(folder: Path, sample: Sample, step: int) -> None:
-    """Write sound, spectrogram and caption as files."""
-    place = folder / f"{file_name(sample.name)}-step{step:07d}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_wav(sample.audio, sample.sample_rate_hz, place.with_suffix(".wav"))
-    with replacing(place.with_suffix(".png")) as part:
+    """Write audio, spectrogram and caption as files."""
+    path = folder / f"{file_name(sample.name)}-step{step:07d}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(sample.audio, sample.sample_rate_hz, path.with_suffix(".wav"))
+    with replacing(path.with_suffix(".png")) as part:
         part.write_bytes(spectrogram_png(sample.audio, sample.sample_rate_hz))
-    place.with_suffix(".txt").write_text(sample.caption + "\n", encoding="utf-8")
+    path.with_suffix(".txt").write_text(sample.caption + "\n", encoding="utf-8")
 
 
 def file_name(name: str) -> str:
-    """The name of a sample as a path within a folder, whatever the clip is called.
+    """Convert the name of a sample to a safe relative path.
 
     Example:
         >>> file_name("listening/street/door@2.5/true"), file_name("listening/../../etc/true")

@@ -1,4 +1,4 @@
-"""Options of Fast-GRPO, in three groups: how candidates are rolled out, how the policy is updated, how it is scored."""
+"""Options of Fast-GRPO, in three groups: how candidates are sampled, trained on and scored."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class RolloutOptions:
     """How candidates are sampled.
 
     Args:
-        group_size: Candidates of a clip, 2 or more; advantages are relative to their group.
+        group_size: Candidates per clip, 2 or more (TRL: ``num_generations``); advantages are relative to the group.
         branch_size: Consecutive candidates of a group that start from the same noise and share the steps before the
             window, a divisor of ``group_size``; None for the whole group.
-        share_first: Compute the first stochastic step, which the candidates of a branch start from the same latents,
-            once for each branch, in training as well; it lowers the cost and changes nothing else.
+        share_first: Evaluate the network once per branch at the first stochastic step, where the latents of its
+            candidates are equal, in sampling and in training; lowers the cost without changing the result.
         num_steps: Steps of a trajectory.
         grid: Times of the trajectory: ``uniform``, or ``release``, which ends with a step of 0.001.
-        max_tail_steps: Steps after the window at most, longer than those of the grid; None for those of the grid.
-        window: The stochastic steps, which are the ones that are trained; None for ``RandomWindow``, two consecutive
+        max_tail_steps: Maximum number of steps after the window, longer than those of the grid; None for the grid.
+        window: Schedule of the stochastic steps; only these are trained. None for ``RandomWindow``, two consecutive
             steps at a random position, as in the paper.
         kernel: Transition of a stochastic step; None for ``EulerMaruyamaKernel`` with ``noise_level`` 0.7, as in the
             paper.
         rollout_batch_size: Clips whose candidates are sampled together.
-        split_groups: Spread each group over all processes instead of whole groups; each process then samples
-            candidates of the clips of all processes.
+        split_groups: Split each group over all processes, instead of giving each process whole groups; each process
+            then samples candidates for the clips of all processes.
     """
 
     group_size: int = 16
@@ -70,14 +70,14 @@ class PolicyOptions:
     Args:
         loss: Policy loss; None for ``ClippedLoss``, PPO's clipped ratio.
         weighting: Weights of the steps and of their divergence; None for ``UniformWeighting``.
-        kl_coef: Coefficient of the divergence from the reference model, which is the model before training; with 0 no
-            reference model is kept.
-        kl_form: Form of the divergence.
-        num_inner_epochs: Optimizer steps with each rollout.
-        train_top_k: Candidates of each group that are trained on, those with the largest absolute advantages (of each
-            process's share of the group); None for all.
-        train_micro_batch_size: Candidates that are replayed together; None for all that were sampled together.
-        max_grad_norm: Largest norm of the gradient; a larger gradient is scaled down.
+        kl_coef: Coefficient of the KL divergence from the model before training (TRL: ``beta``); 0 keeps no reference
+            model.
+        kl_form: Form of the KL divergence.
+        num_inner_epochs: Optimizer steps per rollout (TRL: ``num_iterations``).
+        train_top_k: Number of candidates per group to train on, those with the largest absolute advantages (within
+            each process's share of a split group); None for all.
+        train_micro_batch_size: Candidates per backward pass; None for all that were sampled together.
+        max_grad_norm: Maximum norm of the gradient; larger gradients are scaled down.
     """
 
     loss: PolicyLoss | None = None
@@ -107,11 +107,11 @@ class RewardOptions:
         weights: Weight of each reward, a number or a
             :class:`prismaudio.training.grpo.reward_weights.RewardWeight`; 1 for rewards that are not named.
         held_out: Rewards by name that are evaluated in validation and never optimized.
-        advantage: From the rewards of a group to advantages; None for ``WeightedSumAdvantage``, the weighted sum in
-            standard deviations of the group.
-        peaks: ``sample`` lowers each candidate that is too loud by its own peak; ``batch`` divides all that were
-            sampled together by their common peak, as the released code does.
-        cache: Folder for what rewards prepare of a clip, by content; ``auto`` for PrismAudio's cache, None for none.
+        advantage: Estimator of advantages from rewards; None for ``WeightedSumAdvantage``, the weighted sum of rewards
+            normalized by mean and standard deviation of the group.
+        peaks: Level of the audio before scoring: ``sample`` attenuates each candidate that exceeds -1 dB; ``batch``
+            divides all that were sampled together by their common peak, as the released code does.
+        cache: Folder of prepared caches of the rewards; ``auto`` for PrismAudio's cache folder, None to store none.
     """
 
     weights: dict[str, float | RewardWeight] = field(default_factory=dict)

@@ -37,7 +37,7 @@ class ReplayBatch:
         rollout: The rollout.
         groups: Group of each row, ``(batch,)``; candidates of one clip share a number.
         policy: The policy that is trained, with gradient.
-        reference: The reference model, without gradient; None where there is none.
+        reference: The reference model, without gradient; None without one.
     """
 
     rollout: Rollout
@@ -95,9 +95,9 @@ def micro_batches(
     Args:
         batches: All candidates of the update in this process.
         advantages: Their advantages, concatenated.
-        train_top_k: Candidates of each group that are trained on, those with the largest absolute advantages; None for
-            all. A step that a branch shares costs one sample, so there all of them are.
-        micro_batch_size: Candidates of a micro-batch at most; None for all. Branches that share a step stay whole.
+        train_top_k: Number of candidates per group to train on, those with the largest absolute advantages; None for
+            all. At a step that a branch shares, which costs one sample, all candidates are trained on.
+        micro_batch_size: Maximum candidates of a micro-batch; None for all. Branches that share a step are not split.
     """
     found = []
     counts = [len(batch.groups) for batch in batches]
@@ -139,12 +139,12 @@ def accumulate_gradients(
     backward: Callable[[Tensor], object] = Tensor.backward,
     before_last: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> list[dict[str, float]]:
-    """Add the gradient of an update to that of the parameters.
+    """Accumulate the gradient of an update in the parameters.
 
     Args:
         batches: The micro-batches of the update, see :func:`micro_batches`.
         objective: The objective.
-        backward: Adds the gradient of the loss of a micro-batch to that of the parameters.
+        backward: Accumulates the gradient of the loss of a micro-batch.
         before_last: Context of each micro-batch but the last, for instance one without gradient synchronization.
 
     Returns:

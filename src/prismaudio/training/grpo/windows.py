@@ -1,4 +1,4 @@
-"""Windows: the stochastic steps of a trajectory, which are the ones that are trained, and their schedules.
+"""Windows, the stochastic steps of a trajectory, which are the trained ones, and their schedules.
 
 A schedule is a function of (seed, update, group) alone, so processes agree without communication, and a resumed run
 continues unchanged.
@@ -60,7 +60,7 @@ class RandomWindow(WindowSchedule):
     """A window of fixed length at a random position: Fast-GRPO.
 
     Args:
-        length: Steps in it, at least 1.
+        length: Number of steps, at least 1.
         earliest: Earliest start, as a share of all steps.
         latest: Latest start, as a share of all steps: 1 in the paper (the last start with room for the window), 0.5 in
             the released code; early windows learn faster.
@@ -93,7 +93,7 @@ class SlidingWindow(WindowSchedule):
     """A window that moves from the first to the last steps during training, then starts again: MixGRPO.
 
     Args:
-        length: Steps in it, at least 1.
+        length: Number of steps, at least 1.
         every: Updates between moves, at least 1.
         stride: Steps of a move, at least 1.
 

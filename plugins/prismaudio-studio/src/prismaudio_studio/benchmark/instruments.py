@@ -134,17 +134,17 @@ def fit_classifier(features: Tensor, labels: Tensor, seed: int) -> SourceClassif
     w1 = nn.Parameter(torch.randn(HIDDEN, features.shape[1], generator=generator) * features.shape[1] ** -0.5)
     w2 = nn.Parameter(torch.randn(len(CLASSES), HIDDEN, generator=generator) * HIDDEN**-0.5)
     b1, b2 = nn.Parameter(torch.zeros(HIDDEN)), nn.Parameter(torch.zeros(len(CLASSES)))
-    optimiser = torch.optim.AdamW([w1, b1, w2, b2], lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, STEPS)
+    optimizer = torch.optim.AdamW([w1, b1, w2, b2], lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, STEPS)
     for _ in range(STEPS):
         rows = torch.randint(len(labels), (BATCH,), generator=generator)
         batch = scaled[rows] + 0.15 * torch.randn(BATCH, features.shape[1], generator=generator)
         batch = batch * (torch.rand(batch.shape, generator=generator) > 0.1)
         scores = torch.relu(batch @ w1.T + b1) @ w2.T + b2
         loss = nn.functional.cross_entropy(scores, labels[rows], label_smoothing=0.05)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     weights = {"mean": mean, "deviation": deviation, "w1": w1, "b1": b1, "w2": w2, "b2": b2}
     return SourceClassifier(CLASSES, {name: tensor.detach().clone() for name, tensor in weights.items()})

@@ -1,4 +1,4 @@
-"""Each reward of the core hears what it is for, and nothing else; so do those of plugins that are like them."""
+"""Checks that a reward depends on its own dimension and hardly on the others, for the core and for plugins."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Clips:
     audio: Tensor
 
     def caches(self, reward: Reward) -> list[Cache]:
-        """What a reward knows of each of them."""
+        """Prepared caches of a reward for the clips."""
         clips = [Clip(f"clip {i}", 4.0, audio=audio, sample_rate_hz=RATE_HZ) for i, audio in enumerate(self.audio)]
         return [prepare(reward, clip, plan) for clip, plan in zip(clips, self.plans, strict=True)]
 
     def score(self, reward: Reward, audio: Tensor | None = None) -> Tensor:
-        """Scores of these sounds, or of others in their place."""
+        """Scores of this audio, or of other audio of the same shape."""
         return reward.score(self.audio if audio is None else audio, RATE_HZ, self.caches(reward))
 
 
-def damaged(name: str, audio: Tensor) -> Tensor:
-    """Audio ``(batch, 2, samples)`` with one dimension damaged; semantics by the sound of another clip."""
+def degraded(name: str, audio: Tensor) -> Tensor:
+    """Audio ``(batch, 2, samples)`` degraded in one dimension; the semantic one by the audio of another clip."""
     n = round(0.3 * RATE_HZ)
     if name == "temporal":
         return torch.nn.functional.pad(audio, (n, 0))[..., : audio.shape[-1]]
@@ -65,11 +65,11 @@ def damaged(name: str, audio: Tensor) -> Tensor:
     return audio.flip(1) if name == "spatial" else audio.roll(1, 0)
 
 
-class Hearing:
-    """Tests of a reward by itself, which ``kind`` makes, on ``clips``."""
+class RewardChecks:
+    """Tests of the reward that ``kind`` creates, on ``clips``."""
 
     noise: tuple[float, float]
-    """Levels of the least and the most noise among candidates that differ a little."""
+    """Lowest and highest noise level of candidates that differ slightly."""
 
     def test_a_row_is_scored_alike_alone_and_in_a_batch(self, kind, clips) -> None:
         reward = kind()
@@ -78,8 +78,8 @@ class Hearing:
         alone = [reward.score(clips.audio[i : i + 1], RATE_HZ, caches[i : i + 1]) for i in range(5)]
         assert torch.allclose(together[:5], torch.cat(alone), atol=1e-4)
         assert torch.equal(together, reward.score(clips.audio, RATE_HZ, caches))
-        siblings = reward.score(clips.audio[:1].expand(6, -1, -1), RATE_HZ, 6 * caches[:1])
-        assert torch.allclose(siblings, together[:1].expand(6), atol=1e-4)
+        repeated = reward.score(clips.audio[:1].expand(6, -1, -1), RATE_HZ, 6 * caches[:1])
+        assert torch.allclose(repeated, together[:1].expand(6), atol=1e-4)
 
     @pytest.mark.parametrize("samples", [1, 100, 1600, 30_000])
     def test_any_length_and_silence_have_finite_scores(self, kind, samples, clips) -> None:
@@ -104,13 +104,13 @@ class Hearing:
         whole = clips.score(reward)
         assert whole.mean() > 0.6
         for name in ("temporal", "aesthetic", "spatial"):
-            fall = (whole - clips.score(reward, damaged(name, clips.audio))).mean()
+            fall = (whole - clips.score(reward, degraded(name, clips.audio))).mean()
             assert fall > 0.2 if name == kind.dimension else fall < 0.2, name
         if kind is not AestheticReward:
-            assert clips.score(reward, damaged("semantic", clips.audio)).mean() < 0.6 * whole.mean()
+            assert clips.score(reward, degraded("semantic", clips.audio)).mean() < 0.6 * whole.mean()
 
-    def test_siblings_are_told_apart(self, kind, clips) -> None:
-        """Hardly any ties among candidates that differ a little."""
+    def test_candidates_of_a_clip_are_distinguished(self, kind, clips) -> None:
+        """Candidates that differ slightly have different scores."""
         reward = kind()
         noise = torch.randn(8, 2, clips.audio.shape[-1], generator=torch.Generator().manual_seed(0))
         sounds = clips.audio[:1] + torch.linspace(*self.noise, 8)[:, None, None] * noise
@@ -119,7 +119,7 @@ class Hearing:
 
 
 def check_needs_its_section(reward: Reward, whole: Plan) -> None:
-    """See that a reward does not apply to a plan without its section, and says so."""
+    """Check that a reward is not applicable to a plan without its section, with the reason."""
     plan = Plan({name: text for name, text in whole.items() if name != reward.dimension})
     with pytest.raises(NotApplicableError, match=f"no <{reward.dimension.capitalize()}> section"):
         prepare(reward, Clip("x", 4.0), plan)
@@ -128,28 +128,28 @@ def check_needs_its_section(reward: Reward, whole: Plan) -> None:
 
 
 def aesthetic_score(audio: Tensor, text: str) -> float:
-    """How well a audio ``(1, 2, samples)`` is what a text asks for; an empty one asks for nothing."""
+    """Aesthetic score of audio ``(1, 2, samples)`` for an aesthetic section; none for an empty text."""
     reward = AestheticReward()
     plan = Plan({"aesthetic": text}) if text else Plan({"semantic": "Someone knocks."})
     return reward.score(audio, RATE_HZ, [reward.prepare(Clip("x", 4.0), plan)]).item()
 
 
-class HearingQualities:
-    """Tests on ``recordings`` ``(1, 2, samples)``: one sound by its quality and its room."""
+class QualityChecks:
+    """Tests on ``recordings`` ``(1, 2, samples)``: the same sound by quality and room."""
 
-    asked: ClassVar[Mapping[str, str]]
-    """What asks for each quality in a dry room."""
+    requests: ClassVar[Mapping[str, str]]
+    """Aesthetic section that requests each quality in a dry room."""
 
     @pytest.mark.parametrize("quality", QUALITIES)
-    def test_what_is_asked_for_scores_best(self, quality, recordings) -> None:
-        scores = {name: aesthetic_score(recordings[name, "dry"], self.asked[quality]) for name in QUALITIES}
+    def test_the_requested_quality_scores_best(self, quality, recordings) -> None:
+        scores = {name: aesthetic_score(recordings[name, "dry"], self.requests[quality]) for name in QUALITIES}
         assert max(scores, key=scores.__getitem__) == quality, scores
 
-    def test_clean_is_asked_for_when_nothing_is_said(self, recordings) -> None:
+    def test_clean_is_the_default_target(self, recordings) -> None:
         scores = {name: aesthetic_score(recordings[name, "dry"], "") for name in QUALITIES}
         assert max(scores, key=scores.__getitem__) == "clean", scores
 
-    def test_rooms_are_told_apart_if_the_plan_names_one(self, recordings) -> None:
+    def test_rooms_are_distinguished_if_the_plan_names_one(self, recordings) -> None:
         dry, hall = recordings["clean", "dry"], recordings["clean", "hall"]
         assert aesthetic_score(dry, "Dry acoustics.") > aesthetic_score(hall, "Dry acoustics.") + 0.05
         assert aesthetic_score(hall, "A large hall.") > aesthetic_score(dry, "A large hall.") + 0.05
