@@ -24,8 +24,7 @@ CORE = {
     OTHER: ["prismaudio.safetensors", "synchformer_state_dict.safetensors", "vae.safetensors"],
     BUNDLE: [
         *("config.json", "flax_lvt_large_f8r288_repeated.npz", "model.safetensors", "prismaudio_bf16.safetensors"),
-        *("prismaudio_synchformer_bf16.safetensors", "prismaudio_vae_bf16.safetensors", "special_tokens_map.json"),
-        *("tokenizer.json", "tokenizer_config.json"),
+        *("prismaudio_synchformer_bf16.safetensors", "prismaudio_vae_bf16.safetensors", "tokenizer.json"),
     ],
 }
 

@@ -116,7 +116,7 @@ def _bundled():
     buffer = io.BytesIO()
     np.savez(buffer, weight=random(DIMS["video"], 3, seed=4).numpy())
     text = {"model.safetensors": save({"weight": random(DIMS["text"], 3, seed=5)})}
-    others = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    others = ("config.json", "tokenizer.json", "tokenizer_config.json")
     text |= {name: f'{{"name": "{name}"}}'.encode() for name in others}
     return {
         "videoprism-lvt-large-f8r288/flax_lvt_large_f8r288_repeated.npz": buffer.getvalue(),

@@ -63,8 +63,7 @@ class Layout:
 
 MODEL_FOLDER = Layout("a model folder", "model.safetensors", {"config": ("config.json",)})
 """The layout of :func:`prismaudio.checkpoints.save_components`."""
-_T5GEMMA = "t5gemma-l-l-ul2-it"
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_T5GEMMA = tuple(f"t5gemma-l-l-ul2-it/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json"))
 LAYOUTS = (
     MODEL_FOLDER,
     Layout(
@@ -79,7 +78,7 @@ LAYOUTS = (
             "autoencoder": ("prismaudio_vae_bf16.safetensors",),
             "sync_encoder": ("prismaudio_synchformer_bf16.safetensors",),
             "video_encoder": ("videoprism-lvt-large-f8r288/flax_lvt_large_f8r288_repeated.npz",),
-            "text_encoder": tuple(f"{_T5GEMMA}/{name}" for name in ("model.safetensors", "config.json", *_TOKENIZER)),
+            "text_encoder": _T5GEMMA,
         },
         "prismaudio",
     ),
