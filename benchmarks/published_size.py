@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -74,7 +74,8 @@ def write_t5gemma(folder: Path) -> None:
 def write_videoprism(folder: Path) -> None:
     """Write the Flax file of VideoPrism."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng, arrays = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
     with np.load(TINY) as tiny:
         for name in (name for name in tiny.files if name.startswith("w/")):
             arrays[name[2:]] = rng.standard_normal(published_shape(name, tiny[name].shape), np.float32) * 0.02
