@@ -6,6 +6,7 @@ declared types, and the shapes of the weights against those of the file before m
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -249,12 +250,51 @@ def load_components(folder: Path, classes: Mapping[str, str] | None = None) -> d
         CheckpointError: The folder is not a model folder, is damaged, contains another class or arguments that its
             class does not accept, or has weights that are not finite.
     """
+    return {name: make() for name, make in component_factories(folder, classes).items()}
+
+
+def component_factories(folder: Path, classes: Mapping[str, str] | None = None) -> dict[str, Callable[[], Any]]:
+    """Check a model folder, and return a function for each component that loads it; nothing is loaded yet.
+
+    Classes, arguments, and the names and shapes of all weights are checked at once, the values of weights when their
+    component is loaded. Each call loads the component again, so that a component that is dropped takes no memory.
+
+    Args:
+        folder: See :func:`load_components`.
+        classes: See :func:`load_components`.
+
+    Raises:
+        CheckpointError: See :func:`load_components`.
+    """
     described, classes = _read_config(folder), LOADABLE if classes is None else classes
     parts = {
         name: _parse_component(_place(folder, name), entry, _role(name), classes) for name, entry in described.items()
     }
-    weights = _weights(folder)
-    return {name: _build(folder, name, part, below(weights, f"{name}.")) for name, part in parts.items()}
+    shapes = shapes_of(_weights(folder))
+    for name, part in parts.items():
+        if issubclass(part.kind, torch.nn.Module):
+            with _creating(folder, name, part):
+                _check_fit(folder, name, part, below(shapes, f"{name}."))
+    return {name: functools.partial(_build, folder, name, part) for name, part in parts.items()}
+
+
+def make_component(place: str, entry: Mapping[str, Any], role: str) -> Any:
+    """Create a component without weights of the core from its description.
+
+    Args:
+        place: Subject of error messages.
+        entry: Its class and arguments, as in ``config.json``.
+        role: The kind that it must be of.
+
+    Raises:
+        CheckpointError: The class is not loadable, or does not accept the arguments.
+
+    Example:
+        >>> entry = {"class": "prismaudio.samplers.euler:EulerSampler", "arguments": {"steps": 8}}
+        >>> make_component("sampler", entry, "samplers").config
+        {'steps': 8}
+    """
+    return _parse_component(place, entry, role, LOADABLE).make()
 
 
 def _role(name: str) -> str | None:
@@ -465,25 +505,33 @@ def _is_plain(value: Any, kind: Any) -> bool:
     return kind is str and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _build(folder: Path, name: str, part: _ComponentSpec, weights: Mapping[str, torch.Tensor]) -> Any:
+def _check_fit(folder: Path, name: str, part: _ComponentSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check names and shapes of the weights of a component, before memory is allocated for it."""
+    with MetaTensors(len(shapes)):
+        empty: Any = part.make()
+    check_fit(shapes, shapes_of(empty.state_dict()), f"{folder}: {name}", part.kind.__name__)
+
+
+def _build(folder: Path, name: str, part: _ComponentSpec) -> Any:
     """Create a component and load its weights."""
-    kind = part.kind
+    with _creating(folder, name, part), WithoutDrawing():
+        component = part.make()
+    if isinstance(component, torch.nn.Module):
+        fill(component, below(_weights(folder), f"{name}."), f"{folder}: {name}")
+    return component
+
+
+@contextlib.contextmanager
+def _creating(folder: Path, name: str, part: _ComponentSpec) -> Iterator[None]:
+    """Turn the errors of a constructor, which may raise anything, into one line."""
     try:
-        if issubclass(kind, torch.nn.Module):
-            with MetaTensors(len(weights)):
-                empty: Any = part.make()
-            check_fit(shapes_of(weights), shapes_of(empty.state_dict()), f"{folder}: {name}", kind.__name__)
-        with WithoutDrawing():
-            component = part.make()
+        yield
     except CheckpointError:
         raise
-    except Exception as error:  # a constructor may raise anything
+    except Exception as error:
         raise CheckpointError(
-            f"{_place(folder, name)}: cannot create a {kind.__name__}: {one_line(error, 300)}"
+            f"{_place(folder, name)}: cannot create a {part.kind.__name__}: {one_line(error, 300)}"
         ) from error
-    if isinstance(component, torch.nn.Module):
-        fill(component, weights, f"{folder}: {name}")
-    return component
 
 
 _INITIALISERS = (torch.nn.init.kaiming_uniform_, torch.nn.init.uniform_, torch.nn.init.normal_)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from mmap import ACCESS_READ
 from mmap import mmap as mapped
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from prismaudio.errors import CheckpointError
 
+Value = TypeVar("Value")
 _DAMAGED = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SafetensorError, TypeError, ValueError, struct.error, zipfile.BadZipFile,
@@ -187,8 +188,8 @@ def _only_weights(path: Path, found: Any) -> dict[str, Tensor]:
     return weights
 
 
-def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Select the weights whose names begin with a prefix, and strip it.
+def below(weights: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """Select the weights, or their shapes, whose names begin with a prefix, and strip it.
 
     Example:
         >>> list(below({"a.x": torch.ones(1), "b.x": torch.ones(1)}, "a."))

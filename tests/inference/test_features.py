@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from prismaudio.errors import CheckpointError, DataError, PlanError, PrismAudioError
 from prismaudio.inference import PrismAudio
-from prismaudio.inference.importing import import_published
+from prismaudio.pretrained.importing import import_published
 from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Clip, Conditions, Features
 from prismaudio.weight_files import below

@@ -57,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.inference.importing import check_latent_channels, import_autoencoder, import_published
     from prismaudio.media.files import spare
     from prismaudio.pretrained import NEEDED, load_parts
+    from prismaudio.pretrained.importing import check_latent_channels, import_autoencoder, import_published
 
     vae = expanded(options.vae) if options.vae else None
     for path in written:

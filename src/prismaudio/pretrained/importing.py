@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,26 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.autoencoders.published import oobleck_arguments, oobleck_shapes, oobleck_weights
-from prismaudio.checkpoints import MetaTensors, WithoutDrawing, fresh
+from prismaudio.checkpoints import MetaTensors, WithoutDrawing, fresh, make_component
 from prismaudio.errors import CheckpointError
-from prismaudio.inference.settings import Settings
 from prismaudio.models.dit import DiffusionTransformer, published_streams
 from prismaudio.models.published import dit_key, dit_weights, published_key, published_shaped
-from prismaudio.samplers.euler import EulerSampler
 from prismaudio.weight_files import below, check_finite, check_held, listed, misfits, read_weights, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
 
     Shapes = Mapping[str, tuple[int, ...]]
 
-STEPS, GUIDANCE = 24, 5.0
-"""Sampling steps and guidance scale of the published model."""
-FPS, FRAME_SIZE = 25.0, 288
-"""Frames for its encoders: 25 fps for synchronisation, 288 pixels for the video stream, with the aspect ratio kept."""
+SAMPLER = {"class": "prismaudio.samplers.euler:EulerSampler", "arguments": {"steps": 24}}
+"""Sampler of the published model, as ``config.json`` of a model folder describes it."""
+SETTINGS = {
+    "class": "prismaudio.inference.settings:Settings",
+    "arguments": {
+        "segment_s": None,
+        "fps": 25.0,  # for synchronisation
+        "frame_size": 288,  # for the video stream
+        "guidance": 5.0,
+        "keep_aspect_ratio": True,
+    },
+}
+"""Its settings; a description, because their class is in an upper layer."""
 
 _GROUP = re.compile(r"(?P<prefix>.*?)(?:model\.model\.(?!model\.)|conditioner\.conditioners\.|pretransform\.model\.)")
 _AUTOENCODER, _ALONE = "pretransform.model.", "autoencoder."
@@ -59,6 +67,22 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     Raises:
         CheckpointError: A file is not such a checkpoint, or its weights do not fit; the message lists them.
     """
+    return {name: make() for name, make in published_factories(path, autoencoder).items()}
+
+
+def published_factories(path: Path, autoencoder: Path | None = None) -> dict[str, Callable[[], Any]]:
+    """Check a published checkpoint, and return a function for each component that imports it.
+
+    Names, shapes and constants are checked at once, the values of weights when their component is imported. Files are
+    memory-mapped, so that the weights of a component are read once, when they are needed.
+
+    Args:
+        path: See :func:`import_published`.
+        autoencoder: See :func:`import_published`.
+
+    Raises:
+        CheckpointError: See :func:`import_published`.
+    """
     found, vae_path = split_components(path, read_weights(path)), autoencoder or path
     if not found.transformer and not found.autoencoder:
         raise CheckpointError(
@@ -81,20 +105,32 @@ def import_published(path: Path, autoencoder: Path | None = None) -> dict[str, A
     check_held(found.autoencoder, vae_path)
     if transformer and codec:
         check_latent_channels(path, transformer["latent_channels"], vae_path, codec["latent_channels"])
-    settings = Settings(None, FPS, FRAME_SIZE, GUIDANCE, keep_aspect_ratio=True)
-    components: dict[str, Any] = {"settings": settings}  # also used with a new transformer
+    factories: dict[str, Callable[[], Any]] = {}
     if transformer:
-        try:
-            weights = dit_weights(found.transformer)
-        except CheckpointError as error:  # a constant has another value
-            raise CheckpointError(f"{path}: {error}") from error
-        components["transformer"] = _build_module(path, DiffusionTransformer, transformer, weights)
-        components["sampler"] = EulerSampler(STEPS)
-    if codec:
-        components["autoencoder"] = _build_module(
-            vae_path, OobleckAutoencoder, codec, oobleck_weights(found.autoencoder)
+        _convert_transformer(path, found)
+        factories["transformer"] = functools.partial(
+            _import_module, path, DiffusionTransformer, transformer, _convert_transformer
         )
-    return components
+        factories["sampler"] = functools.partial(make_component, "sampler", SAMPLER, "samplers")
+    if codec:
+        factories["autoencoder"] = functools.partial(
+            _import_module, vae_path, OobleckAutoencoder, codec, _convert_autoencoder
+        )
+    factories["settings"] = functools.partial(make_component, "settings", SETTINGS, "settings")
+    return factories  # the settings are also used with a new transformer
+
+
+def _convert_transformer(path: Path, found: PublishedWeights) -> dict[str, Tensor]:
+    """Weights of the transformer by our names; views, but for constants."""
+    try:
+        return dit_weights(found.transformer)
+    except CheckpointError as error:  # a constant has another value
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _convert_autoencoder(_: Path, found: PublishedWeights) -> dict[str, Tensor]:
+    """Weights of the autoencoder by our names."""
+    return oobleck_weights(found.autoencoder)
 
 
 def import_autoencoder(path: Path) -> OobleckAutoencoder:
@@ -212,10 +248,14 @@ def _autoencoder(official: Mapping[str, Tensor]) -> tuple[dict[str, Any] | None,
     return dict(codec.config), misfits(given, expected)
 
 
-def _build_module(
-    path: Path, kind: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor]
+def _import_module(
+    path: Path,
+    kind: type[nn.Module],
+    arguments: Mapping[str, Any],
+    convert: Callable[[Path, PublishedWeights], Mapping[str, Tensor]],
 ) -> nn.Module:
     """Create a module in float32 and load its weights."""
+    weights = convert(path, split_components(path, read_weights(path)))
     check_finite(weights, path)
     with WithoutDrawing():
         module = kind(**fresh(arguments))

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from prismaudio.checkpoints import description, save_components
 from prismaudio.errors import CheckpointError
-from prismaudio.inference import PrismAudio, importing
-from prismaudio.inference.importing import import_published, split_components
+from prismaudio.inference import PrismAudio
+from prismaudio.pretrained import importing
+from prismaudio.pretrained.importing import import_published, split_components
 from prismaudio.types import Conditions, Features
 from prismaudio.weight_files import below, read_weights
 
