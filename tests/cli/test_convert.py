@@ -108,14 +108,14 @@ def truncated(name):
 
 
 BAD = {
-    "nothing": (lambda name: None, "no such file or folder"),
+    "nothing": (lambda name: None, "no model at x; expected"),
     "empty": (lambda name: Path(name).touch(), "is empty"),
     "truncated": (truncated, "truncated"),
     "code": (lambda name: torch.save({"a": Harmful()}, name), "pickled code, which is not executed"),
     "text": (lambda name: Path(name).write_text("a text, and a long one"), "not a weight file"),
     "list": (lambda name: torch.save([1], name), "contains a list"),
     "another model": (lambda name: torch.save({"conv1.weight": torch.ones(1)}, name), "not a PrismAudio checkpoint"),
-    "a folder": (lambda name: Path(name).mkdir(), "config.json is missing"),
+    "a folder": (lambda name: Path(name).mkdir(), "x contains no model; expected the files of a model folder"),
     "another folder": (lambda name: _folder(name, {"format": 1}), "damaged or not a PrismAudio checkpoint"),
 }
 
@@ -144,3 +144,7 @@ def test_the_file_of_a_model_is_no_model(files, capsys):
     assert "prismaudio convert prismaudio.ckpt" in fails(capsys, "generate", "x.mp4", "--model", "prismaudio.ckpt")
     Path("taken").write_text("x")
     assert "is a file" in fails(capsys, "convert", "prismaudio.ckpt", "taken")
+
+
+def test_a_file_that_is_not_there_is_not_looked_for_on_the_hub(files, capsys):
+    assert "no such file or folder: weights/prismaudio.ckpt" in fails(capsys, "convert", "weights/prismaudio.ckpt", "x")

@@ -74,10 +74,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|DIR|ID",
         help="an installed model, a model folder, or owner/model on the Hugging Face hub",
     )
+    add_revision(group)
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     group.add_argument(
         "--precision", choices=("fp32", "bf16"), default="fp32", help="dtype of the transformer (default: %(default)s)"
     )
+
+
+def add_revision(parser: argparse._ActionsContainer) -> None:
+    """Add the option ``--revision`` of a model on the hub."""
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the hub")
 
 
 positive = whole(1, 2**31 - 1)
@@ -98,10 +104,10 @@ def plan(given: str) -> str:
     return text(given) if "<" in given else given
 
 
-def model_files(model: str | None) -> list[Path]:
-    """The files of the model folder that ``--model`` refers to; empty without ``--model``."""
-    folder = Path(os.path.expanduser(model or ""))  # noqa: PTH111 - an unknown user is reported elsewhere
-    return [folder / name for name in ("config.json", "model.safetensors")] if model else []
+def model_files(folder: str) -> list[Path]:
+    """The two files that are written to a model folder."""
+    place = Path(os.path.expanduser(folder))  # noqa: PTH111 - an unknown user is reported elsewhere
+    return [place / name for name in ("config.json", "model.safetensors")]
 
 
 def brief(text: str) -> str:

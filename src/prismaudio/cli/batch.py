@@ -13,7 +13,7 @@ from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.paths import expanded
-from prismaudio.pretrained import FILES, find_folder, folder_hash
+from prismaudio.pretrained import check_encoders, find
 from prismaudio.progress import Reporter
 from prismaudio.untrusted import check_regular, json_text, read_small
 
@@ -47,8 +47,8 @@ class Batch:
             )
         check_writable(folder)
         self.folder = folder
-        model = find_folder(options.model)
-        self.model_id, self.model_files = folder_hash(model), [model / name for name in FILES]
+        model = find(options.model, options.revision)
+        self.model_id, self.model_files = model.hash, list(model.paths.values())
         self._model: PrismAudio | None = None
 
     @property
@@ -56,7 +56,7 @@ class Batch:
         """The model, loaded on first use."""
         if self._model is None:
             options = self.options
-            self._model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+            self._model = PrismAudio.from_pretrained(options.model, options.device, options.precision, options.revision)
         return self._model
 
     def run(self, jobs: Sequence[Job]) -> int:
@@ -71,7 +71,8 @@ class Batch:
                 else:
                     waiting.append(job)
             if waiting:
-                self.model  # noqa: B018 - an unknown model or device fails the whole command, not single jobs
+                # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
+                check_encoders(self.model.transformer, self.model.encoders)
                 make_writable(self.folder)
             for batch in _batched(waiting, self.options.batch_size):
                 self._run_batch(batch, reporter)

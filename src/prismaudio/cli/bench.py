@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, model_files
+from prismaudio.cli.arguments import Parser
 from prismaudio.components import Component
 from prismaudio.errors import MediaError, UnknownNameError
 from prismaudio.registry import Registry, discover
@@ -86,9 +86,10 @@ def check_output(path: Path, option: str, options: argparse.Namespace) -> None:
     """
     from prismaudio.benchmarks.report import is_report
     from prismaudio.media.files import spare
+    from prismaudio.pretrained import local_files
 
     if path.is_dir():
         raise UnknownNameError(f"{path} is a folder; expected the name of a file to write for --{option}")
-    spare(path, model_files(getattr(options, "model", None)))
+    spare(path, local_files(getattr(options, "model", None)))
     if path.exists() and not options.force and not is_report(path):
         raise MediaError(f"{path} exists and is not a benchmark report; choose another name, or add --force")

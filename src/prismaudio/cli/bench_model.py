@@ -9,7 +9,7 @@ from rich.console import Console
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.benchmarks import Benchmark, Report
 from prismaudio.benchmarks.speed import ModelSpeed
-from prismaudio.cli.arguments import names, number, positive
+from prismaudio.cli.arguments import add_revision, names, number, positive
 from prismaudio.devices import find_device
 from prismaudio.inference import PrismAudio
 from prismaudio.models.dit import DiffusionTransformer
@@ -27,8 +27,9 @@ class ModelBenchmark(Benchmark):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of ``prismaudio bench model``."""
         parser.add_argument(
-            "--model", metavar="NAME|DIR", help="model to time; by default the published size with random weights"
+            "--model", metavar="NAME|DIR|ID", help="model to time; by default the published size with random weights"
         )
+        add_revision(parser)
         parser.add_argument(
             "--duration", type=number(0.2, 3600), default=9.0, metavar="SECONDS", help="length of the clip"
         )
@@ -62,7 +63,7 @@ class ModelBenchmark(Benchmark):
             clip=not options.no_clip,
         )
         with Console(stderr=True).status("building the model") as status:
-            model = PrismAudio.from_pretrained(options.model) if options.model else None
+            model = PrismAudio.from_pretrained(options.model, revision=options.revision) if options.model else None
             transformer = model.transformer if model else DiffusionTransformer()
             autoencoder = model.autoencoder if model else OobleckAutoencoder()
             return speed.run(transformer, autoencoder, status.update)

@@ -95,7 +95,7 @@ def make_extractor(options: argparse.Namespace) -> Extractor:
     from prismaudio.data.extraction import Extractor
     from prismaudio.inference import PrismAudio
 
-    model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+    model = PrismAudio.from_pretrained(options.model, options.device, options.precision, options.revision)
     if lacking := [name for name in model.transformer.streams if name not in model.encoders]:
         sys.stderr.write(
             f"warning: the model has no encoder for {', '.join(lacking)}; these features are not computed\n"

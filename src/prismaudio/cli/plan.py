@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, add_model, model_files, text
+from prismaudio.cli.arguments import Parser, add_model, text
 from prismaudio.errors import PlanError
 from prismaudio.paths import expanded
 
@@ -46,13 +46,14 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.inference import PrismAudio
     from prismaudio.media import probe, replacing
     from prismaudio.media.files import spare
+    from prismaudio.pretrained import local_files
     from prismaudio.untrusted import check_regular
 
     check_regular(video, "a video file")
     if not to_screen:
-        spare(file, [video, *model_files(options.model)])
+        spare(file, [video, *local_files(options.model)])
     probe(video)  # raises for an invalid video before the model is loaded
-    model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
+    model = PrismAudio.from_pretrained(options.model, options.device, options.precision, options.revision)
     plan = model.plan(video, options.prompt)
     sys.stderr.writelines(f"warning: {options.video}: {warning}\n" for warning in plan.warnings)
     if to_screen:

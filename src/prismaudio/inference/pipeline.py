@@ -120,8 +120,8 @@ class PrismAudio:
         """Load a model.
 
         Args:
-            source: The name of an installed model, a model folder, ``owner/model`` on the Hugging Face hub, or None for
-                the only installed model.
+            source: The name of an installed model, a model folder or a folder with a published checkpoint,
+                ``owner/model`` on the Hugging Face hub, or None for the only installed model.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
             precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
             revision: Branch, tag or commit of a model on the hub.

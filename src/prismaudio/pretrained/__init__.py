@@ -1,26 +1,25 @@
-"""Pretrained models, installed, on disk or on the hub: folders with ``config.json`` and ``model.safetensors``."""
+"""Pretrained models, installed, on disk or on the hub: model folders, and published checkpoints in their layouts."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.checkpoints import load_components, loadable
 from prismaudio.components import Pretrained
-from prismaudio.encoders.base import by_stream
-from prismaudio.errors import CheckpointError, one_line
+from prismaudio.encoders.base import as_components, by_stream
+from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
+from prismaudio.pretrained.download import download
+from prismaudio.pretrained.layouts import LAYOUTS, ModelFiles, recognise
 from prismaudio.registry import discover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from prismaudio.models.dit import DiffusionTransformer
 
 NEEDED = ("transformer", "autoencoder")
-FILES = ("config.json", "model.safetensors")
 PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
 """The plugins that provide the encoders of the published model, by stream."""
 
@@ -29,29 +28,28 @@ def load(source: str | Path | None = None, revision: str | None = None) -> tuple
     """Load the components of a model and its identifier, ``name@hash``.
 
     Args:
-        source: The name of an installed model, a folder, the name of a model on the Hugging Face hub
+        source: The name of an installed model, a folder in a known layout, the name of a model on the Hugging Face hub
             (``owner/model``), or None for the only installed model.
         revision: Branch, tag or commit on the hub.
 
     Raises:
         CheckpointError: There is no such model, or it is damaged or incomplete.
     """
-    source = installed_model() if source is None else source
-    folder = find_folder(source, revision)
-    components = load_parts(folder)
+    model = find(source, revision)
+    components = model.load()
     missing = [name for name in NEEDED if name not in components]
     if missing:
         raise CheckpointError(
-            f"{folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or run "
-            "prismaudio convert with all files of the model, the autoencoder with --vae"
+            f"{model.folder} is not a complete model: it lacks {' and '.join(missing)}; train the remaining stages, or "
+            "run prismaudio convert with all files of the model, the autoencoder with --vae"
         )
-    check_sizes(folder, components)
-    return components, f"{source}@{folder_hash(folder)}"
+    check_sizes(model.folder, components)
+    return components, f"{model.name}@{model.hash}"
 
 
-def load_parts(folder: Path) -> dict[str, Any]:
-    """Load the components of a folder, complete or not, of classes that hooks of the core or of plugins list."""
-    return load_components(folder, loadable(discover().components()))
+def load_parts(source: str | Path) -> dict[str, Any]:
+    """Load the components of a model, complete or not; see :func:`load`."""
+    return find(source).load()
 
 
 def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:
@@ -90,59 +88,46 @@ def installed_model() -> str:
     return names[0]
 
 
-def find_folder(source: str | Path | None, revision: str | None = None) -> Path:
-    """The folder of a model; a model on the hub is downloaded, or read from the cache.
+def find(source: str | Path | None = None, revision: str | None = None) -> ModelFiles:
+    """The files of a model; a model on the hub is downloaded, or read from the cache.
 
     Args:
         source: See :func:`load`.
         revision: Branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: There is no such model, or a file is missing.
     """
     source = installed_model() if source is None else source
-    registry = discover()
+    name, registry = str(source), discover()
     if isinstance(source, str) and source in registry.names("models"):
         item = registry.find("models", source).item
         source = item.source if isinstance(item, Pretrained) else source
     folder = expanded(source)
     if folder.is_dir():
-        return folder
-    if folder.is_file():
+        if revision is not None:
+            raise CheckpointError(f"{source} is a folder; the revision {revision} applies to models on the hub only")
+    elif folder.is_file():
         raise CheckpointError(
             f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and give that folder"
         )
-    if not _HUB_NAME.fullmatch(str(source)):
+    elif not _HUB_NAME.fullmatch(str(source)):
         installed = ", ".join(registry.names("models")) or "none"
         raise CheckpointError(
-            f"no model at {source}; expected an installed one ({installed}), a folder with config.json, or owner/model "
-            "on the hub"
+            f"no model at {source}; expected an installed one ({installed}), a model folder, or owner/model on the hub"
         )
-    return _download(str(source), revision)
+    else:
+        folder = download(str(source), revision)
+    return ModelFiles(name, folder, recognise(folder, lambda path: (folder / path).is_file()))
+
+
+def local_files(source: str | Path | None) -> list[Path]:
+    """Paths that files of a model may have if it is a folder, for commands that must not overwrite them."""
+    folder = expanded(source or "")
+    return [folder / path for layout in LAYOUTS for path in layout.places] if source else []
 
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def _download(name: str, revision: str | None) -> Path:
-    """Download the two files of a model on the hub; return their folder in the cache."""
-    from huggingface_hub import errors, snapshot_download  # only needed for models on the hub
-
-    at = f"{name} (revision {revision})" if revision else name
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(f"{name} on the hub has no revision {revision}; leave it out for the newest") from error
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
-            f"{name} on the hub is gated; ask for access on its page, and log in: hf auth login"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"no folder {name}, and no such model on the hub, or it is private: hf auth login"
-        ) from error
-    except Exception as error:  # without a network the client raises errors of many libraries
-        raise CheckpointError(
-            f"no folder {name}, and the hub cannot be reached for {at} ({one_line(error, 120)}); get "
-            f"{' and '.join(FILES)} of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
-        ) from error
 
 
 def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
@@ -151,19 +136,16 @@ def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]
     Raises:
         CheckpointError: An encoder is missing; the message gives the plugin that provides it.
     """
-    lacking = [stream for stream in transformer.conditioners if stream not in present]
-    if lacking:
-        named = ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
+    if lacking := missing_encoders({"transformer": transformer, **as_components(present)}):
         raise CheckpointError(
-            f"this model has no encoder for {named}; install the plugins in brackets and add their encoders to "
-            "model.encoders, or pass precomputed features to PrismAudio.render_features"
+            f"this model has no encoder for {lacking}; install the plugins in brackets and, if this is a model folder, "
+            "convert its checkpoint again; or add encoders to model.encoders, or pass precomputed features to "
+            "PrismAudio.render_features"
         )
 
 
-def folder_hash(folder: Path) -> str:
-    """The first 12 hexadecimal digits of a SHA-256 hash of a model's files."""
-    digest = hashlib.sha256()
-    for name in FILES:
-        with (folder / name).open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()[:12]
+def missing_encoders(components: Mapping[str, Any]) -> str:
+    """The streams of a model without an encoder, with the plugins that provide one; empty if there are none."""
+    present = by_stream(components)
+    lacking = [stream for stream in components["transformer"].conditioners if stream not in present]
+    return ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)

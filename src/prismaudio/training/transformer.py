@@ -20,7 +20,7 @@ from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
-from prismaudio.pretrained import find_folder, load_parts
+from prismaudio.pretrained import load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -95,7 +95,7 @@ class TransformerTask(AveragedTask):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._given = load_parts(find_folder(pretrained)) if pretrained else {}
+        self._given = load_parts(pretrained) if pretrained else {}
         self.transformer = transformer or _part(self._given, "transformer")
         if unknown := (encoders or {}).keys() - self.transformer.streams.keys():
             known = ", ".join(self.transformer.streams) or "none"

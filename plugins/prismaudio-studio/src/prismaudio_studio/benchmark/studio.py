@@ -69,7 +69,8 @@ class StudioBenchmark(Benchmark):
         parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the held-out clips")
         parser.add_argument("--limit", type=arguments.positive, default=300, help="number of clips")
         parser.add_argument("--split", choices=("plain", "randomised"), default="plain", help="visual variation")
-        parser.add_argument("--model", metavar="NAME|DIR", help="model to evaluate; the installed one by default")
+        parser.add_argument("--model", metavar="NAME|DIR|ID", help="model to evaluate; the installed one by default")
+        arguments.add_revision(parser)
         parser.add_argument("--seeds", type=arguments.positive, default=3, help="number of sampling seeds")
         parser.add_argument(
             "--edit-limit", type=arguments.whole(0, 2**31 - 1), default=100, help="number of clips whose plan is edited"
@@ -93,7 +94,7 @@ class StudioBenchmark(Benchmark):
     def measure(cls, options: argparse.Namespace) -> Report:
         """Evaluate the model that the options name."""
         needs_model = any(row in options.rows for row in NEED_A_MODEL)
-        model = PrismAudio.from_pretrained(options.model) if needs_model else None
+        model = PrismAudio.from_pretrained(options.model, revision=options.revision) if needs_model else None
         benchmark = cls(**{f.name: getattr(options, f.name) for f in fields(cls)})
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task(f"studio, {options.split}")
