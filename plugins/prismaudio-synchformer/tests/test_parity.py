@@ -26,7 +26,7 @@ from prismaudio_synchformer.offsets import distance_s, grid_s
 from prismaudio_synchformer.reward import RELEASE_FRAMES, RELEASE_SAMPLE, RELEASE_SIDE, mono, offset_score
 from prismaudio_synchformer.segments import FPS, RATE_HZ, SIZE, cut_audio, cut_frames, middle, n_segments, square
 from prismaudio_synchformer.visual import VisualTower, encode_frames, normalised
-from prismaudio_synchformer.weights import empty_network, fill_visual, our_key, our_weights
+from prismaudio_synchformer.weights import empty_network, our_key, our_weights, visual_weights
 
 DATA = Path(__file__).with_name("data")
 MANIFEST = DATA / "synchformer_24-01-04T16-39-21.json.gz"
@@ -217,7 +217,8 @@ def check_visual(metadata, golden, folder):
     hidden = len(golden["w/vfeat_extractor.blocks.0.mlp.fc1.weight"])
     tower = VisualTower(config["EMBED_DIM"], config["DEPTH"], config["NUM_HEADS"], hidden / config["EMBED_DIM"])
     torch.save(weights, folder / "visual.pth")
-    fill_visual(tower, folder / "visual.pth")
+    path, weights = visual_weights(folder / "visual.pth")
+    fill(tower, weights, path)
     comparison = Comparison({key: np.asarray(value) for key, value in golden.items()})
     comparison.close("out/sync_features", encode_frames(tower, golden["in/video_uint8"]).flatten(0, 1)[None], 2e-5)
     return comparison

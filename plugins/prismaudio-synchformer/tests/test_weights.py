@@ -81,7 +81,14 @@ def test_a_checkpoint_of_another_model_does_not_fit(kind, tmp_path):
 def test_a_tower_of_another_size_does_not_fit(visual, tmp_path):
     torch.save(visual, tmp_path / "small.pth")
     with pytest.raises(CheckpointError, match=r"small.pth does not fit .*pos_embed is .*24.*expected .*768"):
-        SynchformerEncoder(str(tmp_path / "small.pth"))
+        SynchformerEncoder(str(tmp_path / "small.pth"), dim=768)
+
+
+def test_sizes_are_read_from_the_weights(visual, tmp_path):
+    torch.save(visual, tmp_path / "small.pth")
+    encoder = SynchformerEncoder(str(tmp_path / "small.pth"), num_heads=TOWER[2])
+    assert encoder.config == {"weights": "", **dict(zip(("dim", "depth", "num_heads"), TOWER, strict=True))}
+    assert SynchformerEncoder("").config == {"weights": "", "dim": 768, "depth": 12, "num_heads": 12}
 
 
 def test_the_visual_part_alone_is_not_enough_for_the_reward(visual, tmp_path):

@@ -11,9 +11,10 @@ from prismaudio.checkpoints import Configured
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
+from prismaudio.weight_files import fill
 from prismaudio_synchformer.segments import FPS, LENGTH, SIZE, at_25_fps
 from prismaudio_synchformer.visual import TIMES, VisualTower, encode_frames
-from prismaudio_synchformer.weights import fill_visual
+from prismaudio_synchformer.weights import visual_sizes, visual_weights
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -28,8 +29,8 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     Args:
         weights: A file, a folder that has it, or ``owner/name`` on the Hugging Face hub; None for the published one,
             ``"random"`` for random weights, and ``""`` if they are loaded later, as from a model folder.
-        dim: Dim of a feature.
-        depth: Number of blocks.
+        dim: Dim of a feature; None for that of the weights, 768 without a file.
+        depth: Number of blocks; None for that of the weights, 12 without a file.
         num_heads: Attention heads.
 
     Source:
@@ -43,14 +44,19 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     group = TIMES
     frame_spec = FrameSpec(FPS, SIZE, keep_aspect_ratio=True)
 
-    def __init__(self, weights: str | None = None, dim: int = 768, depth: int = 12, num_heads: int = 12) -> None:
+    def __init__(
+        self, weights: str | None = None, dim: int | None = None, depth: int | None = None, num_heads: int = 12
+    ) -> None:
+        path, found = (None, {}) if weights in {RANDOM, ""} else visual_weights(weights)
+        sizes = visual_sizes(found)
+        dim, depth = sizes[0] if dim is None else dim, sizes[1] if depth is None else depth
         with torch.device("cpu" if weights == RANDOM else "meta"):
             super().__init__(dim, depth, num_heads)
         self.dim = dim
         self.eval().requires_grad_(requires_grad=False)
-        if weights not in {RANDOM, ""}:
-            fill_visual(self, weights)
-        self.config = {**self.config, "weights": ""}  # they are saved with the model
+        if path is not None:
+            fill(self, found, path)
+        self.config = {"weights": "", "dim": dim, "depth": depth, "num_heads": num_heads}  # saved with the model
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError
 from prismaudio.weight_files import below, fill, read_weights
-from prismaudio_synchformer.visual import VisualTower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +30,8 @@ FILE = PublishedFile(
 """The whole network, as tensors alone. ``24-01-04T16-39-21.pt`` of Synchformer's authors holds the same under
 ``model``, beside objects that are not tensors."""
 VISUAL = "vfeat_extractor."
+DIM, DEPTH = 768, 12
+"""Sizes of the published visual tower."""
 _UNUSED = "patch_embed.proj."
 _LAYER = r"^(afeat_extractor\.ast)\.encoder\.layer\.(\d+)\."
 _RENAMED = (
@@ -96,16 +97,22 @@ def empty_network() -> Synchformer:
         return Synchformer()
 
 
-def fill_visual(tower: VisualTower, weights: str | Path | None = None) -> None:
-    """Load the weights of the visual tower; other tensors of the file are ignored.
+def visual_weights(weights: str | Path | None = None) -> tuple[Path, dict[str, Tensor]]:
+    """The file, and the weights of its visual tower; other tensors of the file are ignored.
 
     Raises:
-        CheckpointError: The weights cannot be found, or are not those of this tower.
+        CheckpointError: The weights cannot be found, or are not those of Synchformer.
     """
     path = FILE.find(weights)
-    official = _read(path)
-    found = below(official, VISUAL)
-    fill(tower, {key: value for key, value in found.items() if not key.startswith(_UNUSED)}, path)
+    found = below(_read(path), VISUAL)
+    return path, {key: value for key, value in found.items() if not key.startswith(_UNUSED)}
+
+
+def visual_sizes(weights: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Dim and depth of a visual tower; those of the published one where the weights do not say them."""
+    blocks = {int(match[1]) for key in weights if (match := re.match(r"blocks\.(\d{1,3})\.", key))}
+    first = weights.get("cls_token")
+    return (DIM if first is None or not first.ndim else first.shape[-1]), (max(blocks) + 1 if blocks else DEPTH)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
