@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from torch import Tensor
 
@@ -30,6 +30,8 @@ class Encoder(ABC):
         group: Number of consecutive features that form a group; clips are split only at group boundaries.
         vocabulary: The sound sources that the features can represent; None for an encoder of arbitrary text and for an
             encoder that does not read text.
+        plain: Arguments with which the class computes the same in a plain way, to which ``prismaudio bench features``
+            compares it; empty if there is none.
     """
 
     dim: int
@@ -38,6 +40,7 @@ class Encoder(ABC):
     frame_spec: FrameSpec | None = None
     group: int = 1
     vocabulary: Sequence[str] | None = None
+    plain: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod
     def encode(self, clip: Clip, plan: Plan) -> Tensor:

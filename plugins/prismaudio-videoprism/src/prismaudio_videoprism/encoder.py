@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,11 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError
 from prismaudio.types import FrameSpec
 from prismaudio_videoprism.frames import FPS, squared
-from prismaudio_videoprism.network import SIZES, VideoTower, vision_config
+from prismaudio_videoprism.network import ATTENTION, SIZES, VideoTower, vision_config
 from prismaudio_videoprism.weights import find, load_video_tower
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from prismaudio.plan import Plan
     from prismaudio.types import Clip
@@ -38,6 +39,8 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         revision: Branch, tag or commit of a hub repository in transformers' layout, such as ``refs/pr/2``.
         sizes: Sizes of the network, named as in :data:`prismaudio_videoprism.network.SIZES`, where ``weights`` does not
             say them; those of ``videoprism_lvt_public_v1_large`` by default.
+        attention: ``"blocks"`` computes attention for one block of queries after the other, ``"eager"`` for all at once,
+            as transformers does. The result is the same; the memory of ``"eager"`` grows with the square of the frames.
 
     Source:
         The ``video_features`` of the published preprocessing.
@@ -46,19 +49,27 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
     rate_hz = FPS
     reads_plan = False
     frame_spec = FrameSpec(FPS, MAX_SIDE, keep_aspect_ratio=True)
+    plain: ClassVar[Mapping[str, Any]] = MappingProxyType({"attention": "eager"})
 
     def __init__(
-        self, weights: str | None = None, revision: str | None = None, sizes: dict[str, int] | None = None
+        self,
+        weights: str | None = None,
+        revision: str | None = None,
+        sizes: dict[str, int] | None = None,
+        attention: Literal["blocks", "eager"] = "blocks",
     ) -> None:
         super().__init__()
         self.sizes = {**SIZES, **(sizes or {})}
+        function = ATTENTION if attention == "blocks" else attention
         if weights in {RANDOM, ""}:
             with torch.device("cpu" if weights == RANDOM else "meta"):
-                self.tower = VideoTower(vision_config(self.sizes)).eval().requires_grad_(requires_grad=False)
+                tower = VideoTower(vision_config(self.sizes), function)
+                self.tower = tower.eval().requires_grad_(requires_grad=False)
         else:
-            self.tower, self.sizes = load_video_tower(find(weights, revision))
+            self.tower, self.sizes = load_video_tower(find(weights, revision), function)
         self.dim = self.sizes["dim"]
-        self.config = {"weights": "", "revision": None, "sizes": self.sizes}  # weights are saved with the model
+        # weights are saved with the model
+        self.config = {"weights": "", "revision": None, "sizes": self.sizes, "attention": attention}
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Embeddings ``(int(4 * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are."""

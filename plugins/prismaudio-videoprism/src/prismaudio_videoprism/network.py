@@ -122,14 +122,15 @@ class VideoTower(nn.Module):
 
     Args:
         config: Its sizes.
+        attention: Name of the attention function in transformers.
 
     Source:
         ``FactorizedVideoCLIP`` of google-deepmind/videoprism; frame embeddings are its ``frame_embeddings``.
     """
 
-    def __init__(self, config: VideoPrismVisionConfig) -> None:
+    def __init__(self, config: VideoPrismVisionConfig, attention: str = ATTENTION) -> None:
         super().__init__()
-        config._attn_implementation = ATTENTION  # noqa: SLF001 - what from_pretrained sets, too
+        config._attn_implementation = attention  # noqa: SLF001 - what from_pretrained sets, too
         self.model = VideoPrismVideoModel(config)
 
     def forward(self, pixels_BTCHW: Tensor) -> tuple[Tensor, Tensor]:

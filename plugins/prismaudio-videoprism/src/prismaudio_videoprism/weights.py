@@ -16,7 +16,7 @@ from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.weight_files import fill
-from prismaudio_videoprism.network import TextTower, VideoTower, sizes_of, vision_config
+from prismaudio_videoprism.network import ATTENTION, TextTower, VideoTower, sizes_of, vision_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -236,11 +236,11 @@ def _read_folder(folder: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     return (config.vision_config if prefix == VIDEO else config.text_config), weights
 
 
-def load_video_tower(path: Path) -> tuple[VideoTower, dict[str, int]]:
+def load_video_tower(path: Path, attention: str = ATTENTION) -> tuple[VideoTower, dict[str, int]]:
     """The video tower of a file or folder, and its sizes."""
     config, weights = read(path, VIDEO)
     with torch.device("meta"):
-        tower = VideoTower(config)
+        tower = VideoTower(config, attention)
     fill(tower.model, weights, path)
     return tower.eval().requires_grad_(requires_grad=False), sizes_of(config)
 
