@@ -30,15 +30,15 @@ class PublishedFolder:
 
     Args:
         repository: Repository on the Hugging Face hub, ``owner/name``; the folder has the same name.
-        size_mb: Approximate size in MB.
-        licence: Its licence.
+        size_mb: Approximate size in MB; None if it is not known.
+        licence: Its licence; None if it is not known.
         files: Required files besides the configuration and the weights, such as ``tokenizer.json``.
         bundle: Repository with the folder among others and without a gate; None if there is none.
     """
 
     repository: str
-    size_mb: int
-    licence: str
+    size_mb: int | None = None
+    licence: str | None = None
     files: Sequence[str] = ()
     bundle: str | None = None
 
@@ -54,12 +54,11 @@ class PublishedFolder:
 
     def advice(self) -> str:
         """Name, size, licence and source of the folder, and where to put it."""
+        known = (self.size_mb and f"{self.size_mb} MB", self.licence and f"licence {self.licence}")
+        what = f" ({', '.join(filter(None, known))})" if any(known) else ""
         page = f"https://huggingface.co/{self.repository}"
         also = f" (also in {self.bundle}, without a gate)" if self.bundle else ""
-        return (
-            f"the folder {self.name} ({self.size_mb} MB, licence {self.licence}) from {page}{also}; put it at "
-            f"{self.place}, or give its path"
-        )
+        return f"the folder {self.name}{what} from {page}{also}; put it at {self.place}, or give its path"
 
     def find(self, given: str | Path | None = None, revision: str | None = None) -> Path:
         """Find the folder on this machine, or download its files.
