@@ -129,8 +129,8 @@ class PublishedFolder:
             return f"{repository} on the hub has no revision {revision}; leave it out for the newest"
         if isinstance(error, errors.RepositoryNotFoundError):
             return f"no folder {repository}, and no such repository on the hub, or it is private: hf auth login"
-        why = one_line(error, 160)
-        return f"no folder {repository}, and the hub does not give it ({why}); get {self.advice()}"
+        what = self.advice() if repository == self.repository else f"its files from {page}, and give their folder"
+        return f"no folder {repository}, and the hub does not give it ({one_line(error, 160)}); get {what}"
 
 
 class _Repository:

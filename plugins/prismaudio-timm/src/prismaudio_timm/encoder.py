@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from prismaudio.checkpoints import Configured, WithoutDrawing, within
@@ -60,7 +61,7 @@ class TimmEncoder(Configured, nn.Module, Encoder):
         self.transform = create_transform(**data, is_training=False)
         self.eval().requires_grad_(requires_grad=False)
         self.register_load_state_dict_pre_hook(_note_weights)
-        self.dim: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
+        self.dim = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
         self.rate_hz = fps
         self.frame_spec = FrameSpec(fps, 2 * max(data["input_size"][1:]), keep_aspect_ratio=True)
         self.config = {"name": name, "weights": "", "revision": None, "fps": fps}  # weights are saved with the model
@@ -85,10 +86,11 @@ class TimmEncoder(Configured, nn.Module, Encoder):
 
 
 def _note_weights(module: nn.Module, *_: object) -> None:
-    module.has_weights = True
+    if isinstance(module, TimmEncoder):
+        module.has_weights = True
 
 
-def _created(name: str, weights: str | None, revision: str | None) -> nn.Module:
+def _created(name: str, weights: str | None, revision: str | None) -> Any:
     """A network without its classifier, with its weights unless they are drawn or loaded afterwards.
 
     Raises:
@@ -100,7 +102,7 @@ def _created(name: str, weights: str | None, revision: str | None) -> nn.Module:
         raise CheckpointError(f"timm {timm.__version__} has no network {name[:80]!r}; expected one such as {close}")
     try:
         with nullcontext() if weights == RANDOM else WithoutDrawing():
-            network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+            network: Any = timm.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:  # timm raises errors of many kinds
         raise CheckpointError(f"timm cannot create {name}: {one_line(error, 300)}") from error
     if weights in {RANDOM, ""}:
@@ -108,8 +110,8 @@ def _created(name: str, weights: str | None, revision: str | None) -> nn.Module:
     if weights is not None and weights.endswith(".safetensors") and expanded(weights).is_file():
         file = expanded(weights)
     else:
-        tag = tag or timm.get_pretrained_cfg(architecture).tag
-        file = PublishedFolder(f"timm/{architecture}.{tag}").find(weights, revision) / WEIGHTS
+        tagged = f"{architecture}.{tag or network.pretrained_cfg.get('tag')}"
+        file = PublishedFolder(f"timm/{tagged}").find(weights, revision) / WEIGHTS
     classifier = network.pretrained_cfg.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([classifier] if isinstance(classifier, str) else classifier))
     stored = read_safetensors(file)
