@@ -54,8 +54,8 @@ class PublishedFolder:
 
     def advice(self) -> str:
         """Name, size, licence and source of the folder, and where to put it."""
-        known = (self.size_mb and f"{self.size_mb} MB", self.licence and f"licence {self.licence}")
-        what = f" ({', '.join(filter(None, known))})" if any(known) else ""
+        known = {f"{self.size_mb} MB": self.size_mb, f"licence {self.licence}": self.licence}
+        what = f" ({', '.join(text for text, value in known.items() if value)})" if any(known.values()) else ""
         page = f"https://huggingface.co/{self.repository}"
         also = f" (also in {self.bundle}, without a gate)" if self.bundle else ""
         return f"the folder {self.name}{what} from {page}{also}; put it at {self.place}, or give its path"
