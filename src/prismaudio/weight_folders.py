@@ -30,15 +30,15 @@ class PublishedFolder:
 
     Args:
         repository: Repository on the Hugging Face hub, ``owner/name``; the folder has the same name.
-        size_mb: Approximate size in MB.
-        licence: Its licence.
+        size_mb: Approximate size in MB; None if it is not known.
+        licence: Its licence; None if it is not known.
         files: Required files besides the configuration and the weights, such as ``tokenizer.json``.
         bundle: Repository with the folder among others and without a gate; None if there is none.
     """
 
     repository: str
-    size_mb: int
-    licence: str
+    size_mb: int | None = None
+    licence: str | None = None
     files: Sequence[str] = ()
     bundle: str | None = None
 
@@ -54,12 +54,11 @@ class PublishedFolder:
 
     def advice(self) -> str:
         """Name, size, licence and source of the folder, and where to put it."""
+        known = {f"{self.size_mb} MB": self.size_mb, f"licence {self.licence}": self.licence}
+        what = f" ({', '.join(text for text, value in known.items() if value)})" if any(known.values()) else ""
         page = f"https://huggingface.co/{self.repository}"
         also = f" (also in {self.bundle}, without a gate)" if self.bundle else ""
-        return (
-            f"the folder {self.name} ({self.size_mb} MB, licence {self.licence}) from {page}{also}; put it at "
-            f"{self.place}, or give its path"
-        )
+        return f"the folder {self.name}{what} from {page}{also}; put it at {self.place}, or give its path"
 
     def find(self, given: str | Path | None = None, revision: str | None = None) -> Path:
         """Find the folder on this machine, or download its files.
@@ -130,8 +129,8 @@ class PublishedFolder:
             return f"{repository} on the hub has no revision {revision}; leave it out for the newest"
         if isinstance(error, errors.RepositoryNotFoundError):
             return f"no folder {repository}, and no such repository on the hub, or it is private: hf auth login"
-        why = one_line(error, 160)
-        return f"no folder {repository}, and the hub does not give it ({why}); get {self.advice()}"
+        what = self.advice() if repository == self.repository else f"its files from {page}, and give their folder"
+        return f"no folder {repository}, and the hub does not give it ({one_line(error, 160)}); get {what}"
 
 
 class _Repository:

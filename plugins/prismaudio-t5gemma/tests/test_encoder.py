@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub import errors
 
+from prismaudio import weight_folders
 from prismaudio.checkpoints import load_components, loadable, save_components
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError
@@ -224,6 +226,20 @@ def test_a_folder_that_is_not_right_is_refused_in_one_line(alone, tmp_path, dama
     with pytest.raises(CheckpointError, match=message) as caught:
         T5GemmaEncoder(str(tmp_path / "copy"))
     assert "\n" not in str(caught.value)
+
+
+def test_gated_weights_say_how_to_get_them(monkeypatch, tmp_path):
+    def refuse(repository, path):
+        raise errors.GatedRepoError.__new__(errors.GatedRepoError)
+
+    monkeypatch.setattr(weight_folders._Repository, "fetch", refuse)
+    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError) as caught:
+        T5GemmaEncoder()
+    assert str(caught.value) == (
+        "google/t5gemma-l-l-ul2-it is gated: accept its licence on https://huggingface.co/google/t5gemma-l-l-ul2-it "
+        "and log in with hf auth login, or name DeepBeepMeep/prismaudio, which has t5gemma-l-l-ul2-it without a gate"
+    )
 
 
 def test_a_tokenizer_of_another_network_is_refused(whole, tmp_path):
