@@ -105,6 +105,13 @@ def test_a_clip_that_fails_costs_no_other_clip_of_its_batch(run, monkeypatch, ca
     assert "computed from clip 2 contain NaN" in Path("features/failures.jsonl").read_text()
 
 
+def test_values_that_float16_cannot_hold_are_no_infinity(run, monkeypatch, capsys):
+    encode = BrightnessEncoder.encode
+    monkeypatch.setattr(BrightnessEncoder, "encode", lambda *args: 1e6 * encode(*args))
+    assert run(*VIDEO, "--dtype", "float16") == 2
+    assert "too large for torch.float16; store them as float32" in last_line(capsys)
+
+
 def test_a_video_is_decoded_once_for_all_encoders(run, monkeypatch):
     n_decoded, real = [], reading.timed_frames
     monkeypatch.setattr(reading, "timed_frames", lambda *args: n_decoded.append(1) or real(*args))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from prismaudio.data import writing
 from prismaudio.data.extraction import Extracted
-from prismaudio.data.features import gather
+from prismaudio.data.features import find_files, gather, read_tensor
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.writing import FeatureFolder
 
@@ -29,6 +29,21 @@ def test_a_shard_that_came_meanwhile_stays(folder, tmp_path):
     folder.add(CLIP)
     assert folder.flush() == tmp_path / "shard-00001.safetensors"
     assert (tmp_path / "shard-00000.safetensors").read_bytes() == b"of another process"
+
+
+def test_of_a_clip_that_was_computed_twice_the_newer_one_is_read(tmp_path):
+    """Also if the older one is of a run with more processes, whose shards have another name."""
+    for value, part in enumerate(("", "-2of2", "")):
+        folder = FeatureFolder(tmp_path, DESCRIPTION, 1, part)
+        folder.add(replace(CLIP, values={"latents": torch.full((2, 3), float(value))}), f"options {value}")
+    assert [path.name for path in find_files(tmp_path)] == [
+        "shard-00000.safetensors",
+        "shard-2of2-00001.safetensors",
+        "shard-00002.safetensors",
+    ]
+    records, _ = gather(find_files(tmp_path))
+    assert read_tensor(records["a"].parts["latents"]).unique().tolist() == [2.0]
+    assert FeatureFolder(tmp_path, DESCRIPTION, 1).is_done(CLIP.entry, "options 2")
 
 
 def test_failures_of_other_runs_stay_listed_until_these_clips_are_done(folder, tmp_path):

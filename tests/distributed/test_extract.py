@@ -16,6 +16,7 @@ from prismaudio.cli.main import main
 from prismaudio.data.features import find_files, gather, read_tensor
 from prismaudio.media import write_video
 
+pytestmark = pytest.mark.slow
 N_CLIPS = 11
 PLUGIN = """
 import os

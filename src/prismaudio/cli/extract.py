@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 FORMATS = ("safetensors", "webdataset", "npz")
 _EPILOG = """\
+The autoencoder and the encoders are those of a model, or named. Run the command again to resume: finished clips are
+not computed again. A clip that cannot be read is skipped and listed in DIR/failures.jsonl.
+
 Under torchrun or srun, each process takes its part of the clips; no process waits for another. A process that is
 killed loses at most the shard that it has open; the same command, with any number of processes, does the rest.
 
@@ -36,9 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio extract``."""
     parser = Parser(
         "prismaudio extract",
-        description="Compute the audio latents, and the features of frames and text, of every clip of a manifest, "
-        "with the autoencoder and the encoders of a model. Run it again to resume: finished clips are not computed "
-        "again. A clip that cannot be read is skipped and listed in DIR/failures.jsonl.",
+        description="Compute the audio latents, and the features of frames and text, of every clip of a manifest.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -129,11 +129,13 @@ class Extractor:
 
     def _stored(self, loaded: LoadedClip, plans: Sequence[Plan], values: Mapping[str, Tensor]) -> Extracted:
         entry = loaded.entry
-        for name, value in values.items():
-            if not bool(torch.isfinite(value).all()):
-                raise DataError(f"the {name} computed from clip {entry.id} contain NaN or infinity")
         # copied, since an encoder may return the same tensor twice, and a file cannot store shared tensors
         stored = {name: value.to("cpu", self.dtype, copy=True).contiguous() for name, value in values.items()}
+        for name, value in stored.items():
+            if not bool(torch.isfinite(value).all()):
+                too_large = bool(torch.isfinite(values[name]).all())
+                why = f", since they are too large for {self.dtype}; store them as float32" if too_large else ""
+                raise DataError(f"the {name} computed from clip {entry.id} contain NaN or infinity{why}")
         duration_s, texts = round(loaded.duration_s, 6), [str(plan) for plan in plans]
         return Extracted(entry, stored, {"duration_s": duration_s, "split": entry.split, "plans": texts})
 

@@ -30,7 +30,7 @@ def read_ahead(
         entries: The clips.
         read: Reads one; an exception becomes part of the result.
         workers: Number of threads; 0 to read in the calling thread, each clip when it is asked for.
-        n_ahead: Clips at most that are read and not yet taken, which bounds the memory.
+        n_ahead: Clips at most that wait to be taken, which bounds the memory.
     """
     if not workers:
         yield from (_attempt(read, entry) for entry in entries)
