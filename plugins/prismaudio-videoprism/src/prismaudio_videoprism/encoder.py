@@ -39,7 +39,7 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         revision: Branch, tag or commit of a hub repository in transformers' layout, such as ``refs/pr/2``.
         sizes: Sizes of the network, named as in :data:`prismaudio_videoprism.network.SIZES`, where ``weights`` does not
             say them; those of ``videoprism_lvt_public_v1_large`` by default.
-        attention: ``"blocks"`` computes attention for a block of queries after the other, ``"eager"`` for all of them, as
+        attention: ``"blocks"`` computes attention for one block of queries at a time, ``"eager"`` for all of them, as
             transformers does. The result is the same; the memory of ``"eager"`` grows with the square of the frames.
 
     Source:
