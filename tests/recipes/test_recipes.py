@@ -12,7 +12,8 @@ import torch
 import yaml
 from recipe_runs import check_first_line, check_resuming, logged, printed, train
 
-from prismaudio.checkpoints import load_components
+from prismaudio.checkpoints import load_components, loadable
+from prismaudio.models.dit import published_streams
 from prismaudio.registry import discover
 
 RECIPES = {
@@ -20,7 +21,7 @@ RECIPES = {
     for entry in discover().entries
     if entry.kind == "recipes" and entry.plugin.distribution != "prismaudio-studio"
 }
-ADDITIONS = ("foundation/fsdp",)
+ADDITIONS = ("foundation/fsdp", "foundation/clip", "foundation/xclip", "foundation/t5-base", "foundation/t5-large")
 """What is given after another recipe."""
 SLURM = Path(str(RECIPES["foundation/paper"])).with_name("slurm.sbatch")
 SMOKE = [name for name in RECIPES if name.startswith("smoke/")]
@@ -42,6 +43,35 @@ def test_an_addition_changes_what_it_names_and_nothing_else(capsys):
     assert recipe["trainer"]["strategy"] == "fsdp"
     assert recipe["model"]["init_args"]["gradient_checkpointing"] is True
     assert recipe["model"]["init_args"]["time_sampler"] == "truncated_logit_normal"
+
+
+@pytest.mark.parametrize(
+    ("name", "dims"),
+    [("clip", (768, 768, 1024)), ("xclip", (512, 768, 1024)), ("t5-base", (1024, 768, 768)), ("t5-large", None)],
+)
+def test_the_comparison_of_encoders_changes_one_stream(capsys, name, dims):
+    recipe = printed(capsys, "foundation/paper", f"foundation/{name}")
+    transformer = recipe["model"]["init_args"]["transformer"]["init_args"]
+    streams = transformer["streams"] and {key: value["init_args"] for key, value in transformer["streams"].items()}
+    assert (streams and tuple(streams[stream]["dim"] for stream in ("video", "sync", "text"))) == dims
+    usual = {stream: conditioner.config for stream, conditioner in published_streams().items()}
+    assert {k: {**v, "dim": 0} for k, v in (streams or usual).items()} == {k: {**v, "dim": 0} for k, v in usual.items()}
+    assert recipe["data"]["init_args"] | {"manifest": ""} == {
+        **printed(capsys, "foundation/paper")["data"]["init_args"],
+        "manifest": "",
+    }
+
+
+@pytest.mark.slow
+def test_a_model_of_the_published_streams_is_exported_with_its_encoders(trained):
+    model = trained / "runs" / "smoke" / "published"
+    found = load_components(model, loadable(discover().components()))
+    assert {"video_encoder", "sync_encoder", "text_encoder", "transformer", "autoencoder"} <= set(found)
+    clip = Path(__file__).parents[2] / "samples" / "bell_and_ball.mp4"
+    train(
+        trained, "generate", str(clip), "--model", str(model), "--prompt", "A bell rings.", "--steps", "1", "-o", "out"
+    )
+    assert (trained / "out" / "bell_and_ball.wav").stat().st_size > 100_000
 
 
 def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Component, Stream, hookimpl
 
 
@@ -14,3 +16,9 @@ def prismaudio_encoders() -> list[Component]:
         Component("prismaudio_clip.encoder:ClipEncoder", frames, stream=Stream("video", 768, 4.0)),
         Component("prismaudio_clip.encoder:XClipEncoder", windows, stream=Stream("video", 512, 4.0)),
     ]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """The recipes."""
+    return [Path(__file__).with_name("recipes")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Component, Stream, hookimpl
 
 
@@ -10,3 +12,9 @@ def prismaudio_encoders() -> list[Component]:
     """The encoder."""
     summary = "Video: frame embeddings of VideoPrism, four a second."
     return [Component("prismaudio_videoprism.encoder:VideoPrismEncoder", summary, stream=Stream("video", 1024, 4.0))]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """The recipes."""
+    return [Path(__file__).with_name("recipes")]
