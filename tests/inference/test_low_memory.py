@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prismaudio.errors import CheckpointError
+from prismaudio.errors import CheckpointError, PrismAudioError
 from prismaudio.inference import PrismAudio
 from prismaudio.profiling import Profile, phase
 from prismaudio.types import Clip
@@ -50,6 +50,13 @@ def test_only_one_network_is_in_memory_at_a_time(tiny_model, tiny_model_folder, 
     lean.render([clip], [tiny_model.plan(clip, "a click")], [0])
     assert order[-2:] == ["DiffusionTransformer", "OobleckAutoencoder"]
     assert len(order) == len(set(order))
+
+
+def test_a_model_without_weights_is_not_saved(tiny_model_folder, tmp_path):
+    lean = PrismAudio.from_pretrained(tiny_model_folder, low_memory=True)
+    with pytest.raises(PrismAudioError, match="low_memory"):
+        lean.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_precision_reaches_a_network_that_is_loaded_later(tiny_model_folder):

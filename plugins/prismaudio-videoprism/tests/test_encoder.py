@@ -82,6 +82,17 @@ def test_batches_do_not_change_the_embeddings(flax):
         torch.testing.assert_close(features, encoder.encode(clip, Plan({})), atol=1e-5, rtol=1e-5)
 
 
+def test_eager_attention_and_bfloat16_compute_the_same_embeddings(flax):
+    clip, plan = example_clip(3.0), Plan({})
+    blocks = VideoPrismEncoder(str(flax)).encode(clip, plan)
+    eager = VideoPrismEncoder(str(flax), **VideoPrismEncoder.plain).encode(clip, plan)
+    torch.testing.assert_close(blocks, eager, atol=1e-5, rtol=0)
+    halved = VideoPrismEncoder(str(flax), precision="bf16").encode(clip, plan)
+    assert halved.dtype == torch.float32
+    assert not torch.equal(halved, blocks)
+    assert (halved * blocks).sum(-1).min() > 0.999
+
+
 @pytest.fixture
 def tokenizer(tmp_path):
     """A tokenizer of words."""

@@ -164,7 +164,13 @@ class PrismAudio:
         save_components(Path(folder), self.parts(), half, finite=False)
 
     def parts(self) -> dict[str, Any]:
-        """Components by their names in a model folder."""
+        """Components by their names in a model folder.
+
+        Raises:
+            PrismAudioError: The networks have no weights, because the model was loaded with ``low_memory``.
+        """
+        if self._on_demand:
+            raise PrismAudioError("the model was loaded with low_memory and cannot be saved; load it without")
         parts: dict[str, Any] = {"transformer": self.transformer, "autoencoder": self.autoencoder}
         parts |= {"planner": self.planner} if self.planner is not None else {}
         return parts | {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}

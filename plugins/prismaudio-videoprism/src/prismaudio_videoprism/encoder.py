@@ -41,6 +41,7 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
             say them; those of ``videoprism_lvt_public_v1_large`` by default.
         attention: ``"blocks"`` computes attention for one block of queries at a time, ``"eager"`` for all of them, as
             transformers does. The result is the same; the memory of ``"eager"`` grows with the square of the frames.
+        precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and embeddings are float32.
 
     Source:
         The ``video_features`` of the published preprocessing.
@@ -57,8 +58,10 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         revision: str | None = None,
         sizes: dict[str, int] | None = None,
         attention: Literal["blocks", "eager"] = "blocks",
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         super().__init__()
+        self.precision = precision
         self.sizes = {**SIZES, **(sizes or {})}
         function = ATTENTION if attention == "blocks" else attention
         if weights in {RANDOM, ""}:
@@ -69,7 +72,8 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
             self.tower, self.sizes = load_video_tower(find(weights, revision), function)
         self.dim = self.sizes["dim"]
         # weights are saved with the model
-        self.config = {"weights": "", "revision": None, "sizes": self.sizes, "attention": attention}
+        saved = {"weights": "", "revision": None, "sizes": self.sizes}
+        self.config = {**saved, "attention": attention, "precision": precision}
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
         """Embeddings ``(int(4 * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are."""
@@ -90,7 +94,9 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
                 frames = squared(clip.frames_at(FPS), self.sizes["image_size"])
                 by_length.setdefault(len(frames), {})[row] = frames
         for group in by_length.values():
-            found: Tensor = self.tower(torch.stack(list(group.values())).to(weight.device))[0]
+            pixels = torch.stack(list(group.values())).to(weight.device)
+            with torch.autocast(weight.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                found: Tensor = self.tower(pixels)[0]
             for row, values in zip(group, found, strict=True):
                 embeddings[row] = values
         return embeddings
