@@ -12,12 +12,11 @@ from prismaudio.registry import discover
 from prismaudio.types import is_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     import torch
 
     from prismaudio.data.extraction import Extractor
-    from prismaudio.inference import PrismAudio
     from prismaudio.plan import Plan
     from prismaudio.types import Clip
 
@@ -39,30 +38,41 @@ def make_extractor(options: argparse.Namespace, device: str) -> Extractor:
     from prismaudio import __version__
     from prismaudio.data.extraction import Extractor
     from prismaudio.devices import find_device
-    from prismaudio.inference import PrismAudio, Settings
+    from prismaudio.encoders.base import by_stream
+    from prismaudio.inference import Settings
 
-    target, model = find_device(device), None
-    if options.model or not options.encoder:
-        model = PrismAudio.from_pretrained(options.model, device, options.precision, options.revision)
+    target = find_device(device)
     named = dict(_encoder(text) for text in options.encoder)
-    encoders = {**(model.encoders if model else {}), **named}
-    if model and (lacking := [name for name in model.transformer.streams if name not in encoders]):
+    parts = _parts(options, named) if options.model or not options.encoder else {}
+    encoders = {**by_stream(parts), **named}
+    if lacking := [name for name in getattr(parts.get("transformer"), "streams", ()) if name not in encoders]:
         sys.stderr.write(
             f"warning: the model has no encoder for {', '.join(lacking)}; these features are not computed\n"
         )
-    autoencoder = model.autoencoder if model and options.autoencoder is None else _autoencoder(options.autoencoder)
-    for part in (autoencoder, *named.values()):
+    own = parts and options.autoencoder is None
+    autoencoder = parts["autoencoder"] if own else _autoencoder(options.autoencoder)
+    for part in (autoencoder, parts.get("planner"), *encoders.values()):
         if isinstance(part, torch.nn.Module):
             part.to(target).eval()
     return Extractor(
         autoencoder,
         encoders,
-        (model.settings if model else Settings()).frame_spec,
-        _plan_writer(options.planner, model, target),
+        parts.get("settings", Settings()).frame_spec,
+        _plan_writer(options.planner, parts, target),
         target,
         getattr(torch, options.dtype),
         {"prismaudio": __version__, "torch": torch.__version__},
     )
+
+
+def _parts(options: argparse.Namespace, named: Collection[str]) -> dict[str, Any]:
+    """The components of the model; the transformer and encoders of named streams, which are not used, without weights."""
+    from prismaudio import pretrained
+    from prismaudio.encoders.base import as_components
+
+    found, load = pretrained.outlines(pretrained.find(options.model, options.revision))
+    unused = {"transformer", *as_components(dict.fromkeys(named))}
+    return {name: outline if name in unused else load[name]() for name, outline in found.items()}
 
 
 def _encoder(text: str) -> tuple[str, Any]:
@@ -132,13 +142,13 @@ def _part_of(source: str, name: str) -> Any:
 
 
 def _plan_writer(
-    source: str | None, model: PrismAudio | None, device: torch.device
+    source: str | None, parts: Mapping[str, Any], device: torch.device
 ) -> Callable[[Clip, str], Plan] | None:
     """A function that writes the plan of a clip from a caption; None without ``--planner``.
 
     Args:
         source: A class, a model or its folder; empty for the planner of the model.
-        model: The model.
+        parts: The components of the model, if there is one.
         device: Device of the planner.
     """
     import torch
@@ -150,10 +160,10 @@ def _plan_writer(
     if source:
         is_class = source.startswith("{") or source in discover().names("planners")
         planner = build("planners", source, "--planner") if is_class else _part_of(source, "planner")
-    elif model is None:
+    elif not parts:
         raise PrismAudioError("--planner without a name is that of the model; give its name, or --model")
     else:
-        planner = model.planner
+        planner = parts.get("planner")
     if isinstance(planner, torch.nn.Module):
         planner.to(device).eval()
     dimensions = discover().dimensions()
