@@ -66,7 +66,7 @@ def make_extractor(options: argparse.Namespace, device: str) -> Extractor:
 
 
 def _parts(options: argparse.Namespace, named: Collection[str]) -> dict[str, Any]:
-    """The components of the model; the transformer and encoders of named streams, which are not used, without weights."""
+    """The components of the model; those that are not used, as the transformer, have no weights."""
     from prismaudio import pretrained
     from prismaudio.encoders.base import as_components
 
