@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import T5GemmaConfig, T5GemmaModel, T5GemmaModuleConfig
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.models.published import published_key, published_shaped
 from prismaudio.weight_files import save_tensors
-from prismaudio_synchformer.encoder import SynchformerEncoder
-from prismaudio_t5gemma.encoder import T5GemmaEncoder
-from prismaudio_t5gemma.networks import SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +33,8 @@ DIMS = {48: 1024, 192: 4096, 4: 16, 12: 64, 16: 256, 100: 32_000}
 
 def main(folder: Path) -> None:
     """Write all files."""
+    from prismaudio_synchformer.encoder import SynchformerEncoder
+
     torch.manual_seed(0)
     bundle = folder / "prismaudio"
     transformer = DiffusionTransformer().state_dict().items()
@@ -60,6 +58,10 @@ def write(weights: Iterable[tuple[str, Tensor]], path: Path) -> None:
 
 def write_t5gemma(folder: Path) -> None:
     """Write encoder and decoder of T5-Gemma L, and a tokenizer that takes each byte as a token."""
+    from prismaudio_t5gemma.encoder import T5GemmaEncoder
+    from prismaudio_t5gemma.networks import SIZES
+    from transformers import T5GemmaConfig, T5GemmaModel, T5GemmaModuleConfig
+
     sizes = {key: value for key, value in SIZES.items() if key != "model_type"}
     module = T5GemmaModuleConfig(**sizes)
     config = T5GemmaConfig(encoder=module, decoder=T5GemmaModuleConfig(**sizes), dtype="bfloat16")

@@ -476,7 +476,7 @@ def test_features_alone_are_refused(tmp_path):
     ("options", "precision", "mesh", "said"),
     [
         ({}, "16-mixed", None, "expected bf16-mixed"),
-        ({"max_tail_steps": 1}, "32-true", object(), "leave max_tail_steps out"),
+        ({"max_tail_steps": 1}, "32-true", object(), "remove max_tail_steps"),
         ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", None, "train_top_k 3 cannot be split"),
         ({"split_groups": True, "branch_size": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
     ],

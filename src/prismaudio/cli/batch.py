@@ -37,7 +37,7 @@ class Batch:
 
     Args:
         options: The parsed command line.
-        folder: Output folder; its permissions are checked at once, and it is created after the model is loaded.
+        folder: Output folder; its permissions are checked at once, and it is created for the first result.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
@@ -79,7 +79,6 @@ class Batch:
                 self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
-                make_writable(self.folder)
             for batch in _batched(waiting, self.options.batch_size):
                 self._run_batch(batch, reporter)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
@@ -171,6 +170,7 @@ class Batch:
             "outputs": [result.path(suffix).name for suffix in suffixes],
             "request": self._describe_request(job),
         }
+        make_writable(self.folder)
         self._check_outputs(job)  # again: the files may have changed during rendering
         with phase("writing"), result.writing() as folder:
             for suffix in suffixes:
