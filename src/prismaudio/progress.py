@@ -23,6 +23,8 @@ class Reporter:
     def __init__(self, total: int, things: str = "videos") -> None:
         self.total, self.things, self.done = total, things, 0
         self.failures: list[str] = []
+        self.video_s = 0.0
+        self._n_before = 0
         self._bars: Progress | None = None
         self._jobs: TaskID | None = None
         self._steps: TaskID | None = None
@@ -33,11 +35,12 @@ class Reporter:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            rate = TextColumn("{task.fields[rate]}")
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), rate
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
-            self._jobs = self._bars.add_task(self.things, total=self.total, visible=self.total > 1)
-            self._steps = self._bars.add_task("rendering", total=None, visible=False)
+            self._jobs = self._bars.add_task(self.things, total=self.total, visible=self.total > 1, rate="")
+            self._steps = self._bars.add_task("rendering", total=None, visible=False, rate="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,11 +82,41 @@ class Reporter:
         sys.stderr.writelines(f"  {text}\n" for text in self.failures)
         return 2
 
-    def count(self, n_jobs: int = 1) -> None:
-        """Count jobs as finished without printing a line."""
+    def count(self, n_jobs: int = 1, video_s: float = 0.0) -> None:
+        """Count jobs as finished without printing a line.
+
+        Args:
+            n_jobs: Number of jobs.
+            video_s: Seconds of video in them; the rate is shown if it is known.
+        """
         self.done += n_jobs
+        self.video_s += video_s
         if self._bars is not None and self._jobs is not None:
-            self._bars.update(self._jobs, completed=self.done)
+            self._bars.update(self._jobs, completed=self.done, rate=self.rate() if self.video_s else "")
+
+    def follow(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` jobs are finished."""
+        self.done, self.total = done, total
+        if self._bars is not None and self._jobs is not None:
+            self._bars.update(self._jobs, completed=done, total=total, visible=True)
+
+    def skip(self, n_jobs: int) -> None:
+        """Count jobs that an earlier run finished; rates are measured from here on."""
+        self.count(n_jobs)
+        self._n_before, self._start_s = self.done, time.monotonic()
+
+    def rate(self) -> str:
+        """Jobs and seconds of video per second, such as ``2.1 clips/s, 19 s of video/s``."""
+        seconds = max(time.monotonic() - self._start_s, 1e-3)
+        return f"{self._per_second():.3g} {self.things}/s, {self.video_s / seconds:.3g} s of video/s"
+
+    def time_left(self) -> str:
+        """The time that the remaining jobs take at this rate, such as ``0:01:05``."""
+        left_s = round((self.total - self.done) / max(self._per_second(), 1e-9))
+        return f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
+
+    def _per_second(self) -> float:
+        return (self.done - self._n_before) / max(time.monotonic() - self._start_s, 1e-3)
 
     def write(self, text: str) -> None:
         """Print a line above the bars."""

@@ -98,7 +98,7 @@ def test_what_is_there_is_not_computed_again(run, capsys, monkeypatch):
     text = "video,caption\na.mp4,A bell.\nb.mp4,A drum.\n"
     run(text)
     before = load_file("features/shard-00000.safetensors")
-    monkeypatch.setattr(Extractor, "extract", None)
+    monkeypatch.setattr(Extractor, "read", None)
     assert run(text) == 0
     assert "0 clips computed, 2 already done" in capsys.readouterr().err
     assert before.keys() == load_file("features/shard-00000.safetensors").keys()
@@ -114,22 +114,22 @@ def test_a_clip_whose_text_changed_is_computed_again(run, capsys):
 
 def test_an_interrupted_run_keeps_what_it_has(run, capsys, monkeypatch):
     text = "id,video\n" + "".join(f"{i},b.mp4\n" for i in range(5))
-    real, calls = Extractor.extract, []
+    real, calls = Extractor.encode, []
 
-    def interrupted(self, entry):
-        calls.append(entry.id)
+    def interrupted(self, clips):
+        calls.append(clips)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(self, entry)
+        return real(self, clips)
 
-    monkeypatch.setattr(Extractor, "extract", interrupted)
+    monkeypatch.setattr(Extractor, "encode", interrupted)
     assert run(text, "--shard-size", "2") == 130
     assert sorted(path.name for path in _folder().iterdir()) == [
         "shard-00000.safetensors",
         "shard-00001.safetensors",
     ]
     (_folder() / ".shard-00002-x.part.safetensors").write_bytes(b"what a killed process left")
-    monkeypatch.setattr(Extractor, "extract", real)
+    monkeypatch.setattr(Extractor, "encode", real)
     assert run(text, "--shard-size", "2") == 0
     assert "2 clips computed, 3 already done" in capsys.readouterr().err
     assert len(gather(find_files(_folder()))[0]) == 5

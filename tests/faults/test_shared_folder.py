@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from prismaudio.data.extraction import Extracted
 from prismaudio.data.features import find_files, gather
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.shards import index_shard
@@ -20,6 +21,7 @@ WRITER = """
 import errno, os, sys, torch
 from pathlib import Path
 from prismaudio.data import sharing
+from prismaudio.data.extraction import Extracted
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.writing import FeatureFolder
 
@@ -40,7 +42,7 @@ written = FeatureFolder(Path(folder), {"latents": {}, "streams": {}}, 1)
 print("ready", flush=True)
 sys.stdin.read()
 for i in range(CLIPS):
-    written.add(ManifestEntry(f"{name}{i}"), {"latents": torch.full((2, 3), float(i))}, {})
+    written.add(Extracted(ManifestEntry(f"{name}{i}"), {"latents": torch.full((2, 3), float(i))}, {}))
 written.report({f"{name} failed": "a reason"}, [f"{name} failed"])
 """
 
@@ -70,7 +72,7 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path, kind):
 def test_two_models_do_not_write_into_one_folder(tmp_path):
     first, second = (FeatureFolder(tmp_path, {"latents": {"hop": hop}, "streams": {}}, 8) for hop in (256, 512))
     for folder in (first, second):
-        folder.add(ManifestEntry("a"), {"latents": torch.zeros(2, 3)}, {})
+        folder.add(Extracted(ManifestEntry("a"), {"latents": torch.zeros(2, 3)}, {}))
     path = first.flush()
     with pytest.raises(DataError, match="computed by another autoencoder: hop 256, expected 512"):
         second.flush()

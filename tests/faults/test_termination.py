@@ -28,7 +28,7 @@ COMMANDS = {
         "score_file",
         ["a.wav", "--rewards", "AestheticReward", "--metrics", "none", "--json", "out/s.jsonl"],
     ),
-    "extract": (Extractor, "extract", ["clips.csv", "-o", "out"]),
+    "extract": (Extractor, "encode", ["clips.csv", "-o", "out"]),
 }
 """For each command a method that it calls in the middle of its work, and its arguments."""
 

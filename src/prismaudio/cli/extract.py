@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.errors import DataError, one_line, print_traceback
+from prismaudio.cli.launching import Place, run_processes
+from prismaudio.errors import DataError
 from prismaudio.paths import expanded
-from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
-    from prismaudio.data.extraction import Extractor
-    from prismaudio.data.manifest import ManifestEntry
+    from collections.abc import Collection, Sequence
+
     from prismaudio.data.writing import FeatureFolder
-    from prismaudio.progress import Reporter
 
 DTYPES = ("float32", "float16", "bfloat16")
+FORMATS = ("safetensors", "webdataset", "npz")
+_EPILOG = """\
+The autoencoder and the encoders are those of a model, or named. Run the command again to resume: finished clips are
+not computed again. A clip that cannot be read is skipped and listed in DIR/failures.jsonl.
+
+Under torchrun or srun, each process takes its part of the clips; no process waits for another. A process that is
+killed loses at most the shard that it has open; the same command, with any number of processes, does the rest.
+
+examples:
+  prismaudio extract clips.csv -o features
+  prismaudio extract clips.csv -o features --devices 8 --batch-size 8 --workers 8
+  prismaudio extract clips.csv -o features --encoder video=VideoPrismEncoder --encoder sync=SynchformerEncoder
+  prismaudio extract --inspect features --plot features.png
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of ``prismaudio extract``."""
     parser = Parser(
         "prismaudio extract",
-        description="Compute the audio latents, and the features of frames and text, of every clip of a manifest, "
-        "with the autoencoder and the encoders of a model. Run it again to resume: finished clips are not computed "
-        "again. A clip that cannot be read is skipped and listed in DIR/failures.jsonl.",
+        description="Compute the audio latents, and the features of frames and text, of every clip of a manifest.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", metavar="MANIFEST", help=".csv, .tsv or .jsonl with at least a column 'video'")
-    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="output folder of the shards")
+    parser.add_argument(
+        "manifest", metavar="MANIFEST", nargs="?", help=".csv, .tsv or .jsonl with at least a column 'video'"
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="output folder of the shards")
     parser.add_argument(
         "--planner",
-        action="store_true",
-        help="let the planner write the plans of clips with a caption only, or without any text",
+        nargs="?",
+        const="",
+        metavar="NAME|DIR",
+        help="let the planner write the plans of clips with a caption only, or without any text: that of the model, a "
+        "planner class, or that of another model",
     )
     parser.add_argument(
         "--shard-size", type=whole(1, 100_000), default=128, metavar="N", help="clips per shard (default: %(default)s)"
@@ -44,100 +62,125 @@ def make_parser() -> argparse.ArgumentParser:
         "--dtype", choices=DTYPES, default="float32", help="data type of the stored tensors (default: %(default)s)"
     )
     parser.add_argument(
-        "--part",
-        type=_part,
-        default=(1, 1),
-        metavar="I/N",
-        help="process only part I of N, for N processes or cluster jobs",
+        "--format",
+        choices=FORMATS,
+        default="safetensors",
+        help="shards as safetensors or as WebDataset archives, or one .npz per clip with the published keys "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit with code 2 if any clip fails, not only if all fail"
     )
+    speed = parser.add_argument_group("processes")
+    speed.add_argument(
+        "--part",
+        type=_part,
+        metavar="I/N",
+        help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
+    )
+    speed.add_argument(
+        "--devices", type=whole(1, 1024), default=1, metavar="N", help="start N processes, one for each GPU"
+    )
+    speed.add_argument(
+        "--workers", type=whole(0, 1024), default=2, metavar="N",
+        help="threads that read clips ahead; 0 to read without threads (default: %(default)s)",
+    )  # fmt: skip
+    speed.add_argument(
+        "--batch-size", type=whole(1, 1024), default=1, metavar="B",
+        help="clips of like length that encoders encode together; the features are the same within rounding "
+        "(default: %(default)s)",
+    )  # fmt: skip
     add_model(parser)
+    parts = parser.add_argument_group("components without a model folder")
+    parts.add_argument(
+        "--encoder", action="append", default=[], metavar="STREAM=CLASS",
+        help="encoder of a stream, such as video=VideoPrismEncoder, or with arguments as in a recipe: "
+        "'text={class_path: NAME, init_args: {weights: DIR}}'; without --model, only these streams are computed",
+    )  # fmt: skip
+    parts.add_argument(
+        "--autoencoder", metavar="NAME|DIR|FILE|none",
+        help="model, or checkpoint file, with the autoencoder of the latents; none for features without latents, as of "
+        "silent videos (default: that of --model)",
+    )  # fmt: skip
+    look = parser.add_argument_group("inspection")
+    look.add_argument(
+        "--inspect", metavar="DIR", help="show counts, shapes, lengths and damage of a folder of features, and stop"
+    )
+    look.add_argument("--plot", metavar="FILE", help="plot lengths and statistics of --inspect to a .png, .pdf or .svg")
+    look.add_argument("--json", metavar="OUT", help="write what --inspect finds to OUT; - for standard output")
     return parser
 
 
-def _part(text: str) -> tuple[int, int]:
+def _part(text: str) -> Place:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     number, total = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= total:
         raise argparse.ArgumentTypeError(f"{text!r} is not a part; expected I/N such as 1/4, with I from 1 to N")
-    return number, total
+    return Place(number - 1, total)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments and check that they go together."""
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    if options.inspect:
+        return options
+    if options.plot or options.json:
+        parser.error("--plot and --json need --inspect DIR")
+    if not options.manifest and options.planner:  # `--planner clips.csv`
+        options.manifest, options.planner = options.planner, ""
+    if lacking := [
+        name for name, value in (("MANIFEST", options.manifest), ("-o/--output", options.output)) if not value
+    ]:
+        parser.error(f"the following arguments are required: {', '.join(lacking)}")
+    if options.format != "safetensors" and options.dtype == "bfloat16":
+        parser.error(f"--format {options.format} has no bfloat16; use --dtype float16, or --format safetensors")
+    if options.part and options.devices > 1:
+        parser.error("--part and --devices exclude each other; --devices gives each of its processes a part")
+    return options
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio extract``."""
-    options = make_parser().parse_args(argv)
+    options = parse(argv)
+    if options.inspect:
+        from prismaudio.cli.extract_inspect import inspect
+
+        return inspect(options.inspect, options.json, options.plot)
+    place = Place.of(os.environ) if options.part is None else options.part
+    if options.devices > 1:
+        end = list(argv).index("--") if "--" in argv else len(argv)
+        run_processes(["extract", *argv[:end], "--devices", "1", *argv[end:]], options.devices, place)
+        return 0
+    return extract(options, place)
+
+
+def extract(options: argparse.Namespace, place: Place) -> int:
+    """Compute the clips of this process."""
+    from prismaudio.cli.extract_models import make_extractor
+    from prismaudio.cli.extract_run import ExtractRun
     from prismaudio.data.manifest import read_manifest
     from prismaudio.data.writing import FeatureFolder
     from prismaudio.progress import Reporter
     from prismaudio.registry import discover
 
-    entries = read_manifest(options.manifest, [dimension.name for dimension in discover().dimensions()])
-    number, total = options.part
-    entries = entries[number - 1 :: total]
-    extractor = make_extractor(options)
-    part = f"-{number}of{total}" if total > 1 else ""
-    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, part)
-    settings = f"{options.dtype} {'planner' if options.planner else ''}"
+    sections = [dimension.name for dimension in discover().dimensions()]
+    everything = read_manifest(options.manifest, sections, some_may_lack=True)
+    entries = everything[place.rank :: place.world]
+    extractor = make_extractor(options, place.device(options.device))
+    part = f"-{place.rank + 1}of{place.world}" if place.world > 1 else ""
+    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, part, options.format)
+    planner = "" if options.planner is None else f"planner{options.planner and f' {options.planner}'}"
+    settings = f"{options.dtype} {planner}"
+    if place.rank == 0 and (others := sorted(folder.done.keys() - {entry.id for entry in everything})):
+        named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        sys.stderr.write(f"note: {folder.folder} has clips that {options.manifest} does not list: {named}\n")
     waiting = [entry for entry in entries if not folder.is_done(entry, settings)]
     with Reporter(len(entries), "clips") as reporter:
-        reporter.count(len(entries) - len(waiting))
-        failures = extract_all(waiting, extractor, folder, settings, reporter)
-    return conclude(options, folder, failures, {entry.id for entry in entries}, len(waiting))
-
-
-def make_extractor(options: argparse.Namespace) -> Extractor:
-    """Load the components of the model that compute latents and features."""
-    import torch
-
-    from prismaudio import __version__
-    from prismaudio.data.extraction import Extractor
-    from prismaudio.inference import PrismAudio
-
-    model = PrismAudio.from_pretrained(options.model, options.device, options.precision)
-    if lacking := [name for name in model.transformer.streams if name not in model.encoders]:
-        sys.stderr.write(
-            f"warning: the model has no encoder for {', '.join(lacking)}; these features are not computed\n"
-        )
-    return Extractor(
-        model.autoencoder,
-        model.encoders,
-        model.settings.frame_spec,
-        model.plan if options.planner else None,
-        model.device,
-        getattr(torch, options.dtype),
-        {"prismaudio": __version__, "torch": torch.__version__},
-    )
-
-
-def extract_all(
-    entries: Sequence[ManifestEntry], extractor: Extractor, folder: FeatureFolder, settings: str, reporter: Reporter
-) -> dict[str, str]:
-    """Compute clips and write shards; on any exit, the computed clips are saved.
-
-    Returns:
-        Reason of each failed clip, by id.
-    """
-    failures: dict[str, str] = {}
-    try:
-        for entry in entries:
-            try:
-                values, info = extractor.extract(entry)
-            except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others
-                print_traceback(error)
-                failures[entry.id] = escaped(one_line(error))  # a file name may not be UTF-8
-                reporter.finish(f"skipped {entry.id}: {failures[entry.id]}")
-                continue
-            reporter.count()
-            shard = folder.add(entry, values, info, settings)
-            if shard is not None:
-                reporter.write(f"[{reporter.done}/{reporter.total}] {shard}")
-    finally:
-        shard = folder.flush()
-        if shard is not None:
-            reporter.write(f"[{reporter.done}/{reporter.total}] {shard}")
-    return failures
+        reporter.skip(len(entries) - len(waiting))
+        run = ExtractRun(extractor, folder, settings, reporter)
+        run.run(waiting, options.workers, options.batch_size)
+    return conclude(options, folder, run.failures, {entry.id for entry in entries}, len(waiting))
 
 
 def conclude(

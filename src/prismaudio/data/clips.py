@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -93,10 +95,22 @@ def _length_s(entry: ManifestEntry, available_s: float) -> float:
     return end_s - entry.start_s
 
 
-@functools.lru_cache(maxsize=1)
-def _read_video(path: Path, specs: tuple[FrameSpec, ...]) -> dict[FrameSpec, Clip]:
-    """A whole video, cached since manifests usually list the clips of a file in sequence."""
-    return read_clips(path, specs)
+class _Last(threading.local):
+    """The video that a thread read last."""
+
+    key: object = None
+    clips: Mapping[FrameSpec, Clip] = MappingProxyType({})
+
+
+_LAST = _Last()
+
+
+def _read_video(path: Path, specs: tuple[FrameSpec, ...]) -> Mapping[FrameSpec, Clip]:
+    """A whole video, kept until the thread reads another; manifests usually list the clips of a file in sequence."""
+    if _LAST.key != (path, specs):
+        _LAST.key, _LAST.clips = None, {}
+        _LAST.key, _LAST.clips = (path, specs), read_clips(path, specs)
+    return _LAST.clips
 
 
 @functools.lru_cache(maxsize=1)

@@ -24,18 +24,18 @@ MAX_NUMBER = 1 << 40
 
 
 def describe_features(
-    autoencoder: Autoencoder, encoders: Mapping[str, Encoder], versions: Mapping[str, str] | None = None
+    autoencoder: Autoencoder | None, encoders: Mapping[str, Encoder], versions: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The description stored with latents and features, to prevent training on those of another model.
 
     Args:
-        autoencoder: Autoencoder of the latents.
+        autoencoder: Autoencoder of the latents; None if there are none.
         encoders: Encoders by stream.
         versions: Versions of packages; for information, not compared.
     """
     return {
         "format": FORMAT,
-        "latents": describe_autoencoder(autoencoder),
+        "latents": {} if autoencoder is None else describe_autoencoder(autoencoder),
         "streams": {name: describe_encoder(encoder) for name, encoder in encoders.items()},
         "versions": dict(versions or {}),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class LoadedClip:
+    """A clip in memory, with everything that its latents and features are computed from.
+
+    Args:
+        entry: Its line of the manifest.
+        clip: The clip at the rate and size of :attr:`Extractor.frames`; without frames if it has no video.
+        frames: The clip at each other rate and size that an encoder expects.
+        audio: Stereo audio ``(2, samples)``, a whole number of latent frames long; None if no latents are computed.
+    """
+
+    entry: ManifestEntry
+    clip: Clip
+    frames: Mapping[FrameSpec, Clip]
+    audio: Tensor | None
+
+    @property
+    def duration_s(self) -> float:
+        """Duration of the clip in seconds."""
+        return self.clip.duration_s
+
+
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """What is stored of a clip.
+
+    Args:
+        entry: Its line of the manifest.
+        values: Latents and features by name.
+        info: Its metadata.
+    """
+
+    entry: ManifestEntry
+    values: dict[str, Tensor]
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Extractor:
     """Computes training data with the autoencoder and the encoders of a model.
 
     Args:
-        autoencoder: Encodes audio to latents.
+        autoencoder: Encodes audio to latents; None for features without latents.
         encoders: Encode clips and plans to features, by stream.
         frames: Rate and size of the frames for encoders without their own ``frame_spec``.
         write_plan: Writes the plan of a clip from a caption, which may be empty; None to keep plans unchanged.
@@ -35,7 +72,7 @@ class Extractor:
         versions: Versions of packages, stored in the description.
     """
 
-    autoencoder: Autoencoder
+    autoencoder: Autoencoder | None
     encoders: Mapping[str, Encoder]
     frames: FrameSpec
     write_plan: Callable[[Clip, str], Plan] | None = None
@@ -47,35 +84,68 @@ class Extractor:
         """Description of the models that compute the latents and features."""
         return describe_features(self.autoencoder, self.encoders, self.versions)
 
-    @torch.inference_mode()
-    def extract(self, entry: ManifestEntry) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Latents and features of one clip, and its metadata.
+    def read(self, entry: ManifestEntry) -> LoadedClip:
+        """Read the files of a clip; its video is decoded once. Threads may call it at the same time.
 
         Raises:
-            PrismAudioError: Its files cannot be read, its plan is invalid, or a result is not finite.
+            PrismAudioError: A file cannot be read.
         """
-        rate_hz, hop = self.autoencoder.sample_rate_hz, self.autoencoder.hop
-        seen = read_frames(entry, [self.frames, *filter(None, (e.frame_spec for e in self.encoders.values()))])
-        audio, duration_s = read_audio(entry, rate_hz, hop, seen[self.frames].duration_s if seen else None)
-        clip = seen.get(self.frames) or Clip(entry.id, duration_s)
-        plans = self._plans(entry, clip)
-        for plan in plans:
-            plan.check(duration_s)
-        values = {LATENTS: self.autoencoder.encode(audio[None].to(self.device))[0].float()}
+        frames = read_frames(entry, [self.frames, *filter(None, (e.frame_spec for e in self.encoders.values()))])
+        duration_s = frames[self.frames].duration_s if frames else None
+        audio = None
+        if self.autoencoder is not None:
+            audio, duration_s = read_audio(entry, self.autoencoder.sample_rate_hz, self.autoencoder.hop, duration_s)
+        if duration_s is None:
+            raise DataError(f"clip {entry.id} has no video, and without an autoencoder its audio is not read")
+        return LoadedClip(entry, frames.get(self.frames) or Clip(entry.id, duration_s), frames, audio)
+
+    @torch.inference_mode()
+    def encode(self, clips: Sequence[LoadedClip]) -> list[Extracted]:
+        """Latents and features of several clips, which each encoder encodes as one batch.
+
+        The autoencoder, whose memory grows with the length of the audio, encodes one clip after the other.
+
+        Raises:
+            PrismAudioError: The plan of a clip is invalid, or a result is not finite.
+        """
+        plans = [self._plans(one) for one in clips]
+        values = [self._latents(one) for one in clips]
         for stream, encoder in self.encoders.items():
-            encoder_clip = seen.get(encoder.frame_spec or self.frames, clip)
-            for index, plan in enumerate(plans if encoder.reads_plan else plans[:1]):
-                name = f"{stream}.{index}" if index else stream
-                values[name] = encoder.encode(encoder_clip, plan)
-        for name, value in values.items():
-            if not bool(torch.isfinite(value).all()):
-                raise DataError(f"the {name} computed from clip {entry.id} contain NaN or infinity")
+            places = [
+                (row, index, plan)
+                for row, own in enumerate(plans)
+                for index, plan in enumerate(own if encoder.reads_plan else own[:1])
+            ]
+            seen = [clips[row].frames.get(encoder.frame_spec or self.frames, clips[row].clip) for row, *_ in places]
+            features = encoder.encode_batch(seen, [plan for *_, plan in places])
+            for (row, index, _), value in zip(places, features, strict=True):
+                values[row][f"{stream}.{index}" if index else stream] = value
+        return [self._stored(*each) for each in zip(clips, plans, values, strict=True)]
+
+    def _latents(self, loaded: LoadedClip) -> dict[str, Tensor]:
+        if self.autoencoder is None or loaded.audio is None:
+            return {}
+        return {LATENTS: self.autoencoder.encode(loaded.audio[None].to(self.device))[0].float()}
+
+    def _stored(self, loaded: LoadedClip, plans: Sequence[Plan], values: Mapping[str, Tensor]) -> Extracted:
+        entry = loaded.entry
         # copied, since an encoder may return the same tensor twice, and a file cannot store shared tensors
         stored = {name: value.to("cpu", self.dtype, copy=True).contiguous() for name, value in values.items()}
-        return stored, {"duration_s": round(duration_s, 6), "split": entry.split, "plans": [str(p) for p in plans]}
+        for name, value in stored.items():
+            if not bool(torch.isfinite(value).all()):
+                too_large = bool(torch.isfinite(values[name]).all())
+                why = f", since they are too large for {self.dtype}; store them as float32" if too_large else ""
+                raise DataError(f"the {name} computed from clip {entry.id} contain NaN or infinity{why}")
+        duration_s, texts = round(loaded.duration_s, 6), [str(plan) for plan in plans]
+        return Extracted(entry, stored, {"duration_s": duration_s, "split": entry.split, "plans": texts})
 
-    def _plans(self, entry: ManifestEntry, clip: Clip) -> list[Plan]:
-        """The plans of a clip; captions are expanded by ``write_plan`` if it is given."""
+    def _plans(self, loaded: LoadedClip) -> list[Plan]:
+        """The plans of a clip after a check; captions are expanded by ``write_plan`` if it is given."""
+        entry = loaded.entry
         if entry.plans or self.write_plan is None:
-            return list(entry.texts)
-        return [self.write_plan(clip, caption) for caption in entry.captions or ("",)]
+            plans = list(entry.texts)
+        else:
+            plans = [self.write_plan(loaded.clip, caption) for caption in entry.captions or ("",)]
+        for plan in plans:
+            plan.check(loaded.duration_s)
+        return plans

@@ -16,7 +16,7 @@ from prismaudio.data.description import compare
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.data.published import DAMAGED, index_npz, read_npz
 from prismaudio.data.records import UNTIMED, Contents, Record, StoredTensor
-from prismaudio.data.shards import index_shard, read_part
+from prismaudio.data.shards import index_shard, read_part, shard_number
 from prismaudio.data.tars import index_tar, read_tar
 from prismaudio.errors import DataError
 from prismaudio.types import LATENTS
@@ -61,12 +61,15 @@ class FeatureSet:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Files of latents and features in a folder, sorted by name.
+    """Files of latents and features in a folder, sorted by the number of the shard, which grows, then by name.
 
     Raises:
         DataError: There are none.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in INDEX and not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.suffix in INDEX and not path.name.startswith("."))
+    files = sorted(
+        found, key=lambda path: (path.parent, shard_number(path) if path.name.startswith("shard") else -1, path)
+    )
     if not files:
         raise DataError(
             f"there are no features in {folder}; expected .safetensors, .tar or .npz files, "

@@ -75,12 +75,15 @@ class ManifestEntry:
         )
 
 
-def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[ManifestEntry]:
+def read_manifest(
+    path: str | Path, sections: Sequence[str] = CORE, *, some_may_lack: bool = False
+) -> list[ManifestEntry]:
     r"""Read a manifest.
 
     Args:
         path: A ``.csv``, ``.tsv`` or ``.jsonl`` file; the paths in it are relative to its folder.
         sections: Sections that plans may have; each may also be a column.
+        some_may_lack: Whether files may be missing, as long as one of them exists.
 
     Raises:
         DataError: It cannot be read, is empty, lacks a column, has a duplicate id, or names files that do not exist.
@@ -100,7 +103,7 @@ def read_manifest(path: str | Path, sections: Sequence[str] = CORE) -> list[Mani
     _check_columns(file, rows, sections)
     lines = {line: _entry(file, line, cells, sections) for line, cells in rows}
     _check_ids(file, lines)
-    _check_files(file, lines)
+    _check_files(file, lines, some_may_lack=some_may_lack)
     return list(lines.values())
 
 
@@ -306,7 +309,7 @@ def _check_ids(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
         seen[entry.id] = line
 
 
-def _check_files(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
+def _check_files(file: Path, lines: Mapping[int, ManifestEntry], *, some_may_lack: bool) -> None:
     named = [
         (line, path)
         for line, entry in lines.items()
@@ -315,13 +318,13 @@ def _check_files(file: Path, lines: Mapping[int, ManifestEntry]) -> None:
     ]
     there = {path: path.exists() for path in dict.fromkeys(path for _, path in named)}  # many clips of one file
     missing = [f"{path} (line {line})" for line, path in named if not there[path]]
-    if missing:
+    if missing and not (some_may_lack and len(missing) < len(named)):
         raise DataError(
             f"the manifest {file} names {len(missing)} file{'s' * (len(missing) > 1)} that do not exist: "
             f"{_first(missing)}; paths are relative to its folder"
         )
-    regular = {path: path.is_file() for path in there}
-    if others := [f"{path} (line {line})" for line, path in named if not regular[path]]:
+    regular = {path: path.is_file() for path, exists in there.items() if exists}
+    if others := [f"{path} (line {line})" for line, path in named if not regular.get(path, True)]:
         raise DataError(f"the manifest {file} names paths that are not regular files: {_first(others)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ class StoredTensor:
         shape: ``(channels, frames)`` of latents, ``(time, dim)`` of features.
         begin: Offset in bytes of its member in an archive.
         size: Size in bytes of that member.
+        dtype: Data type in the file, such as ``float16``.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     begin: int = 0
     size: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,20 @@ class Contents:
     path: Path
     records: Mapping[str, Record]
     description: Mapping[str, Any] | None = None
+
+
+def member_name(clip_id: str, forbidden: str = "") -> str:
+    """An id as the name of a file or of an archive's member: ``%`` and two digits for characters that it cannot have.
+
+    Args:
+        clip_id: The id of a clip.
+        forbidden: Characters that are replaced besides ``%`` and control characters.
+
+    Example:
+        >>> member_name("a/b@0.5", "./")
+        'a%2Fb@0%2E5'
+    """
+    return re.sub(rf"[%\x00-\x1f{re.escape(forbidden)}]", lambda found: f"%{ord(found[0]):02X}", clip_id)
 
 
 def is_part(name: str, described: Collection[str] = ()) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from prismaudio.errors import DataError
 from prismaudio.untrusted import parse_json, readable_name
 
 SUFFIX = ".safetensors"
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 METADATA = "prismaudio"
 """Key of the JSON metadata in the header of a file."""
 
@@ -38,6 +40,17 @@ def shard_bytes(
     return save(tensors, {METADATA: metadata})
 
 
+def shard_number(path: Path) -> int:
+    """The number at the end of a shard's name, which grows with each shard of a folder; -1 without one.
+
+    Example:
+        >>> shard_number(Path("features/shard-1of2-00017.safetensors"))
+        17
+    """
+    found = re.search(r"(\d+)$", path.stem)
+    return int(found[1]) if found else -1
+
+
 def index_shard(path: Path) -> Contents:
     """The contents of a safetensors file; only its header is read.
 
@@ -47,16 +60,19 @@ def index_shard(path: Path) -> Contents:
     try:
         with safe_open(path, "pt") as opened:
             text = (opened.metadata() or {}).get(METADATA, "{}")
-            shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118 - no mapping
+            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
+            kinds = {key: (tuple(part.get_shape()), str(part.get_dtype())) for key, part in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path} is truncated, damaged or not a safetensors file ({error}); create it again") from error
     metadata = parse_json(text, f"{path}: its metadata", None)
     description, infos = _checked(metadata, path)
     found: dict[str, dict[str, StoredTensor]] = {}
-    for key, shape in shapes.items():
+    for key, (shape, dtype) in kinds.items():
         name, _, part = key.rpartition("/")
         if is_part(part, (description or {}).get("streams", ())):
-            found.setdefault(name or readable_name(path.stem), {})[part] = StoredTensor(path, key, shape)
+            found.setdefault(name or readable_name(path.stem), {})[part] = StoredTensor(
+                path, key, shape, dtype=DTYPES.get(dtype, dtype)
+            )
     records = {name: Record(name, parts, infos.get(name, {})) for name, parts in found.items()}
     return Contents(path, records, description)
 
@@ -74,12 +90,13 @@ def _checked(metadata: Any, path: Path) -> tuple[Mapping[str, Any] | None, Mappi
 
 def read_part(part: StoredTensor, axis: int, start: int, stop: int) -> Tensor:
     """Read a slice of a tensor along an axis, without the rest of the file."""
-    stored = _opened(part.path).get_slice(part.key)
+    status = part.path.stat()
+    stored = _opened(part.path, status.st_ino, status.st_mtime_ns).get_slice(part.key)
     values: Tensor = stored[:, start:stop] if axis else stored[start:stop]
     return values.to(torch.float32)
 
 
 @functools.lru_cache(maxsize=64)
-def _opened(path: Path) -> Any:
-    """A memory-mapped file, kept open."""
+def _opened(path: Path, *_: int) -> Any:
+    """A memory-mapped file, kept open; the further arguments tell a file from another of that name."""
     return safe_open(path, "pt")

@@ -1,0 +1,161 @@
+"""The networks of ``prismaudio extract``: those of a model, or encoders, an autoencoder and a planner by name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
+from prismaudio.paths import expanded
+from prismaudio.registry import discover
+from prismaudio.types import is_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from prismaudio.data.extraction import Extractor
+    from prismaudio.inference import PrismAudio
+    from prismaudio.plan import Plan
+    from prismaudio.types import Clip
+
+NONE = "none"
+
+
+def make_extractor(options: argparse.Namespace, device: str) -> Extractor:
+    """Load the components that compute latents and features.
+
+    Args:
+        options: The options of ``prismaudio extract``.
+        device: Device of the networks.
+
+    Raises:
+        PrismAudioError: A component has no such name, lacks weights, or does not take an argument.
+    """
+    import torch
+
+    from prismaudio import __version__
+    from prismaudio.data.extraction import Extractor
+    from prismaudio.devices import find_device
+    from prismaudio.inference import PrismAudio, Settings
+
+    target, model = find_device(device), None
+    if options.model or not options.encoder:
+        model = PrismAudio.from_pretrained(options.model, device, options.precision)
+    named = dict(_encoder(text) for text in options.encoder)
+    encoders = {**(model.encoders if model else {}), **named}
+    if model and (lacking := [name for name in model.transformer.streams if name not in encoders]):
+        sys.stderr.write(
+            f"warning: the model has no encoder for {', '.join(lacking)}; these features are not computed\n"
+        )
+    autoencoder = model.autoencoder if model and options.autoencoder is None else _autoencoder(options.autoencoder)
+    for part in (autoencoder, *named.values()):
+        if isinstance(part, torch.nn.Module):
+            part.to(target).eval()
+    return Extractor(
+        autoencoder,
+        encoders,
+        (model.settings if model else Settings()).frame_spec,
+        _plan_writer(options.planner, model, target),
+        target,
+        getattr(torch, options.dtype),
+        {"prismaudio": __version__, "torch": torch.__version__},
+    )
+
+
+def _encoder(text: str) -> tuple[str, Any]:
+    """The stream and the encoder of ``STREAM=CLASS``."""
+    stream, _, described = text.partition("=")
+    if not is_stream(stream) or not described:
+        raise PrismAudioError(f"--encoder {text!r} is not STREAM=CLASS; expected for example video=VideoPrismEncoder")
+    return stream, build("encoders", described, f"--encoder {stream}")
+
+
+def build(kind: str, described: str, where: str) -> Any:
+    """Create a component from its class name, or from what a recipe says: ``{class_path: NAME, init_args: {...}}``.
+
+    Raises:
+        PrismAudioError: There is no such class, or it does not take an argument.
+    """
+    name, arguments = _parse(described, where) if described.startswith("{") else (described, {})
+    component = discover().load(kind, name)
+    from prismaudio.checkpoints import check_arguments
+
+    check_arguments(where, component, arguments)
+    try:
+        return component(**arguments)
+    except PrismAudioError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise PrismAudioError(f"{where}: {name}: {one_line(error)}") from error
+
+
+def _parse(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of a class, as in a recipe."""
+    import yaml
+
+    from prismaudio.cli.recipe_files import check_yaml
+
+    expected = "{class_path: NAME, init_args: {argument: value}}"
+    try:
+        check_yaml(text, where)
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{where} is not YAML ({one_line(error, 120)}); expected {expected}") from error
+    arguments = value.get("init_args") or {}
+    if not value.keys() <= {"class_path", "init_args"} or not isinstance(arguments, dict):
+        raise RecipeError(f"{where} has {', '.join(map(str, value))}; expected {expected}")
+    return str(value.get("class_path")).rpartition(".")[2], arguments
+
+
+def _autoencoder(source: str | None) -> Any:
+    """The autoencoder of a model or of a checkpoint file; None for features without latents."""
+    if source in (None, NONE):
+        return None
+    if expanded(str(source)).is_file():
+        from prismaudio.inference.importing import import_autoencoder
+
+        return import_autoencoder(expanded(str(source)))
+    return _part_of(str(source), "autoencoder")
+
+
+def _part_of(source: str, name: str) -> Any:
+    """A component of an installed model, a model folder or a model on the hub."""
+    from prismaudio import pretrained
+
+    folder = pretrained.find_folder(source)
+    parts = pretrained.load_parts(folder)
+    if name not in parts:
+        raise CheckpointError(f"{folder} has no {name}; it has {', '.join(parts)}")
+    return parts[name]
+
+
+def _plan_writer(
+    source: str | None, model: PrismAudio | None, device: torch.device
+) -> Callable[[Clip, str], Plan] | None:
+    """A function that writes the plan of a clip from a caption; None without ``--planner``.
+
+    Args:
+        source: A class, a model or its folder; empty for the planner of the model.
+        model: The model.
+        device: Device of the planner.
+    """
+    import torch
+
+    from prismaudio.inference.planning import write_plan
+
+    if source is None:
+        return None
+    if source:
+        is_class = source.startswith("{") or source in discover().names("planners")
+        planner = build("planners", source, "--planner") if is_class else _part_of(source, "planner")
+    elif model is None:
+        raise PrismAudioError("--planner without a name is that of the model; give its name, or --model")
+    else:
+        planner = model.planner
+    if isinstance(planner, torch.nn.Module):
+        planner.to(device).eval()
+    dimensions = discover().dimensions()
+    return lambda clip, caption: write_plan(planner, clip, dimensions, None, caption.strip())
