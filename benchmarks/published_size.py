@@ -58,9 +58,10 @@ def write(weights: Iterable[tuple[str, Tensor]], path: Path) -> None:
 
 def write_t5gemma(folder: Path) -> None:
     """Write encoder and decoder of T5-Gemma L, and a tokenizer that takes each byte as a token."""
+    from transformers import T5GemmaConfig, T5GemmaModel, T5GemmaModuleConfig
+
     from prismaudio_t5gemma.encoder import T5GemmaEncoder
     from prismaudio_t5gemma.networks import SIZES
-    from transformers import T5GemmaConfig, T5GemmaModel, T5GemmaModuleConfig
 
     sizes = {key: value for key, value in SIZES.items() if key != "model_type"}
     module = T5GemmaModuleConfig(**sizes)
