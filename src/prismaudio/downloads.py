@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from prismaudio.errors import CheckpointError, one_line
+from prismaudio.errors import CheckpointError, one_line, reason
 from prismaudio.paths import expanded
 
 
@@ -103,5 +104,54 @@ class PublishedFile:
                 )  # fails at once without a network
             return Path(hf_hub_download(repository, name, revision=self.revision))
         except Exception as error:  # the client raises errors of many libraries
-            why = one_line(error, 160)
-            raise CheckpointError(f"cannot download {repository} from the hub: {why}; get {self.advice()}") from error
+            raise hub_error(error, repository, self.revision, f"get {self.advice()}") from error
+
+
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors of the disk, not of the network."""
+
+
+def hub_error(
+    error: Exception,
+    repository: str,
+    revision: str | None,
+    advice: str,
+    *,
+    what: str = "the hub does not give it",
+    ungated: str = "",
+) -> CheckpointError:
+    """Explain an exception of the client of the Hugging Face hub in one line.
+
+    Args:
+        error: The exception.
+        repository: The repository, ``owner/name``.
+        revision: Its branch, tag or commit, if one was given.
+        advice: What to do where the hub cannot be reached.
+        what: What failed, if it is not one of the known errors.
+        ungated: Another source of a gated repository.
+
+    Example:
+        >>> print(hub_error(OSError("no route to host"), "owner/name", None, "give a folder"))
+        no folder owner/name, and the hub does not give it (no route to host); give a folder
+    """
+    from huggingface_hub import errors
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if isinstance(error, errors.GatedRepoError):
+        page = f"https://huggingface.co/{repository}"
+        other = f", or {ungated}" if ungated else ""
+        return CheckpointError(
+            f"{repository} is gated: accept its licence on {page} and log in with hf auth login{other}"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return CheckpointError(f"{repository} on the hub has no revision {revision}; leave it out for the newest")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return CheckpointError(
+            f"no folder {repository}, and no such repository on the hub, or it is private: hf auth login"
+        )
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return CheckpointError(
+            f"{repository} cannot be stored in {HF_HUB_CACHE}: {reason(error)}; make room there, or set HF_HOME to a "
+            "folder on another disk"
+        )
+    return CheckpointError(f"no folder {repository}, and {what} ({one_line(error, 160)}); {advice}")

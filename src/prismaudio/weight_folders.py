@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from prismaudio.downloads import cache_home
+from prismaudio.downloads import cache_home, hub_error
 from prismaudio.errors import CheckpointError, one_line, reason
 from prismaudio.paths import expanded
 
@@ -113,24 +113,12 @@ class PublishedFolder:
         except CheckpointError:
             raise
         except Exception as error:  # the client raises errors of many libraries
-            raise CheckpointError(self._explained(error, repository, revision)) from error
+            own = repository == self.repository
+            page = f"https://huggingface.co/{repository}"
+            advice = f"get {self.advice()}" if own else f"get its files from {page}, and give their folder"
+            other = f"name {self.bundle}, which has {self.name} without a gate" if own and self.bundle else ""
+            raise hub_error(error, repository, revision, advice, ungated=other) from error
         return config.parent
-
-    def _explained(self, error: Exception, repository: str, revision: str | None) -> str:
-        from huggingface_hub import errors
-
-        page = f"https://huggingface.co/{repository}"
-        if isinstance(error, errors.GatedRepoError):
-            other = ""
-            if repository == self.repository and self.bundle:
-                other = f", or name {self.bundle}, which has {self.name} without a gate"
-            return f"{repository} is gated: accept its licence on {page} and log in with hf auth login{other}"
-        if isinstance(error, errors.RevisionNotFoundError):
-            return f"{repository} on the hub has no revision {revision}; leave it out for the newest"
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return f"no folder {repository}, and no such repository on the hub, or it is private: hf auth login"
-        what = self.advice() if repository == self.repository else f"its files from {page}, and give their folder"
-        return f"no folder {repository}, and the hub does not give it ({one_line(error, 160)}); get {what}"
 
 
 class _Repository:

@@ -181,8 +181,8 @@ def test_what_the_hub_does_not_give(hub, environment, tmp_path):
     hub.repository("me/bert").commit({"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x" * 20_000})
     hub.repository("me/html").commit(files | {"vae.safetensors": b"<html>" + b" " * 20_000})
     expected = {
-        ("google/gated",): "google/gated on the hub is gated; ask for access on its page, and log in: hf auth login",
-        ("nobody/none",): "no folder nobody/none, and no such model on the hub, or it is private: hf auth login",
+        ("google/gated",): "google/gated is gated: accept its licence on https://huggingface.co/google/gated and log",
+        ("nobody/none",): "no folder nobody/none, and no such repository on the hub, or it is private: hf auth login",
         (FUN, "--revision", "v9"): "FunAudioLLM/PrismAudio on the hub has no revision v9; leave it out for the newest",
         ("me/page",): "me/page on the hub contains no model; expected the files of a model folder (model.safetensors",
         ("me/part",): "me/part on the hub lacks synchformer_state_dict.safetensors; expected all files of AEmotion",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
-from prismaudio.errors import CheckpointError, one_line, reason
+from prismaudio.downloads import hub_error
+from prismaudio.errors import CheckpointError
 from prismaudio.pretrained.layouts import LAYOUTS, recognise
-
-_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
-"""Errors of the disk, not of the network."""
 
 
 def download(name: str, revision: str | None = None) -> Path:
@@ -30,23 +27,23 @@ def download(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import HfApi, errors, snapshot_download  # only needed for models on the hub
 
     at = f"{name} (revision {revision})" if revision else name
+    advice = f"or get the files of huggingface.co/{name} elsewhere, put them into a folder, and name that folder"
     try:
         listed = HfApi().model_info(name, revision=revision, timeout=10)
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(f"{name} on the hub has no revision {revision}; leave it out for the newest") from error
     except Exception as error:  # without a network the client raises errors of many libraries
-        if (cached := _cached(name, revision)) is not None:
+        known = isinstance(error, errors.RevisionNotFoundError)
+        if not known and (cached := _cached(name, revision)) is not None:
             return cached
-        raise _explained(error, name, f"the hub does not answer for {at}; try again") from error
+        what = f"the hub does not answer for {at}; try again"
+        raise hub_error(error, name, revision, advice, what=what) from error
     files = {item.rfilename for item in listed.siblings or ()}
     layout = recognise(f"{at} on the hub", files.__contains__)
     wanted = list(layout.found(files.__contains__).values())
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except Exception as error:
-        raise _explained(
-            error, name, f"the download of {at} was interrupted; try again: what is complete is kept"
-        ) from error
+        what = f"the download of {at} was interrupted; try again: what is complete is kept"
+        raise hub_error(error, name, revision, advice, what=what) from error
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -62,23 +59,3 @@ def _cached(name: str, revision: str | None) -> Path | None:
         return None
     place, path = next(iter(paths.items()))
     return Path(path).parents[place.count("/")]
-
-
-def _explained(error: Exception, name: str, what: str) -> CheckpointError:
-    """The error of a download, in one line."""
-    from huggingface_hub import errors
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    if isinstance(error, errors.GatedRepoError):
-        return CheckpointError(f"{name} on the hub is gated; ask for access on its page, and log in: hf auth login")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return CheckpointError(f"no folder {name}, and no such model on the hub, or it is private: hf auth login")
-    if isinstance(error, OSError) and error.errno in _STORAGE:
-        return CheckpointError(
-            f"{name} cannot be stored in {HF_HUB_CACHE}: {reason(error)}; make room there, or set HF_HOME to a folder "
-            "on another disk"
-        )
-    return CheckpointError(
-        f"no folder {name}, and {what} ({one_line(error, 160)}); or get the files of huggingface.co/{name} elsewhere, "
-        "put them into a folder, and name that folder"
-    )

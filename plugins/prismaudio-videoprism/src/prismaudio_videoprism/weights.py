@@ -9,13 +9,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from transformers import VideoPrismConfig, VideoPrismTextConfig
 
 from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.weight_files import fill
+from prismaudio.weight_folders import CONFIG, PublishedFolder, read_tensors
 from prismaudio_videoprism.network import ATTENTION, TextTower, VideoTower, sizes_of, vision_config
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ FILE = PublishedFile(
     repository="google/videoprism-lvt-large-f8r288",
 )
 """``videoprism_lvt_public_v1_large``; the bundle ``DeepBeepMeep/prismaudio`` has the same file."""
+FOLDER = PublishedFolder(FILE.repository or "", FILE.size_mb, FILE.licence)
+"""The same in transformers' layout, of which a revision of the repository may have a copy."""
 VIDEO, TEXT = "video_model.", "text_model."
 _LAYERS = {
     "vision_encoder/spatial_encoder/transformers_stack": "video_model.vision_model.spatial_layers",
@@ -159,26 +161,9 @@ def find(weights: str | Path | None = None, revision: str | None = None) -> Path
     Raises:
         CheckpointError: They cannot be had.
     """
-    if weights is not None:
-        local = expanded(weights)
-        if (local / "config.json").is_file():
-            return local
-        if not local.exists() and revision is not None:
-            return _downloaded(str(weights), revision)
+    if revision is not None or (weights is not None and (expanded(weights) / CONFIG).is_file()):
+        return FOLDER.find(weights, revision)
     return FILE.find(weights)
-
-
-def _downloaded(repository: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "spiece.model"]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted))
-    except Exception as error:  # the client raises errors of many libraries
-        why = one_line(error, 160)
-        raise CheckpointError(
-            f"the hub does not give {repository} at {revision}: {why}; get {FILE.advice()}"
-        ) from error
 
 
 def read(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
@@ -224,11 +209,7 @@ def _read_flax(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
 def _read_folder(folder: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     try:
         config = VideoPrismConfig.from_pretrained(folder)
-        weights: dict[str, Tensor] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            with safe_open(file, "pt") as tensors:
-                wanted = [key for key in tensors.keys() if key.startswith(prefix)]  # noqa: SIM118
-                weights |= {key: tensors.get_tensor(key).float() for key in wanted}
+        weights = read_tensors(folder, lambda key: key if key.startswith(prefix) else None)
     except Exception as error:  # transformers raises errors of many kinds
         raise CheckpointError(f"cannot read {folder}: {one_line(error, 160)}; get {FILE.advice()}") from error
     if config.model_type != "videoprism":
