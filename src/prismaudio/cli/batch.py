@@ -37,7 +37,7 @@ class Batch:
 
     Args:
         options: The parsed command line.
-        folder: Output folder; its permissions are checked at once, and it is created for the first result.
+        folder: Output folder; its permissions are checked at once, and it is created once the weights are valid.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
@@ -79,6 +79,8 @@ class Batch:
                 self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
+                if not self.low_memory:  # all weights are read and valid
+                    make_writable(self.folder)
             for batch in _batched(waiting, self.options.batch_size):
                 self._run_batch(batch, reporter)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
