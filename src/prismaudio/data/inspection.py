@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MAX_BINS = 40
+"""Maximum number of bars of a histogram."""
+
+
 @dataclass
 class Stream:
     """Statistics of the latents or of one stream of features, over all clips.
@@ -225,12 +229,24 @@ def inspection_figure(found: Inspection) -> Figure:
 
 
 def _plot_stream(left: Axes, right: Axes, name: str, stream: Stream) -> None:
-    left.hist(stream.lengths, bins=min(40, max(1, len(set(stream.lengths)))), color="#0072B2")
-    left.set_ylabel(f"{name}: clips")
-    left.set_xlabel("length")
+    from matplotlib.ticker import MaxNLocator
+
+    shortest, longest = min(stream.lengths), max(stream.lengths)
+    step = 1 + (longest - shortest) // MAX_BINS
+    edges = [length - 0.5 for length in range(shortest, longest + step + 1, step)]
+    left.hist(stream.lengths, bins=edges, rwidth=0.9, color="#0072B2")
+    left.set_title(name)
+    left.set_xlabel("length (latent frames)" if name == LATENTS else "length (features)")
+    left.set_ylabel("clips")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    if shortest == longest:
+        left.set_xlim(shortest - 5, shortest + 5)
     dims = range(len(stream.mean))
     mean, std = stream.mean.numpy(), stream.std.numpy()
     right.fill_between(dims, mean - std, mean + std, color="#56B4E9", alpha=0.5, label="mean ± std", linewidth=0)
     right.plot(dims, mean, color="#0072B2", linewidth=0.8, label="mean")
+    right.set_title(f"{name}: values by {'channel' if name == LATENTS else 'dim'}")
     right.set_xlabel("channel" if name == LATENTS else "dim")
+    right.set_ylabel("value")
     right.legend(fontsize="small")
