@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -60,7 +61,7 @@ class PublishedFile:
                 local /= self.name
             if local.exists():
                 return local
-            if str(given).count("/") != 1 or local.suffix:
+            if not is_repository(str(given)) or local.suffix == Path(self.name).suffix:
                 raise CheckpointError(f"no such file: {local}; expected {self.advice()}")
             return self._downloaded(str(given))
         cached = self.place
@@ -94,17 +95,39 @@ class PublishedFile:
         return bundled if bundled.exists() else None
 
     def _downloaded(self, repository: str) -> Path:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
-        name = self.path or self.name
         try:
-            if not isinstance(try_to_load_from_cache(repository, name, revision=self.revision), str):
-                get_hf_file_metadata(
-                    hf_hub_url(repository, name, revision=self.revision)
-                )  # fails at once without a network
-            return Path(hf_hub_download(repository, name, revision=self.revision))
+            return fetch(repository, self.path or self.name, self.revision)
         except Exception as error:  # the client raises errors of many libraries
             raise hub_error(error, repository, self.revision, f"get {self.advice()}") from error
+
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_repository(name: str) -> bool:
+    """Whether a text may be the name of a repository on the Hugging Face hub, ``owner/name``.
+
+    Example:
+        >>> is_repository("owner/model-v1.5"), is_repository("a/b/c"), is_repository("./model")
+        (True, False, False)
+    """
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+def in_cache(repository: str, path: str, revision: str | None = None) -> bool:
+    """Whether the cache of the hub's client has a file of a repository."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repository, path, revision=revision), str)
+
+
+def fetch(repository: str, path: str, revision: str | None = None) -> Path:
+    """A file of a repository on the hub, from the cache of its client or downloaded; raises the client's exceptions."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    if not in_cache(repository, path, revision):  # fails at once without a network
+        get_hf_file_metadata(hf_hub_url(repository, path, revision=revision))
+    return Path(hf_hub_download(repository, path, revision=revision))
 
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}

@@ -24,7 +24,7 @@ class Phase:
     Args:
         seconds: Wall-clock time without inner phases.
         peak_bytes: Peak memory of the process, shared file pages included; 0 where the system does not tell.
-        device_bytes: Peak memory that torch allocated on the GPU.
+        device_bytes: Peak memory that torch allocated on a GPU, the largest of all.
     """
 
     seconds: float = 0.0
@@ -69,17 +69,18 @@ class Profile:
     def _record(self) -> None:
         """Add the time since the last change to the innermost phase, and begin to measure anew."""
         cuda = _cuda()
-        if cuda is not None:
-            cuda.synchronize()
+        devices = range(cuda.device_count()) if cuda is not None else ()
+        for device in devices:
+            cuda.synchronize(device)
         now_s = time.perf_counter()
         if self._open:
             found = self.phases[self._open[-1]]
             found.seconds += now_s - self._since_s
             found.peak_bytes = max(found.peak_bytes, peak_bytes())
-            found.device_bytes = max(found.device_bytes, cuda.max_memory_allocated() if cuda else 0)
+            found.device_bytes = max(found.device_bytes, *(cuda.max_memory_allocated(device) for device in devices), 0)
         reset_peak()
-        if cuda is not None:
-            cuda.reset_peak_memory_stats()
+        for device in devices:
+            cuda.reset_peak_memory_stats(device)
         self._since_s = time.perf_counter()
 
     def table(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from prismaudio.downloads import cache_home, hub_error
+from prismaudio.downloads import cache_home, fetch, hub_error, in_cache, is_repository
 from prismaudio.errors import CheckpointError, one_line, reason
 from prismaudio.paths import expanded
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 MAX_JSON_BYTES = 50_000_000
 """Maximum size of a JSON file; the index of a network with 100,000 tensors has 10 MB."""
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,12 @@ class PublishedFolder:
         if given is None and (revision is not None or not (self.place / CONFIG).is_file()):
             return self._download(self.repository, revision)
         local = self.place if given is None else expanded(given)
-        if not local.exists() and _REPOSITORY.fullmatch(str(given)):
+        if not local.exists() and is_repository(str(given)):
             return self._download(str(given), revision)
         if not local.is_dir():
             raise CheckpointError(f"{local} is not a folder; expected {self.advice()}")
+        if revision is not None:
+            raise CheckpointError(f"{local} is a folder; the revision {revision} applies to repositories only")
         for folder in (local, local / self.name):
             if (folder / CONFIG).is_file():
                 for name in self.files:
@@ -129,19 +129,14 @@ class _Repository:
 
     def has(self, path: str) -> bool:
         """Whether a file is in the cache."""
-        from huggingface_hub import try_to_load_from_cache
-
-        return isinstance(try_to_load_from_cache(self.name, path, revision=self.revision), str)
+        return in_cache(self.name, path, self.revision)
 
     def fetch(self, path: str) -> Path | None:
         """A file in the cache, downloaded if it is not there; None if the repository does not have it."""
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
         try:
-            if not self.has(path):  # fails at once without a network
-                get_hf_file_metadata(hf_hub_url(self.name, path, revision=self.revision))
-            return Path(hf_hub_download(self.name, path, revision=self.revision))
+            return fetch(self.name, path, self.revision)
         except RemoteEntryNotFoundError:
             return None
 

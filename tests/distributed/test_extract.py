@@ -105,7 +105,7 @@ def test_a_process_is_killed_and_other_ones_do_the_rest(whole, work, monkeypatch
     assert "[1/2] out: 6 clips computed, 0 already done" in said
     n_before = len(gather(find_files(work / "out"))[0])
     assert n_before < N_CLIPS - 1
-    monkeypatch.setenv("SLURM_NTASKS", "3")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     capsys.readouterr()
     n_computed = []
     for rank in range(3):  # a number of ranks that the killed run did not have

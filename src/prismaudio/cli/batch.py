@@ -48,8 +48,9 @@ class Batch:
             )
         check_writable(folder)
         self.folder = folder
-        model = find(options.model, options.revision)
-        self.model_id, self.model_files = model.hash, list(model.paths.values())
+        with phase("loading"):
+            model = find(options.model, options.revision)
+            self.model_id, self.model_files = model.hash, list(model.paths.values())
         self.low_memory: bool = options.low_memory
         self._model: PrismAudio | None = None
 

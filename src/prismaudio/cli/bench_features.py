@@ -10,7 +10,7 @@ from prismaudio import __version__
 from prismaudio.benchmarks import Benchmark, Report
 from prismaudio.cli.arguments import names, number, positive
 from prismaudio.devices import find_device
-from prismaudio.errors import PrismAudioError, one_line
+from prismaudio.errors import one_line
 from prismaudio.profiling import GIB, Profile, phase
 from prismaudio.registry import discover
 from prismaudio.signatures import parameters
@@ -31,7 +31,7 @@ PLAIN = " plain"
 
 
 class FeaturesBenchmark(Benchmark):
-    """Time each installed encoder on a clip, and measure the peak memory of its process."""
+    """Time each installed encoder on a clip, and measure the peak memory of the process meanwhile."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -62,16 +62,13 @@ class FeaturesBenchmark(Benchmark):
         report = Report(COLUMNS)
         skipped: dict[str, str] = {}
         for name in options.encoders:
-            kind = registry.load("encoders", name)
-            variants: dict[str, Mapping[str, Any]] = {name: {}}
-            if options.plain and kind.plain:
-                variants[name + PLAIN] = kind.plain
-            for _ in range(options.rounds):
-                try:
+            try:
+                kind = registry.load("encoders", name)
+                variants = {name: {}} | ({name + PLAIN: kind.plain} if options.plain and kind.plain else {})
+                for _ in range(options.rounds):
                     add_rows(report, kind, variants, options, device)
-                except (PrismAudioError, TypeError) as error:
-                    skipped[name] = one_line(error)
-                    break
+            except Exception as error:  # noqa: BLE001 - a third-party network may raise anything
+                skipped[name] = one_line(error)
         report.meta = {
             "duration_s": options.duration,
             "frame_size": options.frame_size,

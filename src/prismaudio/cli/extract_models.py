@@ -51,7 +51,7 @@ def make_extractor(options: argparse.Namespace, device: str) -> Extractor:
         )
     own = parts and options.autoencoder is None
     autoencoder = parts["autoencoder"] if own else _autoencoder(options.autoencoder)
-    for part in (autoencoder, parts.get("planner"), *encoders.values()):
+    for part in (autoencoder, *encoders.values()):
         if isinstance(part, torch.nn.Module):
             part.to(target).eval()
     return Extractor(
@@ -72,6 +72,8 @@ def _parts(options: argparse.Namespace, named: Collection[str]) -> dict[str, Any
 
     found, load = pretrained.outlines(pretrained.find(options.model, options.revision))
     unused = {"transformer", *as_components(dict.fromkeys(named))}
+    unused |= {"planner"} if options.planner != "" else set()
+    unused |= {"autoencoder"} if options.autoencoder is not None else set()
     return {name: outline if name in unused else load[name]() for name, outline in found.items()}
 
 

@@ -118,8 +118,9 @@ def misloaded(path: str, model: LightningModule, error: Exception) -> list[str]:
     if all(frame.f_code.co_name != "load_state_dict" for frame, _ in traceback.walk_tb(error.__traceback__)):
         return []
     file = expanded(path)
-    weights = load_plain(file, mmap=True)["state_dict"] if file.is_file() else {}
-    return misfits_of_task(weights, model) or [one_line(error)]
+    if not file.is_file():  # a folder of shards, which is not read again
+        return [one_line(error)]
+    return misfits_of_task(load_plain(file, mmap=True)["state_dict"], model) or [one_line(error)]
 
 
 def misfits_of_task(weights: Mapping[str, Tensor], task: LightningModule) -> list[str]:

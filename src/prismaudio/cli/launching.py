@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun; a batch script has SLURM_NTASKS alone
 )
 """Variables of the environment with the rank, the number of ranks, and the rank on this machine, by launcher."""
 POLL_S = 0.1
@@ -51,7 +50,7 @@ class Place:
         Example:
             >>> Place.of({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
             Place(rank=3, world=8, local_rank=1)
-            >>> Place.of({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"})
+            >>> Place.of({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"})
             Place(rank=0, world=1, local_rank=None)
         """
         for names in LAUNCHERS:
@@ -94,10 +93,10 @@ def run_processes(arguments: Sequence[str], n_processes: int, place: Place) -> N
         KeyboardInterrupt: After Ctrl-C or SIGTERM, when all processes have ended.
     """
     world = n_processes * place.world
-    threads = str(max(1, (os.cpu_count() or 1) // n_processes))
+    threads = str(max(1, n_cpus() // n_processes))
     failures: list[str] = []
-    with ExitStack() as stack:
-        running: dict[int, subprocess.Popen[str]] = {}
+    running: dict[int, subprocess.Popen[str]] = {}
+    with ExitStack() as stack, _passing_on(running):
         for local_rank in range(n_processes):
             rank = place.rank * n_processes + local_rank
             ranks = {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(local_rank)}
@@ -115,18 +114,22 @@ def run_processes(arguments: Sequence[str], n_processes: int, place: Place) -> N
             copying = threading.Thread(target=_copy_lines, args=(process.stderr, f"[{rank + 1}/{world}] "))
             copying.start()
             stack.callback(copying.join)
-        with _passing_on(running):
-            while running:
-                for rank in [rank for rank, process in running.items() if process.poll() is not None]:
-                    if code := running.pop(rank).returncode:
-                        failures.append(f"{rank + 1}/{world} {_why(code)}")
-                        sys.stderr.write(f"process {failures[-1]}{'; the others go on' if running else ''}\n")
-                time.sleep(POLL_S)
+        while running:
+            for rank in [rank for rank, process in running.items() if process.poll() is not None]:
+                if code := running.pop(rank).returncode:
+                    failures.append(f"{rank + 1}/{world} {_why(code)}")
+                    sys.stderr.write(f"process {failures[-1]}{'; the others go on' if running else ''}\n")
+            time.sleep(POLL_S)
     if failures:
         raise PrismAudioError(
             f"{len(failures)} of {n_processes} processes failed: {', '.join(failures)}; run the same command again: "
             "what is done is not done again"
         )
+
+
+def n_cpus() -> int:
+    """Number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _copy_lines(lines: IO[str] | None, prefix: str) -> None:

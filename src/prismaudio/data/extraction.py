@@ -90,8 +90,12 @@ class Extractor:
         Raises:
             PrismAudioError: A file cannot be read.
         """
-        frames = read_frames(entry, [self.frames, *filter(None, (e.frame_spec for e in self.encoders.values()))])
-        duration_s = frames[self.frames].duration_s if frames else None
+        seeing = [encoder for encoder in self.encoders.values() if encoder.frame_spec or encoder.rate_hz is not None]
+        specs = {encoder.frame_spec or self.frames for encoder in seeing}
+        if self.write_plan is not None or not specs:
+            specs.add(self.frames)
+        frames = read_frames(entry, list(specs))
+        duration_s = next((clip.duration_s for clip in frames.values()), None)
         audio = None
         if self.autoencoder is not None:
             audio, duration_s = read_audio(entry, self.autoencoder.sample_rate_hz, self.autoencoder.hop, duration_s)

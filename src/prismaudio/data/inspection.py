@@ -200,6 +200,9 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
     found.repeated = [name for name, count in counts.items() if count > 1]
     for number, (name, record) in enumerate(found.records.items(), 1):
         for key, part in record.parts.items():
+            if len(part.shape) != 2:
+                found.damaged[part.path.name] = f"the {key} of {name} have shape {part.shape}; expected two dimensions"
+                continue
             try:
                 values = read_tensor(part)
             except DataError as error:

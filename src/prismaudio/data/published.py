@@ -108,7 +108,8 @@ def write_npz(path: Path, extracted: Extracted, description: Mapping[str, Any]) 
         OWN: json.dumps({"id": entry.id, "info": info, "description": description}, ensure_ascii=False),
     }
     arrays |= {keys.get(name, name): value.numpy() for name, value in extracted.values.items()}
-    np.savez(path, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
+    stored: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez(path, **stored)
 
 
 def npz_kinds(file: Path | IO[bytes], where: str, described: Collection[str] = ()) -> dict[str, Kind]:

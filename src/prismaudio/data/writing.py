@@ -117,6 +117,11 @@ class FeatureFolder:
                 continue
             self._check(contents)
 
+    def has_clips(self) -> bool:
+        """Whether the folder has clips, also those of other processes."""
+        self._unknown()
+        return bool(self._known)
+
     def is_done(self, entry: ManifestEntry, options: str = "") -> bool:
         """Whether a clip is stored, computed from the same files, texts and options."""
         return self.done.get(entry.id) == source_hash(entry, options)

@@ -109,7 +109,7 @@ class PrismAudio:
         self.settings = settings or Settings()
         self.name = type(transformer).__name__
         self.device, self.precision = torch.device("cpu"), "fp32"
-        self._on_demand: dict[int, Callable[[], Any]] = {}
+        self._on_demand: dict[torch.nn.Module, Callable[[], Any]] = {}
 
     # Models ------------------------------------------------------------------------------------------------------
     @classmethod
@@ -149,7 +149,7 @@ class PrismAudio:
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
         model.name = name
         networks = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
-        model._on_demand = {id(part): makers[name] for name, part in networks.items() if name in makers}
+        model._on_demand = {part: makers[name] for name, part in networks.items() if name in makers}
         return model.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, half: Collection[str] = ()) -> None:
@@ -198,7 +198,7 @@ class PrismAudio:
             self.transformer.in_precision(PRECISIONS[precision])
         self.device = target
         for part in (self.transformer, self.autoencoder, self.planner, *self.encoders.values()):
-            if isinstance(part, torch.nn.Module) and id(part) not in self._on_demand:
+            if isinstance(part, torch.nn.Module) and part not in self._on_demand:
                 part.to(target).eval()
         return self
 
@@ -209,10 +209,11 @@ class PrismAudio:
         Args:
             component: A component, such as :attr:`transformer`.
         """
-        if id(component) not in self._on_demand:
+        load = self._on_demand.get(component) if isinstance(component, torch.nn.Module) else None
+        if load is None:
             yield component
             return
-        loaded = self._on_demand[id(component)]()
+        loaded = load()
         if component is self.transformer:
             loaded.in_precision(PRECISIONS[self.precision])
         try:

@@ -116,31 +116,28 @@ class Renderer:
         ``encoder_clips`` maps streams of each clip to clips for encoders with another frame specification.
         """
         encoder_clips = encoder_clips or [{}] * len(clips)
-        grid = self.grid(clips[0].duration_s)
-        if self.settings.segment_s is None and any(self.grid(clip.duration_s) != grid for clip in clips):
-            negative_plans = negative_plans or [None] * len(clips)
-            rows = zip(clips, plans, seeds, negative_plans, encoder_clips, strict=True)
-            return [self.render([c], [p], [s], sampler, guidance, [n], on_step, [w])[0] for c, p, s, n, w in rows]
         negatives = negative_plans if negative_plans is not None and any(negative_plans) else None
-        totals = [grid.total(clip.duration_s) for clip in clips]
-        groups = group_chunks(chunk for row, clip in enumerate(clips) for chunk in grid.chunks(row, clip.duration_s))
-        batches = []
-        for group in groups:
-            places = [(chunk.row, start) for chunk in group for start in chunk.starts]
-            size = self.settings.max_segments
-            pieces = [places[first : first + size] for first in range(0, len(places), size)]
-            batches.append([self._batch(grid, clips, encoder_clips, plans, negatives, piece) for piece in pieces])
-        encoded = iter(self._encode([batch for group in batches for batch in group]))
-        conditions = [[next(encoded) for _ in group] for group in batches]
+        grids = [self.grid(clip.duration_s) for clip in clips]
+        work: list[tuple[Grid, list[Chunk], list[SegmentBatch]]] = []
+        for grid in dict.fromkeys(grids):  # clips of a model without segments differ in length
+            rows = [row for row, other in enumerate(grids) if other == grid]
+            for group in group_chunks(chunk for row in rows for chunk in grid.chunks(row, clips[row].duration_s)):
+                places, size = [(c.row, start) for c in group for start in c.starts], self.settings.max_segments
+                pieces = [places[first : first + size] for first in range(0, len(places), size)]
+                batches = [self._batch(grid, clips, encoder_clips, plans, negatives, piece) for piece in pieces]
+                work.append((grid, group, batches))
+        encoded = iter(self._encode([batch for *_, batches in work for batch in batches]))
+        totals = [grid.total(clip.duration_s) for grid, clip in zip(grids, clips, strict=True)]
         noise = self.noise(seeds, totals)
         latents = torch.zeros_like(noise)
         with phase("sampling"), self.ready(self.transformer) as transformer:
-            for index, (group, found) in enumerate(zip(groups, conditions, strict=True)):
-                velocity = self._joined_velocity(transformer, grid, group, found, guidance)
+            for index, (grid, group, batches) in enumerate(work):
+                conditions = [next(encoded) for _ in batches]
+                velocity = self._joined_velocity(transformer, grid, group, conditions, guidance)
                 spans = [slice(chunk.starts[0], chunk.starts[-1] + grid.frames) for chunk in group]
                 drawn = pad_sequence([noise[s.row, :, span].T for s, span in zip(group, spans, strict=True)], True)
                 moving = drawn.mT.contiguous().to(self.device)
-                made = sampler.sample(velocity, moving, partial_progress(on_step, index, len(groups))).float().cpu()
+                made = sampler.sample(velocity, moving, partial_progress(on_step, index, len(work))).float().cpu()
                 for chunk, span, piece in zip(group, spans, made, strict=True):
                     latents[chunk.row, :, span] += grid.chunk_fade(chunk) * piece[:, : span.stop - span.start]
         del noise

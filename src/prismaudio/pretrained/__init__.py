@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.components import Pretrained
+from prismaudio.downloads import is_repository
 from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
@@ -141,7 +141,7 @@ def find(source: str | Path | None = None, revision: str | None = None) -> Model
         raise CheckpointError(
             f"{source} is a file; expected a model folder: run prismaudio convert {source} FOLDER and give that folder"
         )
-    elif not _HUB_NAME.fullmatch(str(source)):
+    elif not is_repository(str(source)):
         installed = ", ".join(registry.names("models")) or "none"
         raise CheckpointError(
             f"no model at {source}; expected an installed one ({installed}), a model folder, or owner/model on the hub"
@@ -157,9 +157,6 @@ def local_files(source: str | Path | None) -> list[Path]:
     return [folder / path for layout in LAYOUTS for path in layout.places] if source else []
 
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
 def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]) -> None:
     """Check that there is an encoder for every stream of a transformer.
 
@@ -168,9 +165,9 @@ def check_encoders(transformer: DiffusionTransformer, present: Mapping[str, Any]
     """
     if lacking := missing_encoders({"transformer": transformer, **as_components(present)}):
         raise CheckpointError(
-            f"this model has no encoder for {lacking}; install the plugins in brackets and, if this is a model folder, "
-            "convert its checkpoint again; or add encoders to model.encoders, or pass precomputed features to "
-            "PrismAudio.render_features"
+            f"this model has no encoder for {lacking}; install the plugins in brackets, which have the encoders of the "
+            "published model, and, if this is a model folder, convert its checkpoint again; or add encoders to "
+            "model.encoders, or pass precomputed features to PrismAudio.render_features"
         )
 
 

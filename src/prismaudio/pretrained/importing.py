@@ -166,10 +166,10 @@ def import_autoencoder(path: Path) -> OobleckAutoencoder:
     Raises:
         CheckpointError: The file contains none, or cannot be imported.
     """
-    components = import_published(path)
-    if "autoencoder" not in components:
+    factories = published_factories(path)
+    if "autoencoder" not in factories:
         raise CheckpointError(f"{path} contains no autoencoder; expected vae.ckpt or weights of the same names")
-    codec: OobleckAutoencoder = components["autoencoder"]
+    codec: OobleckAutoencoder = factories["autoencoder"]()
     return codec
 
 

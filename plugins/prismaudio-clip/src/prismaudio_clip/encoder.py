@@ -85,7 +85,7 @@ class ClipEncoder(Configured, nn.Module, Encoder):
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features ``(int(fps * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are.
+        """Features ``(max(1, int(fps * duration_s)), dim)`` of the frames of the clip, of any rate and size.
 
         Raises:
             CheckpointError: There are no weights yet.

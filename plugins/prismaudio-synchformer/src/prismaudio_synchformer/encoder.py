@@ -41,8 +41,8 @@ class SynchformerEncoder(Configured, VisualTower, Encoder):
     """
 
     rate_hz = FPS
-    reads_plan = False
     """Nominal features per second; no segment begins in the last 8 frames, so that there are 24 per second in 9 s."""
+    reads_plan = False
     group = TIMES
     frame_spec = FrameSpec(FPS, SIZE, keep_aspect_ratio=True)
 

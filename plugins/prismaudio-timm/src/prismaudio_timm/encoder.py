@@ -12,13 +12,13 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
-from prismaudio.checkpoints import Configured, WithoutDrawing, within
+from prismaudio.checkpoints import Configured, SkipInitialization, within
 from prismaudio.encoders.base import Encoder
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.types import FrameSpec
 from prismaudio.weight_files import fill, read_safetensors
-from prismaudio.weight_folders import WEIGHTS, PublishedFolder
+from prismaudio.weight_folders import PublishedFolder, read_tensors
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -68,7 +68,7 @@ class TimmEncoder(Configured, nn.Module, Encoder):
 
     @torch.no_grad()
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Features ``(int(fps * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are.
+        """Features ``(max(1, int(fps * duration_s)), dim)`` of the frames of the clip, of any rate and size.
 
         Raises:
             CheckpointError: There are no weights yet.
@@ -101,19 +101,20 @@ def _created(name: str, weights: str | None, revision: str | None) -> Any:
         close = ", ".join(timm.list_models(f"{architecture[:4]}*")[:3]) or "resnet50"
         raise CheckpointError(f"timm {timm.__version__} has no network {name[:80]!r}; expected one such as {close}")
     try:
-        with nullcontext() if weights == RANDOM else WithoutDrawing():
+        with nullcontext() if weights == RANDOM else SkipInitialization():
             network: Any = timm.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:  # timm raises errors of many kinds
         raise CheckpointError(f"timm cannot create {name}: {one_line(error, 300)}") from error
     if weights in {RANDOM, ""}:
         return network
-    if weights is not None and weights.endswith(".safetensors") and expanded(weights).is_file():
-        file = expanded(weights)
-    else:
-        tagged = f"{architecture}.{tag or network.pretrained_cfg.get('tag')}"
-        file = PublishedFolder(f"timm/{tagged}").find(weights, revision) / WEIGHTS
     classifier = network.pretrained_cfg.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([classifier] if isinstance(classifier, str) else classifier))
-    stored = read_safetensors(file)
-    fill(network, {key: value for key, value in stored.items() if not key.startswith(heads)}, file)
+    if weights is not None and weights.endswith(".safetensors") and expanded(weights).is_file():
+        place = expanded(weights)
+        stored = {key: value for key, value in read_safetensors(place).items() if not key.startswith(heads)}
+    else:
+        tagged = f"{architecture}.{tag or network.pretrained_cfg.get('tag')}"
+        place = PublishedFolder(f"timm/{tagged}").find(weights, revision)
+        stored = read_tensors(place, lambda key: None if key.startswith(heads) else key)
+    fill(network, stored, place)
     return network

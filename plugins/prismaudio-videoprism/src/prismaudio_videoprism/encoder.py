@@ -76,7 +76,7 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
         self.config = {**saved, "attention": attention, "precision": precision}
 
     def encode(self, clip: Clip, plan: Plan) -> Tensor:
-        """Embeddings ``(int(4 * duration_s), dim)`` of the frames of the clip, at whatever rate and size they are."""
+        """Embeddings ``(max(1, int(4 * duration_s)), dim)`` of the frames of the clip, of any rate and size."""
         return self.encode_batch([clip], [plan])[0]
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from prismaudio.downloads import PublishedFile
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.weight_files import fill
-from prismaudio.weight_folders import CONFIG, PublishedFolder, read_tensors
+from prismaudio.weight_folders import CONFIG, PublishedFolder, read_json, read_tensors
 from prismaudio_videoprism.network import ATTENTION, TextTower, VideoTower, sizes_of, vision_config
 
 if TYPE_CHECKING:
@@ -207,13 +207,13 @@ def _read_flax(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _read_folder(folder: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
+    if read_json(folder / CONFIG).get("model_type") != "videoprism":
+        raise CheckpointError(f"{folder} is no VideoPrism video-text network; get {FILE.advice()}")
+    weights = read_tensors(folder, lambda key: key if key.startswith(prefix) else None)
     try:
         config = VideoPrismConfig.from_pretrained(folder)
-        weights = read_tensors(folder, lambda key: key if key.startswith(prefix) else None)
     except Exception as error:  # transformers raises errors of many kinds
         raise CheckpointError(f"cannot read {folder}: {one_line(error, 160)}; get {FILE.advice()}") from error
-    if config.model_type != "videoprism":
-        raise CheckpointError(f"{folder} is no VideoPrism video-text network; get {FILE.advice()}")
     return (config.vision_config if prefix == VIDEO else config.text_config), weights
 
 
