@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from prismaudio.cli.launching import Place
 from prismaudio.cli.main import main
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.features import find_files, gather, read_tensor
-from prismaudio.data.writing import FORMATS
+from prismaudio.data.writing import FORMATS, FeatureFolder
 from prismaudio.encoders.brightness import BrightnessEncoder
 from prismaudio.errors import PrismAudioError
 from prismaudio.media import reading, write_video, write_video_with_audio
@@ -190,6 +191,10 @@ def test_a_planner_by_name_and_before_the_manifest(run, tmp_path, tiny_model_fol
         (["--encoder", "video={class_path: BrightnessEncoder, init_args: {columns: 0}}"], "columns"),
         (["--encoder", "video={class_path: [}"], "--encoder video is not YAML"),
         (["--encoder", "video={name: BrightnessEncoder}"], "expected {class_path: NAME"),
+        (["--encoder", "video={init_args: {columns: 4}}"], "has init_args; expected {class_path: NAME"),
+        (["--encoder", "video={class_path: BrightnessEncoder, init_args: 3}"], "init_args is 3; expected arguments"),
+        (["--encoder", "latents=BrightnessEncoder"], "latents are those of --autoencoder"),
+        ([*VIDEO, *VIDEO], "--encoder names the stream video twice"),
         ([*VIDEO, "--planner"], "--planner without a name is that of the model"),
         ([*VIDEO, "--planner", "nobody"], "no model at nobody"),
         ([*VIDEO, "--autoencoder", "nothing"], "no model at nothing"),
@@ -416,3 +421,52 @@ def test_what_cannot_be_inspected(tmp_path, monkeypatch, words, says, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["extract", "--inspect", *words]) == 2
     assert says in last_line(capsys)
+
+
+def test_an_inspection_writes_over_nothing_but_its_own_results(run, tmp_path, capsys):
+    assert run(*VIDEO) == 0
+    (shard,) = (tmp_path / "features").glob("*.safetensors")
+    before = shard.read_bytes(), (tmp_path / "clips.csv").read_bytes()
+    for place, says in (
+        (f"features/{shard.name}", "would be among the features"),
+        ("features/new.json", "would be among the features"),
+        ("clips.csv", "is not the result of an inspection"),
+        ("features", "is a folder"),
+    ):
+        assert main(["extract", "--inspect", "features", "--json", place]) == 2
+        assert says in last_line(capsys)
+    assert before == (shard.read_bytes(), (tmp_path / "clips.csv").read_bytes())
+    for _ in range(2):
+        assert main(["extract", "--inspect", "features", "--json", "found.json"]) == 0
+
+
+def test_an_inspection_names_odd_files_and_ends_with_a_line(run, tmp_path, capsys):
+    assert run(*VIDEO) == 0
+    (tmp_path / "features" / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    save_file({"x/video": torch.ones(2, 3, 4)}, tmp_path / "features" / "cube.safetensors")
+    capsys.readouterr()
+    assert main(["extract", "--inspect", "features"]) == 2
+    shown = capsys.readouterr()
+    assert "the video of x have shape (2, 3, 4)" in shown.out
+    assert "gone.safetensors" in shown.out
+    assert shown.err.splitlines()[-1].startswith("prismaudio: error: features is not fit for training")
+    (tmp_path / "other").mkdir()
+    save_file({"weight": torch.ones(2)}, tmp_path / "other" / "weights.safetensors")
+    assert main(["extract", "--inspect", "other"]) == 2
+    assert "other has no features" in last_line(capsys)
+
+
+def test_two_formats_in_one_folder_are_seen_when_files_are_written(run, tmp_path, monkeypatch, capsys):
+    assert run(*VIDEO, "--format", "npz", output="late") == 0
+    check = FeatureFolder._check_format
+    monkeypatch.setattr(FeatureFolder, "_check_format", lambda self: None if not self._clips else check(self))
+    assert run(*VIDEO, output="late") == 2
+    assert "late has features in the format npz" in last_line(capsys)
+    assert not list((tmp_path / "late").glob("*.safetensors"))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run(*VIDEO, output="own") == 0
+    (shard,) = (tmp_path / "own").iterdir()
+    shard.rename(tmp_path / "late" / shard.name)
+    assert run(*VIDEO, "--format", "npz", output="late") == 2
+    assert "in several formats" in last_line(capsys)

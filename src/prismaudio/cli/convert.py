@@ -65,6 +65,9 @@ def main(argv: Sequence[str]) -> int:
     source, target = expanded(options.source), expanded(options.target)
     if target.exists() and not target.is_dir():
         raise CheckpointError(f"{target} is a file; expected a folder to write the model to")
+    from prismaudio.media.files import check_writable, spare  # imports torch
+
+    check_writable(target)
     written = model_files(str(target))
     if any(path.exists() for path in written) and not options.force:
         raise CheckpointError(f"{target} already contains a model; choose another folder, or add --force")
@@ -73,7 +76,6 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from prismaudio.checkpoints import save_components
-    from prismaudio.media.files import spare
     from prismaudio.pretrained import NEEDED, check_sizes, local_files
     from prismaudio.pretrained.importing import check_latent_channels
 

@@ -195,6 +195,9 @@ def conclude(
     if failures and (options.strict or (len(failures) == len(ids) and not folder.has_clips())):
         first = next(f"{name}: {why}" for name, why in failures.items())
         raise DataError(f"{len(failures)} of {len(ids)} clips failed; the first is {first}; all are listed in {listed}")
+    if not ids:
+        sys.stderr.write(f"{folder.folder}: no clips for this process\n")
+        return 0
     sys.stderr.write(
         f"{folder.folder}: {folder.n_written} clips computed, {len(ids) - n_waiting} already done"
         + (f", {len(failures)} skipped, see {listed}" if failures else "")

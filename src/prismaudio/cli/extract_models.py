@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
-from prismaudio.types import is_stream
+from prismaudio.types import LATENTS, is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -42,7 +42,12 @@ def make_extractor(options: argparse.Namespace, device: str) -> Extractor:
     from prismaudio.inference import Settings
 
     target = find_device(device)
-    named = dict(_encoder(text) for text in options.encoder)
+    named: dict[str, Any] = {}
+    for text in options.encoder:
+        stream, encoder = _encoder(text)
+        if stream in named:
+            raise PrismAudioError(f"--encoder names the stream {stream} twice; expected one encoder of each stream")
+        named[stream] = encoder
     parts = _parts(options, named) if options.model or not options.encoder else {}
     encoders = {**by_stream(parts), **named}
     if lacking := [name for name in getattr(parts.get("transformer"), "streams", ()) if name not in encoders]:
@@ -80,6 +85,8 @@ def _parts(options: argparse.Namespace, named: Collection[str]) -> dict[str, Any
 def _encoder(text: str) -> tuple[str, Any]:
     """The stream and the encoder of ``STREAM=CLASS``."""
     stream, _, described = text.partition("=")
+    if stream == LATENTS:
+        raise PrismAudioError(f"--encoder {text!r}: latents are those of --autoencoder; name another stream")
     if not is_stream(stream) or not described:
         raise PrismAudioError(f"--encoder {text!r} is not STREAM=CLASS; expected for example video=VideoPrismEncoder")
     return stream, build("encoders", described, f"--encoder {stream}")
@@ -117,9 +124,11 @@ def _parse(text: str, where: str) -> tuple[str, dict[str, Any]]:
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{where} is not YAML ({one_line(error, 120)}); expected {expected}") from error
     arguments = value.get("init_args") or {}
-    if not value.keys() <= {"class_path", "init_args"} or not isinstance(arguments, dict):
-        raise RecipeError(f"{where} has {', '.join(map(str, value))}; expected {expected}")
-    return str(value.get("class_path")).rpartition(".")[2], arguments
+    if not value.keys() <= {"class_path", "init_args"} or "class_path" not in value:
+        raise RecipeError(f"{where} has {', '.join(map(str, value)) or 'nothing'}; expected {expected}")
+    if not isinstance(arguments, dict):
+        raise RecipeError(f"{where}: init_args is {arguments!r}; expected arguments by name: {expected}")
+    return str(value["class_path"]).rpartition(".")[2], arguments
 
 
 def _autoencoder(source: str | None) -> Any:

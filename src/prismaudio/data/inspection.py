@@ -151,11 +151,12 @@ class Inspection:
         size = f"{self.n_files} files, {self.n_bytes / 1e6:.1f} MB"
         lines = [f"{self.folder}: {size}, {len(self.records)} clips, {self.duration_s / 3600:.3f} hours"]
         for name, stream in self.streams.items():
-            told = stream.describe()
-            length = "/".join(f"{told['length'][key]:g}" for key in ("min", "median", "max"))
+            values = stream.describe()
+            length = "/".join(f"{values['length'][key]:g}" for key in ("min", "median", "max"))
+            dims, dtypes = " and ".join(map(str, values["dim"])), " and ".join(values["dtype"])
             lines.append(
-                f"  {name}: {told['n']} of dim {' and '.join(map(str, told['dim']))}, {' and '.join(told['dtype'])}, "
-                f"length {length} (min/median/max), mean {told['mean']:.4g}, std {told['std']:.4g}, "
+                f"  {name}: {values['n']} of dim {dims}, {dtypes}, "
+                f"length {length} (min/median/max), mean {values['mean']:.4g}, std {values['std']:.4g}, "
                 f"{_some(stream.not_finite) or 'none'} with NaN or infinity"
             )
         if self.repeated:
@@ -185,7 +186,7 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
         DataError: It contains no files of features.
     """
     files = find_files(folder)
-    found = Inspection(folder, len(files), sum(path.stat().st_size for path in files))
+    found = Inspection(folder, len(files), sum(path.stat().st_size for path in files if path.exists()))
     found.failures = read_failures(folder)
     contents: list[Contents] = []
     counts: Counter[str] = Counter()
@@ -197,6 +198,8 @@ def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_
             continue
         counts.update(list(contents[-1].records))
         found.records |= contents[-1].records
+    if not found.records and not found.damaged:
+        raise DataError(f"{folder} has no features; expected a folder that prismaudio extract wrote")
     found.repeated = [name for name, count in counts.items() if count > 1]
     for number, (name, record) in enumerate(found.records.items(), 1):
         for key, part in record.parts.items():

@@ -86,11 +86,17 @@ class FeatureFolder:
 
     def _check_format(self) -> None:
         """Check that no files of another format were extracted into the folder."""
-        for kind, suffix in FORMATS.items():
-            other = None if kind == self.kind else next(self.folder.glob(f"[!.]*{suffix}"), None)
-            if other is not None and _is_extracted(other):
+        first = {kind: next(self.folder.glob(f"[!.]*{suffix}"), None) for kind, suffix in FORMATS.items()}
+        found = {kind: path for kind, path in first.items() if path is not None and _is_extracted(path)}
+        if len(found) > 1:
+            raise DataError(
+                f"{self.folder} has features in several formats, {' and '.join(path.name for path in found.values())}; "
+                "move those of one format elsewhere, or choose another folder with -o"
+            )
+        for kind, path in found.items():
+            if kind != self.kind:
                 raise DataError(
-                    f"{self.folder} has features in the format {kind}: {other.name}; continue with --format {kind}, or "
+                    f"{self.folder} has features in the format {kind}: {path.name}; continue with --format {kind}, or "
                     "choose another folder with -o"
                 )
 
@@ -109,7 +115,8 @@ class FeatureFolder:
             compare(stream, self.description["streams"].get(name, {}), where, f"{name} features")
 
     def _check_others(self) -> None:
-        """Check that new files of other processes are of the same model; damaged ones are ignored."""
+        """Check that new files of other processes are of the same format and model; damaged ones are ignored."""
+        self._check_format()
         for path in self._unknown():
             try:
                 contents = index_file(path)

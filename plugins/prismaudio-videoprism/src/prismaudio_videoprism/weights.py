@@ -188,8 +188,11 @@ def _read_flax(path: Path, prefix: str) -> tuple[Any, dict[str, Tensor]]:
             wanted = [name for name in file.files if ("text_encoder/" in name) == (prefix == TEXT)]
             arrays = {name: file[name] for name in wanted}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise CheckpointError(f"cannot read {path}: {one_line(error, 160)}; get {FILE.advice()}") from error
-    weights = from_flax(arrays)
+        raise CheckpointError(f"cannot read {path}: {one_line(error, 160)}; copy or download it again") from error
+    try:
+        weights = from_flax(arrays)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if prefix == VIDEO:
         return vision_config(flax_sizes(arrays)), weights
     query = next((np.shape(array) for name, array in arrays.items() if name.endswith("self_attention/query/w")), None)
