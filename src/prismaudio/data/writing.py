@@ -86,19 +86,20 @@ class FeatureFolder:
 
     def _check_format(self) -> None:
         """Check that no files of another format were extracted into the folder."""
-        first = {kind: next(self.folder.glob(f"[!.]*{suffix}"), None) for kind, suffix in FORMATS.items()}
-        found = {kind: path for kind, path in first.items() if path is not None and _is_extracted(path)}
-        if len(found) > 1:
-            raise DataError(
-                f"{self.folder} has features in several formats, {' and '.join(path.name for path in found.values())}; "
-                "move those of one format elsewhere, or choose another folder with -o"
-            )
-        for kind, path in found.items():
-            if kind != self.kind:
+        for kind, suffix in FORMATS.items():
+            other = None if kind == self.kind else next(self.folder.glob(f"[!.]*{suffix}"), None)
+            if other is None or not _is_extracted(other):
+                continue
+            own = next(self.folder.glob(f"[!.]*{self.suffix}"), None)
+            if own is not None and _is_extracted(own):
                 raise DataError(
-                    f"{self.folder} has features in the format {kind}: {path.name}; continue with --format {kind}, or "
-                    "choose another folder with -o"
+                    f"{self.folder} has features in several formats, {own.name} and {other.name}; move those of one "
+                    "format elsewhere, or choose another folder with -o"
                 )
+            raise DataError(
+                f"{self.folder} has features in the format {kind}: {other.name}; continue with --format {kind}, or "
+                "choose another folder with -o"
+            )
 
     def _unknown(self) -> list[Path]:
         """Files that were not read yet, the newest last; names that begin with a dot are unfinished."""

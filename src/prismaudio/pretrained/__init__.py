@@ -11,8 +11,8 @@ from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
 from prismaudio.pretrained.download import download
-from prismaudio.pretrained.layouts import LAYOUTS, ModelFiles, recognise
-from prismaudio.registry import discover
+from prismaudio.pretrained.layouts import ENCODERS, LAYOUTS, ModelFiles, recognise
+from prismaudio.registry import Registry, discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from prismaudio.models.dit import DiffusionTransformer
 
 NEEDED = ("transformer", "autoencoder")
-PLUGINS = {"video": "prismaudio-videoprism", "sync": "prismaudio-synchformer", "text": "prismaudio-t5gemma"}
-"""The plugins that provide the encoders of the published model, by stream."""
 
 
 def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
@@ -175,4 +173,5 @@ def missing_encoders(components: Mapping[str, Any]) -> str:
     """The streams of a model without an encoder, with the plugins that provide one; empty if there are none."""
     present = by_stream(components)
     lacking = [stream for stream in components["transformer"].conditioners if stream not in present]
-    return ", ".join(f"{stream} ({PLUGINS[stream]})" if stream in PLUGINS else stream for stream in lacking)
+    published = {stream: Registry.provider(kind) for stream, kind in by_stream(ENCODERS).items()}
+    return ", ".join(f"{stream} ({published[stream]})" if stream in published else stream for stream in lacking)
