@@ -49,5 +49,5 @@ def test_a_damaged_prompt_is_one_line(tmp_path, text, says):
 
 
 def test_a_missing_prompt_is_one_line(tmp_path):
-    with pytest.raises(PlanError, match="No such file"):
+    with pytest.raises(PlanError, match="no such file"):
         SectionPrompt.load(tmp_path / "none.yaml")
