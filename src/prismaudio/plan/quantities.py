@@ -70,7 +70,7 @@ _PERIOD = re.compile(r"\b(?:every|each|within)\s*(?:about|around)?$")
 _BETWEEN = re.compile(r"\bbetween\s*$")
 
 _FAR, _SIDE, _HALF = 60.0, 35.0, 18.0
-_SIGNED = r"[+\-−–]?\s*\d+(?:\.\d+)?"
+_SIGNED = r"(?:[+\-−–]\s*)?\d+(?:\.\d+)?"
 _DIRECTION = re.compile(
     rf"(?P<azimuth>\b(?:azimuth|az)\b\.?\s*(?:of|is|=|:)?\s*{_SIGNED}\s*(?:°|º|deg\w*)?)"
     rf"|(?P<sided>(?<!\d)\d+(?:\.\d+)?\s*(?:°|º|deg[a-z]*+)\s*(?:to\s+the\s+|on\s+the\s+)?(?:left|right))"
@@ -247,8 +247,12 @@ def _degrees(match: re.Match[str]) -> float:
     return side * (_FAR if re.match(r"far|extreme|hard|fully", text) or "edge" in text else _SIDE)
 
 
-def azimuths(sentence: str) -> list[Value]:
+def azimuths(sentence: str, *, clamp: bool = True) -> list[Value]:
     """Find the directions in a sentence, in degrees, in order; a number in brackets replaces the word before it.
+
+    Args:
+        sentence: The sentence.
+        clamp: Whether to limit the directions to -90 .. 90.
 
     Example:
         >>> [v.number for v in azimuths("from the far left (azimuth -50°) to half right")]
@@ -262,5 +266,6 @@ def azimuths(sentence: str) -> list[Value]:
             between = sentence[match.end() : following.start()]
             if re.fullmatch(r"(?:\s*(?:side|edge))?[\s(,:]*(?:at|by)?\s*", between):
                 continue
-        found.append(Value(match.start(), min(max(_degrees(match), -90.0), 90.0), ""))
+        degrees = _degrees(match)
+        found.append(Value(match.start(), min(max(degrees, -90.0), 90.0) if clamp else degrees, ""))
     return found
