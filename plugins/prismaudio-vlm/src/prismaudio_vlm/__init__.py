@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prismaudio import Component, hookimpl
+from prismaudio import Command, Component, hookimpl
 
 
 @hookimpl
@@ -12,3 +12,9 @@ def prismaudio_planners() -> list[Component]:
         Component("prismaudio_vlm.planner:VlmPlanner", "Asks a vision-language model of transformers about the video."),
         Component("prismaudio_vlm.planner:ApiPlanner", "Asks a model behind an OpenAI-compatible endpoint."),
     ]
+
+
+@hookimpl
+def prismaudio_commands() -> list[Command]:
+    """The command that copies the prompts."""
+    return [Command("prompts", "prismaudio_vlm.cli:main", "copy what language models are told about plans")]

@@ -24,6 +24,7 @@ import httpx2
 import soundfile
 from PIL import Image
 
+from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError, one_line, truncated
 from prismaudio.untrusted import load_json
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
@@ -134,7 +135,7 @@ class Pacing:
             await self._sleep(wait_s)
 
 
-class ApiChat(Chat):
+class ApiChat(Configured, Chat):
     """Asks a model behind an endpoint that speaks the chat completions API of OpenAI.
 
     Such endpoints are vLLM, the server of llama.cpp, Ollama, LM Studio, OpenAI, OpenRouter, and Gemini's compatible
@@ -179,7 +180,9 @@ class ApiChat(Chat):
         seed: int | None = None,
         jpeg_quality: int = 90,
         extra: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         ranges = {
             "model": (bool(model), "a name"),
             "timeout_s": (timeout_s > 0, "a positive number"),
@@ -298,15 +301,17 @@ class _Requests:
 
         local = self._chat.base_url.startswith("http:")  # a host of this machine or its network: not through a proxy
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        async with httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s)),
-            follow_redirects=False,
-            trust_env=not local,
-        ) as self._client:
-            async with anyio.create_task_group() as group:
-                for index in range(len(questions)):
-                    group.start_soon(ask, index)
+        async with (
+            httpx2.AsyncClient(
+                headers=headers,
+                timeout=httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s)),
+                follow_redirects=False,
+                trust_env=not local,
+            ) as self._client,
+            anyio.create_task_group() as group,
+        ):
+            for index in range(len(questions)):
+                group.start_soon(ask, index)
         if self._unusable and not any(isinstance(result, Answer) for result in results):
             raise self._unusable
         return results
@@ -494,7 +499,9 @@ def _fields(
     if taken := sorted({"model", "messages", "stream", "n"} & set(extra)):
         raise UnusableEndpointError(f"extra has {', '.join(taken)}, which the planner sets; leave it out")
     try:
-        return load_json(json.dumps({name: value for name, value in fields.items() if value is not None}, allow_nan=False))
+        return load_json(
+            json.dumps({name: value for name, value in fields.items() if value is not None}, allow_nan=False)
+        )
     except (TypeError, ValueError) as error:
         raise UnusableEndpointError(f"extra cannot be written as JSON ({one_line(error)})") from None
 

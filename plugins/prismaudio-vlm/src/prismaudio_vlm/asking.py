@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -49,6 +49,7 @@ class Prompts:
     texts: Mapping[str, str]
     label: str
     folder: Path | None = None
+    _sections: dict[str, SectionPrompt] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Prompts:
@@ -71,7 +72,9 @@ class Prompts:
             if not isinstance(text, str):
                 raise PlanError(f"{path}: {name} is {text!r}; expected a text")
             template = Template(text)
-            if not template.is_valid() or (unknown := [n for n in template.get_identifiers() if n not in allowed.split()]):
+            if not template.is_valid() or (
+                unknown := [n for n in template.get_identifiers() if n not in allowed.split()]
+            ):
                 fault = "a $ without a name (write $$)" if not template.is_valid() else f"${unknown[0]}"
                 known = ", ".join(f"${n}" for n in allowed.split()) or "no name"
                 raise PlanError(f"{path}: {name} has {fault}; it may use {known}")
@@ -80,8 +83,12 @@ class Prompts:
 
     def section(self, dimension: Dimension) -> SectionPrompt:
         """The prompt of a dimension: that of the folder, or else its own."""
-        path = None if self.folder is None else self.folder / f"{dimension.name}.yaml"
-        return SectionPrompt.load(path) if path is not None and path.is_file() else SectionPrompt.of(dimension)
+        name = dimension.name
+        if name not in self._sections:
+            path = None if self.folder is None else self.folder / f"{name}.yaml"
+            has_file = path is not None and path.is_file()
+            self._sections[name] = SectionPrompt.load(path) if path and has_file else SectionPrompt.of(dimension)
+        return self._sections[name]
 
     def label_of(self, dimension: Dimension) -> str:
         """Version and hash of everything that a model is told about a section."""
@@ -116,7 +123,9 @@ class Prompts:
         lines += [] if sees else [self._fill("blind")]
         lines += [self._fill("hearing")] if hears else []
         if written:
-            lines.append(self._fill("given", sections="\n".join(f"{tag(name)} {text}" for name, text in written.items())))
+            lines.append(
+                self._fill("given", sections="\n".join(f"{tag(name)} {text}" for name, text in written.items()))
+            )
         if len(dimensions) == 1:
             lines.append(self._about("section", dimensions[0]))
         else:
@@ -142,7 +151,7 @@ class Prompts:
         kept = [line for line in text.splitlines() if line.strip() and line.strip() != "Example:"]
         return "\n".join(kept)
 
-    def _fill(self, name: str, **values: str) -> str:
+    def _fill(self, name: str, /, **values: str) -> str:
         return Template(self.texts[name]).substitute(values)
 
 
@@ -173,7 +182,8 @@ def read_sections(text: str, names: Sequence[str], expected: Sequence[str]) -> d
         some = "|".join(map(re.escape, names))
         heading = re.compile(
             rf"(?:^|(?<=\s))[#*_\s]*<\s*(?P<tag>{some})\s*>[*_:\s]*"
-            rf"|^[ \t]*(?:[-*•]\s+)?[#*_ \t]*(?P<word>{some})(?:[ \t]+section)?[*_ \t]*(?:[:：][*_ \t]*|(?<=[*_])[ \t]*$|(?=\n))",
+            rf"|^[ \t]*(?:[-*•]\s+)?[#*_ \t]*(?P<word>{some})(?:[ \t]+section)?[*_ \t]*"
+            r"(?:[:：][*_ \t]*|(?<=[*_])[ \t]*$|(?=\n))",
             re.IGNORECASE | re.MULTILINE,
         )
         marks = list(heading.finditer(text))

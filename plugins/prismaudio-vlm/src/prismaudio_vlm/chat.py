@@ -69,7 +69,15 @@ class Answer:
 
 
 class Chat(ABC):
-    """A model that answers questions about frames and audio."""
+    """A model that answers questions about frames and audio.
+
+    Attributes:
+        model: Name of the model.
+        batch_size: Number of questions that are answered at a time; the answers of each are kept before the next.
+    """
+
+    model: str
+    batch_size: int = 1
 
     @property
     @abstractmethod

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from prismaudio.checkpoints import Configured, within
+from prismaudio.checkpoints import within
 from prismaudio.downloads import cache_home
-from prismaudio.errors import PlanError, PrismAudioError
 from prismaudio.paths import expanded
-from prismaudio.plan import Plan
-from prismaudio.plan.checking import contradictions, section_problems
-from prismaudio.plan.quantities import times
 from prismaudio.planners.base import Planner
 from prismaudio_vlm.api_chat import ApiChat
-from prismaudio_vlm.asking import Prompts, read_sections
+from prismaudio_vlm.asking import Prompts
 from prismaudio_vlm.cache import AnswerCache
-from prismaudio_vlm.chat import Answer, Question, View
-from prismaudio_vlm.transformers_chat import TransformersChat
-from prismaudio_vlm.viewing import Change, Viewing, Watched, audio_of
+from prismaudio_vlm.chat import Answer, Chat
+from prismaudio_vlm.drafting import Ask, Draft
+from prismaudio_vlm.viewing import Viewing
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterator, Sequence
 
     from prismaudio.components import Dimension
+    from prismaudio.errors import PrismAudioError
+    from prismaudio.plan import Plan
     from prismaudio.types import Clip
-    from prismaudio_vlm.chat import Chat
-    from prismaudio_vlm.viewing import Segment
-
-SLACK_S = 0.05
-"""How much earlier than its segment a time may be."""
+    from prismaudio_vlm.chat import Question
 
 
-class ChatPlanner(Planner):
+class ChatPlanner(Chat, Planner):
     """Base class of planners that ask a model, in the order of the dimensions; each question shows what is written.
 
     The answers are checked (:func:`prismaudio.plan.checking.section_problems`); a wrong one is sent back with what is
     wrong with it. A section that stays wrong is left out, and a warning of the plan says why.
 
-    Attributes:
-        chat: The model.
+    A subclass combines it with a model: ``class MyPlanner(MyChat, ChatPlanner)``, where the constructor of ``MyChat``
+    passes further arguments on.
 
     Args:
         ask: ``"each"`` for one question for each section, ``"together"`` for one for all: faster, and less exact.
@@ -60,8 +52,6 @@ class ChatPlanner(Planner):
         segment_s: Length in seconds from which a clip is planned in segments, which begin at a new shot if possible.
         max_segments: Maximum number of segments; those of a longer clip are longer.
     """
-
-    chat: Chat
 
     def __init__(
         self,
@@ -108,14 +98,14 @@ class ChatPlanner(Planner):
     ) -> list[Plan]:
         """Write the plans of several clips, whose questions are asked together."""
         drafts = [
-            _Draft(clip, dimensions, one, self)
+            Draft(clip, dimensions, one, self)
             for clip, one in zip(clips, [None] * len(clips) if given is None else given, strict=True)
         ]
         groups = [list(dimensions)] if self.ask == "together" else [[dimension] for dimension in dimensions]
         for group in groups:
             self._write(
                 [
-                    _Ask(draft, number, missing)
+                    Ask(draft, number, missing)
                     for draft in drafts
                     if (missing := [dimension for dimension in group if dimension in draft.missing])
                     for number in range(len(draft.segments))
@@ -123,7 +113,7 @@ class ChatPlanner(Planner):
             )
         return [draft.plan() for draft in drafts]
 
-    def _write(self, asks: Sequence[_Ask]) -> None:
+    def _write(self, asks: Sequence[Ask]) -> None:
         """Ask questions, and again those whose answer is wrong."""
         for turn in range(self.retries + 1):
             waiting = [ask for ask in asks if ask.is_waiting]
@@ -136,224 +126,26 @@ class ChatPlanner(Planner):
 
     def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Answer | PrismAudioError, float]]:
         """The answer to each question with the seconds that it took, 0 for one from the cache."""
-        identity = self.chat.identity
+        identity = self.identity
         found = [None if self.cache is None else self.cache.find(identity, question) for question in questions]
         missing = [index for index, answer in enumerate(found) if answer is None]
         given: dict[int, tuple[Answer | PrismAudioError, float]] = {}
-        for first in range(0, len(missing), self.chat.batch_size):
-            part = missing[first : first + self.chat.batch_size]
+        for first in range(0, len(missing), self.batch_size):
+            part = missing[first : first + self.batch_size]
             start_s = time.perf_counter()
-            answers = self.chat.answer([questions[index] for index in part])
+            answers = self.answer([questions[index] for index in part])
             seconds = (time.perf_counter() - start_s) / len(part)
             for index, answer in zip(part, answers, strict=True):
                 given[index] = answer, seconds
                 if self.cache is not None and isinstance(answer, Answer):
                     self.cache.store(identity, questions[index], answer)
-        for index, answer in enumerate(found):
-            yield given[index] if answer is None else (answer, 0.0)
+        for index, known in enumerate(found):
+            yield given[index] if known is None else (known, 0.0)
 
 
-@dataclass
-class _Record:
-    """What is recorded about the answers for one section."""
+class ApiPlanner(ApiChat, ChatPlanner):
+    """Asks a model behind an OpenAI-compatible endpoint about a clip: vLLM, llama.cpp, Ollama, or a hosted one.
 
-    asked: int = 0
-    prompt_tokens: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-
-class _Draft:
-    """The plan of a clip while it is written.
-
-    Attributes:
-        missing: The dimensions without a given section.
-        segments: The parts of the clip that are planned one by one.
-        written: The sections of each segment, by name; given sections are those of every segment.
-        left_out: Why a segment has no section, by name.
+    Example:
+        >>> planner = ApiPlanner("qwen3-vl-8b", "http://localhost:8000/v1", max_requests=500)
     """
-
-    def __init__(
-        self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None, planner: ChatPlanner
-    ) -> None:
-        if clip.frames is None and given is None:
-            raise PlanError(f"clip {clip.id} has no frames and no prompt or plan; give at least one of them")
-        self.clip, self.planner = clip, planner
-        self.given = Plan({"semantic": given}) if isinstance(given, str) else given or Plan({})
-        self.dimensions = list(dimensions)
-        self.missing = [dimension for dimension in dimensions if not self.given.get(dimension.name)]
-        self.warnings = list(self.given.warnings)
-        self.left_out: dict[str, dict[int, str]] = {}
-        self.records: dict[str, _Record] = {}
-        change = Change.of(clip)
-        self.segments = planner.viewing.segments(clip.duration_s, change) if self.missing else []
-        self.written = [{name: text for name, text in self.given.items() if text} for _ in self.segments]
-        self._times_s = [self._watched_times(segment, change) for segment in self.segments]
-        every_s = {t for views in self._times_s for times_s in views.values() for view in times_s for t in view}
-        self._watched = Watched(clip, every_s, planner.viewing.frame_size)
-        self.audio = audio_of(clip) if planner.hear and self.missing else None
-        if planner.hear and self.missing and self.audio is None:
-            self.warnings.append("the clip has no audio to hear; the plan is written from its frames")
-
-    def _watched_times(self, segment: Segment, change: Change) -> dict[str, list[list[float]]]:
-        if self.clip.frames is None:
-            return {"whole": [], "moments": []}
-        viewing = self.planner.viewing
-        return {
-            "whole": [viewing.whole(segment)],
-            "moments": viewing.moments(segment, change) if self.planner.shows_moments else [],
-        }
-
-    def views(self, number: int, dimensions: Sequence[Dimension]) -> tuple[View, ...]:
-        """The frames of a segment that the sections of some dimensions need."""
-        times_s, viewing = self._times_s[number], self.planner.viewing
-        kinds = {self.planner.prompts.section(dimension).views for dimension in dimensions}
-        whole = [self._watched.view(times, "The whole, from its start to its end") for times in times_s["whole"]]
-        if "moments" not in kinds:
-            return tuple(whole)
-        label = f"A moment of change, {viewing.moment_fps:g} frames per second"
-        return (*whole, *(self._watched.view(times, label) for times in times_s["moments"]))
-
-    def audio_at(self, number: int) -> Tensor | None:
-        """The audio of a segment."""
-        from prismaudio_vlm.chat import AUDIO_RATE_HZ
-
-        if self.audio is None:
-            return None
-        start_s, end_s = self.segments[number]
-        return self.audio[round(start_s * AUDIO_RATE_HZ) : round(end_s * AUDIO_RATE_HZ)]
-
-    def plan(self) -> Plan:
-        """The plan: given sections verbatim, others joined from those of the segments."""
-        texts = {name: text for name, text in self.given.items() if text}
-        origins: dict[str, Mapping[str, Any]] = {}
-        warnings = list(self.warnings)
-        for dimension in self.missing:
-            name = dimension.name
-            parts = [written[name] for written in self.written if written.get(name)]
-            if parts:
-                texts[name] = " ".join(dict.fromkeys(parts))
-                origins[name] = {
-                    "model": self.planner.chat.identity,
-                    "prompt": self.planner.prompts.label_of(dimension),
-                    **vars(self.records[name]),
-                    "seconds": round(self.records[name].seconds, 3),
-                }
-            warnings += self._reasons(name)
-        return Plan(texts, warnings, origins)
-
-    def _reasons(self, name: str) -> Iterator[str]:
-        planner, failed = type(self.planner).__name__, self.left_out.get(name, {})
-        if not failed:
-            return
-        whole = len(failed) == len(self.segments)
-        where = "" if whole else " from " + ", ".join(
-            f"{self.segments[number].start_s:g} to {self.segments[number].end_s:g} s" for number in sorted(failed)
-        )
-        yield f"{planner} left out the {name} section{where}: {'; '.join(dict.fromkeys(failed.values()))}"
-
-
-@dataclass
-class _Ask:
-    """One question about a segment, for the sections of some dimensions."""
-
-    draft: _Draft
-    number: int
-    dimensions: list[Dimension]
-    corrections: list[tuple[str, str]] = field(default_factory=list)
-    problems: dict[str, list[str]] = field(default_factory=dict)
-    waiting: list[str] = field(default_factory=list)
-    _question: Question | None = None
-
-    def __post_init__(self) -> None:
-        self.waiting = [dimension.name for dimension in self.dimensions]
-
-    @property
-    def is_waiting(self) -> bool:
-        return bool(self.waiting)
-
-    def question(self) -> Question:
-        """The question, with the corrections of earlier answers."""
-        draft, prompts = self.draft, self.draft.planner.prompts
-        if self._question is None:
-            views = draft.views(self.number, self.dimensions)
-            audio = draft.audio_at(self.number)
-            segment = draft.segments[self.number] if len(draft.segments) > 1 else None
-            text = prompts.question(
-                self.dimensions,
-                {name: draft.written[self.number][name] for name in self._order() if name in draft.written[self.number]},
-                draft.clip.duration_s,
-                segment,
-                sees=any(len(view.times_s) for view in views),
-                hears=audio is not None,
-            )
-            self._question = Question(prompts.texts["system"], views, text, audio)
-        corrections = tuple((answer, prompts.correction([wrong])) for answer, wrong in self.corrections)
-        return Question(
-            self._question.system, self._question.views, self._question.text, self._question.audio, corrections
-        )
-
-    def _order(self) -> list[str]:
-        return [dimension.name for dimension in self.draft.dimensions]
-
-    def take(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
-        """Take an answer: keep its valid sections, and note what is wrong with the others."""
-        names = list(self.waiting)
-        records = [self.draft.records.setdefault(name, _Record()) for name in names]
-        for record in records:
-            record.asked += 1
-            record.seconds += seconds / len(names)
-        if isinstance(answer, PrismAudioError):
-            self.problems = {name: [str(answer)] for name in names}
-            self.waiting = []
-            return
-        for record in records:
-            record.prompt_tokens += answer.prompt_tokens // len(names)
-            record.tokens += answer.tokens // len(names)
-        found = read_sections(answer.text, self._order(), names)
-        for name in names:
-            problems = self._check(name, found.get(name), is_complete=answer.is_complete)
-            soft = [] if problems else self._contradictions(name, found[name])
-            if not problems and (not soft or is_last):
-                self.draft.written[self.number][name] = found[name]
-                self.waiting.remove(name)
-                self.problems.pop(name, None)
-                if soft:
-                    self.draft.warnings.append(f"the {name} section contradicts another one: {'; '.join(soft)}")
-            else:
-                self.problems[name] = problems or soft
-        if self.waiting:
-            wrong = "; ".join(self._told(name) for name in self.waiting)
-            self.corrections.append((answer.text[:MAX_SHOWN], wrong))
-
-    def _told(self, name: str) -> str:
-        text = "; ".join(self.problems[name])
-        return text if len(self.dimensions) == 1 else f"the {name} section: {text}"
-
-    def _check(self, name: str, text: str | None, *, is_complete: bool) -> list[str]:
-        if not text:
-            return ["it is empty" if text == "" or len(self.dimensions) == 1 else "it is missing"]
-        segment = self.draft.segments[self.number]
-        problems = section_problems(name, text, segment.end_s)
-        if not is_complete and not problems and text[-1] not in ".!?":
-            problems = ["it is cut off because it is too long"]
-        early_s = [value.number for value in times(text) if value.role != "for" and value.number < segment.start_s - SLACK_S]
-        if early_s:
-            problems.append(f"it has a time at {early_s[0]:.2f} s, but the part begins at {segment.start_s:.2f} s")
-        return problems
-
-    def _contradictions(self, name: str, text: str) -> list[str]:
-        before = Plan(self.draft.written[self.number])
-        known = contradictions(before)
-        return [found for found in contradictions(before.replace({name: text})) if found not in known]
-
-    def finish(self) -> None:
-        """Note why sections are left out."""
-        for name, problems in self.problems.items():
-            asked = self.draft.records[name].asked
-            tries = f" (after {asked} answers)" if asked > 1 and len(self.draft.segments) == 1 else ""
-            self.draft.left_out.setdefault(name, {})[self.number] = f"{'; '.join(problems)}{tries}"
-
-
-MAX_SHOWN = 2000
-"""Maximum number of characters of a wrong answer that are sent back."""

@@ -1,7 +1,8 @@
-"""How a planner watches a clip: segments, the whole of each at a low frame rate, its moments of change at a high one."""
+"""How a planner watches a clip: in segments, the whole of each at a low rate, moments of change at a high one."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Viewing:
             near = [cut_s for cut_s in cuts_s if abs(cut_s - middle_s) <= length_s / 4]
             ends_s.append(min(near, key=lambda cut_s: abs(cut_s - middle_s)) if near else middle_s)
         bounds = [0.0, *ends_s, duration_s]
-        return [Segment(round(a, 2), round(b, 2)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [Segment(round(a, 2), round(b, 2)) for a, b in itertools.pairwise(bounds)]
 
     def whole(self, segment: Segment) -> list[float]:
         """Times of the frames that show the whole of a segment.
@@ -158,8 +159,9 @@ class Watched:
 
     def __init__(self, clip: Clip, times_s: Iterable[float], frame_size: int) -> None:
         wanted_s = sorted(set(times_s))
+        self._times_s: tuple[float, ...] = ()
         if not wanted_s or clip.frames is None or clip.fps is None:
-            self._frames, self._times_s = torch.zeros(0, 3, 1, 1, dtype=torch.uint8), ()
+            self._frames = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
         elif clip.file is not None:
             self._frames, found_s = read_frames_at(clip.file, [clip.start_s + t for t in wanted_s], frame_size)
             self._times_s = tuple(round(max(time_s - clip.start_s, 0.0), 4) for time_s in found_s)
@@ -183,4 +185,3 @@ def audio_of(clip: Clip) -> Tensor | None:
     else:
         return None
     return None if audio is None else audio.mean(0)
-
