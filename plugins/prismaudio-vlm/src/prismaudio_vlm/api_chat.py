@@ -44,6 +44,8 @@ FIRST_WAIT_S = 1.0
 """Upper bound of the wait before the first retry; it doubles with each further one."""
 MAX_WAIT_S = 300.0
 """Maximum wait before a retry. An endpoint that asks for a longer one is not waited for."""
+LONG_WAIT_S = 10.0
+"""A wait from which on the user is told of it."""
 MAX_QUOTED_CHARACTERS = 300
 """Maximum length of what is quoted of an endpoint's error message."""
 _NO_IMAGES = re.compile(
@@ -52,7 +54,7 @@ _NO_IMAGES = re.compile(
     r"|compiled for multimodal|required for image input",
     re.IGNORECASE,
 )
-"""What llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM say of images for a model without vision."""
+"""What llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM say of images to a model without vision."""
 _NO_MODEL = re.compile(
     r"not a valid model|\b(?:invalid|unknown) model\b|\bmodel\b.*(?:not found|not exist)", re.IGNORECASE
 )
@@ -129,7 +131,8 @@ class Pacing:
         wait_s = backoff_s if error.wait_s is None else error.wait_s
         if error.is_rate_limit:
             self._held_until_s = max(self._held_until_s, self._now() + wait_s)
-            LOG.info("%s limits the rate of requests: waiting %.1f s", host, wait_s)
+            level = logging.WARNING if wait_s >= LONG_WAIT_S else logging.INFO
+            LOG.log(level, "%s limits the rate of requests: waiting %.1f s", host, wait_s)
         else:
             await self._sleep(wait_s)
 
@@ -151,8 +154,8 @@ class ApiChat(Chat):
         timeout_s: Maximum time of a request, from the connection to the last byte of the answer.
         max_retries: How often a request is repeated after a rate limit, an error of the server, a lost connection or a
             timeout.
-        max_requests: Maximum number of requests of this process, retries included; None for no limit. Questions beyond
-            it fail.
+        max_requests: Maximum number of questions that this process sends, retries included; None for no limit. Those
+            beyond it fail.
         parallel: Number of requests that are sent at once.
         max_tokens: Maximum length of an answer.
         temperature: Sampling temperature; 0 takes the most likely token, None leaves it to the endpoint.
@@ -251,15 +254,19 @@ class ApiChat(Chat):
             )
         return key
 
-    def spend(self) -> None:
+    def spend(self, last: EndpointError | None) -> None:
         """Count a request.
+
+        Args:
+            last: The failure after which it is a retry.
 
         Raises:
             EndpointError: The budget is used up.
         """
         if self.max_requests is not None and self.n_requests >= self.max_requests:
+            why = f" ({last})" if last else ""
             raise EndpointError(
-                f"the {self.max_requests} requests of max_requests are used up; run again to go on, or raise it"
+                f"the {self.max_requests} requests of max_requests are used up{why}; run again to go on, or raise it"
             )
         self.n_requests += 1
 
@@ -298,27 +305,23 @@ class _Requests:
 
         local = self._chat.base_url.startswith("http:")  # a host of this machine or its network: not through a proxy
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        async with httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s)),
-            follow_redirects=False,
-            trust_env=not local,
-        ) as self._client:
-            async with anyio.create_task_group() as group:
-                for index in range(len(questions)):
-                    group.start_soon(ask, index)
+        timeout = httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s))
+        client = httpx2.AsyncClient(headers=headers, timeout=timeout, follow_redirects=False, trust_env=not local)
+        async with client as self._client, anyio.create_task_group() as group:
+            for index in range(len(questions)):
+                group.start_soon(ask, index)
         if self._unusable and not any(isinstance(result, Answer) for result in results):
             raise self._unusable
         return results
 
     async def _ask(self, question: Question) -> Answer:
         body = await anyio.to_thread.run_sync(self._chat.body, question) if self._unusable is None else b""
-        n_retries = 0
+        n_retries, last = 0, None
         while True:
             await self._chat.pacing.admit()
             if self._unusable is not None:
                 raise self._unusable
-            self._chat.spend()
+            self._chat.spend(last)
             try:
                 response = await self._send("POST", "chat/completions", body)
                 if response.status != httpx2.codes.OK:
@@ -330,7 +333,7 @@ class _Requests:
                     kind = UnusableEndpointError if error.is_offline else EndpointError
                     raise kind(f"{error}{f'; asked {n_retries + 1} times' if n_retries else ''}") from None
                 await self._chat.pacing.after(error, n_retries, self._host)
-                n_retries += 1
+                n_retries, last = n_retries + 1, error
             else:
                 self._chat.is_accepted = True
                 return answer
@@ -480,7 +483,8 @@ def _is_local(host: str) -> bool:
         (False, False, False)
     """
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
+        return not (getattr(address, "ipv4_mapped", None) or address).is_global
     except ValueError:
         local = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
         return host[:1].isalpha() and ("." not in host or host.endswith(local))
@@ -494,7 +498,9 @@ def _fields(
     if taken := sorted({"model", "messages", "stream", "n"} & set(extra)):
         raise UnusableEndpointError(f"extra has {', '.join(taken)}, which the planner sets; leave it out")
     try:
-        return load_json(json.dumps({name: value for name, value in fields.items() if value is not None}, allow_nan=False))
+        return load_json(
+            json.dumps({name: value for name, value in fields.items() if value is not None}, allow_nan=False)
+        )
     except (TypeError, ValueError) as error:
         raise UnusableEndpointError(f"extra cannot be written as JSON ({one_line(error)})") from None
 
