@@ -299,7 +299,8 @@ class _Requests:
                 try:
                     results[index] = await self._ask(questions[index])
                 except EndpointError as error:
-                    results[index] = error
+                    error.__context__ = None
+                    results[index] = error.with_traceback(None)  # its frames hold the images of the question
                     if isinstance(error, UnusableEndpointError):
                         self._unusable = self._unusable or error
 
@@ -356,12 +357,12 @@ class _Requests:
             raise _TemporaryError(f"{self._host} did not answer within {chat.timeout_s:g} s (timeout_s)") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _TemporaryError(
-                f"cannot connect to {self._host} ({self._quoted(one_line(error))}); "
+                f"cannot connect to {self._host} ({self._quoted(str(error))}); "
                 f"expected a running server at base_url {chat.base_url}",
                 is_offline=True,
             ) from None
         except httpx2.RequestError as error:
-            raise _TemporaryError(f"{self._host} broke off ({self._quoted(one_line(error))})") from None
+            raise _TemporaryError(f"{self._host} broke off ({self._quoted(str(error))})") from None
 
     async def _failure(self, response: _Response) -> EndpointError:
         """The error of a response that is not an answer."""
@@ -447,8 +448,8 @@ class _Requests:
         return text.replace(self._key, "[key]") if self._key else text
 
     def _quoted(self, text: str) -> str:
-        """A text of the endpoint for an error message."""
-        return truncated(self._redacted(text), MAX_QUOTED_CHARACTERS)
+        """A text of the endpoint for an error message, in one line."""
+        return truncated(self._redacted(" ".join(text.split())), MAX_QUOTED_CHARACTERS)
 
 
 # What is sent --------------------------------------------------------------------------------------------------------
@@ -458,12 +459,12 @@ def _checked_url(text: str) -> httpx2.URL:
     Raises:
         UnusableEndpointError: It is not valid, or a key sent there could be read by others.
     """
+    if any(mark in text for mark in "@?#"):  # neither is quoted: base_url is kept in recipes and outputs, a key is not
+        raise UnusableEndpointError("base_url has a user, a password, a query or a fragment; expected https://host/v1")
     try:
         url = httpx2.URL(text.rstrip("/"))
-    except (httpx2.InvalidURL, ValueError) as error:
-        raise UnusableEndpointError(f"base_url is not a URL ({one_line(error)}); expected https://host/v1") from None
-    if url.userinfo or url.query or url.fragment:  # not quoted: it may hold a key, and base_url is kept in outputs
-        raise UnusableEndpointError("base_url has a user, a password, a query or a fragment; expected https://host/v1")
+    except httpx2.InvalidURL as error:
+        raise UnusableEndpointError(f"base_url is {text!r} ({one_line(error)}); expected https://host/v1") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise UnusableEndpointError(f"base_url is {text!r}; expected https://host/v1 or http://localhost:port/v1")
     if url.scheme == "http" and not _is_local(url.host):
@@ -559,7 +560,7 @@ def _n_tokens(usage: Any, name: str) -> int:
 
 
 def _error_message(body: bytes) -> str:
-    """The message of an error in one line, in any of the forms that servers have; the text of the body without one.
+    """The message of an error in any of the forms that servers have; the text of the body without one.
 
     Example:
         >>> _error_message(b'{"error": {"message": "no such model", "code": "model_not_found"}}')
@@ -580,7 +581,7 @@ def _error_message(body: bytes) -> str:
         code = value.get("code") or code
         inner = next((value[name] for name in ("error", "message", "detail") if value.get(name)), None)
         value = text if inner is None else inner
-    message = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
+    message = value if isinstance(value, str) else json.dumps(value)
     return f"{message} ({code})" if isinstance(code, str) else message
 
 
