@@ -45,6 +45,8 @@ FIRST_WAIT_S = 1.0
 """Upper bound of the wait before the first retry; it doubles with each further one."""
 MAX_WAIT_S = 300.0
 """Maximum wait before a retry. An endpoint that asks for a longer one is not waited for."""
+LONG_WAIT_S = 10.0
+"""A wait from which on the user is told of it."""
 MAX_QUOTED_CHARACTERS = 300
 """Maximum length of what is quoted of an endpoint's error message."""
 _NO_IMAGES = re.compile(
@@ -53,7 +55,7 @@ _NO_IMAGES = re.compile(
     r"|compiled for multimodal|required for image input",
     re.IGNORECASE,
 )
-"""What llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM say of images for a model without vision."""
+"""What llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM say of images to a model without vision."""
 _NO_MODEL = re.compile(
     r"not a valid model|\b(?:invalid|unknown) model\b|\bmodel\b.*(?:not found|not exist)", re.IGNORECASE
 )
@@ -130,7 +132,8 @@ class Pacing:
         wait_s = backoff_s if error.wait_s is None else error.wait_s
         if error.is_rate_limit:
             self._held_until_s = max(self._held_until_s, self._now() + wait_s)
-            LOG.info("%s limits the rate of requests: waiting %.1f s", host, wait_s)
+            level = logging.WARNING if wait_s >= LONG_WAIT_S else logging.INFO
+            LOG.log(level, "%s limits the rate of requests: waiting %.1f s", host, wait_s)
         else:
             await self._sleep(wait_s)
 
@@ -152,8 +155,8 @@ class ApiChat(Configured, Chat):
         timeout_s: Maximum time of a request, from the connection to the last byte of the answer.
         max_retries: How often a request is repeated after a rate limit, an error of the server, a lost connection or a
             timeout.
-        max_requests: Maximum number of requests of this process, retries included; None for no limit. Questions beyond
-            it fail.
+        max_requests: Maximum number of questions that this process sends, retries included; None for no limit. Those
+            beyond it fail.
         parallel: Number of requests that are sent at once.
         max_tokens: Maximum length of an answer.
         temperature: Sampling temperature; 0 takes the most likely token, None leaves it to the endpoint.
@@ -254,15 +257,19 @@ class ApiChat(Configured, Chat):
             )
         return key
 
-    def spend(self) -> None:
+    def spend(self, last: EndpointError | None) -> None:
         """Count a request.
+
+        Args:
+            last: The failure after which it is a retry.
 
         Raises:
             EndpointError: The budget is used up.
         """
         if self.max_requests is not None and self.n_requests >= self.max_requests:
+            why = f" ({last})" if last else ""
             raise EndpointError(
-                f"the {self.max_requests} requests of max_requests are used up; run again to go on, or raise it"
+                f"the {self.max_requests} requests of max_requests are used up{why}; run again to go on, or raise it"
             )
         self.n_requests += 1
 
@@ -295,21 +302,16 @@ class _Requests:
                 try:
                     results[index] = await self._ask(questions[index])
                 except EndpointError as error:
-                    results[index] = error
+                    error.__context__ = None
+                    results[index] = error.with_traceback(None)  # its frames hold the images of the question
                     if isinstance(error, UnusableEndpointError):
                         self._unusable = self._unusable or error
 
         local = self._chat.base_url.startswith("http:")  # a host of this machine or its network: not through a proxy
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        async with (
-            httpx2.AsyncClient(
-                headers=headers,
-                timeout=httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s)),
-                follow_redirects=False,
-                trust_env=not local,
-            ) as self._client,
-            anyio.create_task_group() as group,
-        ):
+        timeout = httpx2.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._chat.timeout_s))
+        client = httpx2.AsyncClient(headers=headers, timeout=timeout, follow_redirects=False, trust_env=not local)
+        async with client as self._client, anyio.create_task_group() as group:
             for index in range(len(questions)):
                 group.start_soon(ask, index)
         if self._unusable and not any(isinstance(result, Answer) for result in results):
@@ -318,12 +320,12 @@ class _Requests:
 
     async def _ask(self, question: Question) -> Answer:
         body = await anyio.to_thread.run_sync(self._chat.body, question) if self._unusable is None else b""
-        n_retries = 0
+        n_retries, last = 0, None
         while True:
             await self._chat.pacing.admit()
             if self._unusable is not None:
                 raise self._unusable
-            self._chat.spend()
+            self._chat.spend(last)
             try:
                 response = await self._send("POST", "chat/completions", body)
                 if response.status != httpx2.codes.OK:
@@ -335,7 +337,7 @@ class _Requests:
                     kind = UnusableEndpointError if error.is_offline else EndpointError
                     raise kind(f"{error}{f'; asked {n_retries + 1} times' if n_retries else ''}") from None
                 await self._chat.pacing.after(error, n_retries, self._host)
-                n_retries += 1
+                n_retries, last = n_retries + 1, error
             else:
                 self._chat.is_accepted = True
                 return answer
@@ -358,12 +360,12 @@ class _Requests:
             raise _TemporaryError(f"{self._host} did not answer within {chat.timeout_s:g} s (timeout_s)") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _TemporaryError(
-                f"cannot connect to {self._host} ({self._quoted(one_line(error))}); "
+                f"cannot connect to {self._host} ({self._quoted(str(error))}); "
                 f"expected a running server at base_url {chat.base_url}",
                 is_offline=True,
             ) from None
         except httpx2.RequestError as error:
-            raise _TemporaryError(f"{self._host} broke off ({self._quoted(one_line(error))})") from None
+            raise _TemporaryError(f"{self._host} broke off ({self._quoted(str(error))})") from None
 
     async def _failure(self, response: _Response) -> EndpointError:
         """The error of a response that is not an answer."""
@@ -449,8 +451,8 @@ class _Requests:
         return text.replace(self._key, "[key]") if self._key else text
 
     def _quoted(self, text: str) -> str:
-        """A text of the endpoint for an error message."""
-        return truncated(self._redacted(text), MAX_QUOTED_CHARACTERS)
+        """A text of the endpoint for an error message, in one line."""
+        return truncated(self._redacted(" ".join(text.split())), MAX_QUOTED_CHARACTERS)
 
 
 # What is sent --------------------------------------------------------------------------------------------------------
@@ -460,12 +462,12 @@ def _checked_url(text: str) -> httpx2.URL:
     Raises:
         UnusableEndpointError: It is not valid, or a key sent there could be read by others.
     """
+    if any(mark in text for mark in "@?#"):  # neither is quoted: base_url is kept in recipes and outputs, a key is not
+        raise UnusableEndpointError("base_url has a user, a password, a query or a fragment; expected https://host/v1")
     try:
         url = httpx2.URL(text.rstrip("/"))
-    except (httpx2.InvalidURL, ValueError) as error:
-        raise UnusableEndpointError(f"base_url is not a URL ({one_line(error)}); expected https://host/v1") from None
-    if url.userinfo or url.query or url.fragment:  # not quoted: it may hold a key, and base_url is kept in outputs
-        raise UnusableEndpointError("base_url has a user, a password, a query or a fragment; expected https://host/v1")
+    except httpx2.InvalidURL as error:
+        raise UnusableEndpointError(f"base_url is {text!r} ({one_line(error)}); expected https://host/v1") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise UnusableEndpointError(f"base_url is {text!r}; expected https://host/v1 or http://localhost:port/v1")
     if url.scheme == "http" and not _is_local(url.host):
@@ -485,7 +487,8 @@ def _is_local(host: str) -> bool:
         (False, False, False)
     """
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
+        return not (getattr(address, "ipv4_mapped", None) or address).is_global
     except ValueError:
         local = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
         return host[:1].isalpha() and ("." not in host or host.endswith(local))
@@ -560,7 +563,7 @@ def _n_tokens(usage: Any, name: str) -> int:
 
 
 def _error_message(body: bytes) -> str:
-    """The message of an error in one line, in any of the forms that servers have; the text of the body without one.
+    """The message of an error in any of the forms that servers have; the text of the body without one.
 
     Example:
         >>> _error_message(b'{"error": {"message": "no such model", "code": "model_not_found"}}')
@@ -581,7 +584,7 @@ def _error_message(body: bytes) -> str:
         code = value.get("code") or code
         inner = next((value[name] for name in ("error", "message", "detail") if value.get(name)), None)
         value = text if inner is None else inner
-    message = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
+    message = value if isinstance(value, str) else json.dumps(value)
     return f"{message} ({code})" if isinstance(code, str) else message
 
 
