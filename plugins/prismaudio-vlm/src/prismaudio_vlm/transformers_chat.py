@@ -18,6 +18,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.video_utils import VideoMetadata
 
 from prismaudio.devices import find_device
+from prismaudio.checkpoints import Configured
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
 from prismaudio_vlm.model_folders import ModelFolder
@@ -35,7 +36,7 @@ _SECONDS_PER_GRID = ("second_per_grid_ts", "video_second_per_grid")
 """What processors of Qwen2.5 and Qwen-Omni call the time between positions of a video."""
 
 
-class TransformersChat(Chat):
+class TransformersChat(Configured, Chat):
     """Asks a vision-language model of transformers, such as Qwen3-VL, Qwen-Omni, Gemma or SmolVLM.
 
     Nothing is loaded before the first question.
@@ -77,7 +78,9 @@ class TransformersChat(Chat):
         temperature: float = 0.0,
         seed: int = 0,
         frames_as: Literal["auto", "video", "images"] = "auto",
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         if batch_size < 1 or max_tokens < 1 or not 0 <= temperature <= 10:
             raise PrismAudioError(
                 f"batch_size {batch_size}, max_tokens {max_tokens} and temperature {temperature:g} must be at least 1, "

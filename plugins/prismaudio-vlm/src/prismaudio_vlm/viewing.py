@@ -94,6 +94,7 @@ class Viewing:
         """Split a clip into segments of about equal length.
 
         Example:
+            >>> from prismaudio.types import Clip
             >>> Viewing(segment_s=2.0).segments(4.0, Change.of(Clip("a", 4.0)))
             [Segment(start_s=0.0, end_s=2.0), Segment(start_s=2.0, end_s=4.0)]
         """
