@@ -8,9 +8,16 @@ from prismaudio import Command, Component, hookimpl
 @hookimpl
 def prismaudio_planners() -> list[Component]:
     """The planners."""
+    local, remote = (
+        "Asks a vision-language model of transformers.",
+        "Asks a model behind an OpenAI-compatible endpoint.",
+    )
     return [
-        Component("prismaudio_vlm.planner:VlmPlanner", "Asks a vision-language model of transformers about the video."),
-        Component("prismaudio_vlm.planner:ApiPlanner", "Asks a model behind an OpenAI-compatible endpoint."),
+        Component(
+            "prismaudio_vlm.transformers_chat:VlmPlanner",
+            "Asks a vision-language model of transformers about the video.",
+        ),
+        Component("prismaudio_vlm.api_chat:ApiPlanner", remote),
     ]
 
 

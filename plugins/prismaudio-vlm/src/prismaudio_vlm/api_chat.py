@@ -28,6 +28,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError, one_line, truncated
 from prismaudio.untrusted import load_json
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
+from prismaudio_vlm.planner import ChatPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -601,3 +602,11 @@ def _retry_after_s(header: str | None) -> float | None:
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+class ApiPlanner(ApiChat, ChatPlanner):
+    """Asks a model behind an OpenAI-compatible endpoint about a clip: vLLM, llama.cpp, Ollama, or a hosted one.
+
+    Example:
+        >>> planner = ApiPlanner("qwen3-vl-8b", "http://localhost:8000/v1", max_requests=500)
+    """

@@ -9,12 +9,10 @@ from prismaudio.checkpoints import within
 from prismaudio.downloads import cache_home
 from prismaudio.paths import expanded
 from prismaudio.planners.base import Planner
-from prismaudio_vlm.api_chat import ApiChat
 from prismaudio_vlm.asking import Prompts
 from prismaudio_vlm.cache import AnswerCache
 from prismaudio_vlm.chat import Answer, Chat
 from prismaudio_vlm.drafting import Ask, Draft
-from prismaudio_vlm.transformers_chat import TransformersChat
 from prismaudio_vlm.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -142,21 +140,3 @@ class ChatPlanner(Chat, Planner):
                     self.cache.store(identity, questions[index], answer)
         for index, known in enumerate(found):
             yield given[index] if known is None else (known, 0.0)
-
-
-class VlmPlanner(TransformersChat, ChatPlanner):
-    """Asks a vision-language model of transformers about a clip, on this machine.
-
-    Example:
-        >>> planner = VlmPlanner("Qwen/Qwen3-VL-4B-Instruct", fps=1.0)
-        >>> planner.config["fps"], planner.config["model"]
-        (1.0, 'Qwen/Qwen3-VL-4B-Instruct')
-    """
-
-
-class ApiPlanner(ApiChat, ChatPlanner):
-    """Asks a model behind an OpenAI-compatible endpoint about a clip: vLLM, llama.cpp, Ollama, or a hosted one.
-
-    Example:
-        >>> planner = ApiPlanner("qwen3-vl-8b", "http://localhost:8000/v1", max_requests=500)
-    """

@@ -17,11 +17,12 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.video_utils import VideoMetadata
 
-from prismaudio.devices import find_device
 from prismaudio.checkpoints import Configured
+from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
 from prismaudio_vlm.model_folders import ModelFolder
+from prismaudio_vlm.planner import ChatPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -442,3 +443,13 @@ def _metadata(view: View) -> VideoMetadata:
         video_backend="pyav",
         frames_indices=indices,
     )
+
+
+class VlmPlanner(TransformersChat, ChatPlanner):
+    """Asks a vision-language model of transformers about a clip, on this machine.
+
+    Example:
+        >>> planner = VlmPlanner("Qwen/Qwen3-VL-4B-Instruct", fps=1.0)
+        >>> planner.config["fps"], planner.config["model"]
+        (1.0, 'Qwen/Qwen3-VL-4B-Instruct')
+    """

@@ -153,8 +153,12 @@ def save_qwen_omni(folder):
 
 
 def save_idefics(folder, *, smolvlm=False):
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, SmolVLMConfig
-    from transformers import SmolVLMForConditionalGeneration
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+    )
 
     special = ("<|im_start|>", "<end_of_utterance>", "<|im_end|>", "<fake_token_around_image>", "<image>",
                "<global-img>", *[f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)])  # fmt: skip

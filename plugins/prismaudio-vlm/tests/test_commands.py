@@ -1,0 +1,141 @@
+"""Planners on the command line, in model folders and in extraction, with an endpoint of ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from chat_server import MODEL, Fault, serving
+from streams import streams
+
+from prismaudio import PrismAudio
+from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.cli.main import main
+from prismaudio.encoders.brightness import BrightnessEncoder
+from prismaudio.media import write_video
+from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.plan import Plan
+from prismaudio_vlm.api_chat import ApiPlanner
+
+KEY = "sk-very-secret-1234567890"
+
+
+@pytest.fixture
+def server():
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", "studio,loudness,speechfree")  # they complete plans
+    for name, level in (("a.mp4", 255), ("b.mp4", 120)):
+        frames = torch.zeros(16, 3, 32, 32, dtype=torch.uint8)
+        frames[8:] = level
+        write_video(frames, 8, tmp_path / "videos" / name)
+    return tmp_path / "videos"
+
+
+def planner(server, **arguments):
+    """The words that choose the planner."""
+    words = ["--planner", "ApiPlanner"]
+    for name, value in {"model": MODEL, "base_url": server.url, **arguments}.items():
+        words += [f"--planner.{name}", str(value)]
+    return words
+
+
+def model_with(planner, folder):
+    """A small model with random weights in a folder."""
+    torch.manual_seed(0)
+    autoencoder = OobleckAutoencoder(4, (1, 2, 4), (4, 8, 8), latent_channels=8, sample_rate_hz=16_000)
+    dim = BrightnessEncoder().dim
+    transformer = DiffusionTransformer(8, dim=64, depth=1, num_heads=2, streams=streams(64, ["video"], video=dim))
+    PrismAudio(transformer, autoencoder, {"video": BrightnessEncoder()}, planner).save_pretrained(folder)
+    return str(folder)
+
+
+def test_plan_writes_the_answers_of_the_endpoint(server, videos, capsys):
+    assert main(["plan", str(videos / "a.mp4"), *planner(server)]) == 0
+    plan = Plan.load("a.plan.txt")
+    assert list(plan)[:4] == ["semantic", "temporal", "aesthetic", "spatial"]
+    assert plan.story.sources[0].what == "dog"
+    capsys.readouterr()
+    n_requests = len(server.requests)
+    assert main(["plan", str(videos / "a.mp4"), *planner(server), "--force"]) == 0
+    assert len(server.requests) == n_requests  # from the cache
+
+
+def test_generate_records_who_wrote_what_and_goes_on_after_a_failure(server, videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.key = KEY
+    model = model_with(None, tmp_path / "model")
+    words = ["generate", str(videos), "--model", model, "--steps", "1", "-o", "out", "--prompt", "a dog"]
+    assert main([*words, *planner(server)]) == 0
+    told = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert told["plan_origins"]["semantic"] == {"planner": "user"}
+    temporal = told["plan_origins"]["temporal"]
+    assert (temporal["planner"], temporal["model"], temporal["asked"]) == ("ApiPlanner", MODEL, 1)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert KEY.encode() not in written
+    assert KEY not in "".join(capsys.readouterr())
+
+
+def test_without_a_key_an_endpoint_or_the_model_there_is_one_line(server, videos, monkeypatch, capsys):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def error(*words):
+        assert main(["plan", str(videos / "a.mp4"), "-o", "-", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "OPENAI_API_KEY" in error(*planner(server, base_url="https://api.example.com/v1"))
+    assert MODEL in error(*planner(server, model="other"))
+    assert "127.0.0.1" in error(*planner(server, base_url="http://127.0.0.1:9/v1", max_retries=0))
+    assert "model" in error("--planner", "ApiPlanner")
+    assert "model" in error("--planner", "VlmPlanner")
+    assert "no/where" in error("--planner", "VlmPlanner", "--planner.model", "./no/where")
+
+
+def test_a_budget_that_is_used_up_loses_nothing(server, videos, capsys):
+    words = ["plan", str(videos / "a.mp4"), "-o", "-"]
+    assert main([*words, *planner(server, max_requests=2)]) == 0
+    first = capsys.readouterr()
+    assert "max_requests" in first.err
+    assert Plan.parse(first.out).keys() >= {"semantic", "temporal"}
+    assert "aesthetic" not in Plan.parse(first.out)
+    n_requests = len(server.questions)
+    assert n_requests == 2
+    assert main([*words, *planner(server, max_requests=20)]) == 0
+    assert Plan.parse(capsys.readouterr().out).keys() >= {"semantic", "temporal", "aesthetic", "spatial"}
+
+
+def test_an_endpoint_that_fails_for_one_question_leaves_one_section_out(server, videos, capsys):
+    server.faults = [Fault(400, {"error": {"message": "the image is odd"}})]
+    assert main(["plan", str(videos / "a.mp4"), "-o", "-", *planner(server)]) == 0
+    captured = capsys.readouterr()
+    assert "left out the semantic section" in captured.err
+    assert "<Temporal>" in captured.out
+
+
+def test_a_model_folder_keeps_its_planner(server, videos, tmp_path):
+    folder = model_with(ApiPlanner(MODEL, server.url, fps=1.0), tmp_path / "model")
+    described = json.loads((tmp_path / "model" / "config.json").read_text())["components"]["planner"]
+    assert described["class"] == "prismaudio_vlm.api_chat:ApiPlanner"
+    assert described["arguments"]["fps"] == 1.0
+    loaded = PrismAudio.from_pretrained(folder)
+    assert loaded.planner.fields["model"] == MODEL
+    plan = loaded.plan(videos / "a.mp4")
+    assert plan.origins["spatial"]["planner"] == "ApiPlanner"
+    assert main(["plan", str(videos / "b.mp4"), "--planner", folder, "-o", "b.txt"]) == 0
+    assert Plan.load("b.txt")["semantic"]
+
+
+def test_extraction_writes_plans_with_it(server, videos, tmp_path, capsys):
+    (tmp_path / "clips.csv").write_text("id,video\na,videos/a.mp4\nb,videos/b.mp4\n")
+    described = f"{{class_path: ApiPlanner, init_args: {{model: {MODEL}, base_url: '{server.url}'}}}}"
+    words = ["extract", "clips.csv", "-o", "features", "--encoder", "video=BrightnessEncoder", "--autoencoder", "none"]
+    assert main([*words, "--planner", described]) == 0
+    assert "2 clips computed" in capsys.readouterr().err
+    assert len(server.questions) >= 8
