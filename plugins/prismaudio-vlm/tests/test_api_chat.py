@@ -259,7 +259,7 @@ def error(status, message, **fields):
         (error(422, "extra fields"), r"refused the question \(422: extra fields\)$"),
         (Fault(400, {"object": "error", "message": "bad", "code": 400}), r"\(400: bad\)"),
         (Fault(422, {"detail": [{"msg": "field required"}]}), r"\(422: \[\{\"msg\": \"field required\"\}\]\)"),
-        (Fault(400, [{"error": {"message": "Unknown name seed", "code": 400}}]), r"\(400: Unknown name seed\)"),
+        (Fault(400, [{"error": {"message": "Bad image.", "status": "INVALID"}}]), r"\(400: Bad image.\)$"),
         (Fault(400, b"\xff" * 5000), r"\(400: \ufffd"),
         (Fault(418), r"refused the question \(418\)$"),
     ],
@@ -332,12 +332,20 @@ def test_a_timeout_is_of_the_whole_request(server, chat, clock, stop):
         "in the middle": Fault(body=body, sends=0.5, stalls=True),
         "byte by byte": Fault(body=body, drip_s=0.02),
     }[stop]
-    server.faults = [slow, slow]
+    asking = chat(timeout_s=0.3, parallel=1)
+    told = "127.0.0.1 did not answer within 0.3 s (timeout_s); asked 2 times"
     started = time.monotonic()
-    (bad,) = chat(timeout_s=0.3, max_retries=1).answer([ask()])
-    assert time.monotonic() - started < 5
-    assert str(bad) == "127.0.0.1 did not answer within 0.3 s (timeout_s); asked 2 times"
-    assert clock.waits == [1]
+    server.faults = [slow, slow]
+    with pytest.raises(UnusableEndpointError) as raised:  # nothing has been answered yet
+        asking.answer([ask("one"), ask("two")])
+    assert str(raised.value) == told
+    assert len(server.questions) == 2
+    server.faults = [Fault(body=completion("A dog.")), slow, slow]
+    first, bad, last = asking.answer([ask("one"), ask("two"), ask("three")])
+    assert (type(bad), str(bad)) == (EndpointError, told)
+    assert (first.text, last) == ("A dog.", asked("three"))
+    assert time.monotonic() - started < 10
+    assert clock.waits == [1, 1]
 
 
 def date_in(seconds):
@@ -354,6 +362,13 @@ def test_retry_after(server, chat, clock, status, header, low_s, high_s):
     assert chat().answer([ask()]) == [asked()]
     assert low_s <= sum(clock.waits) <= high_s
     assert len(server.questions) == 2
+
+
+def test_retry_delay_of_gemini(server, chat, clock):
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37.5s"}
+    server.faults = [Fault(429, [{"error": {"code": 429, "message": "check your billing", "details": [info]}}])]
+    assert chat().answer([ask()]) == [asked()]
+    assert clock.waits == [37.5]
 
 
 @pytest.mark.parametrize("header", ["3600", "1e99", date_in(7200)])
@@ -404,6 +419,14 @@ UNUSABLE = {
     "quota": (
         error(429, "You exceeded your current quota", code="insufficient_quota"),
         "the credit at 127.0.0.1 is used up (429: You exceeded your current quota (insufficient_quota))",
+    ),
+    "a field in OpenAI": (
+        error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", code="unsupported_parameter"),
+        "remove or replace it by extra, such as {max_tokens: null, max_completion_tokens: 1024}",
+    ),
+    "a field in Gemini": (
+        Fault(400, [{"error": {"code": 400, "message": 'Unknown name "seed": Cannot find field.'}}]),
+        "remove or replace it by extra, such as {max_tokens: null, max_completion_tokens: 1024}",
     ),
     "no images in vLLM": (
         Fault(400, {"object": "error", "message": "qwen is not a multimodal model", "code": 400}),
@@ -616,7 +639,7 @@ def test_the_key_is_sent_and_never_told(server, chat, caplog, capfd, name):
 def test_a_redirect_is_not_followed(server, chat):
     with serving() as other:
         server.always = Fault(308, b"", {"Location": other.url + "/chat/completions"})
-        with pytest.raises(UnusableEndpointError, match=f"127.0.0.1 redirects to {other.url}.*; the key is not sent"):
+        with pytest.raises(UnusableEndpointError, match=f"127.0.0.1 redirects to {other.url}.*, where the key is not sent"):
             chat().answer([ask()])
         assert other.requests == []
     assert len(server.requests) == 1

@@ -60,8 +60,11 @@ _NO_IMAGES = re.compile(
 _NO_MODEL = re.compile(
     r"not a valid model|\b(?:invalid|unknown) model\b|\bmodel\b.*(?:not found|not exist)", re.IGNORECASE
 )
-_TOO_MUCH = re.compile(r"context|token|too (?:large|big|long|many)|maximum|exceed", re.IGNORECASE)
-_NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|billing", re.IGNORECASE)
+_NO_FIELD = re.compile(r"unsupported (?:parameter|value)|unknown name|unrecognized", re.IGNORECASE)
+"""What OpenAI and Gemini say of a field, or a value of one, that they do not take from any request."""
+_TOO_MUCH = re.compile(r"context|too (?:large|big|long|many)|maximum|exceed", re.IGNORECASE)
+_RETRY_DELAY = re.compile(r'"retryDelay":\s*"([\d.]+)s"')
+"""Gemini's endpoint states it in the body."""
 _THOUGHT = re.compile(r"^.*</think>|<think>.*", re.DOTALL)
 
 
@@ -80,16 +83,24 @@ class _TemporaryError(EndpointError):
         text: The message.
         wait_s: How long the endpoint asks to wait; None if it does not say.
         is_rate_limit: Whether the wait is for all requests.
-        is_offline: Whether no connection could be opened.
+        max_retries: Number of retries after which further ones are not worth it.
+        is_unusable: Whether no question is answered when the last retry fails too.
     """
 
     def __init__(
-        self, text: str, *, wait_s: float | None = None, is_rate_limit: bool = False, is_offline: bool = False
+        self,
+        text: str,
+        *,
+        wait_s: float | None = None,
+        is_rate_limit: bool = False,
+        max_retries: float = math.inf,
+        is_unusable: bool = False,
     ) -> None:
         super().__init__(text)
         self.wait_s = wait_s
         self.is_rate_limit = is_rate_limit
-        self.is_offline = is_offline
+        self.max_retries = max_retries
+        self.is_unusable = is_unusable
 
 
 class _Response(NamedTuple):
@@ -154,8 +165,8 @@ class ApiChat(Configured, Chat):
         key_variable: Name of the environment variable with the key. An endpoint on this machine or in its network needs
             none.
         timeout_s: Maximum time of a request, from the connection to the last byte of the answer.
-        max_retries: How often a request is repeated after a rate limit, an error of the server, a lost connection or a
-            timeout.
+        max_retries: How often a request is repeated after a rate limit, an error of the server or a lost connection,
+            each time after twice the wait; after a timeout it is repeated once.
         max_requests: Maximum number of questions that this process sends, retries included; None for no limit. Those
             beyond it fail.
         parallel: Number of requests that are sent at once.
@@ -176,7 +187,7 @@ class ApiChat(Configured, Chat):
         base_url: str | None = None,
         key_variable: str = "OPENAI_API_KEY",
         timeout_s: float = 120.0,
-        max_retries: int = 5,
+        max_retries: int = 7,
         max_requests: int | None = None,
         parallel: int = 4,
         max_tokens: int = 1024,
@@ -333,9 +344,8 @@ class _Requests:
                     raise await self._failure(response)
                 answer = self._answer(response.body)
             except _TemporaryError as error:
-                is_unusable = error.is_offline and not self._chat.is_reached
-                if is_unusable or n_retries == self._chat.max_retries:
-                    kind = UnusableEndpointError if error.is_offline else EndpointError
+                if n_retries >= min(self._chat.max_retries, error.max_retries):
+                    kind = UnusableEndpointError if error.is_unusable else EndpointError
                     raise kind(f"{error}{f'; asked {n_retries + 1} times' if n_retries else ''}") from None
                 await self._chat.pacing.after(error, n_retries, self._host)
                 n_retries, last = n_retries + 1, error
@@ -358,12 +368,17 @@ class _Requests:
                             raise EndpointError(f"{self._host} sent more than {MAX_BODY_BYTES >> 20} MiB")
                     return _Response(response.status_code, response.headers, bytes(received))
         except TimeoutError:
-            raise _TemporaryError(f"{self._host} did not answer within {chat.timeout_s:g} s (timeout_s)") from None
+            raise _TemporaryError(
+                f"{self._host} did not answer within {chat.timeout_s:g} s (timeout_s)",
+                max_retries=1,
+                is_unusable=not chat.is_accepted,
+            ) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _TemporaryError(
                 f"cannot connect to {self._host} ({self._quoted(str(error))}); "
                 f"expected a running server at base_url {chat.base_url}",
-                is_offline=True,
+                max_retries=math.inf if chat.is_reached else 0,
+                is_unusable=True,
             ) from None
         except httpx2.RequestError as error:
             raise _TemporaryError(f"{self._host} broke off ({self._quoted(str(error))})") from None
@@ -375,16 +390,21 @@ class _Requests:
         said = f"({status}: {self._quoted(message)})" if message else f"({status})"
         if 300 <= status < 400:
             to = self._quoted(response.headers.get("Location", "nowhere"))
-            return UnusableEndpointError(f"{host} redirects to {to}; the key is not sent there, set base_url to it")
+            return UnusableEndpointError(f"{host} redirects to {to}, where the key is not sent; base_url must name it")
         if _NO_IMAGES.search(message):
             return UnusableEndpointError(f"{model} at {host} takes no images {said}; name a vision-language model")
         if status == 401 or (status == 403 and not self._chat.is_accepted):
             key = f"the key in {self._chat.key_variable}" if self._key else "a request without a key"
             return UnusableEndpointError(f"{host} refused {key} {said}")
-        if status == 402 or (status == 429 and _NO_CREDIT.search(message)):
+        if status == 402 or (status == 429 and "insufficient_quota" in message):
             return UnusableEndpointError(f"the credit at {host} is used up {said}")
         if status == 404 or (status == 400 and _NO_MODEL.search(message)):
             return UnusableEndpointError(f"{host} has no model {model!r} {said}; {await self._models()}")
+        if status == 400 and _NO_FIELD.search(message):
+            return UnusableEndpointError(
+                f"{model} at {host} does not take a field of the request {said}; remove or replace it by extra, "
+                "such as {max_tokens: null, max_completion_tokens: 1024}"
+            )
         if status in {408, 425, 429} or status >= 500:
             return self._temporary(response, said)
         hint = "; show fewer or smaller frames" if status == 413 or _TOO_MUCH.search(message) else ""
@@ -392,7 +412,8 @@ class _Requests:
 
     def _temporary(self, response: _Response, said: str) -> EndpointError:
         """The error of a response after which the question may be asked again."""
-        wait_s = _retry_after_s(response.headers.get("Retry-After"))
+        delay = _RETRY_DELAY.search(response.body.decode("utf-8", "replace"))
+        wait_s = _retry_after_s(response.headers.get("Retry-After", delay[1] if delay else ""))
         is_rate_limit = response.status == 429 or wait_s is not None
         what = "limits the rate of requests" if response.status == 429 else "failed"
         if wait_s is not None and wait_s > MAX_WAIT_S:
@@ -589,10 +610,13 @@ def _error_message(body: bytes) -> str:
     return f"{message} ({code})" if isinstance(code, str) else message
 
 
-def _retry_after_s(header: str | None) -> float | None:
-    """The seconds that a Retry-After header states, as a number or a date (RFC 9110, section 10.2.3)."""
-    if header is None:
-        return None
+def _retry_after_s(header: str) -> float | None:
+    """The seconds that a Retry-After header states, as a number or a date (RFC 9110, section 10.2.3); None for neither.
+
+    Example:
+        >>> _retry_after_s("7"), _retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT"), _retry_after_s("soon")
+        (7.0, 0.0, None)
+    """
     try:
         seconds = float(header)
     except ValueError:
