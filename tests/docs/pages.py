@@ -5,7 +5,7 @@ What a page may say:
 - A ``bash`` or ``python`` block is run. A ``text`` block right after it is what it must print (``...`` for anything).
 - A block with ``title="name"`` is written to the file of that name, and not run.
 - ``<!-- not run: why -->`` before a block leaves it out; ``<!-- needs: prismaudio-studio -->`` anywhere says that a
-  page needs that distribution, with its world and its model.
+  page needs that distribution, with its world and its model. A page that needs another one is run by its tests.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 HAS_STUDIO = importlib.util.find_spec("prismaudio_studio") is not None
 NEEDS_STUDIO = "<!-- needs: prismaudio-studio -->"
+NEEDS_VLM = "<!-- needs: prismaudio-vlm -->"
 RUN = ("bash", "python")
 
 _BLOCK = re.compile(

@@ -639,7 +639,9 @@ def test_the_key_is_sent_and_never_told(server, chat, caplog, capfd, name):
 def test_a_redirect_is_not_followed(server, chat):
     with serving() as other:
         server.always = Fault(308, b"", {"Location": other.url + "/chat/completions"})
-        with pytest.raises(UnusableEndpointError, match=f"127.0.0.1 redirects to {other.url}.*, where the key is not sent"):
+        with pytest.raises(
+            UnusableEndpointError, match=f"127.0.0.1 redirects to {other.url}.*, where the key is not sent"
+        ):
             chat().answer([ask()])
         assert other.requests == []
     assert len(server.requests) == 1

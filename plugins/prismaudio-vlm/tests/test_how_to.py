@@ -1,0 +1,28 @@
+"""The how-to page runs, with an endpoint of ours in place of the one that it names."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from chat_server import serving
+
+DOCS = Path(__file__).parents[3] / "tests" / "docs"
+
+
+@pytest.mark.slow
+def test_the_page_does_what_it_says(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("docs_pages", DOCS / "pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "docs_pages", pages)
+    spec.loader.exec_module(pages)
+    if not pages.HAS_STUDIO:
+        pytest.skip("prismaudio-studio is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with serving() as server:
+        server.models = ("Qwen/Qwen3-VL-8B-Instruct",)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        assert pages.run_page(pages.DOCS / "how-to" / "let-a-vlm-plan.md", tmp_path) == []
+        assert server.questions
