@@ -348,17 +348,21 @@ def test_a_timeout_is_of_the_whole_request(server, chat, clock, stop):
     assert clock.waits == [1, 1]
 
 
-def date_in(seconds):
-    return email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+def retry_after(header):
+    """The header; for a time such as ``in 30 s``, as a date."""
+    if match := re.fullmatch(r"in (\d+) s", header):
+        moment = datetime.now(UTC) + timedelta(seconds=int(match[1]))
+        return {"Retry-After": email.utils.format_datetime(moment, usegmt=True)}
+    return {"Retry-After": header}
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("header", "low_s", "high_s"),
-    [("7", 7, 7), ("0.5", 0.5, 0.5), ("-3", 0, 0), ("date", 28, 30), ("soon", 1, 1), ("nan", 1, 1), ("", 1, 1)],
+    [("7", 7, 7), ("0.5", 0.5, 0.5), ("-3", 0, 0), ("in 30 s", 28, 30), ("soon", 1, 1), ("nan", 1, 1), ("", 1, 1)],
 )
 def test_retry_after(server, chat, clock, status, header, low_s, high_s):
-    server.faults = [Fault(status, b"", {"Retry-After": date_in(30) if header == "date" else header})]
+    server.faults = [Fault(status, b"", retry_after(header))]
     assert chat().answer([ask()]) == [asked()]
     assert low_s <= sum(clock.waits) <= high_s
     assert len(server.questions) == 2
@@ -371,9 +375,9 @@ def test_retry_delay_of_gemini(server, chat, clock):
     assert clock.waits == [37.5]
 
 
-@pytest.mark.parametrize("header", ["3600", "1e99", date_in(7200)])
+@pytest.mark.parametrize("header", ["3600", "1e99", "in 7200 s"])
 def test_a_long_rate_limit_is_not_waited_for(server, chat, clock, header):
-    server.faults = [Fault(429, {"error": {"message": "daily limit"}}, {"Retry-After": header})]
+    server.faults = [Fault(429, {"error": {"message": "daily limit"}}, retry_after(header))]
     with pytest.raises(UnusableEndpointError, match=r"limits the rate .* s \(429: daily limit\); run again after that"):
         chat(parallel=1).answer([ask("one"), ask("two")])
     assert len(server.questions) == 1
@@ -639,9 +643,7 @@ def test_the_key_is_sent_and_never_told(server, chat, caplog, capfd, name):
 def test_a_redirect_is_not_followed(server, chat):
     with serving() as other:
         server.always = Fault(308, b"", {"Location": other.url + "/chat/completions"})
-        with pytest.raises(
-            UnusableEndpointError, match=f"127.0.0.1 redirects to {other.url}.*, where the key is not sent"
-        ):
+        with pytest.raises(UnusableEndpointError, match=f"redirects to {other.url}.*, where the key is not sent"):
             chat().answer([ask()])
         assert other.requests == []
     assert len(server.requests) == 1

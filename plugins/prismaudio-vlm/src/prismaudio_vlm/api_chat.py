@@ -509,8 +509,7 @@ def _is_local(host: str) -> bool:
         (False, False, False)
     """
     try:
-        address = ipaddress.ip_address(host)
-        return not (getattr(address, "ipv4_mapped", None) or address).is_global
+        return not ipaddress.ip_address(host).is_global
     except ValueError:
         local = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
         return host[:1].isalpha() and ("." not in host or host.endswith(local))
