@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from prismaudio.devices import PRECISIONS
-from prismaudio.downloads import fetch, hub_error, is_repository
+from prismaudio.downloads import fetch, hub_error, in_cache, is_repository
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.weight_files import listed
@@ -40,6 +40,8 @@ EXAMPLE = PublishedFolder("Qwen/Qwen3-VL-4B-Instruct", size_mb=8900, licence="Ap
 """A model that a message can point to."""
 _TEXTS = ["*.json", "*.jinja", "*.txt", "*.model"]
 """Files of a model besides the weights: configurations, tokenizer, chat template."""
+CHECKED = "5.24"
+"""Version of transformers that :func:`without_video` was checked with."""
 _PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "tokenizer": (AutoTokenizer, {}),
     "image_processor": (AutoImageProcessor, {"backend": "pil"}),
@@ -242,7 +244,7 @@ def without_video(family: Any) -> Any:
     """A processor class of a family that may be made without a video processor, which would require torchvision.
 
     Source:
-        ``ProcessorMixin`` of transformers 5.24, whose constructor checks the type of each part, and whose
+        ``ProcessorMixin`` of transformers, whose constructor checks the type of each part, and whose
         ``apply_chat_template`` is overridden by SmolVLM to read defaults of the video processor.
     """
 
@@ -261,9 +263,14 @@ def _download_texts(repository: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
+    is_known = in_cache(repository, CONFIG, revision)
     try:
         folder = fetch(repository, CONFIG, revision).parent  # named after the commit, so that all files are of one
-        snapshot_download(repository, revision=folder.name, allow_patterns=_TEXTS, ignore_patterns=["*/*"])
+        try:
+            snapshot_download(repository, revision=folder.name, allow_patterns=_TEXTS, ignore_patterns=["*/*"])
+        except Exception:
+            if not is_known:  # else the cache is used without a network
+                raise
     except RemoteEntryNotFoundError as error:
         raise CheckpointError(
             f"{repository} on the hub has no {CONFIG}; expected a model in transformers' layout, such as "

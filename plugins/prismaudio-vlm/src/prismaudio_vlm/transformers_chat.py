@@ -142,7 +142,8 @@ class TransformersChat(Configured, Chat):
 
     def answer(self, questions: Sequence[Question]) -> list[Answer | PrismAudioError]:
         """Answer questions, in batches of those with the same kinds of input; see the base class."""
-        self._load()
+        if questions:
+            self._load()
         answers: dict[int, Answer | PrismAudioError] = {}
         kinds: dict[tuple[bool, bool], list[int]] = {}
         for index, question in enumerate(questions):

@@ -5,10 +5,13 @@ project; their tokenizers have a token for each byte, and the families' special 
 """
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from prismaudio_vlm.chat import Question, View
 
 VOCABULARY = 320
 TEXT = {
@@ -200,7 +203,7 @@ def save_gemma3(folder):
         text_config=TEXT | ends | {"sliding_window": 64, "query_pre_attn_scalar": 8},
         vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                        "image_size": 32, "patch_size": 8},
-        mm_tokens_per_image=4, image_token_index=ids["<image_soft_token>"],
+        mm_tokens_per_image=4, tie_word_embeddings=False, image_token_index=ids["<image_soft_token>"],
         boi_token_index=ids["<start_of_image>"], eoi_token_index=ids["<end_of_image>"],
     )  # fmt: skip
     network = Gemma3ForConditionalGeneration(config)
@@ -219,6 +222,45 @@ FAMILIES = {
     "smolvlm": save_smolvlm,
     "gemma3": save_gemma3,
 }
+
+
+def frames(count, seed=0, size=(40, 48)):
+    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def view(*times_s, label="The whole clip", seed=0, size=(40, 48)):
+    return View(frames(len(times_s), seed, size), times_s, label)
+
+
+def question(*views, text="When does it sound?", system="You plan sounds.", **more):
+    return Question(system, views, text, **more)
+
+
+def recorded(chat):
+    """What the network of a chat is given from now on, and the tokens that it answers."""
+    chat._load()
+    network, calls = chat._network, []
+    generate = type(network).generate
+
+    def record(**inputs):
+        tokens = generate(network, **inputs)
+        calls.append((inputs, tokens[:, inputs["input_ids"].shape[1] :]))
+        return tokens
+
+    network.generate = record
+    return calls
+
+
+@pytest.fixture
+def asking():
+    """How questions are made, and recorded."""
+    return SimpleNamespace(frames=frames, view=view, question=question, recorded=recorded)
+
+
+@pytest.fixture(scope="session")
+def families():
+    """What writes the folder of each family."""
+    return FAMILIES
 
 
 @pytest.fixture(scope="session")
