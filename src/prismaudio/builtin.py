@@ -5,11 +5,15 @@ from pathlib import Path
 
 from prismaudio import Component, Dimension, Stream, hookimpl
 
-CORE_DIMENSIONS = (
-    Dimension("semantic", "Which things make a sound, and what does each of them sound like?"),
-    Dimension("temporal", "When does each sound begin, how often does it come back, and how long does it last?"),
-    Dimension("aesthetic", "How clean is the recording, and in what room is it heard?"),
-    Dimension("spatial", "From which direction does each sound come, and does it move?"),
+_QUESTIONS = {
+    "semantic": "Which things make a sound, and what does each of them sound like?",
+    "temporal": "When does each sound begin, how often does it come back, and how long does it last?",
+    "aesthetic": "How clean is the recording, and in what room is it heard?",
+    "spatial": "From which direction does each sound come, and does it move?",
+}
+CORE_DIMENSIONS = tuple(
+    Dimension(name, question, prompt=Path(__file__).with_name("prompts") / f"{name}.yaml")
+    for name, question in _QUESTIONS.items()
 )
 """The four dimensions of the paper, in the order of their sections."""
 

@@ -53,11 +53,14 @@ class Dimension:
         name: One lower-case word, which is also the tag of its section (``loudness`` is written ``<Loudness>``).
         question: The question that its section of the chain of thought answers; planners prompt their model with it.
         default_section: Section to use if the planner does not write one; empty to omit the section.
+        prompt: A YAML file with what a language model is told about the form of the section, see
+            :class:`prismaudio.planners.prompts.SectionPrompt`; None for the question alone.
     """
 
     name: str
     question: str
     default_section: str = ""
+    prompt: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ OFFICIAL = {
     "prismaudio-t5gemma": ("T5GemmaEncoder",),
     "prismaudio-timm": ("TimmEncoder",),
     "prismaudio-videoprism": ("VideoPrismEncoder",),
+    "prismaudio-vlm": ("VlmPlanner", "ApiPlanner"),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""

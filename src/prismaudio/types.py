@@ -15,6 +15,7 @@ from prismaudio.errors import MediaError, NotApplicableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from prismaudio.plan import Plan
 
@@ -89,6 +90,8 @@ class Clip:
         fps: Frames per second; None when there are none.
         audio: Stereo audio, float32 ``(2, samples)`` in -1 .. 1; None for silent video.
         sample_rate_hz: Samples per second; None without audio.
+        file: The video file that the frames were read from, for other frames of it; None for a clip in memory.
+        start_s: Start of the clip in that file, in seconds from its first frame.
     """
 
     id: str
@@ -97,6 +100,8 @@ class Clip:
     fps: float | None = None
     audio: Tensor | None = None
     sample_rate_hz: int | None = None
+    file: Path | None = None
+    start_s: float = 0.0
 
     @property
     def has(self) -> frozenset[Need]:

@@ -106,7 +106,7 @@ class PublishedFolder:
                         f"{repository} on the hub has no {WEIGHTS}, and other formats are not read, since they can run "
                         "code; name a revision that has it, or load it with transformers and save_pretrained it"
                     )
-                names += [place + shard for shard in sorted(set(_shards(index).values()))]
+                names += [place + shard for shard in sorted(set(shards(index).values()))]
             for name in names:
                 if hub.fetch(name) is None:
                     raise CheckpointError(f"{repository} on the hub has no {name}; name a repository that has it")
@@ -171,7 +171,7 @@ def read_tensors(folder: Path, renamed: Callable[[str], str | None]) -> dict[str
         CheckpointError: A file is missing or damaged.
     """
     if (folder / INDEX).is_file():
-        names = sorted(set(_shards(folder / INDEX).values()))
+        names = sorted(set(shards(folder / INDEX).values()))
     elif (folder / WEIGHTS).is_file():
         names = [WEIGHTS]
     else:
@@ -194,9 +194,13 @@ def read_tensors(folder: Path, renamed: Callable[[str], str | None]) -> dict[str
     return found
 
 
-def _shards(index: Path) -> dict[str, str]:
-    """The file of each tensor."""
-    shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+def shards(index: Path) -> dict[str, str]:
+    """The file of each tensor, by an index of shards.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    found = read_json(index).get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(s, str) and Path(s).name == s for s in found.values()):
         raise CheckpointError(f"{index} is damaged: expected the name of a file for each tensor under weight_map")
-    return shards
+    return found

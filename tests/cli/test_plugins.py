@@ -118,11 +118,13 @@ def test_check_finds_what_is_wrong(install, capsys):
 
 def test_check_validates_questions_and_headers(install, capsys, tmp_path):
     (tmp_path / "x.yaml").write_text("model: X\n")
+    (tmp_path / "prompt.txt").write_text("views: everything\n")
     install(f"""
         from pathlib import Path
         @hookimpl
         def prismaudio_dimensions():
-            return [Dimension("warmth", "Not a question.")]
+            prompt = Path({str(tmp_path)!r}) / "prompt.txt"
+            return [Dimension("warmth", "Not a question."), Dimension("glow", "Is it one?", prompt=prompt)]
         @hookimpl
         def prismaudio_recipes():
             return [Path({str(tmp_path)!r})]
@@ -130,6 +132,7 @@ def test_check_validates_questions_and_headers(install, capsys, tmp_path):
     assert main(["plugins", "check", "prismaudio-extra"]) == 1
     text = capsys.readouterr().out
     assert "is not a question" in text
+    assert "views is 'everything'; expected whole or moments" in text
     assert "must be a comment" in text
 
 

@@ -38,26 +38,84 @@ class Asked(Planner):
 )
 def test_the_planner_is_given_the_prompt_or_the_plan_with_the_prompt_in_it(given, prompt, expected):
     planner = Asked()
-    plan = write_plan(planner, SEEN, CORE_DIMENSIONS, given, prompt)
+    plan = write_plan([planner], SEEN, CORE_DIMENSIONS, given, prompt)
     assert (planner.given, type(planner.given)) == (expected, type(expected))
     assert dict(plan) == {"temporal": "The dog barks at 1 s."}
     assert plan.warnings[0] == "planned"
 
 
 def test_without_a_planner_what_is_given_is_the_plan():
-    plan = write_plan(None, UNSEEN, CORE_DIMENSIONS, Plan({"spatial": "Left."}), "a dog, twice")
+    plan = write_plan([], UNSEEN, CORE_DIMENSIONS, Plan({"spatial": "Left."}), "a dog, twice")
     assert list(plan.items()) == [("semantic", "a dog, twice"), ("spatial", "Left.")]
-    assert dict(write_plan(None, UNSEEN, CORE_DIMENSIONS, prompt="a dog")) == {"semantic": "a dog"}
+    assert dict(write_plan([], UNSEEN, CORE_DIMENSIONS, prompt="a dog")) == {"semantic": "a dog"}
     with pytest.raises(PlanError, match="no planner; give a plan or a prompt"):
-        write_plan(None, SEEN, CORE_DIMENSIONS)
+        write_plan([], SEEN, CORE_DIMENSIONS)
     with pytest.raises(PlanError, match="there is nothing to plan from"):
-        write_plan(Asked(), UNSEEN, CORE_DIMENSIONS)
+        write_plan([Asked()], UNSEEN, CORE_DIMENSIONS)
 
 
-@pytest.mark.parametrize("planner", [None, Asked()])
-def test_nothing_happens_after_the_end_of_the_clip(planner):
+@pytest.mark.parametrize("planners", [[], [Asked()]])
+def test_nothing_happens_after_the_end_of_the_clip(planners):
     with pytest.raises(PlanError, match=r"but the clip lasts 0\.50 s"):
-        write_plan(planner, Clip("a", 0.5), CORE_DIMENSIONS, prompt="a dog barks at 1 s")
+        write_plan(planners, Clip("a", 0.5), CORE_DIMENSIONS, prompt="a dog barks at 1 s")
+
+
+class Writer(Planner):
+    """Writes fixed sections where none are given."""
+
+    def __init__(self, texts, origins=None, warnings=()):
+        self.texts, self.origins, self.warnings, self.times = texts, origins or {}, warnings, 0
+
+    def plan(self, clip, dimensions, given=None):
+        self.times += 1
+        given = Plan({"semantic": given}) if isinstance(given, str) else given or {}
+        return Plan({**self.texts, **{name: text for name, text in given.items() if text}}, self.warnings, self.origins)
+
+
+class Second(Writer):
+    """Another class, so that origins differ."""
+
+
+def test_each_planner_completes_what_the_ones_before_left_out():
+    record = {"temporal": {"asked": 2, "model": "owner/model"}}
+    first = Writer({"semantic": "A cat.", "temporal": "The cat sounds at 0.1 s."}, record, ["no direction found"])
+    second = Second({"semantic": "A dog.", "temporal": "At 0.2 s.", "spatial": "The cat is on the left."})
+    third = Writer({"aesthetic": "A clean recording."})
+    fourth = Writer({"semantic": "never"})
+    plan = write_plan([first, second, third, fourth], SEEN, CORE_DIMENSIONS, prompt="a cat")
+    assert dict(plan) == {
+        "semantic": "a cat",
+        "temporal": "The cat sounds at 0.1 s.",
+        "aesthetic": "A clean recording.",
+        "spatial": "The cat is on the left.",
+    }
+    assert plan.origins == {
+        "semantic": {"planner": "user"},
+        "temporal": {"planner": "Writer", "asked": 2, "model": "owner/model"},
+        "aesthetic": {"planner": "Writer"},
+        "spatial": {"planner": "Second"},
+    }
+    assert plan.warnings == ("no direction found",)
+    assert (third.times, fourth.times) == (1, 0)
+
+
+def test_a_section_that_a_planner_changed_is_its_own():
+    class Editor(Planner):
+        def plan(self, clip, dimensions, given=None):
+            return Plan(given).replace({"spatial": "On the right."})
+
+    plan = write_plan([Editor()], SEEN, CORE_DIMENSIONS, Plan({"semantic": "A dog.", "spatial": "Left."}))
+    assert {name: origin["planner"] for name, origin in plan.origins.items()} == {
+        "semantic": "user",
+        "spatial": "Editor",
+    }
+    default = with_default_sections(plan, [Dimension("loudness", "How loud?", "Moderate.")])
+    assert default.origins["loudness"] == {"planner": "default"}
+
+
+def test_a_plan_without_a_section_is_an_error_with_the_reasons():
+    with pytest.raises(PlanError, match="no planner wrote a section: the endpoint is silent"):
+        write_plan([Writer({}, warnings=["the endpoint is silent"])], SEEN, CORE_DIMENSIONS)
 
 
 def test_default_sections_are_filled_in_and_unanswered_ones_are_reported():

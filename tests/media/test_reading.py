@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prismaudio.errors import MediaError
-from prismaudio.media import read_audio_track, read_clip, read_clips, reading
+from prismaudio.media import read_audio_track, read_clip, read_clips, read_frames_at, reading
 from prismaudio.types import FrameSpec
 
 KINDS = [
@@ -236,3 +236,20 @@ def test_truncated_file_is_reported(make_video, tmp_path):
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MediaError, match="truncated"):
         read_clip(tmp_path / "cut.mkv")
+
+
+def test_frames_at_times_are_those_shown_then_with_their_own_times(make_video):
+    shown_s = [0.0, 0.1, 0.4, 0.45, 0.9]
+    path = make_video(name="a.mkv", codec="ffv1", times_s=shown_s, duration_s=1.0, start_s=0.2)
+    frames, times_s = read_frames_at(path, [0.44, 0.0, 0.39, 5.0, 0.05], (24, 32), keep_aspect_ratio=False)
+    assert times_s == pytest.approx((0.0, 0.1, 0.4, 0.9), abs=1e-3)  # 0.00 and 0.05 show the same frame
+    clip = read_clip(path, FrameSpec(20, (24, 32)))
+    assert clip.file == path
+    for frame, time_s in zip(frames, times_s, strict=True):
+        assert torch.equal(frame, clip.frames[min(round(time_s * 20), len(clip.frames) - 1)])
+
+
+def test_frames_at_times_keep_the_aspect_ratio_and_the_rotation(make_video):
+    frames, times_s = read_frames_at(make_video(size=(64, 96), rotation=90), [0.5], 48)
+    assert frames.shape == (1, 3, 72, 48)
+    assert times_s == pytest.approx((0.48,), abs=0.03)

@@ -8,9 +8,11 @@ from safetensors.torch import save_file
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
+from prismaudio.planners.prompts import SectionPrompt
 from prismaudio.testing import check_metric, check_reward
 from prismaudio.testing.examples import example_audio
 from prismaudio.types import Clip
+from prismaudio_speechfree import prismaudio_dimensions
 from prismaudio_speechfree.metric import SpeechFreeShare
 from prismaudio_speechfree.network import FRAME, SpeechDetector, load_detector
 from prismaudio_speechfree.plan import ALWAYS, spoken_s
@@ -120,6 +122,12 @@ def test_speech_that_is_planned_does_not_count():
 )
 def test_when_a_plan_has_somebody_speaking(sections, spans):
     assert spoken_s(Plan(sections)) == spans
+
+
+def test_a_language_model_is_shown_sections_that_are_understood():
+    (dimension,) = prismaudio_dimensions()
+    spoken = [spoken_s(Plan({"speechfree": example})) for example in SectionPrompt.of(dimension).examples]
+    assert spoken == [[], [(1.0, 2.5)]]
 
 
 def test_clips_that_cannot_be_scored_and_errors_are_one_line(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prismaudio.cli.building import make_planners
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.names import output_names, result_files
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
@@ -52,6 +53,7 @@ class Batch:
             model = find(options.model, options.revision)
             self.model_id, self.model_files = model.hash, list(model.paths.values())
         self.low_memory: bool = options.low_memory
+        self.planners = make_planners(options.planner, options.device)
         self._model: PrismAudio | None = None
 
     @property
@@ -126,6 +128,7 @@ class Batch:
             job.video,
             plan=job.plan or None,
             prompt=job.prompt,
+            planners=self.planners,
             negative_prompt=self.options.negative_prompt,
             seed=job.seed,
             duration_s=None if job.video else self.options.duration,
@@ -200,6 +203,7 @@ class Batch:
             "seed": job.seed,
             **{name: getattr(self.options, name) for name in _REQUEST_OPTIONS},
             "picture": self.options.spectrogram,
+            **({"planners": self.options.planner} if self.options.planner else {}),
         }
 
     def _is_done(self, job: Job) -> bool:

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
+from prismaudio.cli.building import build, make_planner, on_device, part_of
+from prismaudio.errors import PrismAudioError
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
 from prismaudio.types import LATENTS, is_stream
@@ -92,45 +93,6 @@ def _encoder(text: str) -> tuple[str, Any]:
     return stream, build("encoders", described, f"--encoder {stream}")
 
 
-def build(kind: str, described: str, where: str) -> Any:
-    """Create a component from its class name, or from what a recipe says: ``{class_path: NAME, init_args: {...}}``.
-
-    Raises:
-        PrismAudioError: There is no such class, or it does not take an argument.
-    """
-    name, arguments = _parse(described, where) if described.startswith("{") else (described, {})
-    component = discover().load(kind, name)
-    from prismaudio.checkpoints import check_arguments
-
-    check_arguments(where, component, arguments)
-    try:
-        return component(**arguments)
-    except PrismAudioError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise PrismAudioError(f"{where}: {name}: {one_line(error)}") from error
-
-
-def _parse(text: str, where: str) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of a class, as in a recipe."""
-    import yaml
-
-    from prismaudio.cli.recipe_files import check_yaml
-
-    expected = "{class_path: NAME, init_args: {argument: value}}"
-    try:
-        check_yaml(text, where)
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{where} is not YAML ({one_line(error, 120)}); expected {expected}") from error
-    arguments = value.get("init_args") or {}
-    if not value.keys() <= {"class_path", "init_args"} or "class_path" not in value:
-        raise RecipeError(f"{where} has {', '.join(map(str, value)) or 'nothing'}; expected {expected}")
-    if not isinstance(arguments, dict):
-        raise RecipeError(f"{where}: init_args is {arguments!r}; expected arguments by name: {expected}")
-    return str(value["class_path"]).rpartition(".")[2], arguments
-
-
 def _autoencoder(source: str | None) -> Any:
     """The autoencoder of a model or of a checkpoint file; None for features without latents."""
     if source in (None, NONE):
@@ -139,17 +101,7 @@ def _autoencoder(source: str | None) -> Any:
         from prismaudio.pretrained.importing import import_autoencoder
 
         return import_autoencoder(expanded(str(source)))
-    return _part_of(str(source), "autoencoder")
-
-
-def _part_of(source: str, name: str) -> Any:
-    """A component of an installed model, a model folder or a model on the hub."""
-    from prismaudio import pretrained
-
-    factories = pretrained.find(source).factories()
-    if name not in factories:
-        raise CheckpointError(f"{source} has no {name}; it has {', '.join(factories)}")
-    return factories[name]()
+    return part_of(str(source), "autoencoder")
 
 
 def _plan_writer(
@@ -162,20 +114,15 @@ def _plan_writer(
         parts: The components of the model, if there is one.
         device: Device of the planner.
     """
-    import torch
-
     from prismaudio.inference.planning import write_plan
 
     if source is None:
         return None
     if source:
-        is_class = source.startswith("{") or source in discover().names("planners")
-        planner = build("planners", source, "--planner") if is_class else _part_of(source, "planner")
+        planners = [make_planner(source, device)]
     elif not parts:
         raise PrismAudioError("--planner without a name is that of the model; give its name, or --model")
     else:
-        planner = parts.get("planner")
-    if isinstance(planner, torch.nn.Module):
-        planner.to(device).eval()
+        planners = [on_device(parts["planner"], device)] if "planner" in parts else []
     dimensions = discover().dimensions()
-    return lambda clip, caption: write_plan(planner, clip, dimensions, None, caption.strip())
+    return lambda clip, caption: write_plan(planners, clip, dimensions, None, caption.strip())

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 
 from prismaudio.components import Command, Component, Dimension, Pretrained
-from prismaudio.errors import UnknownNameError
+from prismaudio.errors import PlanError, UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry
 
 TIMEOUT_S = 900.0
@@ -60,18 +60,28 @@ def check_entry(entry: Entry) -> dict[str, str]:
             return report | check_model(entry.item)
         return report | check_component(entry.item, entry.kind)
     if isinstance(entry.item, Dimension):
-        question = entry.item.question
-        return {
-            "question": question
-            if question.strip().endswith("?")
-            else f"FAIL {question!r} is not a question; it must end with ?"
-        }
+        return check_dimension(entry.item)
     first = entry.item.read_text(encoding="utf-8").partition("\n")[0]
     return {
         "header": first
         if first.startswith("# ")
         else "FAIL the first line must be a comment that summarises the recipe"
     }
+
+
+def check_dimension(dimension: Dimension) -> dict[str, str]:
+    """Check the question of a dimension, and the prompt that it brings."""
+    from prismaudio.planners.prompts import SectionPrompt
+
+    question = dimension.question
+    is_question = question.strip().endswith("?")
+    report = {"question": question if is_question else f"FAIL {question!r} is not a question; it must end with ?"}
+    if dimension.prompt is not None:
+        try:
+            report["prompt"] = f"version {SectionPrompt.of(dimension).version} in {dimension.prompt.name}"
+        except PlanError as error:
+            report["prompt"] = f"FAIL {error}"
+    return report
 
 
 def check_model(model: Pretrained) -> dict[str, str]:

@@ -43,7 +43,7 @@ def _cut(entry: ManifestEntry, whole: Clip) -> Clip:
     length_s, fps = _length_s(entry, whole.duration_s), whole.fps or 1.0
     first, n_frames = round(entry.start_s * fps), max(1, round(length_s * fps))
     frames = whole.frames[first : first + n_frames] if whole.frames is not None else None
-    return replace(whole, id=entry.id, duration_s=length_s, frames=frames)
+    return replace(whole, id=entry.id, duration_s=length_s, frames=frames, start_s=entry.start_s)
 
 
 def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: float | None) -> tuple[Tensor, float]:

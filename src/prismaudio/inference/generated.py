@@ -82,6 +82,7 @@ class GeneratedAudio:
             "sample_rate_hz": self.sample_rate_hz,
             "plan": dict(self.plan),
             "plan_text": str(self.plan),
+            "plan_origins": self.plan.origins,
             "seed": self.seed,
             **self.settings,
             "notices": list(self.warnings),

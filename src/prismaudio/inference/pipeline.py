@@ -31,7 +31,7 @@ from prismaudio.samplers.euler import EulerSampler
 from prismaudio.types import Clip, Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     from torch import Tensor
 
@@ -245,26 +245,41 @@ class PrismAudio:
             clips = read_clips(video, [own, *specs.values()])
         return clips[own], {stream: clips[spec] for stream, spec in specs.items() if spec != own}
 
-    def plan(self, clip: Clip | str | Path, prompt: str = "", given: Plan | None = None) -> Plan:
+    def plan(
+        self,
+        clip: Clip | str | Path,
+        prompt: str = "",
+        given: Plan | None = None,
+        planners: Sequence[Planner] = (),
+    ) -> Plan:
         """Write the plan of a clip.
 
         Args:
             clip: The clip, or a video file.
             prompt: Text of the semantic section; the planner writes the other sections.
             given: A plan whose missing sections are written.
+            planners: Planners that write missing sections, in this order; the model's own writes what they leave out.
 
         Returns:
-            The plan; its ``warnings`` list text that is not followed and sections that are chosen or omitted.
+            The plan; its ``warnings`` list text that is not followed and sections that are chosen or omitted, its
+            ``origins`` the planner of each section.
 
         Raises:
             PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
         """
         clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
-        with phase("planning"), self.ready(self.planner) as planner:
-            plan = planning.write_plan(planner, clip, self.dimensions, given, prompt)
+        with phase("planning"), contextlib.closing(self._planners(planners)) as every:
+            plan = planning.write_plan(every, clip, self.dimensions, given, prompt)
         texts = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
         unknown = planning.unknown_text_warnings(texts, self.encoders.values())
-        return Plan(plan, [*unknown, *plan.warnings])
+        return Plan(plan, [*unknown, *plan.warnings], plan.origins)
+
+    def _planners(self, first: Sequence[Planner]) -> Generator[Planner]:
+        """Planners, and that of the model, which is loaded when it is needed."""
+        yield from first
+        if self.planner is not None:
+            with self.ready(self.planner) as planner:
+                yield planner
 
     def read_plan(self, plan: Plan | str | Path) -> Plan:
         """Parse a plan from its text or its file."""
@@ -280,6 +295,7 @@ class PrismAudio:
         *,
         plan: Plan | str | Path | None = None,
         prompt: str = "",
+        planners: Sequence[Planner] = (),
         negative_prompt: str = "",
         seed: int = 0,
         steps: int | None = None,
@@ -295,6 +311,7 @@ class PrismAudio:
             video: The video file; None for audio from a plan or a prompt.
             plan: A plan, its text or its file; the planner writes missing sections.
             prompt: Text of the semantic section.
+            planners: Planners that write missing sections before the model's own, see :meth:`plan`.
             negative_prompt: Sounds and qualities to avoid.
             seed: Seed of the noise; the same seed gives the same audio.
             steps: Number of sampling steps; more steps are more accurate and slower.
@@ -308,8 +325,9 @@ class PrismAudio:
             PrismAudioError: The input is not valid; the message is one line.
         """
         request = self.request(
-            video, plan=plan, prompt=prompt, negative_prompt=negative_prompt, seed=seed, duration_s=duration_s, mix=mix
-        )
+            video, plan=plan, prompt=prompt, planners=planners, negative_prompt=negative_prompt, seed=seed,
+            duration_s=duration_s, mix=mix,
+        )  # fmt: skip
         options: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
         return self.generate_batch([request], progress=progress, **options)[0]
 
@@ -319,6 +337,7 @@ class PrismAudio:
         *,
         plan: Plan | str | Path | None = None,
         prompt: str = "",
+        planners: Sequence[Planner] = (),
         negative_prompt: str = "",
         seed: int = 0,
         duration_s: float | None = None,
@@ -345,7 +364,7 @@ class PrismAudio:
             )
         else:
             clip, encoder_clips = self._read_for_encoders(video)
-        plan = self.plan(clip, prompt, given)
+        plan = self.plan(clip, prompt, given, planners)
         warnings, negative = list(plan.warnings), None
         if negative_prompt.strip():
             negative = planning.negative_plan(negative_prompt)

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from prismaudio.planners.base import Planner
     from prismaudio.types import Clip
 
+USER, DEFAULT = {"planner": "user"}, {"planner": "default"}
+"""Origins of sections that no planner wrote."""
 MAX_QUOTED, MAX_LETTERS, MAX_NAMED = 3, 60, 20
 """Limits of a warning about unknown text: number of clauses, characters of each, and listed vocabulary."""
 
 
 def write_plan(
-    planner: Planner | None,
+    planners: Iterable[Planner],
     clip: Clip,
     dimensions: Sequence[Dimension],
     given: Plan | None = None,
@@ -30,11 +32,15 @@ def write_plan(
     """Write the plan of a clip; given sections and the prompt are kept.
 
     Args:
-        planner: Writes missing sections; without one, the given sections are the plan.
+        planners: Write missing sections, each those that the ones before it left out; without any, the given sections
+            are the plan. A planner is taken from the iterable when it is needed.
         clip: The clip.
-        dimensions: The dimensions of a plan, in order; sections that the planner does not write get their defaults.
+        dimensions: The dimensions of a plan, in order; sections that no planner writes get their defaults.
         given: Sections that are kept.
         prompt: Text of the semantic section.
+
+    Returns:
+        The plan, with the origin of each section: ``"user"``, the class of its planner, or ``"default"``.
 
     Raises:
         PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
@@ -44,33 +50,55 @@ def write_plan(
         request = prompt if given is None else given.replace({"semantic": prompt})
     if request is None and clip.frames is None:
         raise PlanError("there is nothing to plan from; give a video, a plan or a prompt")
-    if planner is not None:
-        plan = planner.plan(clip, dimensions, request)
-    elif request is None:
+    plan = Plan({"semantic": request} if isinstance(request, str) else request or {})
+    plan = Plan(plan, () if given is None else given.warnings, dict.fromkeys(plan, USER))
+    is_planned = False
+    for planner in planners:
+        written = planner.plan(clip, dimensions, request)
+        plan = request = _attributed(plan, written, type(planner).__name__)
+        is_planned = True
+        if not _missing(plan, dimensions):
+            break
+    if not is_planned and request is None:
         raise PlanError("this model has no planner; give a plan or a prompt")
-    else:
-        plan = Plan({"semantic": request}) if isinstance(request, str) else request
+    if is_planned and not any(plan.values()):
+        raise PlanError(f"no planner wrote a section: {'; '.join(plan.warnings) or 'none gave a reason'}")
     plan.check(clip.duration_s)
-    return in_order(plan, dimensions) if planner is None else with_default_sections(plan, dimensions)
+    return with_default_sections(plan, dimensions) if is_planned else in_order(plan, dimensions)
+
+
+def _attributed(before: Plan, written: Plan, planner: str) -> Plan:
+    """What a planner returned, with the origin of each section and the warnings of the planners before it."""
+    origins = {
+        name: before.origins[name]
+        if text == before.get(name)
+        else {"planner": planner, **written.origins.get(name, {})}
+        for name, text in written.items()
+    }
+    return Plan(written, list(dict.fromkeys([*before.warnings, *written.warnings])), origins)
+
+
+def _missing(plan: Plan, dimensions: Sequence[Dimension]) -> list[Dimension]:
+    return [dimension for dimension in dimensions if not plan.get(dimension.name)]
 
 
 def with_default_sections(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
     """The plan with default sections for missing dimensions, in the order of the dimensions."""
-    texts, warnings = dict(plan), []
-    for dimension in dimensions:
-        if not texts.get(dimension.name):
-            texts.pop(dimension.name, None)
-            if dimension.default_section:
-                texts[dimension.name] = dimension.default_section
-            else:
-                warnings.append(f"no planner writes the {dimension.name} section; the plan omits it")
-    return in_order(Plan(texts, [*plan.warnings, *warnings]), dimensions)
+    texts, origins, warnings = dict(plan), plan.origins, []
+    for dimension in _missing(plan, dimensions):
+        texts.pop(dimension.name, None)
+        if dimension.default_section:
+            texts[dimension.name] = dimension.default_section
+            origins = {**origins, dimension.name: DEFAULT}
+        else:
+            warnings.append(f"no planner writes the {dimension.name} section; the plan omits it")
+    return in_order(Plan(texts, [*plan.warnings, *warnings], origins), dimensions)
 
 
 def in_order(plan: Plan, dimensions: Sequence[Dimension]) -> Plan:
     """The plan with its sections in the order of the dimensions."""
     names = [dimension.name for dimension in dimensions if dimension.name in plan]
-    return Plan({name: plan[name] for name in dict.fromkeys([*names, *plan])}, plan.warnings)
+    return Plan({name: plan[name] for name in dict.fromkeys([*names, *plan])}, plan.warnings, plan.origins)
 
 
 def negative_plan(prompt: str) -> Plan:

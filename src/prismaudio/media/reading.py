@@ -83,8 +83,59 @@ def _clips(info: VideoInfo, specs: Sequence[FrameSpec]) -> dict[FrameSpec, Clip]
         into[n_read[row] : n_read[row] + n_times] = frame
         n_read[row] += n_times
     return {
-        spec: Clip(info.path.stem, info.duration_s, read, spec.fps) for spec, read in zip(specs, frames, strict=True)
+        spec: Clip(info.path.stem, info.duration_s, read, spec.fps, file=info.path)
+        for spec, read in zip(specs, frames, strict=True)
     }
+
+
+def read_frames_at(
+    path: str | Path, times_s: Iterable[float], size: int | tuple[int, int], *, keep_aspect_ratio: bool = True
+) -> tuple[Tensor, tuple[float, ...]]:
+    """Read the frames that a video shows at some times, with their own presentation times; it is decoded once.
+
+    Args:
+        path: The video file.
+        times_s: Times in seconds from the first frame, in any order; after the end, the last frame is shown.
+        size: Height and width in pixels, or one number for both, as in :class:`prismaudio.types.FrameSpec`.
+        keep_aspect_ratio: Whether frames keep their aspect ratio; the size is then the maximum of the shorter side.
+
+    Returns:
+        Frames uint8 ``(time, 3, height, width)`` and their times in seconds, ascending; a frame that is shown at
+        several of the times is there once.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    info = probe(path)
+    shrinker = Shrinker(FrameSpec(size=size, keep_aspect_ratio=keep_aspect_ratio), info.pixel_aspect)
+    wanted_s = sorted(times_s)
+    frames, found_s = [], []
+    with opened(info.path) as container:
+        for (time_s, frame), until_s in _until(timed_frames(container, info)):
+            n_wanted = len(wanted_s)
+            while wanted_s and wanted_s[0] < until_s - 1e-6:
+                del wanted_s[0]
+            if len(wanted_s) < n_wanted:
+                frames.append(torch.from_numpy(shrinker(frame)).permute(2, 0, 1))
+                found_s.append(max(time_s, 0.0))
+            if not wanted_s:
+                break
+    if not frames:
+        raise MediaError(f"no frame of {info.path} can be decoded; is it damaged?")
+    return torch.stack(frames), tuple(found_s)
+
+
+def _until(
+    frames: Iterable[tuple[float, av.VideoFrame]],
+) -> Iterator[tuple[tuple[float, av.VideoFrame], float]]:
+    """Pair each frame with the time at which the next one replaces it; the last one stays."""
+    shown = None
+    for item in frames:
+        if shown is not None:
+            yield shown, item[0]
+        shown = item
+    if shown is not None:
+        yield shown, float("inf")
 
 
 def clip_frames(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from prismaudio.components import Dimension
 from prismaudio.errors import PlanError, reason
@@ -44,6 +45,8 @@ class Plan(Mapping[str, str]):
     Args:
         texts: The text of each section.
         warnings: Messages for the user about how the plan was created, one line each.
+        origins: Who wrote each section, as data for JSON files: ``planner`` is the class of the planner, ``"user"`` or
+            ``"default"``; a planner that asks a model adds how often it ``asked`` and what it records about the model.
 
     Example:
         >>> plan = Plan.parse("<Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.")
@@ -55,9 +58,15 @@ class Plan(Mapping[str, str]):
         <Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.
     """
 
-    def __init__(self, texts: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        warnings: Sequence[str] = (),
+        origins: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
         self.warnings = tuple(warnings)
         self._texts = {name.lower(): _line(text) for name, text in texts.items()}
+        self.origins = {name: dict(origin) for name, origin in origins.items() if name in self._texts}
 
     @classmethod
     def parse(cls, text: str, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
@@ -164,8 +173,10 @@ class Plan(Mapping[str, str]):
         return self.replace(rewritten)
 
     def replace(self, texts: Mapping[str, str]) -> Plan:
-        """Return a copy with some sections replaced or added."""
-        return Plan({**self._texts, **texts}, self.warnings)
+        """Return a copy with some sections replaced or added; a plan's sections bring their origins."""
+        given = texts.origins if isinstance(texts, Plan) else {}
+        kept = {name: origin for name, origin in self.origins.items() if name not in texts}
+        return Plan({**self._texts, **texts}, self.warnings, {**kept, **given})
 
     def __str__(self) -> str:
         return " ".join(f"{sections.tag(name)} {sections.escape_markup(text)}".strip() for name, text in self.items())

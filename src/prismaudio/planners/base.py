@@ -30,8 +30,25 @@ class Planner(ABC):
                 that contradict the semantic section.
 
         Returns:
-            The plan; :attr:`prismaudio.plan.Plan.warnings` holds messages for the user.
+            The plan; :attr:`prismaudio.plan.Plan.warnings` holds messages for the user, and
+            :attr:`prismaudio.plan.Plan.origins` what the planner records about its sections.
         """
+
+    def plan_batch(
+        self,
+        clips: Sequence[Clip],
+        dimensions: Sequence[Dimension],
+        given: Sequence[str | Plan | None] | None = None,
+    ) -> list[Plan]:
+        """Generate the plans of several clips, as :meth:`plan` does for each; a planner may do it faster together.
+
+        Args:
+            clips: The clips.
+            dimensions: The requested dimensions.
+            given: A prompt or a partial plan for each clip; None for none.
+        """
+        every = [None] * len(clips) if given is None else given
+        return [self.plan(clip, dimensions, one) for clip, one in zip(clips, every, strict=True)]
 
 
 class TrainablePlanner(nn.Module, Planner):

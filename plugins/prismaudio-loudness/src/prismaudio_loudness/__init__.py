@@ -7,7 +7,8 @@ from prismaudio import Component, Dimension, hookimpl
 
 @hookimpl
 def prismaudio_dimensions():
-    return [Dimension("loudness", "How loud is the whole, in LUFS?", default_section="The whole is at -23 LUFS.")]
+    prompt = Path(__file__).with_name("prompt.yaml")
+    return [Dimension("loudness", "How loud is the whole, in LUFS?", "The whole is at -23 LUFS.", prompt)]
 
 
 @hookimpl

@@ -11,7 +11,8 @@ from prismaudio import Component, Dimension, hookimpl
 @hookimpl
 def prismaudio_dimensions() -> Iterable[Dimension]:
     """The dimension of speech."""
-    return [Dimension("speechfree", "Does anybody speak, and when?", default_section="Nobody speaks.")]
+    prompt = Path(__file__).with_name("prompt.yaml")
+    return [Dimension("speechfree", "Does anybody speak, and when?", "Nobody speaks.", prompt)]
 
 
 @hookimpl

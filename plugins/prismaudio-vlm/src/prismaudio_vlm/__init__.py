@@ -1,0 +1,20 @@
+"""Planners that ask vision-language models. Every command imports this module, so it imports no torch."""
+
+from __future__ import annotations
+
+from prismaudio import Command, Component, hookimpl
+
+
+@hookimpl
+def prismaudio_planners() -> list[Component]:
+    """The planners."""
+    return [
+        Component("prismaudio_vlm.planner:VlmPlanner", "Asks a vision-language model of transformers about the video."),
+        Component("prismaudio_vlm.planner:ApiPlanner", "Asks a model behind an OpenAI-compatible endpoint."),
+    ]
+
+
+@hookimpl
+def prismaudio_commands() -> list[Command]:
+    """The command that copies the prompts."""
+    return [Command("prompts", "prismaudio_vlm.cli:main", "copy what language models are told about plans")]

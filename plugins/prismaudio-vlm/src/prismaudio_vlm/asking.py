@@ -1,0 +1,221 @@
+"""Questions about a clip, and the sections in a model's answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from prismaudio.errors import PlanError
+from prismaudio.plan.sections import tag
+from prismaudio.planners.prompts import SectionPrompt, read_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from prismaudio.components import Dimension
+    from prismaudio_vlm.viewing import Segment
+
+FOLDER = Path(__file__).with_name("prompts")
+FILE = "planner.yaml"
+_NAMES = {
+    "system": "",
+    "clip": "duration",
+    "segment": "duration start end",
+    "blind": "",
+    "hearing": "",
+    "given": "sections",
+    "section": "name tag question answer examples",
+    "together": "sections form",
+    "together_section": "name tag question answer examples",
+    "correction": "problems",
+}
+"""The texts of the file, and the names that each of them may use."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a model is told, from data files.
+
+    Args:
+        texts: The texts of ``planner.yaml`` by name.
+        label: Version and hash of that file.
+        folder: Folder with files that replace those of the dimensions; None for none.
+    """
+
+    texts: Mapping[str, str]
+    label: str
+    folder: Path | None = None
+    _sections: dict[str, SectionPrompt] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Prompts:
+        """Load the prompts of this package, or those of a folder, which may lack files.
+
+        Args:
+            folder: A folder with ``planner.yaml`` and a file for each dimension, such as ``temporal.yaml``.
+
+        Raises:
+            PlanError: The folder does not exist, or a file is damaged or uses an unknown name.
+        """
+        if folder is not None and not folder.is_dir():
+            raise PlanError(f"no folder {folder} with prompts; make one with: prismaudio prompts {folder}")
+        path = folder / FILE if folder is not None and (folder / FILE).is_file() else FOLDER / FILE
+        values, digest = read_prompt(path, ["version", *_NAMES])
+        texts, own = {}, path == FOLDER / FILE
+        defaults = values if own else read_prompt(FOLDER / FILE, ["version", *_NAMES])[0]
+        for name, allowed in _NAMES.items():
+            text = values.get(name, defaults[name])
+            if not isinstance(text, str):
+                raise PlanError(f"{path}: {name} is {text!r}; expected a text")
+            template = Template(text)
+            if not template.is_valid() or (
+                unknown := [n for n in template.get_identifiers() if n not in allowed.split()]
+            ):
+                fault = "a $ without a name (write $$)" if not template.is_valid() else f"${unknown[0]}"
+                known = ", ".join(f"${n}" for n in allowed.split()) or "no name"
+                raise PlanError(f"{path}: {name} has {fault}; it may use {known}")
+            texts[name] = text.strip()
+        return cls(texts, f"planner {values.get('version', 1)} ({digest})", folder)
+
+    def section(self, dimension: Dimension) -> SectionPrompt:
+        """The prompt of a dimension: that of the folder, or else its own."""
+        name = dimension.name
+        if name not in self._sections:
+            path = None if self.folder is None else self.folder / f"{name}.yaml"
+            has_file = path is not None and path.is_file()
+            self._sections[name] = SectionPrompt.load(path) if path and has_file else SectionPrompt.of(dimension)
+        return self._sections[name]
+
+    def label_of(self, dimension: Dimension) -> str:
+        """Version and hash of everything that a model is told about a section."""
+        prompt = self.section(dimension)
+        return f"{self.label}, {dimension.name} {prompt.version}" + (f" ({prompt.hash})" if prompt.hash else "")
+
+    def question(
+        self,
+        dimensions: Sequence[Dimension],
+        written: Mapping[str, str],
+        duration_s: float,
+        segment: Segment | None,
+        *,
+        sees: bool,
+        hears: bool,
+    ) -> str:
+        """The question for one section, or for several together.
+
+        Args:
+            dimensions: The dimensions of the sections.
+            written: Sections that are already written, by name.
+            duration_s: Length of the clip in seconds.
+            segment: The part of the clip that is shown; None for the whole.
+            sees: Whether frames are shown.
+            hears: Whether the existing audio is heard.
+        """
+        if segment is None:
+            lines = [self._fill("clip", duration=f"{duration_s:.2f}")]
+        else:
+            start, end = f"{segment.start_s:.2f}", f"{segment.end_s:.2f}"
+            lines = [self._fill("segment", duration=f"{duration_s:.2f}", start=start, end=end)]
+        lines += [] if sees else [self._fill("blind")]
+        lines += [self._fill("hearing")] if hears else []
+        if written:
+            lines.append(
+                self._fill("given", sections="\n".join(f"{tag(name)} {text}" for name, text in written.items()))
+            )
+        if len(dimensions) == 1:
+            lines.append(self._about("section", dimensions[0]))
+        else:
+            sections = "\n".join(self._about("together_section", dimension) for dimension in dimensions)
+            form = " ".join(f"{tag(dimension.name)} ..." for dimension in dimensions)
+            lines.append(self._fill("together", sections=sections, form=form))
+        return "\n".join(lines)
+
+    def correction(self, problems: Sequence[str]) -> str:
+        """What a model is told about an answer that cannot be used."""
+        return self._fill("correction", problems="; ".join(problems))
+
+    def _about(self, name: str, dimension: Dimension) -> str:
+        prompt = self.section(dimension)
+        text = self._fill(
+            name,
+            name=dimension.name,
+            tag=tag(dimension.name),
+            question=dimension.question,
+            answer=" ".join(prompt.answer.split()),
+            examples=" / ".join(prompt.examples),
+        )
+        kept = [line for line in text.splitlines() if line.strip() and line.strip() != "Example:"]
+        return "\n".join(kept)
+
+    def _fill(self, name: str, /, **values: str) -> str:
+        return Template(self.texts[name]).substitute(values)
+
+
+_FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
+_BULLET = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
+_EMPHASIS = re.compile(r"(\*\*|__)(.+?)\1|(?<![\w*])\*([^*\n]+)\*(?![\w*])")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
+
+
+def read_sections(text: str, names: Sequence[str], expected: Sequence[str]) -> dict[str, str]:
+    """The sections in an answer, cleaned of the markup that models add.
+
+    Tags, markdown headings, "Temporal:" and a JSON object all introduce sections; an answer to a question for one
+    section may be its text alone.
+
+    Args:
+        text: The answer.
+        names: Names of all dimensions.
+        expected: The dimensions that were asked for; others are dropped.
+
+    Example:
+        >>> read_sections("**Temporal:** The dog sounds at 1 s.", ["semantic", "temporal"], ["temporal"])
+        {'temporal': 'The dog sounds at 1 s.'}
+    """
+    text = _FENCE.sub("", text).strip()
+    found = _from_json(text, names)
+    if not found:
+        some = "|".join(map(re.escape, names))
+        heading = re.compile(
+            rf"(?:^|(?<=\s))[#*_\s]*<\s*(?P<tag>{some})\s*>[*_:\s]*"
+            rf"|^[ \t]*(?:[-*•]\s+)?[#*_ \t]*(?P<word>{some})(?:[ \t]+section)?[*_ \t]*"
+            r"(?:[:：][*_ \t]*|(?<=[*_])[ \t]*$|(?=\n))",
+            re.IGNORECASE | re.MULTILINE,
+        )
+        marks = list(heading.finditer(text))
+        for mark, following in zip(marks, [*marks, None][1:], strict=True):
+            name = (mark["tag"] or mark["word"]).lower()
+            found.setdefault(name, text[mark.end() : following.start() if following else len(text)])
+        if not marks and len(expected) == 1:
+            found = {expected[0]: text}
+    closing = re.compile(rf"<\s*/\s*(?:{'|'.join(map(re.escape, names))})\s*>", re.IGNORECASE)
+    return {name: _tidy(closing.sub("", body)) for name, body in found.items() if name in expected}
+
+
+def _from_json(text: str, names: Sequence[str]) -> dict[str, str]:
+    if not text.startswith("{"):
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    by_name = {str(name).lower(): body for name, body in value.items()}
+    return {name: by_name[name] for name in names if isinstance(by_name.get(name), str)}
+
+
+def _tidy(text: str) -> str:
+    """A section in one line: without quotes around it, list marks and emphasis."""
+    lines = []
+    for line in text.splitlines():
+        bare = _BULLET.sub("", line).strip()
+        if bare:
+            is_item = bare != line.strip() and bare[-1] not in ".;:!?,"
+            lines.append(f"{bare}." if is_item else bare)
+    whole = _EMPHASIS.sub(lambda match: match[2] or match[3], " ".join(lines)).strip()
+    while len(whole) > 1 and _QUOTES.get(whole[0]) == whole[-1] and whole[0] not in whole[1:-1]:
+        whole = whole[1:-1].strip()
+    return whole

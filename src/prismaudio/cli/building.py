@@ -1,0 +1,180 @@
+"""Components that are named on the command line, by class or by model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.cli.arguments import brief
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
+from prismaudio.paths import expanded
+from prismaudio.registry import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from prismaudio.planners.base import Planner
+
+PLANNER = "--planner"
+YAML_SUFFIXES = (".yaml", ".yml")
+
+
+def add_planners(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--planner``, with arguments of its class as ``--planner.NAME VALUE``."""
+    group = parser.add_argument_group("planners")
+    group.add_argument(
+        PLANNER, action="append", default=[], metavar="CLASS|DIR|FILE",
+        help="writes missing sections before the planner of the model does: a class, a model with a planner, or a YAML "
+        "file with class_path and init_args; may be given several times, each completes the ones before",
+    )  # fmt: skip
+    group.add_argument(
+        f"{PLANNER}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help="an argument of the class of the last --planner, such as --planner.model owner/model",
+    )  # fmt: skip
+
+
+def join_planner_arguments(argv: Sequence[str]) -> list[str]:
+    """Move the arguments ``--planner.NAME VALUE`` into the value of the ``--planner`` before them.
+
+    Raises:
+        PrismAudioError: There is no ``--planner`` before them, or no value after one.
+
+    Example:
+        >>> join_planner_arguments(["clip.mp4", "--planner", "VlmPlanner", "--planner.model", "owner/model"])
+        ['clip.mp4', '--planner={"class_path": "VlmPlanner", "init_args": {"model": "owner/model"}}']
+    """
+    joined: list[str] = []
+    words = iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if word == "--":
+            return [*joined, word, *words]
+        if option != PLANNER and not option.startswith(f"{PLANNER}."):
+            joined.append(word)
+            continue
+        if not equals and (value := next(words, "")) == "":
+            raise PrismAudioError(f"argument {option}: expected a value")
+        if option == PLANNER:
+            joined.append(f"{PLANNER}={value}")
+            continue
+        at = max((i for i, other in enumerate(joined) if other.startswith(f"{PLANNER}=")), default=None)
+        if at is None:
+            raise PrismAudioError(f"{option} belongs to no planner; write {PLANNER} CLASS before it")
+        name, arguments = parse_class(joined[at].partition("=")[2], PLANNER)
+        arguments[option.removeprefix(f"{PLANNER}.")] = _parse_yaml(value, option)
+        joined[at] = f"{PLANNER}={json.dumps({'class_path': name, 'init_args': arguments})}"
+    return joined
+
+
+def make_planners(texts: Sequence[str], device: str) -> list[Planner]:
+    """The planners of ``--planner``, in this order.
+
+    Args:
+        texts: The values of the option.
+        device: Device of the networks.
+
+    Raises:
+        PrismAudioError: There is no such class or model, or a class does not take an argument.
+    """
+    from prismaudio.devices import find_device
+
+    return [make_planner(text, find_device(device)) for text in texts]
+
+
+def make_planner(text: str, device: torch.device) -> Planner:
+    """A planner from its class, from what a recipe says about it, or from a model that has one."""
+    from prismaudio.signatures import parameters
+
+    if not (text.endswith(YAML_SUFFIXES) or text.startswith("{") or text in discover().names("planners")):
+        planner: Planner = part_of(text, "planner")
+    else:
+        name, arguments = parse_class(text, PLANNER)
+        component = discover().load("planners", name)
+        own = {"device": str(device)} if "device" in parameters(component) else {}
+        planner = create("planners", name, own | arguments, PLANNER)
+    return on_device(planner, device)
+
+
+def on_device(planner: Planner, device: torch.device) -> Planner:
+    """The planner, moved to a device if it is a network."""
+    import torch
+
+    return planner.to(device).eval() if isinstance(planner, torch.nn.Module) else planner
+
+
+def build(kind: str, described: str, where: str) -> Any:
+    """Create a component from its class name, or from what a recipe says: ``{class_path: NAME, init_args: {...}}``.
+
+    Raises:
+        PrismAudioError: There is no such class, or it does not take an argument.
+    """
+    name, arguments = parse_class(described, where)
+    return create(kind, name, arguments, where)
+
+
+def create(kind: str, name: str, arguments: dict[str, Any], where: str) -> Any:
+    """Create a component from its class name and arguments.
+
+    Raises:
+        PrismAudioError: There is no such class, or it does not take an argument.
+    """
+    component = discover().load(kind, name)
+    from prismaudio.checkpoints import check_arguments
+
+    check_arguments(where, component, arguments)
+    try:
+        return component(**arguments)
+    except PrismAudioError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise PrismAudioError(f"{where}: {name}: {one_line(error)}") from error
+
+
+def parse_class(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of a class from its name, from ``{class_path: ..., init_args: ...}``, or from a YAML file.
+
+    Raises:
+        RecipeError: It is not YAML of this form.
+    """
+    expected = "{class_path: NAME, init_args: {argument: value}}"
+    if text.endswith(YAML_SUFFIXES):
+        from prismaudio.cli.recipe_files import read_recipe
+
+        where, value = text, read_recipe(expanded(text))
+    elif text.startswith("{"):
+        value = _parse_yaml(text, where)
+    else:
+        return text, {}
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where} is {one_line(value, 40)!r}; expected {expected}")
+    arguments = value.get("init_args") or {}
+    if not value.keys() <= {"class_path", "init_args"} or "class_path" not in value:
+        raise RecipeError(f"{where} has {', '.join(map(str, value)) or 'nothing'}; expected {expected}")
+    if not isinstance(arguments, dict):
+        raise RecipeError(f"{where}: init_args is {arguments!r}; expected arguments by name: {expected}")
+    return str(value["class_path"]).rpartition(".")[2], arguments
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    import yaml
+
+    from prismaudio.cli.recipe_files import check_yaml
+
+    try:
+        check_yaml(text, where)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{where} {brief(text)} is not YAML: {one_line(error, 120)}") from error
+
+
+def part_of(source: str, name: str) -> Any:
+    """A component of an installed model, a model folder or a model on the hub."""
+    from prismaudio import pretrained
+
+    factories = pretrained.find(source).factories()
+    if name not in factories:
+        raise CheckpointError(f"{source} has no {name}; it has {', '.join(factories)}")
+    return factories[name]()
