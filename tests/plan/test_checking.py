@@ -284,7 +284,7 @@ def test_directions_can_be_read_beyond_the_sides():
             ["dog is on the left and on the right"],
         ),
         (
-            {"semantic": "A dog barks.", "spatial": "The dog is on the far left. The dog is on the right (azimuth +50°)."},
+            {"semantic": "A dog barks.", "spatial": "The dog is on the far left. The dog is right (azimuth +50°)."},
             ["dog is on the left and on the right"],
         ),
         (

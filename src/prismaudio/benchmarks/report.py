@@ -72,10 +72,17 @@ class Report:
         lines = ((row, [self.cell(row, column) for column in self.columns]) for row in self.values)
         return _table(title, "", self.columns, lines)
 
-    def table(self, title: str) -> Table:
-        """A table for the terminal: a line for each column of the report, a column for each of its rows."""
-        lines = ((column, [self.cell(row, column) for row in self.values]) for column in self.columns)
-        return _table(title, "measure", self.values, lines)
+    def table(self, title: str, *, single: bool = False) -> Table:
+        """A table for the terminal: a line for each column of the report, a column for each of its rows.
+
+        Args:
+            title: Title of the table.
+            single: Whether there is one value in each cell: deviations, and lines without any value, are left out.
+        """
+        lines = [(column, [self.cell(row, column) for row in self.values]) for column in self.columns]
+        if single:
+            lines = [(column, cells) for column, cells in lines if any(cells)]
+        return _table(title, "measure", self.values, lines, single=single)
 
 
 def write_json(path: Path, figures: dict[str, Any], *, finite: bool = True) -> None:
@@ -102,11 +109,23 @@ def is_report(path: Path) -> bool:
     return isinstance(found, dict) and isinstance(found.get("meta"), dict) and ("rows" in found or "base" in found)
 
 
-def _table(title: str, corner: str, heads: Iterable[str], lines: Iterable[tuple[str, list[Cell | None]]]) -> Table:
+def _table(
+    title: str,
+    corner: str,
+    heads: Iterable[str],
+    lines: Iterable[tuple[str, list[Cell | None]]],
+    *,
+    single: bool = False,
+) -> Table:
+    def shown(cell: Cell | None) -> str:
+        if cell is None:
+            return "-"
+        return f"{cell['mean']:.3f}" if single else f"{cell['mean']:.3f} ± {cell['sd']:.3f}"
+
     table = Table(title=title)
     table.add_column(corner, no_wrap=True)
     for head in heads:
         table.add_column(head.replace("_", " "), justify="right")
     for name, cells in lines:
-        table.add_row(name, *("-" if cell is None else f"{cell['mean']:.3f} ± {cell['sd']:.3f}" for cell in cells))
+        table.add_row(name, *map(shown, cells))
     return table

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser
+from prismaudio.cli.building import join_planner_arguments
 from prismaudio.components import Component
 from prismaudio.errors import MediaError, UnknownNameError
 from prismaudio.registry import Registry, discover
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
     kind.add_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the results to this file")
     parser.add_argument("--force", action="store_true", help="overwrite files that are not benchmark reports")
-    return run(kind, parser.parse_args(argv[1:]))
+    return run(kind, parser.parse_args(join_planner_arguments(argv[1:])))
 
 
 def run(kind: type[Benchmark], options: argparse.Namespace) -> int:

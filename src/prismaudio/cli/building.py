@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prismaudio.cli.arguments import brief
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
@@ -18,17 +18,28 @@ if TYPE_CHECKING:
 
     from prismaudio.planners.base import Planner
 
+Part = TypeVar("Part")
 PLANNER = "--planner"
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
-def add_planners(parser: argparse.ArgumentParser) -> None:
-    """Add the option ``--planner``, with arguments of its class as ``--planner.NAME VALUE``."""
+COMPLETES = (
+    "writes missing sections before the planner of the model does: a class, a model with a planner, or a YAML "
+    "file with class_path and init_args; may be given several times, each completes the ones before"
+)
+"""What ``--planner`` does when a plan is written."""
+
+
+def add_planners(parser: argparse.ArgumentParser, does: str = COMPLETES) -> None:
+    """Add the option ``--planner``, with arguments of its class as ``--planner.NAME VALUE``.
+
+    Args:
+        parser: The parser of a command that calls :func:`join_planner_arguments`.
+        does: What the option does, for the help.
+    """
     group = parser.add_argument_group("planners")
     group.add_argument(
-        PLANNER, action="append", default=[], metavar="CLASS|DIR|FILE",
-        help="writes missing sections before the planner of the model does: a class, a model with a planner, or a YAML "
-        "file with class_path and init_args; may be given several times, each completes the ones before",
+        PLANNER, action="append", default=[], metavar="CLASS|DIR|FILE", help=does,
     )  # fmt: skip
     group.add_argument(
         f"{PLANNER}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
@@ -88,7 +99,7 @@ def make_planner(text: str, device: torch.device) -> Planner:
     """A planner from its class, from what a recipe says about it, or from a model that has one."""
     from prismaudio.signatures import parameters
 
-    if not (text.endswith(YAML_SUFFIXES) or text.startswith("{") or text in discover().names("planners")):
+    if not is_class(text):
         planner: Planner = part_of(text, "planner")
     else:
         name, arguments = parse_class(text, PLANNER)
@@ -98,11 +109,16 @@ def make_planner(text: str, device: torch.device) -> Planner:
     return on_device(planner, device)
 
 
-def on_device(planner: Planner, device: torch.device) -> Planner:
-    """The planner, moved to a device if it is a network."""
+def is_class(text: str) -> bool:
+    """Whether a planner is named by its class, and not by a model that has one."""
+    return text.endswith(YAML_SUFFIXES) or text.startswith("{") or text in discover().names("planners")
+
+
+def on_device(component: Part, device: torch.device) -> Part:
+    """The component, moved to a device if it is a network."""
     import torch
 
-    return planner.to(device).eval() if isinstance(planner, torch.nn.Module) else planner
+    return component.to(device).eval() if isinstance(component, torch.nn.Module) else component
 
 
 def build(kind: str, described: str, where: str) -> Any:

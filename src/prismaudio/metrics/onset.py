@@ -31,12 +31,30 @@ def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s:
         >>> match_onsets([0.10, 0.14, 2.0], [0.12, 1.0])
         1
     """
-    found, true = sorted(found_s), sorted(true_s)
-    pairs = i = j = 0
+    return len(onset_pairs(found_s, true_s, tolerance_s))
+
+
+def onset_pairs(found_s: Sequence[float], true_s: Sequence[float], tolerance_s: float) -> list[tuple[int, int]]:
+    """The largest possible set of pairs (found, true) within a tolerance, as indices, in order of time.
+
+    Args:
+        found_s: Detected onsets, in seconds.
+        true_s: True onsets, in seconds.
+        tolerance_s: Maximum difference of a pair, in seconds.
+
+    Example:
+        >>> onset_pairs([2.0, 0.10, 0.14], [0.12, 1.0], 0.05)
+        [(1, 0)]
+    """
+    found, true = (sorted(range(len(times_s)), key=times_s.__getitem__) for times_s in (found_s, true_s))
+    pairs: list[tuple[int, int]] = []
+    i = j = 0
     while i < len(found) and j < len(true):  # matching in order of time is optimal
-        if abs(found[i] - true[j]) <= tolerance_s + 1e-9:
-            pairs, i, j = pairs + 1, i + 1, j + 1
-        elif found[i] < true[j]:
+        this_s, other_s = found_s[found[i]], true_s[true[j]]
+        if abs(this_s - other_s) <= tolerance_s + 1e-9:
+            pairs.append((found[i], true[j]))
+            i, j = i + 1, j + 1
+        elif this_s < other_s:
             i += 1
         else:
             j += 1

@@ -23,7 +23,8 @@ _SENTENCE = re.compile(
 )
 _EVERYTHING = re.compile(r"\b(?:all|every\w*|both|sounds?|audio|sources?|it|they|each)\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:no|not|without|hardly|free of|never|little|lacks?|lacking|minimal|nor)\b")
-_UNNAMED = "sound"
+UNNAMED = "sound"
+"""Noun of a source with times and no name."""
 
 
 class _Token(NamedTuple):
@@ -163,8 +164,8 @@ def read(texts: Mapping[str, str], nouns: Nouns = Nouns()) -> Story:  # noqa: B0
     if not where and "spatial" not in texts:
         where = _collect(semantic, nouns, azimuths)
     if when.get("") and len(whats) != 1:
-        whats = [*whats, _UNNAMED]
-        when[_UNNAMED] = when.pop("")
+        whats = [*whats, UNNAMED]
+        when[UNNAMED] = when.pop("")
     size = sizes(semantic, nouns.only(whats))
     sources = []
     for what in whats:

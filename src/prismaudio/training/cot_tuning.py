@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
 from prismaudio.components import Dimension
-from prismaudio.metrics.plan_events import PlanEventF1
+from prismaudio.metrics.plans import PlanEventF1
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.finite import guards

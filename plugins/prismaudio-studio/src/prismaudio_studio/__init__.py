@@ -96,6 +96,10 @@ def prismaudio_benchmarks() -> Iterable[Component]:
             "Onsets, direction, class, quality, room and plan edits on held-out clips.",
         ),
         Component(
+            "prismaudio_studio.benchmark.plan:PlanBenchmark",
+            "Events, classes and directions of plans against exact truth, or against the sound of videos.",
+        ),
+        Component(
             "prismaudio_studio.benchmark.degradation:DegradationBenchmark",
             "Scores of held-out clips, unchanged and degraded in one dimension.",
         ),
