@@ -13,10 +13,7 @@ def prismaudio_planners() -> list[Component]:
         "Asks a model behind an OpenAI-compatible endpoint.",
     )
     return [
-        Component(
-            "prismaudio_vlm.transformers_chat:VlmPlanner",
-            "Asks a vision-language model of transformers about the video.",
-        ),
+        Component("prismaudio_vlm.transformers_chat:VlmPlanner", local),
         Component("prismaudio_vlm.api_chat:ApiPlanner", remote),
     ]
 
