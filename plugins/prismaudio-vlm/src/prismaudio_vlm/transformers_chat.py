@@ -259,6 +259,8 @@ class TransformersChat(Chat):
         options: dict[str, Any] = {"padding": True}
         if views and self.shows_video:
             options |= {"do_sample_frames": False, "video_metadata": [_metadata(view) for view in views]}
+            if hasattr(self._processor.video_processor, "cap_pixels_per_frame"):
+                options["videos_kwargs"] = {"cap_pixels_per_frame": True}  # as in the published code of Qwen
         elif views and hasattr(self._processor.image_processor, "do_image_splitting"):
             options["images_kwargs"] = {"do_image_splitting": False}  # as the families do in videos
         prepared = self._processor.apply_chat_template(

@@ -18,6 +18,7 @@ TEXT = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 4096,
 }  # fmt: skip
+ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}}
 IMAGES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 1 / 255}
 QWEN_IMAGES = IMAGES | {
     "image_processor_type": "Qwen2VLImageProcessorFast", "patch_size": 8, "temporal_patch_size": 2, "merge_size": 2,
@@ -92,7 +93,7 @@ def save_qwen3_vl(folder):
                "<|video_pad|>")  # fmt: skip
     ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     config = Qwen3VLConfig(
-        text_config=TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}},
+        text_config=TEXT | ROPE,
         vision_config={
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
             "out_hidden_size": 32, "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
@@ -119,9 +120,8 @@ def save_qwen_omni(folder):
     }  # fmt: skip
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *names.values())
     ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}}
     thinker = {
-        "text_config": TEXT | rope,
+        "text_config": TEXT | ROPE,
         "vision_config": {
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
             "out_hidden_size": 32, "window_size": 32, "fullatt_block_indexes": [1],
@@ -136,7 +136,7 @@ def save_qwen_omni(folder):
         "audio_end_token_id": ids["<|audio_eos|>"],
     }  # fmt: skip
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "num_key_value_heads": 1, "head_dim": 8, "embedding_size": 32, "vocab_size": 64} | rope  # fmt: skip
+             "num_key_value_heads": 1, "head_dim": 8, "embedding_size": 32, "vocab_size": 64} | ROPE  # fmt: skip
     codec = {"dit_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "ff_mult": 1,
                             "emb_dim": 8, "head_dim": 8, "num_embeds": 16, "mel_dim": 8, "enc_dim": 8, "enc_emb_dim": 8,
                             "enc_channels": [8, 8], "enc_kernel_sizes": [3, 1], "enc_dilations": [1, 1],
@@ -156,8 +156,12 @@ def save_qwen_omni(folder):
 
 
 def save_idefics(folder, *, smolvlm=False):
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, SmolVLMConfig
-    from transformers import SmolVLMForConditionalGeneration
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+    )
 
     special = ("<|im_start|>", "<end_of_utterance>", "<|im_end|>", "<fake_token_around_image>", "<image>",
                "<global-img>", *[f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)])  # fmt: skip
@@ -211,12 +215,35 @@ def save_gemma3(folder):
     write(folder / "chat_template.jinja", GEMMA)
 
 
+def save_video_llama3(folder):
+    from transformers import VideoLlama3Config, VideoLlama3ForConditionalGeneration
+
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
+    names = {"image_token": "<image>", "video_token": "<video>"}
+    ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
+    config = VideoLlama3Config(
+        text_config=TEXT | {"model_type": "qwen2"},
+        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "patch_size": 8},
+        image_token_id=ids["<image>"], video_token_id=ids["<video>"],
+    )  # fmt: skip
+    save_network(folder, VideoLlama3ForConditionalGeneration(config))
+    frames = {"patch_size": 8, "size": {"shortest_edge": 256, "longest_edge": 32 * 64 * 64}}
+    kind = {"image_processor_type": "VideoLlama3ImageProcessor", "processor_class": "VideoLlama3Processor"}
+    write(folder / "preprocessor_config.json", IMAGES | frames | kind | {"merge_size": 1})
+    kind = {"video_processor_type": "VideoLlama3VideoProcessor"}
+    write(folder / "video_preprocessor_config.json", IMAGES | frames | kind | {"merge_size": 2})
+    markers = {"START": "", "IMAGE": "<image>", "VIDEO": "<video>", "END": ""}
+    write(folder / "chat_template.jinja", chatml(**markers))
+
+
 FAMILIES = {
     "qwen3_vl": save_qwen3_vl,
     "qwen_omni": save_qwen_omni,
     "idefics3": save_idefics,
     "smolvlm": save_smolvlm,
     "gemma3": save_gemma3,
+    "video_llama3": save_video_llama3,
 }
 
 

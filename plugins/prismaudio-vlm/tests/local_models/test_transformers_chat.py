@@ -231,7 +231,8 @@ def test_corrections_are_turns_of_the_model_and_the_user(folders, asking):
 STRICT = """{%- for message in messages %}{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}
 {{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}
 {{- message.role + ':' }}{% for part in message.content %}{{ part.text }}{% endfor %}{{ '|' }}{% endfor %}"""
-SILENT = "{% for m in messages if m.role != 'system' %}{{ m.role + ':' }}{% for p in m.content %}{{ p.text }}{% endfor %}|{% endfor %}"
+SILENT = """{%- for m in messages if m.role != 'system' %}{{ m.role + ':' }}
+{%- for part in m.content %}{{ part.text }}{% endfor %}{{ '|' }}{% endfor %}"""
 STRINGS = """{%- for m in messages %}{{ m.role + ':' }}{% if m.role == 'user' %}{{ m.content[-1].text }}{% else %}
 {{- m.content.strip() }}{% endif %}{{ '|' }}{% endfor %}"""
 
