@@ -49,6 +49,15 @@ GEMMA = """{{ bos_token }}{% set first = '' %}{% set turns = messages %}
 {{- '<start_of_turn>model\\n' if add_generation_prompt }}"""
 
 
+GEMMA4 = """{{ bos_token }}{% for message in messages %}{{ '<|turn>' + message.role + '\n' }}
+{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}
+{{- part.text | trim if part.type == 'text' else '<|' + part.type + '|>' }}{% endfor %}{% endif %}{{ '<turn|>\n' }}
+{%- endfor %}{{ '<|turn>model\n' if add_generation_prompt }}"""
+THOUGHT = (
+    "{{ ('<think>\n' if enable_thinking | default(true) else '<think>\n\n</think>\n\n') if add_generation_prompt }}"
+)
+
+
 def chatml(**markers):
     template = CHATML
     for name, marker in markers.items():
@@ -108,6 +117,27 @@ def save_qwen3_vl(folder):
     write(folder / "video_preprocessor_config.json", videos | {"video_processor_type": "Qwen3VLVideoProcessor"})
     markers = {"START": "<|vision_start|>", "IMAGE": "<|image_pad|>", "VIDEO": "<|video_pad|>", "END": "<|vision_end|>"}
     write(folder / "chat_template.jinja", chatml(**markers))
+
+
+def save_qwen3_5(folder):
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    save_qwen3_vl(folder)
+    stated = json.loads((folder / "config.json").read_text())
+    tokens = {name: stated[name] for name in stated if name.endswith("_token_id")}
+    linear = {
+        "layer_types": ["full_attention", "linear_attention"], "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+        "rope_parameters": ROPE["rope_parameters"] | {"partial_rotary_factor": 1.0},
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
+        "out_hidden_size": 32, "num_position_embeddings": 16,
+    }  # fmt: skip
+    config = Qwen3_5Config(text_config=TEXT | linear, vision_config=vision, **tokens)
+    save_network(folder, Qwen3_5ForConditionalGeneration(config))
+    template = (folder / "chat_template.jinja").read_text()
+    write(folder / "chat_template.jinja", template + THOUGHT)
 
 
 def save_qwen_omni(folder):
@@ -237,6 +267,62 @@ def save_video_llama3(folder):
     write(folder / "chat_template.jinja", chatml(**markers))
 
 
+def save_internvl(folder):
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    names = {
+        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }  # fmt: skip
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *names.values())
+    ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "image_size": [32, 32], "patch_size": [8, 8], "layer_scale_init_value": 1.0}  # fmt: skip
+    config = InternVLConfig(
+        text_config=TEXT | {"model_type": "qwen2"}, vision_config=vision, image_token_id=ids["<IMG_CONTEXT>"],
+        image_seq_length=4, tie_word_embeddings=False,
+    )  # fmt: skip
+    save_network(folder, InternVLForConditionalGeneration(config))
+    kind = {"image_processor_type": "GotOcr2ImageProcessorFast", "processor_class": "InternVLProcessor"}
+    write(folder / "preprocessor_config.json", IMAGES | kind | {"size": {"height": 32, "width": 32}})
+    write(folder / "processor_config.json", {"image_seq_length": 4, "processor_class": "InternVLProcessor"})
+    markers = {"START": "", "IMAGE": "<IMG_CONTEXT>", "VIDEO": "<video>", "END": ""}
+    write(folder / "chat_template.jinja", chatml(**markers))
+
+
+def save_gemma4(folder):
+    from transformers import Gemma4Config, Gemma4ForConditionalGeneration
+
+    names = {
+        "image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>", "audio_token": "<|audio|>",
+        "boa_token": "<|audio>", "eoa_token": "<audio|>",
+    }  # fmt: skip
+    special = ("<pad>", "<eos>", "<bos>", "<|turn>", "<turn|>", "<|video|>", *names.values())
+    ids = save_tokenizer(folder, special, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", **names)
+    config = Gemma4Config(
+        text_config=TEXT | {
+            "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "sliding_window": 64,
+            "global_head_dim": 8, "layer_types": ["sliding_attention", "full_attention"], "tie_word_embeddings": False,
+            "use_bidirectional_attention": "vision",
+        },
+        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "num_key_value_heads": 4, "head_dim": 8, "patch_size": 8, "pooling_kernel_size": 2,
+                       "position_embedding_size": 64},
+        audio_config={"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "subsampling_conv_channels": [128, 4], "output_proj_dims": 32},
+        tie_word_embeddings=False, image_token_id=ids["<|image|>"], boi_token_id=ids["<|image>"],
+        eoi_token_id=ids["<image|>"], video_token_id=ids["<|video|>"], audio_token_id=ids["<|audio|>"],
+        boa_token_id=ids["<|audio>"], eoa_token_index=ids["<audio|>"],
+    )  # fmt: skip
+    save_network(folder, Gemma4ForConditionalGeneration(config))
+    images = {"image_processor_type": "Gemma4ImageProcessor", "patch_size": 8, "pooling_kernel_size": 2,
+              "max_soft_tokens": 70}  # fmt: skip
+    heard = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+    parts = {"image_processor": images, "feature_extractor": heard, "processor_class": "Gemma4Processor"}
+    write(folder / "processor_config.json", parts | {"image_seq_length": 70})
+    write(folder / "chat_template.jinja", GEMMA4)
+
+
 FAMILIES = {
     "qwen3_vl": save_qwen3_vl,
     "qwen_omni": save_qwen_omni,
@@ -244,6 +330,9 @@ FAMILIES = {
     "smolvlm": save_smolvlm,
     "gemma3": save_gemma3,
     "video_llama3": save_video_llama3,
+    "qwen3_5": save_qwen3_5,
+    "internvl": save_internvl,
+    "gemma4": save_gemma4,
 }
 
 
