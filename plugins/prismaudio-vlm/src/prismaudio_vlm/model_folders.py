@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from prismaudio.devices import PRECISIONS
-from prismaudio.downloads import fetch, hub_error, in_cache, is_repository
+from prismaudio.downloads import fetch, hub_error, is_repository
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.weight_files import listed
@@ -40,6 +40,8 @@ EXAMPLE = PublishedFolder("Qwen/Qwen3-VL-4B-Instruct", size_mb=8900, licence="Ap
 """A model that a message can point to."""
 _TEXTS = ["*.json", "*.jinja", "*.txt", "*.model"]
 """Files of a model besides the weights: configurations, tokenizer, chat template."""
+_SERIES_OF_IMAGES = {"smolvlm", "instructblipvideo"}
+"""Families whose videos are images, in SmolVLM with their times in whole seconds and all of one number of frames."""
 CHECKED = "5.24"
 """Version of transformers that :func:`without_video` was checked with."""
 _PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -83,8 +85,8 @@ class ModelFolder:
         self.config: Any = getattr(whole, "thinker_config", whole)
         if type(self.config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or "image_processor" not in self.processor_parts:
             raise CheckpointError(
-                f"{self.model} is a {self.config.model_type}, which does not see frames; expected a vision-language model of "
-                f"transformers, such as {EXAMPLE.repository}"
+                f"{self.model} is a {self.config.model_type}, which does not see frames; expected a vision-language "
+                f"model of transformers, such as {EXAMPLE.repository}"
             )
 
     @cached_property
@@ -105,8 +107,8 @@ class ModelFolder:
 
     @property
     def takes_video(self) -> bool:
-        """Whether the family has a form for videos besides images."""
-        return "video_processor" in self.processor_parts
+        """Whether the family has a form for videos that is more than a series of images."""
+        return "video_processor" in self.processor_parts and self.config.model_type not in _SERIES_OF_IMAGES
 
     @property
     def hears(self) -> bool:
@@ -263,14 +265,9 @@ def _download_texts(repository: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    is_known = in_cache(repository, CONFIG, revision)
     try:
         folder = fetch(repository, CONFIG, revision).parent  # named after the commit, so that all files are of one
-        try:
-            snapshot_download(repository, revision=folder.name, allow_patterns=_TEXTS, ignore_patterns=["*/*"])
-        except Exception:
-            if not is_known:  # else the cache is used without a network
-                raise
+        snapshot_download(repository, revision=folder.name, allow_patterns=_TEXTS, ignore_patterns=["*/*"])
     except RemoteEntryNotFoundError as error:
         raise CheckpointError(
             f"{repository} on the hub has no {CONFIG}; expected a model in transformers' layout, such as "

@@ -33,6 +33,8 @@ INDEX_RATE = 1000
 """Frames per second of the videos of which processors are told: indices of frames are times in milliseconds."""
 THINKING_TAIL = 16
 """Number of tokens of the end of a prompt in which a thought may begin."""
+_TILING = ("do_image_splitting", "crop_to_patches")
+"""What image processors call the division of an image into tiles, which families leave out in videos."""
 _SECONDS_PER_GRID = ("second_per_grid_ts", "video_second_per_grid")
 """What processors of Qwen2.5 and Qwen-Omni call the time between positions of a video."""
 
@@ -263,8 +265,11 @@ class TransformersChat(Configured, Chat):
         options: dict[str, Any] = {"padding": True}
         if views and self.shows_video:
             options |= {"do_sample_frames": False, "video_metadata": [_metadata(view) for view in views]}
-        elif views and hasattr(self._processor.image_processor, "do_image_splitting"):
-            options["images_kwargs"] = {"do_image_splitting": False}  # as the families do in videos
+            if hasattr(self._processor.video_processor, "cap_pixels_per_frame"):
+                options["videos_kwargs"] = {"cap_pixels_per_frame": True}  # as in the published code of Qwen
+        elif views:
+            tiling = {name: False for name in _TILING if hasattr(self._processor.image_processor, name)}
+            options |= {"images_kwargs": tiling} if tiling else {}
         prepared = self._processor.apply_chat_template(
             [self._conversation(question) for question in questions],
             add_generation_prompt=True,

@@ -18,6 +18,7 @@ TEXT = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 4096,
 }  # fmt: skip
+ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}}
 IMAGES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 1 / 255}
 QWEN_IMAGES = IMAGES | {
     "image_processor_type": "Qwen2VLImageProcessorFast", "patch_size": 8, "temporal_patch_size": 2, "merge_size": 2,
@@ -46,6 +47,15 @@ GEMMA = """{{ bos_token }}{% set first = '' %}{% set turns = messages %}
 {{- first if loop.first }}{% for part in message.content %}
 {{- '<start_of_image>' if part.type == 'image' else part.text | trim }}{% endfor %}{{ '<end_of_turn>\\n' }}{% endfor %}
 {{- '<start_of_turn>model\\n' if add_generation_prompt }}"""
+
+
+GEMMA4 = """{{ bos_token }}{% for message in messages %}{{ '<|turn>' + message.role + '\n' }}
+{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}
+{{- part.text | trim if part.type == 'text' else '<|' + part.type + '|>' }}{% endfor %}{% endif %}{{ '<turn|>\n' }}
+{%- endfor %}{{ '<|turn>model\n' if add_generation_prompt }}"""
+THOUGHT = (
+    "{{ ('<think>\n' if enable_thinking | default(true) else '<think>\n\n</think>\n\n') if add_generation_prompt }}"
+)
 
 
 def chatml(**markers):
@@ -92,7 +102,7 @@ def save_qwen3_vl(folder):
                "<|video_pad|>")  # fmt: skip
     ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     config = Qwen3VLConfig(
-        text_config=TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}},
+        text_config=TEXT | ROPE,
         vision_config={
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
             "out_hidden_size": 32, "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
@@ -109,6 +119,27 @@ def save_qwen3_vl(folder):
     write(folder / "chat_template.jinja", chatml(**markers))
 
 
+def save_qwen3_5(folder):
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    save_qwen3_vl(folder)
+    stated = json.loads((folder / "config.json").read_text())
+    tokens = {name: stated[name] for name in stated if name.endswith("_token_id")}
+    linear = {
+        "layer_types": ["full_attention", "linear_attention"], "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+        "rope_parameters": ROPE["rope_parameters"] | {"partial_rotary_factor": 1.0},
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
+        "out_hidden_size": 32, "num_position_embeddings": 16,
+    }  # fmt: skip
+    config = Qwen3_5Config(text_config=TEXT | linear, vision_config=vision, **tokens)
+    save_network(folder, Qwen3_5ForConditionalGeneration(config))
+    template = (folder / "chat_template.jinja").read_text()
+    write(folder / "chat_template.jinja", template + THOUGHT)
+
+
 def save_qwen_omni(folder):
     from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
 
@@ -119,9 +150,8 @@ def save_qwen_omni(folder):
     }  # fmt: skip
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *names.values())
     ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}}
     thinker = {
-        "text_config": TEXT | rope,
+        "text_config": TEXT | ROPE,
         "vision_config": {
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
             "out_hidden_size": 32, "window_size": 32, "fullatt_block_indexes": [1],
@@ -136,7 +166,7 @@ def save_qwen_omni(folder):
         "audio_end_token_id": ids["<|audio_eos|>"],
     }  # fmt: skip
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "num_key_value_heads": 1, "head_dim": 8, "embedding_size": 32, "vocab_size": 64} | rope  # fmt: skip
+             "num_key_value_heads": 1, "head_dim": 8, "embedding_size": 32, "vocab_size": 64} | ROPE  # fmt: skip
     codec = {"dit_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "ff_mult": 1,
                             "emb_dim": 8, "head_dim": 8, "num_embeds": 16, "mel_dim": 8, "enc_dim": 8, "enc_emb_dim": 8,
                             "enc_channels": [8, 8], "enc_kernel_sizes": [3, 1], "enc_dilations": [1, 1],
@@ -215,12 +245,94 @@ def save_gemma3(folder):
     write(folder / "chat_template.jinja", GEMMA)
 
 
+def save_video_llama3(folder):
+    from transformers import VideoLlama3Config, VideoLlama3ForConditionalGeneration
+
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
+    names = {"image_token": "<image>", "video_token": "<video>"}
+    ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
+    config = VideoLlama3Config(
+        text_config=TEXT | {"model_type": "qwen2"},
+        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "patch_size": 8},
+        image_token_id=ids["<image>"], video_token_id=ids["<video>"],
+    )  # fmt: skip
+    save_network(folder, VideoLlama3ForConditionalGeneration(config))
+    frames = {"patch_size": 8, "size": {"shortest_edge": 256, "longest_edge": 32 * 64 * 64}}
+    kind = {"image_processor_type": "VideoLlama3ImageProcessor", "processor_class": "VideoLlama3Processor"}
+    write(folder / "preprocessor_config.json", IMAGES | frames | kind | {"merge_size": 1})
+    kind = {"video_processor_type": "VideoLlama3VideoProcessor"}
+    write(folder / "video_preprocessor_config.json", IMAGES | frames | kind | {"merge_size": 2})
+    markers = {"START": "", "IMAGE": "<image>", "VIDEO": "<video>", "END": ""}
+    write(folder / "chat_template.jinja", chatml(**markers))
+
+
+def save_internvl(folder):
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    names = {
+        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }  # fmt: skip
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *names.values())
+    ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>", **names)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "image_size": [32, 32], "patch_size": [8, 8], "layer_scale_init_value": 1.0}  # fmt: skip
+    config = InternVLConfig(
+        text_config=TEXT | {"model_type": "qwen2"}, vision_config=vision, image_token_id=ids["<IMG_CONTEXT>"],
+        image_seq_length=4, tie_word_embeddings=False,
+    )  # fmt: skip
+    save_network(folder, InternVLForConditionalGeneration(config))
+    kind = {"image_processor_type": "GotOcr2ImageProcessorFast", "processor_class": "InternVLProcessor"}
+    write(folder / "preprocessor_config.json", IMAGES | kind | {"size": {"height": 32, "width": 32}})
+    write(folder / "processor_config.json", {"image_seq_length": 4, "processor_class": "InternVLProcessor"})
+    markers = {"START": "", "IMAGE": "<IMG_CONTEXT>", "VIDEO": "<video>", "END": ""}
+    write(folder / "chat_template.jinja", chatml(**markers))
+
+
+def save_gemma4(folder):
+    from transformers import Gemma4Config, Gemma4ForConditionalGeneration
+
+    names = {
+        "image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>", "audio_token": "<|audio|>",
+        "boa_token": "<|audio>", "eoa_token": "<audio|>",
+    }  # fmt: skip
+    special = ("<pad>", "<eos>", "<bos>", "<|turn>", "<turn|>", "<|video|>", *names.values())
+    ids = save_tokenizer(folder, special, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", **names)
+    config = Gemma4Config(
+        text_config=TEXT | {
+            "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "sliding_window": 64,
+            "global_head_dim": 8, "layer_types": ["sliding_attention", "full_attention"], "tie_word_embeddings": False,
+            "use_bidirectional_attention": "vision",
+        },
+        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "num_key_value_heads": 4, "head_dim": 8, "patch_size": 8, "pooling_kernel_size": 2,
+                       "position_embedding_size": 64},
+        audio_config={"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "subsampling_conv_channels": [128, 4], "output_proj_dims": 32},
+        tie_word_embeddings=False, image_token_id=ids["<|image|>"], boi_token_id=ids["<|image>"],
+        eoi_token_id=ids["<image|>"], video_token_id=ids["<|video|>"], audio_token_id=ids["<|audio|>"],
+        boa_token_id=ids["<|audio>"], eoa_token_index=ids["<audio|>"],
+    )  # fmt: skip
+    save_network(folder, Gemma4ForConditionalGeneration(config))
+    images = {"image_processor_type": "Gemma4ImageProcessor", "patch_size": 8, "pooling_kernel_size": 2,
+              "max_soft_tokens": 70}  # fmt: skip
+    heard = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+    parts = {"image_processor": images, "feature_extractor": heard, "processor_class": "Gemma4Processor"}
+    write(folder / "processor_config.json", parts | {"image_seq_length": 70})
+    write(folder / "chat_template.jinja", GEMMA4)
+
+
 FAMILIES = {
     "qwen3_vl": save_qwen3_vl,
     "qwen_omni": save_qwen_omni,
     "idefics3": save_idefics,
     "smolvlm": save_smolvlm,
     "gemma3": save_gemma3,
+    "video_llama3": save_video_llama3,
+    "qwen3_5": save_qwen3_5,
+    "internvl": save_internvl,
+    "gemma4": save_gemma4,
 }
 
 

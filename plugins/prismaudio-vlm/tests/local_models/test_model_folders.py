@@ -196,22 +196,21 @@ def test_a_model_of_a_hub(folders, tmp_path):
     others = {"pytorch_model.bin": b"x", "onnx/model.safetensors": b"x", "onnx/config.json": b"{}", "README.md": b"x"}
     with serving() as server:
         commit = server.repository("owner/model").commit(files | others, "v1")
+        newer = server.repository("owner/model").commit(files | {"chat_template.jinja": b"another"})
         home = tmp_path / "home"
-        (identity,) = asked(server, home, ["owner/model", "v1", False])
-        assert identity.startswith(f"owner/model@{commit[:12]} (")
-        small = {name for name in files if not name.endswith(".safetensors")}
-        assert set(server.downloaded()) == small
-        (answer,) = asked(server, home, ["owner/model", "v1", True])
-        assert set(server.downloaded()) == small | {"model.safetensors"}
-        assert not answer.startswith("error")
-        # a newer commit is another model
-        newer = server.repository("owner/model").commit(
-            files | {"chat_template.jinja": files["chat_template.jinja"] + b"\n"}
+        identity, answer, other = asked(
+            server, home, ["owner/model", "v1", False], ["owner/model", "v1", True], ["owner/model", None, False]
         )
-        (identity,) = asked(server, home, ["owner/model", newer, False])
-        assert identity.startswith(f"owner/model@{newer[:12]} (")
-        server.down = True
-        assert asked(server, home, ["owner/model", "v1", True]) == [answer]
+        assert identity.startswith(f"owner/model@{commit[:12]} (")
+        assert other.startswith(f"owner/model@{newer[:12]} (")
+        assert not answer.startswith("error")
+        small = {name for name in files if not name.endswith(".safetensors")}
+        downloaded = server.downloaded()
+        weights = downloaded.index("model.safetensors")
+        assert set(downloaded[:weights]) == small  # the identity needs no weights
+        assert set(downloaded) == small | {"model.safetensors"}
+        assert downloaded.count("model.safetensors") == 1
+    assert asked(server, home, ["owner/model", "v1", True]) == [answer]  # without the hub
 
 
 def test_models_that_a_hub_does_not_give(folders, tmp_path):
@@ -225,8 +224,7 @@ def test_models_that_a_hub_does_not_give(folders, tmp_path):
         server.repository("owner/gated").gated = True
         names = ("owner/pickles", "owner/nothing", "owner/gated", "owner/none")
         said = asked(server, tmp_path, *[[name, None, True] for name in names], ["owner/model", "v9", True])
-        server.down = True
-        (unreachable,) = asked(server, tmp_path / "empty", ["owner/model", None, True])
+    (unreachable,) = asked(server, tmp_path / "empty", ["owner/model", None, True])
     pickles, nothing, gated, none, revision = said
     assert pickles.startswith(
         "error: owner/pickles on the hub has no model.safetensors, and other formats are not read"

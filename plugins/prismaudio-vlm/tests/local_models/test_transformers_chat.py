@@ -11,6 +11,8 @@ from PIL import Image
 from transformers import (
     AutoModelForMultimodalLM,
     Gemma3ImageProcessorPil,
+    Gemma4ImageProcessorPil,
+    GotOcr2ImageProcessorPil,
     Idefics3ImageProcessorPil,
     Qwen2VLImageProcessorPil,
     SmolVLMImageProcessorPil,
@@ -31,21 +33,29 @@ IMAGE_PROCESSORS = {
     "idefics3": Idefics3ImageProcessorPil,
     "smolvlm": SmolVLMImageProcessorPil,
     "gemma3": Gemma3ImageProcessorPil,
+    "qwen3_5": Qwen2VLImageProcessorPil,
+    "internvl": GotOcr2ImageProcessorPil,
+    "gemma4": Gemma4ImageProcessorPil,
 }
-ALL = pytest.mark.parametrize("family", ["qwen3_vl", "qwen_omni", "idefics3", "gemma3", SMOLVLM])
+SINGLE = {"do_image_splitting": False}
+ALL = pytest.mark.parametrize("family", [SMOLVLM if name == "smolvlm" else name for name in IMAGE_PROCESSORS])
 QWEN = (
     "<|im_start|>system\nYou plan sounds.<|im_end|>\n<|im_start|>user\n"
-    "The whole clip:\n0.00 s:{6}\n0.51 s:{6}\n1.50 s:{6}\nA moment of change:\n1.50 s:{4}\n1.62 s:{4}\n"
+    "The whole clip:\n0.00 s:{a}\n0.51 s:{a}\n1.50 s:{a}\nA moment of change:\n1.50 s:{b}\n1.62 s:{b}\n"
     "When does it sound?<|im_end|>\n<|im_start|>assistant\n"
 )
 IDEFICS = (
     "<|im_start|>System: You plan sounds.<end_of_utterance>\nUser: "
-    "The whole clip:\n0.00 s:{4}\n0.51 s:{4}\n1.50 s:{4}\nA moment of change:\n1.50 s:{4}\n1.62 s:{4}\n"
+    "The whole clip:\n0.00 s:{a}\n0.51 s:{a}\n1.50 s:{a}\nA moment of change:\n1.50 s:{b}\n1.62 s:{b}\n"
     "When does it sound?<end_of_utterance>\nAssistant:"
 )
 GEMMA = (
-    "<bos><start_of_turn>user\nYou plan sounds.\n\nThe whole clip:\n0.00 s:{4}0.51 s:{4}1.50 s:{4}"
-    "A moment of change:\n1.50 s:{4}1.62 s:{4}When does it sound?<end_of_turn>\n<start_of_turn>model\n"
+    "<bos><start_of_turn>user\nYou plan sounds.\n\nThe whole clip:\n0.00 s:{a}0.51 s:{a}1.50 s:{a}"
+    "A moment of change:\n1.50 s:{b}1.62 s:{b}When does it sound?<end_of_turn>\n<start_of_turn>model\n"
+)
+GEMMA4 = (
+    "<bos><|turn>system\nYou plan sounds.<turn|>\n<|turn>user\nThe whole clip:\n0.00 s:{a}0.51 s:{a}1.50 s:{a}"
+    "A moment of change:\n1.50 s:{b}1.62 s:{b}When does it sound?<turn|>\n<|turn>model\n"
 )
 PROMPTS = {
     "qwen3_vl": (QWEN, "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"),
@@ -53,7 +63,12 @@ PROMPTS = {
     "idefics3": (IDEFICS, "<fake_token_around_image><global-img>", "<image>", "<fake_token_around_image>"),
     "smolvlm": (IDEFICS, "<fake_token_around_image><global-img>", "<image>", "<fake_token_around_image>"),
     "gemma3": (GEMMA, "\n\n<start_of_image>", "<image_soft_token>", "<end_of_image>\n\n"),
+    "qwen3_5": (QWEN + "<think>\n\n</think>\n\n", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"),
+    "internvl": (QWEN, "<img>", "<IMG_CONTEXT>", "</img>"),
+    "gemma4": (GEMMA4, "<|image>", "<|image|>", "<image|>"),
 }
+PATCHES = {"qwen3_vl": (6, 4), "qwen_omni": (6, 4), "qwen3_5": (6, 4), "gemma4": (63, 64)}
+"""Number of patches of a frame of 40 × 48 and of 36 × 36, if it is not 4."""
 
 
 def made(folder, **options):
@@ -74,19 +89,20 @@ def test_the_network_is_given_the_frames_in_order_with_their_times(family, folde
     (answer,) = chat.answer([asking.question(*views)])
     ((given, _),) = calls
     template, start, patch, end = PROMPTS[family]
-    for patches in (4, 6):  # of a frame of 36 × 36 and of 40 × 48, where the size makes a difference
-        template = template.replace(f"{{{patches}}}", start + patch * patches + end)
+    for name, patches in zip("ab", PATCHES.get(family, (4, 4)), strict=True):
+        template = template.replace(f"{{{name}}}", start + patch * patches + end)
     assert chat._processor.tokenizer.decode(given["input_ids"][0]) == template
     assert answer.prompt_tokens == given["input_ids"].shape[1]
     # the pixels are those of the family's processor, made from its published configuration without a chat
-    stated = json.loads((folders(family) / "preprocessor_config.json").read_text())
-    if "idefics" in template or family in {"idefics3", "smolvlm"}:
-        stated["do_image_splitting"] = False
+    at = folders(family) / ("processor_config.json" if family == "gemma4" else "preprocessor_config.json")
+    stated = json.loads(at.read_text())
+    stated = stated.get("image_processor", stated)
+    stated |= {"idefics3": SINGLE, "smolvlm": SINGLE, "internvl": {"crop_to_patches": False}}.get(family, {})
     images = [Image.fromarray(f.permute(1, 2, 0).numpy()) for shown in views for f in shown.frames]
     expected = IMAGE_PROCESSORS[family](**stated)([images], return_tensors="pt")
     assert torch.equal(given["pixel_values"], expected["pixel_values"])
     assert given["pixel_values"].std() > 0.1
-    for name in ("image_grid_thw", "pixel_attention_mask"):
+    for name in ("image_grid_thw", "pixel_attention_mask", "image_position_ids"):
         assert (name in given) == (name in expected)
         assert name not in given or torch.equal(given[name], expected[name])
 
@@ -231,7 +247,8 @@ def test_corrections_are_turns_of_the_model_and_the_user(folders, asking):
 STRICT = """{%- for message in messages %}{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}
 {{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}
 {{- message.role + ':' }}{% for part in message.content %}{{ part.text }}{% endfor %}{{ '|' }}{% endfor %}"""
-SILENT = "{% for m in messages if m.role != 'system' %}{{ m.role + ':' }}{% for p in m.content %}{{ p.text }}{% endfor %}|{% endfor %}"
+SILENT = """{%- for m in messages if m.role != 'system' %}{{ m.role + ':' }}
+{%- for part in m.content %}{{ part.text }}{% endfor %}{{ '|' }}{% endfor %}"""
 STRINGS = """{%- for m in messages %}{{ m.role + ':' }}{% if m.role == 'user' %}{{ m.content[-1].text }}{% else %}
 {{- m.content.strip() }}{% endif %}{{ '|' }}{% endfor %}"""
 
