@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -81,9 +82,9 @@ class PlanQuality:
     """Measures planners on clips: the values of :class:`prismaudio.metrics.plans.PlanScore`, and the costs of a clip.
 
     ``failed`` is the number of clips for which a planner raised an error or wrote no section; their plans count as
-    empty. ``seconds`` is the wall time of a clip. ``asked`` is how often a model was asked, ``prompt_tokens`` and
-    ``tokens`` what it read and wrote, of all written sections of a clip as :attr:`prismaudio.plan.Plan.origins` states;
-    NaN for planners that ask no model.
+    empty. ``seconds`` is the wall time of a clip. ``asked`` is how often a model was asked for a section,
+    ``prompt_tokens`` and ``tokens`` what it read and wrote for all sections of a clip, as
+    :attr:`prismaudio.plan.Plan.origins` states for those that were written; NaN for planners that ask no model.
 
     Args:
         dimensions: The dimensions of the plans.
@@ -121,7 +122,8 @@ class PlanQuality:
                 on_step(done, len(rows) * len(cases))
         report = Report(COLUMNS, {name: {} for name in rows})
         for name in rows if cases else ():
-            values = scores[name].as_dict() | {cost: _mean(found) for cost, found in costs[name].items()}
+            values = scores[name].as_dict()
+            values |= {cost: fmean(found) if found else math.nan for cost, found in costs[name].items()}
             values["failed"] = math.fsum(costs[name]["failed"])
             for column, value in values.items():
                 report.add(name, column, value)
@@ -158,10 +160,10 @@ class PlanQuality:
             plans.append(plan if isinstance(plan, Plan) else None)
             costs["failed"].append(float(plans[-1] is None))
             costs["seconds"] += [] if row.frames is None else [seconds]
-            for cost in ("asked", "prompt_tokens", "tokens"):
+            for cost, of in (("asked", fmean), ("prompt_tokens", math.fsum), ("tokens", math.fsum)):
                 origins = plan.origins.values() if isinstance(plan, Plan) else ()
-                stated = [origin[cost] for origin in origins if cost in origin]
-                costs[cost] += [float(sum(stated))] if stated else []
+                stated = [float(origin[cost]) for origin in origins if cost in origin]
+                costs[cost] += [of(stated)] if stated else []
         return plans
 
     def _plans(self, planner: Planner, clips: Sequence[Clip]) -> Iterator[Plan | Exception]:
@@ -190,10 +192,6 @@ def _batches(cases: Sequence[PlanCase], size: int) -> Iterator[list[PlanCase]]:
     waiting = iter(cases)
     while batch := list(islice(waiting, size)):
         yield batch
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
 
 
 def shuffled(plans: Mapping[str, Plan]) -> dict[str, Plan]:
