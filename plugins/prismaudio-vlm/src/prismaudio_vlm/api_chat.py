@@ -14,6 +14,7 @@ import os
 import random
 import re
 import time
+from concurrent import futures
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,8 @@ FIRST_WAIT_S = 1.0
 """Upper bound of the wait before the first retry; it doubles with each further one."""
 MAX_WAIT_S = 300.0
 """Maximum wait before a retry. An endpoint that asks for a longer one is not waited for."""
+INTERRUPT_S = 0.2
+"""Maximum time until an interrupt takes effect."""
 LONG_WAIT_S = 10.0
 """A wait from which on the user is told of it."""
 MAX_QUOTED_CHARACTERS = 300
@@ -252,7 +255,10 @@ class ApiChat(Configured, Chat):
         key = self._key()
         # An event loop of its own thread works in a notebook too, and an interrupt cancels what runs in it.
         with anyio.from_thread.start_blocking_portal() as portal:
-            return portal.call(_Requests(self, key).answer, questions)
+            asked = portal.start_task_soon(_Requests(self, key).answer, questions)
+            while not futures.wait([asked], INTERRUPT_S).done:  # a wait without an end may miss the interrupt
+                pass
+            return asked.result()
 
     def _key(self) -> str:
         """The key; empty for none."""
