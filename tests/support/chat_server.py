@@ -167,8 +167,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, b"<html><title>404 Not Found</title></html>")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        server = self.server
+        server, n_bytes = self.server, int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(n_bytes)
+        if len(body) < n_bytes:  # the client went away
+            self.close_connection = True
+            return
         with server.lock:
             self.record(body)
             server.in_flight += 1

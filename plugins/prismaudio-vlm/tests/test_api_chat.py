@@ -260,6 +260,8 @@ def error(status, message, **fields):
         (Fault(400, {"object": "error", "message": "bad", "code": 400}), r"\(400: bad\)"),
         (Fault(422, {"detail": [{"msg": "field required"}]}), r"\(422: \[\{\"msg\": \"field required\"\}\]\)"),
         (Fault(400, [{"error": {"message": "Bad image.", "status": "INVALID"}}]), r"\(400: Bad image.\)$"),
+        (Fault(400, {"error": "model " * 1_000_000}), r"\(400: model .*model\)"),
+        (Fault(400, b"<title>" * 1_000_000), r"\(400: <title>"),
         (Fault(400, b"\xff" * 5000), r"\(400: \ufffd"),
         (Fault(418), r"refused the question \(418\)$"),
     ],
@@ -359,7 +361,16 @@ def retry_after(header):
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("header", "low_s", "high_s"),
-    [("7", 7, 7), ("0.5", 0.5, 0.5), ("-3", 0, 0), ("in 30 s", 28, 30), ("soon", 1, 1), ("nan", 1, 1), ("", 1, 1)],
+    [
+        ("7", 7, 7),
+        ("0.5", 0.5, 0.5),
+        ("-3", 0, 0),
+        ("in 30 s", 28, 30),
+        ("soon", 1, 1),
+        ("nan", 1, 1),
+        ("", 1, 1),
+        (f"Wed, 21 Oct {10**20} 07:28:00 GMT", 1, 1),
+    ],
 )
 def test_retry_after(server, chat, clock, status, header, low_s, high_s):
     server.faults = [Fault(status, b"", retry_after(header))]

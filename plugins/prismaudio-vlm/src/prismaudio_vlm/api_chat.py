@@ -51,6 +51,8 @@ INTERRUPT_S = 0.2
 """Maximum time until an interrupt takes effect."""
 LONG_WAIT_S = 10.0
 """A wait from which on the user is told of it."""
+MAX_ERROR_CHARACTERS = 4_000
+"""Maximum length of what is searched of an endpoint's error message."""
 MAX_QUOTED_CHARACTERS = 300
 """Maximum length of what is quoted of an endpoint's error message."""
 _NO_IMAGES = re.compile(
@@ -59,15 +61,15 @@ _NO_IMAGES = re.compile(
     r"|compiled for multimodal|required for image input",
     re.IGNORECASE,
 )
-"""What llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM say of images to a model without vision."""
+"""Errors of llama.cpp, llamafile, LM Studio, Ollama, OpenAI, OpenRouter and vLLM for a model without image input."""
 _NO_MODEL = re.compile(
     r"not a valid model|\b(?:invalid|unknown) model\b|\bmodel\b.*(?:not found|not exist)", re.IGNORECASE
 )
 _NO_FIELD = re.compile(r"unsupported (?:parameter|value)|unknown name|unrecognized", re.IGNORECASE)
-"""What OpenAI and Gemini say of a field, or a value of one, that they do not take from any request."""
+"""Errors of OpenAI and Gemini for a field of the request, or the value of one, that is not supported."""
 _TOO_MUCH = re.compile(r"context|too (?:large|big|long|many)|maximum|exceed", re.IGNORECASE)
 _RETRY_DELAY = re.compile(r'"retryDelay":\s*"([\d.]+)s"')
-"""Gemini's endpoint states it in the body."""
+"""The wait of a rate limit in the body of Gemini's endpoint, which sends no Retry-After."""
 _THOUGHT = re.compile(r"^.*</think>|<think>.*", re.DOTALL)
 
 
@@ -392,39 +394,39 @@ class _Requests:
     async def _failure(self, response: _Response) -> EndpointError:
         """The error of a response that is not an answer."""
         status, host, model = response.status, self._host, self._chat.model
-        message = _error_message(response.body)
-        said = f"({status}: {self._quoted(message)})" if message else f"({status})"
+        message = truncated(self._redacted(_error_message(response.body)), MAX_ERROR_CHARACTERS)
+        detail = f"({status}: {self._quoted(message)})" if message else f"({status})"
         if 300 <= status < 400:
             to = self._quoted(response.headers.get("Location", "nowhere"))
             return UnusableEndpointError(f"{host} redirects to {to}, where the key is not sent; base_url must name it")
         if _NO_IMAGES.search(message):
-            return UnusableEndpointError(f"{model} at {host} takes no images {said}; name a vision-language model")
+            return UnusableEndpointError(f"{model} at {host} takes no images {detail}; name a vision-language model")
         if status == 401 or (status == 403 and not self._chat.is_accepted):
             key = f"the key in {self._chat.key_variable}" if self._key else "a request without a key"
-            return UnusableEndpointError(f"{host} refused {key} {said}")
+            return UnusableEndpointError(f"{host} refused {key} {detail}")
         if status == 402 or (status == 429 and "insufficient_quota" in message):
-            return UnusableEndpointError(f"the credit at {host} is used up {said}")
+            return UnusableEndpointError(f"the credit at {host} is used up {detail}")
         if status == 404 or (status == 400 and _NO_MODEL.search(message)):
-            return UnusableEndpointError(f"{host} has no model {model!r} {said}; {await self._models()}")
+            return UnusableEndpointError(f"{host} has no model {model!r} {detail}; {await self._models()}")
         if status == 400 and _NO_FIELD.search(message):
             return UnusableEndpointError(
-                f"{model} at {host} does not take a field of the request {said}; remove or replace it by extra, "
+                f"{model} at {host} does not take a field of the request {detail}; remove or replace it by extra, "
                 "such as {max_tokens: null, max_completion_tokens: 1024}"
             )
         if status in {408, 425, 429} or status >= 500:
-            return self._temporary(response, said)
+            return self._temporary(response, detail)
         hint = "; show fewer or smaller frames" if status == 413 or _TOO_MUCH.search(message) else ""
-        return EndpointError(f"{host} refused the question {said}{hint}")
+        return EndpointError(f"{host} refused the question {detail}{hint}")
 
-    def _temporary(self, response: _Response, said: str) -> EndpointError:
+    def _temporary(self, response: _Response, detail: str) -> EndpointError:
         """The error of a response after which the question may be asked again."""
         delay = _RETRY_DELAY.search(response.body.decode("utf-8", "replace"))
         wait_s = _retry_after_s(response.headers.get("Retry-After", delay[1] if delay else ""))
         is_rate_limit = response.status == 429 or wait_s is not None
         what = "limits the rate of requests" if response.status == 429 else "failed"
         if wait_s is not None and wait_s > MAX_WAIT_S:
-            return UnusableEndpointError(f"{self._host} {what} for {wait_s:.0f} s {said}; run again after that")
-        return _TemporaryError(f"{self._host} {what} {said}", wait_s=wait_s, is_rate_limit=is_rate_limit)
+            return UnusableEndpointError(f"{self._host} {what} for {wait_s:.0f} s {detail}; run again after that")
+        return _TemporaryError(f"{self._host} {what} {detail}", wait_s=wait_s, is_rate_limit=is_rate_limit)
 
     async def _models(self) -> str:
         """The names of the models that the endpoint has, the most similar first; it need not list them."""
@@ -602,6 +604,7 @@ def _error_message(body: bytes) -> str:
     try:
         value = load_json(text)
     except ValueError:
+        text = text[:MAX_ERROR_CHARACTERS]
         title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         value = title[1] if title else text
     if isinstance(value, list) and value:  # as Gemini's endpoint does
@@ -627,7 +630,7 @@ def _retry_after_s(header: str) -> float | None:
     except ValueError:
         try:
             date = email.utils.parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return max(seconds, 0.0) if math.isfinite(seconds) else None
