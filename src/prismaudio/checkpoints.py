@@ -21,7 +21,7 @@ import typing
 from collections import abc
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -84,6 +84,11 @@ LOADABLE = loadable(_core_components())
 class Configured:
     """Base class that stores constructor arguments in ``config``, so that an object can be recreated from JSON.
 
+    Attributes:
+        config: The arguments.
+        not_in_folders: Arguments that are the user's own, such as the address to which a key is sent: they are not
+            stored in model folders, and a folder of somebody else that sets one is rejected.
+
     Example:
         >>> class Box(Configured):
         ...     def __init__(self, size: int = 3) -> None: ...
@@ -92,6 +97,7 @@ class Configured:
     """
 
     config: Mapping[str, Any] = MappingProxyType({})
+    not_in_folders: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -126,7 +132,8 @@ def description(component: Configured) -> dict[str, Any]:
         {'boxes': {'red': {'class': 'prismaudio.checkpoints:Box', 'arguments': {'size': 4}}}}
     """
     kind = type(component)
-    arguments = _map_components(component.config, description)
+    stored = {name: value for name, value in component.config.items() if name not in kind.not_in_folders}
+    arguments = _map_components(stored, description)
     return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
 
 
@@ -354,6 +361,10 @@ def _parse_component(
         return value
 
     arguments = {name: parsed(f"{place}.arguments.{name}", value) for name, value in entry["arguments"].items()}
+    if reserved := sorted(kind.not_in_folders & arguments.keys()):
+        raise CheckpointError(
+            f"{place}.arguments has {reserved[0]}, which only the user sets, not a model; remove it from the file"
+        )
     check_arguments(place, kind, arguments)
     return _ComponentSpec(kind, arguments)
 

@@ -13,6 +13,7 @@ from prismaudio import PrismAudio
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.cli.main import main
 from prismaudio.encoders.brightness import BrightnessEncoder
+from prismaudio.errors import CheckpointError
 from prismaudio.media import write_video
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
@@ -119,17 +120,24 @@ def test_an_endpoint_that_fails_for_one_question_leaves_one_section_out(server, 
     assert "<Temporal>" in captured.out
 
 
-def test_a_model_folder_keeps_its_planner(server, videos, tmp_path):
+def test_a_model_folder_keeps_its_planner_and_not_the_address(server, videos, tmp_path, monkeypatch):
     folder = model_with(ApiPlanner(MODEL, server.url, fps=1.0), tmp_path / "model")
-    described = json.loads((tmp_path / "model" / "config.json").read_text())["components"]["planner"]
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    described = config["components"]["planner"]
     assert described["class"] == "prismaudio_vlm.api_chat:ApiPlanner"
     assert described["arguments"]["fps"] == 1.0
+    assert "base_url" not in described["arguments"]
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     loaded = PrismAudio.from_pretrained(folder)
     assert loaded.planner.fields["model"] == MODEL
     plan = loaded.plan(videos / "a.mp4")
     assert plan.origins["spatial"]["planner"] == "ApiPlanner"
     assert main(["plan", str(videos / "b.mp4"), "--planner", folder, "-o", "b.txt"]) == 0
     assert Plan.load("b.txt")["semantic"]
+    described["arguments"]["base_url"] = "https://example.com/v1"
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"planner\.arguments has base_url, which only the user sets"):
+        PrismAudio.from_pretrained(folder)
 
 
 def test_extraction_writes_plans_with_it(server, videos, tmp_path, capsys):

@@ -186,6 +186,8 @@ class ApiChat(Configured, Chat):
         UnusableEndpointError: An argument is out of its range, or ``base_url`` is not one to send a key to.
     """
 
+    not_in_folders = frozenset({"base_url", "key_variable"})
+
     def __init__(
         self,
         model: str,

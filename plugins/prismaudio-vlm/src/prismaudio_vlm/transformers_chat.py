@@ -65,6 +65,8 @@ class TransformersChat(Configured, Chat):
         PrismAudioError: A value is not valid.
     """
 
+    not_in_folders = frozenset({"offload_folder"})
+
     def __init__(
         self,
         model: str,
