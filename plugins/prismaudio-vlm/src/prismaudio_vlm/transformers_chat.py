@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.video_utils import VideoMetadata
 
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
@@ -62,7 +62,7 @@ class TransformersChat(Configured, Chat):
             with its time, and ``auto`` for ``video`` where that is possible.
 
     Raises:
-        PrismAudioError: A value is not valid.
+        ValueError: A number is out of its range, or an option applies to another only.
     """
 
     not_in_folders = frozenset({"offload_folder"})
@@ -86,13 +86,11 @@ class TransformersChat(Configured, Chat):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if batch_size < 1 or max_tokens < 1 or not 0 <= temperature <= 10:
-            raise PrismAudioError(
-                f"batch_size {batch_size}, max_tokens {max_tokens} and temperature {temperature:g} must be at least 1, "
-                "at least 1, and between 0 and 10"
-            )
+        within(1, 1024, batch_size=batch_size)
+        within(1, 100_000, max_tokens=max_tokens)
+        within(0, 10, temperature=temperature)
         if (max_memory or offload_folder) and not offload:
-            raise PrismAudioError("max_memory and offload_folder apply to offload: true only")
+            raise ValueError("max_memory and offload_folder apply to offload: true only")
         self.model, self.revision, self.device = model, revision, device
         self.dtype, self.quantisation = dtype, quantisation
         self.offload, self.max_memory, self.offload_folder = offload, max_memory, offload_folder
@@ -229,7 +227,7 @@ class TransformersChat(Configured, Chat):
 
     def _explained(self, error: Exception, question: Question) -> PrismAudioError:
         if isinstance(error, PrismAudioError):
-            return error
+            return error.with_traceback(None)  # which would keep what the network was given in memory
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             return PlanError(
                 f"the memory does not suffice for a question with {_num_frames(question)} frames to {self.model}; show "
@@ -387,7 +385,7 @@ class ChatTemplate:
         return re.findall(r"text-\d-of-four", shown) == texts and "'type'" not in shown
 
 
-class Sampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]
+class Sampling(LogitsProcessor):
     """Adds Gumbel noise to logits, so that the greatest is a sample; each row of a batch has noise of its own.
 
     Args:
