@@ -45,6 +45,7 @@ COMMANDS = {
     "prismaudio-studio": (
         "studio render",
         "bench studio",
+        "bench plan",
         "bench degradation",
         "bench instruments",
     ),

@@ -65,7 +65,7 @@ _REFUSAL = re.compile(
     rf"|\bI (?:cannot|can ?not|can['’]t|could not|couldn['’]t|won['’]t|will not|do not|don['’]t|did not|didn['’]t)"
     rf"(?: \w+ly)? (?:{_SENSED}|have|know|possess|receive)\b"
     r"|\bas an? (?:AI|artificial intelligence|(?:large )?language model|(?:visual|virtual|AI|multimodal) \w+)\b"
-    rf"|\b(?:unable|not able|impossible|not possible|difficult|hard) to {_SENSED}\b"
+    rf"|\b(?:unable|not able|impossible|not possible) to {_SENSED}\b"
     rf"|\b(?:can ?not|can['’]t|could not) be (?:determined|heard from|inferred|identified|assessed|known|described)\b"
     r"|\bno (?:audio|sound|video|image|frame|input|content|information|visual)s?(?: \w+)? "
     r"(?:(?:is|are|was|were|has been|have been) )?(?:provided|available|attached|given|uploaded|supplied|received)\b"
@@ -75,7 +75,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _CHAT = re.compile(
-    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great|got it|understood)[,.!:]"
+    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|got it|understood)[,.!:]"
     r"|^\W*here(?:['’]s| is| are)\b[^.:]{0,60}?\b(?:section|plan|description|answer|response|summary|analysis|"
     r"breakdown|list|text|caption|sentence|json)s?\b"
     r"|\b(?:let me know|hope (?:this|that) helps|feel free to|happy to help|would you like|do you want)\b"
@@ -83,7 +83,7 @@ _CHAT = re.compile(
     re.IGNORECASE,
 )
 _MEDIUM = re.compile(
-    r"\b(?:this|the|these|that|provided|given|each|every|a|said)\s+(?:(?:short|silent|provided|given|input|uploaded|"
+    r"\ba video of\b|\b(?:this|the|these|that|provided|given)\s+(?:(?:short|silent|provided|given|input|uploaded|"
     r"entire|whole|full|attached|first|last|next|opening|final)\s+)?"
     r"(?:video(?!\s*-?\s*(?:gam|call|camera|arcade|record|conferenc|player|projector|tape|cassette|console))|footage|"
     r"screenshot|thumbnail|(?:image|picture|photo|photograph|clip|frame)s?\s+(?:clearly\s+)?(?:shows?|depicts?|contains?|"
@@ -125,17 +125,17 @@ _ENGLISH_WORDS = """
 _FOREIGN_WORDS = """
     der das und ist ein eine einen einem einer eines mit auf von zu im vom zum zur nicht auch nach bei dem des wird sind
     aus dann rechts für über hört sekunden kein keine sich wie nur
-    le la les un une du et est dans sur avec qui que au aux puis sont pas gauche droite fois très il elle ce cette deux
+    le la les un une du et est dans sur avec qui que au puis sont pas gauche droite fois très il elle ce cette deux
     el los las una unos y en por para del se su es hacia izquierda derecha luego dos veces está suena más
     gli di che sono nel nella della delle dei uno sinistra destra dopo poi volte è più alla
-    os um uma da das em com não são pelo pela esquerda direita depois duas vezes é ao
+    os uma da das em com não são pelo pela esquerda direita depois duas vezes é ao
     het een de voor niet zijn wordt naar aan bij hoort seconden rechts twee keer wordt
     och att det som på är med för ett og ikke fra af ikke vänster höger från två sekunder høres
     ja ei että kun joka sekä sitten kuuluu kaksi kertaa vasemmalla
     się jest nie przez oraz że jak dwa trzy po od lewej prawej potem słychać
     je že jsou pak není který která ve vlevo vpravo dvakrát
     bir ile için bu çok sonra olarak sesi gibi iki kez
-    și este cu din pe nu care sunt unui unei apoi stânga dreapta două ori
+    și este cu pe sunt unui unei apoi stânga dreapta două ori
     yang dengan dari untuk adalah suara pada sebuah kali
     az egy és hogy nem majd kétszer
     dolor amet consectetur
@@ -258,6 +258,7 @@ _COUNT = re.compile(
     r"(?! (?:more|again|as|the|it|he|she|they|a|an|in|per|every|each|louder|faster|slower)\b)"
 )
 _NOT_A_COUNT = re.compile(r"\b(?:at|least|most|about|around|or|over|than|up to|every) $")
+_MORE = re.compile(r"\b(?:and|or|then|before|while|followed)\b")
 _NOTHING = re.compile(
     r"\W*(?:(?:complete|total|absolute|utter) )?(?:nothing (?:sounds|happens|is heard|can be heard)|silence|"
     r"no sounds?(?: (?:is|are|can be) heard)?)\W*",
@@ -349,18 +350,27 @@ def _stems(text: str) -> set[str]:
 
 
 def _timed(text: str) -> Iterator[str]:
-    """Yield the noun phrases of clauses with a time."""
+    """Yield the noun phrases with a definite article in clauses with a time."""
     for sentence in sentences(text):
         for clause in clauses(sentence):
             if times(clause):
-                yield from noun_phrases(clause, _NO_SOURCES)
+                yield from _definite(clause)
 
 
 def _placed(text: str) -> Iterator[str]:
-    """Yield the noun phrases of sentences before their first direction."""
+    """Yield the noun phrases with a definite article in sentences before their first direction."""
     for sentence in sentences(text):
         if values := azimuths(sentence):
-            yield from noun_phrases(sentence[: values[0].start], _NO_SOURCES)[:1]
+            yield from _definite(sentence[: values[0].start])[:1]
+
+
+def _definite(text: str) -> list[str]:
+    """Return the noun phrases after *the*; *a loud thud* may be the sound of a source with another name."""
+    return [
+        phrase
+        for phrase in noun_phrases(text, _NO_SOURCES)
+        if re.search(rf"\bthe (?:[\w-]+ ){{0,2}}{re.escape(phrase)}\b", lowered(text))
+    ]
 
 
 def _wrong_counts(texts: Mapping[str, str], story: Story) -> Iterator[str]:
@@ -368,11 +378,16 @@ def _wrong_counts(texts: Mapping[str, str], story: Story) -> Iterator[str]:
     nouns = Nouns(source.what for source in story.sources)
     n_onsets = {source.what: len(source.onsets_s) for source in story.sources}
     stated: dict[str, set[int]] = {}
-    for clause in map(lowered, clauses(texts["semantic"])):
-        counts = [match for match in _COUNT.finditer(clause) if not _NOT_A_COUNT.search(clause[: match.start()])]
-        named = nouns.named(clause)
-        if len(named) == 1 and len(counts) == 1:
+    for sentence in sentences(lowered(texts["semantic"])):
+        parts = clauses(sentence)
+        for clause, following in zip(parts, [*parts[1:], None], strict=True):
+            counts = [match for match in _COUNT.finditer(clause) if not _NOT_A_COUNT.search(clause[: match.start()])]
+            named = nouns.named(clause)
+            if len(named) != 1 or len(counts) != 1:
+                continue
             match = counts[0]
+            if _MORE.search(clause, match.end()) or (following is not None and not nouns.named(following)):
+                continue  # "barks twice, then growls"
             count = int(match["digits"]) if match["digits"] else _COUNTS[match["phrase"]]
             stated.setdefault(named[0], set()).add(count)
     for what, counted in stated.items():
