@@ -92,6 +92,9 @@ class Batch:
         """Prepare jobs, render the prepared ones, save the rendered ones."""
         begin_s = time.monotonic()
         prepared = [(job, self._attempt(job, reporter, self._request, job)) for job in jobs]
+        if self.low_memory:
+            for planner in self.planners:
+                planner.unload()
         ready = [(job, request) for job, request in prepared if request is not None]
         if not ready:
             return

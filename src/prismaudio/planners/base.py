@@ -50,6 +50,9 @@ class Planner(ABC):
         every = [None] * len(clips) if given is None else given
         return [self.plan(clip, dimensions, one) for clip, one in zip(clips, every, strict=True)]
 
+    def unload(self) -> None:  # noqa: B027 - optional
+        """Free the memory of networks that the planner loads by itself; the next plan loads them again."""
+
 
 class TrainablePlanner(nn.Module, Planner):
     """A planner with trainable weights, fine-tuned (CoT fine-tuning) on pairs of clips and target plans.

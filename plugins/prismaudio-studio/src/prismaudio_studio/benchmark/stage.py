@@ -72,7 +72,7 @@ class Camera:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "filmed.mp4"
             write_video(frames, scene.look.fps, path)
-            return replace(read_clip(path, self.frames), id=scene.id)
+            return replace(read_clip(path, self.frames), id=scene.id, file=None)
 
 
 def take(index: int, scene: Scene, camera: Camera | None) -> Take:
