@@ -177,6 +177,16 @@ def test_a_contradiction_is_sent_back_and_else_reported(clip, dimensions):
     assert "car" in plan.warnings[0]
 
 
+def test_a_contradiction_that_makes_no_plan_is_left_out(clip, dimensions):
+    given = Plan({"semantic": "A dog barks. The dog is heard at 3 s.", "aesthetic": "Dry acoustics."})
+    for text in ("The dog sounds from 3.00 s to 1.00 s.", "The dog sounds at 2.00 s and ends at 0.50 s."):
+        planner = ScriptedPlanner(lambda q, text=text: text if section_of(q) == "temporal" else ANSWERS[section_of(q)])
+        plan = planner.plan(clip, dimensions, given)
+        assert "temporal" not in plan
+        assert "left out the temporal section" in plan.warnings[0]
+        plan.check(clip.duration_s)
+
+
 def test_all_sections_in_one_answer(clip, dimensions):
     def script(question):
         if question.corrections:

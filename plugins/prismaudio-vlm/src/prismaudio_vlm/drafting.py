@@ -220,6 +220,10 @@ class Ask:
         early_s = [value.number for value in stated if value.number < segment.start_s - SLACK_S]
         if early_s:
             problems.append(f"it has a time at {early_s[0]:.2f} s, but the part begins at {segment.start_s:.2f} s")
+        try:
+            Plan(self.draft.written[self.number]).replace({name: text}).check(segment.end_s)
+        except PlanError as error:
+            problems = problems or [str(error)]
         return problems
 
     def _contradictions(self, name: str, text: str) -> list[str]:
