@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,8 +207,16 @@ class Batch:
             "seed": job.seed,
             **{name: getattr(self.options, name) for name in _REQUEST_OPTIONS},
             "picture": self.options.spectrogram,
-            **({"planners": self.options.planner} if self.options.planner else {}),
+            **({"planners": self._planner_names()} if self.planners else {}),
         }
+
+    def _planner_names(self) -> list[str]:
+        """Class and hash of the options of each planner; options may hold paths of this machine."""
+        named = []
+        for text, planner in zip(self.options.planner, self.planners, strict=True):
+            options = repr((text, getattr(planner, "config", None)))
+            named.append(f"{type(planner).__name__}@{sha256(options.encode('utf-8', 'replace')).hexdigest()[:12]}")
+        return named
 
     def _is_done(self, job: Job) -> bool:
         """Whether the output files of a job exist and come from the same request."""

@@ -80,6 +80,11 @@ class Chat(ABC):
     batch_size: int = 1
 
     @property
+    def model_name(self) -> str:
+        """The name of the model that is recorded, without a path of this machine."""
+        return self.model
+
+    @property
     @abstractmethod
     def identity(self) -> str:
         """Names the model, its weights and its settings: two chats of one identity give the same answers."""

@@ -109,7 +109,7 @@ class Draft:
             if parts:
                 texts[name] = " ".join(dict.fromkeys(parts))
                 origins[name] = {
-                    "model": self.planner.model,
+                    "model": self.planner.model_name,
                     "settings": self.planner.identity,
                     "prompt": self.planner.prompts.label_of(dimension),
                     **vars(self.records[name]),

@@ -105,6 +105,11 @@ class TransformersChat(Configured, Chat):
         return ModelFolder(self.model, self.revision)
 
     @property
+    def model_name(self) -> str:
+        """The repository of the model, or the name of its folder."""
+        return self.folder.name
+
+    @property
     def hears(self) -> bool:
         """Whether the model takes audio."""
         return self.folder.hears

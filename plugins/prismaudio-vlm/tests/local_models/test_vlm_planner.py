@@ -79,6 +79,8 @@ def test_a_network_that_has_learnt_the_answers_writes_the_plan(family, folders, 
     assert plan.warnings == ()
     origin = plan.origins["temporal"]
     assert (origin["asked"], origin["tokens"]) == (1, len(ANSWERS["temporal"]) + 1)
+    assert origin["model"] == folders(family).name
+    assert str(folders(family).parent) not in str(plan.origins)
     black = Clip("black", 2.0, torch.zeros_like(clip.frames), 4.0)
     assert dict(planner.plan(black, CORE_DIMENSIONS, given)) != ANSWERS  # it looks at the frames
 
