@@ -124,6 +124,19 @@ def prismaudio_autoencoders() -> Iterable[Component]:
 
 
 @hookimpl
+def prismaudio_gates() -> Iterable[Component]:
+    """Gates that need no weights."""
+    return [
+        Component("prismaudio.cot.gates:SectionGate", "Sections are there, of sane length, plain English sentences."),
+        Component("prismaudio.cot.gates:LeakGate", "No refusals, no mention of the video, no file names."),
+        Component("prismaudio.cot.gates:ContradictionGate", "Sections do not contradict each other."),
+        Component("prismaudio.cot.gates:OnsetGate", "Planned times are those of the sound, and the other way round."),
+        Component("prismaudio.cot.gates:SideGate", "Sources are heard on the planned sides."),
+        Component("prismaudio.cot.gates:AgreementGate", "Two plans of a clip agree in times, sources and sides."),
+    ]
+
+
+@hookimpl
 def prismaudio_benchmarks() -> Iterable[Component]:
     """Benchmarks that need no data set."""
     return [

@@ -27,6 +27,7 @@ CONTRACTS = {
     "samplers": "prismaudio.samplers.base:Sampler",
     "planners": "prismaudio.planners.base:Planner",
     "autoencoders": "prismaudio.autoencoders.base:Autoencoder",
+    "gates": "prismaudio.cot.gates:Gate",
     "benchmarks": "prismaudio.benchmarks.base:Benchmark",
     "tasks": "lightning.pytorch:LightningModule",
     "data_modules": "lightning.pytorch:LightningDataModule",
@@ -85,6 +86,11 @@ def prismaudio_planners() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prismaudio_autoencoders() -> Iterable[Component]:  # type: ignore[empty-body]
     """Autoencoders: they encode audio as latents and decode it."""
+
+
+@hookspec
+def prismaudio_gates() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Quality gates: they reject wrong plans when chain-of-thought data is built, and say why."""
 
 
 @hookspec

@@ -42,7 +42,7 @@ OFFICIAL = {
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),
-    "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare"),
+    "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare", "SpeechClaimGate"),
     "prismaudio-studio": (
         *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark"),
         *("StudioDataModule", "AutoencoderFittingTask"),

@@ -17,7 +17,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 KINDS_WITH_FOLDER = tuple(
     kind
     for kind, target in hookspecs.CONTRACTS.items()
-    if target.startswith("prismaudio.") and kind != "conditioners"  # they are networks, and stand with the networks
+    if target.startswith("prismaudio.")
+    and kind != "conditioners"  # they are networks, and stand with the networks
+    and kind != "gates"  # they stand with the chain-of-thought data that they check
 )
 STUDIO = (
     *("bell", "woodblock", "glass", "drum", "ball", "coin", "shaker"),

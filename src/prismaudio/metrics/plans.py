@@ -24,6 +24,7 @@ from prismaudio.plan.story import RINGING_S, SIDE_DEG
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from prismaudio.audio.interaural import Directions
     from prismaudio.plan.story import Story
 
 TOLERANCES_S = (0.05, 0.1, 0.25)
@@ -127,11 +128,18 @@ def measured_azimuths(audio: Tensor, sample_rate_hz: int, onsets_s: Sequence[flo
     azimuths = []
     for onset_s in onsets_s:
         part = cut(audio, sample_rate_hz, onset_s - LEAD_S, WINDOW_S)
-        measured = directions(part[None], sample_rate_hz).first(1)
-        share = (measured.itd_ms / SIDE_ITD_MS + measured.ild_db / SIDE_ILD_DB) / 2
-        sine = (math.sin(math.radians(SIDE_DEG)) * share).clamp(-1, 1)
-        azimuths.append(float(sine.asin().rad2deg()))
+        azimuths.append(float(frame_azimuths_deg(directions(part[None], sample_rate_hz).first(1))))
     return azimuths
+
+
+def frame_azimuths_deg(measured: Directions) -> Tensor:
+    """Directions in degrees ``(batch, frames)`` of interaural differences, -90 (left) .. 90 (right).
+
+    A source at 60 degrees has a time difference of 0.6 ms and a level difference of 9 dB; other angles follow the sine
+    of the mean of both.
+    """
+    share = (measured.itd_ms / SIDE_ITD_MS + measured.ild_db / SIDE_ILD_DB) / 2
+    return (math.sin(math.radians(SIDE_DEG)) * share).clamp(-1, 1).asin().rad2deg()
 
 
 def sound_events(story: Story, duration_s: float) -> list[SoundEvent]:

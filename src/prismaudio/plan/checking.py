@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from prismaudio.errors import truncated
@@ -162,17 +162,64 @@ def section_problems(name: str, text: str, duration_s: float) -> list[str]:
         >>> section_problems("spatial", "**The dog** barks.", 9.0)
         ['it has bold or italic text; only plain sentences are allowed', 'it states no direction, distance or movement']
     """
+    return _size_problems(text, duration_s) or [
+        *_form_problems(name, text),
+        *leaks(text),
+        *_time_problems(name, text, duration_s),
+        *_direction_problems(name, text),
+    ]
+
+
+def form_problems(name: str, text: str, duration_s: float) -> list[str]:
+    """The problems of :func:`section_problems` except for :func:`leaks`.
+
+    Example:
+        >>> form_problems("temporal", "In this video, a dog barks at 12 s.", 9.0)
+        ['it has a sound at 12.00 s, but the clip lasts 9.00 s']
+    """
+    return _size_problems(text, duration_s) or [
+        *_form_problems(name, text),
+        *_time_problems(name, text, duration_s),
+        *_direction_problems(name, text),
+    ]
+
+
+def leaks(text: str) -> list[str]:
+    """Find what shows that a text is the answer of a chat about a file: refusals, chat, mentions of the video.
+
+    Args:
+        text: The text of a section, or a whole chain of thought.
+
+    Returns:
+        Problems, each a clause about the text; empty if there are none.
+
+    Example:
+        >>> leaks("I'm sorry, I cannot hear audio."), leaks("A dog barks on the left.")
+        (["it refuses or does not answer (\"I'm sorry\"); a description of the sound is expected"], [])
+    """
+    own, found = _QUOTED_SPEECH.sub(" ", text), []
+    if refusal := _REFUSAL.search(own):
+        found.append(f"it refuses or does not answer ({_quoted(refusal)}); a description of the sound is expected")
+    elif chat := _CHAT.search(own):
+        found.append(f"it talks to the reader ({_quoted(chat)}); only the text of the section is allowed")
+    if medium := _MEDIUM.search(own):
+        found.append(f"it mentions the video or a file ({_quoted(medium)}); only what is heard is described")
+    return found
+
+
+def _size_problems(text: str, duration_s: float) -> list[str]:
+    """Find texts that are empty or too long; the patterns of other problems are not searched in these."""
     if not any(character.isalnum() for character in text):
         return ["it is empty"]
     max_words = round(max(MAX_WORDS, MAX_WORDS_PER_S * duration_s))
     n_words = len(text.split())
     if n_words > max_words or len(text) > MAX_WORD_LENGTH * max_words:
         return [f"it has {n_words} words or {len(text)} characters; at most {max_words} short words are allowed"]
-    return [*_form_problems(name, text), *_time_problems(name, text, duration_s), *_direction_problems(name, text)]
+    return []
 
 
 def _form_problems(name: str, text: str) -> Iterator[str]:
-    """Find problems of the wording: markup, refusals, chat, other languages, and mentions of the video."""
+    """Find problems of the wording: markup, labels, other languages, and repetition."""
     for what, pattern in _MARKUP_PATTERNS.items():
         if pattern.search(text):
             yield f"it has {what}; only plain sentences are allowed"
@@ -180,15 +227,8 @@ def _form_problems(name: str, text: str) -> Iterator[str]:
     label = _LABEL.match(text)
     if label is not None and label["label"].lower() in _LABELS | {name.lower()}:
         yield f"it begins with the label {label['label']!r}; only the text of the section is allowed"
-    own = _QUOTED_SPEECH.sub(" ", text)
-    if refusal := _REFUSAL.search(own):
-        yield f"it refuses or does not answer ({_quoted(refusal)}); a description of the sound is expected"
-    elif chat := _CHAT.search(own):
-        yield f"it talks to the reader ({_quoted(chat)}); only the text of the section is allowed"
-    if _is_foreign(own):
+    if _is_foreign(_QUOTED_SPEECH.sub(" ", text)):
         yield "it is not in English"
-    if medium := _MEDIUM.search(own):
-        yield f"it mentions the video or a file ({_quoted(medium)}); only what is heard is described"
     repeated, n_times = Counter(map(lowered, sentences(text))).most_common(1)[0]
     if n_times > MAX_REPEATS and len(repeated.split()) > 1:
         yield f"it repeats the same sentence {n_times} times"
@@ -338,15 +378,21 @@ def _unnamed_sources(texts: Mapping[str, str]) -> Iterator[str]:
     if not before or _NOTHING.fullmatch(before):
         return
     for name, named in (("temporal", _timed(texts["temporal"])), ("spatial", _placed(texts["spatial"]))):
-        known = _stems(before)
+        known = stems(before)
         for phrase in dict.fromkeys(named):
-            if not any(one.startswith(other) or other.startswith(one) for one in _stems(phrase) for other in known):
+            if not any(one.startswith(other) or other.startswith(one) for one in stems(phrase) for other in known):
                 yield f"the {name} section names the {phrase}, the semantic section does not"
         before += f" {texts[name]}"
 
 
-def _stems(text: str) -> set[str]:
-    return {word[:_STEM_LENGTH] for word in _WORD.findall(lowered(text)) if len(word) > 2}
+def stems(text: str) -> frozenset[str]:
+    """The first four letters of the words of a text, by which forms of one word are recognized.
+
+    Example:
+        >>> sorted(stems("A dog barks")), stems("barking") <= stems("A dog barks")
+        (['bark', 'dog'], True)
+    """
+    return frozenset(word[:_STEM_LENGTH] for word in _WORD.findall(lowered(text)) if len(word) > 2)
 
 
 def _timed(text: str) -> Iterator[str]:
@@ -380,7 +426,7 @@ def _wrong_counts(texts: Mapping[str, str], story: Story) -> Iterator[str]:
     stated: dict[str, set[int]] = {}
     for sentence in sentences(lowered(texts["semantic"])):
         parts = clauses(sentence)
-        for clause, following in zip(parts, [*parts[1:], None], strict=True):
+        for clause, following in zip_longest(parts, parts[1:]):
             counts = [match for match in _COUNT.finditer(clause) if not _NOT_A_COUNT.search(clause[: match.start()])]
             named = nouns.named(clause)
             if len(named) != 1 or len(counts) != 1:

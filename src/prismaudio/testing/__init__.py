@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prismaudio.testing.check import NonconformingError, NotTriedError
     from prismaudio.testing.encoders import check_encoder
+    from prismaudio.testing.gates import check_gate
     from prismaudio.testing.kernels import check_kernel
     from prismaudio.testing.metrics import check_metric
     from prismaudio.testing.rewards import check_reward
@@ -36,6 +37,7 @@ __all__ = [
     "NonconformingError",
     "NotTriedError",
     "check_encoder",
+    "check_gate",
     "check_kernel",
     "check_metric",
     "check_reward",
@@ -46,6 +48,7 @@ _MODULES = {
     "NonconformingError": "check",
     "NotTriedError": "check",
     "check_encoder": "encoders",
+    "check_gate": "gates",
     "check_kernel": "kernels",
     "check_metric": "metrics",
     "check_reward": "rewards",

@@ -22,6 +22,7 @@ CHECKS = {
     "metrics": "check_metric",
     "encoders": "check_encoder",
     "samplers": "check_sampler",
+    "gates": "check_gate",
 }
 """The contract check in :mod:`prismaudio.testing` for each kind."""
 

@@ -38,6 +38,14 @@ def prismaudio_metrics() -> Iterable[Component]:
 
 
 @hookimpl
+def prismaudio_gates() -> Iterable[Component]:
+    """The gate for speech that is not heard."""
+    return [
+        Component("prismaudio_speechfree.gate:SpeechClaimGate", "Planned speech is heard by the detector.", "speechfree")
+    ]
+
+
+@hookimpl
 def prismaudio_recipes() -> Iterable[Path]:
     """A recipe with the speech reward."""
     return [Path(__file__).with_name("recipes")]

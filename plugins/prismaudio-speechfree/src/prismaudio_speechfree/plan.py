@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prismaudio.plan import Plan
 
 ALWAYS = (0.0, float("inf"))
@@ -13,6 +15,11 @@ ALWAYS = (0.0, float("inf"))
 _SPEAKS = re.compile(
     r"\b(?:speak\w*|speech|talk\w*|voices?|say(?:s|ing)|sing(?:s|ing)?|shout\w*|narrat\w*|conversations?|dialogue|"
     r"chatter\w*|whisper\w*|announce\w*|crowd)\b(?!-free)",
+    re.IGNORECASE,
+)
+_SPEECH = re.compile(
+    r"\b(?:speak(?:s|ing|ers?)?|speech|talk(?:s|ing)?|say(?:s|ing)|narrat(?:or|ors|es|ing|ion)|conversations?|dialogues?|"
+    r"announce(?:s|r|rs|ments?))\b(?!-free)",
     re.IGNORECASE,
 )
 _CREATURE = r"(?:\w*birds?|robins?|nightingales?|canar(?:y|ies)|larks?|cicadas?|crickets?|frogs?|whales?|kettles?|wind)"
@@ -76,12 +83,36 @@ def spoken_s(plan: Plan) -> list[tuple[float, float]]:
     return [(float(start), float(end)) for start, end in spans] or [ALWAYS] * ever
 
 
+def spoken_words(plan: Plan) -> tuple[str, str] | None:
+    """The section and the word with which a plan first states that somebody speaks; None if it does not.
+
+    Unlike :func:`spoken_s` it reads every section, and not what may be speech or not, such as a crowd or a song.
+
+    Args:
+        plan: The plan.
+
+    Example:
+        >>> from prismaudio.plan import Plan
+        >>> spoken_words(Plan({"semantic": "A dog barks while a man talks.", "speechfree": "Nobody speaks."}))
+        ('semantic', 'talks')
+        >>> spoken_words(Plan({"semantic": "A crowd cheers. There is no speech."}))
+    """
+    for name, text in plan.items():
+        for sentence in _SENTENCE.split(text):
+            for clause in _CLAUSE.split(sentence):
+                if found := next(_stated(_SPEECH, _NO_PERSON.sub("", clause)), None):
+                    return name, found[0]
+    return None
+
+
 def _speaks(clause: str) -> bool | None:
     """Whether a clause states speech (True) or its absence (False); None if it mentions neither."""
     clause = _NO_PERSON.sub("", clause)
-    words = list(_SPEAKS.finditer(clause))
-    if not words:
-        return None
-    return any(
-        not _NOT_BEFORE.search(clause[: word.start()]) and not _NOT_AFTER.search(clause[word.end() :]) for word in words
-    )
+    return any(_stated(_SPEAKS, clause)) if _SPEAKS.search(clause) else None
+
+
+def _stated(words: re.Pattern[str], clause: str) -> Iterator[re.Match[str]]:
+    """The words of a clause that are not negated."""
+    for word in words.finditer(clause):
+        if not _NOT_BEFORE.search(clause[: word.start()]) and not _NOT_AFTER.search(clause[word.end() :]):
+            yield word
