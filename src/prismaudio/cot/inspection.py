@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prismaudio.data.writing import read_failures
-from prismaudio.errors import DataError
+from prismaudio.errors import DataError, truncated
 from prismaudio.plan import Plan
 from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
 
@@ -33,7 +33,7 @@ PARTS = "rows-*of*.jsonl"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 SHOWN_REASONS, SHOWN_CLASSES = 3, 12
 """Number of reasons of a gate, and of classes, that a table shows; the JSON has all of them."""
-PLOTTED_CLASSES, PLOTTED_BINS = 20, 40
+PLOTTED_CLASSES, PLOTTED_BINS, MAX_LABEL = 20, 40, 22
 SIDE_DEG = 8.0
 """Azimuths beyond it count as left or right, others as straight ahead."""
 COT = "cot"
@@ -398,6 +398,7 @@ def _gate_table(found: CotStatistics) -> Table:
         reasons = [f"{one['rows']}× {one['reason']}" for one in said["reasons"][:SHOWN_REASONS]]
         n_more = len(said["reasons"]) - SHOWN_REASONS
         reasons += [f"and {n_more} more"] * (n_more > 0)
+        reasons += [f"not applicable: {one['reason']}" for one in said["not_applicable_reasons"][:1]]
         rate = "-" if gate.rate is None else f"{gate.rate:.1%}"
         counts = str(gate.n_passed), str(len(gate.rejected)), rate, str(len(gate.skipped))
         examples = (said["examples"][key] or "-" for key in ("accepted", "rejected"))
@@ -453,8 +454,8 @@ def statistics_figure(found: CotStatistics) -> Figure:
     _plot_boxes(words, found.n_words, "words of a section", "words")
     _plot_classes(classes, found.classes)
     _plot_boxes(scores, found.scores, "scores of the real sound", "score")
-    _plot_histogram(times, found.times_s, "times of events", "time (s)")
-    _plot_histogram(directions, found.azimuths_deg, "directions of sources", "azimuth (°), left is negative", (-90, 90))
+    _plot_times(times, found.times_s)
+    _plot_directions(directions, found.azimuths_deg)
     return figure
 
 
@@ -484,20 +485,28 @@ def _plot_boxes(axes: Axes, values: Mapping[str, Sequence[float]], title: str, l
 
 
 def _plot_classes(axes: Axes, classes: Counter[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     most = classes.most_common(PLOTTED_CLASSES)[::-1]
-    axes.barh([what for what, _ in most], [number for _, number in most], color="#0072B2")
+    axes.barh([truncated(what, MAX_LABEL) for what, _ in most], [number for _, number in most], color="#0072B2")
     n_more = len(classes) - len(most)
     axes.set(title=f"sources{f', {n_more} more not shown' if n_more else ''}", xlabel="rows")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(axes, most)
 
 
-def _plot_histogram(
-    axes: Axes, values: Sequence[float], title: str, label: str, extent: tuple[float, float] | None = None
-) -> None:
-    n_bins = max(5, min(PLOTTED_BINS, round(len(values) ** 0.5) * 2)) if extent is None else 18
-    axes.hist(values, bins=n_bins, range=extent, color="#0072B2", rwidth=0.92)
-    axes.set(title=title, xlabel=label, ylabel="events" if extent is None else "sources")
-    _finish(axes, values)
+def _plot_times(axes: Axes, times_s: Sequence[float]) -> None:
+    n_bins = max(5, min(PLOTTED_BINS, round(2 * len(times_s) ** 0.5)))
+    axes.hist(times_s, bins=n_bins, range=(0, max(times_s, default=1.0)), color="#0072B2", rwidth=0.92)
+    axes.set(title="times of events", xlabel="time (s)", ylabel="events")
+    _finish(axes, times_s)
+
+
+def _plot_directions(axes: Axes, azimuths_deg: Sequence[float]) -> None:
+    axes.hist(azimuths_deg, bins=18, range=(-90, 90), color="#0072B2", rwidth=0.92)
+    label = "azimuth (°), negative is left"
+    axes.set(title="directions of sources", xlabel=label, ylabel="sources", xticks=range(-90, 91, 45))
+    _finish(axes, azimuths_deg)
 
 
 def _finish(axes: Axes, shown: Sequence[object]) -> None:

@@ -26,8 +26,13 @@ const shownTime = (seconds) => `${seconds.toFixed(2)} s`;
 
 function shownAngle(degrees) {
   const rounded = Math.round(degrees);
-  if (rounded === 0) return "ahead";
-  return `${Math.abs(rounded)}° ${rounded < 0 ? "left" : "right"}`;
+  return `${rounded > 0 ? "+" : rounded < 0 ? "−" : ""}${Math.abs(rounded)}°`;
+}
+
+function shownSide(source) {
+  if (!source.azimuth_deg) return "";
+  const [first, last] = source.azimuth_deg.map(shownAngle);
+  return first === last ? first : `${first} → ${last}`;
 }
 
 function say(text) {
@@ -362,7 +367,8 @@ function show(id, children) {
 }
 
 function gateItems(row) {
-  const names = [...new Set([...Object.keys(row.gates), ...Object.keys(row.skipped)])];
+  const failed = failedGates(row);
+  const names = [...new Set([...failed, ...Object.keys(row.gates), ...Object.keys(row.skipped)])];
   if (!names.length) return [element("li", {}, "no gates")];
   return names.map((name) => {
     const [mark, kind, word, why] = !has(row.gates, name)
@@ -397,7 +403,6 @@ function decide(accepted) {
     edit.accepted = edit.accepted === accepted ? undefined : accepted;
   });
   showVerdict();
-  say(`${row.id}: ${stateOf(row)}`);
 }
 
 function editor(row, name) {
@@ -564,7 +569,10 @@ function drawTimeline() {
   ruler.setAttribute("aria-label", "Position");
   ruler.setAttribute("aria-valuemin", "0");
   ruler.setAttribute("aria-valuemax", length.toFixed(2));
-  for (const tick of ticks(length)) ruler.append(at(element("span", { className: "tick" }, `${Number(tick.toFixed(2))}`), tick, length));
+  for (const tick of ticks(length)) {
+    const className = tick > 0.95 * length ? "tick last" : "tick";
+    ruler.append(at(element("span", { className }, `${Number(tick.toFixed(2))}`), tick, length));
+  }
   const sound = element("div", { className: "track sound" });
   if (row.sound.levels) sound.append(levels(row.sound.levels));
   for (const onset of row.sound.onsets_s || []) {
@@ -573,7 +581,7 @@ function drawTimeline() {
     sound.append(at(jumping(mark, onset), onset, length));
   }
   const lanes = [lane("s", ruler), lane("sound", sound)];
-  for (const source of row.sources) lanes.push(lane(source.what, sourceTrack(source, length)));
+  for (const source of row.sources) lanes.push(lane(source.what, sourceTrack(source, length), shownSide(source)));
   const head = element("div", { id: "playhead", "aria-hidden": "true" });
   const overlay = element("div", { className: "overlay" }, head);
   $("timeline").replaceChildren(...lanes, overlay);
@@ -581,8 +589,10 @@ function drawTimeline() {
   showTime();
 }
 
-function lane(name, track) {
-  return element("div", { className: "lane" }, element("span", { className: "lane-name", title: name }, name), track);
+function lane(name, track, side = "") {
+  const label = element("span", { className: "lane-name", title: side ? `${name}, ${side}` : name }, name);
+  if (side) label.append(element("span", { className: "side" }, side));
+  return element("div", { className: "lane" }, label, track);
 }
 
 function at(made, seconds, length) {
@@ -606,8 +616,7 @@ function ticks(length) {
 
 function sourceTrack(source, length) {
   const track = element("div", { className: "track" });
-  const [first, last] = source.azimuth_deg || [null, null];
-  const side = first === null ? "" : first === last ? shownAngle(first) : `${shownAngle(first)} to ${shownAngle(last)}`;
+  const side = shownSide(source);
   source.onsets_s.forEach((onset, index) => {
     const isLast = index === source.onsets_s.length - 1;
     const label = `${source.what} at ${shownTime(onset)}${isLast && source.end_s !== null ? ` until ${shownTime(source.end_s)}` : ""}${side ? `, ${side}` : ""}`;
@@ -620,7 +629,6 @@ function sourceTrack(source, length) {
     }
     track.append(at(jumping(event, onset), onset, length));
   });
-  if (side) track.append(element("span", { className: "side", "aria-hidden": "true" }, side));
   return track;
 }
 

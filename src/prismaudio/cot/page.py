@@ -60,7 +60,7 @@ def sound_of(row: CotRow, folder: Path) -> dict[str, Any]:
             return {"problem": f"{named} has no sound"}
         onsets_s = detect_onsets(audio, RATE_HZ)
     except (PrismAudioError, ValueError) as error:  # a NUL in a file name is a ValueError
-        return {"problem": str(error)}
+        return {"problem": str(error).replace(str(path), named)}
     edges = torch.linspace(0, audio.shape[1], N_LEVELS + 1).long()
     power = torch.nn.functional.pad(audio.double().square().cumsum(1), (1, 0))[:, edges].diff(dim=1)
     level_db = decibels(power / edges.diff().clamp(min=1) + 1e-12)
@@ -123,8 +123,9 @@ def _seconds(row: CotRow, name: str) -> float:
 def _origin(origin: dict[str, Any]) -> list[str]:
     """Who wrote a text, as short texts: planner, model, prompt, answers, tokens and seconds."""
     said = [str(origin[key]) for key in ("planner", "model", "prompt") if origin.get(key)]
-    amounts = {"asked": "answers", "prompt_tokens": "prompt tokens", "tokens": "tokens", "seconds": "s"}
-    return said + [f"{origin[key]} {unit}" for key, unit in amounts.items() if origin.get(key)]
+    amounts = {"asked": "answers", "tokens": "tokens", "seconds": "s"}
+    numbers = {key: origin[key] for key in amounts if isinstance(origin.get(key), int | float) and origin[key]}
+    return said + [f"{number:g}\N{NO-BREAK SPACE}{amounts[key]}" for key, number in numbers.items() if (key, number) != ("asked", 1)]
 
 
 def relative_url(path: Path, folder: Path) -> str:
