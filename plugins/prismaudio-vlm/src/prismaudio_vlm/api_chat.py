@@ -230,7 +230,7 @@ class ApiChat(Configured, Chat):
         self.timeout_s = timeout_s
         self.max_retries = max_retries
         self.max_requests = max_requests
-        self.parallel = parallel
+        self.parallel = self.batch_size = parallel
         self.jpeg_quality = jpeg_quality
         self.fields = _fields(model, max_tokens, temperature, seed, extra or {})
         self.pacing = Pacing()
