@@ -165,9 +165,7 @@ def extract(options: argparse.Namespace, place: Place) -> int:
     entries = everything[place.rank :: place.world]
     extractor = make_extractor(options, place.device(options.device))
     infix = f"-{place.rank + 1}of{place.world}" if place.world > 1 else ""
-    folder = FeatureFolder(
-        expanded(options.output), extractor.description(), options.shard_size, infix, options.format
-    )
+    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, infix, options.format)
     planner = "" if options.planner is None else f"planner{options.planner and f' {options.planner}'}"
     settings = f"{options.dtype} {planner}"
     if place.rank == 0 and (others := sorted(folder.done.keys() - {entry.id for entry in everything})):

@@ -104,9 +104,7 @@ def read_manifest(
     if not rows:
         raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
     _check_columns(file, rows, sections, plan_column)
-    lines = {
-        line: _entry(file, line, cells, sections, plan_column, may_lack=some_may_lack) for line, cells in rows
-    }
+    lines = {line: _entry(file, line, cells, sections, plan_column, may_lack=some_may_lack) for line, cells in rows}
     _check_ids(file, lines)
     _check_files(file, lines, some_may_lack=some_may_lack)
     return list(lines.values())
@@ -183,7 +181,11 @@ def _check_columns(
             f"{_first([_shown(name)[1:-1] for name in found]) or 'none'}"
         )
     for name in found:
-        near = [] if name in (*known, plan_column) or len(name) > SHOWN else get_close_matches(name, known, n=1, cutoff=0.75)
+        near = (
+            []
+            if name in (*known, plan_column) or len(name) > SHOWN
+            else get_close_matches(name, known, n=1, cutoff=0.75)
+        )
         if near:
             raise DataError(f"the manifest {file} has a column {name!r}; did you mean {near[0]!r}?")
     if not any(name in FILES for name in found):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor, nn
 
 from prismaudio.checkpoints import Configured
+from prismaudio.errors import PrismAudioError
 from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
@@ -36,6 +37,28 @@ class Described:
         arguments = dict(self.config) if isinstance(self, Configured) else {}
         weights = {"weights": fingerprint(self)} if isinstance(self, nn.Module) else {}
         return {"class": type(self).__name__, **arguments, **weights}
+
+    def resampled(self, temperature: float) -> Self:
+        """The same with another seed, for a second answer; it samples where this one takes the most likely one.
+
+        Args:
+            temperature: Sampling temperature of the second answer where that of this one is 0.
+
+        Raises:
+            PrismAudioError: The class does not take a temperature and a seed.
+        """
+        arguments = dict(self.config) if isinstance(self, Configured) else {}
+        if not {"temperature", "seed"} <= arguments.keys():
+            raise PrismAudioError(
+                f"{type(self).__name__} takes no temperature and seed, so it gives no second answer; ask once, or use "
+                "a planner that samples, such as ApiPlanner"
+            )
+        return type(self)(**(arguments | self.other_sampling(temperature)))
+
+    def other_sampling(self, temperature: float) -> dict[str, Any]:
+        """Temperature and seed of :meth:`resampled`."""
+        config = self.config if isinstance(self, Configured) else {}
+        return {"temperature": config.get("temperature") or temperature, "seed": (config.get("seed") or 0) + 1}
 
 
 class Planner(Described, ABC):
@@ -73,7 +96,7 @@ class Planner(Described, ABC):
         every = [None] * len(clips) if given is None else given
         return [self.plan(clip, dimensions, one) for clip, one in zip(clips, every, strict=True)]
 
-    def unload(self) -> None:  # noqa: B027 - optional
+    def unload(self) -> None:
         """Free the memory of networks that the planner loads by itself; the next plan loads them again."""
 
 

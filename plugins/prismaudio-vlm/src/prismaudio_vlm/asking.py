@@ -87,10 +87,9 @@ class Prompts:
 
     def description(self) -> str:
         """Version and hash of the texts, and the hash of each file that replaces one of a dimension."""
-        others = [] if self.folder is None else sorted(self.folder.glob("*.yaml"))
-        hashes = [hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in others if path.name != FILE]
-        named = zip((path.stem for path in others if path.name != FILE), hashes, strict=True)
-        return ", ".join([self.label, *(f"{name} ({digest})" for name, digest in named)])
+        paths = [] if self.folder is None else sorted(self.folder.glob("*.yaml"))
+        others = [(path.stem, SectionPrompt.load(path).hash) for path in paths if path.name != FILE]
+        return ", ".join([self.label, *(f"{name} ({digest})" for name, digest in others)])
 
     def section(self, dimension: Dimension) -> SectionPrompt:
         """The prompt of a dimension: that of the folder, or else its own."""

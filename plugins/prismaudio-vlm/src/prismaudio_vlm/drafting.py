@@ -283,7 +283,9 @@ class Thought:
         self.audio = audio_of(clip) if planner.hear else None
         self.warnings: list[str] = []
         if clip.frames is None and self.audio is None and not caption:
-            raise PlanError(f"clip {clip.id} has nothing to annotate: no frames, no caption, and no audio that is heard")
+            raise PlanError(
+                f"clip {clip.id} has nothing to annotate: no frames, no caption, and no audio that is heard"
+            )
         if planner.hear and self.audio is None:
             self.warnings.append("the clip has no audio to hear; its chain of thought is written without it")
         self.record = Record()
