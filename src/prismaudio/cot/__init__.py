@@ -1,1 +1,1 @@
-"""Building chain-of-thought data: rows of sections with their gates and scores, from annotators and decouplers."""
+"""Chain-of-thought data: plans that a model writes for the clips of a data set, checked, filtered and corrected."""
