@@ -39,7 +39,7 @@ def test_each_section_is_asked_for_with_what_is_written(clip, dimensions):
     assert last.system == planner.prompts.texts["system"]
     origin = plan.origins["temporal"]
     assert (origin["model"], origin["asked"], origin["prompt_tokens"], origin["tokens"]) == ("scripted", 1, 100, 9)
-    assert origin["prompt"].startswith("planner 1 (")
+    assert origin["prompt"].startswith("planner 2 (")
     assert ", temporal 1 (" in origin["prompt"]
     json.dumps(plan.origins)
 

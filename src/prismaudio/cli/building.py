@@ -30,28 +30,33 @@ COMPLETES = (
 """What ``--planner`` does when a plan is written."""
 
 
-def add_planners(parser: argparse.ArgumentParser, does: str = COMPLETES) -> None:
-    """Add the option ``--planner``, with arguments of its class as ``--planner.NAME VALUE``.
+def add_planners(parser: argparse._ActionsContainer, does: str = COMPLETES, option: str = PLANNER) -> None:
+    """Add an option that names planners, with arguments of their class as ``--planner.NAME VALUE``.
 
     Args:
-        parser: The parser of a command that calls :func:`join_planner_arguments`.
+        parser: The parser, or a group of it, of a command that calls :func:`join_planner_arguments`.
         does: What the option does, for the help.
+        option: The option.
     """
-    group = parser.add_argument_group("planners")
+    group = parser.add_argument_group("planners") if isinstance(parser, argparse.ArgumentParser) else parser
     group.add_argument(
-        PLANNER, action="append", default=[], metavar="CLASS|DIR|FILE", help=does,
+        option, action="append", default=[], metavar="CLASS|DIR|FILE", help=does,
     )  # fmt: skip
     group.add_argument(
-        f"{PLANNER}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-        help="an argument of the class of the last --planner, such as --planner.model owner/model",
+        f"{option}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help=f"an argument of the class of the last {option}, such as {option}.model owner/model",
     )  # fmt: skip
 
 
-def join_planner_arguments(argv: Sequence[str]) -> list[str]:
+def join_planner_arguments(argv: Sequence[str], options: Sequence[str] = (PLANNER,)) -> list[str]:
     """Move the arguments ``--planner.NAME VALUE`` into the value of the ``--planner`` before them.
 
+    Args:
+        argv: The words of the command line.
+        options: The options that name planners.
+
     Raises:
-        PrismAudioError: There is no ``--planner`` before them, or no value after one.
+        PrismAudioError: There is no such option before them, or no value after one.
 
     Example:
         >>> join_planner_arguments(["clip.mp4", "--planner", "VlmPlanner", "--planner.model", "owner/model"])
@@ -63,20 +68,21 @@ def join_planner_arguments(argv: Sequence[str]) -> list[str]:
         option, equals, value = word.partition("=")
         if word == "--":
             return [*joined, word, *words]
-        if option != PLANNER and not option.startswith(f"{PLANNER}."):
+        of, _, name = option.partition(".")
+        if of not in options:
             joined.append(word)
             continue
         if not equals and (value := next(words, "")) == "":
             raise PrismAudioError(f"argument {option}: expected a value")
-        if option == PLANNER:
-            joined.append(f"{PLANNER}={value}")
+        if option == of:
+            joined.append(f"{of}={value}")
             continue
-        at = max((i for i, other in enumerate(joined) if other.startswith(f"{PLANNER}=")), default=None)
+        at = max((i for i, other in enumerate(joined) if other.startswith(f"{of}=")), default=None)
         if at is None:
-            raise PrismAudioError(f"{option} belongs to no planner; write {PLANNER} CLASS before it")
-        name, arguments = parse_class(joined[at].partition("=")[2], PLANNER)
-        arguments[option.removeprefix(f"{PLANNER}.")] = _parse_yaml(value, option)
-        joined[at] = f"{PLANNER}={json.dumps({'class_path': name, 'init_args': arguments})}"
+            raise PrismAudioError(f"{option} belongs to no planner; write {of} CLASS before it")
+        class_name, arguments = parse_class(joined[at].partition("=")[2], of)
+        arguments[name] = _parse_yaml(value, option)
+        joined[at] = f"{of}={json.dumps({'class_path': class_name, 'init_args': arguments})}"
     return joined
 
 
@@ -95,17 +101,23 @@ def make_planners(texts: Sequence[str], device: str) -> list[Planner]:
     return [make_planner(text, find_device(device)) for text in texts]
 
 
-def make_planner(text: str, device: torch.device) -> Planner:
-    """A planner from its class, from what a recipe says about it, or from a model that has one."""
+def make_planner(text: str, device: torch.device, option: str = PLANNER) -> Planner:
+    """A planner from its class, from what a recipe says about it, or from a model that has one.
+
+    Args:
+        text: The value of the option.
+        device: Device of its networks.
+        option: The option, for errors.
+    """
     from prismaudio.signatures import parameters
 
     if not is_class(text):
         planner: Planner = part_of(text, "planner")
     else:
-        name, arguments = parse_class(text, PLANNER)
+        name, arguments = parse_class(text, option)
         component = discover().load("planners", name)
         own = {"device": str(device)} if "device" in parameters(component) else {}
-        planner = create("planners", name, own | arguments, PLANNER)
+        planner = create("planners", name, own | arguments, option)
     return on_device(planner, device)
 
 

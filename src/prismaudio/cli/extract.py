@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.cli.launching import Place, run_processes
+from prismaudio.cli.launching import Place, part, run_processes
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
 
@@ -56,6 +55,11 @@ def make_parser() -> argparse.ArgumentParser:
         "planner class, or that of another model",
     )
     parser.add_argument(
+        "--plan-column", default="plan", metavar="NAME",
+        help="column of the manifest with the plans, such as plan_monolithic of prismaudio cot build "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--shard-size", type=whole(1, 100_000), default=128, metavar="N", help="clips per shard (default: %(default)s)"
     )
     parser.add_argument(
@@ -74,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     speed = parser.add_argument_group("processes")
     speed.add_argument(
         "--part",
-        type=_part,
+        type=part,
         metavar="I/N",
         help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
     )
@@ -109,14 +113,6 @@ def make_parser() -> argparse.ArgumentParser:
     look.add_argument("--plot", metavar="FILE", help="plot lengths and statistics of --inspect to a .png, .pdf or .svg")
     look.add_argument("--json", metavar="OUT", help="write what --inspect finds to OUT; - for standard output")
     return parser
-
-
-def _part(text: str) -> Place:
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= total:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part; expected I/N such as 1/4, with I from 1 to N")
-    return Place(number - 1, total)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -165,11 +161,11 @@ def extract(options: argparse.Namespace, place: Place) -> int:
     from prismaudio.registry import discover
 
     sections = [dimension.name for dimension in discover().dimensions()]
-    everything = read_manifest(options.manifest, sections, some_may_lack=True)
+    everything = read_manifest(options.manifest, sections, some_may_lack=True, plan_column=options.plan_column)
     entries = everything[place.rank :: place.world]
     extractor = make_extractor(options, place.device(options.device))
-    part = f"-{place.rank + 1}of{place.world}" if place.world > 1 else ""
-    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, part, options.format)
+    infix = f"-{place.rank + 1}of{place.world}" if place.world > 1 else ""
+    folder = FeatureFolder(expanded(options.output), extractor.description(), options.shard_size, infix, options.format)
     planner = "" if options.planner is None else f"planner{options.planner and f' {options.planner}'}"
     settings = f"{options.dtype} {planner}"
     if place.rank == 0 and (others := sorted(folder.done.keys() - {entry.id for entry in everything})):

@@ -54,7 +54,7 @@ class ExtractRun:
             finally:
                 self._show(self.folder.flush())
 
-    def _loaded(self, outcomes: Iterable[Outcome]) -> Iterator[LoadedClip]:
+    def _loaded(self, outcomes: Iterable[Outcome[LoadedClip]]) -> Iterator[LoadedClip]:
         """The clips that can be read."""
         for entry, outcome in outcomes:
             if isinstance(outcome, Exception):

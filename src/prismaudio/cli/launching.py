@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +78,20 @@ class Place:
         import torch
 
         return f"cuda:{self.local_rank % torch.cuda.device_count()}" if torch.cuda.is_available() else name
+
+
+def part(text: str) -> Place:
+    """Argument type of a part, ``I/N``, of the work of N processes.
+
+    Example:
+        >>> part("2/8")
+        Place(rank=1, world=8, local_rank=None)
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part; expected I/N such as 1/4, with I from 1 to N")
+    return Place(number - 1, total)
 
 
 def run_processes(arguments: Sequence[str], n_processes: int, place: Place) -> None:

@@ -84,6 +84,22 @@ def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: 
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 
+def read_whole(entry: ManifestEntry, frames: FrameSpec, sample_rate_hz: int) -> Clip:
+    """The frames, if there are any, and the audio of a clip.
+
+    Args:
+        entry: The clip.
+        frames: Rate and size of the frames.
+        sample_rate_hz: Sample rate of the audio.
+
+    Raises:
+        PrismAudioError: They cannot be read, or there is no audio.
+    """
+    video = read_frames(entry, [frames]).get(frames)
+    audio, duration_s = read_audio(entry, sample_rate_hz, 1, None if video is None else video.duration_s)
+    return replace(video or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=sample_rate_hz)
+
+
 def _length_s(entry: ManifestEntry, available_s: float) -> float:
     """Duration of a clip in a file with ``available_s`` seconds."""
     end_s = available_s if entry.end_s is None else min(entry.end_s, available_s)

@@ -57,6 +57,7 @@ class ManifestDataModule(LightningDataModule):
         prompts: Return clips and plans along with the features, as the rewards of Fast-GRPO need them. The manifest
             must name the media files, and ``max_s`` the length of the clips.
         keep_aspect_ratio: Whether frames keep their aspect ratio; the size is then the maximum of the shorter side.
+        plan_column: The column of the manifest with the plans.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ManifestDataModule(LightningDataModule):
         sections: Sequence[str] | None = None,
         prompts: bool = False,  # noqa: FBT001, FBT002
         keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002
+        plan_column: str = "plan",
     ) -> None:
         super().__init__()
         shares = 0 <= validation < 1 and 0 <= max_broken <= 1
@@ -91,6 +93,7 @@ class ManifestDataModule(LightningDataModule):
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.frame_spec = FrameSpec(fps, frame_size, keep_aspect_ratio)
         self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, sections, prompts
+        self.plan_column = plan_column
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -112,8 +115,15 @@ class ManifestDataModule(LightningDataModule):
         entries = (
             []
             if self.manifest.is_dir()
-            else read_manifest(self.manifest, CORE if self.sections is None else self.sections)
+            else read_manifest(
+                self.manifest, CORE if self.sections is None else self.sections, plan_column=self.plan_column
+            )
         )
+        if not entries and self.plan_column != "plan":
+            raise DataError(
+                f"{self.manifest} is a folder of features, which has no columns; plan_column is that of a manifest: "
+                f"run prismaudio extract with --plan-column {self.plan_column}"
+            )
         if not entries or self.features or any(entry.features or entry.latents for entry in entries):
             self.sets = self._of_features(entries, task)
         else:

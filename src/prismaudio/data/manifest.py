@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,6 +45,7 @@ class ManifestEntry:
         start_s: Start of the clip in its files, in seconds.
         end_s: End of the clip in its files, in seconds; None for the end of the file.
         split: ``"train"``, ``"val"``, ``"test"``, or empty if the manifest does not state it.
+        columns: All values of the line by column, as they are written.
     """
 
     id: str
@@ -57,6 +58,7 @@ class ManifestEntry:
     start_s: float = 0.0
     end_s: float | None = None
     split: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def texts(self) -> tuple[Plan, ...]:
@@ -76,14 +78,15 @@ class ManifestEntry:
 
 
 def read_manifest(
-    path: str | Path, sections: Sequence[str] = CORE, *, some_may_lack: bool = False
+    path: str | Path, sections: Sequence[str] = CORE, *, some_may_lack: bool = False, plan_column: str = "plan"
 ) -> list[ManifestEntry]:
     r"""Read a manifest.
 
     Args:
         path: A ``.csv``, ``.tsv`` or ``.jsonl`` file; the paths in it are relative to its folder.
         sections: Sections that plans may have; each may also be a column.
-        some_may_lack: Whether files may be missing, as long as one of them exists.
+        some_may_lack: Whether files may be missing, as long as one of them exists, and lines with an id may name none.
+        plan_column: The column with the plans, which may be another one than ``plan``.
 
     Raises:
         DataError: It cannot be read, is empty, lacks a column, has a duplicate id, or names files that do not exist.
@@ -100,8 +103,8 @@ def read_manifest(
     rows = _rows(file)
     if not rows:
         raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
-    _check_columns(file, rows, sections)
-    lines = {line: _entry(file, line, cells, sections) for line, cells in rows}
+    _check_columns(file, rows, sections, plan_column)
+    lines = {line: _entry(file, line, cells, sections, plan_column, may_lack=some_may_lack) for line, cells in rows}
     _check_ids(file, lines)
     _check_files(file, lines, some_may_lack=some_may_lack)
     return list(lines.values())
@@ -165,13 +168,24 @@ def _lines(opened: TextIO) -> Iterator[str]:
         yield line
 
 
-def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], sections: Sequence[str]) -> None:
+def _check_columns(
+    file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], sections: Sequence[str], plan_column: str
+) -> None:
     known = [*COLUMNS, *sections]
     found = dict.fromkeys(name for _, cells in rows for name in cells)
     if len(found) > MAX_COLUMNS:
         raise DataError(f"the manifest {file} has {len(found)} columns; expected {MAX_COLUMNS} at most")
+    if plan_column != "plan" and plan_column not in found:
+        raise DataError(
+            f"the manifest {file} has no column {plan_column!r} with plans; it has "
+            f"{_first([_shown(name)[1:-1] for name in found]) or 'none'}"
+        )
     for name in found:
-        near = [] if name in known or len(name) > SHOWN else get_close_matches(name, known, n=1, cutoff=0.75)
+        near = (
+            []
+            if name in (*known, plan_column) or len(name) > SHOWN
+            else get_close_matches(name, known, n=1, cutoff=0.75)
+        )
         if near:
             raise DataError(f"the manifest {file} has a column {name!r}; did you mean {near[0]!r}?")
     if not any(name in FILES for name in found):
@@ -181,10 +195,13 @@ def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], se
         )
 
 
-def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str]) -> ManifestEntry:
+def _entry(
+    file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str, *, may_lack: bool
+) -> ManifestEntry:
     where = f"{file}, line {line}"
     paths = {name: _path(where, file.parent, name, cells.get(name)) for name in FILES}
-    if not any(paths.values()):
+    name = _text(where, "id", cells.get("id"))
+    if not any(paths.values()) and not (may_lack and name):
         raise DataError(f"{where}: names no file; expected one of {', '.join(FILES)}")
     start_s, end_s = _seconds(where, "start_s", cells.get("start_s")), _seconds(where, "end_s", cells.get("end_s"))
     if end_s is not None and end_s <= (start_s or 0.0):
@@ -192,15 +209,17 @@ def _entry(file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[s
     split = str(cells.get("split") or "").strip().lower()
     if split and split not in SPLITS:
         raise DataError(f"{where}: unknown split {_shown(split)}; expected {', '.join(SPLITS)}")
-    first = next(path for path in paths.values() if path is not None)
-    usual = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
+    if not name:
+        first = next(path for path in paths.values() if path is not None)
+        name = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
     return ManifestEntry(
-        id=_text(where, "id", cells.get("id")) or usual,
+        id=name,
         captions=_texts(where, cells.get("caption")),
-        plans=_plans(where, file.parent, cells, sections),
+        plans=_plans(where, file.parent, cells, sections, plan_column),
         start_s=start_s or 0.0,
         end_s=end_s,
         split=SPLITS.get(split, ""),
+        columns=cells,
         **paths,
     )
 
@@ -264,10 +283,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _plans(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> tuple[Plan, ...]:
-    """Plans of the column ``plan``, with the sections of columns named after sections."""
+def _plans(
+    where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str
+) -> tuple[Plan, ...]:
+    """Plans of their column, with the sections of columns named after sections."""
     columns = {name: text for name in sections if (text := _text(where, name, cells.get(name)))}
-    value = cells.get("plan")
+    value = cells.get(plan_column)
     values = [item for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
     try:
         plans = tuple(_plan(where, folder, item, sections) for item in values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import Dataset
 
 from prismaudio.data.buckets import Draw
-from prismaudio.data.clips import fit_duration, read_audio, read_frames
+from prismaudio.data.clips import fit_duration, read_whole
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import PrismAudioError
 from prismaudio.plan import Plan
@@ -73,10 +73,7 @@ def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
     """
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
-    video = read_frames(entry, [reading.frames]).get(reading.frames)
-    audio, duration_s = read_audio(entry, reading.sample_rate_hz, 1, None if video is None else video.duration_s)
-    clip = replace(video or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=reading.sample_rate_hz)
-    return fit_duration(clip, reading.duration_s)
+    return fit_duration(read_whole(entry, reading.frames, reading.sample_rate_hz), reading.duration_s)
 
 
 def readable(entries: Sequence[ManifestEntry], reading: Reading) -> tuple[list[ManifestEntry], dict[str, str]]:

@@ -11,19 +11,19 @@ from typing import TypeVar
 from prismaudio.data.extraction import LoadedClip
 from prismaudio.data.manifest import ManifestEntry
 
+T = TypeVar("T")
+
 GROUP = 8
 """Clips of one file that a thread reads in sequence, so that the file is decoded once for them."""
 BATCHES_WAITING = 4
 """Batches of clips that may wait for further clips of like length."""
-Read = Callable[[ManifestEntry], LoadedClip]
-Outcome = tuple[ManifestEntry, LoadedClip | Exception]
-"""A clip, or why it cannot be read."""
-T = TypeVar("T")
+Outcome = tuple[ManifestEntry, T | Exception]
+"""What was read of a clip, or why it cannot be read."""
 
 
 def read_ahead(
-    entries: Sequence[ManifestEntry], read: Read, workers: int, n_ahead: int
-) -> Generator[Outcome, None, None]:
+    entries: Sequence[ManifestEntry], read: Callable[[ManifestEntry], T], workers: int, n_ahead: int
+) -> Generator[Outcome[T], None, None]:
     """Read clips in threads, in the order of the entries; PyAV decodes without the interpreter's lock.
 
     Args:
@@ -35,7 +35,7 @@ def read_ahead(
     if not workers:
         yield from (_attempt(read, entry) for entry in entries)
         return
-    waiting: deque[tuple[int, Future[list[Outcome]]]] = deque()
+    waiting: deque[tuple[int, Future[list[Outcome[T]]]]] = deque()
     n_waiting = 0
     executor = ThreadPoolExecutor(workers, "read-ahead")
     try:
@@ -59,11 +59,11 @@ def _of_one_file(entries: Iterable[ManifestEntry]) -> Iterator[tuple[ManifestEnt
             yield some
 
 
-def _attempt_all(read: Read, entries: Iterable[ManifestEntry]) -> list[Outcome]:
+def _attempt_all(read: Callable[[ManifestEntry], T], entries: Iterable[ManifestEntry]) -> list[Outcome[T]]:
     return [_attempt(read, entry) for entry in entries]
 
 
-def _attempt(read: Read, entry: ManifestEntry) -> Outcome:
+def _attempt(read: Callable[[ManifestEntry], T], entry: ManifestEntry) -> Outcome[T]:
     try:
         return entry, read(entry)
     except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others

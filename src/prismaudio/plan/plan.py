@@ -47,6 +47,8 @@ class Plan(Mapping[str, str]):
         warnings: Messages for the user about how the plan was created, one line each.
         origins: Who wrote each section, as data for JSON files: ``planner`` is the class of the planner, ``"user"`` or
             ``"default"``; a planner that asks a model adds how often it ``asked`` and what it records about the model.
+        unanswered: Errors because of which sections are missing, by name: the model has not answered, and another run
+            may get the answer.
 
     Example:
         >>> plan = Plan.parse("<Semantic> A dog barks. <Temporal> The dog sounds at 0.66 s.")
@@ -63,8 +65,10 @@ class Plan(Mapping[str, str]):
         texts: Mapping[str, str],
         warnings: Sequence[str] = (),
         origins: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        unanswered: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.warnings = tuple(warnings)
+        self.unanswered = dict(unanswered)
         self._texts = {name.lower(): _line(text) for name, text in texts.items()}
         self.origins = {name: dict(origin) for name, origin in origins.items() if name in self._texts}
 

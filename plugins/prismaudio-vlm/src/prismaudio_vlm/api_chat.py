@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import difflib
 import email.utils
 import io
@@ -16,7 +17,7 @@ import re
 import time
 from concurrent import futures
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anyio
 import anyio.from_thread
@@ -27,6 +28,7 @@ from PIL import Image
 
 from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError, one_line, truncated
+from prismaudio.planners.base import Described
 from prismaudio.untrusted import load_json
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
 from prismaudio_vlm.planner import ChatPlanner
@@ -121,6 +123,9 @@ class Pacing:
         now: The current time in seconds.
         sleep: Waits for some seconds.
         jitter: A random number between 0 and 1, so that processes that failed together do not retry together.
+
+    Attributes:
+        n_requests: Number of requests so far.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Pacing:
     ) -> None:
         self._now, self._sleep, self._jitter = now, sleep, jitter
         self._held_until_s = -math.inf
+        self.n_requests = 0
 
     async def admit(self) -> None:
         """Wait until the end of a rate limit, if there is one."""
@@ -155,7 +161,7 @@ class Pacing:
             await self._sleep(wait_s)
 
 
-class ApiChat(Configured, Chat):
+class ApiChat(Configured, Chat, Described):
     """Asks a model behind an endpoint that speaks the chat completions API of OpenAI.
 
     Such endpoints are vLLM, the server of llama.cpp, Ollama, LM Studio, OpenAI, OpenRouter, and Gemini's compatible
@@ -230,11 +236,10 @@ class ApiChat(Configured, Chat):
         self.timeout_s = timeout_s
         self.max_retries = max_retries
         self.max_requests = max_requests
-        self.parallel = parallel
+        self.parallel = self.batch_size = parallel
         self.jpeg_quality = jpeg_quality
         self.fields = _fields(model, max_tokens, temperature, seed, extra or {})
         self.pacing = Pacing()
-        self.n_requests = 0
         self.is_reached = False  # whether the endpoint has sent any response
         self.is_accepted = False  # whether it has answered a question
 
@@ -243,6 +248,13 @@ class ApiChat(Configured, Chat):
         """The endpoint, the model, the settings of the generation and the quality of the images."""
         fields = json.dumps(self.fields, sort_keys=True)
         return f"{self.base_url} {fields} jpeg_quality={self.jpeg_quality}"
+
+    def resampled(self, temperature: float) -> Self:
+        """The same with another seed, and with the same budget of requests; see the base class."""
+        other, arguments = copy.copy(self), {**self.config, **self.other_sampling(temperature)}
+        names = ("model", "max_tokens", "temperature", "seed")
+        other.fields = _fields(*(arguments[name] for name in names), arguments["extra"] or {})
+        return other
 
     def answer(self, questions: Sequence[Question]) -> list[Answer | PrismAudioError]:
         """Answer questions, several at a time.
@@ -288,12 +300,12 @@ class ApiChat(Configured, Chat):
         Raises:
             EndpointError: The budget is used up.
         """
-        if self.max_requests is not None and self.n_requests >= self.max_requests:
+        if self.max_requests is not None and self.pacing.n_requests >= self.max_requests:
             why = f" ({last})" if last else ""
             raise EndpointError(
                 f"the {self.max_requests} requests of max_requests are used up{why}; run again to go on, or raise it"
             )
-        self.n_requests += 1
+        self.pacing.n_requests += 1
 
     def body(self, question: Question) -> bytes:
         """The body of the request that asks a question."""

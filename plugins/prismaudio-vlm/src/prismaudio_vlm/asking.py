@@ -32,6 +32,10 @@ _NAMES = {
     "together": "sections form",
     "together_section": "name tag question answer examples",
     "correction": "problems",
+    "annotate": "questions",
+    "annotate_question": "name question answer",
+    "caption": "caption",
+    "decouple": "duration cot sections form",
 }
 """The texts of the file, and the names that each of them may use."""
 
@@ -81,6 +85,12 @@ class Prompts:
             texts[name] = text.strip()
         return cls(texts, f"planner {values.get('version', 1)} ({digest})", folder)
 
+    def description(self) -> str:
+        """Version and hash of the texts, and the hash of each file that replaces one of a dimension."""
+        paths = [] if self.folder is None else sorted(self.folder.glob("*.yaml"))
+        others = [(path.stem, SectionPrompt.load(path).hash) for path in paths if path.name != FILE]
+        return ", ".join([self.label, *(f"{name} ({digest})" for name, digest in others)])
+
     def section(self, dimension: Dimension) -> SectionPrompt:
         """The prompt of a dimension: that of the folder, or else its own."""
         name = dimension.name
@@ -90,10 +100,13 @@ class Prompts:
             self._sections[name] = SectionPrompt.load(path) if path and has_file else SectionPrompt.of(dimension)
         return self._sections[name]
 
-    def label_of(self, dimension: Dimension) -> str:
-        """Version and hash of everything that a model is told about a section."""
-        prompt = self.section(dimension)
-        return f"{self.label}, {dimension.name} {prompt.version}" + (f" ({prompt.hash})" if prompt.hash else "")
+    def label_of(self, *dimensions: Dimension) -> str:
+        """Version and hash of everything that a model is told about some sections."""
+        labels = [self.label]
+        for dimension in dimensions:
+            prompt = self.section(dimension)
+            labels.append(f"{dimension.name} {prompt.version}" + (f" ({prompt.hash})" if prompt.hash else ""))
+        return ", ".join(labels)
 
     def question(
         self,
@@ -115,13 +128,7 @@ class Prompts:
             sees: Whether frames are shown.
             hears: Whether the existing audio is heard.
         """
-        if segment is None:
-            lines = [self._fill("clip", duration=f"{duration_s:.2f}")]
-        else:
-            start, end = f"{segment.start_s:.2f}", f"{segment.end_s:.2f}"
-            lines = [self._fill("segment", duration=f"{duration_s:.2f}", start=start, end=end)]
-        lines += [] if sees else [self._fill("blind")]
-        lines += [self._fill("hearing")] if hears else []
+        lines = self._situation(duration_s, segment, sees=sees, hears=hears)
         if written:
             lines.append(
                 self._fill("given", sections="\n".join(f"{tag(name)} {text}" for name, text in written.items()))
@@ -129,10 +136,52 @@ class Prompts:
         if len(dimensions) == 1:
             lines.append(self._about("section", dimensions[0]))
         else:
-            sections = "\n".join(self._about("together_section", dimension) for dimension in dimensions)
-            form = " ".join(f"{tag(dimension.name)} ..." for dimension in dimensions)
-            lines.append(self._fill("together", sections=sections, form=form))
+            lines.append(self._fill("together", **self._form(dimensions)))
         return "\n".join(lines)
+
+    def annotation(
+        self, dimensions: Sequence[Dimension], caption: str, duration_s: float, *, sees: bool, hears: bool
+    ) -> str:
+        """The question for the chain of thought of a clip as one text.
+
+        Args:
+            dimensions: The dimensions that it covers.
+            caption: What is known about the clip; empty for nothing.
+            duration_s: Length of the clip in seconds.
+            sees: Whether frames are shown.
+            hears: Whether the existing audio is heard.
+        """
+        lines = self._situation(duration_s, None, sees=sees, hears=hears)
+        lines += [self._fill("caption", caption=caption)] if caption else []
+        questions = "\n".join(self._about("annotate_question", dimension) for dimension in dimensions)
+        return "\n".join([*lines, self._fill("annotate", questions=questions)])
+
+    def decoupling(self, dimensions: Sequence[Dimension], cot: str, duration_s: float) -> str:
+        """The question for the sections of a chain of thought.
+
+        Args:
+            dimensions: The dimensions of the sections.
+            cot: The chain of thought.
+            duration_s: Length of the clip in seconds.
+        """
+        return self._fill("decouple", duration=f"{duration_s:.2f}", cot=cot, **self._form(dimensions))
+
+    def _situation(self, duration_s: float, segment: Segment | None, *, sees: bool, hears: bool) -> list[str]:
+        """Lines about what is shown."""
+        if segment is None:
+            lines = [self._fill("clip", duration=f"{duration_s:.2f}")]
+        else:
+            start, end = f"{segment.start_s:.2f}", f"{segment.end_s:.2f}"
+            lines = [self._fill("segment", duration=f"{duration_s:.2f}", start=start, end=end)]
+        lines += [] if sees else [self._fill("blind")]
+        return [*lines, self._fill("hearing")] if hears else lines
+
+    def _form(self, dimensions: Sequence[Dimension]) -> dict[str, str]:
+        """What an answer with several sections looks like."""
+        return {
+            "sections": "\n".join(self._about("together_section", dimension) for dimension in dimensions),
+            "form": " ".join(f"{tag(dimension.name)} ..." for dimension in dimensions),
+        }
 
     def correction(self, problems: Sequence[str]) -> str:
         """What a model is told about an answer that cannot be used."""
@@ -193,7 +242,7 @@ def read_sections(text: str, names: Sequence[str], expected: Sequence[str]) -> d
         if not marks and len(expected) == 1:
             found = {expected[0]: text}
     closing = re.compile(rf"<\s*/\s*(?:{'|'.join(map(re.escape, names))})\s*>", re.IGNORECASE)
-    return {name: _tidy(closing.sub("", body)) for name, body in found.items() if name in expected}
+    return {name: tidy(closing.sub("", body)) for name, body in found.items() if name in expected}
 
 
 def _from_json(text: str, names: Sequence[str]) -> dict[str, str]:
@@ -207,10 +256,10 @@ def _from_json(text: str, names: Sequence[str]) -> dict[str, str]:
     return {name: by_name[name] for name in names if isinstance(by_name.get(name), str)}
 
 
-def _tidy(text: str) -> str:
-    """A section in one line: without quotes around it, list marks and emphasis."""
+def tidy(text: str) -> str:
+    """A text in one line: without code fences, quotes around it, list marks and emphasis."""
     lines = []
-    for line in text.splitlines():
+    for line in _FENCE.sub("", text).splitlines():
         bare = _BULLET.sub("", line).strip()
         if bare:
             is_item = bare != line.strip() and bare[-1] not in ".;:!?,"

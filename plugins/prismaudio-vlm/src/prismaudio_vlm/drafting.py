@@ -10,9 +10,10 @@ from prismaudio.plan import Plan
 from prismaudio.plan.checking import contradictions, section_problems
 from prismaudio.plan.quantities import times
 from prismaudio.plan.reading import sentences
-from prismaudio_vlm.asking import read_sections
+from prismaudio.planners.base import Annotation
+from prismaudio_vlm.asking import read_sections, tidy
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Question, View
-from prismaudio_vlm.viewing import Change, Watched, audio_of
+from prismaudio_vlm.viewing import Change, Segment, Watched, audio_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from prismaudio.components import Dimension
     from prismaudio.types import Clip
     from prismaudio_vlm.planner import ChatPlanner
-    from prismaudio_vlm.viewing import Segment
 
 SLACK_S = 0.05
 """How much earlier than its segment a time may be."""
+WHOLE, MOMENT = "The whole, from its start to its end", "A moment of change, {:g} frames per second"
+"""Labels of views."""
 MAX_SHOWN = 2000
 """Maximum number of characters of a wrong answer that are sent back."""
 
@@ -39,9 +41,34 @@ class Record:
     tokens: int = 0
     seconds: float = 0.0
 
+    def add(self, answer: Answer | PrismAudioError, seconds: float, n_sections: int = 1) -> None:
+        """Count an answer, or an error, that is shared by several sections."""
+        self.asked += 1
+        self.seconds += seconds / n_sections
+        if isinstance(answer, Answer):
+            self.prompt_tokens += answer.prompt_tokens // n_sections
+            self.tokens += answer.tokens // n_sections
+
+    def origin(self, planner: ChatPlanner, *dimensions: Dimension) -> dict[str, Any]:
+        """What is recorded about the answers, as data for JSON files."""
+        return {
+            "model": planner.model_name,
+            "settings": planner.identity,
+            "prompt": planner.prompts.label_of(*dimensions),
+            **vars(self),
+            "seconds": round(self.seconds, 3),
+        }
+
 
 class Draft:
     """The plan of a clip while it is written.
+
+    Args:
+        clip: The clip.
+        dimensions: The dimensions of its sections.
+        given: A prompt, or sections that are kept.
+        planner: The planner that asks.
+        cot: A chain of thought that is split into the sections, instead of a look at the clip; empty for none.
 
     Attributes:
         missing: The dimensions without a given section.
@@ -51,17 +78,26 @@ class Draft:
     """
 
     def __init__(
-        self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None, planner: ChatPlanner
+        self,
+        clip: Clip,
+        dimensions: Sequence[Dimension],
+        given: str | Plan | None,
+        planner: ChatPlanner,
+        cot: str = "",
     ) -> None:
-        if clip.frames is None and given is None:
+        if clip.frames is None and given is None and not cot:
             raise PlanError(f"clip {clip.id} has no frames and no prompt or plan; give at least one of them")
-        self.clip, self.planner = clip, planner
+        self.clip, self.planner, self.cot = clip, planner, cot
         self.given = Plan({"semantic": given}) if isinstance(given, str) else given or Plan({})
         self.dimensions = list(dimensions)
         self.missing = [dimension for dimension in dimensions if not self.given.get(dimension.name)]
         self.warnings = list(self.given.warnings)
         self.left_out: dict[str, dict[int, str]] = {}
+        self.unanswered: dict[str, str] = {}
         self.records: dict[str, Record] = {}
+        if cot:
+            self.segments, self.written, self.audio = [Segment(0.0, clip.duration_s)], [{}], None
+            return
         change = Change.of(clip)
         self.segments = planner.viewing.segments(clip.duration_s, change) if self.missing else []
         self.written = [{name: text for name, text in self.given.items() if text} for _ in self.segments]
@@ -85,10 +121,10 @@ class Draft:
         """The frames of a segment that the sections of some dimensions need."""
         times_s, viewing = self._times_s[number], self.planner.viewing
         kinds = {self.planner.prompts.section(dimension).views for dimension in dimensions}
-        whole = [self._watched.view(times, "The whole, from its start to its end") for times in times_s["whole"]]
+        whole = [self._watched.view(times, WHOLE) for times in times_s["whole"]]
         if "moments" not in kinds:
             return tuple(whole)
-        label = f"A moment of change, {viewing.moment_fps:g} frames per second"
+        label = MOMENT.format(viewing.moment_fps)
         return (*whole, *(self._watched.view(times, label) for times in times_s["moments"]))
 
     def audio_at(self, number: int) -> Tensor | None:
@@ -108,15 +144,9 @@ class Draft:
             parts = [written[name] for written in self.written if written.get(name)]
             if parts:
                 texts[name] = " ".join(dict.fromkeys(parts))
-                origins[name] = {
-                    "model": self.planner.model_name,
-                    "settings": self.planner.identity,
-                    "prompt": self.planner.prompts.label_of(dimension),
-                    **vars(self.records[name]),
-                    "seconds": round(self.records[name].seconds, 3),
-                }
+                origins[name] = self.records[name].origin(self.planner, dimension)
             warnings += self._reasons(name)
-        return Plan(texts, warnings, origins)
+        return Plan(texts, warnings, origins, self.unanswered)
 
     def _reasons(self, name: str) -> Iterator[str]:
         planner, failed = type(self.planner).__name__, self.left_out.get(name, {})
@@ -152,7 +182,10 @@ class Ask:
     def question(self) -> Question:
         """The question, with the corrections of earlier answers."""
         draft, prompts = self.draft, self.draft.planner.prompts
-        if self._question is None:
+        if self._question is None and draft.cot:
+            text = prompts.decoupling(self.dimensions, draft.cot, draft.clip.duration_s)
+            self._question = Question(prompts.texts["system"], (), text)
+        elif self._question is None:
             views = draft.views(self.number, self.dimensions)
             audio = draft.audio_at(self.number)
             segment = draft.segments[self.number] if len(draft.segments) > 1 else None
@@ -180,15 +213,12 @@ class Ask:
         names = list(self.waiting)
         records = [self.draft.records.setdefault(name, Record()) for name in names]
         for record in records:
-            record.asked += 1
-            record.seconds += seconds / len(names)
+            record.add(answer, seconds, len(names))
         if isinstance(answer, PrismAudioError):
             self.problems = {name: [str(answer)] for name in names}
+            self.draft.unanswered |= dict.fromkeys(names, str(answer))
             self.waiting = []
             return
-        for record in records:
-            record.prompt_tokens += answer.prompt_tokens // len(names)
-            record.tokens += answer.tokens // len(names)
         found = read_sections(answer.text, self._order(), names)
         for name in names:
             problems = self._check(name, found.get(name), is_complete=answer.is_complete)
@@ -237,3 +267,86 @@ class Ask:
             asked = self.draft.records[name].asked
             tries = f" (after {asked} answers)" if asked > 1 and len(self.draft.segments) == 1 else ""
             self.draft.left_out.setdefault(name, {})[self.number] = f"{'; '.join(problems)}{tries}"
+
+
+class Thought:
+    """The chain of thought of a clip while a model writes it: one question, with all that there is to see and hear.
+
+    Args:
+        clip: The clip.
+        dimensions: The dimensions that it covers.
+        caption: What is known about the clip; empty for nothing.
+        planner: The planner that asks.
+
+    Raises:
+        PlanError: There is nothing to see, to hear or to read.
+    """
+
+    def __init__(self, clip: Clip, dimensions: Sequence[Dimension], caption: str, planner: ChatPlanner) -> None:
+        self.clip, self.dimensions, self.caption, self.planner = clip, list(dimensions), caption, planner
+        self.audio = audio_of(clip) if planner.hear else None
+        self.warnings: list[str] = []
+        if clip.frames is None and self.audio is None and not caption:
+            raise PlanError(
+                f"clip {clip.id} has nothing to annotate: no frames, no caption, and no audio that is heard"
+            )
+        if planner.hear and self.audio is None:
+            self.warnings.append("the clip has no audio to hear; its chain of thought is written without it")
+        self.record = Record()
+        self.text = self.unanswered = ""
+        self.is_waiting = True
+        self._corrections: list[tuple[str, str]] = []
+        self._question: Question | None = None
+
+    def question(self) -> Question:
+        """The question, with the corrections of earlier answers."""
+        if self._question is None:
+            views, prompts = tuple(self._views()), self.planner.prompts
+            text = prompts.annotation(
+                self.dimensions,
+                self.caption,
+                self.clip.duration_s,
+                sees=any(len(view.times_s) for view in views),
+                hears=self.audio is not None,
+            )
+            self._question = Question(prompts.texts["system"], views, text, self.audio)
+        return replace(self._question, corrections=tuple(self._corrections))
+
+    def _views(self) -> Iterator[View]:
+        """The whole of the clip, and its moments of change."""
+        if self.clip.frames is None:
+            return
+        planner, whole = self.planner, Segment(0.0, self.clip.duration_s)
+        times_s = planner.viewing.whole(whole)
+        moments = planner.viewing.moments(whole, Change.of(self.clip)) if planner.shows_moments else []
+        watched = Watched(self.clip, {t for some in (times_s, *moments) for t in some}, planner.viewing.frame_size)
+        yield watched.view(times_s, WHOLE)
+        for some in moments:
+            yield watched.view(some, MOMENT.format(planner.viewing.moment_fps))
+
+    def take(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
+        """Take an answer: keep it if it is valid, else ask again with what is wrong with it."""
+        self.record.add(answer, seconds)
+        if isinstance(answer, PrismAudioError):
+            self.unanswered, self.is_waiting = str(answer), False
+            return
+        text = tidy(answer.text)
+        problems = section_problems("chain of thought", text, self.clip.duration_s, len(self.dimensions))
+        if not answer.is_complete and not problems and text[-1] not in ".!?":
+            problems = ["it is cut off because it is too long"]
+        if not problems:
+            self.text, self.is_waiting = text, False
+        elif is_last:
+            self.is_waiting = False
+            self.warnings.append(
+                f"{type(self.planner).__name__} wrote no chain of thought: {'; '.join(problems)} "
+                f"(after {self.record.asked} answers)"
+            )
+        else:
+            correction = self.planner.prompts.correction(problems)
+            self._corrections.append((answer.text[:MAX_SHOWN], correction))
+
+    def annotation(self) -> Annotation:
+        """The chain of thought, with what is recorded about it."""
+        origin = self.record.origin(self.planner, *self.dimensions)
+        return Annotation(self.text, origin, tuple(self.warnings), self.unanswered)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
 
 from prismaudio.checkpoints import within
 from prismaudio.downloads import cache_home
 from prismaudio.paths import expanded
-from prismaudio.planners.base import Planner
+from prismaudio.planners.base import Annotation, Annotator, Decoupler, Planner
 from prismaudio_vlm.asking import Prompts
 from prismaudio_vlm.cache import AnswerCache
 from prismaudio_vlm.chat import Answer, Chat
-from prismaudio_vlm.drafting import Ask, Draft
+from prismaudio_vlm.drafting import Ask, Draft, Thought
 from prismaudio_vlm.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from prismaudio_vlm.chat import Question
 
 
-class ChatPlanner(Chat, Planner):
+class ChatPlanner(Chat, Planner, Annotator, Decoupler):
     """Base class of planners that ask a model, in the order of the dimensions; each question shows what is written.
+
+    It also annotates, with one question for the whole chain of thought of a clip, and splits such a text into sections.
 
     The answers are checked (:func:`prismaudio.plan.checking.section_problems`); a wrong one is sent back with what is
     wrong with it. A section that stays wrong is left out, and a warning of the plan says why.
@@ -80,6 +83,18 @@ class ChatPlanner(Chat, Planner):
         self.viewing = Viewing(fps, moment_fps or fps, max_frames, moment_s, frame_size, segment_s, max_segments)
         self.shows_moments = moment_fps > 0
 
+    def description(self) -> dict[str, Any]:
+        """The model, what it is told and shown, and what is made of its answers."""
+        return {
+            "class": type(self).__name__,
+            "model": self.identity,
+            "ask": self.ask,
+            "hear": self.hear,
+            "retries": self.retries,
+            "prompts": self.prompts.description(),
+            "viewing": asdict(self.viewing) | {"shows_moments": self.shows_moments},
+        }
+
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
         """Write the sections that are not given.
 
@@ -112,7 +127,32 @@ class ChatPlanner(Chat, Planner):
             )
         return [draft.plan() for draft in drafts]
 
+    def annotate_batch(
+        self, clips: Sequence[Clip], dimensions: Sequence[Dimension], captions: Sequence[str] | None = None
+    ) -> list[Annotation]:
+        """Write the chain of thought of each clip as one text; see the base class."""
+        thoughts = [
+            Thought(clip, dimensions, caption, self)
+            for clip, caption in zip(clips, [""] * len(clips) if captions is None else captions, strict=True)
+        ]
+        self._ask(thoughts)
+        return [thought.annotation() for thought in thoughts]
+
+    def decouple_batch(
+        self, texts: Sequence[str], clips: Sequence[Clip], dimensions: Sequence[Dimension]
+    ) -> list[Plan]:
+        """Split chains of thought into sections, with one question for each that shows the text alone."""
+        drafts = [Draft(clip, dimensions, None, self, cot) for cot, clip in zip(texts, clips, strict=True)]
+        self._write([Ask(draft, 0, list(dimensions)) for draft in drafts])
+        return [draft.plan() for draft in drafts]
+
     def _write(self, asks: Sequence[Ask]) -> None:
+        """Ask for sections, and note why some are left out."""
+        self._ask(asks)
+        for ask in asks:
+            ask.finish()
+
+    def _ask(self, asks: Sequence[Ask | Thought]) -> None:
         """Ask questions, and again those whose answer is wrong."""
         for turn in range(self.retries + 1):
             waiting = [ask for ask in asks if ask.is_waiting]
@@ -120,8 +160,6 @@ class ChatPlanner(Chat, Planner):
                 break
             for ask, (answer, seconds) in zip(waiting, self._answers([ask.question() for ask in waiting]), strict=True):
                 ask.take(answer, seconds, is_last=turn == self.retries)
-        for ask in asks:
-            ask.finish()
 
     def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Answer | PrismAudioError, float]]:
         """The answer to each question with the seconds that it took, 0 for one from the cache."""

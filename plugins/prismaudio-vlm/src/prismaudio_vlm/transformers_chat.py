@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib
 import itertools
 import re
 import statistics
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import transformers
@@ -20,6 +21,7 @@ from transformers.video_utils import VideoMetadata
 from prismaudio.checkpoints import Configured, within
 from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
+from prismaudio.planners.base import Described
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
 from prismaudio_vlm.model_folders import ModelFolder
 from prismaudio_vlm.planner import ChatPlanner
@@ -39,7 +41,7 @@ _SECONDS_PER_GRID = ("second_per_grid_ts", "video_second_per_grid")
 """What processors of Qwen2.5 and Qwen-Omni call the time between positions of a video."""
 
 
-class TransformersChat(Configured, Chat):
+class TransformersChat(Configured, Chat, Described):
     """Asks a vision-language model of transformers, such as Qwen3-VL, Qwen-Omni, Gemma or SmolVLM.
 
     Nothing is loaded before the first question.
@@ -164,6 +166,13 @@ class TransformersChat(Configured, Chat):
                 batch = indices[start : start + self.batch_size]
                 answers |= zip(batch, self._answer([questions[index] for index in batch]), strict=True)
         return [answers[index] for index in range(len(questions))]
+
+    def resampled(self, temperature: float) -> Self:
+        """The same with another seed, and with the same network in memory; see the base class."""
+        self._load()
+        other = copy.copy(self)
+        other.temperature, other.seed = self.other_sampling(temperature).values()
+        return other
 
     def unload(self) -> None:
         """Free the memory of the model; the next question loads it again."""

@@ -179,10 +179,10 @@ class Watched:
 
 def audio_of(clip: Clip) -> Tensor | None:
     """The existing audio of a clip for a model that hears: mono at 16 kHz, ``(samples,)``; None if there is none."""
-    if clip.file is not None:
-        audio = read_audio_track(clip.file, AUDIO_RATE_HZ, clip.duration_s, clip.start_s + probe(clip.file).start_s)
-    elif clip.audio is not None and clip.sample_rate_hz is not None:
+    if clip.audio is not None and clip.sample_rate_hz is not None:
         audio = resample(clip.audio.float().cpu(), clip.sample_rate_hz, AUDIO_RATE_HZ)
+    elif clip.file is not None:
+        audio = read_audio_track(clip.file, AUDIO_RATE_HZ, clip.duration_s, clip.start_s + probe(clip.file).start_s)
     else:
         return None
     return None if audio is None else audio.mean(0)

@@ -1,0 +1,312 @@
+"""``prismaudio cot build``: write, check and filter the chain of thought of each clip of a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prismaudio.cli.arguments import Parser, whole
+from prismaudio.cli.building import add_planners, build, join_planner_arguments, make_planner, parse_class
+from prismaudio.cli.launching import Place, part, run_processes
+from prismaudio.errors import DataError, PrismAudioError
+from prismaudio.paths import expanded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prismaudio.cot.building import Correction, Judge
+    from prismaudio.cot.writers import Writer
+
+Part = TypeVar("Part")
+ANNOTATOR, DECOUPLER, PLANNER = WRITERS = ("--annotator", "--decoupler", "--planner")
+REWARDS = (
+    "{class_path: TemporalReward, init_args: {against: plan}}",
+    "AestheticReward",
+    "{class_path: SpatialReward, init_args: {against: plan}}",
+)
+"""The rewards without --reward; none needs weights."""
+SECOND_TEMPERATURE = 0.7
+"""Sampling temperature of the second answer where that of the first is 0."""
+_EPILOG = """\
+Without --planner and --annotator, the plans of the manifest are checked. DIR/rows.jsonl has a row for each clip,
+DIR/manifest.jsonl the accepted ones, with the plan as it is, as one text (plan_monolithic), as random words
+(plan_random) and as the caption alone (plan_none), and DIR/summary.json the settings, counts and costs.
+
+Run the command again to resume: rows that are there are not asked for again, nor questions whose answers are in the
+cache. A clip without video or sound is skipped and listed in the summary. Where a model gives no answer, as when a budget
+is used up, the clip has no row yet, and the exit code is 2. A plan with a time outside its clip, or without a section,
+is never accepted.
+
+Under torchrun or srun, each process takes its part of the clips; no process waits for another.
+
+examples:
+  prismaudio cot build clips.csv -o cot --planner ApiPlanner --planner.model NAME --planner.base_url URL
+  prismaudio cot build clips.csv -o cot --annotator VlmPlanner --annotator.model DIR --annotator.hear true \\
+    --decoupler ApiPlanner --decoupler.model NAME --samples 2
+  prismaudio cot build clips.jsonl -o checked --min-reward TemporalReward=0.3
+  prismaudio cot build clips.csv -o cot --planner planner.yaml --corrections corrections.json
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio cot build``."""
+    parser = Parser(
+        "prismaudio cot build",
+        description="Write the chain of thought of each clip of a manifest, check it, and make a manifest to train on.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", metavar="MANIFEST", help=".csv, .tsv or .jsonl with at least a column 'video'")
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="output folder")
+    writers = parser.add_argument_group("models")
+    form = "a class, a model with a planner, or a YAML file with class_path and init_args"
+    add_planners(writers, f"writes the sections at once: {form}", PLANNER)
+    add_planners(writers, f"writes one text for each clip, with its caption and sound: {form}", ANNOTATOR)
+    add_planners(writers, f"splits that text into sections: {form}", DECOUPLER)
+    writers.add_argument(
+        "--samples", type=whole(1, 2), default=1, metavar="N",
+        help="2 to let the models write each plan again, with another seed and a temperature of at least "
+        f"{SECOND_TEMPERATURE:g}, for gates that compare the two (default: %(default)s)",
+    )  # fmt: skip
+    writers.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    checks = parser.add_argument_group("checks")
+    checks.add_argument(
+        "--gate", action="append", metavar="CLASS",
+        help="a gate that rows must pass, or with arguments as in a recipe: '{class_path: OnsetGate, init_args: "
+        "{tolerance_s: 0.1}}'; may be given several times; none for none (default: all that are installed)",
+    )  # fmt: skip
+    checks.add_argument(
+        "--reward", action="append", metavar="CLASS",
+        help="a reward of the real sound against its plan, which is recorded, in the same form; may be given several "
+        "times; none for none (default: TemporalReward, AestheticReward, SpatialReward)",
+    )  # fmt: skip
+    checks.add_argument(
+        "--min-reward", action="append", default=[], type=_minimum, metavar="NAME=VALUE",
+        help="reject rows with a lower score; a row that the reward cannot score is not rejected",
+    )  # fmt: skip
+    checks.add_argument(
+        "--corrections", metavar="FILE",
+        help='JSON of a person: {id: {"sections": {name: text}, "accepted": true or false}}; kept in DIR',
+    )  # fmt: skip
+    speed = parser.add_argument_group("processes")
+    speed.add_argument(
+        "--part", type=part, metavar="I/N",
+        help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
+    )  # fmt: skip
+    speed.add_argument(
+        "--devices", type=whole(1, 1024), default=1, metavar="N", help="start N processes, one for each GPU"
+    )
+    speed.add_argument(
+        "--workers", type=whole(0, 1024), default=2, metavar="N",
+        help="threads that read clips ahead; 0 to read without threads (default: %(default)s)",
+    )  # fmt: skip
+    speed.add_argument(
+        "--batch-size", type=whole(1, 1024), default=4, metavar="B",
+        help="clips that models are asked about together (default: %(default)s)",
+    )  # fmt: skip
+    return parser
+
+
+def _minimum(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as TemporalReward=0.3") from None
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments and check that they go together."""
+    parser = make_parser()
+    options = parser.parse_args(join_planner_arguments(argv, WRITERS))
+    for option in WRITERS:
+        if len(getattr(options, option[2:])) > 1:
+            parser.error(f"{option} is given twice; expected one")
+    if options.planner and (options.annotator or options.decoupler):
+        parser.error("--planner writes the sections at once; give it alone, or --annotator and --decoupler")
+    if bool(options.annotator) != bool(options.decoupler):
+        parser.error("--annotator and --decoupler belong together; one class may be both")
+    if options.samples > 1 and not (options.planner or options.annotator):
+        parser.error("--samples 2 needs a model to ask; give --planner, or --annotator and --decoupler")
+    if options.part and options.devices > 1:
+        parser.error("--part and --devices exclude each other; --devices gives each of its processes a part")
+    return options
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio cot build``."""
+    options = parse(argv)
+    place = Place.of(os.environ) if options.part is None else options.part
+    if options.devices > 1:
+        end = list(argv).index("--") if "--" in argv else len(argv)
+        run_processes(["cot", "build", *argv[:end], "--devices", "1", *argv[end:]], options.devices, place)
+        return 0
+    return run(options, place)
+
+
+def run(options: argparse.Namespace, place: Place) -> int:
+    """Build the rows of this process, and write what all have built so far."""
+    from prismaudio.cot.building import CotBuild, conclude, request_of
+    from prismaudio.cot.rows import RowFolder
+    from prismaudio.data.manifest import read_manifest
+    from prismaudio.inference.settings import Settings
+    from prismaudio.progress import Reporter
+    from prismaudio.registry import discover
+
+    dimensions = discover().dimensions()
+    sections = [dimension.name for dimension in dimensions]
+    entries = read_manifest(options.manifest, sections, some_may_lack=True)
+    writer, second = _writers(options, place.device(options.device))
+    judge = _judge(options, sections)
+    minimums = dict(options.min_reward)
+    if unknown := minimums.keys() - {scorer.name for scorer in judge.rewards}:
+        raise PrismAudioError(f"--min-reward {sorted(unknown)[0]}: this reward is not computed; add it with --reward")
+    settings = {
+        **writer.description(),
+        "second": None if second is None else second.description(),
+        "dimensions": sections,
+        **judge.description(),
+    }
+    stopped: PrismAudioError | None = None
+    folder = RowFolder(expanded(options.output), settings, place.rank + 1, place.world)
+    corrections = _given_corrections(options, sections)
+    own = entries[place.rank :: place.world]
+    with folder, Reporter(len(own), "clips") as reporter:
+        index = folder.index()
+        keys = {entry.id: (entry.id, request_of(entry, writer)) for entry in entries}
+        waiting = [entry for entry in own if keys[entry.id] not in index]
+        reporter.skip(len(own) - len(waiting))
+        frames = Settings().frame_spec
+        building = CotBuild(writer, second, judge, dimensions, folder, reporter, frames)
+        try:
+            building.run(waiting, options.workers, options.batch_size)
+        except PrismAudioError as error:
+            stopped = error
+        corrections = _kept_corrections(folder.folder, corrections, keys, sections)
+        summary = conclude(folder, entries, writer, sections, minimums, corrections)
+    n_left = len(waiting) - building.n_written - len(building.failures)
+    return _report(options, summary, building, n_left, len(own) - len(waiting), stopped)
+
+
+def _report(
+    options: argparse.Namespace, summary: dict[str, Any], building: Any, n_left: int, n_before: int, stopped: Any
+) -> int:
+    """Print what was done, and return the exit code.
+
+    Raises:
+        DataError: There is no row at all, or some clips have no answer yet.
+    """
+    n_failed = len(building.failures)
+    sys.stderr.write(
+        f"{options.output}: {building.n_written} rows written, {n_before} already there"
+        + (f", {n_failed} clips skipped, see {options.output}/summary.json" if n_failed else "")
+        + f"; {summary['accepted']} of {summary['rows']} rows are accepted\n"
+    )
+    for name, gate in summary["gates"].items():
+        if gate["rejected"] or gate["skipped"]:
+            sys.stderr.write(
+                f"  {name}: {gate['rejected']} rejected, {gate['passed']} passed, {gate['skipped']} not applicable\n"
+            )
+    for name, score in summary["scores"].items():
+        limit = "" if score["threshold"] is None else f", {score['below']} below {score['threshold']:g}"
+        sys.stderr.write(f"  {name}: mean {score['mean']:.3f} of {score['rows']} rows{limit}\n")
+    if n_left:
+        why = f"{stopped}; " if stopped else next((f"{why}; " for why in building.waiting.values()), "")
+        raise DataError(f"{why}{n_left} clips have no row yet: run the same command again, which asks about them alone")
+    if stopped is not None:
+        raise stopped
+    if n_failed and not summary["rows"]:
+        name, why = next(iter(building.failures.items()))
+        raise DataError(f"all {n_failed} clips failed; the first is {name}: {why}")
+    if summary["accepted"]:
+        sys.stderr.write(f"train on them with --data.manifest {options.output}/manifest.jsonl\n")
+    return 0
+
+
+# Models --------------------------------------------------------------------------------------------------------------
+def _writers(options: argparse.Namespace, device: str) -> tuple[Writer, Writer | None]:
+    """Who writes the chains of thought, and who writes them again for a comparison."""
+    from prismaudio.cot.writers import ManifestPlans, OneStep, TwoSteps
+    from prismaudio.devices import find_device
+    from prismaudio.planners.base import Annotator, Decoupler, Planner
+
+    target = find_device(device)
+    again = options.samples > 1
+    if options.planner:
+        planner = _of_kind(make_planner(options.planner[0], target, PLANNER), Planner, PLANNER)
+        return OneStep(planner), OneStep(_resampled(planner)) if again else None
+    if options.annotator:
+        annotator = _of_kind(make_planner(options.annotator[0], target, ANNOTATOR), Annotator, ANNOTATOR)
+        decoupler = _of_kind(make_planner(options.decoupler[0], target, DECOUPLER), Decoupler, DECOUPLER)
+        return TwoSteps(annotator, decoupler), TwoSteps(_resampled(annotator), decoupler) if again else None
+    return ManifestPlans(), None
+
+
+def _of_kind(made: Any, kind: type[Part], option: str) -> Part:
+    if not isinstance(made, kind):
+        raise PrismAudioError(
+            f"{option}: {type(made).__name__} is no {kind.__name__}; expected a class that implements "
+            f"prismaudio.planners.base.{kind.__name__}, such as ApiPlanner"
+        )
+    return made
+
+
+def _resampled(part: Any) -> Any:
+    return part.resampled(SECOND_TEMPERATURE)
+
+
+# Checks --------------------------------------------------------------------------------------------------------------
+def _judge(options: argparse.Namespace, sections: Sequence[str]) -> Judge:
+    """The gates and rewards."""
+    from prismaudio.cot.building import Judge
+    from prismaudio.registry import discover
+    from prismaudio.scorers import RewardScorer
+    from prismaudio.signatures import parameters
+
+    gates: dict[str, Any] = {}
+    for text in _named(options.gate, discover().names("gates")):
+        name, arguments = parse_class(text, "--gate")
+        if "dimensions" in parameters(discover().load("gates", name)):
+            arguments = {"dimensions": list(sections)} | arguments
+        gates[name] = build("gates", json.dumps({"class_path": name, "init_args": arguments}), "--gate")
+    rewards = {}
+    for text in _named(options.reward, REWARDS):
+        reward = build("rewards", text, "--reward")
+        rewards[type(reward).__name__] = RewardScorer(reward, type(reward).__name__)
+    return Judge(gates, list(rewards.values()))
+
+
+def _named(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
+    if given is None:
+        return default
+    return [text for text in given if text != "none"]
+
+
+# Corrections ---------------------------------------------------------------------------------------------------------
+def _given_corrections(options: argparse.Namespace, sections: Sequence[str]) -> dict[str, Correction]:
+    from prismaudio.cot.building import read_corrections
+
+    return {} if options.corrections is None else read_corrections(expanded(options.corrections), sections)
+
+
+def _kept_corrections(
+    folder: Path, given: dict[str, Correction], keys: dict[str, tuple[str, str]], sections: Sequence[str]
+) -> dict[str, Correction]:
+    """The corrections of this run and of earlier ones, which the folder keeps."""
+    from prismaudio.cot.building import read_corrections, write_corrections
+    from prismaudio.cot.rows import CORRECTIONS
+    from prismaudio.data.sharing import locked
+
+    if lost := sorted(given.keys() - keys.keys()):
+        named = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        sys.stderr.write(f"warning: there are corrections for rows that do not exist: {named}; they are not applied\n")
+    path = folder / CORRECTIONS
+    with locked(folder):
+        kept = read_corrections(path, sections) if path.exists() else {}
+        if given:
+            kept |= write_corrections(path, kept, given, keys)
+    return kept

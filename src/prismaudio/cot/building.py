@@ -1,0 +1,506 @@
+"""Building chain-of-thought data: clips are read, their plans written, gated and scored, and appended as rows."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from prismaudio.cot.rows import MANIFEST, ROWS, VALID, CotRow, RowFolder, RowIndex, relative
+from prismaudio.cot.strategies import strategy_plans
+from prismaudio.cot.writers import ManifestPlans, Source, Writer, Written
+from prismaudio.data.clips import read_whole
+from prismaudio.data.manifest import FILES
+from prismaudio.data.read_ahead import read_ahead
+from prismaudio.data.writing import source_hash
+from prismaudio.errors import (
+    DataError,
+    MediaError,
+    NotApplicableError,
+    PlanError,
+    PrismAudioError,
+    one_line,
+    print_traceback,
+    with_class,
+)
+from prismaudio.media import replacing
+from prismaudio.plan import Plan
+from prismaudio.scorers import RewardScorer, Segment, evaluate
+from prismaudio.types import FrameSpec, require
+from prismaudio.untrusted import escaped, json_text, load_json, read_small
+
+if TYPE_CHECKING:
+    from prismaudio.components import Dimension
+    from prismaudio.cot.gates import Gate
+    from prismaudio.data.manifest import ManifestEntry
+    from prismaudio.progress import Reporter
+    from prismaudio.types import Clip
+
+RATE_HZ = 44_100
+"""Sample rate at which gates and rewards are given the sound."""
+MAX_UNANSWERED = 8
+"""Number of consecutive clips without an answer after which no further ones are asked about."""
+PLANLESS = frozenset({"id", "features", "latents"})
+"""Columns that rows do not keep: what was computed from other texts would be trained on instead of their plans."""
+T = TypeVar("T")
+
+
+@runtime_checkable
+class ComparesPlans(Protocol):
+    """A gate that compares two plans of a clip, which one model wrote with different seeds."""
+
+    def check_pair(self, first: Plan, second: Plan) -> str | None:
+        """In what they differ; None if they agree."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What gates and rewards say about a plan; see :class:`CotRow`."""
+
+    gates: dict[str, str | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The gates and the rewards that plans are checked with.
+
+    Args:
+        gates: The gates by name.
+        rewards: The rewards, as scorers.
+    """
+
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+    rewards: Sequence[RewardScorer] = ()
+
+    def description(self) -> dict[str, Any]:
+        """The classes and arguments of gates and rewards, as JSON types."""
+        return {
+            "gates": {name: dict(gate.config) for name, gate in self.gates.items()},
+            "rewards": {scorer.name: dict(scorer.reward.config) for scorer in self.rewards},
+        }
+
+    def judge(self, clip: Clip, written: Written, second: Plan | None) -> Judgement:
+        """Check and score the plan of a clip.
+
+        Args:
+            clip: The clip, with its sound.
+            written: What was written about it.
+            second: The plan of a second sampling; None if there is none.
+        """
+        gates: dict[str, str | None] = {VALID: plan_problem(written.plan, clip.duration_s)}
+        skipped: dict[str, str] = {}
+        for name, gate in self.gates.items():
+            try:
+                require(gate.needs, clip.has | {"plan"})
+                if isinstance(gate, ComparesPlans):
+                    gates[name] = gate.check_pair(written.plan, _present(second))
+                else:
+                    gates[name] = gate.check(clip, written.plan, written.cot)
+            except NotApplicableError as error:
+                skipped[name] = one_line(error)
+            except PrismAudioError as error:  # such as weights that are not there
+                skipped[name] = one_line(error)
+            except Exception as error:  # noqa: BLE001 - a gate that fails lets nothing pass
+                print_traceback(error)
+                gates[name] = f"the gate failed: {with_class(error, 200)}"
+        # the real sound is what is scored, so it is no reference
+        scored = replace(clip, audio=None, sample_rate_hz=None)
+        scores = {}
+        if clip.audio is not None and clip.sample_rate_hz is not None:
+            segment = Segment(clip.audio, clip.sample_rate_hz, scored, written.plan)
+            (found,) = evaluate([[segment]], self.rewards)
+            scores = {name: round(score.value, 6) for name, score in found.items() if score.value is not None}
+            skipped |= {name: score.reason for name, score in found.items() if score.value is None}
+        return Judgement(gates, skipped, scores)
+
+
+def _present(second: Plan | None) -> Plan:
+    if second is None:
+        raise NotApplicableError("it compares two samplings of a clip; ask for a second one with --samples 2")
+    return second
+
+
+def plan_problem(plan: Plan, duration_s: float) -> str | None:
+    """Why a plan cannot be trained on; None if it can."""
+    if not any(plan.values()):
+        return "there is no section"
+    try:
+        plan.check(duration_s)
+    except PlanError as error:
+        return one_line(error)
+    return None
+
+
+class CotBuild:
+    """Writes the rows of clips to a folder.
+
+    Args:
+        writer: Writes the chains of thought.
+        second: Writes them a second time, for gates that compare two plans; None for no second time.
+        judge: Gates and scores them.
+        dimensions: The dimensions of the sections.
+        folder: Where the rows are written.
+        reporter: Shows the progress.
+        frames: Rate and size of the frames that are read.
+
+    Attributes:
+        failures: Why clips have no row, by id; a second run tries again.
+        waiting: Why models have not answered about clips, by id; a second run asks again.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        second: Writer | None,
+        judge: Judge,
+        dimensions: Sequence[Dimension],
+        folder: RowFolder,
+        reporter: Reporter,
+        frames: FrameSpec,
+    ) -> None:
+        self.writer, self.second, self.judge, self.dimensions = writer, second, judge, list(dimensions)
+        self.folder, self.reporter, self.frames = folder, reporter, frames
+        self.failures: dict[str, str] = {}
+        self.waiting: dict[str, str] = {}
+        self.n_written = 0
+        self._n_unanswered = 0
+
+    def run(self, entries: Sequence[ManifestEntry], workers: int = 0, batch_size: int = 1) -> None:
+        """Write the rows of clips.
+
+        Args:
+            entries: The clips.
+            workers: Threads that read clips ahead.
+            batch_size: Clips that models are asked about together.
+
+        Raises:
+            PrismAudioError: A model cannot be asked, or rows cannot be written; those before are kept.
+        """
+        with closing(read_ahead(entries, self._read, workers, workers + batch_size)) as outcomes:
+            for batch in _batches(self._readable(outcomes), batch_size):
+                self._build(batch)
+                if self._n_unanswered >= MAX_UNANSWERED:
+                    reason = list(self.waiting.values())[-1]
+                    raise PrismAudioError(f"the last {self._n_unanswered} clips got no answer: {reason}")
+
+    def _read(self, entry: ManifestEntry) -> Source:
+        return Source(entry, read_whole(entry, self.frames, RATE_HZ))
+
+    def _readable(self, outcomes: Iterable[tuple[ManifestEntry, Source | Exception]]) -> Iterator[Source]:
+        for entry, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                self._fail(entry, outcome)
+            else:
+                yield outcome
+
+    def _build(self, batch: Sequence[Source]) -> None:
+        """Write the rows of a batch; if that fails because of a clip, of each of its clips alone."""
+        try:
+            written = self.writer.write(batch, self.dimensions)
+            again = None if self.second is None else self.second.write(batch, self.dimensions)
+        except Exception as error:
+            of_a_clip = not isinstance(error, PrismAudioError) or isinstance(error, (PlanError, MediaError, DataError))
+            if not of_a_clip:
+                raise
+            if len(batch) == 1:
+                self._fail(batch[0].entry, error)
+            else:
+                for source in batch:
+                    self._build([source])
+            return
+        for index, source in enumerate(batch):
+            self._keep(source, written[index], None if again is None else again[index])
+
+    def _keep(self, source: Source, written: Written, again: Written | None) -> None:
+        """Append the row of a clip, unless a question about it has no answer."""
+        name, request = source.entry.id, request_of(source.entry, self.writer)
+        if reason := written.unanswered or ("" if again is None else again.unanswered):
+            self._n_unanswered += 1
+            self.waiting[name] = escaped(reason)
+            self.folder.append({"id": name, "request": request, "waiting": self.waiting[name]})
+            self.reporter.finish(f"no answer about {name}: {self.waiting[name]}")
+            return
+        self._n_unanswered = 0
+        judged = self.judge.judge(source.clip, written, None if again is None else again.plan)
+        origins = {**written.plan.origins, **({"cot": dict(written.origin)} if written.cot else {})}
+        row = CotRow(
+            id=name,
+            clip=columns_of(source.entry, self.folder.folder, self._sections),
+            duration_s=round(source.clip.duration_s, 6),
+            sections=dict(written.plan),
+            cot=written.cot,
+            origins=origins,
+            warnings=list(written.plan.warnings),
+            gates=judged.gates,
+            skipped=judged.skipped,
+            scores=judged.scores,
+            request=request,
+        )
+        self.folder.append(row)
+        self.n_written += 1
+        self.reporter.count(video_s=source.clip.duration_s)
+
+    @property
+    def _sections(self) -> list[str]:
+        return [dimension.name for dimension in self.dimensions]
+
+    def _fail(self, entry: ManifestEntry, error: Exception) -> None:
+        print_traceback(error)
+        self.failures[entry.id] = escaped(one_line(error))
+        request = request_of(entry, self.writer)
+        self.folder.append({"id": entry.id, "request": request, "failed": self.failures[entry.id]})
+        self.reporter.finish(f"skipped {entry.id}: {self.failures[entry.id]}")
+
+
+def request_of(entry: ManifestEntry, writer: Writer) -> str:
+    """Hash of the files, the times and the texts of a clip that its row is made from."""
+    plans = entry.plans if isinstance(writer, ManifestPlans) else ()
+    return source_hash(replace(entry, split="", plans=plans))
+
+
+def columns_of(entry: ManifestEntry, folder: Path, sections: Sequence[str]) -> dict[str, Any]:
+    """The columns of a clip that rows keep, with paths from a folder."""
+    kept = {
+        name: value
+        for name, value in entry.columns.items()
+        if name not in PLANLESS and name != "plan" and not name.startswith("plan_") and name not in sections
+    }
+    paths = {name: relative(path, folder) for name in FILES if name in kept and (path := getattr(entry, name))}
+    return {name: paths.get(name, value) for name, value in kept.items() if value not in (None, "")}
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+# The results ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Correction:
+    """What a person says about a row.
+
+    Args:
+        sections: Sections that replace those of the row; an empty one removes its section.
+        accepted: Whether the row becomes training data; None to leave that to the gates, or, if the sections are
+            changed, to accept it.
+        request: The row that it is about, see :class:`CotRow`; empty for whichever has its id.
+    """
+
+    sections: Mapping[str, str] = field(default_factory=dict)
+    accepted: bool | None = None
+    request: str = ""
+
+
+def read_corrections(path: Path, sections: Sequence[str]) -> dict[str, Correction]:
+    """Read corrections by the ids of their rows: ``{id: {"sections": {...}, "accepted": true}}``.
+
+    Args:
+        path: The JSON file.
+        sections: Names of the sections.
+
+    Raises:
+        DataError: The file cannot be read, or has another form.
+    """
+    expected = 'expected {id: {"sections": {name: text}, "accepted": true or false}}'
+    try:
+        found = load_json(read_small(path, 1 << 30))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the corrections {path}: {one_line(error)}; {expected}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"the corrections {path} are no object; {expected}")
+    corrections = {}
+    for name, value in found.items():
+        fits = isinstance(value, dict) and value.keys() <= {"sections", "accepted", "request"}
+        texts = value.get("sections") or {} if fits else {}
+        fits = fits and isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values())
+        fits = fits and isinstance(value.get("accepted"), bool | None) and isinstance(value.get("request", ""), str)
+        if not fits:
+            raise DataError(f"the corrections {path} have {str(value)[:80]!r} for {name}; {expected}")
+        if unknown := [section for section in texts if section not in sections]:
+            raise DataError(
+                f"the corrections {path} have a section {unknown[0]!r} for {name}; expected {', '.join(sections)}"
+            )
+        corrections[name] = Correction(texts, value.get("accepted"), value.get("request", ""))
+    return corrections
+
+
+def write_corrections(
+    path: Path, kept: Mapping[str, Correction], given: Mapping[str, Correction], keys: Mapping[str, tuple[str, str]]
+) -> dict[str, Correction]:
+    """Write corrections to a file of the folder, bound to the rows that they are about.
+
+    Args:
+        path: The file.
+        kept: Those that it has.
+        given: New ones, which replace those of the same ids.
+        keys: Id and request of each row, by id; corrections for other rows are left out.
+
+    Returns:
+        The new ones.
+    """
+    new = {name: replace(one, request=keys[name][1]) for name, one in given.items() if name in keys}
+    with replacing(path) as part:
+        part.write_bytes(json_text({name: asdict(one) for name, one in {**kept, **new}.items()}, indent=2))
+    return new
+
+
+def decided(row: CotRow, minimums: Mapping[str, float], correction: Correction | None = None) -> CotRow:
+    """A row with the decision whether it becomes training data.
+
+    Args:
+        row: The row.
+        minimums: Minimum score of rewards; a row that a reward could not score is not rejected by it.
+        correction: What a person says about it.
+
+    Example:
+        >>> row = CotRow("a", {}, 2.0, {"semantic": "A dog."}, gates={"SideGate": None}, scores={"TemporalReward": 0.4})
+        >>> decided(row, {}).accepted, decided(row, {"TemporalReward": 0.5}).accepted
+        (True, False)
+    """
+    accepted = not any(row.gates.values()) and not below(row, minimums)
+    if correction is not None and correction.sections:
+        sections = {name: text for name, text in {**row.sections, **correction.sections}.items() if text.strip()}
+        plan = Plan(sections)
+        row = replace(row, sections=dict(plan), corrected=dict(plan) != row.sections)
+        row.gates[VALID] = plan_problem(plan, row.duration_s)
+        accepted = accepted or row.corrected
+    if correction is not None and correction.accepted is not None:
+        accepted = correction.accepted
+    return replace(row, accepted=accepted and row.gates.get(VALID) is None)
+
+
+def below(row: CotRow, minimums: Mapping[str, float]) -> list[str]:
+    """The rewards whose score of a row is too low."""
+    return [name for name, minimum in minimums.items() if row.scores.get(name, minimum) < minimum]
+
+
+@dataclass
+class Summary:
+    """Counts over the rows of a folder; see :meth:`values`."""
+
+    minimums: Mapping[str, float]
+    n_rows: int = 0
+    n_accepted: int = 0
+    n_corrected: int = 0
+    checks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    below: Counter[str] = field(default_factory=Counter)
+    costs: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: CotRow) -> None:
+        """Count a row."""
+        self.n_rows += 1
+        self.n_accepted += row.accepted
+        self.n_corrected += row.corrected
+        self.checks.update((name, "rejected" if reason else "passed") for name, reason in row.gates.items())
+        self.checks.update((name, "skipped") for name in row.skipped if name not in self.minimums)
+        for name, value in row.scores.items():
+            self.scores.setdefault(name, []).append(value)
+        self.below.update(below(row, self.minimums))
+        for origin in row.origins.values():
+            for cost in ("asked", "prompt_tokens", "tokens", "seconds"):
+                value = origin.get(cost)
+                self.costs[cost] += value if isinstance(value, int | float) else 0
+
+    def values(self, gates: Iterable[str]) -> dict[str, Any]:
+        """The summary, as JSON types.
+
+        Args:
+            gates: Names of the gates.
+        """
+        kinds = ("passed", "rejected", "skipped")
+        counts = {name: {kind: self.checks[name, kind] for kind in kinds} for name in (VALID, *gates)}
+        return {
+            "rows": self.n_rows,
+            "accepted": self.n_accepted,
+            "corrected": self.n_corrected,
+            "gates": {
+                name: {**count, "rejection_rate": _share(count["rejected"], count["rejected"] + count["passed"])}
+                for name, count in counts.items()
+            },
+            "scores": {
+                name: {
+                    "rows": len(values),
+                    "mean": round(statistics.fmean(values), 6),
+                    "min": min(values),
+                    "max": max(values),
+                    "threshold": self.minimums.get(name),
+                    "below": self.below[name],
+                }
+                for name, values in sorted(self.scores.items())
+            },
+            **{name: round(self.costs[name], 3) for name in ("asked", "prompt_tokens", "tokens", "seconds")},
+        }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def conclude(
+    folder: RowFolder,
+    entries: Sequence[ManifestEntry],
+    writer: Writer,
+    sections: Sequence[str],
+    minimums: Mapping[str, float],
+    corrections: Mapping[str, Correction],
+) -> dict[str, Any]:
+    """Write ``rows.jsonl``, ``manifest.jsonl`` and ``summary.json`` from what all processes have written so far.
+
+    Args:
+        folder: The folder.
+        entries: All clips of the manifest.
+        writer: Who writes the chains of thought.
+        sections: Names of the sections.
+        minimums: Minimum score of rewards.
+        corrections: What a person says about rows, by id.
+
+    Returns:
+        The summary.
+    """
+    index, summary = folder.index(), Summary(minimums)
+    keys = [(entry.id, request_of(entry, writer)) for entry in entries]
+    present = [(entry, key) for entry, key in zip(entries, keys, strict=True) if key in index]
+
+    def rows() -> Iterator[CotRow]:
+        for entry, key in present:
+            correction = corrections.get(entry.id)
+            if correction is not None and correction.request not in ("", key[1]):
+                correction = None
+            columns = columns_of(entry, folder.folder, sections)
+            yield decided(replace(index.row(key), clip=columns), minimums, correction)
+
+    def lines() -> Iterator[bytes]:
+        for row in rows():
+            summary.add(row)
+            yield row.line()
+
+    folder.write_lines(ROWS, lines())
+    folder.write_lines(
+        MANIFEST, (json_text({"id": row.id, **row.clip, **strategy_plans(row)}) for row in rows() if row.accepted)
+    )
+    values = {
+        "clips": len(entries),
+        "left": len(entries) - len(present),
+        **summary.values(folder.settings["gates"]),
+        **_reasons(index, keys),
+    }
+    folder.write_summary(values)
+    return values
+
+
+def _reasons(index: RowIndex, keys: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """Why clips have no row, by id."""
+    found = {key: index.reasons[key] for key in keys if key in index.reasons and key not in index}
+    return {
+        kind: {key[0]: str(values[kind]) for key, values in found.items() if kind in values}
+        for kind in ("failed", "waiting")
+    }

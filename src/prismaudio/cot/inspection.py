@@ -1,0 +1,516 @@
+"""What a folder of chain-of-thought rows contains: gates, scores, lengths, classes, events, and who wrote them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from prismaudio.data.writing import read_failures
+from prismaudio.errors import DataError, truncated
+from prismaudio.plan import Plan
+from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from prismaudio.plan.story import Story
+
+ROWS = "rows.jsonl"
+PARTS = "rows-*of*.jsonl"
+"""Rows of the processes of a build that is not finished."""
+QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+SHOWN_REASONS, SHOWN_CLASSES = 3, 12
+"""Number of reasons of a gate, and of classes, that a table shows; the JSON has all of them."""
+PLOTTED_CLASSES, PLOTTED_BINS, MAX_LABEL = 20, 40, 22
+SIDE_DEG = 8.0
+"""Azimuths beyond it count as left or right, others as straight ahead."""
+COT = "cot"
+"""Name of the undivided chain of thought among the lengths of sections."""
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class CotRow:
+    """One line of ``rows.jsonl``; fields that the line lacks are empty."""
+
+    id: str
+    clip: dict[str, Any] = field(default_factory=dict)
+    duration_s: float = 0.0
+    sections: dict[str, str] = field(default_factory=dict)
+    cot: str = ""
+    origins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    gates: dict[str, str | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    corrected: bool = False
+    accepted: bool = False
+
+
+def parse_row(line: str, where: str) -> CotRow:
+    """A row from its line of JSON.
+
+    Raises:
+        DataError: It is not JSON, or a field is of another type than expected.
+    """
+    found = parse_json(line, where)
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        raise DataError(f"{where}: not a row; expected an object with an id")
+    for name, default in vars(CotRow("")).items():
+        kind = (int, float) if isinstance(default, float) else type(default)
+        if name in found and not isinstance(found[name], kind):
+            raise DataError(f"{where}: {name} is not of the expected type; expected {type(default).__name__}")
+    row = CotRow(**{name: found[name] for name in vars(CotRow("")) if name in found})
+    texts = [*row.sections.values(), *row.warnings, *row.skipped.values(), *(r for r in row.gates.values() if r)]
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{where}: a section, warning or reason is not text")
+    if not all(isinstance(origin, dict) for origin in row.origins.values()):
+        raise DataError(f"{where}: an origin is not an object")
+    numbers = [row.duration_s, *row.scores.values()]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise DataError(f"{where}: the duration or a score is not a finite number")
+    return row
+
+
+def read_rows(folder: Path) -> tuple[list[CotRow], dict[str, str]]:
+    """The rows of a folder, and why other lines are damaged, by file and line.
+
+    Args:
+        folder: Folder that ``prismaudio cot build`` wrote; of a build that is not finished, the rows of each process.
+
+    Raises:
+        DataError: It is not such a folder, or has no rows that can be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; expected one that prismaudio cot build wrote")
+    files = [folder / ROWS] if (folder / ROWS).exists() else sorted(folder.glob(PARTS))
+    if not files:
+        raise DataError(f"{folder} has no {ROWS}; expected a folder that prismaudio cot build wrote")
+    rows: dict[str, CotRow] = {}
+    damaged: dict[str, str] = {}
+    for file in files:
+        try:
+            check_file(file, MAX_TABLE_BYTES)
+            with file.open(encoding="utf-8", errors="surrogateescape") as opened:
+                for number, line in enumerate(opened, 1):
+                    where = f"{file.name}, line {number}"
+                    try:
+                        row = parse_row(line, where) if line.strip() else None
+                    except DataError as error:
+                        damaged[where] = str(error)
+                        continue
+                    if row is not None:
+                        rows[row.id] = row
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from error
+    if not rows:
+        first = f": {next(iter(damaged.values()))}" if damaged else ""
+        raise DataError(f"{folder} has no rows{' that can be read' * bool(damaged)}{first}; run prismaudio cot build")
+    return list(rows.values()), damaged
+
+
+# Statistics ----------------------------------------------------------------------------------------------------------
+@dataclass
+class GateCounts:
+    """How often a gate passed and rejected rows, and how often it did not apply.
+
+    Args:
+        n_passed: Rows that passed.
+        rejected: Reason of each rejected row, by id.
+        skipped: Why the gate did not apply to a row, by id.
+        accepted_example: The first row that passed all gates, this one among them; None if there is none.
+    """
+
+    n_passed: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    accepted_example: str | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Share of rejected rows among those to which the gate applies."""
+        n_checked = self.n_passed + len(self.rejected)
+        return len(self.rejected) / n_checked if n_checked else None
+
+    def describe(self) -> dict[str, Any]:
+        """The counts as JSON types."""
+        return {
+            "passed": self.n_passed,
+            "rejected": len(self.rejected),
+            "rate": self.rate,
+            "not_applicable": len(self.skipped),
+            "reasons": grouped(self.rejected),
+            "not_applicable_reasons": grouped(self.skipped),
+            "examples": {"accepted": self.accepted_example, "rejected": next(iter(self.rejected), None)},
+        }
+
+
+@dataclass
+class CotStatistics:
+    """Statistics of rows.
+
+    Args:
+        n_rows: Number of rows.
+        n_accepted: Number of accepted rows.
+        n_corrected: Number of rows that a person edited.
+        failures: Why clips have no row, by id.
+        damaged: Why lines are left out, by file and line.
+        gates: Counts by gate.
+        scores: Values by reward.
+        n_words: Number of words of each section, and of the undivided chain of thought, by name.
+        classes: Number of rows that name a source, by noun.
+        n_events: Number of onsets of each row.
+        times_s: Times of all onsets in seconds.
+        azimuths_deg: Directions of the sources that state one, at their first onset.
+        n_unplaced: Number of sources without a direction.
+        n_moving: Number of sources that move.
+        written_by: Number of rows by section and planner, model and prompt.
+        n_tokens: Number of tokens of prompts and of answers.
+        seconds: Seconds that the models took.
+    """
+
+    n_rows: int = 0
+    n_accepted: int = 0
+    n_corrected: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    gates: dict[str, GateCounts] = field(default_factory=dict)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    n_words: dict[str, list[int]] = field(default_factory=dict)
+    classes: Counter[str] = field(default_factory=Counter)
+    n_events: list[int] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    azimuths_deg: list[float] = field(default_factory=list)
+    n_unplaced: int = 0
+    n_moving: int = 0
+    written_by: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    n_tokens: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def add(self, row: CotRow, story: Story) -> None:
+        """Count one row.
+
+        Args:
+            row: The row.
+            story: What its sections state.
+        """
+        self.n_rows += 1
+        self.n_accepted += row.accepted
+        self.n_corrected += row.corrected
+        for name, reason in row.gates.items():
+            gate = self.gates.setdefault(name, GateCounts())
+            if reason is not None:
+                gate.rejected[row.id] = reason
+                continue
+            gate.n_passed += 1
+            if gate.accepted_example is None and row.accepted:
+                gate.accepted_example = row.id
+        for name, reason in row.skipped.items():
+            self.gates.setdefault(name, GateCounts()).skipped[row.id] = reason
+        for name, score in row.scores.items():
+            self.scores.setdefault(name, []).append(score)
+        texts = {**row.sections, COT: row.cot} if row.cot else row.sections
+        for name, text in texts.items():
+            self.n_words.setdefault(name, []).append(len(text.split()))
+        self._add_events(story)
+        self._add_origins(row.origins)
+
+    def _add_events(self, story: Story) -> None:
+        self.classes.update({source.what for source in story.sources})
+        times_s = [time_s for source in story.sources for time_s in source.onsets_s]
+        self.n_events.append(len(times_s))
+        self.times_s += times_s
+        directions = [source.azimuth_deg for source in story.sources if source.azimuth_deg is not None]
+        self.azimuths_deg += [first for first, _ in directions]
+        self.n_moving += sum(first != last for first, last in directions)
+        self.n_unplaced += len(story.sources) - len(directions)
+
+    def _add_origins(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, origin in origins.items():
+            planner, model, prompt = (str(origin.get(key) or "") for key in ("planner", "model", "prompt"))
+            self.written_by[name, planner, model, prompt] += 1
+            for key, into in (("prompt_tokens", "prompt"), ("tokens", "answer")):
+                self.n_tokens[into] += int(_number(origin.get(key)))
+            self.seconds += _number(origin.get("seconds"))
+
+    def sides(self) -> dict[str, int]:
+        """Number of sources by side at their first onset, of those that move, and of those without a direction."""
+        left = sum(azimuth < -SIDE_DEG for azimuth in self.azimuths_deg)
+        right = sum(azimuth > SIDE_DEG for azimuth in self.azimuths_deg)
+        return {
+            "left": left,
+            "ahead": len(self.azimuths_deg) - left - right,
+            "right": right,
+            "not_stated": self.n_unplaced,
+            "moving": self.n_moving,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The statistics as JSON types."""
+        keys = ("section", "planner", "model", "prompt")
+        return {
+            "rows": self.n_rows,
+            "accepted": self.n_accepted,
+            "rejected": self.n_rows - self.n_accepted,
+            "corrected": self.n_corrected,
+            "failed": self.failures,
+            "damaged": self.damaged,
+            "gates": {name: gate.describe() for name, gate in self.gates.items()},
+            "scores": {name: distribution(values) for name, values in self.scores.items()},
+            "words": {name: distribution(values) for name, values in self.n_words.items()},
+            "classes": dict(self.classes.most_common()),
+            "events": {
+                "total": sum(self.n_events),
+                "of_a_row": distribution(self.n_events),
+                "times_s": distribution(self.times_s),
+                "azimuths_deg": distribution(self.azimuths_deg),
+                "sides": self.sides(),
+            },
+            "written_by": [{**dict(zip(keys, who, strict=True)), "rows": n} for who, n in self.written_by.items()],
+            "tokens": {name: self.n_tokens[name] for name in ("prompt", "answer")},
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def distribution(values: Sequence[float]) -> dict[str, float] | None:
+    """Number, mean and quantiles of values; None without values.
+
+    Example:
+        >>> distribution([1, 2, 3, 4, 10])
+        {'n': 5, 'mean': 4.0, 'q05': 1.2, 'q25': 2.0, 'median': 3.0, 'q75': 4.0, 'q95': 8.8}
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    found: dict[str, float] = {"n": len(ordered), "mean": round(fmean(ordered), 6)}
+    for name, share in QUANTILES.items():
+        place = share * (len(ordered) - 1)
+        low = ordered[math.floor(place)]
+        found[name] = round(low + (ordered[math.ceil(place)] - low) * (place % 1), 6)
+    return found
+
+
+def grouped(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Count reasons that differ only in numbers and quoted words, the most frequent first.
+
+    Args:
+        reasons: Reason by row.
+
+    Returns:
+        Objects with the ``reason``, where ``…`` stands for what differs, the number of ``rows``, and one of them as an
+        ``example``.
+
+    Example:
+        >>> grouped({"a": "a sound at 9.10 s", "b": "a sound at 7.50 s", "c": "it names 'dog.mp4'"})[0]
+        {'reason': 'a sound at … s', 'rows': 2, 'example': 'a'}
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for name, reason in reasons.items():
+        general = _NUMBER.sub("…", _QUOTED.sub("…", reason))
+        groups.setdefault(general, {})[name] = reason
+    most = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return [
+        {
+            "reason": general if len(set(found.values())) > 1 else next(iter(found.values())),
+            "rows": len(found),
+            "example": next(iter(found)),
+        }
+        for general, found in most
+    ]
+
+
+def inspect_rows(folder: Path, on_row: Callable[[CotRow, Story], None] = lambda *_: None) -> CotStatistics:
+    """Compute the statistics of a folder of rows.
+
+    Args:
+        folder: Folder that ``prismaudio cot build`` wrote.
+        on_row: Called with each row and what its sections state.
+
+    Raises:
+        DataError: It is not such a folder, or has no rows that can be read.
+    """
+    rows, damaged = read_rows(folder)
+    found = CotStatistics(failures=read_failures(folder), damaged=damaged)
+    for row in rows:
+        story = Plan(row.sections).story
+        found.add(row, story)
+        on_row(row, story)
+    return found
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+def tables(found: CotStatistics) -> Iterator[RenderableType]:
+    """The statistics as tables for the terminal."""
+    counts = {
+        "rows": found.n_rows,
+        "accepted": found.n_accepted,
+        "rejected": found.n_rows - found.n_accepted,
+        "corrected": found.n_corrected,
+        "failed": len(found.failures),
+        "damaged lines": len(found.damaged),
+    }
+    yield Text(", ".join(f"{number} {name}" for name, number in counts.items()))
+    if found.gates:
+        yield _gate_table(found)
+    if found.scores:
+        yield _distribution_table("score", found.scores, "rows")
+    yield _distribution_table("words of a section", found.n_words, "rows")
+    yield _class_table(found)
+    yield _writer_table(found)
+    n_prompt, n_answer = found.n_tokens["prompt"], found.n_tokens["answer"]
+    yield Text(f"{n_prompt} tokens of prompts, {n_answer} of answers, {found.seconds:.1f} seconds")
+
+
+def _table(title: str, *heads: str) -> Table:
+    """A table whose first columns, marked with ``<``, are text and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for head in heads:
+        table.add_column(
+            head.removeprefix("<"), justify="left" if head.startswith("<") else "right", no_wrap=head[0] != "<"
+        )
+    return table
+
+
+def _gate_table(found: CotStatistics) -> Table:
+    table = _table(
+        "gates", "<gate", "passed", "rejected", "rate", "not applicable", "<reasons", "<accepted", "<rejected"
+    )
+    for name, gate in found.gates.items():
+        said = gate.describe()
+        reasons = [f"{one['rows']}× {one['reason']}" for one in said["reasons"][:SHOWN_REASONS]]
+        n_more = len(said["reasons"]) - SHOWN_REASONS
+        reasons += [f"and {n_more} more"] * (n_more > 0)
+        reasons += [f"not applicable: {one['reason']}" for one in said["not_applicable_reasons"][:1]]
+        rate = "-" if gate.rate is None else f"{gate.rate:.1%}"
+        counts = str(gate.n_passed), str(len(gate.rejected)), rate, str(len(gate.skipped))
+        examples = (said["examples"][key] or "-" for key in ("accepted", "rejected"))
+        table.add_row(_text(name), *counts, _text("\n".join(reasons)), *map(_text, examples))
+    return table
+
+
+def _distribution_table(title: str, values: Mapping[str, Sequence[float]], things: str) -> Table:
+    table = _table(title, "<", things, "mean", "5 %", "median", "95 %")
+    for name, numbers in values.items():
+        if (found := distribution(numbers)) is not None:
+            shown = (f"{found[key]:.4g}" for key in ("mean", "q05", "median", "q95"))
+            table.add_row(_text(name), str(len(numbers)), *shown)
+    return table
+
+
+def _class_table(found: CotStatistics) -> Table:
+    of_a_row = distribution(found.n_events)
+    mean = 0.0 if of_a_row is None else of_a_row["mean"]
+    sides = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.sides().items())
+    table = _table("sources", "<", "rows", "<")
+    table.caption = f"{sum(found.n_events)} events, {mean:.2f} in a row\ndirections of sources: {sides}"
+    table.caption_justify = "left"
+    most = found.classes.most_common(SHOWN_CLASSES)
+    for what, number in most:
+        table.add_row(_text(what), str(number), "█" * max(1, round(24 * number / most[0][1])))
+    if (n_more := len(found.classes) - SHOWN_CLASSES) > 0:
+        table.add_row(f"and {n_more} more", "", "")
+    return table
+
+
+def _writer_table(found: CotStatistics) -> Table:
+    table = _table("written by", "<section", "<planner", "<model", "<prompt", "rows")
+    for who, number in found.written_by.items():
+        table.add_row(*(_text(part or "-") for part in who), str(number))
+    return table
+
+
+def _text(text: str) -> Text:
+    """Text without markup and control characters."""
+    return Text("".join(char if char.isprintable() or char == "\n" else "�" for char in text))
+
+
+# Figure --------------------------------------------------------------------------------------------------------------
+def statistics_figure(found: CotStatistics) -> Figure:
+    """Plot gate rates, scores, lengths of sections, classes, and times and directions of events."""
+    from matplotlib.figure import Figure
+
+    n_bars = max(len(found.gates), len(found.scores), len(found.n_words), min(len(found.classes), PLOTTED_CLASSES))
+    figure = Figure((11.0, 5.2 + 0.12 * n_bars), dpi=125, layout="constrained")
+    (gates, words, times), (classes, scores, directions) = figure.subplots(2, 3)
+    _plot_gates(gates, found.gates)
+    _plot_boxes(words, found.n_words, "words of a section", "words")
+    _plot_classes(classes, found.classes)
+    _plot_boxes(scores, found.scores, "scores of the real sound", "score")
+    _plot_times(times, found.times_s)
+    _plot_directions(directions, found.azimuths_deg)
+    return figure
+
+
+def _plot_gates(axes: Axes, gates: Mapping[str, GateCounts]) -> None:
+    names = list(gates)[::-1]
+    n_rows = [max(1, gates[name].n_passed + len(gates[name].rejected) + len(gates[name].skipped)) for name in names]
+    rejected = [100 * len(gates[name].rejected) / n for name, n in zip(names, n_rows, strict=True)]
+    skipped = [100 * len(gates[name].skipped) / n for name, n in zip(names, n_rows, strict=True)]
+    axes.barh(names, rejected, color="#D55E00", label="rejected")
+    axes.barh(names, skipped, left=rejected, color="#999999", label="not applicable")
+    axes.set(title="gates", xlabel="rows (%)", xlim=(0, 100))
+    _finish(axes, names)
+    if names:
+        axes.legend(fontsize="small")
+
+
+def _plot_boxes(axes: Axes, values: Mapping[str, Sequence[float]], title: str, label: str) -> None:
+    """Plot boxes from the 25 % to the 75 % quantile, with whiskers from 5 % to 95 % and the median."""
+    names = [name for name in values if values[name]][::-1]
+    if names:
+        axes.boxplot(
+            [values[name] for name in names], vert=False, tick_labels=names, whis=(5, 95), widths=0.6,
+            showfliers=False, patch_artist=True, boxprops={"facecolor": "#56B4E9"}, medianprops={"color": "#1f1f2e"},
+        )  # fmt: skip
+    axes.set(title=title, xlabel=f"{label} (box 25 to 75 %, line 5 to 95 %)")
+    _finish(axes, names)
+
+
+def _plot_classes(axes: Axes, classes: Counter[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    most = classes.most_common(PLOTTED_CLASSES)[::-1]
+    axes.barh([truncated(what, MAX_LABEL) for what, _ in most], [number for _, number in most], color="#0072B2")
+    n_more = len(classes) - len(most)
+    axes.set(title=f"sources{f', {n_more} more not shown' if n_more else ''}", xlabel="rows")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(axes, most)
+
+
+def _plot_times(axes: Axes, times_s: Sequence[float]) -> None:
+    n_bins = max(5, min(PLOTTED_BINS, round(2 * len(times_s) ** 0.5)))
+    axes.hist(times_s, bins=n_bins, range=(0, max(times_s, default=1.0)), color="#0072B2", rwidth=0.92)
+    axes.set(title="times of events", xlabel="time (s)", ylabel="events")
+    _finish(axes, times_s)
+
+
+def _plot_directions(axes: Axes, azimuths_deg: Sequence[float]) -> None:
+    axes.hist(azimuths_deg, bins=18, range=(-90, 90), color="#0072B2", rwidth=0.92)
+    label = "azimuth (°), negative is left"
+    axes.set(title="directions of sources", xlabel=label, ylabel="sources", xticks=range(-90, 91, 45))
+    _finish(axes, azimuths_deg)
+
+
+def _finish(axes: Axes, shown: Sequence[object]) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize="small")
+    if not shown:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="#555555")
