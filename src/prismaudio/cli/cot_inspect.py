@@ -98,7 +98,7 @@ def inspect(argv: Sequence[str]) -> int:
         with replacing(report, "choose another name for --json") as part:
             part.write_text(f"{text}\n", encoding="utf-8")
     if plot is not None:
-        from prismaudio.cot.inspection import statistics_figure
+        from prismaudio.cot.report import statistics_figure
 
         with replacing(plot, "choose another name for --plot") as part:
             statistics_figure(found).savefig(part)
@@ -112,7 +112,7 @@ def inspect(argv: Sequence[str]) -> int:
 def _show(folder: Path, found: CotStatistics) -> None:
     from rich.console import Console
 
-    from prismaudio.cot.inspection import tables
+    from prismaudio.cot.report import tables
 
     console = Console()
     if not console.is_terminal:

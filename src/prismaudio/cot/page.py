@@ -61,7 +61,7 @@ def sound_of(row: CotRow, folder: Path) -> dict[str, Any]:
             return {"problem": f"{named} has no sound"}
         onsets_s = detect_onsets(audio, RATE_HZ)
     except (PrismAudioError, ValueError) as error:  # a NUL in a file name is a ValueError
-        return {"problem": str(error).replace(str(path), named)}
+        return {"problem": str(error).replace(f"{folder}{os.sep}", "")}
     edges = torch.linspace(0, audio.shape[1], N_LEVELS + 1).long()
     power = torch.nn.functional.pad(audio.double().square().cumsum(1), (1, 0))[:, edges].diff(dim=1)
     level_db = decibels(power / edges.diff().clamp(min=1) + 1e-12)
