@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "build": ("prismaudio.cli.cot_build:main", "write, check and filter the chain of thought of each clip"),
+    "inspect": ("prismaudio.cli.cot_inspect:inspect", "show what rows contain, and write a page to correct them"),
 }
 """Function of each subcommand, and its line in the help."""
 

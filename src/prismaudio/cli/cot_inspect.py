@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prismaudio.cot.inspection import CotRow, CotStatistics
+    from prismaudio.cot.inspection import CotFolder, CotStatistics
+    from prismaudio.cot.rows import CotRow
     from prismaudio.plan.story import Story
 
 PAGE = "index.html"
@@ -77,31 +78,33 @@ def inspect(argv: Sequence[str]) -> int:
     report = None if options.json in (None, "-") else expanded(options.json)
     plot = None if options.plot is None else expanded(options.plot)
     page = None if options.html is None else expanded(options.html or folder / PAGE)
-    from prismaudio.cot.inspection import inspect_rows
+    from prismaudio.cot.inspection import CotFolder, inspect_rows
 
-    rows: list[tuple[CotRow, Story]] = []
-    found = inspect_rows(folder, lambda row, story: rows.append((row, story)))
+    contents = CotFolder.read(folder)
     check_outputs(report, plot, page)
+    rows: list[tuple[CotRow, Story]] = []
+    found = inspect_rows(contents, lambda row, story: rows.append((row, story)))
     text = json.dumps(found.describe(), indent=2)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")
     else:
         _show(folder, found)
-    for why in list(found.damaged.values())[:3]:
-        sys.stderr.write(f"skipped: {why}\n")
+    if contents.damaged:
+        first = next(iter(contents.damaged.values()))
+        sys.stderr.write(f"note: {len(contents.damaged)} damaged lines are left out; the first is {first}\n")
     from prismaudio.media import replacing
 
     if report is not None:
         with replacing(report, "choose another name for --json") as part:
             part.write_text(f"{text}\n", encoding="utf-8")
     if plot is not None:
-        from prismaudio.cot.inspection import statistics_figure
+        from prismaudio.cot.report import statistics_figure
 
         with replacing(plot, "choose another name for --plot") as part:
             statistics_figure(found).savefig(part)
     if page is not None:
         with replacing(page, "choose another name for --html") as part:
-            part.write_text(_page(folder, page, rows), encoding="utf-8", newline="\n")
+            part.write_text(_page(folder, contents, page, rows), encoding="utf-8", newline="\n")
         sys.stderr.write(f"{page}: open it in a browser\n")
     return 0
 
@@ -109,7 +112,7 @@ def inspect(argv: Sequence[str]) -> int:
 def _show(folder: Path, found: CotStatistics) -> None:
     from rich.console import Console
 
-    from prismaudio.cot.inspection import tables
+    from prismaudio.cot.report import tables
 
     console = Console()
     if not console.is_terminal:
@@ -120,7 +123,7 @@ def _show(folder: Path, found: CotStatistics) -> None:
         console.print()
 
 
-def _page(folder: Path, page: Path, rows: Sequence[tuple[CotRow, Story]]) -> str:
+def _page(folder: Path, contents: CotFolder, page: Path, rows: Sequence[tuple[CotRow, Story]]) -> str:
     """The page; the sound of several rows is read at a time."""
     from prismaudio.cot.page import entry_of, page_html, sound_of
     from prismaudio.progress import Reporter
@@ -129,9 +132,9 @@ def _page(folder: Path, page: Path, rows: Sequence[tuple[CotRow, Story]]) -> str
     with Reporter(len(rows), "clips") as reporter, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         sounds = pool.map(lambda item: sound_of(item[0], folder), rows)
         for (row, story), sound in zip(rows, sounds, strict=True):
-            entries.append(entry_of(row, story, sound, folder, page))
+            entries.append(entry_of(row, story, sound, folder, page, contents.rewards))
             reporter.count()
-    return page_html(f"Chain of thought: {folder.absolute().name}", entries)
+    return page_html(f"Chain of thought: {folder.absolute().name}", entries, contents.minimums)
 
 
 def check_outputs(report: Path | None, plot: Path | None, page: Path | None) -> None:

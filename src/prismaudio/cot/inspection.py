@@ -9,31 +9,17 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
-from prismaudio.data.writing import read_failures
-from prismaudio.errors import DataError, truncated
-from prismaudio.plan import Plan
-from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, parse_json
+from prismaudio.cot.rows import PARTS, ROWS, SUMMARY, CotRow
+from prismaudio.errors import DataError, reason
+from prismaudio.untrusted import MAX_TABLE_BYTES, check_file, load_json, parse_json, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
     from prismaudio.plan.story import Story
 
-ROWS = "rows.jsonl"
-PARTS = "rows-*of*.jsonl"
-"""Rows of the processes of a build that is not finished."""
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
-SHOWN_REASONS, SHOWN_CLASSES = 3, 12
-"""Number of reasons of a gate, and of classes, that a table shows; the JSON has all of them."""
-PLOTTED_CLASSES, PLOTTED_BINS, MAX_LABEL = 20, 40, 22
 SIDE_DEG = 8.0
 """Azimuths beyond it count as left or right, others as straight ahead."""
 COT = "cot"
@@ -43,84 +29,114 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 # Rows ----------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class CotRow:
-    """One line of ``rows.jsonl``; fields that the line lacks are empty."""
-
-    id: str
-    clip: dict[str, Any] = field(default_factory=dict)
-    duration_s: float = 0.0
-    sections: dict[str, str] = field(default_factory=dict)
-    cot: str = ""
-    origins: dict[str, dict[str, Any]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    gates: dict[str, str | None] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
-    corrected: bool = False
-    accepted: bool = False
-
-
-def parse_row(line: str, where: str) -> CotRow:
-    """A row from its line of JSON.
-
-    Raises:
-        DataError: It is not JSON, or a field is of another type than expected.
-    """
-    found = parse_json(line, where)
-    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
-        raise DataError(f"{where}: not a row; expected an object with an id")
-    for name, default in vars(CotRow("")).items():
-        kind = (int, float) if isinstance(default, float) else type(default)
-        if name in found and not isinstance(found[name], kind):
-            raise DataError(f"{where}: {name} is not of the expected type; expected {type(default).__name__}")
-    row = CotRow(**{name: found[name] for name in vars(CotRow("")) if name in found})
-    texts = [*row.sections.values(), *row.warnings, *row.skipped.values(), *(r for r in row.gates.values() if r)]
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{where}: a section, warning or reason is not text")
-    if not all(isinstance(origin, dict) for origin in row.origins.values()):
-        raise DataError(f"{where}: an origin is not an object")
-    numbers = [row.duration_s, *row.scores.values()]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        raise DataError(f"{where}: the duration or a score is not a finite number")
-    return row
-
-
-def read_rows(folder: Path) -> tuple[list[CotRow], dict[str, str]]:
-    """The rows of a folder, and why other lines are damaged, by file and line.
+@dataclass
+class CotFolder:
+    """What a folder of rows contains.
 
     Args:
-        folder: Folder that ``prismaudio cot build`` wrote; of a build that is not finished, the rows of each process.
+        rows: The rows, by id.
+        damaged: Why lines are left out, by file and line.
+        failed: Why clips have no row, by id.
+        waiting: Why models have not answered about clips, by id.
+        rewards: Names of the rewards that the build scored with.
+        minimums: Minimum scores of rewards.
+    """
+
+    rows: dict[str, CotRow] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+    rewards: list[str] = field(default_factory=list)
+    minimums: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> CotFolder:
+        """Read a folder; lines that are damaged are left out.
+
+        Args:
+            folder: Folder that ``prismaudio cot build`` wrote; of a build that is not finished, the files of its
+                processes are read.
+
+        Raises:
+            DataError: It is not such a folder, or has no rows that can be read.
+        """
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder; expected one that prismaudio cot build wrote")
+        files = [folder / ROWS] if (folder / ROWS).exists() else sorted(folder.glob(PARTS))
+        if not files:
+            raise DataError(f"{folder} has no {ROWS}; expected a folder that prismaudio cot build wrote")
+        found = cls()
+        for file in files:
+            try:
+                check_file(file, MAX_TABLE_BYTES)
+                with file.open("rb") as opened:
+                    for number, line in enumerate(opened, 1):
+                        if file.name == ROWS or line.endswith(b"\n"):  # else a process is writing it
+                            found._add(line, f"{file.name}, line {number}")
+            except OSError as error:
+                raise DataError(f"cannot read {file}: {reason(error)}") from error
+        found._add_summary(folder / SUMMARY)
+        if not found.rows:
+            why = next(iter(found.damaged.values()), "")
+            raise DataError(f"{folder} has no rows{f' that can be read: {why}' * bool(why)}; run prismaudio cot build")
+        return found
+
+    def _add(self, line: bytes, where: str) -> None:
+        try:
+            values = parse_json(line, where) if line.strip() else None
+            if isinstance(values, dict) and isinstance(values.get("id"), str):
+                for kind, reasons in (("failed", self.failed), ("waiting", self.waiting)):
+                    if isinstance(values.get(kind), str):
+                        reasons[values["id"]] = values[kind]
+                        return
+            if values is not None:
+                row = checked(CotRow.read(values))
+                self.rows[row.id] = row
+                self.failed.pop(row.id, None)
+                self.waiting.pop(row.id, None)
+        except DataError as error:
+            text = str(error)
+            self.damaged[where] = text if where in text else f"{where}: {text}"
+
+    def _add_summary(self, path: Path) -> None:
+        """Add what the summary of a finished build says, as far as it can be read."""
+        try:
+            summary = load_json(read_small(path, MAX_TABLE_BYTES))
+        except (OSError, ValueError):
+            return
+        if not isinstance(summary, dict):
+            return
+        for kind, reasons in (("failed", self.failed), ("waiting", self.waiting)):
+            reasons.update({name: str(why) for name, why in _items(summary, kind)})
+        settings = summary.get("settings")
+        self.rewards = [name for name, _ in _items(settings, "rewards")]
+        for name, score in _items(summary, "scores"):
+            minimum = score.get("threshold") if isinstance(score, dict) else None
+            if isinstance(minimum, int | float):
+                self.minimums[name] = float(minimum)
+
+
+def _items(values: Any, key: str) -> list[tuple[str, Any]]:
+    found = values.get(key) if isinstance(values, dict) else None
+    return list(found.items()) if isinstance(found, dict) else []
+
+
+def checked(row: CotRow) -> CotRow:
+    """A row whose texts are texts and whose numbers are finite.
 
     Raises:
-        DataError: It is not such a folder, or has no rows that can be read.
+        DataError: They are not.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; expected one that prismaudio cot build wrote")
-    files = [folder / ROWS] if (folder / ROWS).exists() else sorted(folder.glob(PARTS))
-    if not files:
-        raise DataError(f"{folder} has no {ROWS}; expected a folder that prismaudio cot build wrote")
-    rows: dict[str, CotRow] = {}
-    damaged: dict[str, str] = {}
-    for file in files:
-        try:
-            check_file(file, MAX_TABLE_BYTES)
-            with file.open(encoding="utf-8", errors="surrogateescape") as opened:
-                for number, line in enumerate(opened, 1):
-                    where = f"{file.name}, line {number}"
-                    try:
-                        row = parse_row(line, where) if line.strip() else None
-                    except DataError as error:
-                        damaged[where] = str(error)
-                        continue
-                    if row is not None:
-                        rows[row.id] = row
-        except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from error
-    if not rows:
-        first = f": {next(iter(damaged.values()))}" if damaged else ""
-        raise DataError(f"{folder} has no rows{' that can be read' * bool(damaged)}{first}; run prismaudio cot build")
-    return list(rows.values()), damaged
+    reasons = [reason for reason in row.gates.values() if reason is not None]
+    texts = [*row.sections.values(), *row.warnings, *row.skipped.values(), *reasons]
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError("a section, a warning or a reason is not text")
+    if not all(isinstance(origin, dict) for origin in row.origins.values()):
+        raise DataError("an origin is not an object")
+    numbers = [row.duration_s, *row.scores.values()]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise DataError("the duration or a score is not a finite number")
+    return row
 
 
 # Statistics ----------------------------------------------------------------------------------------------------------
@@ -167,10 +183,10 @@ class CotStatistics:
         n_rows: Number of rows.
         n_accepted: Number of accepted rows.
         n_corrected: Number of rows that a person edited.
-        failures: Why clips have no row, by id.
-        damaged: Why lines are left out, by file and line.
+        folder: The folder that the rows are in.
         gates: Counts by gate.
         scores: Values by reward.
+        n_unscored: Number of rows that a reward could not score, by reward.
         n_words: Number of words of each section, and of the undivided chain of thought, by name.
         classes: Number of rows that name a source, by noun.
         n_events: Number of onsets of each row.
@@ -183,13 +199,13 @@ class CotStatistics:
         seconds: Seconds that the models took.
     """
 
+    folder: CotFolder
     n_rows: int = 0
     n_accepted: int = 0
     n_corrected: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    damaged: dict[str, str] = field(default_factory=dict)
     gates: dict[str, GateCounts] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
+    n_unscored: Counter[str] = field(default_factory=Counter)
     n_words: dict[str, list[int]] = field(default_factory=dict)
     classes: Counter[str] = field(default_factory=Counter)
     n_events: list[int] = field(default_factory=list)
@@ -211,16 +227,19 @@ class CotStatistics:
         self.n_rows += 1
         self.n_accepted += row.accepted
         self.n_corrected += row.corrected
-        for name, reason in row.gates.items():
+        for name, why in row.gates.items():
             gate = self.gates.setdefault(name, GateCounts())
-            if reason is not None:
-                gate.rejected[row.id] = reason
+            if why is not None:
+                gate.rejected[row.id] = why
                 continue
             gate.n_passed += 1
             if gate.accepted_example is None and row.accepted:
                 gate.accepted_example = row.id
-        for name, reason in row.skipped.items():
-            self.gates.setdefault(name, GateCounts()).skipped[row.id] = reason
+        for name, why in row.skipped.items():
+            if name in self.folder.rewards:
+                self.n_unscored[name] += 1
+            else:
+                self.gates.setdefault(name, GateCounts()).skipped[row.id] = why
         for name, score in row.scores.items():
             self.scores.setdefault(name, []).append(score)
         texts = {**row.sections, COT: row.cot} if row.cot else row.sections
@@ -247,6 +266,15 @@ class CotStatistics:
                 self.n_tokens[into] += int(_number(origin.get(key)))
             self.seconds += _number(origin.get("seconds"))
 
+    def _score(self, name: str) -> dict[str, Any]:
+        values, minimum = self.scores.get(name, []), self.folder.minimums.get(name)
+        return {
+            **(distribution(values) or {"n": 0}),
+            "not_scored": self.n_unscored[name],
+            "threshold": minimum,
+            "below": 0 if minimum is None else sum(value < minimum for value in values),
+        }
+
     def sides(self) -> dict[str, int]:
         """Number of sources by side at their first onset, of those that move, and of those without a direction."""
         left = sum(azimuth < -SIDE_DEG for azimuth in self.azimuths_deg)
@@ -267,10 +295,11 @@ class CotStatistics:
             "accepted": self.n_accepted,
             "rejected": self.n_rows - self.n_accepted,
             "corrected": self.n_corrected,
-            "failed": self.failures,
-            "damaged": self.damaged,
+            "failed": self.folder.failed,
+            "waiting": self.folder.waiting,
+            "damaged": self.folder.damaged,
             "gates": {name: gate.describe() for name, gate in self.gates.items()},
-            "scores": {name: distribution(values) for name, values in self.scores.items()},
+            "scores": {name: self._score(name) for name in dict.fromkeys([*self.scores, *self.n_unscored])},
             "words": {name: distribution(values) for name, values in self.n_words.items()},
             "classes": dict(self.classes.most_common()),
             "events": {
@@ -323,9 +352,9 @@ def grouped(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
         {'reason': 'a sound at … s', 'rows': 2, 'example': 'a'}
     """
     groups: dict[str, dict[str, str]] = {}
-    for name, reason in reasons.items():
-        general = _NUMBER.sub("…", _QUOTED.sub("…", reason))
-        groups.setdefault(general, {})[name] = reason
+    for name, why in reasons.items():
+        general = _NUMBER.sub("…", _QUOTED.sub("…", why))
+        groups.setdefault(general, {})[name] = why
     most = sorted(groups.items(), key=lambda item: -len(item[1]))
     return [
         {
@@ -337,180 +366,16 @@ def grouped(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def inspect_rows(folder: Path, on_row: Callable[[CotRow, Story], None] = lambda *_: None) -> CotStatistics:
+def inspect_rows(folder: CotFolder, on_row: Callable[[CotRow, Story], None] = lambda *_: None) -> CotStatistics:
     """Compute the statistics of a folder of rows.
 
     Args:
-        folder: Folder that ``prismaudio cot build`` wrote.
+        folder: The folder.
         on_row: Called with each row and what its sections state.
-
-    Raises:
-        DataError: It is not such a folder, or has no rows that can be read.
     """
-    rows, damaged = read_rows(folder)
-    found = CotStatistics(failures=read_failures(folder), damaged=damaged)
-    for row in rows:
-        story = Plan(row.sections).story
+    found = CotStatistics(folder)
+    for row in folder.rows.values():
+        story = row.plan.story
         found.add(row, story)
         on_row(row, story)
     return found
-
-
-# Tables --------------------------------------------------------------------------------------------------------------
-def tables(found: CotStatistics) -> Iterator[RenderableType]:
-    """The statistics as tables for the terminal."""
-    counts = {
-        "rows": found.n_rows,
-        "accepted": found.n_accepted,
-        "rejected": found.n_rows - found.n_accepted,
-        "corrected": found.n_corrected,
-        "failed": len(found.failures),
-        "damaged lines": len(found.damaged),
-    }
-    yield Text(", ".join(f"{number} {name}" for name, number in counts.items()))
-    if found.gates:
-        yield _gate_table(found)
-    if found.scores:
-        yield _distribution_table("score", found.scores, "rows")
-    yield _distribution_table("words of a section", found.n_words, "rows")
-    yield _class_table(found)
-    yield _writer_table(found)
-    n_prompt, n_answer = found.n_tokens["prompt"], found.n_tokens["answer"]
-    yield Text(f"{n_prompt} tokens of prompts, {n_answer} of answers, {found.seconds:.1f} seconds")
-
-
-def _table(title: str, *heads: str) -> Table:
-    """A table whose first columns, marked with ``<``, are text and whose others are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    for head in heads:
-        table.add_column(
-            head.removeprefix("<"), justify="left" if head.startswith("<") else "right", no_wrap=head[0] != "<"
-        )
-    return table
-
-
-def _gate_table(found: CotStatistics) -> Table:
-    table = _table(
-        "gates", "<gate", "passed", "rejected", "rate", "not applicable", "<reasons", "<accepted", "<rejected"
-    )
-    for name, gate in found.gates.items():
-        said = gate.describe()
-        reasons = [f"{one['rows']}× {one['reason']}" for one in said["reasons"][:SHOWN_REASONS]]
-        n_more = len(said["reasons"]) - SHOWN_REASONS
-        reasons += [f"and {n_more} more"] * (n_more > 0)
-        reasons += [f"not applicable: {one['reason']}" for one in said["not_applicable_reasons"][:1]]
-        rate = "-" if gate.rate is None else f"{gate.rate:.1%}"
-        counts = str(gate.n_passed), str(len(gate.rejected)), rate, str(len(gate.skipped))
-        examples = (said["examples"][key] or "-" for key in ("accepted", "rejected"))
-        table.add_row(_text(name), *counts, _text("\n".join(reasons)), *map(_text, examples))
-    return table
-
-
-def _distribution_table(title: str, values: Mapping[str, Sequence[float]], things: str) -> Table:
-    table = _table(title, "<", things, "mean", "5 %", "median", "95 %")
-    for name, numbers in values.items():
-        if (found := distribution(numbers)) is not None:
-            shown = (f"{found[key]:.4g}" for key in ("mean", "q05", "median", "q95"))
-            table.add_row(_text(name), str(len(numbers)), *shown)
-    return table
-
-
-def _class_table(found: CotStatistics) -> Table:
-    of_a_row = distribution(found.n_events)
-    mean = 0.0 if of_a_row is None else of_a_row["mean"]
-    sides = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.sides().items())
-    table = _table("sources", "<", "rows", "<")
-    table.caption = f"{sum(found.n_events)} events, {mean:.2f} in a row\ndirections of sources: {sides}"
-    table.caption_justify = "left"
-    most = found.classes.most_common(SHOWN_CLASSES)
-    for what, number in most:
-        table.add_row(_text(what), str(number), "█" * max(1, round(24 * number / most[0][1])))
-    if (n_more := len(found.classes) - SHOWN_CLASSES) > 0:
-        table.add_row(f"and {n_more} more", "", "")
-    return table
-
-
-def _writer_table(found: CotStatistics) -> Table:
-    table = _table("written by", "<section", "<planner", "<model", "<prompt", "rows")
-    for who, number in found.written_by.items():
-        table.add_row(*(_text(part or "-") for part in who), str(number))
-    return table
-
-
-def _text(text: str) -> Text:
-    """Text without markup and control characters."""
-    return Text("".join(char if char.isprintable() or char == "\n" else "�" for char in text))
-
-
-# Figure --------------------------------------------------------------------------------------------------------------
-def statistics_figure(found: CotStatistics) -> Figure:
-    """Plot gate rates, scores, lengths of sections, classes, and times and directions of events."""
-    from matplotlib.figure import Figure
-
-    n_bars = max(len(found.gates), len(found.scores), len(found.n_words), min(len(found.classes), PLOTTED_CLASSES))
-    figure = Figure((11.0, 5.2 + 0.12 * n_bars), dpi=125, layout="constrained")
-    (gates, words, times), (classes, scores, directions) = figure.subplots(2, 3)
-    _plot_gates(gates, found.gates)
-    _plot_boxes(words, found.n_words, "words of a section", "words")
-    _plot_classes(classes, found.classes)
-    _plot_boxes(scores, found.scores, "scores of the real sound", "score")
-    _plot_times(times, found.times_s)
-    _plot_directions(directions, found.azimuths_deg)
-    return figure
-
-
-def _plot_gates(axes: Axes, gates: Mapping[str, GateCounts]) -> None:
-    names = list(gates)[::-1]
-    n_rows = [max(1, gates[name].n_passed + len(gates[name].rejected) + len(gates[name].skipped)) for name in names]
-    rejected = [100 * len(gates[name].rejected) / n for name, n in zip(names, n_rows, strict=True)]
-    skipped = [100 * len(gates[name].skipped) / n for name, n in zip(names, n_rows, strict=True)]
-    axes.barh(names, rejected, color="#D55E00", label="rejected")
-    axes.barh(names, skipped, left=rejected, color="#999999", label="not applicable")
-    axes.set(title="gates", xlabel="rows (%)", xlim=(0, 100))
-    _finish(axes, names)
-    if names:
-        axes.legend(fontsize="small")
-
-
-def _plot_boxes(axes: Axes, values: Mapping[str, Sequence[float]], title: str, label: str) -> None:
-    """Plot boxes from the 25 % to the 75 % quantile, with whiskers from 5 % to 95 % and the median."""
-    names = [name for name in values if values[name]][::-1]
-    if names:
-        axes.boxplot(
-            [values[name] for name in names], vert=False, tick_labels=names, whis=(5, 95), widths=0.6,
-            showfliers=False, patch_artist=True, boxprops={"facecolor": "#56B4E9"}, medianprops={"color": "#1f1f2e"},
-        )  # fmt: skip
-    axes.set(title=title, xlabel=f"{label} (box 25 to 75 %, line 5 to 95 %)")
-    _finish(axes, names)
-
-
-def _plot_classes(axes: Axes, classes: Counter[str]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    most = classes.most_common(PLOTTED_CLASSES)[::-1]
-    axes.barh([truncated(what, MAX_LABEL) for what, _ in most], [number for _, number in most], color="#0072B2")
-    n_more = len(classes) - len(most)
-    axes.set(title=f"sources{f', {n_more} more not shown' if n_more else ''}", xlabel="rows")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(axes, most)
-
-
-def _plot_times(axes: Axes, times_s: Sequence[float]) -> None:
-    n_bins = max(5, min(PLOTTED_BINS, round(2 * len(times_s) ** 0.5)))
-    axes.hist(times_s, bins=n_bins, range=(0, max(times_s, default=1.0)), color="#0072B2", rwidth=0.92)
-    axes.set(title="times of events", xlabel="time (s)", ylabel="events")
-    _finish(axes, times_s)
-
-
-def _plot_directions(axes: Axes, azimuths_deg: Sequence[float]) -> None:
-    axes.hist(azimuths_deg, bins=18, range=(-90, 90), color="#0072B2", rwidth=0.92)
-    label = "azimuth (°), negative is left"
-    axes.set(title="directions of sources", xlabel=label, ylabel="sources", xticks=range(-90, 91, 45))
-    _finish(axes, azimuths_deg)
-
-
-def _finish(axes: Axes, shown: Sequence[object]) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize="small")
-    if not shown:
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="#555555")

@@ -261,9 +261,11 @@ function failedGates(row) {
   return Object.keys(row.gates).filter((name) => row.gates[name] !== null);
 }
 
+const isLow = (row, name) => has(data.minimums, name) && row.scores[name] < data.minimums[name];
+
 function item(place) {
   const row = rows[shown[place]];
-  const failed = failedGates(row);
+  const failed = [...failedGates(row), ...Object.keys(row.scores).filter((name) => isLow(row, name))];
   const semantic = textOf(row, data.sections[0] || "");
   const button = element(
     "button",
@@ -347,10 +349,15 @@ function showRow() {
   $("name").textContent = row.id;
   showVerdict();
   $("gates").replaceChildren(...gateItems(row));
-  const scores = Object.entries(row.scores).flatMap(([name, score]) => [
-    element("dt", {}, name),
-    element("dd", {}, Number(score.toPrecision(4)).toString()),
-  ]);
+  const scores = [];
+  for (const [name, score] of Object.entries(row.scores)) {
+    const low = isLow(row, name);
+    const text = `${Number(score.toPrecision(4))}${low ? `, below the threshold of ${data.minimums[name]}` : ""}`;
+    scores.push(element("dt", {}, name), element("dd", { className: low ? "low" : "" }, text));
+  }
+  for (const [name, why] of Object.entries(row.unscored)) {
+    scores.push(element("dt", {}, name), element("dd", { className: "note" }, `not scored: ${why}`));
+  }
   show("scores", scores);
   $("sections").replaceChildren(...data.sections.map((name) => editor(row, name)));
   $("sections").querySelectorAll("textarea").forEach(fit);

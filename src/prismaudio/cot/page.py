@@ -9,6 +9,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,9 +22,9 @@ from prismaudio.media import probe, read_audio_track
 from prismaudio.plan import CORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from prismaudio.cot.inspection import CotRow
+    from prismaudio.cot.rows import CotRow
     from prismaudio.plan.story import Story
 
 N_LEVELS = 200
@@ -60,7 +61,7 @@ def sound_of(row: CotRow, folder: Path) -> dict[str, Any]:
             return {"problem": f"{named} has no sound"}
         onsets_s = detect_onsets(audio, RATE_HZ)
     except (PrismAudioError, ValueError) as error:  # a NUL in a file name is a ValueError
-        return {"problem": str(error).replace(str(path), named)}
+        return {"problem": str(error).replace(f"{folder}{os.sep}", "")}
     edges = torch.linspace(0, audio.shape[1], N_LEVELS + 1).long()
     power = torch.nn.functional.pad(audio.double().square().cumsum(1), (1, 0))[:, edges].diff(dim=1)
     level_db = decibels(power / edges.diff().clamp(min=1) + 1e-12)
@@ -71,7 +72,9 @@ def sound_of(row: CotRow, folder: Path) -> dict[str, Any]:
     }
 
 
-def entry_of(row: CotRow, story: Story, sound: dict[str, Any], folder: Path, page: Path) -> dict[str, Any]:
+def entry_of(
+    row: CotRow, story: Story, sound: dict[str, Any], folder: Path, page: Path, rewards: Collection[str] = ()
+) -> dict[str, Any]:
     """What the page knows about a row, as JSON types.
 
     Args:
@@ -80,6 +83,7 @@ def entry_of(row: CotRow, story: Story, sound: dict[str, Any], folder: Path, pag
         sound: What :func:`sound_of` returns.
         folder: Folder that its paths are relative to.
         page: The page, which links its video and its audio.
+        rewards: Names of the rewards; what else was skipped is a gate.
     """
     caption = row.clip.get("caption")
     return {
@@ -97,7 +101,8 @@ def entry_of(row: CotRow, story: Story, sound: dict[str, Any], folder: Path, pag
         "origins": {name: _origin(origin) for name, origin in row.origins.items()},
         "warnings": row.warnings,
         "gates": row.gates,
-        "skipped": row.skipped,
+        "skipped": {name: why for name, why in row.skipped.items() if name not in rewards},
+        "unscored": {name: why for name, why in row.skipped.items() if name in rewards},
         "scores": row.scores,
         "corrected": row.corrected,
         "accepted": row.accepted,
@@ -125,7 +130,11 @@ def _origin(origin: dict[str, Any]) -> list[str]:
     said = [str(origin[key]) for key in ("planner", "model", "prompt") if origin.get(key)]
     amounts = {"asked": "answers", "tokens": "tokens", "seconds": "s"}
     numbers = {key: origin[key] for key in amounts if isinstance(origin.get(key), int | float) and origin[key]}
-    return said + [f"{number:g}\N{NO-BREAK SPACE}{amounts[key]}" for key, number in numbers.items() if (key, number) != ("asked", 1)]
+    return said + [
+        f"{number:g}\N{NO-BREAK SPACE}{amounts[key]}"
+        for key, number in numbers.items()
+        if (key, number) != ("asked", 1)
+    ]
 
 
 def relative_url(path: Path, folder: Path) -> str:
@@ -142,12 +151,15 @@ def relative_url(path: Path, folder: Path) -> str:
     return f"./{quote(os.fsencode(Path(relative).as_posix()))}"
 
 
-def page_html(title: str, entries: Sequence[dict[str, Any]]) -> str:
+def page_html(
+    title: str, entries: Sequence[dict[str, Any]], minimums: Mapping[str, float] = MappingProxyType({})
+) -> str:
     """The page, with its script, style and data inside.
 
     Args:
         title: Its title.
         entries: What :func:`entry_of` returns, for each row in order.
+        minimums: Minimum scores of rewards.
     """
     used = {name for entry in entries for name in entry["sections"]}
     sections = [*(name for name in CORE if name in used), *sorted(used - set(CORE))]
@@ -162,7 +174,9 @@ def page_html(title: str, entries: Sequence[dict[str, Any]]) -> str:
         "title": _escaped(title),
         "style": style,
         "script": script,
-        "data": json_for_script({"title": title, "sections": sections, "digits": DIGITS, "rows": entries}),
+        "data": json_for_script(
+            {"title": title, "sections": sections, "digits": DIGITS, "minimums": dict(minimums), "rows": entries}
+        ),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
 
