@@ -37,9 +37,9 @@ DIR/manifest.jsonl the accepted ones, with the plan as it is, as one text (plan_
 (plan_random) and as the caption alone (plan_none), and DIR/summary.json the settings, counts and costs.
 
 Run the command again to resume: rows that are there are not asked for again, nor questions whose answers are in the
-cache. A clip without video or sound is skipped and listed in the summary. Where a model gives no answer, as when a budget
-is used up, the clip has no row yet, and the exit code is 2. A plan with a time outside its clip, or without a section,
-is never accepted.
+cache. A clip without video or sound is skipped and listed in the summary. Where a model gives no answer, as when a
+budget is used up, the clip has no row yet, and the exit code is 2. A plan with a time outside its clip, or without a
+section, is never accepted.
 
 Under torchrun or srun, each process takes its part of the clips; no process waits for another.
 
@@ -153,6 +153,7 @@ def run(options: argparse.Namespace, place: Place) -> int:
     from prismaudio.cot.building import CotBuild, conclude, request_of
     from prismaudio.cot.rows import RowFolder
     from prismaudio.data.manifest import read_manifest
+    from prismaudio.data.sharing import locked
     from prismaudio.inference.settings import Settings
     from prismaudio.progress import Reporter
     from prismaudio.registry import discover
@@ -164,7 +165,7 @@ def run(options: argparse.Namespace, place: Place) -> int:
     judge = _judge(options, sections)
     minimums = dict(options.min_reward)
     if unknown := minimums.keys() - {scorer.name for scorer in judge.rewards}:
-        raise PrismAudioError(f"--min-reward {sorted(unknown)[0]}: this reward is not computed; add it with --reward")
+        raise PrismAudioError(f"--min-reward {min(unknown)}: this reward is not computed; add it with --reward")
     settings = {
         **writer.description(),
         "second": None if second is None else second.description(),
@@ -187,7 +188,8 @@ def run(options: argparse.Namespace, place: Place) -> int:
         except PrismAudioError as error:
             stopped = error
         corrections = _kept_corrections(folder.folder, corrections, keys, sections)
-        summary = conclude(folder, entries, writer, sections, minimums, corrections)
+        with locked(folder.folder):  # what ends last writes what all have built
+            summary = conclude(folder, entries, writer, sections, minimums, corrections)
     n_left = len(waiting) - building.n_written - len(building.failures)
     return _report(options, summary, building, n_left, len(own) - len(waiting), stopped)
 

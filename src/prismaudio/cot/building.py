@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from prismaudio.cot.rows import MANIFEST, ROWS, VALID, CotRow, RowFolder, RowIndex, relative
-from prismaudio.cot.strategies import strategy_plans
+from prismaudio.cot.strategies import COLUMNS, strategy_plans
 from prismaudio.cot.writers import ManifestPlans, Source, Writer, Written
 from prismaudio.data.clips import read_whole
 from prismaudio.data.manifest import FILES
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
     from prismaudio.progress import Reporter
     from prismaudio.types import Clip
 
+COSTS = ("asked", "prompt_tokens", "tokens", "seconds")
+"""What origins record about questions, summed over rows."""
 RATE_HZ = 44_100
 """Sample rate at which gates and rewards are given the sound."""
 MAX_UNANSWERED = 8
 """Number of consecutive clips without an answer after which no further ones are asked about."""
-PLANLESS = frozenset({"id", "features", "latents"})
-"""Columns that rows do not keep: what was computed from other texts would be trained on instead of their plans."""
+DROPPED = ("id", "features", "latents")
+"""Columns that rows do not keep: features of other texts would be trained on instead of the plans."""
+SHOWN_S = 10.0
+"""Seconds between lines about the progress."""
 T = TypeVar("T")
 
 
@@ -171,6 +176,7 @@ class CotBuild:
         self.waiting: dict[str, str] = {}
         self.n_written = 0
         self._n_unanswered = 0
+        self._shown_s = time.monotonic()
 
     def run(self, entries: Sequence[ManifestEntry], workers: int = 0, batch_size: int = 1) -> None:
         """Write the rows of clips.
@@ -229,7 +235,11 @@ class CotBuild:
             return
         self._n_unanswered = 0
         judged = self.judge.judge(source.clip, written, None if again is None else again.plan)
-        origins = {**written.plan.origins, **({"cot": dict(written.origin)} if written.cot else {})}
+        origins = dict(written.plan.origins)
+        if written.cot:
+            origins["cot"] = dict(written.origin)
+        if again is not None:
+            origins["second"] = {"sections": dict(again.plan), **_costs([again.origin, *again.plan.origins.values()])}
         row = CotRow(
             id=name,
             clip=columns_of(source.entry, self.folder.folder, self._sections),
@@ -246,6 +256,10 @@ class CotBuild:
         self.folder.append(row)
         self.n_written += 1
         self.reporter.count(video_s=source.clip.duration_s)
+        if time.monotonic() - self._shown_s > SHOWN_S:
+            self._shown_s = time.monotonic()
+            shown = f"[{self.reporter.done}/{self.reporter.total}] {self.reporter.rate()}"
+            self.reporter.write(f"{shown}, {self.reporter.time_left()} left")
 
     @property
     def _sections(self) -> list[str]:
@@ -267,11 +281,7 @@ def request_of(entry: ManifestEntry, writer: Writer) -> str:
 
 def columns_of(entry: ManifestEntry, folder: Path, sections: Sequence[str]) -> dict[str, Any]:
     """The columns of a clip that rows keep, with paths from a folder."""
-    kept = {
-        name: value
-        for name, value in entry.columns.items()
-        if name not in PLANLESS and name != "plan" and not name.startswith("plan_") and name not in sections
-    }
+    kept = {name: value for name, value in entry.columns.items() if name not in (*DROPPED, *COLUMNS, *sections)}
     paths = {name: relative(path, folder) for name in FILES if name in kept and (path := getattr(entry, name))}
     return {name: paths.get(name, value) for name, value in kept.items() if value not in (None, "")}
 
@@ -369,8 +379,8 @@ def decided(row: CotRow, minimums: Mapping[str, float], correction: Correction |
     if correction is not None and correction.sections:
         sections = {name: text for name, text in {**row.sections, **correction.sections}.items() if text.strip()}
         plan = Plan(sections)
-        row = replace(row, sections=dict(plan), corrected=dict(plan) != row.sections)
-        row.gates[VALID] = plan_problem(plan, row.duration_s)
+        gates = {**row.gates, VALID: plan_problem(plan, row.duration_s)}
+        row = replace(row, sections=dict(plan), corrected=dict(plan) != row.sections, gates=gates)
         accepted = accepted or row.corrected
     if correction is not None and correction.accepted is not None:
         accepted = correction.accepted
@@ -393,7 +403,7 @@ class Summary:
     checks: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: dict[str, list[float]] = field(default_factory=dict)
     below: Counter[str] = field(default_factory=Counter)
-    costs: Counter[str] = field(default_factory=Counter)
+    costs: dict[str, float] = field(default_factory=lambda: _costs([]))
 
     def add(self, row: CotRow) -> None:
         """Count a row."""
@@ -406,9 +416,7 @@ class Summary:
             self.scores.setdefault(name, []).append(value)
         self.below.update(below(row, self.minimums))
         for origin in row.origins.values():
-            for cost in ("asked", "prompt_tokens", "tokens", "seconds"):
-                value = origin.get(cost)
-                self.costs[cost] += value if isinstance(value, int | float) else 0
+            self.costs = _costs([self.costs, origin])
 
     def values(self, gates: Iterable[str]) -> dict[str, Any]:
         """The summary, as JSON types.
@@ -437,8 +445,14 @@ class Summary:
                 }
                 for name, values in sorted(self.scores.items())
             },
-            **{name: round(self.costs[name], 3) for name in ("asked", "prompt_tokens", "tokens", "seconds")},
+            **self.costs,
         }
+
+
+def _costs(origins: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What origins record about questions, summed."""
+    found = [{cost: origin.get(cost) or 0 for cost in COSTS} for origin in origins]
+    return {cost: round(sum(one[cost] for one in found), 3) for cost in COSTS}
 
 
 def _share(part: int, whole: int) -> float | None:

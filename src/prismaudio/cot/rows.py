@@ -37,8 +37,8 @@ class CotRow:
         duration_s: Its duration in seconds.
         sections: The sections by dimension.
         cot: The undivided chain of thought; empty if the sections were written at once.
-        origins: What is recorded about the sections, see :attr:`prismaudio.plan.Plan.origins`, and, as ``cot``, about
-            the undivided text.
+        origins: What is recorded about the sections, see :attr:`prismaudio.plan.Plan.origins`; as ``cot`` about the
+            undivided text, and as ``second`` the sections of a second sampling and what it cost.
         warnings: Messages of the models that wrote it.
         gates: For each gate that was applied, None if the row passed, else the reason of the rejection.
         skipped: Gates and rewards that were not applied, with the reason.

@@ -1,4 +1,4 @@
-"""Who writes the chain of thought of a clip: a planner in one step, an annotator and a decoupler in two, or a person."""
+"""Who writes the chain of thought of a clip: a planner, an annotator and a decoupler, or whoever made the manifest."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 
-class Described:
+class Described(ABC):  # noqa: B024 - all of it has defaults
     """Base class of what writes plans or parts of them."""
 
     def description(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Described:
             >>> FilePlanner("a.plan.txt").description()
             {'class': 'FilePlanner', 'path': 'a.plan.txt'}
         """
-        arguments = dict(self.config) if isinstance(self, Configured) else {}
+        arguments: dict[str, Any] = dict(self.config) if isinstance(self, Configured) else {}
         weights = {"weights": fingerprint(self)} if isinstance(self, nn.Module) else {}
         return {"class": type(self).__name__, **arguments, **weights}
 
@@ -61,7 +61,7 @@ class Described:
         return {"temperature": config.get("temperature") or temperature, "seed": (config.get("seed") or 0) + 1}
 
 
-class Planner(Described, ABC):
+class Planner(Described):
     """Base class of planners: generates the plan of a clip, one section per supported dimension."""
 
     @abstractmethod
@@ -118,7 +118,7 @@ class Annotation:
     unanswered: str = ""
 
 
-class Annotator(Described, ABC):
+class Annotator(Described):
     """Writes the chain of thought of a clip as one text; a :class:`Decoupler` splits it into sections."""
 
     @abstractmethod
@@ -138,7 +138,7 @@ class Annotator(Described, ABC):
         """
 
 
-class Decoupler(Described, ABC):
+class Decoupler(Described):
     """Splits a chain of thought into the sections of a plan."""
 
     @abstractmethod

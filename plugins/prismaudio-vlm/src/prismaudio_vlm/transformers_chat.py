@@ -171,7 +171,7 @@ class TransformersChat(Configured, Chat, Described):
         """The same with another seed, and with the same network in memory; see the base class."""
         self._load()
         other = copy.copy(self)
-        other.temperature, other.seed = self.other_sampling(temperature).values()
+        vars(other).update(self.other_sampling(temperature))
         return other
 
     def unload(self) -> None:
