@@ -24,9 +24,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import numpy as np
-from chat_server import MODEL, serving
+from chat_server import MODEL, serving  # type: ignore[import-not-found]
 from PIL import Image
-from planted_errors import ERRORS, plant
+from planted_errors import ERRORS, plant  # type: ignore[import-not-found]
 from rich.console import Console
 from rich.table import Table
 
@@ -72,12 +72,7 @@ class Endpoint:
 
     def __init__(self, folder: Path, plans: dict[str, Plan]) -> None:
         self.plans = plans
-        self.looks = {
-            name: self._small(
-                read_clip(folder / f"{name}.mp4", FrameSpec(1.0, SIDE)).frames[0].permute(1, 2, 0).numpy()
-            )
-            for name in plans
-        }
+        self.looks = {name: self._first(folder / f"{name}.mp4") for name in plans}
 
     def __call__(self, messages: list[dict[str, Any]]) -> str:
         """All sections of the plan of the clip."""
@@ -87,6 +82,9 @@ class Endpoint:
         look = self._small(np.asarray(image))
         name = min(self.looks, key=lambda name: float(np.square(self.looks[name] - look).mean()))
         return str(self.plans[name])
+
+    def _first(self, path: Path) -> Any:
+        return self._small(read_clip(path, FrameSpec(1.0, SIDE)).frames_at(1.0)[0].permute(1, 2, 0).numpy())
 
     @staticmethod
     def _small(image: Any) -> Any:

@@ -7,6 +7,7 @@ declared types, and the shapes of the weights against those of the file before m
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import importlib
 import inspect
@@ -455,13 +456,14 @@ def _label(target: str) -> tuple[str, str]:
     return target.partition(":")[0].partition(".")[0], target.partition(":")[2]
 
 
-def check_arguments(place: str, kind: type, arguments: Mapping[str, Any]) -> None:
+def check_arguments(place: str, kind: type, arguments: Mapping[str, Any], under: str = ".arguments") -> None:
     """Check arguments against the signature and the declared types of a constructor.
 
     Args:
         place: Subject of the error message, the file and the component.
         kind: The class.
         arguments: Its arguments, as JSON types.
+        under: Where the arguments are in that place.
 
     Raises:
         CheckpointError: An argument is missing, unknown or of another type.
@@ -480,16 +482,20 @@ def check_arguments(place: str, kind: type, arguments: Mapping[str, Any]) -> Non
         raise CheckpointError(f"{place}: {kind.__name__} declares types that cannot be read: {error}") from error
     for name in arguments:
         if name not in known:
-            raise CheckpointError(f"{place}.arguments has {_short_repr(name)}, which {kind.__name__} does not take")
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise CheckpointError(f"{place}{under} has {_short_repr(name)}, which {kind.__name__} does not take{hint}")
     for name, parameter in known.items():
         hint = hints.get(name, Any)
         if name not in arguments:
             if parameter.default is parameter.empty:
-                raise CheckpointError(f"{place}.arguments lacks {name}, which {kind.__name__} needs")
+                raise CheckpointError(f"{place}{under} lacks {name}, which {kind.__name__} needs")
         elif not matches(arguments[name], hint):
             expected = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+            if isinstance(arguments[name], float) and not math.isfinite(arguments[name]):
+                expected = "a finite number"
             raise CheckpointError(
-                f"{place}.arguments.{name} is {_short_repr(arguments[name])}; expected "
+                f"{place}{under}.{name} is {_short_repr(arguments[name])}; expected "
                 f"{expected.replace('collections.abc.', '').replace('typing.', '')}"
             )
 

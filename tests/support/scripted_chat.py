@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError
 from prismaudio_vlm.chat import Answer, Chat
 from prismaudio_vlm.planner import ChatPlanner
@@ -17,7 +16,7 @@ ANSWERS = {
 }
 
 
-class ScriptedChat(Configured, Chat):
+class ScriptedChat(Chat):
     """Answers with what a function returns for a question: a text, an :class:`Answer` or an error; keeps questions."""
 
     model = "scripted"

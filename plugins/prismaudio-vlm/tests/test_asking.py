@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -33,6 +34,11 @@ ONE = "The dog sounds at 1.00 s."
         "The **dog** sounds at 1.00 s.",
         "* The dog sounds at 1.00 s",
         "1. The dog sounds at 1.00 s",
+        f'Here it is:\n```json\n{{"temporal": "{ONE}"}}\n```',
+        f"<semantic>A dog barks.</semantic><temporal>{ONE}</temporal>",
+        f"1. **Semantic**: A dog barks.\n2. **Temporal**: {ONE}",
+        f"{ONE}\nAesthetic: A clean recording.",
+        "The dog \x1b[1msounds\x07 at 1.00 s.".replace("[1m", ""),
     ],
 )
 def test_a_section_is_found_in_every_dress(answer):
@@ -69,7 +75,7 @@ def test_prompts_are_copied_changed_and_recorded(tmp_path, dimensions):
     shutil.copytree(FOLDER, tmp_path / "mine")
     assert Prompts.load(tmp_path / "mine").label == own.label
     text = (tmp_path / "mine" / "planner.yaml").read_text()
-    (tmp_path / "mine" / "planner.yaml").write_text(text.replace("version: 1", "version: 7"))
+    (tmp_path / "mine" / "planner.yaml").write_text(re.sub(r"version: \d", "version: 7", text))
     (tmp_path / "mine" / "spatial.yaml").write_text("version: 3\nanswer: Say left or right.\n")
     mine = Prompts.load(tmp_path / "mine")
     assert mine.label.startswith("planner 7 (")
@@ -84,10 +90,12 @@ def test_prompts_are_copied_changed_and_recorded(tmp_path, dimensions):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("section: Write $nam", r"section has \$nam; it may use \$name, \$tag, \$question, \$answer, \$examples"),
+        ("section: Write $nam", r"section has \$nam; it may use \$name, \$tag, \$question, \$answer, \$example"),
         ("system: It costs $5", r"system has a \$ without a name"),
         ("system: $duration", r"system has \$duration; it may use no name"),
         ("clip: 5", "clip is 5; expected a text"),
+        ("section: Write it.", r"section does not say what is asked for; expected \$name or \$tag or \$question"),
+        ("correction: Again.", r"correction does not say what is asked for; expected \$problems"),
         ("sections: x", "has 'sections'; expected version, system"),
     ],
 )

@@ -99,25 +99,26 @@ def test_without_a_key_an_endpoint_or_the_model_there_is_one_line(server, videos
     assert "no/where" in error("--planner", "VlmPlanner", "--planner.model", "./no/where")
 
 
-def test_a_budget_that_is_used_up_loses_nothing(server, videos, capsys):
-    words = ["plan", str(videos / "a.mp4"), "-o", "-"]
-    assert main([*words, *planner(server, max_requests=2)]) == 0
-    first = capsys.readouterr()
-    assert "max_requests" in first.err
-    assert Plan.parse(first.out).keys() >= {"semantic", "temporal"}
-    assert "aesthetic" not in Plan.parse(first.out)
-    n_requests = len(server.questions)
-    assert n_requests == 2
-    assert main([*words, *planner(server, max_requests=20)]) == 0
-    assert Plan.parse(capsys.readouterr().out).keys() >= {"semantic", "temporal", "aesthetic", "spatial"}
+def test_a_budget_that_is_used_up_loses_nothing(server, videos, tmp_path, capsys):
+    model = model_with(None, tmp_path / "model")
+    words = ["generate", str(videos), "--model", model, "--steps", "1", "-o", "out"]
+    for budget, done in ((3, 0), (3, 1), (20, 2)):
+        assert main([*words, *planner(server, max_requests=budget)]) == (0 if done == 2 else 2)
+        assert ("the 3 requests of max_requests are used up" in capsys.readouterr().err) == (done < 2)
+        assert len(list((tmp_path / "out").glob("*.json"))) == done
+    assert len(server.questions) == 8  # each once
 
 
-def test_an_endpoint_that_fails_for_one_question_leaves_one_section_out(server, videos, capsys):
+def test_a_question_without_an_answer_is_asked_again_by_the_next_run(server, videos, capsys):
     server.faults = [Fault(400, {"error": {"message": "the image is odd"}})]
-    assert main(["plan", str(videos / "a.mp4"), "-o", "-", *planner(server)]) == 0
-    captured = capsys.readouterr()
-    assert "left out the semantic section" in captured.err
-    assert "<Temporal>" in captured.out
+    words = ["plan", str(videos / "a.mp4"), "-o", "-", *planner(server)]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ApiPlanner got no answer for the semantic section: 127.0.0.1" in line
+    n_questions = len(server.questions)
+    assert main(words) == 0
+    assert "<Semantic>" in capsys.readouterr().out
+    assert len(server.questions) <= n_questions + 4
 
 
 def test_a_model_folder_keeps_its_planner_and_not_the_address(server, videos, tmp_path, monkeypatch):

@@ -50,8 +50,16 @@ def test_the_whole_is_seen_slowly_and_its_moments_fast_with_true_times(clip, dim
     semantic, temporal = planner.questions[:2]
     assert shown(semantic) == [[0, 10, 20, 30]]
     assert semantic.views[0].times_s == (0.0, 1.0, 2.0, 3.0)
-    assert shown(temporal) == [[0, 10, 20, 30], list(range(0, 40, 2))]
-    assert temporal.views[1].times_s == tuple(i / 5 for i in range(20))
+    assert shown(temporal) == [list(range(0, 40, 2))]  # the rate of moments for all of a short clip
+    assert temporal.views[0].times_s == tuple(i / 5 for i in range(20))
+    still = replace(numbered(20.0), frames=torch.zeros(200, 3, 24, 32, dtype=torch.uint8))
+    still.frames[120] = 255
+    planner = ScriptedPlanner(fps=1.0, moment_fps=5.0, max_frames=20, cache=False)
+    planner.plan(still, dimensions)
+    whole, moment = planner.questions[1].views
+    assert whole.times_s == tuple(float(i) for i in range(20))
+    assert moment.times_s[0] == pytest.approx(11.5, abs=0.1)
+    assert moment.label == "A moment of change, up to 5 frames per second"
 
 
 def test_frames_are_read_from_the_file_at_full_size_with_their_own_times(tmp_path, dimensions):
@@ -198,7 +206,7 @@ def test_all_sections_in_one_answer(clip, dimensions):
     assert dict(plan) == ANSWERS
     assert planner.batches == [1, 1]
     assert "in this form: <Semantic> ... <Temporal> ... <Aesthetic> ... <Spatial> ..." in planner.questions[0].text
-    assert planner.questions[1].corrections[0][1].count("the spatial section: it is missing") == 1
+    assert planner.questions[1].corrections[0][1].count("the spatial section: the answer has no <Spatial> section") == 1
     assert [plan.origins[name]["asked"] for name in CORE] == [1, 1, 1, 2]
     assert plan.origins["semantic"]["prompt_tokens"] == 25
 
@@ -279,7 +287,7 @@ def test_a_question_is_asked_once_per_content_model_and_viewing(clip, dimensions
         planner.plan(clip, dimensions)
         return len(planner.questions)
 
-    assert n_asked(ScriptedPlanner(fps=1.0), clip) == 4
+    assert n_asked(ScriptedPlanner(fps=1.0), clip) == 3  # the temporal section is shown the same frames
     assert n_asked(ScriptedPlanner(cache=False), clip) == 4
     assert n_asked(ScriptedPlanner(), replace(clip, frames=clip.frames + 1)) == 4
     assert n_asked(ScriptedPlanner(), replace(clip, id="other name")) == 0

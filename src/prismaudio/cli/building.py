@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prismaudio.cli.arguments import brief
-from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, one_line, reason
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
+from prismaudio.untrusted import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +74,7 @@ def join_planner_arguments(argv: Sequence[str], options: Sequence[str] = (PLANNE
         if of not in options:
             joined.append(word)
             continue
-        if not equals and (value := next(words, "")) == "":
+        if not equals and ((value := next(words, "")) == "" or re.match(r"--?[A-Za-z]", value)):
             raise PrismAudioError(f"argument {option}: expected a value")
         if option == of:
             joined.append(f"{of}={value}")
@@ -152,7 +154,7 @@ def create(kind: str, name: str, arguments: dict[str, Any], where: str) -> Any:
     component = discover().load(kind, name)
     from prismaudio.checkpoints import check_arguments
 
-    check_arguments(where, component, arguments)
+    check_arguments(where, component, arguments, "")
     try:
         return component(**arguments)
     except PrismAudioError:
@@ -169,9 +171,7 @@ def parse_class(text: str, where: str) -> tuple[str, dict[str, Any]]:
     """
     expected = "{class_path: NAME, init_args: {argument: value}}"
     if text.endswith(YAML_SUFFIXES):
-        from prismaudio.cli.recipe_files import read_recipe
-
-        where, value = text, read_recipe(expanded(text))
+        where, value = text, _parse_yaml(_read_text(text), f"{text}:")
     elif text.startswith("{"):
         value = _parse_yaml(text, where)
     else:
@@ -196,6 +196,14 @@ def _parse_yaml(text: str, where: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{where} {brief(text)} is not YAML: {one_line(error, 120)}") from error
+
+
+def _read_text(path: str) -> str:
+    try:
+        return read_small(expanded(path)).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        text = f"cannot read {path}: {reason(error)}; expected YAML with class_path and init_args"
+        raise RecipeError(text) from error
 
 
 def part_of(source: str, name: str) -> Any:

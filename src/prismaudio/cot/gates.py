@@ -132,7 +132,7 @@ _DISTINCTIVE = re.compile(r"[A-Za-z_/\\]\W*\d|\d\W*[A-Za-z_/\\]|_|[/\\]|[a-z][A-
 
 
 def _is_distinctive(name: str) -> bool:
-    return len(name) >= 4 and _DISTINCTIVE.search(name) is not None  # noqa: PLR2004
+    return len(name) >= 4 and _DISTINCTIVE.search(name) is not None
 
 
 class ContradictionGate(Gate):

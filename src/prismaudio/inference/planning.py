@@ -43,7 +43,8 @@ def write_plan(
         The plan, with the origin of each section: ``"user"``, the class of its planner, or ``"default"``.
 
     Raises:
-        PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
+        PlanError: There is no video, plan or prompt, a planner got no answer from its model, or an event is after the
+            end of the clip.
     """
     request: str | Plan | None = given
     if prompt:
@@ -55,6 +56,13 @@ def write_plan(
     is_planned = False
     for planner in planners:
         written = planner.plan(clip, dimensions, request)
+        if written.unanswered:
+            who, why = type(planner).__name__, "; ".join(dict.fromkeys(written.unanswered.values()))
+            raise PlanError(
+                f"{who} got no answer for the {', '.join(written.unanswered)} section: {why}; its other answers are kept"
+            )
+        if is_planned:  # what an earlier planner wrote is not edited
+            written = written.replace({name: text for name, text in plan.items() if text})
         plan = request = _attributed(plan, written, type(planner).__name__)
         is_planned = True
         if not _missing(plan, dimensions):

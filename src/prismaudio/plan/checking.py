@@ -163,7 +163,7 @@ def section_problems(name: str, text: str, duration_s: float, n_sections: int = 
         >>> section_problems("spatial", "**The dog** barks.", 9.0)
         ['it has bold or italic text; only plain sentences are allowed', 'it states no direction, distance or movement']
     """
-    return _size_problems(text, duration_s) or [
+    return _size_problems(text, duration_s, n_sections) or [
         *_form_problems(name, text),
         *leaks(text),
         *_time_problems(name, text, duration_s),
@@ -186,7 +186,7 @@ def form_problems(name: str, text: str, duration_s: float) -> list[str]:
 
 
 def leaks(text: str) -> list[str]:
-    """Find what shows that a text is the answer of a chat about a file: refusals, chat, mentions of the video.
+    r"""Find what shows that a text is the answer of a chat about a file: refusals, chat, mentions of the video.
 
     Args:
         text: The text of a section, or a whole chain of thought.
@@ -208,7 +208,7 @@ def leaks(text: str) -> list[str]:
     return found
 
 
-def _size_problems(text: str, duration_s: float) -> list[str]:
+def _size_problems(text: str, duration_s: float, n_sections: int = 1) -> list[str]:
     """Find texts that are empty or too long; the patterns of other problems are not searched in these."""
     if not any(character.isalnum() for character in text):
         return ["it is empty"]

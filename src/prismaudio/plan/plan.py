@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +31,8 @@ MAX_CHARACTERS = 4_000_000
 
 
 def _line(text: str) -> str:
-    """Join a text to one line of valid Unicode; an unpaired surrogate, which cannot be encoded, becomes U+FFFD."""
-    line = " ".join(text.split())
+    """Join a text to one line of valid Unicode without control characters; an unpaired surrogate becomes U+FFFD."""
+    line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) != "Cc")
     try:
         line.encode()
     except UnicodeEncodeError:
@@ -70,7 +71,7 @@ class Plan(Mapping[str, str]):
         self.warnings = tuple(warnings)
         self.unanswered = dict(unanswered)
         self._texts = {name.lower(): _line(text) for name, text in texts.items()}
-        self.origins = {name: dict(origin) for name, origin in origins.items() if name in self._texts}
+        self.origins = {name: dict(origins[name]) for name in self._texts if name in origins}
 
     @classmethod
     def parse(cls, text: str, dimensions: Iterable[str | Dimension] = CORE) -> Plan:
@@ -112,16 +113,22 @@ class Plan(Mapping[str, str]):
             raise PlanError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write the plan as an editable text file, one section per paragraph.
+        """Write the plan as an editable text file, one section per paragraph, with the origins as comments.
 
         Raises:
             PlanError: The file cannot be written.
         """
         paragraphs = "\n\n".join(f"{sections.tag(name)}\n{sections.escape_markup(text)}" for name, text in self.items())
         try:
-            Path(path).write_text(f"{_HEADER}\n{paragraphs}\n", encoding="utf-8")
+            Path(path).write_text(f"{_HEADER}{self._authors()}\n{paragraphs}\n", encoding="utf-8")
         except (OSError, ValueError) as error:
             raise PlanError(f"cannot write the plan {path}: {reason(error)}") from error
+
+    def _authors(self) -> str:
+        """Comments that say who wrote each section."""
+        keys = ("planner", "model", "prompt")
+        authors = {name: [str(origin[key]) for key in keys if key in origin] for name, origin in self.origins.items()}
+        return "".join(f"# {name}: {_line(', '.join(author))}\n" for name, author in authors.items())
 
     @cached_property
     def story(self) -> Story:

@@ -26,11 +26,9 @@ import httpx2
 import soundfile
 from PIL import Image
 
-from prismaudio.checkpoints import Configured
 from prismaudio.errors import PrismAudioError, one_line, truncated
-from prismaudio.planners.base import Described
 from prismaudio.untrusted import load_json
-from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
+from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View, without_thinking
 from prismaudio_vlm.planner import ChatPlanner
 
 if TYPE_CHECKING:
@@ -72,7 +70,6 @@ _NO_FIELD = re.compile(r"unsupported (?:parameter|value)|unknown name|unrecogniz
 _TOO_MUCH = re.compile(r"context|too (?:large|big|long|many)|maximum|exceed", re.IGNORECASE)
 _RETRY_DELAY = re.compile(r'"retryDelay":\s*"([\d.]+)s"')
 """The wait of a rate limit in the body of Gemini's endpoint, which sends no Retry-After."""
-_THOUGHT = re.compile(r"^.*</think>|<think>.*", re.DOTALL)
 
 
 class EndpointError(PrismAudioError):
@@ -161,7 +158,7 @@ class Pacing:
             await self._sleep(wait_s)
 
 
-class ApiChat(Configured, Chat, Described):
+class ApiChat(Chat):
     """Asks a model behind an endpoint that speaks the chat completions API of OpenAI.
 
     Such endpoints are vLLM, the server of llama.cpp, Ollama, LM Studio, OpenAI, OpenRouter, and Gemini's compatible
@@ -253,7 +250,8 @@ class ApiChat(Configured, Chat, Described):
         """The same with another seed, and with the same budget of requests; see the base class."""
         other, arguments = copy.copy(self), {**self.config, **self.other_sampling(temperature)}
         names = ("model", "max_tokens", "temperature", "seed")
-        other.fields = _fields(*(arguments[name] for name in names), arguments["extra"] or {})
+        model, max_tokens, temperature, seed = (arguments[name] for name in names)
+        other.fields = _fields(model, max_tokens, temperature, seed, arguments["extra"] or {})
         return other
 
     def answer(self, questions: Sequence[Question]) -> list[Answer | PrismAudioError]:
@@ -482,7 +480,7 @@ class _Requests:
         if reason in {"content_filter", "error"}:
             raise EndpointError(f"{self._host} withheld the answer (finish_reason {reason})")
         usage = value.get("usage")
-        text = self._redacted(_THOUGHT.sub("", text).strip())
+        text = self._redacted(without_thinking(text))
         return Answer(
             text.encode("utf-8", "replace").decode(),  # JSON may hold half a surrogate pair
             _n_tokens(usage, "prompt_tokens"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -28,9 +29,10 @@ _NAMES = {
     "blind": "",
     "hearing": "",
     "given": "sections",
-    "section": "name tag question answer examples",
+    "section": "name tag question answer example",
     "together": "sections form",
-    "together_section": "name tag question answer examples",
+    "together_section": "name tag question answer example",
+    "example": "examples",
     "correction": "problems",
     "annotate": "questions",
     "annotate_question": "name question answer",
@@ -38,6 +40,14 @@ _NAMES = {
     "decouple": "duration cot sections form",
 }
 """The texts of the file, and the names that each of them may use."""
+_NEEDED = {
+    **dict.fromkeys(("section", "together_section"), "name tag question answer"),
+    "together": "sections",
+    "correction": "problems",
+    "annotate": "questions",
+    "decouple": "cot",
+}
+"""Texts that ask for nothing unless they use one of these names."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Prompts:
     texts: Mapping[str, str]
     label: str
     folder: Path | None = None
-    _sections: dict[str, SectionPrompt] = field(default_factory=dict)
+    _sections: dict[str, SectionPrompt] = field(default_factory=dict, init=False)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Prompts:
@@ -82,6 +92,10 @@ class Prompts:
                 fault = "a $ without a name (write $$)" if not template.is_valid() else f"${unknown[0]}"
                 known = ", ".join(f"${n}" for n in allowed.split()) or "no name"
                 raise PlanError(f"{path}: {name} has {fault}; it may use {known}")
+            needed = _NEEDED.get(name, "").split()
+            if needed and not set(needed) & set(template.get_identifiers()):
+                one_of = " or ".join(f"${n}" for n in needed)
+                raise PlanError(f"{path}: {name} does not say what is asked for; expected {one_of} in it")
             texts[name] = text.strip()
         return cls(texts, f"planner {values.get('version', 1)} ({digest})", folder)
 
@@ -195,17 +209,17 @@ class Prompts:
             tag=tag(dimension.name),
             question=dimension.question,
             answer=" ".join(prompt.answer.split()),
-            examples=" / ".join(prompt.examples),
+            example=self._fill("example", examples=" / ".join(prompt.examples)) if prompt.examples else "",
         )
-        kept = [line for line in text.splitlines() if line.strip() and line.strip() != "Example:"]
-        return "\n".join(kept)
+        return "\n".join(line for line in text.splitlines() if line.strip())
 
     def _fill(self, name: str, /, **values: str) -> str:
         return Template(self.texts[name]).substitute(values)
 
 
 _FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
-_BULLET = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
+_ITEM = r"(?:[-*•–]|\d{1,2}[.)])[ \t]+"
+_BULLET = re.compile(rf"^\s*{_ITEM}")
 _EMPHASIS = re.compile(r"(\*\*|__)(.+?)\1|(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
 
@@ -225,13 +239,13 @@ def read_sections(text: str, names: Sequence[str], expected: Sequence[str]) -> d
         >>> read_sections("**Temporal:** The dog sounds at 1 s.", ["semantic", "temporal"], ["temporal"])
         {'temporal': 'The dog sounds at 1 s.'}
     """
-    text = _FENCE.sub("", text).strip()
+    some = "|".join(map(re.escape, names))
+    text = re.sub(rf"<\s*/\s*(?:{some})\s*>", "\n", _FENCE.sub("", text), flags=re.IGNORECASE).strip()
     found = _from_json(text, names)
     if not found:
-        some = "|".join(map(re.escape, names))
         heading = re.compile(
-            rf"(?:^|(?<=\s))[#*_\s]*<\s*(?P<tag>{some})\s*>[*_:\s]*"
-            rf"|^[ \t]*(?:[-*•]\s+)?[#*_ \t]*(?P<word>{some})(?:[ \t]+section)?[*_ \t]*"
+            rf"[#*_ \t]*<\s*(?P<tag>{some})\s*>[*_:\s]*"
+            rf"|^[ \t]*(?:{_ITEM})?[#*_ \t]*(?P<word>{some})(?:[ \t]+section)?[*_ \t]*"
             r"(?:[:：][*_ \t]*|(?<=[*_])[ \t]*$|(?=\n))",
             re.IGNORECASE | re.MULTILINE,
         )
@@ -239,17 +253,21 @@ def read_sections(text: str, names: Sequence[str], expected: Sequence[str]) -> d
         for mark, following in zip(marks, [*marks, None][1:], strict=True):
             name = (mark["tag"] or mark["word"]).lower()
             found.setdefault(name, text[mark.end() : following.start() if following else len(text)])
-        if not marks and len(expected) == 1:
-            found = {expected[0]: text}
-    closing = re.compile(rf"<\s*/\s*(?:{'|'.join(map(re.escape, names))})\s*>", re.IGNORECASE)
-    return {name: tidy(closing.sub("", body)) for name, body in found.items() if name in expected}
+        if len(expected) == 1 and expected[0] not in found:
+            if not marks:
+                found = {expected[0]: text}
+            elif marks[0]["word"] and (lead := text[: marks[0].start()].strip()):  # "Loudness: ..." after the answer
+                found[expected[0]] = lead
+    return {name: tidy(body) for name, body in found.items() if name in expected}
 
 
 def _from_json(text: str, names: Sequence[str]) -> dict[str, str]:
-    if not text.startswith("{"):
+    """The sections in the first JSON object of a text."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
         return {}
     try:
-        value = json.loads(text)
+        value = json.loads(text[start : end + 1])
     except (ValueError, RecursionError):
         return {}
     by_name = {str(name).lower(): body for name, body in value.items()}
@@ -259,6 +277,7 @@ def _from_json(text: str, names: Sequence[str]) -> dict[str, str]:
 def tidy(text: str) -> str:
     """A text in one line: without code fences, quotes around it, list marks and emphasis."""
     lines = []
+    text = "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf"))
     for line in _FENCE.sub("", text).splitlines():
         bare = _BULLET.sub("", line).strip()
         if bare:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from prismaudio.errors import MediaError, reason
 from prismaudio.media import replacing
 from prismaudio.untrusted import load_json, read_small
 from prismaudio_vlm.chat import Answer
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from prismaudio_vlm.chat import Question
 
 
+ADVICE = "set PRISMAUDIO_CACHE to another folder, or set cache: false for the planner"
+
+
 class AnswerCache:
     """Answers by the content of their questions and the identity of the model; each is a small JSON file.
 
@@ -28,6 +33,19 @@ class AnswerCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, before anything is asked.
+
+        Raises:
+            MediaError: It cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"cannot write {self.folder}: {reason(error)}; {ADVICE}") from error
+        if not os.access(self.folder, os.W_OK):
+            raise MediaError(f"cannot write {self.folder}: no permission; {ADVICE}")
 
     def find(self, identity: str, question: Question) -> Answer | None:
         """The answer to a question; None if there is none, or its file is damaged."""
@@ -44,7 +62,7 @@ class AnswerCache:
             MediaError: It cannot be written.
         """
         path = self._path(identity, question)
-        with replacing(path, "set PRISMAUDIO_CACHE to another folder, or turn the planner's cache off") as part:
+        with replacing(path, ADVICE) as part:
             part.write_text(json.dumps(asdict(answer)), encoding="utf-8")
 
     def _path(self, identity: str, question: Question) -> Path:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from prismaudio.checkpoints import Configured
+from prismaudio.errors import PrismAudioError
+from prismaudio.planners.base import Described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-    from prismaudio.errors import PrismAudioError
 
 AUDIO_RATE_HZ = 16_000
 """Sample rate of the audio of a question."""
@@ -68,12 +70,12 @@ class Answer:
     is_complete: bool = True
 
 
-class Chat(ABC):
+class Chat(Configured, Described):
     """A model that answers questions about frames and audio.
 
     Attributes:
         model: Name of the model.
-        batch_size: Number of questions that are answered at a time; the answers of each are kept before the next.
+        batch_size: Number of questions of one call of :meth:`answer`; their answers are kept before the next call.
     """
 
     model: str
@@ -99,3 +101,20 @@ class Chat(ABC):
         Raises:
             PrismAudioError: No question can be answered: there are no weights, no key or no endpoint.
         """
+
+
+def without_thinking(answer: str, prompt_end: str = "") -> str:
+    """An answer without what a model thinks before it.
+
+    Args:
+        answer: The answer; all of it is thought if no thought ends in it.
+        prompt_end: The end of the prompt, in which some templates begin a thought.
+
+    Example:
+        >>> without_thinking("<think>A dog?</think>A dog barks."), without_thinking("Is it a dog", "<think>")
+        ('A dog barks.', '')
+    """
+    begun = "</think>" not in prompt_end.rpartition("<think>")[2] and "<think>" in prompt_end
+    if "</think>" in answer:
+        return answer.rpartition("</think>")[2].strip()
+    return "" if begun else answer.partition("<think>")[0].strip()

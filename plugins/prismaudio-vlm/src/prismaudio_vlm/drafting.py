@@ -10,6 +10,7 @@ from prismaudio.plan import Plan
 from prismaudio.plan.checking import contradictions, section_problems
 from prismaudio.plan.quantities import times
 from prismaudio.plan.reading import sentences
+from prismaudio.plan.sections import tag
 from prismaudio.planners.base import Annotation
 from prismaudio_vlm.asking import read_sections, tidy
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Question, View
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from prismaudio.components import Dimension
     from prismaudio.types import Clip
     from prismaudio_vlm.planner import ChatPlanner
+    from prismaudio_vlm.viewing import Viewing
 
 SLACK_S = 0.05
 """How much earlier than its segment a time may be."""
-WHOLE, MOMENT = "The whole, from its start to its end", "A moment of change, {:g} frames per second"
+WHOLE, MOMENT = "The whole, from its start to its end", "A moment of change, up to {:g} frames per second"
 """Labels of views."""
 MAX_SHOWN = 2000
 """Maximum number of characters of a wrong answer that are sent back."""
@@ -58,6 +60,19 @@ class Record:
             **vars(self),
             "seconds": round(self.seconds, 3),
         }
+
+
+def shown_with_moments(
+    watched: Watched, whole: Sequence[list[float]], moments: Sequence[list[float]], viewing: Viewing
+) -> Iterator[View]:
+    """The whole, and its moments of change; where one moment has all times of the whole, that alone."""
+    if len(moments) == 1 and whole and moments[0][0] <= whole[0][0] and moments[0][-1] >= whole[0][-1]:
+        yield watched.view([*whole[0], *moments[0]], WHOLE)
+        return
+    for times_s in whole:
+        yield watched.view(times_s, WHOLE)
+    for times_s in moments:
+        yield watched.view(times_s, MOMENT.format(viewing.moment_fps))
 
 
 class Draft:
@@ -92,11 +107,12 @@ class Draft:
         self.dimensions = list(dimensions)
         self.missing = [dimension for dimension in dimensions if not self.given.get(dimension.name)]
         self.warnings = list(self.given.warnings)
+        self.written: list[dict[str, str]] = [{}]
         self.left_out: dict[str, dict[int, str]] = {}
         self.unanswered: dict[str, str] = {}
         self.records: dict[str, Record] = {}
         if cot:
-            self.segments, self.written, self.audio = [Segment(0.0, clip.duration_s)], [{}], None
+            self.segments, self.audio = [Segment(0.0, clip.duration_s)], None
             return
         change = Change.of(clip)
         self.segments = planner.viewing.segments(clip.duration_s, change) if self.missing else []
@@ -124,8 +140,7 @@ class Draft:
         whole = [self._watched.view(times, WHOLE) for times in times_s["whole"]]
         if "moments" not in kinds:
             return tuple(whole)
-        label = MOMENT.format(viewing.moment_fps)
-        return (*whole, *(self._watched.view(times, label) for times in times_s["moments"]))
+        return tuple(shown_with_moments(self._watched, times_s["whole"], times_s["moments"], viewing))
 
     def audio_at(self, number: int) -> Tensor | None:
         """The audio of a segment."""
@@ -146,7 +161,12 @@ class Draft:
                 texts[name] = " ".join(dict.fromkeys(parts))
                 origins[name] = self.records[name].origin(self.planner, dimension)
             warnings += self._reasons(name)
-        return Plan(texts, warnings, origins, self.unanswered)
+        plan = Plan(texts, warnings, origins, self.unanswered)
+        if len(self.segments) < 2:
+            return plan
+        planner = type(self.planner).__name__
+        joined = [f"the segments of the plan of {planner} contradict each other: {one}" for one in contradictions(plan)]
+        return Plan(plan, [*warnings, *joined], origins, self.unanswered)
 
     def _reasons(self, name: str) -> Iterator[str]:
         planner, failed = type(self.planner).__name__, self.left_out.get(name, {})
@@ -160,7 +180,7 @@ class Draft:
 
 
 @dataclass
-class Ask:
+class SectionRequest:
     """One question about a segment, for the sections of some dimensions."""
 
     draft: Draft
@@ -208,7 +228,7 @@ class Ask:
     def _order(self) -> list[str]:
         return [dimension.name for dimension in self.draft.dimensions]
 
-    def take(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
+    def accept(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
         """Take an answer: keep its valid sections, and note what is wrong with the others."""
         names = list(self.waiting)
         records = [self.draft.records.setdefault(name, Record()) for name in names]
@@ -232,16 +252,16 @@ class Ask:
             else:
                 self.problems[name] = problems or soft
         if self.waiting:
-            wrong = "; ".join(self._told(name) for name in self.waiting)
+            wrong = "; ".join(self._described(name) for name in self.waiting)
             self.corrections.append((answer.text[:MAX_SHOWN], wrong))
 
-    def _told(self, name: str) -> str:
+    def _described(self, name: str) -> str:
         text = "; ".join(self.problems[name])
         return text if len(self.dimensions) == 1 else f"the {name} section: {text}"
 
     def _check(self, name: str, text: str | None, *, is_complete: bool) -> list[str]:
         if not text:
-            return ["it is empty" if text == "" or len(self.dimensions) == 1 else "it is missing"]
+            return ["it is empty" if text == "" else f"the answer has no {tag(name)} section"]
         segment = self.draft.segments[self.number]
         problems = section_problems(name, text, segment.end_s)
         if not is_complete and not problems and text[-1] not in ".!?":
@@ -261,7 +281,7 @@ class Ask:
         known = contradictions(before)
         return [found for found in contradictions(before.replace({name: text})) if found not in known]
 
-    def finish(self) -> None:
+    def give_up(self) -> None:
         """Note why sections are left out."""
         for name, problems in self.problems.items():
             asked = self.draft.records[name].asked
@@ -320,11 +340,9 @@ class Thought:
         times_s = planner.viewing.whole(whole)
         moments = planner.viewing.moments(whole, Change.of(self.clip)) if planner.shows_moments else []
         watched = Watched(self.clip, {t for some in (times_s, *moments) for t in some}, planner.viewing.frame_size)
-        yield watched.view(times_s, WHOLE)
-        for some in moments:
-            yield watched.view(some, MOMENT.format(planner.viewing.moment_fps))
+        yield from shown_with_moments(watched, [times_s], moments, planner.viewing)
 
-    def take(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
+    def accept(self, answer: Answer | PrismAudioError, seconds: float, *, is_last: bool) -> None:
         """Take an answer: keep it if it is valid, else ask again with what is wrong with it."""
         self.record.add(answer, seconds)
         if isinstance(answer, PrismAudioError):

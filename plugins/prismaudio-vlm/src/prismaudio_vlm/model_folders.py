@@ -74,6 +74,11 @@ class ModelFolder:
         self.is_download = is_repository(self.model) and not expanded(self.model).exists()
         if self.is_download:
             self.path = _download_texts(self.model, revision)
+        elif not expanded(self.model).exists():
+            raise CheckpointError(
+                f"no folder {self.model}; expected one with a model in transformers' layout, or owner/name on the "
+                f"Hugging Face hub, such as {EXAMPLE.repository}"
+            )
         else:
             self.path = EXAMPLE.find(model, revision)
         read_json(self.path / CONFIG)  # says what is wrong with it

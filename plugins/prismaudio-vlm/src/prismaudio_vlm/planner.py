@@ -13,7 +13,7 @@ from prismaudio.planners.base import Annotation, Annotator, Decoupler, Planner
 from prismaudio_vlm.asking import Prompts
 from prismaudio_vlm.cache import AnswerCache
 from prismaudio_vlm.chat import Answer, Chat
-from prismaudio_vlm.drafting import Ask, Draft, Thought
+from prismaudio_vlm.drafting import Draft, SectionRequest, Thought
 from prismaudio_vlm.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         for group in groups:
             self._write(
                 [
-                    Ask(draft, number, missing)
+                    SectionRequest(draft, number, missing)
                     for draft in drafts
                     if (missing := [dimension for dimension in group if dimension in draft.missing])
                     for number in range(len(draft.segments))
@@ -143,27 +143,30 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
     ) -> list[Plan]:
         """Split chains of thought into sections, with one question for each that shows the text alone."""
         drafts = [Draft(clip, dimensions, None, self, cot) for cot, clip in zip(texts, clips, strict=True)]
-        self._write([Ask(draft, 0, list(dimensions)) for draft in drafts])
+        self._write([SectionRequest(draft, 0, list(dimensions)) for draft in drafts])
         return [draft.plan() for draft in drafts]
 
-    def _write(self, asks: Sequence[Ask]) -> None:
+    def _write(self, requests: Sequence[SectionRequest]) -> None:
         """Ask for sections, and note why some are left out."""
-        self._ask(asks)
-        for ask in asks:
-            ask.finish()
+        self._ask(requests)
+        for request in requests:
+            request.give_up()
 
-    def _ask(self, asks: Sequence[Ask | Thought]) -> None:
+    def _ask(self, requests: Sequence[SectionRequest | Thought]) -> None:
         """Ask questions, and again those whose answer is wrong."""
         for turn in range(self.retries + 1):
-            waiting = [ask for ask in asks if ask.is_waiting]
+            waiting = [request for request in requests if request.is_waiting]
             if not waiting:
                 break
-            for ask, (answer, seconds) in zip(waiting, self._answers([ask.question() for ask in waiting]), strict=True):
-                ask.take(answer, seconds, is_last=turn == self.retries)
+            answers = self._answers([request.question() for request in waiting])
+            for request, (answer, seconds) in zip(waiting, answers, strict=True):
+                request.accept(answer, seconds, is_last=turn == self.retries)
 
     def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Answer | PrismAudioError, float]]:
         """The answer to each question with the seconds that it took, 0 for one from the cache."""
         identity = self.identity
+        if self.cache is not None:
+            self.cache.prepare()
         found = [None if self.cache is None else self.cache.find(identity, question) for question in questions]
         missing = [index for index, answer in enumerate(found) if answer is None]
         given: dict[int, tuple[Answer | PrismAudioError, float]] = {}
@@ -174,7 +177,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
             seconds = (time.perf_counter() - start_s) / len(part)
             for index, answer in zip(part, answers, strict=True):
                 given[index] = answer, seconds
-                if self.cache is not None and isinstance(answer, Answer):
+                if self.cache is not None and isinstance(answer, Answer) and answer.is_complete and answer.text.strip():
                     self.cache.store(identity, questions[index], answer)
         for index, known in enumerate(found):
             yield given[index] if known is None else (known, 0.0)

@@ -18,11 +18,10 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.video_utils import VideoMetadata
 
-from prismaudio.checkpoints import Configured, within
+from prismaudio.checkpoints import within
 from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
-from prismaudio.planners.base import Described
-from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View
+from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View, without_thinking
 from prismaudio_vlm.model_folders import ModelFolder
 from prismaudio_vlm.planner import ChatPlanner
 
@@ -41,7 +40,7 @@ _SECONDS_PER_GRID = ("second_per_grid_ts", "video_second_per_grid")
 """What processors of Qwen2.5 and Qwen-Omni call the time between positions of a video."""
 
 
-class TransformersChat(Configured, Chat, Described):
+class TransformersChat(Chat):
     """Asks a vision-language model of transformers, such as Qwen3-VL, Qwen-Omni, Gemma or SmolVLM.
 
     Nothing is loaded before the first question.
@@ -416,23 +415,6 @@ class Sampling(LogitsProcessor):
         """Logits ``(rows, tokens)`` whose greatest is a sample."""
         waits = [torch.empty(scores.shape[1]).exponential_(generator=generator) for generator in self._generators]
         return scores.float() / self.temperature - torch.stack(waits).log().to(scores.device)
-
-
-def without_thinking(answer: str, prompt_end: str = "") -> str:
-    """An answer without what a model thinks before it.
-
-    Args:
-        answer: The answer; all of it is thought if no thought ends in it.
-        prompt_end: The end of the prompt, in which some templates begin a thought.
-
-    Example:
-        >>> without_thinking("<think>A dog?</think>A dog barks."), without_thinking("Is it a dog", "<think>")
-        ('A dog barks.', '')
-    """
-    begun = "</think>" not in prompt_end.rpartition("<think>")[2] and "<think>" in prompt_end
-    if "</think>" in answer:
-        return answer.rpartition("</think>")[2].strip()
-    return "" if begun else answer.partition("<think>")[0].strip()
 
 
 def _text(text: str) -> Message:
