@@ -47,7 +47,7 @@ class Described(ABC):  # noqa: B024 - all of it has defaults
         Raises:
             PrismAudioError: The class does not take a temperature and a seed.
         """
-        arguments = dict(self.config) if isinstance(self, Configured) else {}
+        arguments: dict[str, Any] = dict(self.config) if isinstance(self, Configured) else {}
         if not {"temperature", "seed"} <= arguments.keys():
             raise PrismAudioError(
                 f"{type(self).__name__} takes no temperature and seed, so it gives no second answer; ask once, or use "

@@ -96,7 +96,8 @@ class Draft:
         self.unanswered: dict[str, str] = {}
         self.records: dict[str, Record] = {}
         if cot:
-            self.segments, self.written, self.audio = [Segment(0.0, clip.duration_s)], [{}], None
+            self.segments, self.audio = [Segment(0.0, clip.duration_s)], None
+            self.written: list[dict[str, str]] = [{}]
             return
         change = Change.of(clip)
         self.segments = planner.viewing.segments(clip.duration_s, change) if self.missing else []

@@ -179,6 +179,7 @@ class Watched:
 
 def audio_of(clip: Clip) -> Tensor | None:
     """The existing audio of a clip for a model that hears: mono at 16 kHz, ``(samples,)``; None if there is none."""
+    audio: Tensor | None
     if clip.audio is not None and clip.sample_rate_hz is not None:
         audio = resample(clip.audio.float().cpu(), clip.sample_rate_hz, AUDIO_RATE_HZ)
     elif clip.file is not None:
