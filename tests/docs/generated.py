@@ -29,6 +29,7 @@ COMMANDS = {
         "plan",
         "score",
         "extract",
+        "cot build",
         "bench",
         "bench model",
         "bench rewards",

@@ -248,10 +248,9 @@ class ApiChat(Chat):
 
     def resampled(self, temperature: float) -> Self:
         """The same with another seed, and with the same budget of requests; see the base class."""
-        other, arguments = copy.copy(self), {**self.config, **self.other_sampling(temperature)}
-        names = ("model", "max_tokens", "temperature", "seed")
-        model, max_tokens, temperature, seed = (arguments[name] for name in names)
-        other.fields = _fields(model, max_tokens, temperature, seed, arguments["extra"] or {})
+        other, sampling = copy.copy(self), self.other_sampling(temperature)
+        max_tokens, extra = self.config["max_tokens"], self.config["extra"] or {}
+        other.fields = _fields(self.model, max_tokens, sampling["temperature"], sampling["seed"], extra)
         return other
 
     def answer(self, questions: Sequence[Question]) -> list[Answer | PrismAudioError]:
