@@ -375,7 +375,7 @@ def contradictions(plan: Mapping[str, str]) -> list[str]:
 def _unnamed_sources(texts: Mapping[str, str]) -> Iterator[str]:
     """Find sources of the temporal and spatial sections that no section before them names."""
     before = texts["semantic"]
-    if not before or _NOTHING.fullmatch(before):
+    if not stems(before) or _NOTHING.fullmatch(before):
         return
     for name, named in (("temporal", _timed(texts["temporal"])), ("spatial", _placed(texts["spatial"]))):
         known = stems(before)
