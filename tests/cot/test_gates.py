@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,7 @@ def test_every_planted_error_is_rejected_by_its_gate_or_counted(clips):
                 continue
             other = clips[(index + 7) % len(clips)][1]
             try:
-                _, wrong, _ = plant(
-                    plan, random.Random(index), duration_s=4.0, clip_id=clip.id, other=other, name=name
-                )
+                _, wrong, _ = plant(plan, random.Random(index), duration_s=4.0, clip_id=clip.id, other=other, name=name)
             except LookupError:
                 continue
             rejected[name].append(gates[gate].check(clip, wrong) is not None)
@@ -157,7 +156,9 @@ def test_a_name_is_a_whole_word_and_short_in_the_reason():
 
 
 def test_long_texts_take_little_time():
-    texts = [part * (200_000 // len(part)) for part in ("I can't ", "the video", "frame 1 ", "a.mp", "no audio ", "'a ")]
+    texts = [
+        part * (200_000 // len(part)) for part in ("I can't ", "the video", "frame 1 ", "a.mp", "no audio ", "'a ")
+    ]
     start_s = time.process_time()
     for text in texts:
         LeakGate().check(Clip("clip_1", 4.0), Plan({}), text)
@@ -177,17 +178,15 @@ def test_contradictions_are_rejected():
     [
         (
             "The dog sounds at 0.50 s and 2.40 s. The cat sounds at 1.20 s and 3.00 s.",
-            r"the dog at 2\.40 s has no onset of the sound within 250 ms; the nearest is at 2\.00 s "
-            r"\(1 of 4 planned onsets have none\)",
+            r"the dog at 2\.40 s has no onset .* 250 ms; the nearest is at 2\.00 s \(1 of 4 planned onsets have none\)",
         ),
         (
-            "The dog sounds at 0.50 s, 0.70 s and 2.00 s. The cat sounds at 1.20 s and 3.00 s. The owl sounds at 1.3 s.",
+            "The dog sounds at 0.50 s, 0.70 s and 2.00 s. The cat sounds at 1.20 s and 3.00 s. The owl at 1.3 s.",
             r"the dog at 0\.70 s .*; the nearest is at 0\.50 s, of another event \(2 of 6 planned onsets have none\)",
         ),
         (
             "The dog sounds at 0.50 s and 2.00 s.",
-            r"the sound has a strong onset at 1\.20 s, but the plan has 0\.50 s as the nearest time "
-            r"\(2 of 4 strong onsets are not planned\)",
+            r"a strong onset at 1\.20 s, but the plan has 0\.50 s as the nearest time \(2 of 4 strong onsets are not",
         ),
         (
             "The dog and the cat sound.",
@@ -233,16 +232,17 @@ def test_a_sound_that_is_there_from_the_start_has_no_onset():
 
 def test_silence_has_no_planned_sound():
     silent = Clip("a", 4.0, audio=torch.zeros(2, 4 * RATE_HZ), sample_rate_hz=RATE_HZ)
-    assert OnsetGate().check(silent, plan_of(STORY)).startswith(
-        "the dog at 0.50 s has no onset of the sound within 250 ms; the sound has none (4 of 4"
-    )
+    reason = OnsetGate().check(silent, plan_of(STORY))
+    assert reason.startswith("the dog at 0.50 s has no onset of the sound within 250 ms; the sound has none (4 of 4")
     with pytest.raises(NotApplicableError, match="mono"):
         SideGate().check(silent, plan_of(STORY))
 
 
 def turned(story: Story, **azimuths: float) -> Plan:
-    sources = (Source(s.what, s.onsets_s, s.end_s, (azimuths.get(s.what, s.azimuth_deg[0]),) * 2) for s in story.sources)
-    return plan_of(Story(tuple(sources)))
+    """The plan of a story with other directions."""
+    sides = [azimuths.get(source.what, source.azimuth_deg[0]) for source in story.sources]
+    sources = zip(story.sources, sides, strict=True)
+    return plan_of(Story(tuple(replace(source, azimuth_deg=(side, side)) for source, side in sources)))
 
 
 def test_sides_are_those_of_the_sound():
@@ -275,7 +275,8 @@ def test_sides_are_measured_where_a_source_sounds_alone():
 def test_most_moments_of_a_source_decide():
     story = Story((Source("dog", (0.5, 1.5, 2.5), None, (-40.0, -40.0)),))
     mixed = sound_of(story)
-    mixed[:, round(1.4 * RATE_HZ) : round(2.4 * RATE_HZ)] = mixed[:, round(1.4 * RATE_HZ) : round(2.4 * RATE_HZ)].flip(0)
+    second = slice(round(1.4 * RATE_HZ), round(2.4 * RATE_HZ))
+    mixed[:, second] = mixed[:, second].flip(0)
     clip = Clip("a", 4.0, audio=mixed, sample_rate_hz=RATE_HZ)
     assert SideGate().check(clip, plan_of(story)) is None
     assert SideGate().check(clip, turned(story, dog=40)) is not None
@@ -316,7 +317,8 @@ def test_clips_of_a_fifth_of_a_second_are_checked():
     assert SideGate().check(clip, plan) is None
     wrong = plan.replace({"spatial": "The dog is on the right."})
     assert SideGate().check(clip, wrong).startswith("the dog at 0.12 s is planned at +35°, but the sound comes from -")
-    assert OnsetGate().check(clip, Plan({"temporal": "The dog sounds at 0.9 s."})).endswith("outside the clip of 0.20 s")
+    late = Plan({"temporal": "The dog sounds at 0.9 s."})
+    assert OnsetGate().check(clip, late) == "the dog at 0.90 s is outside the clip of 0.20 s"
 
 
 def test_audio_is_given_as_float_on_the_cpu():
@@ -345,8 +347,7 @@ def test_two_narrations_of_one_story_agree():
         ),
         (
             turned(STORY, cat=-40),
-            "the cat at 1.20 s is at +40° in one plan and at -40° in the other "
-            "(2 of 4 common events are on opposite sides)",
+            "the cat at 1.20 s is at +40° in one plan and at -40° in the other (2 of 4 common events are on opposite",
         ),
     ],
 )
@@ -356,7 +357,9 @@ def test_plans_that_disagree_are_rejected(second, reason):
 
 def test_agreement_allows_other_words_and_small_differences():
     first = plan_of(STORY)
-    second = turned(Story((Source("small dog", (0.6, 1.9), None, (-20, -20)), Source("cat", (1.3, 3.1), None, (60, 60)))))
+    second = turned(
+        Story((Source("small dog", (0.6, 1.9), None, (-20, -20)), Source("cat", (1.3, 3.1), None, (60, 60))))
+    )
     assert AgreementGate().check_pair(first, second) is None
     assert AgreementGate(tolerance_s=0.05).check_pair(first, second) is not None
     assert AgreementGate(min_sides=0.0).check_pair(first, turned(STORY, dog=40, cat=-40)) is None

@@ -72,7 +72,7 @@ def test_all_gates_of_the_core_are_provided():
         (bad(says("it is wrong")), "it rejects a true plan: it is wrong"),
         (bad(says(None, "no")), "it rejects a plan that it did not reject before"),
         (bad(says(None)), "it declares that it needs reference, but applies without it"),
-        (bad(says(None, None, "a", "b", "c", "d", "e"), needs=frozenset()), "it says c first, then d"),
+        (bad(says(None, None, "a", "b", "c", "d", "e"), needs=frozenset()), "it says d first, then e"),
         (bad(in_place), "check modifies the clip in place"),
         (bad(failing_on_silence), "checking silence: ZeroDivisionError"),
         (bad(says(None, None, 3), needs=frozenset()), "it must return a reason or None, not 3"),

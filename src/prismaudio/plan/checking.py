@@ -185,7 +185,7 @@ def form_problems(name: str, text: str, duration_s: float) -> list[str]:
 
 
 def leaks(text: str) -> list[str]:
-    """Find what shows that a text is the answer of a chat about a file: refusals, chat, mentions of the video.
+    """Find what only the answer of a chat about a file has: refusals, words to the reader, mentions of the video.
 
     Args:
         text: The text of a section, or a whole chain of thought.
@@ -194,8 +194,8 @@ def leaks(text: str) -> list[str]:
         Problems, each a clause about the text; empty if there are none.
 
     Example:
-        >>> leaks("I'm sorry, I cannot hear audio."), leaks("A dog barks on the left.")
-        (["it refuses or does not answer (\"I'm sorry\"); a description of the sound is expected"], [])
+        >>> leaks("As an AI, I hear a dog."), leaks("A dog barks on the left.")
+        (["it refuses or does not answer ('As an AI'); a description of the sound is expected"], [])
     """
     own, found = _QUOTED_SPEECH.sub(" ", text), []
     if refusal := _REFUSAL.search(own):

@@ -77,9 +77,7 @@ def _odd_cases(clip: Clip, plan: Plan) -> dict[str, tuple[Clip, Plan]]:
     return cases | {"0.1 s": (short, plan)}
 
 
-def _verdict(
-    check: Check, gate: Gate, clip: Clip, plan: Plan, cot: str, what: str
-) -> str | NotApplicableError | None:
+def _verdict(check: Check, gate: Gate, clip: Clip, plan: Plan, cot: str, what: str) -> str | NotApplicableError | None:
     """What the gate says, or why it does not apply."""
     with check.during(what):
         try:
@@ -87,9 +85,7 @@ def _verdict(
         except NotApplicableError as error:
             check.require(bool(str(error).strip()), f"{what}: it raises NotApplicableError without a reason")
             return error
-    check.require(
-        reason is None or isinstance(reason, str), f"{what}: it must return a reason or None, not {reason!r}"
-    )
+    check.require(reason is None or isinstance(reason, str), f"{what}: it must return a reason or None, not {reason!r}")
     if reason is not None:
         one_line = 0 < len(reason.strip()) <= MAX_REASON and len(reason.splitlines()) == 1
         check.require(one_line, f"{what}: a reason is one line of at most {MAX_REASON} characters, not {reason!r}")

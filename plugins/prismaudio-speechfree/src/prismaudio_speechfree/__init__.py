@@ -41,7 +41,9 @@ def prismaudio_metrics() -> Iterable[Component]:
 def prismaudio_gates() -> Iterable[Component]:
     """The gate for speech that is not heard."""
     return [
-        Component("prismaudio_speechfree.gate:SpeechClaimGate", "Planned speech is heard by the detector.", "speechfree")
+        Component(
+            "prismaudio_speechfree.gate:SpeechClaimGate", "Planned speech is heard by the detector.", "speechfree"
+        )
     ]
 
 
