@@ -224,7 +224,10 @@ def run(folder, *words):
     return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-KIND_SETS = [("reward", "metric"), ("reward",), ("metric",), ("benchmark", "command"), ("metric", "command")]
+KIND_SETS = [
+    *[("reward", "metric"), ("reward",), ("metric",), ("gate",)],
+    *[("benchmark", "command"), ("metric", "command"), ("reward", "gate")],
+]
 
 
 @pytest.mark.slow
@@ -245,7 +248,7 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
     assert f"{len(kinds) + 1 + (scored > 0) + ('reward' in kinds)} passed" in tested.stdout
     checked = run(folder, "prismaudio", "--plugin", "prismaudio_room_tone", "plugins", "check", "prismaudio_room_tone")
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("contract    fulfilled") == scored
+    assert checked.stdout.count("contract    fulfilled") == scored + ("gate" in kinds)
     assert ("dimensions warmth" in checked.stdout) == (dimension == "warmth")
     assert ("recipes smoke/room_tone" in checked.stdout) == ("metric" in kinds)
 

@@ -5,7 +5,7 @@ import pytest
 from stories import random_story
 
 from prismaudio.plan import CORE, Plan
-from prismaudio.plan.checking import MAX_WORDS, contradictions, section_problems
+from prismaudio.plan.checking import MAX_WORDS, contradictions, form_problems, leaks, section_problems
 from prismaudio.plan.quantities import azimuths
 from prismaudio.plan.writing import describe
 
@@ -215,6 +215,25 @@ def test_written_sections_are_valid_and_consistent(seed):
         plan = Plan(describe(random_story(rng, THINGS), rng if turn % 10 else None))
         assert [section_problems(name, text, 6.0) for name, text in plan.items()] == [[] for _ in plan], plan
         assert contradictions(plan) == [], plan
+
+
+@pytest.mark.parametrize("semantic", ["", " ", "...", "-", ".", "?!"])
+def test_a_semantic_section_without_words_contradicts_nothing(semantic):
+    sections = {"semantic": semantic, "temporal": "The dog sounds at 0.66 s.", "spatial": "The dog is on the left."}
+    assert contradictions(sections) == []
+
+
+def test_leaks_are_the_problems_that_have_nothing_to_do_with_the_section():
+    text = "Sure! In this video ein Hund bellt und eine Katze miaut bei 9 s."
+    assert form_problems("temporal", text, 4.0) == [
+        "it is not in English",
+        "it has a sound at 9.00 s, but the clip lasts 4.00 s",
+    ]
+    assert [problem.split(" (")[0] for problem in leaks(text)] == [
+        "it talks to the reader",
+        "it mentions the video or a file",
+    ]
+    assert sorted(section_problems("temporal", text, 4.0)) == sorted(form_problems("temporal", text, 4.0) + leaks(text))
 
 
 def test_longer_clips_may_have_longer_sections():

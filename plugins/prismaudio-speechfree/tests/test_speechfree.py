@@ -9,13 +9,14 @@ from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioErr
 from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.planners.prompts import SectionPrompt
-from prismaudio.testing import check_metric, check_reward
+from prismaudio.testing import check_gate, check_metric, check_reward
 from prismaudio.testing.examples import example_audio
 from prismaudio.types import Clip
 from prismaudio_speechfree import prismaudio_dimensions
+from prismaudio_speechfree.gate import SpeechClaimGate
 from prismaudio_speechfree.metric import SpeechFreeShare
 from prismaudio_speechfree.network import FRAME, SpeechDetector, load_detector
-from prismaudio_speechfree.plan import ALWAYS, spoken_s
+from prismaudio_speechfree.plan import ALWAYS, spoken_s, spoken_words
 from prismaudio_speechfree.reward import SpeechFreeReward
 
 RATE_HZ = 16_000
@@ -122,6 +123,56 @@ def test_speech_that_is_planned_does_not_count():
 )
 def test_when_a_plan_has_somebody_speaking(sections, spans):
     assert spoken_s(Plan(sections)) == spans
+
+
+@pytest.mark.parametrize(
+    ("sections", "found"),
+    [
+        ({"semantic": "A dog barks, and a man talks."}, ("semantic", "talks")),
+        ({"semantic": "A dog barks.", "temporal": "A narrator speaks from 1 s to 2 s."}, ("temporal", "narrator")),
+        ({"semantic": "A woman is speaking.", "speechfree": "Nobody speaks."}, ("semantic", "speaking")),
+        ({"speechfree": "Nobody speaks, except a man who talks."}, ("speechfree", "talks")),
+        ({"semantic": "Two people have a conversation without music."}, ("semantic", "conversation")),
+        ({"semantic": "There is no speech, and nobody talks."}, None),
+        ({"semantic": "A crowd cheers, a choir sings, a child shouts, birds chatter."}, None),
+        ({"semantic": "A loudspeaker hums. The voice of the bell is bright."}, None),
+        ({}, None),
+    ],
+)
+def test_the_words_that_claim_speech(sections, found):
+    assert spoken_words(Plan(sections)) == found
+
+
+def test_speech_that_is_planned_must_be_heard():
+    check_gate(SpeechClaimGate())
+    talks, barks = Plan({"semantic": "A man talks."}), Plan({"semantic": "A dog barks."})
+    spoken = torch.nn.functional.pad(voice(), (RATE_HZ, RATE_HZ))
+    sounds = {"voice": spoken, "gong": example_audio(4.0)[0], "silence": torch.zeros(2, 4 * RATE_HZ)}
+    clips = {name: Clip(name, 4.0, audio=audio, sample_rate_hz=RATE_HZ) for name, audio in sounds.items()}
+    assert [SpeechClaimGate().check(clip, barks) for clip in clips.values()] == [None] * 3
+    assert SpeechClaimGate().check(clips["voice"], talks) is None
+    for name in ("gong", "silence"):
+        reason = SpeechClaimGate().check(clips[name], talks)
+        assert reason.startswith(
+            "the semantic section has speech ('talks'), but the probability of speech is at most 0"
+        )
+        assert reason.endswith("less than 0.20")
+    assert SpeechClaimGate(threshold=0.0).check(clips["gong"], talks) is None
+    short = Clip("short", 0.02, audio=spoken[:, :320], sample_rate_hz=RATE_HZ)
+    assert "the probability of speech is at most" in SpeechClaimGate().check(short, talks)
+
+
+def test_the_gate_does_not_apply_without_audio_or_weights(tmp_path):
+    talks = Plan({"semantic": "A man talks."})
+    clip = Clip("a", 1.0, audio=torch.zeros(2, RATE_HZ), sample_rate_hz=RATE_HZ)
+    with pytest.raises(NotApplicableError, match="the clip has no audio"):
+        SpeechClaimGate().check(Clip("a", 1.0), talks)
+    gate = SpeechClaimGate(str(tmp_path / "lost.safetensors"))
+    with pytest.raises(NotApplicableError, match="silero-vad"):
+        gate.check(clip, talks)
+    assert gate.check(clip, Plan({"semantic": "A dog barks."})) is None
+    with pytest.raises(PrismAudioError, match="more than 0 seconds"):
+        SpeechClaimGate(window_s=0)
 
 
 def test_a_language_model_is_shown_sections_that_are_understood():

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from prismaudio.registry import Registry
 
-TEMPLATE_KINDS = ("reward", "metric", "benchmark", "command")
+TEMPLATE_KINDS = ("reward", "metric", "gate", "benchmark", "command")
 SCORER_KINDS = ("reward", "metric")
 """Kinds that score a dimension."""
+CHECKED_KINDS = (*SCORER_KINDS, "gate")
+"""Kinds whose contract a check of :mod:`prismaudio.testing` tests."""
 _BLOCK = re.compile(r"^\[\[ (\w+)\n(.*?)^\]\]\n", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +51,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
         raise UnknownNameError(
             f"dimension {dimension!r} is not valid; expected one lower-case word, such as 'loudness'"
         )
+    checked = sorted({*kinds} & {*CHECKED_KINDS})
     thing = "".join(word.capitalize() for word in stem.split("_"))
     command = stem.replace("_", "-")
     for kind in kinds:
@@ -56,7 +59,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
         if component in registry.names(f"{kind}s"):
             raise DuplicateNameError(f"a {kind} {component} is already installed; choose another name")
     is_new = dimension is not None and dimension not in registry.names("dimensions")
-    blocks = {*kinds, *["dimension"] * is_new, *["scored"] * bool(scored)}
+    blocks = {*kinds, *["dimension"] * is_new, *["scored"] * bool(scored), *["checked"] * bool(checked)}
     imports = {"Component": {*kinds} - {"command"}, "Command": {*kinds} & {"command"}, "Dimension": is_new}
     classes = [f"{thing}{kind.capitalize()}" for kind in kinds if kind != "command"]
     functions = ["main"] * ("command" in kinds) + ["measure"] + ["planned"] * bool(scored)
@@ -73,7 +76,7 @@ def new_plugin(registry: Registry, name: str, dimension: str | None, kinds: Sequ
         "command": command,
         "imports": ", ".join([*sorted(name for name, wanted in imports.items() if wanted), "hookimpl"]),
         "names": ", ".join([*sorted(classes), *functions]),
-        "checks": ", ".join(f"check_{kind}" for kind in scored),
+        "checks": ", ".join(f"check_{kind}" for kind in checked),
     }
     target = folder / words["distribution"]
     if target.exists():

@@ -146,9 +146,9 @@ class ContradictionGate(Gate):
 class OnsetGate(Gate):
     """Rejects plans whose times are not those at which the sound begins.
 
-    Two shares decide: of the planned onsets, those near a detected onset, each near another one; of the strong detected
-    onsets, those near a planned onset or within a sound with a planned end. Classes play no role. A clip without strong onsets, such as that
-    of rain, is not checked if its plan states no times.
+    Two shares decide: of the planned onsets, those near a detected onset of their own; of the strong detected onsets,
+    those near a planned onset or within a sound with a planned end. Classes play no role. A clip without strong onsets,
+    such as that of rain, is not checked if its plan states no times.
 
     Args:
         tolerance_s: Maximum difference of a planned and a detected onset, in seconds.

@@ -59,7 +59,7 @@ def write_plan(
         if written.unanswered:
             who, why = type(planner).__name__, "; ".join(dict.fromkeys(written.unanswered.values()))
             raise PlanError(
-                f"{who} got no answer for the {', '.join(written.unanswered)} section: {why}; its other answers are kept"
+                f"{who} got no answer for the {', '.join(written.unanswered)} section: {why}; other answers are kept"
             )
         if is_planned:  # what an earlier planner wrote is not edited
             written = written.replace({name: text for name, text in plan.items() if text})

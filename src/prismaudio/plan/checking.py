@@ -195,8 +195,8 @@ def leaks(text: str) -> list[str]:
         Problems, each a clause about the text; empty if there are none.
 
     Example:
-        >>> leaks("I'm sorry, I cannot hear audio."), leaks("A dog barks on the left.")
-        (["it refuses or does not answer (\"I'm sorry\"); a description of the sound is expected"], [])
+        >>> leaks("As an AI, I hear a dog."), leaks("A dog barks on the left.")
+        (["it refuses or does not answer ('As an AI'); a description of the sound is expected"], [])
     """
     own, found = _QUOTED_SPEECH.sub(" ", text), []
     if refusal := _REFUSAL.search(own):
@@ -376,7 +376,7 @@ def contradictions(plan: Mapping[str, str]) -> list[str]:
 def _unnamed_sources(texts: Mapping[str, str]) -> Iterator[str]:
     """Find sources of the temporal and spatial sections that no section before them names."""
     before = texts["semantic"]
-    if not before or _NOTHING.fullmatch(before):
+    if not stems(before) or _NOTHING.fullmatch(before):
         return
     for name, named in (("temporal", _timed(texts["temporal"])), ("spatial", _placed(texts["spatial"]))):
         known = stems(before)
