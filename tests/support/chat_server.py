@@ -55,12 +55,14 @@ def write_plan(messages: Messages) -> str:
     """Valid sections of the core dimensions: a dog on the right at the frames one and three quarters into the clip.
 
     A question that names one dimension is answered by the text of its section, one that names none or several by
-    sections with tags.
+    sections with tags, and one for a text without tags by such a text.
     """
     times = sorted(set(times_of(messages)) or {0.0})
     onsets = sorted({times[len(times) // 4], times[3 * len(times) // 4]})
     sections = describe(Story((Source("dog", tuple(onsets), None, (24, 24), "small"),), "clean", "dry"))
     question = texts_of(messages)[-1].lower()
+    if "without tags" in question:
+        return " ".join(sections.values())
     named = [name for name in CORE if name in question] or list(CORE)
     return sections[named[0]] if len(named) == 1 else " ".join(f"{tag(name)} {sections[name]}" for name in named)
 

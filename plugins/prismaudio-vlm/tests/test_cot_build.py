@@ -451,5 +451,4 @@ def test_corrections_of_another_form_are_refused_before_anything_is_asked(text, 
 def test_frames_and_times_of_the_annotation(server, folder):
     assert main(command(*model(server, "--annotator"), *model(server, "--decoupler"))) == 0
     times = times_of(server.questions[0]["messages"])
-    assert times[:4] == [0.0, 0.5, 1.0, 1.5]  # the whole, then its moments of change
-    assert len(times) > 10
+    assert (times[:3], len(times)) == ([0.0, 0.12, 0.25], 16)  # of a short clip, all at the rate of moments

@@ -1,4 +1,4 @@
-"""The how-to page runs, with an endpoint of ours in place of the one that it names."""
+"""The how-to pages run, with an endpoint of ours in place of the one that they name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ DOCS = Path(__file__).parents[3] / "tests" / "docs"
 
 
 @pytest.mark.slow
-def test_the_page_does_what_it_says(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["let-a-vlm-plan", "build-cot-data"])
+def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("docs_pages", DOCS / "pages.py")
     pages = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "docs_pages", pages)
@@ -24,5 +25,5 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch):
     with serving() as server:
         server.models = ("Qwen/Qwen3-VL-8B-Instruct",)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        assert pages.run_page(pages.DOCS / "how-to" / "let-a-vlm-plan.md", tmp_path) == []
+        assert pages.run_page(pages.DOCS / "how-to" / f"{page}.md", tmp_path) == []
         assert server.questions

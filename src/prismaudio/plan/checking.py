@@ -186,7 +186,7 @@ def form_problems(name: str, text: str, duration_s: float) -> list[str]:
 
 
 def leaks(text: str) -> list[str]:
-    r"""Find what shows that a text is the answer of a chat about a file: refusals, chat, mentions of the video.
+    r"""Find what only the answer of a chat about a file has: refusals, words to the reader, mentions of the video.
 
     Args:
         text: The text of a section, or a whole chain of thought.
