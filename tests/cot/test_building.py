@@ -10,7 +10,8 @@ import torch
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.checkpoints import Configured
-from prismaudio.cot.building import Correction, CotBuild, Judge, conclude, decided
+from prismaudio.cot.building import Checks, CotBuild
+from prismaudio.cot.results import Correction, conclude, decided
 from prismaudio.cot.rows import CotRow, RowFolder, read_rows, relative
 from prismaudio.cot.strategies import strategy_plans
 from prismaudio.cot.writers import ManifestPlans, Source, TwoSteps, Written
@@ -70,19 +71,19 @@ def plan(text="A dog barks.", temporal="The dog sounds at 0.50 s."):
 
 def test_gates_pass_reject_or_do_not_apply():
     gates = {"WordGate": WordGate(), "SoundGate": SoundGate(), "SameGate": SameGate()}
-    judge = Judge(gates)
-    found = judge.judge(clip(), Written(plan()), None)
+    checks = Checks(gates)
+    found = checks.apply(clip(), Written(plan()), None)
     assert found.gates == {"Plan": None, "WordGate": None, "SoundGate": None}
     assert "--samples 2" in found.skipped["SameGate"]
-    found = judge.judge(clip(audio=None), Written(plan("A dog."), "A cat."), plan("A dog."))
+    found = checks.apply(clip(audio=None), Written(plan("A dog."), "A cat."), plan("A dog."))
     assert found.gates == {"Plan": None, "WordGate": "it has a cat", "SameGate": None}
     assert found.skipped == {"SoundGate": "it needs reference audio, but there is none"}
-    assert judge.judge(clip(), Written(plan()), plan("A cow.")).gates["SameGate"] == "they differ"
-    assert judge.description() == {"gates": {name: {"word": "cat"} for name in gates}, "rewards": {}}
+    assert checks.apply(clip(), Written(plan()), plan("A cow.")).gates["SameGate"] == "they differ"
+    assert checks.description() == {"gates": {name: {"word": "cat"} for name in gates}, "rewards": {}}
 
 
 def test_a_gate_that_fails_lets_nothing_pass_and_one_without_weights_does_not_apply():
-    found = Judge({"A": WordGate("fail"), "B": WordGate("weights")}).judge(clip(), Written(plan()), None)
+    found = Checks({"A": WordGate("fail"), "B": WordGate("weights")}).apply(clip(), Written(plan()), None)
     assert found.gates["A"] == "the gate failed: ZeroDivisionError"
     assert found.skipped == {"B": "its weights are not there"}
 
@@ -95,20 +96,20 @@ def test_a_gate_that_fails_lets_nothing_pass_and_one_without_weights_does_not_ap
     ],
 )
 def test_a_plan_that_training_refuses_is_rejected_without_any_gate(written, says):
-    assert says in Judge().judge(clip(), Written(written), None).gates["Plan"]
+    assert says in Checks().apply(clip(), Written(written), None).gates["Plan"]
 
 
 def test_the_real_sound_is_scored_against_the_plan_and_not_against_itself():
     """Onsets of the sound itself would be met by all of them."""
     (data, truth) = SyntheticClips(0, 4, 2.0, 8.0, 16, 16_000).clip(0)
     scorers = [RewardScorer(TemporalReward(against), against) for against in ("plan", "reference")]
-    judge = Judge({}, scorers)
-    found = judge.judge(data, Written(truth), None)
+    checks = Checks({}, scorers)
+    found = checks.apply(data, Written(truth), None)
     assert found.scores["plan"] > 0.8
     assert found.skipped == {"reference": "it needs reference audio, but there is none"}
     late = truth.replace({"temporal": "The click sounds at 0.02 s and 1.98 s."})
-    assert judge.judge(data, Written(late), None).scores["plan"] < found.scores["plan"] - 0.3
-    assert "plan" in judge.judge(data, Written(truth.replace({"temporal": "It clicks."})), None).skipped
+    assert checks.apply(data, Written(late), None).scores["plan"] < found.scores["plan"] - 0.3
+    assert "plan" in checks.apply(data, Written(truth.replace({"temporal": "It clicks."})), None).skipped
 
 
 def row(**changes):
@@ -234,10 +235,10 @@ def build(tmp_path):
         (tmp_path / "clips.csv").write_text("\n".join(["id,video,caption", *lines, ""]))
         entries = read_manifest(tmp_path / "clips.csv")
         told = Told()
-        writer, judge = TwoSteps(told, told), Judge(gates or {}, [RewardScorer(AestheticReward(), "Aesthetic")])
-        folder = RowFolder(tmp_path / "out", {**writer.description(), **judge.description()})
+        writer, checks = TwoSteps(told, told), Checks(gates or {}, [RewardScorer(AestheticReward(), "Aesthetic")])
+        folder = RowFolder(tmp_path / "out", {**writer.description(), **checks.description()})
         with folder, Reporter(len(entries)) as reporter:
-            loop = CotBuild(writer, None, judge, CORE_DIMENSIONS, folder, reporter, FrameSpec(8.0, 16))
+            loop = CotBuild(writer, None, checks, CORE_DIMENSIONS, folder, reporter, FrameSpec(8.0, 16))
             try:
                 loop.run(entries, 2, batch_size)
             finally:

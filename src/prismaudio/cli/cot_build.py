@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prismaudio.cot.building import Correction, Judge
+    from prismaudio.cot.building import Checks
+    from prismaudio.cot.results import Correction
     from prismaudio.cot.writers import Writer
 
 Part = TypeVar("Part")
@@ -150,7 +151,8 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace, place: Place) -> int:
     """Build the rows of this process, and write what all have built so far."""
-    from prismaudio.cot.building import CotBuild, conclude, request_of
+    from prismaudio.cot.building import CotBuild, request_of
+    from prismaudio.cot.results import conclude
     from prismaudio.cot.rows import RowFolder
     from prismaudio.data.manifest import read_manifest
     from prismaudio.data.sharing import locked
@@ -162,15 +164,15 @@ def run(options: argparse.Namespace, place: Place) -> int:
     sections = [dimension.name for dimension in dimensions]
     entries = read_manifest(options.manifest, sections, some_may_lack=True)
     writer, second = _writers(options, place.device(options.device))
-    judge = _judge(options, sections)
+    checks = _checks(options, sections)
     minimums = dict(options.min_reward)
-    if unknown := minimums.keys() - {scorer.name for scorer in judge.rewards}:
+    if unknown := minimums.keys() - {scorer.name for scorer in checks.rewards}:
         raise PrismAudioError(f"--min-reward {min(unknown)}: this reward is not computed; add it with --reward")
     settings = {
         **writer.description(),
         "second": None if second is None else second.description(),
         "dimensions": sections,
-        **judge.description(),
+        **checks.description(),
     }
     stopped: PrismAudioError | None = None
     folder = RowFolder(expanded(options.output), settings, place.rank + 1, place.world)
@@ -182,7 +184,7 @@ def run(options: argparse.Namespace, place: Place) -> int:
         waiting = [entry for entry in own if keys[entry.id] not in index]
         reporter.skip(len(own) - len(waiting))
         frames = Settings().frame_spec
-        building = CotBuild(writer, second, judge, dimensions, folder, reporter, frames)
+        building = CotBuild(writer, second, checks, dimensions, folder, reporter, frames)
         try:
             building.run(waiting, options.workers, options.batch_size)
         except PrismAudioError as error:
@@ -262,9 +264,9 @@ def _resampled(part: Any) -> Any:
 
 
 # Checks --------------------------------------------------------------------------------------------------------------
-def _judge(options: argparse.Namespace, sections: Sequence[str]) -> Judge:
+def _checks(options: argparse.Namespace, sections: Sequence[str]) -> Checks:
     """The gates and rewards."""
-    from prismaudio.cot.building import Judge
+    from prismaudio.cot.building import Checks
     from prismaudio.registry import discover
     from prismaudio.scorers import RewardScorer
     from prismaudio.signatures import parameters
@@ -279,7 +281,7 @@ def _judge(options: argparse.Namespace, sections: Sequence[str]) -> Judge:
     for text in _named(options.reward, REWARDS):
         reward = build("rewards", text, "--reward")
         rewards[type(reward).__name__] = RewardScorer(reward, type(reward).__name__)
-    return Judge(gates, list(rewards.values()))
+    return Checks(gates, list(rewards.values()))
 
 
 def _named(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
@@ -290,7 +292,7 @@ def _named(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]
 
 # Corrections ---------------------------------------------------------------------------------------------------------
 def _given_corrections(options: argparse.Namespace, sections: Sequence[str]) -> dict[str, Correction]:
-    from prismaudio.cot.building import read_corrections
+    from prismaudio.cot.results import read_corrections
 
     return {} if options.corrections is None else read_corrections(expanded(options.corrections), sections)
 
@@ -299,7 +301,7 @@ def _kept_corrections(
     folder: Path, given: dict[str, Correction], keys: dict[str, tuple[str, str]], sections: Sequence[str]
 ) -> dict[str, Correction]:
     """The corrections of this run and of earlier ones, which the folder keeps."""
-    from prismaudio.cot.building import read_corrections, write_corrections
+    from prismaudio.cot.results import read_corrections, write_corrections
     from prismaudio.cot.rows import CORRECTIONS
     from prismaudio.data.sharing import locked
 

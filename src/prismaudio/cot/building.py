@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from prismaudio.cot.rows import MANIFEST, ROWS, VALID, CotRow, RowFolder, RowIndex, relative
-from prismaudio.cot.strategies import COLUMNS, strategy_plans
+from prismaudio.cot.rows import VALID, CotRow, RowFolder, relative
+from prismaudio.cot.strategies import COLUMNS
 from prismaudio.cot.writers import ManifestPlans, Source, Writer, Written
 from prismaudio.data.clips import read_whole
 from prismaudio.data.manifest import FILES
@@ -29,11 +27,10 @@ from prismaudio.errors import (
     print_traceback,
     with_class,
 )
-from prismaudio.media import replacing
 from prismaudio.plan import Plan
 from prismaudio.scorers import RewardScorer, Segment, evaluate
 from prismaudio.types import FrameSpec, require
-from prismaudio.untrusted import escaped, json_text, load_json, read_small
+from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
     from prismaudio.components import Dimension
@@ -64,7 +61,7 @@ class ComparesPlans(Protocol):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CheckResult:
     """What gates and rewards say about a plan; see :class:`CotRow`."""
 
     gates: dict[str, str | None] = field(default_factory=dict)
@@ -73,7 +70,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Checks:
     """The gates and the rewards that plans are checked with.
 
     Args:
@@ -91,7 +88,7 @@ class Judge:
             "rewards": {scorer.name: dict(scorer.reward.config) for scorer in self.rewards},
         }
 
-    def judge(self, clip: Clip, written: Written, second: Plan | None) -> Judgement:
+    def apply(self, clip: Clip, written: Written, second: Plan | None) -> CheckResult:
         """Check and score the plan of a clip.
 
         Args:
@@ -123,7 +120,7 @@ class Judge:
             (found,) = evaluate([[segment]], self.rewards)
             scores = {name: round(score.value, 6) for name, score in found.items() if score.value is not None}
             skipped |= {name: score.reason for name, score in found.items() if score.value is None}
-        return Judgement(gates, skipped, scores)
+        return CheckResult(gates, skipped, scores)
 
 
 def _present(second: Plan | None) -> Plan:
@@ -149,7 +146,7 @@ class CotBuild:
     Args:
         writer: Writes the chains of thought.
         second: Writes them a second time, for gates that compare two plans; None for no second time.
-        judge: Gates and scores them.
+        checks: Gates and scores them.
         dimensions: The dimensions of the sections.
         folder: Where the rows are written.
         reporter: Shows the progress.
@@ -164,13 +161,13 @@ class CotBuild:
         self,
         writer: Writer,
         second: Writer | None,
-        judge: Judge,
+        checks: Checks,
         dimensions: Sequence[Dimension],
         folder: RowFolder,
         reporter: Reporter,
         frames: FrameSpec,
     ) -> None:
-        self.writer, self.second, self.judge, self.dimensions = writer, second, judge, list(dimensions)
+        self.writer, self.second, self.checks, self.dimensions = writer, second, checks, list(dimensions)
         self.folder, self.reporter, self.frames = folder, reporter, frames
         self.failures: dict[str, str] = {}
         self.waiting: dict[str, str] = {}
@@ -234,12 +231,12 @@ class CotBuild:
             self.reporter.finish(f"no answer about {name}: {self.waiting[name]}")
             return
         self._n_unanswered = 0
-        judged = self.judge.judge(source.clip, written, None if again is None else again.plan)
+        checked = self.checks.apply(source.clip, written, None if again is None else again.plan)
         origins = dict(written.plan.origins)
         if written.cot:
             origins["cot"] = dict(written.origin)
         if again is not None:
-            origins["second"] = {"sections": dict(again.plan), **_costs([again.origin, *again.plan.origins.values()])}
+            origins["second"] = {"sections": dict(again.plan), **costs_of([again.origin, *again.plan.origins.values()])}
         row = CotRow(
             id=name,
             clip=columns_of(source.entry, self.folder.folder, self._sections),
@@ -248,9 +245,9 @@ class CotBuild:
             cot=written.cot,
             origins=origins,
             warnings=list(written.plan.warnings),
-            gates=judged.gates,
-            skipped=judged.skipped,
-            scores=judged.scores,
+            gates=checked.gates,
+            skipped=checked.skipped,
+            scores=checked.scores,
             request=request,
         )
         self.folder.append(row)
@@ -292,229 +289,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-# The results ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Correction:
-    """What a person says about a row.
-
-    Args:
-        sections: Sections that replace those of the row; an empty one removes its section.
-        accepted: Whether the row becomes training data; None to leave that to the gates, or, if the sections are
-            changed, to accept it.
-        request: The row that it is about, see :class:`CotRow`; empty for whichever has its id.
-    """
-
-    sections: Mapping[str, str] = field(default_factory=dict)
-    accepted: bool | None = None
-    request: str = ""
-
-
-def read_corrections(path: Path, sections: Sequence[str]) -> dict[str, Correction]:
-    """Read corrections by the ids of their rows: ``{id: {"sections": {...}, "accepted": true}}``.
-
-    Args:
-        path: The JSON file.
-        sections: Names of the sections.
-
-    Raises:
-        DataError: The file cannot be read, or has another form.
-    """
-    expected = 'expected {id: {"sections": {name: text}, "accepted": true or false}}'
-    try:
-        found = load_json(read_small(path, 1 << 30))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the corrections {path}: {one_line(error)}; {expected}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"the corrections {path} are no object; {expected}")
-    corrections = {}
-    for name, value in found.items():
-        fits = isinstance(value, dict) and value.keys() <= {"sections", "accepted", "request"}
-        texts = value.get("sections") or {} if fits else {}
-        fits = fits and isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values())
-        fits = fits and isinstance(value.get("accepted"), bool | None) and isinstance(value.get("request", ""), str)
-        if not fits:
-            raise DataError(f"the corrections {path} have {str(value)[:80]!r} for {name}; {expected}")
-        if unknown := [section for section in texts if section not in sections]:
-            raise DataError(
-                f"the corrections {path} have a section {unknown[0]!r} for {name}; expected {', '.join(sections)}"
-            )
-        corrections[name] = Correction(texts, value.get("accepted"), value.get("request", ""))
-    return corrections
-
-
-def write_corrections(
-    path: Path, kept: Mapping[str, Correction], given: Mapping[str, Correction], keys: Mapping[str, tuple[str, str]]
-) -> dict[str, Correction]:
-    """Write corrections to a file of the folder, bound to the rows that they are about.
-
-    Args:
-        path: The file.
-        kept: Those that it has.
-        given: New ones, which replace those of the same ids.
-        keys: Id and request of each row, by id; corrections for other rows are left out.
-
-    Returns:
-        The new ones.
-    """
-    new = {name: replace(one, request=keys[name][1]) for name, one in given.items() if name in keys}
-    with replacing(path) as part:
-        part.write_bytes(json_text({name: asdict(one) for name, one in {**kept, **new}.items()}, indent=2))
-    return new
-
-
-def decided(row: CotRow, minimums: Mapping[str, float], correction: Correction | None = None) -> CotRow:
-    """A row with the decision whether it becomes training data.
-
-    Args:
-        row: The row.
-        minimums: Minimum score of rewards; a row that a reward could not score is not rejected by it.
-        correction: What a person says about it.
-
-    Example:
-        >>> row = CotRow("a", {}, 2.0, {"semantic": "A dog."}, gates={"SideGate": None}, scores={"TemporalReward": 0.4})
-        >>> decided(row, {}).accepted, decided(row, {"TemporalReward": 0.5}).accepted
-        (True, False)
-    """
-    accepted = not any(row.gates.values()) and not below(row, minimums)
-    if correction is not None and correction.sections:
-        sections = {name: text for name, text in {**row.sections, **correction.sections}.items() if text.strip()}
-        plan = Plan(sections)
-        gates = {**row.gates, VALID: plan_problem(plan, row.duration_s)}
-        row = replace(row, sections=dict(plan), corrected=dict(plan) != row.sections, gates=gates)
-        accepted = accepted or row.corrected
-    if correction is not None and correction.accepted is not None:
-        accepted = correction.accepted
-    return replace(row, accepted=accepted and row.gates.get(VALID) is None)
-
-
-def below(row: CotRow, minimums: Mapping[str, float]) -> list[str]:
-    """The rewards whose score of a row is too low."""
-    return [name for name, minimum in minimums.items() if row.scores.get(name, minimum) < minimum]
-
-
-@dataclass
-class Summary:
-    """Counts over the rows of a folder; see :meth:`values`."""
-
-    minimums: Mapping[str, float]
-    n_rows: int = 0
-    n_accepted: int = 0
-    n_corrected: int = 0
-    checks: Counter[tuple[str, str]] = field(default_factory=Counter)
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    below: Counter[str] = field(default_factory=Counter)
-    costs: dict[str, float] = field(default_factory=lambda: _costs([]))
-
-    def add(self, row: CotRow) -> None:
-        """Count a row."""
-        self.n_rows += 1
-        self.n_accepted += row.accepted
-        self.n_corrected += row.corrected
-        self.checks.update((name, "rejected" if reason else "passed") for name, reason in row.gates.items())
-        self.checks.update((name, "skipped") for name in row.skipped if name not in self.minimums)
-        for name, value in row.scores.items():
-            self.scores.setdefault(name, []).append(value)
-        self.below.update(below(row, self.minimums))
-        for origin in row.origins.values():
-            self.costs = _costs([self.costs, origin])
-
-    def values(self, gates: Iterable[str]) -> dict[str, Any]:
-        """The summary, as JSON types.
-
-        Args:
-            gates: Names of the gates.
-        """
-        kinds = ("passed", "rejected", "skipped")
-        counts = {name: {kind: self.checks[name, kind] for kind in kinds} for name in (VALID, *gates)}
-        return {
-            "rows": self.n_rows,
-            "accepted": self.n_accepted,
-            "corrected": self.n_corrected,
-            "gates": {
-                name: {**count, "rejection_rate": _share(count["rejected"], count["rejected"] + count["passed"])}
-                for name, count in counts.items()
-            },
-            "scores": {
-                name: {
-                    "rows": len(values),
-                    "mean": round(statistics.fmean(values), 6),
-                    "min": min(values),
-                    "max": max(values),
-                    "threshold": self.minimums.get(name),
-                    "below": self.below[name],
-                }
-                for name, values in sorted(self.scores.items())
-            },
-            **self.costs,
-        }
-
-
-def _costs(origins: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def costs_of(origins: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """What origins record about questions, summed."""
     found = [{cost: origin.get(cost) or 0 for cost in COSTS} for origin in origins]
     return {cost: round(sum(one[cost] for one in found), 3) for cost in COSTS}
-
-
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 6) if whole else None
-
-
-def conclude(
-    folder: RowFolder,
-    entries: Sequence[ManifestEntry],
-    writer: Writer,
-    sections: Sequence[str],
-    minimums: Mapping[str, float],
-    corrections: Mapping[str, Correction],
-) -> dict[str, Any]:
-    """Write ``rows.jsonl``, ``manifest.jsonl`` and ``summary.json`` from what all processes have written so far.
-
-    Args:
-        folder: The folder.
-        entries: All clips of the manifest.
-        writer: Who writes the chains of thought.
-        sections: Names of the sections.
-        minimums: Minimum score of rewards.
-        corrections: What a person says about rows, by id.
-
-    Returns:
-        The summary.
-    """
-    index, summary = folder.index(), Summary(minimums)
-    keys = [(entry.id, request_of(entry, writer)) for entry in entries]
-    present = [(entry, key) for entry, key in zip(entries, keys, strict=True) if key in index]
-
-    def rows() -> Iterator[CotRow]:
-        for entry, key in present:
-            correction = corrections.get(entry.id)
-            if correction is not None and correction.request not in ("", key[1]):
-                correction = None
-            columns = columns_of(entry, folder.folder, sections)
-            yield decided(replace(index.row(key), clip=columns), minimums, correction)
-
-    def lines() -> Iterator[bytes]:
-        for row in rows():
-            summary.add(row)
-            yield row.line()
-
-    folder.write_lines(ROWS, lines())
-    folder.write_lines(
-        MANIFEST, (json_text({"id": row.id, **row.clip, **strategy_plans(row)}) for row in rows() if row.accepted)
-    )
-    values = {
-        "clips": len(entries),
-        "left": len(entries) - len(present),
-        **summary.values(folder.settings["gates"]),
-        **_reasons(index, keys),
-    }
-    folder.write_summary(values)
-    return values
-
-
-def _reasons(index: RowIndex, keys: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """Why clips have no row, by id."""
-    found = {key: index.reasons[key] for key in keys if key in index.reasons and key not in index}
-    return {
-        kind: {key[0]: str(values[kind]) for key, values in found.items() if kind in values}
-        for kind in ("failed", "waiting")
-    }
