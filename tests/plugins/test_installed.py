@@ -53,7 +53,7 @@ def test_the_plugin_holds_up_to_its_check(environment):
 
 def test_the_worked_example_is_small():
     files = [path for path in LOUDNESS.rglob("*") if path.suffix in (".py", ".toml", ".md", ".yaml")]
-    assert sum(len(path.read_text().splitlines()) for path in files) <= 150
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 170
 
 
 def test_every_plugin_of_the_repository_is_known_to_suggestions():

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scripted_chat import ANSWERS, ScriptedPlanner, failing, section_of
 
 from prismaudio.components import Dimension
 from prismaudio.errors import PlanError
@@ -17,6 +16,7 @@ from prismaudio.types import Clip, FrameSpec
 from prismaudio_vlm.chat import Answer
 
 from .conftest import numbered
+from .scripted_chat import ANSWERS, ScriptedPlanner, failing, section_of
 
 LOUDNESS = Dimension("loudness", "How loud is the whole, in LUFS?", "The whole is at -23 LUFS.")
 

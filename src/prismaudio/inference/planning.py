@@ -69,7 +69,7 @@ def write_plan(
             break
     if not is_planned and request is None:
         raise PlanError("this model has no planner; give a plan or a prompt")
-    if is_planned and not any(plan.values()):
+    if is_planned and given is None and not any(plan.values()):
         raise PlanError(f"no planner wrote a section: {'; '.join(plan.warnings) or 'none gave a reason'}")
     plan.check(clip.duration_s)
     return with_default_sections(plan, dimensions) if is_planned else in_order(plan, dimensions)

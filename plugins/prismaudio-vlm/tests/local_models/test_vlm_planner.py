@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scripted_chat import ANSWERS, ScriptedPlanner
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
 from prismaudio_vlm.transformers_chat import VlmPlanner
+
+from ..scripted_chat import ANSWERS, ScriptedPlanner  # noqa: TID252 - tests are no package
 
 VIEWING = {"fps": 1.0, "moment_fps": 2.0, "max_frames": 1, "frame_size": 32, "cache": False}
 FAMILIES = pytest.mark.parametrize("family", ["qwen3_vl", "gemma3"])
