@@ -351,3 +351,8 @@ def test_contradictions_are_found(sections, parts):
 )
 def test_what_is_not_certain_is_no_contradiction(sections):
     assert contradictions(Plan(sections)) == []
+
+
+@pytest.mark.parametrize("text", ["{*ۓ!?", "1.2 3.4", "?? 0.5 s !!"])
+def test_signs_without_a_word_are_no_english(text):
+    assert "it is not in English" in section_problems("temporal", text, 4.0)

@@ -241,6 +241,8 @@ def _quoted(match: re.Match[str]) -> str:
 
 def _is_foreign(text: str) -> bool:
     """Return whether a text, or one of its sentences, is not in English."""
+    if not re.search("[A-Za-z]{2}", text):
+        return True
     n_other = sum(char.isalpha() and not unicodedata.name(char, "").startswith(("LATIN", "MICRO")) for char in text)
     if n_other > 2:
         return True
