@@ -69,7 +69,7 @@ def test_prompts_are_copied_changed_and_recorded(tmp_path, dimensions):
     shutil.copytree(FOLDER, tmp_path / "mine")
     assert Prompts.load(tmp_path / "mine").label == own.label
     text = (tmp_path / "mine" / "planner.yaml").read_text()
-    (tmp_path / "mine" / "planner.yaml").write_text(text.replace("version: 1", "version: 7"))
+    (tmp_path / "mine" / "planner.yaml").write_text(text.replace("version: 2", "version: 7"))
     (tmp_path / "mine" / "spatial.yaml").write_text("version: 3\nanswer: Say left or right.\n")
     mine = Prompts.load(tmp_path / "mine")
     assert mine.label.startswith("planner 7 (")
