@@ -322,3 +322,124 @@ def test_errors_are_not_kept(clip, dimensions):
 def test_arguments_out_of_range_are_reported(wrong):
     with pytest.raises((ValueError, PlanError), match=next(iter(wrong))):
         ScriptedPlanner(**wrong)
+
+
+# Annotating and decoupling -------------------------------------------------------------------------------------------
+COT = "A small dog barks twice. It sounds at 0.20 s and 0.60 s. A clean recording of a room. It is on the right (+24°)."
+
+
+def tagged(**changes):
+    return " ".join(f"<{name.capitalize()}> {text}" for name, text in {**ANSWERS, **changes}.items() if text)
+
+
+def test_one_question_shows_all_views_and_asks_for_one_text(clip, dimensions):
+    heard = replace(clip, audio=torch.zeros(2, 44_100 * 4), sample_rate_hz=44_100)
+    planner = ScriptedPlanner(lambda _: f"**{COT}**", hear=True, fps=1.0, moment_fps=5.0, max_frames=20)
+    (annotation,) = planner.annotate_batch([heard], dimensions, ["a dog"])
+    assert (annotation.text, annotation.warnings, annotation.unanswered) == (COT, (), "")
+    (question,) = planner.questions
+    assert shown(question) == [[0, 10, 20, 30], list(range(0, 40, 2))]
+    assert question.audio.shape == (64_000,)
+    assert "This is known about the clip: a dog" in question.text
+    assert "You also hear the sound" in question.text
+    places = [question.text.index(dimension.question) for dimension in dimensions]
+    assert places == sorted(places)
+    origin = annotation.origin
+    assert (origin["model"], origin["asked"], origin["tokens"]) == ("scripted", 1, len(COT.split()))
+    assert origin["prompt"].startswith("planner 2 (")
+    assert ", spatial 1 (" in origin["prompt"]
+
+
+def test_a_long_clip_is_annotated_with_one_question(dimensions):
+    planner = ScriptedPlanner(lambda _: COT, segment_s=2.0, max_frames=8)
+    planner.annotate_batch([numbered(9.0)], dimensions)
+    (question,) = planner.questions
+    assert len(question.views[0].times_s) == 8
+    assert "The clip lasts 9.00 s." in question.text
+    assert "This is known" not in question.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("", "it is empty"),
+        ("I'm sorry, I cannot see the dog.", "it refuses"),
+        ("The dog sounds at 9.50 s.", "9.50 s, but the clip lasts 4.00 s"),
+        ("A dog barks. " * 2 + "The dog sounds at 9.50 s.", "9.50 s"),
+        (" ".join(f"Dog number {i} barks." for i in range(200)), "it has 800 words; at most 600 are allowed"),
+        (" ".join(f"Dog number {i} barks." for i in range(100)) + " ```", "a code fence"),
+        (Answer("A dog barks and then", 1, 4, is_complete=False), "cut off"),
+    ],
+)
+def test_a_text_that_is_no_chain_of_thought_is_sent_back_once(wrong, told, clip, dimensions):
+    planner = ScriptedPlanner(lambda question: COT if question.corrections else wrong)
+    (annotation,) = planner.annotate_batch([clip], dimensions)
+    assert (annotation.text, annotation.origin["asked"]) == (COT, 2)
+    ((_, correction),) = planner.questions[1].corrections
+    assert told in correction
+    (annotation,) = ScriptedPlanner(lambda _: wrong, cache=False).annotate_batch([clip], dimensions)
+    assert (annotation.text, annotation.unanswered) == ("", "")
+    assert told in annotation.warnings[0]
+
+
+def test_a_chain_of_thought_may_be_as_long_as_all_its_sections(clip, dimensions):
+    long = " ".join(f"Dog number {i} barks." for i in range(140))
+    assert ScriptedPlanner(lambda _: long).annotate_batch([clip], dimensions)[0].text == long
+
+
+def test_a_clip_with_nothing_to_annotate_is_refused(dimensions):
+    planner = ScriptedPlanner(lambda _: COT, hear=True)
+    heard = Clip("a", 3.0, audio=torch.zeros(2, 48_000), sample_rate_hz=16_000)
+    assert [one.text for one in planner.annotate_batch([heard, Clip("b", 3.0)], dimensions, ["", "a dog"])] == [COT] * 2
+    assert planner.questions[0].views == ()
+    with pytest.raises(PlanError, match="clip b has nothing to annotate"):
+        planner.annotate_batch([Clip("b", 3.0)], dimensions)
+
+
+def test_a_text_is_split_by_one_question_without_the_clip(clip, dimensions):
+    planner = ScriptedPlanner(lambda _: tagged())
+    (plan,) = planner.decouple_batch([COT], [clip], dimensions)
+    assert dict(plan) == ANSWERS
+    (question,) = planner.questions
+    assert (question.views, question.audio) == ((), None)
+    assert COT in question.text
+    assert "<Semantic> ... <Temporal> ... <Aesthetic> ... <Spatial> ..." in question.text
+    assert plan.origins["spatial"]["asked"] == 1
+
+
+def test_sections_that_are_wrong_are_split_again(clip, dimensions):
+    late = "The dog sounds at 8.00 s."
+    planner = ScriptedPlanner(lambda question: tagged(temporal="" if not question.corrections else ANSWERS["temporal"]))
+    (plan,) = planner.decouple_batch([COT], [clip], dimensions)
+    assert dict(plan) == ANSWERS
+    assert plan.origins["temporal"]["asked"] == 2
+    (plan,) = ScriptedPlanner(lambda _: tagged(temporal=late), cache=False).decouple_batch([COT], [clip], dimensions)
+    assert "temporal" not in plan
+    assert "left out the temporal section" in plan.warnings[0]
+    assert plan.unanswered == {}
+
+
+def test_what_is_not_answered_is_told_apart_from_what_is_answered_badly(clip, dimensions):
+    def script(question):
+        return failing("no more requests") if "Split" in question.text or section_of(question) == "spatial" else COT
+
+    planner = ScriptedPlanner(lambda question: failing("no more requests"))
+    (annotation,) = planner.annotate_batch([clip], dimensions)
+    assert (annotation.text, annotation.unanswered, annotation.warnings) == ("", "no more requests", ())
+    (plan,) = planner.decouple_batch([COT], [clip], dimensions)
+    assert plan.unanswered == dict.fromkeys(CORE, "no more requests")
+    plan = ScriptedPlanner(script).plan(clip, dimensions)
+    assert plan.unanswered == {"spatial": "no more requests"}
+
+
+def test_a_description_leaves_out_what_changes_no_answer():
+    one, other = ScriptedPlanner(cache=False), ScriptedPlanner()
+    assert one.description() == other.description()
+    assert one.description() != ScriptedPlanner(fps=3.0).description()
+    json.dumps(one.description())
+
+
+def test_other_prompts_are_another_description(tmp_path):
+    (tmp_path / "temporal.yaml").write_text("answer: In seconds.\n")
+    prompts = ScriptedPlanner(prompts=str(tmp_path)).description()["prompts"]
+    assert prompts.startswith(f"{ScriptedPlanner().description()['prompts']}, temporal (")

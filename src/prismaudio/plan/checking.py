@@ -144,14 +144,13 @@ _FOREIGN_WORDS = """
 _ENGLISH, _FOREIGN = frozenset(_ENGLISH_WORDS.split()), frozenset(_FOREIGN_WORDS.split())
 
 
-def section_problems(name: str, text: str, duration_s: float, n_sections: int = 1) -> list[str]:
+def section_problems(name: str, text: str, duration_s: float) -> list[str]:
     """Find what is wrong with the text of a section of a plan.
 
     Args:
         name: The dimension of the section.
         text: Its text, before or after line breaks are removed.
         duration_s: Duration of the clip in seconds.
-        n_sections: Number of sections whose content the text holds, by which the maximum length is multiplied.
 
     Returns:
         Problems, each a clause about the section that can be shown to a user or told to a language model; empty if the
@@ -212,7 +211,7 @@ def _size_problems(text: str, duration_s: float, n_sections: int = 1) -> list[st
     """Find texts that are empty or too long; the patterns of other problems are not searched in these."""
     if not any(character.isalnum() for character in text):
         return ["it is empty"]
-    max_words = round(max(MAX_WORDS, MAX_WORDS_PER_S * duration_s)) * n_sections
+    max_words = round(max(MAX_WORDS, MAX_WORDS_PER_S * duration_s))
     n_words = len(text.split())
     if n_words > max_words or len(text) > MAX_WORD_LENGTH * max_words:
         return [f"it has {n_words} words or {len(text)} characters; at most {max_words} short words are allowed"]

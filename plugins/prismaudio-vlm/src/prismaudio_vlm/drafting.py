@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import PlanError, PrismAudioError
 from prismaudio.plan import Plan
-from prismaudio.plan.checking import contradictions, section_problems
+from prismaudio.plan.checking import MAX_WORDS, contradictions, section_problems
 from prismaudio.plan.quantities import times
 from prismaudio.plan.reading import sentences
 from prismaudio.plan.sections import tag
@@ -349,7 +349,7 @@ class Thought:
             self.unanswered, self.is_waiting = str(answer), False
             return
         text = tidy(answer.text)
-        problems = section_problems("chain of thought", text, self.clip.duration_s, len(self.dimensions))
+        problems = self._problems(text)
         if not answer.is_complete and not problems and text[-1] not in ".!?":
             problems = ["it is cut off because it is too long"]
         if not problems:
@@ -363,6 +363,18 @@ class Thought:
         else:
             correction = self.planner.prompts.correction(problems)
             self._corrections.append((answer.text[:MAX_SHOWN], correction))
+
+    def _problems(self, text: str) -> list[str]:
+        """What is wrong with the text: it is too long for its sections, or a part of it would be no section."""
+        n_words, max_words = len(text.split()), MAX_WORDS * len(self.dimensions)
+        if n_words > max_words:
+            return [f"it has {n_words} words; at most {max_words} are allowed"]
+        parts = [""]
+        for sentence in sentences(text):
+            longer = f"{parts[-1]} {sentence}".strip()
+            parts[-1:] = [longer] if not parts[-1] or len(longer.split()) <= MAX_WORDS else [parts[-1], sentence]
+        found = (section_problems("text", part, self.clip.duration_s) for part in parts)
+        return list(dict.fromkeys(problem for problems in found for problem in problems))
 
     def annotation(self) -> Annotation:
         """The chain of thought, with what is recorded about it."""
