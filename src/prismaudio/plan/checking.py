@@ -162,7 +162,7 @@ def section_problems(name: str, text: str, duration_s: float) -> list[str]:
         >>> section_problems("spatial", "**The dog** barks.", 9.0)
         ['it has bold or italic text; only plain sentences are allowed', 'it states no direction, distance or movement']
     """
-    return _size_problems(text, duration_s, n_sections) or [
+    return _size_problems(text, duration_s) or [
         *_form_problems(name, text),
         *leaks(text),
         *_time_problems(name, text, duration_s),
@@ -207,7 +207,7 @@ def leaks(text: str) -> list[str]:
     return found
 
 
-def _size_problems(text: str, duration_s: float, n_sections: int = 1) -> list[str]:
+def _size_problems(text: str, duration_s: float) -> list[str]:
     """Find texts that are empty or too long; the patterns of other problems are not searched in these."""
     if not any(character.isalnum() for character in text):
         return ["it is empty"]
