@@ -39,8 +39,8 @@ DIR/manifest.jsonl the accepted ones, with the plan as it is, as one text (plan_
 
 Run the command again to resume: rows that are there are not asked for again, nor questions whose answers are in the
 cache. A clip without video or sound is skipped and listed in the summary. Where a model gives no answer, as when a
-budget is used up, the clip has no row yet, and the exit code is 2. A plan with a time outside its clip, or without a
-section, is never accepted.
+budget is used up, the clip has no row, the exit code is 2, and the next run asks again. A plan with a time outside its
+clip, or without a section, is never accepted.
 
 Under torchrun or srun, each process takes its part of the clips; no process waits for another.
 

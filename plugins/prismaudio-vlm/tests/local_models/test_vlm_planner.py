@@ -94,3 +94,12 @@ def test_nonsense_is_asked_again_and_left_to_others(family, folders, clip, promp
     assert len(plan) + len(plan.warnings) == 4
     assert len(plan.warnings) >= 2  # random letters may look like a section
     assert all("left out the" in warning and "(after 2 answers)" in warning for warning in plan.warnings)
+
+
+def test_a_second_sampling_shares_the_network(folders, prompts):
+    planner = planner_of("qwen3_vl", folders, prompts, 8)
+    second = planner.resampled(0.7)
+    assert second._network is planner._network is not None
+    assert (second.temperature, second.seed, planner.temperature, planner.seed) == (0.7, 1, 0.0, 0)
+    assert second.identity != planner.identity
+    assert second.resampled(0.9).description()["model"].count("temperature 0.7, seed 2") == 1
