@@ -189,7 +189,7 @@ def test_a_planner_by_name_and_before_the_manifest(run, tmp_path, tiny_model_fol
             "columns is 'x'; expected int",
         ),
         (["--encoder", "video={class_path: BrightnessEncoder, init_args: {columns: 0}}"], "columns"),
-        (["--encoder", "video={class_path: [}"], "--encoder video is not YAML"),
+        (["--encoder", "video={class_path: [}"], "is not YAML"),
         (["--encoder", "video={name: BrightnessEncoder}"], "expected {class_path: NAME"),
         (["--encoder", "video={init_args: {columns: 4}}"], "has init_args; expected {class_path: NAME"),
         (["--encoder", "video={class_path: BrightnessEncoder, init_args: 3}"], "init_args is 3; expected arguments"),

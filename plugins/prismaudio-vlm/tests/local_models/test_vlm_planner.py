@@ -98,4 +98,3 @@ def test_a_second_sampling_shares_the_network(folders, prompts):
     assert second._network is planner._network is not None
     assert (second.temperature, second.seed, planner.temperature, planner.seed) == (0.7, 1, 0.0, 0)
     assert second.identity != planner.identity
-    assert second.resampled(0.9).description()["model"].count("temperature 0.7, seed 2") == 1
