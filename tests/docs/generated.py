@@ -30,6 +30,7 @@ COMMANDS = {
         "score",
         "extract",
         "cot build",
+        "cot inspect",
         "bench",
         "bench model",
         "bench rewards",
