@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prismaudio.checkpoints import Configured
 from prismaudio.errors import PlanError
 from prismaudio.plan import Plan
 from prismaudio.planners.base import Planner
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
 
 
-class FilePlanner(Planner):
+class FilePlanner(Configured, Planner):
     """Loads existing plans from text files.
 
     Args:
