@@ -93,6 +93,47 @@ def test_options_that_do_not_go_together_are_one_line(words, says, work, capsys)
     assert says in line
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--min-reward", "TemporalReward=nan"], "'TemporalReward=nan' is not NAME=VALUE"),
+        (["--min-reward", "=0.5"], "'=0.5' is not NAME=VALUE"),
+        (["--gate", "LeakGate", "--gate", "LeakGate"], "--gate names LeakGate twice"),
+        (["--reward", "TemporalReward", "--reward", "TemporalReward"], "--reward names TemporalReward twice"),
+        (
+            ["--gate", "{class_path: OnsetGate, init_args: {tolerance_s: -1}}"],
+            "tolerance_s is -1; expected 0.001 to 60",
+        ),
+    ],
+)
+def test_thresholds_and_gates_that_make_no_sense(words, says, work, capsys):
+    assert main(["cot", "build", str(work / "clips.jsonl"), "-o", "cot", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_a_folder_without_a_row_takes_other_settings(work, tmp_path, capsys):
+    (tmp_path / "bare.csv").write_text(f"video\n{work / 'c0.mp4'}\n")
+    words = ["cot", "build", "bare.csv", "-o", "cot", "--workers", "0"]
+    assert main([*words, "--gate", "none"]) == 2  # there is no plan
+    assert main([*words, "--planner", "FlashPlanner"]) == 0
+    assert main([*words, "--planner", "FlashPlanner", "--gate", "none"]) == 2
+    assert "has rows of other settings" in capsys.readouterr().err
+
+
+def test_a_correction_of_a_row_that_has_changed_is_named(work, tmp_path, capsys):
+    (tmp_path / "fix.json").write_text('{"c1": {"accepted": false}}')
+    assert build(work, "--corrections", "fix.json") == 0
+    assert "5 of 6 rows are accepted" in capsys.readouterr().err
+    text = (work / "clips.jsonl").read_text()
+    try:
+        (work / "clips.jsonl").write_text(text.replace('"id": "c1"', '"id": "c1", "aesthetic": "A noisy recording."'))
+        assert build(work) == 0
+    finally:
+        (work / "clips.jsonl").write_text(text)
+    assert "corrections of rows that have changed are not applied: c1" in capsys.readouterr().err
+
+
 def test_a_command_that_is_not_there(capsys):
     assert main(["cot", "make"]) == 2
     assert "invalid choice: 'make'" in capsys.readouterr().err

@@ -452,3 +452,13 @@ def test_frames_and_times_of_the_annotation(server, folder):
     assert main(command(*model(server, "--annotator"), *model(server, "--decoupler"))) == 0
     times = times_of(server.questions[0]["messages"])
     assert (times[:3], len(times)) == ([0.0, 0.12, 0.25], 16)  # of a short clip, all at the rate of moments
+
+
+def test_a_cache_that_cannot_be_written_stops_the_build_before_a_question(
+    server, folder, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PRISMAUDIO_CACHE", str(tmp_path / "file"))
+    assert main(command(*model(server))) == 2
+    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+    assert server.questions == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,6 +116,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _minimum(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     try:
+        if not name or not math.isfinite(float(value)):
+            raise ValueError
         return name, float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as TemporalReward=0.3") from None
@@ -218,8 +221,13 @@ def _report(
     for name, score in summary["scores"].items():
         limit = "" if score["threshold"] is None else f", {score['below']} below {score['threshold']:g}"
         sys.stderr.write(f"  {name}: mean {score['mean']:.3f} of {score['rows']} rows{limit}\n")
+    if outdated := summary["outdated_corrections"]:
+        named = ", ".join(outdated[:3]) + (f" and {len(outdated) - 3} more" if len(outdated) > 3 else "")
+        sys.stderr.write(f"warning: corrections of rows that have changed are not applied: {named}\n")
+    if n_left and stopped:
+        raise DataError(f"{stopped}; {n_left} clips have no row yet")
     if n_left:
-        why = f"{stopped}; " if stopped else next((f"{why}; " for why in building.waiting.values()), "")
+        why = next((f"{why}; " for why in building.waiting.values()), "")
         raise DataError(f"{why}{n_left} clips have no row yet: run the same command again, which asks about them alone")
     if stopped is not None:
         raise stopped
@@ -266,7 +274,7 @@ def _resampled(part: Any) -> Any:
 # Checks --------------------------------------------------------------------------------------------------------------
 def _checks(options: argparse.Namespace, sections: Sequence[str]) -> Checks:
     """The gates and rewards."""
-    from prismaudio.cot.building import Checks
+    from prismaudio.cot.building import Checks, ComparesPlans
     from prismaudio.registry import discover
     from prismaudio.scorers import RewardScorer
     from prismaudio.signatures import parameters
@@ -276,10 +284,16 @@ def _checks(options: argparse.Namespace, sections: Sequence[str]) -> Checks:
         name, arguments = parse_class(text, "--gate")
         if "dimensions" in parameters(discover().load("gates", name)):
             arguments = {"dimensions": list(sections)} | arguments
-        gates[name] = build("gates", json.dumps({"class_path": name, "init_args": arguments}), "--gate")
+        if name in gates:
+            raise PrismAudioError(f"--gate names {name} twice; expected it once")
+        gate = build("gates", json.dumps({"class_path": name, "init_args": arguments}), "--gate")
+        if options.gate is not None or options.samples > 1 or not isinstance(gate, ComparesPlans):
+            gates[name] = gate
     rewards = {}
     for text in _named(options.reward, REWARDS):
         reward = build("rewards", text, "--reward")
+        if type(reward).__name__ in rewards:
+            raise PrismAudioError(f"--reward names {type(reward).__name__} twice; expected it once")
         rewards[type(reward).__name__] = RewardScorer(reward, type(reward).__name__)
     return Checks(gates, list(rewards.values()))
 

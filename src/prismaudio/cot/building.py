@@ -105,9 +105,7 @@ class Checks:
                     gates[name] = gate.check_pair(written.plan, _present(second))
                 else:
                     gates[name] = gate.check(clip, written.plan, written.cot)
-            except NotApplicableError as error:
-                skipped[name] = one_line(error)
-            except PrismAudioError as error:  # such as weights that are not there
+            except PrismAudioError as error:  # it does not apply, or its weights are not there
                 skipped[name] = one_line(error)
             except Exception as error:  # noqa: BLE001 - a gate that fails lets nothing pass
                 print_traceback(error)

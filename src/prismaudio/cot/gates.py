@@ -11,7 +11,7 @@ import torch
 from prismaudio.audio.covering import cut
 from prismaudio.audio.interaural import WINDOW_S, directions
 from prismaudio.audio.onsets import onset_peaks
-from prismaudio.checkpoints import Configured
+from prismaudio.checkpoints import Configured, within
 from prismaudio.errors import NotApplicableError, truncated
 from prismaudio.metrics.onset import onset_pairs
 from prismaudio.metrics.plans import LEAD_S, TOLERANCES_S, frame_azimuths_deg, match_events, sound_events
@@ -92,6 +92,7 @@ class SectionGate(Gate):
     """
 
     def __init__(self, dimensions: Sequence[str] = CORE, min_words: int = 2) -> None:
+        within(0, 1000, min_words=min_words)
         self.dimensions, self.min_words = tuple(dimensions), min_words
 
     def check(self, clip: Clip, plan: Plan, cot: str = "") -> str | None:
@@ -171,6 +172,9 @@ class OnsetGate(Gate):
         strong_rise_db: float = 1.0,
         strong_share: float = 0.2,
     ) -> None:
+        within(0.001, 60, tolerance_s=tolerance_s)
+        within(0, 1, min_planned=min_planned, min_detected=min_detected, strong_share=strong_share)
+        within(0, 100, min_rise_db=min_rise_db, strong_rise_db=strong_rise_db)
         self.tolerance_s, self.min_planned, self.min_detected = tolerance_s, min_planned, min_detected
         self.min_rise_db, self.strong_rise_db, self.strong_share = min_rise_db, strong_rise_db, strong_share
 
@@ -255,6 +259,9 @@ class SideGate(Gate):
         max_residual: float = 0.25,
         min_side: float = 1e-3,
     ) -> None:
+        within(0, 90, side_deg=side_deg, far_deg=far_deg)
+        within(0.001, 60, tolerance_s=tolerance_s)
+        within(0, 1, max_residual=max_residual, min_side=min_side)
         self.side_deg, self.far_deg, self.tolerance_s = side_deg, far_deg, tolerance_s
         self.max_residual, self.min_side = max_residual, min_side
 
@@ -332,6 +339,9 @@ class AgreementGate(Gate):
         min_sides: float = 0.75,
         side_deg: float = 10.0,
     ) -> None:
+        within(0.001, 60, tolerance_s=tolerance_s)
+        within(0, 1, min_events=min_events, min_classes=min_classes, min_sides=min_sides)
+        within(0, 90, side_deg=side_deg)
         self.tolerance_s, self.min_events, self.min_classes = tolerance_s, min_events, min_classes
         self.min_sides, self.side_deg = min_sides, side_deg
 

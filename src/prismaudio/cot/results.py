@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prismaudio.cot.building import columns_of, costs_of, plan_problem, request_of
 from prismaudio.cot.rows import MANIFEST, ROWS, VALID, CotRow, RowFolder, RowIndex
 from prismaudio.cot.strategies import strategy_plans
-from prismaudio.errors import DataError, one_line
+from prismaudio.errors import DataError, reason
 from prismaudio.media import replacing
 from prismaudio.plan import Plan
 from prismaudio.untrusted import json_text, load_json, read_small
@@ -52,7 +52,7 @@ def read_corrections(path: Path, sections: Sequence[str]) -> dict[str, Correctio
     try:
         found = load_json(read_small(path, 1 << 30))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the corrections {path}: {one_line(error)}; {expected}") from error
+        raise DataError(f"cannot read the corrections {path}: {reason(error)}; {expected}") from error
     if not isinstance(found, dict):
         raise DataError(f"the corrections {path} are no object; {expected}")
     corrections = {}
@@ -206,12 +206,13 @@ def conclude(
     index, summary = folder.index(), Summary(minimums)
     keys = [(entry.id, request_of(entry, writer)) for entry in entries]
     present = [(entry, key) for entry, key in zip(entries, keys, strict=True) if key in index]
+    outdated = [
+        name for name, request in keys if name in corrections and corrections[name].request not in ("", request)
+    ]
 
     def rows() -> Iterator[CotRow]:
         for entry, key in present:
-            correction = corrections.get(entry.id)
-            if correction is not None and correction.request not in ("", key[1]):
-                correction = None
+            correction = None if entry.id in outdated else corrections.get(entry.id)
             columns = columns_of(entry, folder.folder, sections)
             yield decided(replace(index.row(key), clip=columns), minimums, correction)
 
@@ -227,6 +228,7 @@ def conclude(
     values = {
         "clips": len(entries),
         "left": len(entries) - len(present),
+        "outdated_corrections": outdated,
         **summary.values(folder.settings["gates"]),
         **_reasons(index, keys),
     }

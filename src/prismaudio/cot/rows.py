@@ -178,6 +178,8 @@ class RowFolder:
                     f"{self.folder} has files that prismaudio cot build did not write; choose another folder with -o"
                 )
             self.write_summary({})
+        elif not any(map(_has_rows, self.folder.glob(PARTS))):
+            self.write_summary({})  # of a build that wrote no row
         elif differing := list(_differences(found, self.settings)):
             raise DataError(
                 f"{self.folder} has rows of other settings: {'; '.join(differing[:3])}; give the same, or choose "
@@ -297,6 +299,12 @@ def _lock(file: IO[bytes]) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def _has_rows(part: Path) -> bool:
+    """Whether a file of a process has a row, and not only reasons why clips have none."""
+    with part.open("rb") as file:
+        return any(b'"sections"' in line for line in file)
 
 
 def _is_locked(path: Path) -> bool:

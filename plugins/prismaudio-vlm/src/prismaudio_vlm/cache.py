@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import MediaError, reason
+from prismaudio.errors import MediaError, PrismAudioError, reason
 from prismaudio.media import replacing
 from prismaudio.untrusted import load_json, read_small
 from prismaudio_vlm.chat import Answer
@@ -38,14 +38,14 @@ class AnswerCache:
         """Make the folder, before anything is asked.
 
         Raises:
-            MediaError: It cannot be made or written.
+            PrismAudioError: It cannot be made or written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MediaError(f"cannot write {self.folder}: {reason(error)}; {ADVICE}") from error
+            raise PrismAudioError(f"cannot write {self.folder}: {reason(error)}; {ADVICE}") from error
         if not os.access(self.folder, os.W_OK):
-            raise MediaError(f"cannot write {self.folder}: no permission; {ADVICE}")
+            raise PrismAudioError(f"cannot write {self.folder}: no permission; {ADVICE}")
 
     def find(self, identity: str, question: Question) -> Answer | None:
         """The answer to a question; None if there is none, or its file is damaged."""
@@ -59,11 +59,14 @@ class AnswerCache:
         """Store an answer.
 
         Raises:
-            MediaError: It cannot be written.
+            PrismAudioError: It cannot be written.
         """
         path = self._path(identity, question)
-        with replacing(path, ADVICE) as part:
-            part.write_text(json.dumps(asdict(answer)), encoding="utf-8")
+        try:
+            with replacing(path, ADVICE) as part:
+                part.write_text(json.dumps(asdict(answer)), encoding="utf-8")
+        except MediaError as error:  # it is not about a clip
+            raise PrismAudioError(str(error)) from error
 
     def _path(self, identity: str, question: Question) -> Path:
         digest = hashlib.sha256()
