@@ -40,7 +40,8 @@ def rewritten(path, **changes):
 
 def test_a_folder_that_is_not_there_names_a_model(asking, tmp_path):
     message = refusal(tmp_path / "none", asking)
-    assert message.startswith(f"{tmp_path / 'none'} is not a folder; expected the folder Qwen3-VL-4B-Instruct (8900 MB")
+    assert message.startswith(f"no folder {tmp_path / 'none'}; expected one with a model in transformers' layout")
+    assert message.endswith("such as Qwen/Qwen3-VL-4B-Instruct")
     assert refusal(tmp_path, asking).startswith(f"{tmp_path} has no config.json; expected the folder Qwen3-VL")
     assert "the revision v1 applies to repositories only" in refusal(tmp_path, asking, revision="v1")
 
