@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_CHARACTERS = 1_000
 """Maximum length of an error message; a longer one is truncated in the middle."""
@@ -20,6 +24,17 @@ def truncated(text: str, max_characters: int = MAX_CHARACTERS) -> str:
         return text
     tail = (max_characters - 1) // 2
     return f"{text[: max_characters - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def first_of(names: Sequence[str], limit: int) -> str:
+    """The first of some names, and the number of the others.
+
+    Example:
+        >>> first_of(["a", "b", "c"], 2), first_of(["a", "b"], 2)
+        ('a, b and 1 more', 'a, b')
+    """
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more}"
 
 
 def one_line(error: BaseException, max_characters: int | None = None) -> str:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prismaudio.cli.arguments import Parser, whole
 from prismaudio.cli.building import add_planners, build, join_planner_arguments, make_planner, parse_class
-from prismaudio.cli.launching import Place, part, run_processes
-from prismaudio.errors import DataError, PrismAudioError
+from prismaudio.cli.launching import Place, add_processes, check_processes, shared_place
+from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prismaudio.cot.building import Checks
+    from prismaudio.cot.building import Checks, CotBuild
     from prismaudio.cot.results import Correction
     from prismaudio.cot.writers import Writer
 
@@ -94,18 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--corrections", metavar="FILE",
         help='JSON of a person: {id: {"sections": {name: text}, "accepted": true or false}}; kept in DIR',
     )  # fmt: skip
-    speed = parser.add_argument_group("processes")
-    speed.add_argument(
-        "--part", type=part, metavar="I/N",
-        help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
-    )  # fmt: skip
-    speed.add_argument(
-        "--devices", type=whole(1, 1024), default=1, metavar="N", help="start N processes, one for each GPU"
-    )
-    speed.add_argument(
-        "--workers", type=whole(0, 1024), default=2, metavar="N",
-        help="threads that read clips ahead; 0 to read without threads (default: %(default)s)",
-    )  # fmt: skip
+    speed = add_processes(parser)
     speed.add_argument(
         "--batch-size", type=whole(1, 1024), default=4, metavar="B",
         help="clips that models are asked about together (default: %(default)s)",
@@ -136,26 +124,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--annotator and --decoupler belong together; one class may be both")
     if options.samples > 1 and not (options.planner or options.annotator):
         parser.error("--samples 2 needs a model to ask; give --planner, or --annotator and --decoupler")
-    if options.part and options.devices > 1:
-        parser.error("--part and --devices exclude each other; --devices gives each of its processes a part")
+    check_processes(parser, options)
     return options
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``prismaudio cot build``."""
     options = parse(argv)
-    place = Place.of(os.environ) if options.part is None else options.part
-    if options.devices > 1:
-        end = list(argv).index("--") if "--" in argv else len(argv)
-        run_processes(["cot", "build", *argv[:end], "--devices", "1", *argv[end:]], options.devices, place)
-        return 0
-    return run(options, place)
+    place = shared_place(["cot", "build"], argv, options)
+    return 0 if place is None else run(options, place)
 
 
 def run(options: argparse.Namespace, place: Place) -> int:
     """Build the rows of this process, and write what all have built so far."""
     from prismaudio.cot.building import CotBuild, request_of
-    from prismaudio.cot.results import conclude
+    from prismaudio.cot.results import conclude, read_corrections
     from prismaudio.cot.rows import RowFolder
     from prismaudio.data.manifest import read_manifest
     from prismaudio.data.sharing import locked
@@ -179,7 +162,7 @@ def run(options: argparse.Namespace, place: Place) -> int:
     }
     stopped: PrismAudioError | None = None
     folder = RowFolder(expanded(options.output), settings, place.rank + 1, place.world)
-    corrections = _given_corrections(options, sections)
+    corrections = {} if options.corrections is None else read_corrections(expanded(options.corrections), sections)
     own = entries[place.rank :: place.world]
     with folder, Reporter(len(own), "clips") as reporter:
         index = folder.index()
@@ -200,7 +183,12 @@ def run(options: argparse.Namespace, place: Place) -> int:
 
 
 def _report(
-    options: argparse.Namespace, summary: dict[str, Any], building: Any, n_left: int, n_before: int, stopped: Any
+    options: argparse.Namespace,
+    summary: dict[str, Any],
+    building: CotBuild,
+    n_left: int,
+    n_before: int,
+    stopped: PrismAudioError | None,
 ) -> int:
     """Print what was done, and return the exit code.
 
@@ -222,7 +210,7 @@ def _report(
         limit = "" if score["threshold"] is None else f", {score['below']} below {score['threshold']:g}"
         sys.stderr.write(f"  {name}: mean {score['mean']:.3f} of {score['rows']} rows{limit}\n")
     if outdated := summary["outdated_corrections"]:
-        named = ", ".join(outdated[:3]) + (f" and {len(outdated) - 3} more" if len(outdated) > 3 else "")
+        named = first_of(outdated, 3)
         sys.stderr.write(f"warning: corrections of rows that have changed are not applied: {named}\n")
     if n_left and stopped:
         raise DataError(f"{stopped}; {n_left} clips have no row yet")
@@ -250,11 +238,12 @@ def _writers(options: argparse.Namespace, device: str) -> tuple[Writer, Writer |
     again = options.samples > 1
     if options.planner:
         planner = _of_kind(make_planner(options.planner[0], target, PLANNER), Planner, PLANNER)
-        return OneStep(planner), OneStep(_resampled(planner)) if again else None
+        return OneStep(planner), OneStep(planner.resampled(SECOND_TEMPERATURE)) if again else None
     if options.annotator:
         annotator = _of_kind(make_planner(options.annotator[0], target, ANNOTATOR), Annotator, ANNOTATOR)
         decoupler = _of_kind(make_planner(options.decoupler[0], target, DECOUPLER), Decoupler, DECOUPLER)
-        return TwoSteps(annotator, decoupler), TwoSteps(_resampled(annotator), decoupler) if again else None
+        second = TwoSteps(annotator.resampled(SECOND_TEMPERATURE), decoupler) if again else None
+        return TwoSteps(annotator, decoupler), second
     return ManifestPlans(), None
 
 
@@ -265,10 +254,6 @@ def _of_kind(made: Any, kind: type[Part], option: str) -> Part:
             f"prismaudio.planners.base.{kind.__name__}, such as ApiPlanner"
         )
     return made
-
-
-def _resampled(part: Any) -> Any:
-    return part.resampled(SECOND_TEMPERATURE)
 
 
 # Checks --------------------------------------------------------------------------------------------------------------
@@ -305,12 +290,6 @@ def _named(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]
 
 
 # Corrections ---------------------------------------------------------------------------------------------------------
-def _given_corrections(options: argparse.Namespace, sections: Sequence[str]) -> dict[str, Correction]:
-    from prismaudio.cot.results import read_corrections
-
-    return {} if options.corrections is None else read_corrections(expanded(options.corrections), sections)
-
-
 def _kept_corrections(
     folder: Path, given: dict[str, Correction], keys: dict[str, tuple[str, str]], sections: Sequence[str]
 ) -> dict[str, Correction]:
@@ -320,7 +299,7 @@ def _kept_corrections(
     from prismaudio.data.sharing import locked
 
     if lost := sorted(given.keys() - keys.keys()):
-        named = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        named = first_of(lost, 3)
         sys.stderr.write(f"warning: there are corrections for rows that do not exist: {named}; they are not applied\n")
     path = folder / CORRECTIONS
     with locked(folder):

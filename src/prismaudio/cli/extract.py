@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, whole
-from prismaudio.cli.launching import Place, part, run_processes
-from prismaudio.errors import DataError
+from prismaudio.cli.launching import Place, add_processes, check_processes, shared_place
+from prismaudio.errors import DataError, first_of
 from prismaudio.paths import expanded
 
 if TYPE_CHECKING:
@@ -75,20 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strict", action="store_true", help="exit with code 2 if any clip fails, not only if all fail"
     )
-    speed = parser.add_argument_group("processes")
-    speed.add_argument(
-        "--part",
-        type=part,
-        metavar="I/N",
-        help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
-    )
-    speed.add_argument(
-        "--devices", type=whole(1, 1024), default=1, metavar="N", help="start N processes, one for each GPU"
-    )
-    speed.add_argument(
-        "--workers", type=whole(0, 1024), default=2, metavar="N",
-        help="threads that read clips ahead; 0 to read without threads (default: %(default)s)",
-    )  # fmt: skip
+    speed = add_processes(parser)
     speed.add_argument(
         "--batch-size", type=whole(1, 1024), default=1, metavar="B",
         help="clips of like length that encoders encode together; the features are the same within rounding "
@@ -131,8 +117,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"the following arguments are required: {', '.join(lacking)}")
     if options.format != "safetensors" and options.dtype == "bfloat16":
         parser.error(f"--format {options.format} has no bfloat16; use --dtype float16, or --format safetensors")
-    if options.part and options.devices > 1:
-        parser.error("--part and --devices exclude each other; --devices gives each of its processes a part")
+    check_processes(parser, options)
     return options
 
 
@@ -143,12 +128,8 @@ def main(argv: Sequence[str]) -> int:
         from prismaudio.cli.extract_inspect import inspect
 
         return inspect(options.inspect, options.json, options.plot)
-    place = Place.of(os.environ) if options.part is None else options.part
-    if options.devices > 1:
-        end = list(argv).index("--") if "--" in argv else len(argv)
-        run_processes(["extract", *argv[:end], "--devices", "1", *argv[end:]], options.devices, place)
-        return 0
-    return extract(options, place)
+    place = shared_place(["extract"], argv, options)
+    return 0 if place is None else extract(options, place)
 
 
 def extract(options: argparse.Namespace, place: Place) -> int:
@@ -169,8 +150,9 @@ def extract(options: argparse.Namespace, place: Place) -> int:
     planner = "" if options.planner is None else f"planner{options.planner and f' {options.planner}'}"
     settings = f"{options.dtype} {planner}"
     if place.rank == 0 and (others := sorted(folder.done.keys() - {entry.id for entry in everything})):
-        named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        sys.stderr.write(f"note: {folder.folder} has clips that {options.manifest} does not list: {named}\n")
+        sys.stderr.write(
+            f"note: {folder.folder} has clips that {options.manifest} does not list: {first_of(others, 3)}\n"
+        )
     waiting = [entry for entry in entries if not folder.is_done(entry, settings)]
     with Reporter(len(entries), "clips") as reporter:
         reporter.skip(len(entries) - len(waiting))

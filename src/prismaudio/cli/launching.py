@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from prismaudio.cli.arguments import whole
 from prismaudio.cli.termination import Terminated
 from prismaudio.errors import PrismAudioError
 
@@ -92,6 +93,49 @@ def part(text: str) -> Place:
     if not 1 <= number <= total:
         raise argparse.ArgumentTypeError(f"{text!r} is not a part; expected I/N such as 1/4, with I from 1 to N")
     return Place(number - 1, total)
+
+
+def add_processes(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that share the clips of a command between processes, and return their group."""
+    group = parser.add_argument_group("processes")
+    group.add_argument(
+        "--part", type=part, metavar="I/N",
+        help="process only part I of N, for N processes or cluster jobs (default: as torchrun or srun says)",
+    )  # fmt: skip
+    group.add_argument(
+        "--devices", type=whole(1, 1024), default=1, metavar="N", help="start N processes, one for each GPU"
+    )
+    group.add_argument(
+        "--workers", type=whole(0, 1024), default=2, metavar="N",
+        help="threads that read clips ahead; 0 to read without threads (default: %(default)s)",
+    )  # fmt: skip
+    return group
+
+
+def check_processes(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Check that the options of :func:`add_processes` go together.
+
+    Raises:
+        PrismAudioError: They do not.
+    """
+    if options.part and options.devices > 1:
+        parser.error("--part and --devices exclude each other; --devices gives each of its processes a part")
+
+
+def shared_place(command: Sequence[str], argv: Sequence[str], options: argparse.Namespace) -> Place | None:
+    """The place of this process; None if ``--devices`` asked for several, which have done the work.
+
+    Args:
+        command: The words of the command.
+        argv: Its arguments.
+        options: The same, parsed.
+    """
+    place = Place.of(os.environ) if options.part is None else options.part
+    if options.devices == 1:
+        return place
+    end = list(argv).index("--") if "--" in argv else len(argv)
+    run_processes([*command, *argv[:end], "--devices", "1", *argv[end:]], options.devices, place)
+    return None
 
 
 def run_processes(arguments: Sequence[str], n_processes: int, place: Place) -> None:

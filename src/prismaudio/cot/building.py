@@ -49,6 +49,7 @@ DROPPED = ("id", "features", "latents")
 """Columns that rows do not keep: features of other texts would be trained on instead of the plans."""
 SHOWN_S = 10.0
 """Seconds between lines about the progress."""
+NO_SECOND = "it compares two samplings of a clip; ask for a second one with --samples 2"
 T = TypeVar("T")
 
 
@@ -102,7 +103,9 @@ class Checks:
             try:
                 require(gate.needs, clip.has | {"plan"})
                 if isinstance(gate, ComparesPlans):
-                    gates[name] = gate.check_pair(written.plan, _present(second))
+                    if second is None:
+                        raise NotApplicableError(NO_SECOND)
+                    gates[name] = gate.check_pair(written.plan, second)
                 else:
                     gates[name] = gate.check(clip, written.plan, written.cot)
             except PrismAudioError as error:  # it does not apply, or its weights are not there
@@ -119,12 +122,6 @@ class Checks:
             scores = {name: round(score.value, 6) for name, score in found.items() if score.value is not None}
             skipped |= {name: score.reason for name, score in found.items() if score.value is None}
         return CheckResult(gates, skipped, scores)
-
-
-def _present(second: Plan | None) -> Plan:
-    if second is None:
-        raise NotApplicableError("it compares two samplings of a clip; ask for a second one with --samples 2")
-    return second
 
 
 def plan_problem(plan: Plan, duration_s: float) -> str | None:

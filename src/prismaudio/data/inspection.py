@@ -15,7 +15,7 @@ from torch import Tensor
 from prismaudio.data.features import find_files, index_file, look_over, read_tensor
 from prismaudio.data.records import Contents, Record
 from prismaudio.data.writing import read_failures
-from prismaudio.errors import DataError
+from prismaudio.errors import DataError, first_of
 from prismaudio.types import LATENTS
 
 if TYPE_CHECKING:
@@ -157,22 +157,18 @@ class Inspection:
             lines.append(
                 f"  {name}: {values['n']} of dim {dims}, {dtypes}, "
                 f"length {length} (min/median/max), mean {values['mean']:.4g}, std {values['std']:.4g}, "
-                f"{_some(stream.not_finite) or 'none'} with NaN or infinity"
+                f"{first_of(stream.not_finite, 5) or 'none'} with NaN or infinity"
             )
         if self.repeated:
-            lines.append(f"  {len(self.repeated)} clips in several files, the last one counts: {_some(self.repeated)}")
+            named = first_of(self.repeated, 5)
+            lines.append(f"  {len(self.repeated)} clips in several files, the last one counts: {named}")
         if self.failures:
-            lines.append(f"  {len(self.failures)} clips could not be computed: {_some(list(self.failures))}")
+            lines.append(f"  {len(self.failures)} clips could not be computed: {first_of(list(self.failures), 5)}")
         lines += [f"  damaged: {why}" for why in self.damaged.values()]
         lines += [f"  {self.conflict}"] * bool(self.conflict)
         lines += [f"  not for training: {name}: {why}" for name, why in list(self.unusable.items())[:10]]
         lines += [f"  and {len(self.unusable) - 10} more"] * (len(self.unusable) > 10)
         return "\n".join(lines)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def inspect_folder(folder: Path, on_clip: Callable[[int, int], None] = lambda *_: None) -> Inspection:

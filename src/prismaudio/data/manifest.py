@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from prismaudio.errors import DataError, PlanError, PrismAudioError
+from prismaudio.errors import DataError, PlanError, PrismAudioError, first_of
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
 from prismaudio.untrusted import MAX_TABLE_BYTES, MAX_TEXT_BYTES, check_file, is_text, parse_json, readable_name
@@ -178,7 +178,7 @@ def _check_columns(
     if plan_column != "plan" and plan_column not in found:
         raise DataError(
             f"the manifest {file} has no column {plan_column!r} with plans; it has "
-            f"{_first([_shown(name)[1:-1] for name in found]) or 'none'}"
+            f"{first_of([_shown(name)[1:-1] for name in found], NAMED_FILES) or 'none'}"
         )
     for name in found:
         near = (
@@ -191,7 +191,7 @@ def _check_columns(
     if not any(name in FILES for name in found):
         raise DataError(
             f"the manifest {file} has none of the columns {', '.join(FILES)}; "
-            f"it has {_first([_shown(name)[1:-1] for name in found]) or 'none'}"
+            f"it has {first_of([_shown(name)[1:-1] for name in found], NAMED_FILES) or 'none'}"
         )
 
 
@@ -342,13 +342,8 @@ def _check_files(file: Path, lines: Mapping[int, ManifestEntry], *, some_may_lac
     if missing and not (some_may_lack and len(missing) < len(named)):
         raise DataError(
             f"the manifest {file} names {len(missing)} file{'s' * (len(missing) > 1)} that do not exist: "
-            f"{_first(missing)}; paths are relative to its folder"
+            f"{first_of(missing, NAMED_FILES)}; paths are relative to its folder"
         )
     regular = {path: path.is_file() for path, exists in there.items() if exists}
     if others := [f"{path} (line {line})" for line, path in named if not regular.get(path, True)]:
-        raise DataError(f"the manifest {file} names paths that are not regular files: {_first(others)}")
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-    return f"{', '.join(names[:NAMED_FILES])}{more}"
+        raise DataError(f"the manifest {file} names paths that are not regular files: {first_of(others, NAMED_FILES)}")

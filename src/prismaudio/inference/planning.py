@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prismaudio.errors import PlanError, truncated
+from prismaudio.errors import PlanError, first_of, truncated
 from prismaudio.plan import CORE, Plan
 from prismaudio.plan.nouns import Nouns
 
@@ -139,10 +139,8 @@ def unknown_text_warnings(texts: Sequence[str], encoders: Iterable[Encoder]) -> 
     if not clauses:
         return []
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.vocabulary or ()))
-    quoted = ", ".join(repr(truncated(clause, MAX_LETTERS)) for clause in clauses[:MAX_QUOTED])
-    quoted += f" and {len(clauses) - MAX_QUOTED} more" if len(clauses) > MAX_QUOTED else ""
-    things = ", ".join(known[:MAX_NAMED])
-    things += f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    quoted = first_of([repr(truncated(clause, MAX_LETTERS)) for clause in clauses], MAX_QUOTED)
+    things = first_of(known, MAX_NAMED)
     if any(Nouns(known).mentions(text) for text in texts):
         return [f"not understood: {quoted}; the model's vocabulary: {things}"]
     return [f"no known sound is mentioned in {quoted}, so the model cannot follow it; its vocabulary: {things}"]

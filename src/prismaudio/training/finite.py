@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from torch.nn.utils import get_total_norm
 
-from prismaudio.errors import TrainingError
+from prismaudio.errors import TrainingError, first_of
 from prismaudio.training.sharding import local_shard
 from prismaudio.types import ClipBatch, LatentBatch
 
@@ -109,8 +109,7 @@ def _of_all_processes(mine: tuple[str, list[str]]) -> list[tuple[str, list[str]]
 def _report(step: int, found: Sequence[tuple[str, list[str]]]) -> str:
     what = "loss" if any(wrong == "loss" for wrong, _ in found) else "gradient"
     names = list(dict.fromkeys(name for wrong, some in found if wrong == what for name in some))
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    clips = f", with the clips {', '.join(names[:MAX_NAMED])}{more}" if names else ""
+    clips = f", with the clips {first_of(names, MAX_NAMED)}" if names else ""
     return (
         f"the {what} of step {step} is NaN or infinite{clips}; the weights are those of the previous step: check these "
         "clips, lower the learning rate, and resume with --ckpt_path last"
