@@ -15,6 +15,7 @@ import json
 import math
 import os
 import reprlib
+import shutil
 import sys
 import tempfile
 import types
@@ -89,6 +90,8 @@ class Configured:
         config: The arguments.
         not_in_folders: Arguments that are the user's own, such as the address to which a key is sent: they are not
             stored in model folders, and a folder of somebody else that sets one is rejected.
+        files_argument: The argument that is a folder with the component's own files, weights included, in place of
+            weights in ``model.safetensors``. In a model folder they are in a folder of the component's name.
 
     Example:
         >>> class Box(Configured):
@@ -99,6 +102,11 @@ class Configured:
 
     config: Mapping[str, Any] = MappingProxyType({})
     not_in_folders: ClassVar[frozenset[str]] = frozenset()
+    files_argument: ClassVar[str] = ""
+
+    def save_files(self, folder: Path) -> None:
+        """Write the component's own files to a new folder; for classes with a :attr:`files_argument`."""
+        raise NotImplementedError
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -202,7 +210,9 @@ def save_components(
     described, weights = _other_components(folder, components) if beside else ({}, {})
     for name, component in components.items():
         described[name] = description(component)
-        if isinstance(component, torch.nn.Module):
+        if component.files_argument:
+            described[name]["arguments"][component.files_argument] = name
+        elif isinstance(component, torch.nn.Module):
             stored = {
                 key: value.detach().to("cpu", half_dtype if name in half and value.is_floating_point() else None)
                 for key, value in component.state_dict().items()
@@ -213,14 +223,32 @@ def save_components(
     text = json.dumps({"format": FORMAT, "components": described}, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     tensors, config = folder / "model.safetensors.partial", folder / "config.json.partial"
+    folders = [folder / f"{name}.partial" for name, component in components.items() if component.files_argument]
     try:
+        for part in folders:
+            shutil.rmtree(part, ignore_errors=True)
+            components[part.stem].save_files(part)
         save_tensors(weights, tensors)
         config.write_text(text, encoding="utf-8")
+        for part in folders:
+            _replace_folder(part)
         for part in (tensors, config):
             os.replace(part, part.with_suffix(""))  # noqa: PTH105 - atomic on every system
     finally:
         for part in (tensors, config):
             part.unlink(missing_ok=True)
+        for part in folders:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace_folder(part: Path) -> None:
+    """Give a finished folder its name; an existing one is moved aside first, since folders are not replaced at once."""
+    target, previous = part.with_suffix(""), part.with_suffix(".previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if target.is_dir():
+        target.rename(previous)
+    part.rename(target)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def check_target(folder: Path) -> None:
@@ -297,7 +325,8 @@ def component_factories(folder: Path, classes: Mapping[str, str] | None = None) 
     """
     described, classes = _read_config(folder), LOADABLE if classes is None else classes
     parts = {
-        name: _parse_component(_place(folder, name), entry, _role(name), classes) for name, entry in described.items()
+        name: _with_files(folder, name, _parse_component(_place(folder, name), entry, _role(name), classes))
+        for name, entry in described.items()
     }
     shapes = shapes_of(_weights(folder))
     for name, part in parts.items():
@@ -346,6 +375,17 @@ class _ComponentSpec:
         return self.kind(**_map_components(self.arguments, _ComponentSpec.make, _ComponentSpec))
 
 
+def _with_files(folder: Path, name: str, part: _ComponentSpec) -> _ComponentSpec:
+    """The component with the path of its own files, which are beside ``config.json``."""
+    argument = part.kind.files_argument
+    if not argument:
+        return part
+    if part.arguments.get(argument) != name or not (folder / name).is_dir():
+        place, value = _place(folder, name), _short_repr(part.arguments.get(argument))
+        raise CheckpointError(f"{place}.arguments.{argument} is {value}; expected {name!r}, and a folder of that name")
+    return _ComponentSpec(part.kind, {**part.arguments, argument: str(folder / name)})
+
+
 def _parse_component(
     place: str, entry: Mapping[str, Any], role: str | None, classes: Mapping[str, str]
 ) -> _ComponentSpec:
@@ -356,7 +396,7 @@ def _parse_component(
         if isinstance(value, dict) and value.keys() == {"class", "arguments"}:
             if not isinstance(value["arguments"], dict):
                 raise CheckpointError(f"{where}.arguments is {_short_repr(value['arguments'])}; expected an object")
-            return _parse_component(where, value, "conditioners", classes)
+            return _parse_component(where, value, None, classes)  # of the kind that its argument declares
         if isinstance(value, dict):
             return {name: parsed(f"{where}.{name}", item) for name, item in value.items()}
         return value

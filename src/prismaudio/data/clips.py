@@ -84,20 +84,29 @@ def read_audio(entry: ManifestEntry, sample_rate_hz: int, hop: int, duration_s: 
     return pad(audio, (0, n_samples - audio.shape[1])), duration_s
 
 
-def read_whole(entry: ManifestEntry, frames: FrameSpec, sample_rate_hz: int) -> Clip:
+def read_whole(
+    entry: ManifestEntry, frames: FrameSpec, sample_rate_hz: int, *, needs_audio: bool = True
+) -> Clip:  # fmt: skip
     """The frames, if there are any, and the audio of a clip.
 
     Args:
         entry: The clip.
         frames: Rate and size of the frames.
         sample_rate_hz: Sample rate of the audio.
+        needs_audio: Whether a video without an audio track is an error.
 
     Raises:
         PrismAudioError: They cannot be read, or there is no audio.
     """
     video = read_frames(entry, [frames]).get(frames)
+    if video is not None and not needs_audio and not _has_audio(entry):
+        return video
     audio, duration_s = read_audio(entry, sample_rate_hz, 1, None if video is None else video.duration_s)
     return replace(video or Clip(entry.id, duration_s), audio=audio, sample_rate_hz=sample_rate_hz)
+
+
+def _has_audio(entry: ManifestEntry) -> bool:
+    return entry.audio is not None or (entry.video is not None and probe(entry.video).has_audio)
 
 
 def _length_s(entry: ManifestEntry, available_s: float) -> float:

@@ -15,7 +15,7 @@ from prismaudio.data.buckets import batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
 from prismaudio.data.latents import LatentClips
 from prismaudio.data.manifest import SPLITS, ManifestEntry, read_manifest
-from prismaudio.data.matching import TrainsOnFeatures, check_features
+from prismaudio.data.matching import TrainsOnFeatures, TrainsOnWholeClips, check_features
 from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
@@ -36,6 +36,8 @@ class ManifestDataModule(LightningDataModule):
     Features are read from ``features``, from the files that the manifest names, or from the manifest itself if it is a
     folder of features. Batches then contain padded clips of similar length, with masks. Without features the media
     files are read during training, which suits a few hundred clips; batches then contain clips of exactly ``max_s``.
+    A planner that takes clips of any length, such as a language model, is trained on whole clips where ``max_s`` is
+    None.
 
     Clips that cannot be used are skipped, counted and reported; they are not replaced by other clips.
 
@@ -162,7 +164,8 @@ class ManifestDataModule(LightningDataModule):
         return MediaClips(entries, self._reading(), self.seed)
 
     def _reading(self) -> Reading:
-        if self.max_s is None:
+        task: Any = None if self.trainer is None else self.trainer.lightning_module
+        if self.max_s is None and not (isinstance(task, TrainsOnWholeClips) and task.takes_whole_clips):
             raise DataError(
                 f"clips read from the media files of {self.manifest} need a length: set max_s, or run "
                 "prismaudio extract and train on its output"

@@ -40,6 +40,15 @@ class TrainsOnFeatures(Protocol):
         """Feature dim of each stream that is trained on."""
 
 
+@runtime_checkable
+class TrainsOnWholeClips(Protocol):
+    """A task that can train on clips of any length, which need no audio, such as one that trains a language model."""
+
+    @property
+    def takes_whole_clips(self) -> bool:
+        """Whether it does."""
+
+
 def check_features(found: FeatureSet, task: TrainsOnFeatures) -> float | None:
     """Check a feature set against the models of a task.
 

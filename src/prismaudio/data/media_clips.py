@@ -21,12 +21,13 @@ class Reading:
     """How media files are read.
 
     Args:
-        duration_s: Duration of every clip; longer ones are trimmed, shorter ones padded with silence.
+        duration_s: Duration of every clip; longer ones are trimmed, shorter ones padded with silence. None for clips of
+            their own length, which may lack audio.
         frames: Frame rate and size.
         sample_rate_hz: Sample rate of the audio.
     """
 
-    duration_s: float
+    duration_s: float | None
     frames: FrameSpec
     sample_rate_hz: int
 
@@ -71,6 +72,8 @@ def read_entry(entry: ManifestEntry, reading: Reading) -> Clip:
     Raises:
         PrismAudioError: They cannot be read.
     """
+    if reading.duration_s is None:
+        return read_whole(entry, reading.frames, reading.sample_rate_hz, needs_audio=False)
     end_s = entry.start_s + reading.duration_s
     entry = replace(entry, end_s=end_s if entry.end_s is None else min(entry.end_s, end_s))
     return fit_duration(read_whole(entry, reading.frames, reading.sample_rate_hz), reading.duration_s)

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from prismaudio.audio.covering import cut
 from prismaudio.audio.interaural import WINDOW_S, directions
 from prismaudio.audio.onsets import detect_onsets
-from prismaudio.metrics.onset import TOLERANCE_S, onset_pairs
+from prismaudio.metrics.onset import onset_pairs
 from prismaudio.plan import CORE, Plan
 from prismaudio.plan.checking import contradictions, section_problems
 from prismaudio.plan.nouns import Nouns
@@ -299,7 +299,7 @@ class PlanScore(Metric):
             "direction": (2,),  # events, sum
         }
         for name, size in sizes.items():
-            self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(size), dist_reduce_fx="sum")
 
     def update(self, plans: Sequence[Plan | None], references: Sequence[PlanReference]) -> None:
         """Compare plans with their references.
@@ -357,11 +357,11 @@ class PlanScore(Metric):
         return torch.stack([self._features[noun] for noun in nouns])
 
     def _sums(self, *values: float) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=self.device)
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
 
     def _counts(self, matched: Iterable[int], found: Sequence[SoundEvent], true: Sequence[SoundEvent]) -> Tensor:
         rows = [[n_matched, len(found), len(true)] for n_matched in matched]
-        return torch.tensor(rows, dtype=torch.float64, device=self.device)
+        return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     def compute(self) -> dict[str, Tensor]:
         """The value of each of :data:`METRICS`, NaN where there is nothing to measure."""
@@ -396,39 +396,3 @@ def _ratios(counts: Tensor) -> dict[str, Tensor]:
     """Precision, recall and F1 of the numbers of matched, stated and true items."""
     matched, stated, true = counts
     return dict(zip(_RATIOS, (matched / stated, matched / true, 2 * matched / (stated + true)), strict=True))
-
-
-class PlanEventF1(Metric):
-    """F1 score of events: the same noun within a tolerance in time.
-
-    Args:
-        tolerance_s: Maximum time difference of two matched events, in seconds.
-
-    Example:
-        >>> metric = PlanEventF1()
-        >>> a, b = (Plan({"temporal": f"The dog sounds at {t} s and 3 s."}) for t in ("1.00", "1.20"))
-        >>> metric.update([a], [b])
-        >>> round(metric.compute().item(), 2)
-        0.5
-    """
-
-    higher_is_better = True
-    matched: Tensor
-    counted: Tensor
-
-    def __init__(self, tolerance_s: float = TOLERANCE_S) -> None:
-        super().__init__()
-        self.tolerance_s = tolerance_s
-        self.add_state("matched", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("counted", torch.tensor(0.0), dist_reduce_fx="sum")
-
-    def update(self, plans: Sequence[Plan], references: Sequence[Plan]) -> None:
-        """Compare plans with reference plans, pair by pair."""
-        for plan, reference in zip(plans, references, strict=True):
-            found, true = (sound_events(item.story, math.inf) for item in (plan, reference))
-            self.counted = self.counted + len(found) + len(true)
-            self.matched = self.matched + len(match_events(found, true, self.tolerance_s))
-
-    def compute(self) -> Tensor:
-        """Twice the number of matches over the number of events of both; 0 without events."""
-        return 2 * self.matched / self.counted.clamp_min(1)

@@ -14,6 +14,9 @@ from prismaudio.weight_files import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch.distributed.device_mesh import DeviceMesh
 
     from prismaudio.components import Dimension
     from prismaudio.plan import Plan
@@ -162,7 +165,39 @@ class TrainablePlanner(nn.Module, Planner):
 
     Plans are text. For a language model the loss is the cross-entropy of the target tokens; for a planner that detects
     events and renders them as text it is the loss of the events parsed from the target text.
+
+    Attributes:
+        takes_whole_clips: Whether clips may have any length and no audio; otherwise all of a batch are of one length.
     """
+
+    takes_whole_clips: bool = False
+
+    def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
+        """Set the dimensions that are trained, in the order of a plan's sections; by default they are not needed."""
+
+    def prepare_training(self, mesh: DeviceMesh | None = None) -> None:
+        """Load the weights and freeze those that are not trained; every process calls this once, before training.
+
+        By default all weights are there and are trained.
+
+        Args:
+            mesh: The processes over which the weights are to be sharded; None where each process holds them all.
+        """
+
+    def trained(self) -> Planner:
+        """The planner with its trained weights, for a model folder; every process calls this.
+
+        Weights that are sharded are gathered, and adapters merged. By default the planner itself.
+        """
+        return self
+
+    def save_adapters(self, folder: Path, *, first: bool = True) -> None:
+        """Write the adapters, if any are trained, to a model folder; by default there are none.
+
+        Args:
+            folder: The model folder.
+            first: Whether this process is the one that writes; every process calls this.
+        """
 
     @abstractmethod
     def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prismaudio.checkpoints import ROLES
 from prismaudio.downloads import hub_error
 from prismaudio.errors import CheckpointError
-from prismaudio.pretrained.layouts import LAYOUTS, recognise
+from prismaudio.pretrained.layouts import LAYOUTS, MODEL_FOLDER, recognise
 
 
 def download(name: str, revision: str | None = None) -> Path:
@@ -39,6 +40,8 @@ def download(name: str, revision: str | None = None) -> Path:
     files = {item.rfilename for item in listed.siblings or ()}
     layout = recognise(f"{at} on the hub", files.__contains__)
     wanted = list(layout.found(files.__contains__).values())
+    if layout is MODEL_FOLDER:  # and what components have in folders of their own
+        wanted += sorted(file for file in files if "/" in file and file.partition("/")[0] in ROLES)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except Exception as error:

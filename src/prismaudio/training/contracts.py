@@ -14,8 +14,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
-from prismaudio.errors import RecipeError
+from prismaudio.errors import CheckpointError, RecipeError
+from prismaudio.flow.randomness import generator
 from prismaudio.training.sharding import local_shard
+from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,10 +124,41 @@ class AveragedTask(LightningModule):
     """
 
     average: nn.ParameterDict | None
+    seed: int = 0
+    """Seed of the dropout."""
 
     def __init__(self) -> None:
         super().__init__()
         self.average = None
+
+    @property
+    def keeps_frozen(self) -> bool:
+        """Whether checkpoints hold frozen weights too; those that come from files that stay are left out."""
+        return True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only trained weights if frozen ones come from files; shards keep all."""
+        if not self.keeps_frozen and self.device_mesh is None:
+            trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Validate that all trained weights are in the checkpoint; loading is not strict where weights are frozen.
+
+        Raises:
+            CheckpointError: Some are missing.
+        """
+        if not self.keeps_frozen and self.device_mesh is None:
+            trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+            if missing := sorted(trained - checkpoint["state_dict"].keys()):
+                named = listed([f"missing {name}" for name in missing])
+                raise CheckpointError(f"the checkpoint does not have the trained weights of the recipe: {named}")
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Seed the global generator, which dropout uses, so that a resumed run continues with the same numbers."""
+        source = generator(self.seed, self.global_step, self.global_rank)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=source)))
 
     def start_average(self) -> None:
         """Initialize the averages with the current weights, unless there are averages already."""

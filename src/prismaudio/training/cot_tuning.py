@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
+from prismaudio.checkpoints import within
 from prismaudio.components import Dimension
-from prismaudio.metrics.plans import PlanEventF1
+from prismaudio.metrics.plans import PlanReference, PlanScore
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.finite import guards
+from prismaudio.training.plan_log import WrittenPlan, log_plans
 from prismaudio.training.schedule import CosineWithWarmup, configure_optimizer
+from prismaudio.training.sharding import shard_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lightning.pytorch import Callback
     from torch import Tensor
 
-    from prismaudio.types import ClipBatch
+    from prismaudio.plan import Plan
+    from prismaudio.types import Clip, ClipBatch
 
 ADAMW = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
 """Arguments of AdamW where no optimizer is given."""
+SHOWN = 4
+"""Number of written plans that are logged at each validation."""
+EVENT_F1 = "event_f1_50ms"
+"""The value that is logged as ``val_event_f1``, for the progress bar and to select checkpoints."""
 
 
 class CotTuningTask(AveragedTask):
     """Trains a planner on clips and their reference plans.
+
+    Validation logs the loss, and writes plans: their form and content, compared with the reference plans
+    (:class:`prismaudio.metrics.plans.PlanScore`), are logged as ``val_plan/NAME``, and the F1 of events within 50 ms
+    also as ``val_event_f1``. The first of them are logged as text, to TensorBoard or Weights & Biases, or else to
+    ``plans`` in the folder of the run.
 
     Args:
         planner: The planner, which computes its own loss.
@@ -35,6 +50,9 @@ class CotTuningTask(AveragedTask):
             dimension have no weight decay. None for AdamW with learning rate 1e-3, weight decay 0.01 and betas
             (0.9, 0.98).
         lr_scheduler: Learning-rate schedule, stepped with the optimizer; None for a constant rate.
+        written: Number of validation clips whose plans are written, the first ones; None for all. A language model
+            takes seconds for each.
+        seed: Seed of the dropout.
     """
 
     def __init__(
@@ -42,23 +60,57 @@ class CotTuningTask(AveragedTask):
         planner: TrainablePlanner,
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = lambda optimizer: CosineWithWarmup(optimizer, warmup_steps=100),
+        written: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        within(0, 1_000_000, written=written)
         self.planner = planner
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.written, self.seed = written, seed
         self.dimensions: tuple[Dimension, ...] = ()
-        self.event_f1 = PlanEventF1()
+        self.plan_score = PlanScore()
+        self._plans: list[WrittenPlan] = []
+        self._n_written = 0
+        self._configured = False
+
+    @property
+    def takes_whole_clips(self) -> bool:
+        """Whether clips may have any length and no audio."""
+        return self.planner.takes_whole_clips
+
+    @property
+    def keeps_frozen(self) -> bool:
+        """Where everything is trained; frozen weights are those of the planner's own files."""
+        return all(weight.requires_grad for weight in self.planner.parameters())
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
-        """Set the dimensions of the plans in validation, including those of plugins.
+        """Set the dimensions that are trained and written, including those of plugins.
 
-        Without them the planner writes the sections that the reference plans have.
+        Of these, each clip is trained on the sections that its reference plan has. Without them the order of sections
+        is that of the reference plans.
         """
         self.dimensions = tuple(dimensions)
+        self.planner.use_dimensions(self.dimensions)
+
+    def configure_model(self) -> None:
+        """Load, freeze and shard the weights of the planner, once."""
+        if self._configured:
+            return
+        self._configured = True
+        mesh = None if self.device_mesh is None else self.device_mesh["data_parallel"]
+        self.planner.prepare_training(mesh)
+        self.strict_loading = self.keeps_frozen
+        if mesh is not None and self.average is not None:
+            shard_whole(self.average, mesh)
 
     def components(self) -> dict[str, Any]:
-        """The trained component, by its name in a model folder."""
-        return {"planner": self.planner}
+        """The trained component, by its name in a model folder; every process must call this."""
+        return {"planner": self.planner.trained()}
+
+    def save_adapters(self, folder: Path, *, first: bool = True) -> None:
+        """Write the adapters of the planner, if there are any; every process must call this, the first one writes."""
+        self.planner.save_adapters(folder, first=first)
 
     def configure_optimizers(self) -> Any:
         """The optimizer and its schedule, see :func:`prismaudio.training.schedule.configure_optimizer`."""
@@ -76,14 +128,47 @@ class CotTuningTask(AveragedTask):
         self.log("train_loss", total.detach(), prog_bar=True, batch_size=len(batch))
         return total
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin with the first clips again."""
+        self._plans, self._n_written = [], 0
+        self.plan_score.reset()
+
     def validation_step(self, batch: ClipBatch) -> None:
-        """Loss, and the F1 of the events of the written plans against those of the reference plans."""
+        """Loss, and the written plans of the first clips."""
         terms = self.planner.loss(batch.clips, batch.plans)
-        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch))
-        self.log("val_loss", torch.stack(list(terms.values())).sum(), prog_bar=True, batch_size=len(batch))
-        written = [
-            self.planner.plan(clip, self.dimensions or [Dimension(name, "") for name in plan])
-            for clip, plan in zip(batch.clips, batch.plans, strict=True)
-        ]
-        self.event_f1.update(written, batch.plans)
-        self.log("val_event_f1", self.event_f1, prog_bar=True, batch_size=len(batch))
+        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch), sync_dist=True)
+        total = torch.stack(list(terms.values())).sum()
+        self.log("val_loss", total, prog_bar=True, batch_size=len(batch), sync_dist=True)
+        left = len(batch) if self.written is None else self._share_of(self.written) - self._n_written
+        if left > 0 and not self.trainer.sanity_checking:
+            self._write(batch.clips[:left], batch.plans[:left])
+
+    def _share_of(self, count: int) -> int:
+        """The number of clips of this process."""
+        return math.ceil(count / self.trainer.world_size)
+
+    def _write(self, clips: Sequence[Clip], references: Sequence[Plan]) -> None:
+        """Write plans with the sections of their references, and compare them."""
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        names = [tuple(name for name in known or plan if plan.get(name)) for plan in references]
+        plans: dict[int, Plan] = {}
+        for wanted in dict.fromkeys(names):
+            rows = [row for row, some in enumerate(names) if some == wanted]
+            dimensions = [known.get(name) or Dimension(name, "") for name in wanted]
+            plans |= zip(rows, self.planner.plan_batch([clips[row] for row in rows], dimensions), strict=True)
+        self._n_written += len(clips)
+        for row, (clip, reference) in enumerate(zip(clips, references, strict=True)):
+            self.plan_score.dimensions = names[row]
+            self.plan_score.update([plans[row]], [PlanReference.from_story(reference.story, clip.duration_s)])
+            if len(self._plans) < SHOWN:
+                self._plans.append(WrittenPlan(clip.id, plans[row], reference))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the written plans, and the first of them as text."""
+        if self.trainer.sanity_checking or not self._n_written:
+            return
+        scores = {name: value for name, value in self.plan_score.compute().items() if not value.isnan()}
+        self.log_dict({f"val_plan/{name}": value for name, value in scores.items()})
+        self.log("val_event_f1", scores.get(EVENT_F1, torch.tensor(0.0)), prog_bar=True)
+        if self.trainer.is_global_zero:
+            log_plans(self.trainer, self._plans)

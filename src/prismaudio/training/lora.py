@@ -12,7 +12,7 @@ from prismaudio.media import replacing
 from prismaudio.weight_files import save_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -25,8 +25,23 @@ NAME = "default"
 
 
 @dataclass(frozen=True)
-class Lora:
+class Adapters:
     """Options of low-rank adapters.
+
+    Args:
+        rank: Rank of the adapters.
+        alpha: Scale of the adapters; their output is multiplied by ``alpha / rank``.
+        dropout: Dropout probability of the inputs of adapters.
+    """
+
+    rank: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lora(Adapters):
+    """Options of low-rank adapters of the transformer.
 
     Args:
         rank: Rank of the adapters.
@@ -35,14 +50,31 @@ class Lora:
         conditioners: Train the weights of the conditioners as well; for features that the model has not seen.
     """
 
-    rank: int = 16
-    alpha: float = 16.0
-    dropout: float = 0.0
     conditioners: bool = False
 
 
 def add_adapters(transformer: nn.Module, lora: Lora) -> None:
     """Insert adapters into a transformer, in place, and freeze everything else.
+
+    Raises:
+        PrismAudioError: peft is not installed.
+    """
+    inject(transformer, lora, TARGETS)
+    if lora.conditioners:
+        for name in CONDITIONERS:
+            transformer.get_submodule(name).requires_grad_(requires_grad=True)
+
+
+def inject(network: nn.Module, adapters: Adapters, targets: str | Collection[str]) -> Any:
+    """Insert adapters into linear layers of a network, in place, and freeze everything else.
+
+    Args:
+        network: The network.
+        adapters: Their options.
+        targets: Names of the layers, or a regular expression that their whole names match.
+
+    Returns:
+        The configuration, as peft describes adapters.
 
     Raises:
         PrismAudioError: peft is not installed.
@@ -53,19 +85,20 @@ def add_adapters(transformer: nn.Module, lora: Lora) -> None:
         raise PrismAudioError(
             f"fine-tuning with adapters needs peft ({error}); pip install 'prismaudio[lora]'"
         ) from error
-    transformer.requires_grad_(requires_grad=False)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=TARGETS)
-    inject_adapter_in_model(config, transformer, NAME)
-    if lora.conditioners:
-        for name in CONDITIONERS:
-            transformer.get_submodule(name).requires_grad_(requires_grad=True)
+    network.requires_grad_(requires_grad=False)
+    names = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(
+        r=adapters.rank, lora_alpha=adapters.alpha, lora_dropout=adapters.dropout, target_modules=names
+    )  # fmt: skip
+    inject_adapter_in_model(config, network, NAME)
+    return config
 
 
-def merged(state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
-    """Weights of the plain transformer, with the adapters merged.
+def merged(state: Mapping[str, Tensor], lora: Adapters) -> dict[str, Tensor]:
+    """Weights of the plain network, with the adapters merged.
 
     Args:
-        state: Weights of a transformer with adapters.
+        state: Weights of a network with adapters.
         lora: Options of the adapters.
     """
     plain = {key.replace(".base_layer.", "."): value for key, value in state.items() if ".lora_" not in key}

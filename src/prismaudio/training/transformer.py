@@ -16,7 +16,6 @@ from prismaudio.checkpoints import Configured
 from prismaudio.data.matching import log_streams
 from prismaudio.encoders.base import Encoder, as_components, by_stream
 from prismaudio.errors import CheckpointError, RecipeError
-from prismaudio.flow.randomness import generator
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
@@ -40,7 +39,6 @@ from prismaudio.training.sharding import (
     whole_state,
 )
 from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
-from prismaudio.weight_files import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,26 +164,10 @@ class TransformerTask(AveragedTask):
         """The guard against losses that are not finite."""
         return guards(self.trainer)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With adapters, keep only the trained weights, since the others are in the model folder; shards keep all."""
-        if self.lora is not None and self.device_mesh is None:
-            trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
-            state = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Validate that all trained weights are in the checkpoint; loading is not strict where weights are frozen.
-
-        Raises:
-            CheckpointError: Some are missing.
-        """
-        if self.lora is not None and self.device_mesh is None:
-            trained = {
-                name for name, weight in self.transformer.named_parameters(prefix="transformer") if weight.requires_grad
-            }
-            if missing := sorted(trained - checkpoint["state_dict"].keys()):
-                named = listed([f"missing {name}" for name in missing])
-                raise CheckpointError(f"the checkpoint does not have the adapters of the recipe: {named}")
+    @property
+    def keeps_frozen(self) -> bool:
+        """Without adapters; with them, the frozen weights are in the model folder."""
+        return self.lora is None
 
     def components(self) -> dict[str, Any]:
         """The trained and the given components, by name in a model folder; every process must call this."""
@@ -226,11 +208,6 @@ class TransformerTask(AveragedTask):
                 values = torch.zeros(count, 1, conditioner.dim, device=self.device)
                 streams[name] = Features(values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device))
         return Conditions(streams)
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Seed the global generator, which dropout uses, so that a resumed run continues with the same numbers."""
-        source = generator(self.seed, self.global_step, self.global_rank)
-        torch.manual_seed(int(torch.randint(2**62, (), generator=source)))
 
     # Audio -------------------------------------------------------------------------------------------------------
     def validation_noise(self, batch: LatentBatch) -> Tensor:

@@ -8,12 +8,14 @@ from prismaudio import Command, Component, hookimpl
 @hookimpl
 def prismaudio_planners() -> list[Component]:
     """The planners."""
-    local, remote = (
-        "Asks a vision-language model of transformers.",
+    local, reading, remote = (
+        "Asks a vision-language model of transformers, and can be fine-tuned.",
+        "Asks a language model that reads what another part saw, and can be fine-tuned.",
         "Asks a model behind an OpenAI-compatible endpoint.",
     )
     return [
-        Component("prismaudio_vlm.transformers_chat:VlmPlanner", local),
+        Component("prismaudio_vlm.local_planners:VlmPlanner", local),
+        Component("prismaudio_vlm.local_planners:LlmPlanner", reading),
         Component("prismaudio_vlm.api_chat:ApiPlanner", remote),
     ]
 

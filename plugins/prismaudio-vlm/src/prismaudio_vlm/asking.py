@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from prismaudio.errors import PlanError
 from prismaudio.plan.sections import tag
@@ -56,11 +59,13 @@ class Prompts:
 
     Args:
         texts: The texts of ``planner.yaml`` by name.
+        version: Version of that file.
         label: Version and hash of that file.
         folder: Folder with files that replace those of the dimensions; None for none.
     """
 
     texts: Mapping[str, str]
+    version: Any
     label: str
     folder: Path | None = None
     _sections: dict[str, SectionPrompt] = field(default_factory=dict, init=False)
@@ -97,7 +102,24 @@ class Prompts:
                 one_of = " or ".join(f"${n}" for n in needed)
                 raise PlanError(f"{path}: {name} does not say what is asked for; expected {one_of} in it")
             texts[name] = text.strip()
-        return cls(texts, f"planner {values.get('version', 1)} ({digest})", folder)
+        version = values.get("version", 1)
+        return cls(texts, version, f"planner {version} ({digest})", folder)
+
+    def save(self, folder: Path, dimensions: Sequence[Dimension]) -> None:
+        """Write all that a model is told to a new folder, from which :meth:`load` reads it again.
+
+        Args:
+            folder: The folder.
+            dimensions: The dimensions whose prompts are written.
+        """
+        folder.mkdir(parents=True)
+        texts = {"version": self.version, **self.texts}
+        (folder / FILE).write_text(yaml.safe_dump(texts, sort_keys=False, width=120), encoding="utf-8")
+        for dimension in dimensions:
+            own = None if self.folder is None else self.folder / f"{dimension.name}.yaml"
+            source = own if own is not None and own.is_file() else dimension.prompt
+            if source is not None:
+                shutil.copyfile(source, folder / f"{dimension.name}.yaml")
 
     def description(self) -> str:
         """Version and hash of the texts, and the hash of each file that replaces one of a dimension."""

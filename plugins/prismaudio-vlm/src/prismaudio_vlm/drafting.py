@@ -107,7 +107,7 @@ class Draft:
         self.dimensions = list(dimensions)
         self.missing = [dimension for dimension in dimensions if not self.given.get(dimension.name)]
         self.warnings = list(self.given.warnings)
-        self.written: list[dict[str, str]] = [{}]
+        self.written: list[dict[str, str]] = [{name: text for name, text in self.given.items() if text}]
         self.left_out: dict[str, dict[int, str]] = {}
         self.unanswered: dict[str, str] = {}
         self.records: dict[str, Record] = {}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 import struct
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import transformers
+from safetensors import safe_open
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MULTIMODAL_LM_MAPPING,
     PROCESSOR_MAPPING,
     AutoConfig,
     AutoFeatureExtractor,
     AutoImageProcessor,
+    AutoModelForCausalLM,
     AutoModelForMultimodalLM,
     AutoProcessor,
     AutoTokenizer,
@@ -27,7 +31,8 @@ from prismaudio.devices import PRECISIONS
 from prismaudio.downloads import fetch, hub_error, is_repository
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
-from prismaudio.weight_files import listed
+from prismaudio.training.lora import NAME
+from prismaudio.weight_files import listed, misfits, save_tensors
 from prismaudio.weight_folders import CONFIG, INDEX, MAX_JSON_BYTES, WEIGHTS, PublishedFolder, read_json, shards
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from torch import Tensor
 
 EXAMPLE = PublishedFolder("Qwen/Qwen3-VL-4B-Instruct", size_mb=8900, licence="Apache-2.0")
 """A model that a message can point to."""
@@ -44,6 +50,12 @@ _SERIES_OF_IMAGES = {"smolvlm", "instructblipvideo"}
 """Families whose videos are images, in SmolVLM with their times in whole seconds and all of one number of frames."""
 CHECKED = "5.24"
 """Version of transformers that :func:`without_video` was checked with."""
+ADAPTER = "adapter"
+"""Folder of the adapters in a model folder."""
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""Files of peft's layout."""
+BASE = "base"
+"""Key of the metadata of adapters that names the model that they were trained on."""
 _PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "tokenizer": (AutoTokenizer, {}),
     "image_processor": (AutoImageProcessor, {"backend": "pil"}),
@@ -64,12 +76,13 @@ class ModelFolder:
     Args:
         model: A folder, or ``owner/name`` on the Hugging Face hub.
         revision: Branch, tag or commit of a repository.
+        needs_frames: Whether the model must see frames; a model of ``AutoModelForCausalLM`` only reads.
 
     Raises:
         CheckpointError: The model cannot be had, is damaged, or does not see frames.
     """
 
-    def __init__(self, model: str | Path, revision: str | None = None) -> None:
+    def __init__(self, model: str | Path, revision: str | None = None, *, needs_frames: bool = True) -> None:
         self.model = str(model)
         self.is_download = is_repository(self.model) and not expanded(self.model).exists()
         if self.is_download:
@@ -88,7 +101,10 @@ class ModelFolder:
             raise CheckpointError(f"{self.path / CONFIG} is not valid: {one_line(error, 300)}") from error
         self._whole = whole
         self.config: Any = getattr(whole, "thinker_config", whole)
-        if type(self.config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or "image_processor" not in self.processor_parts:
+        self.sees = type(self.config) in MODEL_FOR_MULTIMODAL_LM_MAPPING and "image_processor" in self.processor_parts
+        if not needs_frames and not self.sees and type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise CheckpointError(f"{self.model} is a {self.config.model_type}, which is no language model")
+        if needs_frames and not self.sees:
             raise CheckpointError(
                 f"{self.model} is a {self.config.model_type}, which does not see frames; expected a vision-language "
                 f"model of transformers, such as {EXAMPLE.repository}"
@@ -125,6 +141,9 @@ class ModelFolder:
     def max_positions(self) -> int | None:
         """Maximum number of tokens of a question and its answer; None if the configuration does not say it."""
         return getattr(self.config.get_text_config(), "max_position_embeddings", None)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
     @property
     def name(self) -> str:
@@ -166,7 +185,9 @@ class ModelFolder:
         """
         local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         try:
-            if with_video:
+            if not self.sees:
+                processor = TextProcessor(AutoTokenizer.from_pretrained(self.path, **local))
+            elif with_video:
                 processor = AutoProcessor.from_pretrained(self.path, **local)
             else:
                 made = {
@@ -227,7 +248,8 @@ class ModelFolder:
         _ = self.weight_files
         try:
             network: Any
-            network, report = AutoModelForMultimodalLM.from_pretrained(
+            family: Any = AutoModelForMultimodalLM if self.sees else AutoModelForCausalLM
+            network, report = family.from_pretrained(
                 self.path,
                 config=self.config,
                 use_safetensors=True,
@@ -244,7 +266,145 @@ class ModelFolder:
             raise CheckpointError(
                 f"the weights of {self.model} do not fit its {CONFIG}: {listed([f'missing {key}' for key in missing])}"
             )
+        self.generation_config = network.generation_config
         return network.eval().requires_grad_(requires_grad=False)
+
+    def copy_to(self, target: Path, network: Any, weights: Mapping[str, Tensor] | None) -> None:
+        """Copy the model to another folder.
+
+        Args:
+            target: The folder.
+            network: The network, if it has other weights than the files.
+            weights: These weights, by name; None to copy those of the files.
+        """
+        if weights is None:
+            if self.is_download:
+                _download_weights(self.model, self.path)
+            for path in self.weight_files:
+                shutil.copyfile(path, target / path.name)
+        else:
+            own, network.generation_config = network.generation_config, self.generation_config
+            try:
+                network.save_pretrained(target, state_dict=dict(weights), max_shard_size="5GB")
+            finally:
+                network.generation_config = own
+        for path in sorted(path for pattern in _TEXTS for path in self.path.glob(pattern)):
+            if path.name != INDEX and not (target / path.name).exists():
+                shutil.copyfile(path, target / path.name)
+
+
+class TextProcessor:
+    """The tokenizer of a language model that only reads, with the methods of a processor.
+
+    Args:
+        tokenizer: The tokenizer.
+    """
+
+    all_special_multimodal_tokens: tuple[str, ...] = ()
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.chat_template = tokenizer.chat_template
+
+    def apply_chat_template(self, conversations: Any, *, tokenize: bool = False, **options: Any) -> Any:
+        """Messages whose contents are texts or lists of text blocks, as one text each, or as a batch of tokens."""
+        options.pop("processor_kwargs", None)
+        is_one = isinstance(conversations[0], dict)
+        flat = [
+            [{**turn, "content": _flat(turn["content"])} for turn in turns]
+            for turns in ([conversations] if is_one else conversations)
+        ]
+        more = {"padding": True} if tokenize else {}
+        return self.tokenizer.apply_chat_template(flat[0] if is_one else flat, tokenize=tokenize, **more, **options)
+
+
+def _flat(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+
+
+class AdapterFolder:
+    """Adapters in peft's layout, of which only safetensors weights are read.
+
+    Args:
+        adapter: A folder, or ``owner/name`` on the Hugging Face hub.
+
+    Raises:
+        CheckpointError: There is no such folder, or it lacks a file.
+    """
+
+    def __init__(self, adapter: str) -> None:
+        self.adapter = adapter
+        if is_repository(adapter) and not expanded(adapter).exists():
+            try:
+                self.path = [fetch(adapter, name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)][-1].parent
+            except Exception as error:  # the client raises errors of many libraries
+                raise _hub_error(error, adapter, None) from error
+        else:
+            self.path = expanded(adapter)
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            if not (self.path / name).is_file():
+                raise CheckpointError(
+                    f"{adapter} has no {name}; expected a folder of adapters in peft's layout, such as {ADAPTER} in a "
+                    "model folder that prismaudio fit exported"
+                )
+
+    @cached_property
+    def version(self) -> str:
+        """A hash of the configuration, and of the first bytes of each tensor."""
+        digest = hashlib.blake2b((self.path / ADAPTER_CONFIG).read_bytes(), digest_size=6)
+        _hash_tensors(self.path / ADAPTER_WEIGHTS, digest)
+        return digest.hexdigest()
+
+    def merge_into(self, network: Any, model: ModelFolder) -> Any:
+        """Merge the adapters into the weights of a network.
+
+        Args:
+            network: The network.
+            model: The model that it is from.
+
+        Raises:
+            CheckpointError: They were trained on another model, or are damaged.
+        """
+        _require("peft", "adapter")
+        from peft import PeftModel
+        from peft.utils import get_peft_model_state_dict
+
+        with safe_open(self.path / ADAPTER_WEIGHTS, "pt") as file:
+            base = (file.metadata() or {}).get(BASE)
+            given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if base is not None and base != str(model):
+            raise CheckpointError(f"{self.adapter} was trained on {base}; {model.model} is {model}: give that model")
+        try:
+            adapted = PeftModel.from_pretrained(network, str(self.path), torch_device="cpu")
+            expected = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(adapted).items()}
+        except Exception as error:  # peft raises errors of many kinds
+            raise CheckpointError(
+                f"{self.adapter} does not fit {model.model}: {one_line(error, 300)}; expected the model that it was "
+                "trained on"
+            ) from error
+        if problems := misfits(given, expected):
+            raise CheckpointError(f"{self.adapter} does not fit {model.model}: {listed(problems)}")
+        return adapted.merge_and_unload()
+
+
+def save_adapter(folder: Path, state: Mapping[str, Tensor], config: Any, model: ModelFolder) -> None:
+    """Write adapters in peft's layout.
+
+    Args:
+        folder: The folder.
+        state: Weights of the network with adapters.
+        config: Their configuration, of peft.
+        model: The model that they were trained on.
+    """
+    weights = {
+        f"base_model.model.{key.replace(f'.{NAME}.', '.')}": value.detach().cpu().contiguous()
+        for key, value in state.items()
+        if ".lora_" in key
+    }
+    save_tensors(weights, folder / ADAPTER_WEIGHTS, {"format": "pt", BASE: str(model)})
+    config.base_model_name_or_path = model.name
+    config.inference_mode = True
+    config.save_pretrained(folder)
 
 
 def without_video(family: Any) -> Any:

@@ -70,6 +70,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         segment_s: float = 30.0,
         max_segments: int = 16,
     ) -> None:
+        super().__init__()
         within(0, 10, retries=retries)
         within(0.01, 100, fps=fps, moment_s=moment_s)
         within(0, 100, moment_fps=moment_fps)
@@ -111,12 +112,8 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         given: Sequence[str | Plan | None] | None = None,
     ) -> list[Plan]:
         """Write the plans of several clips, whose questions are asked together."""
-        drafts = [
-            Draft(clip, dimensions, one, self)
-            for clip, one in zip(clips, [None] * len(clips) if given is None else given, strict=True)
-        ]
-        groups = [list(dimensions)] if self.ask == "together" else [[dimension] for dimension in dimensions]
-        for group in groups:
+        drafts = self.drafts(clips, dimensions, [None] * len(clips) if given is None else given)
+        for group in self.groups(dimensions):
             self._write(
                 [
                     SectionRequest(draft, number, missing)
@@ -126,6 +123,16 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
                 ]
             )
         return [draft.plan() for draft in drafts]
+
+    def drafts(
+        self, clips: Sequence[Clip], dimensions: Sequence[Dimension], given: Sequence[str | Plan | None]
+    ) -> list[Draft]:
+        """The plans of clips before anything is asked."""
+        return [Draft(clip, dimensions, one, self) for clip, one in zip(clips, given, strict=True)]
+
+    def groups(self, dimensions: Sequence[Dimension]) -> list[list[Dimension]]:
+        """The dimensions of each question."""
+        return [list(dimensions)] if self.ask == "together" else [[dimension] for dimension in dimensions]
 
     def annotate_batch(
         self, clips: Sequence[Clip], dimensions: Sequence[Dimension], captions: Sequence[str] | None = None

@@ -15,6 +15,7 @@ import torch
 import transformers
 from PIL import Image
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.video_utils import VideoMetadata
 
@@ -22,11 +23,10 @@ from prismaudio.checkpoints import within
 from prismaudio.devices import find_device
 from prismaudio.errors import CheckpointError, PlanError, PrismAudioError, one_line, print_traceback, with_class
 from prismaudio_vlm.chat import AUDIO_RATE_HZ, Answer, Chat, Question, View, without_thinking
-from prismaudio_vlm.model_folders import ModelFolder
-from prismaudio_vlm.planner import ChatPlanner
+from prismaudio_vlm.model_folders import AdapterFolder, ModelFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 Message = dict[str, Any]
 
@@ -48,6 +48,8 @@ class TransformersChat(Chat):
     Args:
         model: A folder in transformers' layout with safetensors weights, or ``owner/name`` on the Hugging Face hub.
         revision: Branch, tag or commit of a repository.
+        adapter: A folder in peft's layout, or ``owner/name``, with adapters that were trained on this model; they are
+            merged into its weights.
         device: Where the model runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` ...
         dtype: ``auto`` for that of the weights, ``bf16`` or ``fp32``.
         quantisation: ``4bit`` or ``8bit`` for weights quantised when they are loaded, by the package bitsandbytes.
@@ -67,12 +69,14 @@ class TransformersChat(Chat):
     """
 
     not_in_folders = frozenset({"offload_folder"})
+    needs_frames = True
 
     def __init__(
         self,
         model: str,
         revision: str | None = None,
         *,
+        adapter: str | None = None,
         device: str = "auto",
         dtype: Literal["auto", "bf16", "fp32"] = "auto",
         quantisation: Literal["4bit", "8bit"] | None = None,
@@ -92,8 +96,10 @@ class TransformersChat(Chat):
         within(0, 10, temperature=temperature)
         if (max_memory or offload_folder) and not offload:
             raise ValueError("max_memory and offload_folder apply to offload: true only")
+        if adapter is not None and quantisation is not None:
+            raise ValueError("adapter is merged into the weights, which quantisation does not allow; use one of them")
         self.model, self.revision, self.device = model, revision, device
-        self.dtype, self.quantisation = dtype, quantisation
+        self.adapter, self.dtype, self.quantisation = adapter, dtype, quantisation
         self.offload, self.max_memory, self.offload_folder = offload, max_memory, offload_folder
         self.batch_size, self.max_tokens, self.temperature, self.seed = batch_size, max_tokens, temperature, seed
         self.frames_as = frames_as
@@ -103,7 +109,12 @@ class TransformersChat(Chat):
     @cached_property
     def folder(self) -> ModelFolder:
         """The model; of a repository its small files are downloaded."""
-        return ModelFolder(self.model, self.revision)
+        return ModelFolder(self.model, self.revision, needs_frames=self.needs_frames)
+
+    @cached_property
+    def adapter_folder(self) -> AdapterFolder | None:
+        """The adapters; None for none."""
+        return None if self.adapter is None else AdapterFolder(self.adapter)
 
     @property
     def model_name(self) -> str:
@@ -137,6 +148,7 @@ class TransformersChat(Chat):
     def identity(self) -> str:
         """Model, version of its files, settings of answers, and the version of transformers."""
         settings = {
+            "adapter": None if self.adapter_folder is None else self.adapter_folder.version,
             "dtype": self.dtype,
             "quantisation": self.quantisation,
             "frames_as": "video" if self.shows_video else "images",
@@ -153,18 +165,23 @@ class TransformersChat(Chat):
         if questions:
             self._load()
         answers: dict[int, Answer | PrismAudioError] = {}
-        kinds: dict[tuple[bool, bool], list[int]] = {}
+        kinds: dict[object, list[int]] = {}
         for index, question in enumerate(questions):
             if (refusal := self._refusal(question)) is not None:
                 answers[index] = refusal
             else:
-                kinds.setdefault((_num_frames(question) > 0, question.audio is not None), []).append(index)
+                kinds.setdefault(self.kind_of(question), []).append(index)
         for indices in kinds.values():
-            indices.sort(key=lambda index: _num_frames(questions[index]))  # the less padding
+            indices.sort(key=lambda index: num_frames(questions[index]))  # the less padding
             for start in range(0, len(indices), self.batch_size):
                 batch = indices[start : start + self.batch_size]
                 answers |= zip(batch, self._answer([questions[index] for index in batch]), strict=True)
         return [answers[index] for index in range(len(questions))]
+
+    @staticmethod
+    def kind_of(question: Question) -> object:
+        """What questions have in common that can be batched: frames or none, audio or none."""
+        return num_frames(question) > 0, question.audio is not None
 
     def resampled(self, temperature: float) -> Self:
         """The same with another seed, and with the same network in memory; see the base class."""
@@ -194,6 +211,8 @@ class TransformersChat(Chat):
             max_memory=self.max_memory,
             offload_folder=self.offload_folder,
         )
+        if self.adapter_folder is not None:
+            self._network = self.adapter_folder.merge_into(self._network, self.folder)
         self._processor = processor
         stated = self._network.generation_config.eos_token_id
         ends = {processor.tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
@@ -243,7 +262,7 @@ class TransformersChat(Chat):
             return error.with_traceback(None)  # which would keep what the network was given in memory
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             return PlanError(
-                f"the memory does not suffice for a question with {_num_frames(question)} frames to {self.model}; show "
+                f"the memory does not suffice for a question with {num_frames(question)} frames to {self.model}; show "
                 "fewer or smaller frames, or use quantisation: 4bit or offload: true"
             )
         return PlanError(f"{self.model} cannot answer: {with_class(error, 400)}")
@@ -255,12 +274,16 @@ class TransformersChat(Chat):
         limit = self.folder.max_positions
         if limit is not None and max(prompt_tokens) + self.max_tokens > limit:
             raise PlanError(
-                f"a question with {_num_frames(questions[-1])} frames has {max(prompt_tokens):,} tokens and its answer "
+                f"a question with {num_frames(questions[-1])} frames has {max(prompt_tokens):,} tokens and its answer "
                 f"up to {self.max_tokens:,}; {self.model} reads {limit:,}: show fewer or smaller frames"
             )
         sampling = [Sampling(self.temperature, self.seed, len(questions))] if self.temperature else []
         with torch.inference_mode():
-            tokens = network.generate(**inputs, logits_processor=LogitsProcessorList(sampling))
+            tokens = network.generate(
+                **inputs,
+                logits_processor=LogitsProcessorList(sampling),
+                synced_gpus=isinstance(network, FSDPModule),  # each step gathers weights from all processes
+            )
         if not network.config.is_encoder_decoder:
             tokens = tokens[:, inputs["input_ids"].shape[1] :]
         ends, answers = network.generation_config.eos_token_id, []
@@ -387,6 +410,24 @@ class ChatTemplate:
             turns += [{"role": "user", "content": [_text(self.plain(correction))]}]
         return turns
 
+    def completion(self, answer: str, ends: Collection[int]) -> list[int]:
+        """The tokens that a model is trained to write after a question: its answer, and the token that ends it.
+
+        Args:
+            answer: The answer.
+            ends: Tokens that end an answer; the one that the template writes is taken, or else that of the tokenizer.
+        """
+        tokenizer = self._processor.tokenizer
+        question, marker = [_text("question")], "text-of-an-answer"
+        conversation = [
+            *self.messages("", question),
+            {"role": "assistant", "content": [_text(marker)] if self._are_lists else marker},
+        ]
+        rest = self._processor.apply_chat_template(conversation, **self.options).rpartition(marker)[2]
+        after = tokenizer.encode(rest, add_special_tokens=False)
+        end = next((token for token in after if token in ends), tokenizer.eos_token_id)
+        return [*tokenizer.encode(self.plain(answer), add_special_tokens=False), end]
+
     def _shows_all(self) -> bool:
         """Whether the template shows all texts of a conversation, in order."""
         system, question, answer, correction = texts = [f"text-{number}-of-four" for number in range(1, 5)]
@@ -421,7 +462,8 @@ def _text(text: str) -> Message:
     return {"type": "text", "text": text}
 
 
-def _num_frames(question: Question) -> int:
+def num_frames(question: Question) -> int:
+    """Number of frames of a question."""
     return sum(len(view.frames) for view in question.views)
 
 
@@ -445,13 +487,3 @@ def _metadata(view: View) -> VideoMetadata:
         video_backend="pyav",
         frames_indices=indices,
     )
-
-
-class VlmPlanner(TransformersChat, ChatPlanner):
-    """Asks a vision-language model of transformers about a clip, on this machine.
-
-    Example:
-        >>> planner = VlmPlanner("Qwen/Qwen3-VL-4B-Instruct", fps=1.0)
-        >>> planner.config["fps"], planner.config["model"]
-        (1.0, 'Qwen/Qwen3-VL-4B-Instruct')
-    """

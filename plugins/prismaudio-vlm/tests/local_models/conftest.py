@@ -1,54 +1,32 @@
-"""Models of reduced size with random weights, in folders as families publish theirs.
-
-Their chat templates have the form of the families' (markers, roles, places of frames and audio) in words of this
-project; their tokenizers have a token for each byte, and the families' special tokens.
-"""
+"""Models of reduced size with random weights, in folders as families publish theirs; see prismaudio_vlm.reduced."""
 
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from prismaudio_vlm.chat import Question, View
+from prismaudio_vlm.reduced import (
+    IMAGES,
+    QWEN_IMAGES,
+    ROPE,
+    TEXT,
+    VOCABULARY,
+    chatml,
+    save_gemma3,
+    save_network,
+    save_qwen3_vl,
+    save_tokenizer,
+    write,
+)
 
-VOCABULARY = 320
-TEXT = {
-    "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 4096,
-}  # fmt: skip
-ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000, "mrope_section": [2, 1, 1]}}
-IMAGES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 1 / 255}
-QWEN_IMAGES = IMAGES | {
-    "image_processor_type": "Qwen2VLImageProcessorFast", "patch_size": 8, "temporal_patch_size": 2, "merge_size": 2,
-    "size": {"shortest_edge": 32 * 32, "longest_edge": 64 * 64},  # numbers of pixels
-}  # fmt: skip
-CHATML = """
-{%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}
-{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}
-{%- if part.type == 'image' %}{{ 'START' + 'IMAGE' + 'END' }}
-{%- elif part.type == 'video' %}{{ 'START' + 'VIDEO' + 'END' }}
-{%- elif part.type == 'audio' %}{{ '<|audio_bos|><|AUDIO|><|audio_eos|>' }}
-{%- else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 IDEFICS = """<|im_start|>
 {%- for message in messages %}{{ message.role | capitalize }}
 {%- if message.content is string %}{{ ': ' + message.content }}
 {%- else %}{{ ':' if message.content[0].type == 'image' else ': ' }}
 {%- for part in message.content %}{{ part.text if part.type == 'text' else '<' + part.type + '>' }}{% endfor %}
 {%- endif %}{{ '<end_of_utterance>\\n' }}{% endfor %}{{ 'Assistant:' if add_generation_prompt }}"""
-GEMMA = """{{ bos_token }}{% set first = '' %}{% set turns = messages %}
-{%- if messages[0].role == 'system' %}{% set turns = messages[1:] %}
-{%- set first = messages[0].content[0].text + '\\n\\n' %}{% endif %}
-{%- for message in turns %}
-{%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}
-{{- '<start_of_turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' }}
-{{- first if loop.first }}{% for part in message.content %}
-{{- '<start_of_image>' if part.type == 'image' else part.text | trim }}{% endfor %}{{ '<end_of_turn>\\n' }}{% endfor %}
-{{- '<start_of_turn>model\\n' if add_generation_prompt }}"""
-
-
 GEMMA4 = """{{ bos_token }}{% for message in messages %}{{ '<|turn>' + message.role + '\n' }}
 {%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}
 {{- part.text | trim if part.type == 'text' else '<|' + part.type + '|>' }}{% endfor %}{% endif %}{{ '<turn|>\n' }}
@@ -56,67 +34,6 @@ GEMMA4 = """{{ bos_token }}{% for message in messages %}{{ '<|turn>' + message.r
 THOUGHT = (
     "{{ ('<think>\n' if enable_thinking | default(true) else '<think>\n\n</think>\n\n') if add_generation_prompt }}"
 )
-
-
-def chatml(**markers):
-    template = CHATML
-    for name, marker in markers.items():
-        template = template.replace(f"'{name}'", f"'{marker}'")
-    return template
-
-
-def save_tokenizer(folder, special, **names):
-    """A token for each byte, then special tokens; returns the number of each special token."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    made.save(str(folder / "tokenizer.json"))
-    extra = {name: token for name, token in names.items() if name not in {"bos_token", "eos_token", "pad_token"}}
-    stated = {"tokenizer_class": "PreTrainedTokenizerFast", "extra_special_tokens": extra, **names}
-    write(folder / "tokenizer_config.json", {key: value for key, value in stated.items() if key not in extra})
-    return {token: made.token_to_id(token) for token in special}
-
-
-def write(path, value):
-    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-
-
-def save_network(folder, network, std=0.35):
-    """Weights that are the same in every run, large enough that the frames change the answer."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if "norm" not in name and weight.ndim > 1:
-                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
-    # as published: options of sampling, which must not apply
-    network.generation_config.update(do_sample=True, temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.3)
-    network.save_pretrained(folder)
-
-
-def save_qwen3_vl(folder):
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
-    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
-               "<|video_pad|>")  # fmt: skip
-    ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    config = Qwen3VLConfig(
-        text_config=TEXT | ROPE,
-        vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 8,
-            "out_hidden_size": 32, "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
-        },
-        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
-    )  # fmt: skip
-    save_network(folder, Qwen3VLForConditionalGeneration(config))
-    write(folder / "preprocessor_config.json", QWEN_IMAGES | {"processor_class": "Qwen3VLProcessor"})
-    videos = QWEN_IMAGES | {"size": {"shortest_edge": 4 * 32 * 32, "longest_edge": 32 * 64 * 64}}
-    del videos["image_processor_type"]
-    write(folder / "video_preprocessor_config.json", videos | {"video_processor_type": "Qwen3VLVideoProcessor"})
-    markers = {"START": "<|vision_start|>", "IMAGE": "<|image_pad|>", "VIDEO": "<|video_pad|>", "END": "<|vision_end|>"}
-    write(folder / "chat_template.jinja", chatml(**markers))
 
 
 def save_qwen3_5(folder):
@@ -220,29 +137,6 @@ def save_idefics(folder, *, smolvlm=False):
 
 def save_smolvlm(folder):
     save_idefics(folder, smolvlm=True)
-
-
-def save_gemma3(folder):
-    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
-
-    names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
-    special = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", *names.values())
-    ids = save_tokenizer(folder, special, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", **names)
-    ends = {"bos_token_id": ids["<bos>"], "pad_token_id": ids["<pad>"], "eos_token_id": ids["<end_of_turn>"]}
-    config = Gemma3Config(
-        text_config=TEXT | ends | {"sliding_window": 64, "query_pre_attn_scalar": 8},
-        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-                       "image_size": 32, "patch_size": 8},
-        mm_tokens_per_image=4, tie_word_embeddings=False, image_token_index=ids["<image_soft_token>"],
-        boi_token_index=ids["<start_of_image>"], eoi_token_index=ids["<end_of_image>"],
-    )  # fmt: skip
-    network = Gemma3ForConditionalGeneration(config)
-    network.generation_config.eos_token_id = [ids["<eos>"], ids["<end_of_turn>"]]
-    save_network(folder, network)
-    kind = {"image_processor_type": "Gemma3ImageProcessor", "processor_class": "Gemma3Processor"}
-    write(folder / "preprocessor_config.json", IMAGES | kind | {"size": {"height": 32, "width": 32}})
-    write(folder / "processor_config.json", {"image_seq_length": 4, "processor_class": "Gemma3Processor"})
-    write(folder / "chat_template.jinja", GEMMA)
 
 
 def save_video_llama3(folder):

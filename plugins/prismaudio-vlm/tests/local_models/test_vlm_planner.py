@@ -8,7 +8,7 @@ import torch
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.plan import Plan
 from prismaudio.types import Clip
-from prismaudio_vlm.transformers_chat import VlmPlanner
+from prismaudio_vlm.local_planners import VlmPlanner
 
 from ..scripted_chat import ANSWERS, ScriptedPlanner  # noqa: TID252 - tests are no package
 
