@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,6 @@ from prismaudio.training.sharding import shard_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lightning.pytorch import Callback
     from torch import Tensor
@@ -136,16 +136,21 @@ class CotTuningTask(AveragedTask):
     def validation_step(self, batch: ClipBatch) -> None:
         """Loss, and the written plans of the first clips."""
         terms = self.planner.loss(batch.clips, batch.plans)
-        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch), sync_dist=True)
+        count = len(batch) * self.trainer.world_size  # Lightning's mean of counts over processes drops fractions
+        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=count, sync_dist=True)
         total = torch.stack(list(terms.values())).sum()
-        self.log("val_loss", total, prog_bar=True, batch_size=len(batch), sync_dist=True)
-        left = len(batch) if self.written is None else self._share_of(self.written) - self._n_written
-        if left > 0 and not self.trainer.sanity_checking:
-            self._write(batch.clips[:left], batch.plans[:left])
+        self.log("val_loss", total, prog_bar=True, batch_size=count, sync_dist=True)
+        count = 0 if self.trainer.sanity_checking else self._num_to_write(len(batch))
+        if count:
+            self._write(batch.clips[:count], batch.plans[:count])
 
-    def _share_of(self, count: int) -> int:
-        """The number of clips of this process."""
-        return math.ceil(count / self.trainer.world_size)
+    def _num_to_write(self, n_clips: int) -> int:
+        """The number of clips of a batch whose plans this process writes."""
+        if self.written is not None:
+            n_clips = min(n_clips, math.ceil(self.written / self.trainer.world_size) - self._n_written)
+        if self.device_mesh is not None:  # weights are gathered from all processes, which write equally often
+            n_clips = int(self.trainer.strategy.reduce(torch.tensor(n_clips, device=self.device), reduce_op="min"))
+        return max(0, n_clips)
 
     def _write(self, clips: Sequence[Clip], references: Sequence[Plan]) -> None:
         """Write plans with the sections of their references, and compare them."""
@@ -170,5 +175,6 @@ class CotTuningTask(AveragedTask):
         scores = {name: value for name, value in self.plan_score.compute().items() if not value.isnan()}
         self.log_dict({f"val_plan/{name}": value for name, value in scores.items()})
         self.log("val_event_f1", scores.get(EVENT_F1, torch.tensor(0.0)), prog_bar=True)
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)  # which all processes ask for together
         if self.trainer.is_global_zero:
-            log_plans(self.trainer, self._plans)
+            log_plans(self.trainer, self._plans, folder)

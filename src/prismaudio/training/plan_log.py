@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -13,6 +12,7 @@ from prismaudio.plan.sections import tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lightning.pytorch import Trainer
 
@@ -64,7 +64,7 @@ class WrittenPlan:
         return "\n".join(lines)
 
 
-def log_plans(trainer: Trainer, plans: Sequence[WrittenPlan]) -> None:
+def log_plans(trainer: Trainer, plans: Sequence[WrittenPlan], folder: Path) -> None:
     """Log plans to TensorBoard and Weights & Biases; without them, write ``plans/stepN.md`` in the run's folder."""
     step = trainer.global_step
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger | WandbLogger)]
@@ -76,7 +76,7 @@ def log_plans(trainer: Trainer, plans: Sequence[WrittenPlan]) -> None:
         for plan in plans:
             writer.add_text(f"plans/{plan.name}", plan.text(), step)
     if not loggers:
-        path = Path(trainer.log_dir or trainer.default_root_dir) / "plans" / f"step{step:07d}.md"
+        path = folder / "plans" / f"step{step:07d}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text("\n\n".join(plan.text() for plan in plans) + "\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prismaudio import Command, Component, hookimpl
 
 
@@ -24,3 +26,9 @@ def prismaudio_planners() -> list[Component]:
 def prismaudio_commands() -> list[Command]:
     """The command that copies the prompts."""
     return [Command("prompts", "prismaudio_vlm.cli:main", "copy what language models are told about plans")]
+
+
+@hookimpl
+def prismaudio_recipes() -> list[Path]:
+    """The recipes of CoT fine-tuning."""
+    return [Path(__file__).with_name("recipes")]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shutil
 import struct
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -375,7 +376,9 @@ class AdapterFolder:
         if base is not None and base != str(model):
             raise CheckpointError(f"{self.adapter} was trained on {base}; {model.model} is {model}: give that model")
         try:
-            adapted = PeftModel.from_pretrained(network, str(self.path), torch_device="cpu")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about names that transformers has changed
+                adapted = PeftModel.from_pretrained(network, str(self.path), torch_device="cpu")
             expected = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(adapted).items()}
         except Exception as error:  # peft raises errors of many kinds
             raise CheckpointError(

@@ -68,7 +68,7 @@ def save_tokenizer(folder: Path, special: Sequence[str], **names: str) -> dict[s
     extra = {name: token for name, token in names.items() if name not in {"bos_token", "eos_token", "pad_token"}}
     stated = {"tokenizer_class": "PreTrainedTokenizerFast", "extra_special_tokens": extra, **names}
     write(folder / "tokenizer_config.json", {key: value for key, value in stated.items() if key not in extra})
-    return {token: made.token_to_id(token) for token in special}
+    return {token: int(made.token_to_id(token) or 0) for token in special}
 
 
 def write(path: Path, value: Any) -> None:
@@ -159,7 +159,7 @@ PROMPTS = {
     "clip": "",
     "given": "",
     "section": "$name",
-    "together": "$form",
+    "together": "$sections",
     "decouple": "$cot",
     "together_section": "$tag",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import re
 import shutil
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.functional import cross_entropy, pad
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from prismaudio.types import Clip
     from prismaudio_vlm.chat import Question
 
+LOG = logging.getLogger("prismaudio.training")
 PROMPTS = "prompts"
 """Folder with the prompts of a fine-tuned model, among its files."""
 _PROJECTOR = re.compile(r"projector|connector|merger|embed_(vision|audio)\.|audio_tower\.proj\b|mlp1\.")
@@ -157,7 +159,7 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
             if weight.requires_grad and weight.is_floating_point():
                 weight.data = weight.data.float()
         if self.tuning.gradient_checkpointing:
-            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            network.activation_checkpointing_enable({"use_reentrant": False})
         network.train()
         if mesh is not None:
             shard(network, mesh)
@@ -223,7 +225,8 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         for name in known:
             if name not in texts and name not in self._reported:
                 self._reported.add(name)
-                rank_zero_warn(f"clip {clip.id}, and perhaps others, has no {name} section, which is not trained there")
+                if rank_zero_only.rank == 0:
+                    LOG.warning("clip %s has no %s section; others that lack it are not named", clip.id, name)
         dimensions = [known[name] for name in texts]
         (draft,) = self.drafts([clip], dimensions, [None])
         if len(draft.segments) > 1:
