@@ -64,6 +64,48 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert not first["autoencoder"].training
 
 
+class Library(Configured, Encoder):
+    """One with files of its own."""
+
+    files_argument = "folder"
+    not_in_folders = frozenset({"place"})
+
+    def __init__(self, folder: str, place: str = "", size: int = 1) -> None:
+        self.folder, self.place, self.size, self.dim, self.rate_hz = folder, place, size, size, None
+
+    def save_files(self, folder: Path) -> None:
+        if self.place == "full":
+            raise OSError("no space left")
+        folder.mkdir()
+        (folder / "words.txt").write_text(self.place)
+
+    def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
+        return torch.zeros(0, self.dim)
+
+
+def test_files_of_a_component_are_in_a_folder_of_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOADABLE, f"{__name__}:Library", "encoders")
+    for place in ("first", "second"):
+        save_components(folder, {"text_encoder": Library("elsewhere", place, 2)}, beside=True)
+        found = load_components(folder)
+        assert set(found) == {"autoencoder", "plan_encoder", "text_encoder"}
+        assert found["text_encoder"].config == {"folder": str(folder / "text_encoder"), "place": "", "size": 2}
+        assert (folder / "text_encoder" / "words.txt").read_text() == place
+    with pytest.raises(OSError, match="no space"):  # and what was there stays
+        save_components(folder, {"text_encoder": Library("elsewhere", "full", 3)}, beside=True)
+    assert load_components(folder)["text_encoder"].size == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "text_encoder"]
+
+
+@pytest.mark.parametrize("place", ["/etc", "..", "other", 3])
+def test_files_of_a_component_are_nowhere_else(place: object, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOADABLE, f"{__name__}:Library", "encoders")
+    save_components(folder, {"text_encoder": Library("elsewhere")}, beside=True)
+    changed(folder, lambda parts: parts["text_encoder"]["arguments"].update(folder=place))
+    assert "expected" in refusal(folder)
+    assert "components.text_encoder.arguments.folder is" in refusal(folder)
+
+
 def test_half_precision_is_close_and_comes_back_in_full(folder: Path) -> None:
     full = load_components(folder)
     save_components(folder, full, half=["autoencoder"])

@@ -193,6 +193,27 @@ def test_media_files_need_a_length(tmp_path):
         _ready(module(tmp_path / "clips.csv", max_s=None))
 
 
+def test_a_task_that_takes_whole_clips_gets_them_at_their_own_length_and_without_audio(tmp_path):
+    for name, n_frames in (("long", 32), ("short", 16)):
+        write_video(torch.zeros(n_frames, 3, 16, 16, dtype=torch.uint8), 16.0, tmp_path / f"{name}.mp4")
+    (tmp_path / "clips.csv").write_text("video,semantic\nlong.mp4,A bell.\nshort.mp4,A drum.\n")
+
+    class WholeClips(Task):
+        takes_whole_clips = True
+        seen = []
+
+        def training_step(self, batch):
+            self.seen += [(clip.id, clip.duration_s, clip.audio, clip.file.name) for clip in batch.clips]
+
+    data = ManifestDataModule(str(tmp_path / "clips.csv"), batch_size=2, workers=0, validation=0.0)
+    run = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, default_root_dir=tmp_path,
+        limit_val_batches=0,
+    )  # fmt: skip
+    run.fit(WholeClips(), data)
+    assert sorted(WholeClips.seen) == [("long", 2.0, None, "long.mp4"), ("short", 1.0, None, "short.mp4")]
+
+
 def test_frames_are_squashed_or_keep_their_shape(tmp_path):
     write_video(torch.zeros(16, 3, 60, 120, dtype=torch.uint8), 16.0, tmp_path / "mute.mp4")
     write_video_with_audio(tmp_path / "mute.mp4", torch.zeros(2, 16_000), 16_000, tmp_path / "wide.mp4")

@@ -11,12 +11,14 @@ from streams import streams
 from torch.optim import AdamW
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.checkpoints import load_components
-from prismaudio.data.synthetic import SyntheticDataModule
+from prismaudio.data.synthetic import SyntheticClips, SyntheticDataModule
 from prismaudio.encoders.base import Encoder
 from prismaudio.encoders.brightness import BrightnessEncoder
 from prismaudio.errors import CheckpointError, DataError, RecipeError
 from prismaudio.metrics.onset import OnsetF1
+from prismaudio.metrics.plans import PlanReference, PlanScore
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.planners.flash import FlashPlanner
@@ -87,6 +89,23 @@ def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
         FlashPlanner(), partial(AdamW, lr=0.1, betas=(0.9, 0.98)), partial(CosineWithWarmup, warmup_steps=2)
     )
     check_learning(trainer(tmp_path, max_steps=32), task, data, 0.93)
+
+
+def test_validation_writes_the_plans_of_the_first_clips(data: SyntheticDataModule, tmp_path: Path) -> None:
+    task = CotTuningTask(FlashPlanner(), written=3)
+    run = trainer(tmp_path, max_steps=2, val_check_interval=1, num_sanity_val_steps=1)
+    run.fit(task, data)
+    text = (tmp_path / "plans" / "step0000002.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("**")] == [f"**click-0-{n}**" for n in (32, 33, 34)]
+    assert "- `<Temporal>` The click sounds at" in text
+    assert "    - reference: The click sounds at" in text
+    assert run.callback_metrics["val_plan/validity_rate"] == 1
+    assert run.callback_metrics["val_event_f1"] == run.callback_metrics["val_plan/event_f1_50ms"]
+    clips, plans = zip(*(SyntheticClips(32, 4, 2.0, 8.0, 16, 16_000).clip(n) for n in range(3)), strict=True)
+    score = PlanScore()
+    written = [task.planner.plan(clip, CORE_DIMENSIONS) for clip in clips]
+    score.update(written, [PlanReference.from_story(plan.story, 2.0) for plan in plans])
+    assert run.callback_metrics["val_event_f1"] == pytest.approx(score.as_dict()["event_f1_50ms"])
 
 
 def test_the_flow_learns(data: SyntheticDataModule, tmp_path: Path) -> None:

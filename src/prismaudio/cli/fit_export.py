@@ -22,6 +22,7 @@ class ExportCommandLine(CommandLine):
     def _run_subcommand(self, subcommand: str) -> None:
         checkpoint, target, half = self.job
         weights = load_weights(checkpoint)
+        self.model.configure_model()  # which loads and selects weights that are not in the recipe
         if isinstance(self.model, AveragedTask) and any(key.startswith("average.") for key in weights):
             self.model.start_average()
         fill_task(self.model, weights, checkpoint)

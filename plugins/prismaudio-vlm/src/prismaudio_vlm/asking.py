@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -71,11 +72,12 @@ class Prompts:
     _sections: dict[str, SectionPrompt] = field(default_factory=dict, init=False)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Prompts:
+    def load(cls, folder: Path | None = None, changes: Mapping[str, str] | None = None) -> Prompts:
         """Load the prompts of this package, or those of a folder, which may lack files.
 
         Args:
             folder: A folder with ``planner.yaml`` and a file for each dimension, such as ``temporal.yaml``.
+            changes: Texts that replace those of ``planner.yaml``, by name.
 
         Raises:
             PlanError: The folder does not exist, or a file is damaged or uses an unknown name.
@@ -86,6 +88,11 @@ class Prompts:
         values, digest = read_prompt(path, ["version", *_NAMES])
         texts, own = {}, path == FOLDER / FILE
         defaults = values if own else read_prompt(FOLDER / FILE, ["version", *_NAMES])[0]
+        if changes:
+            if unknown := sorted(changes.keys() - _NAMES.keys()):
+                raise PlanError(f"prompts has {unknown[0]}; expected some of {', '.join(_NAMES)}")
+            values |= changes
+            digest = hashlib.sha256(json.dumps([digest, sorted(changes.items())]).encode()).hexdigest()[:8]
         for name, allowed in _NAMES.items():
             text = values.get(name, defaults[name])
             if not isinstance(text, str):

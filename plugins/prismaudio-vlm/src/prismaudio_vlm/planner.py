@@ -42,7 +42,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         hear: Whether the model hears the existing audio of the clip.
         retries: How often a wrong answer is sent back.
         prompts: Folder with prompts that replace those of the package and of the dimensions, see ``prismaudio
-            prompts``.
+            prompts``; or texts of its ``planner.yaml`` by name.
         cache: Whether answers are kept in ``$PRISMAUDIO_CACHE/answers``, so that the same question about the same
             frames is answered from there.
         fps: Frames per second of the whole clip.
@@ -60,7 +60,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         ask: Literal["each", "together"] = "each",
         hear: bool = False,  # noqa: FBT001, FBT002 - a recipe names it
         retries: int = 1,
-        prompts: str | None = None,
+        prompts: str | dict[str, str] | None = None,
         cache: bool = True,  # noqa: FBT001, FBT002
         fps: float = 2.0,
         moment_fps: float = 8.0,
@@ -79,7 +79,7 @@ class ChatPlanner(Chat, Planner, Annotator, Decoupler):
         if ask not in ("each", "together"):
             raise ValueError(f"ask is {ask!r}; expected each or together")
         self.ask, self.hear, self.retries = ask, hear, retries
-        self.prompts = Prompts.load(None if prompts is None else expanded(prompts))
+        self.prompts = Prompts.load(expanded(prompts)) if isinstance(prompts, str) else Prompts.load(changes=prompts)
         self.cache = AnswerCache(cache_home() / "answers") if cache else None
         self.viewing = Viewing(fps, moment_fps or fps, max_frames, moment_s, frame_size, segment_s, max_segments)
         self.shows_moments = moment_fps > 0

@@ -160,7 +160,7 @@ PROMPTS = {
     "given": "",
     "section": "$name",
     "together": "$sections",
-    "decouple": "$cot",
+    "decouple": "$cot $sections",
     "together_section": "$tag",
 }
 """Prompts of a few letters, since each letter is a token."""
