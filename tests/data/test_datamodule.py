@@ -198,12 +198,13 @@ def test_a_task_that_takes_whole_clips_gets_them_at_their_own_length_and_without
         write_video(torch.zeros(n_frames, 3, 16, 16, dtype=torch.uint8), 16.0, tmp_path / f"{name}.mp4")
     (tmp_path / "clips.csv").write_text("video,semantic\nlong.mp4,A bell.\nshort.mp4,A drum.\n")
 
+    seen = []
+
     class WholeClips(Task):
         takes_whole_clips = True
-        seen = []
 
         def training_step(self, batch):
-            self.seen += [(clip.id, clip.duration_s, clip.audio, clip.file.name) for clip in batch.clips]
+            seen.extend([(clip.id, clip.duration_s, clip.audio, clip.file.name) for clip in batch.clips])
 
     data = ManifestDataModule(str(tmp_path / "clips.csv"), batch_size=2, workers=0, validation=0.0)
     run = Trainer(
@@ -211,7 +212,7 @@ def test_a_task_that_takes_whole_clips_gets_them_at_their_own_length_and_without
         limit_val_batches=0,
     )  # fmt: skip
     run.fit(WholeClips(), data)
-    assert sorted(WholeClips.seen) == [("long", 2.0, None, "long.mp4"), ("short", 1.0, None, "short.mp4")]
+    assert sorted(seen) == [("long", 2.0, None, "long.mp4"), ("short", 1.0, None, "short.mp4")]
 
 
 def test_frames_are_squashed_or_keep_their_shape(tmp_path):

@@ -225,8 +225,7 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         for name in known:
             if name not in texts and name not in self._reported:
                 self._reported.add(name)
-                if rank_zero_only.rank == 0:
-                    LOG.warning("clip %s has no %s section; others that lack it are not named", clip.id, name)
+                rank_zero_only(LOG.warning)("clip %s has no %s section; others like it are not named", clip.id, name)
         dimensions = [known[name] for name in texts]
         (draft,) = self.drafts([clip], dimensions, [None])
         if len(draft.segments) > 1:

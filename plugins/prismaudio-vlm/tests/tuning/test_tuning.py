@@ -84,7 +84,7 @@ def test_questions_are_those_of_planning_with_the_reference_sections_before_each
     with pytest.raises(AttributeError):  # the answers are None, after the question was asked
         planner.plan(CLIPS[0], CORE_DIMENSIONS[:1])
     assert asked[0].text == examples[0].question.text
-    assert [torch.equal(one.frames, other.frames) for one, other in zip(asked[0].views, examples[0].question.views)]
+    assert torch.equal(asked[0].views[0].frames, examples[0].question.views[0].frames)
 
 
 def test_sections_follow_the_order_of_the_dimensions_and_may_be_missing(models, caplog):
@@ -214,9 +214,7 @@ def test_a_run_resumes_to_identical_numbers_from_its_trained_weights_alone(tunin
 # Bad input ------------------------------------------------------------------------------------------------------------
 def test_data_that_cannot_be_trained_on(models):
     planner = planner_of(models / "qwen3_vl")
-    with pytest.raises(
-        DataError, match="clip click-0-0 has no plan to train on; expected at least one of the sections"
-    ):
+    with pytest.raises(DataError, match="clip click-0-0 has no plan to train on; expected at least one of"):
         planner.loss(CLIPS[:1], [Plan({"loudness": "Loud."})])
     long = Plan({"temporal": "a" * 5000})
     with pytest.raises(DataError, match=r"plan of clip click-0-0 have \d+ and 5,001 tokens; \S+ reads 4,096 together"):
