@@ -25,7 +25,7 @@ CONTRACTS = {
     "encoders": "prismaudio.encoders.base:Encoder",
     "conditioners": "prismaudio.models.conditioners:Conditioner",
     "samplers": "prismaudio.samplers.base:Sampler",
-    "planners": "prismaudio.planners.base:Planner",
+    "planners": "prismaudio.planners.base:Described",
     "autoencoders": "prismaudio.autoencoders.base:Autoencoder",
     "gates": "prismaudio.cot.gates:Gate",
     "benchmarks": "prismaudio.benchmarks.base:Benchmark",
@@ -80,7 +80,7 @@ def prismaudio_samplers() -> Iterable[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def prismaudio_planners() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Planners: they write the plan of a clip."""
+    """Planners: they write the plan of a clip; annotators and decouplers write it in two steps."""
 
 
 @hookspec

@@ -103,24 +103,45 @@ def make_planners(texts: Sequence[str], device: str) -> list[Planner]:
     return [make_planner(text, find_device(device)) for text in texts]
 
 
-def make_planner(text: str, device: torch.device, option: str = PLANNER) -> Planner:
+def make_planner(text: str, device: torch.device) -> Planner:
     """A planner from its class, from what a recipe says about it, or from a model that has one.
+
+    Args:
+        text: The value of ``--planner``.
+        device: Device of its networks.
+    """
+    from prismaudio.planners.base import Planner
+
+    return make_writer(text, device, PLANNER, Planner)
+
+
+def make_writer(text: str, device: torch.device, option: str, kind: type[Part]) -> Part:
+    """A planner, annotator or decoupler, named in one of the ways of :func:`make_planner`.
 
     Args:
         text: The value of the option.
         device: Device of its networks.
         option: The option, for errors.
+        kind: The class that it implements, of :mod:`prismaudio.planners.base`.
+
+    Raises:
+        PrismAudioError: There is no such class or model, a class does not take an argument, or it is of another kind.
     """
     from prismaudio.signatures import parameters
 
     if not is_class(text):
-        planner: Planner = part_of(text, "planner")
+        made = part_of(text, "planner")
     else:
         name, arguments = parse_class(text, option)
         component = discover().load("planners", name)
         own = {"device": str(device)} if "device" in parameters(component) else {}
-        planner = create("planners", name, own | arguments, option)
-    return on_device(planner, device)
+        made = create("planners", name, own | arguments, option)
+    if not isinstance(made, kind):
+        raise PrismAudioError(
+            f"{option}: {type(made).__name__} is no {kind.__name__}; expected a class that implements "
+            f"prismaudio.planners.base.{kind.__name__}, such as ApiPlanner"
+        )
+    return on_device(made, device)
 
 
 def is_class(text: str) -> bool:

@@ -6,10 +6,10 @@ import argparse
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import Parser, whole
-from prismaudio.cli.building import add_planners, build, join_planner_arguments, make_planner, parse_class
+from prismaudio.cli.building import add_planners, build, join_planner_arguments, make_writer, parse_class
 from prismaudio.cli.launching import Place, add_processes, check_processes, shared_place
 from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.paths import expanded
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from prismaudio.cot.results import Correction
     from prismaudio.cot.writers import Writer
 
-Part = TypeVar("Part")
 ANNOTATOR, DECOUPLER, PLANNER = WRITERS = ("--annotator", "--decoupler", "--planner")
 REWARDS = (
     "{class_path: TemporalReward, init_args: {against: plan}}",
@@ -237,23 +236,14 @@ def _writers(options: argparse.Namespace, device: str) -> tuple[Writer, Writer |
     target = find_device(device)
     again = options.samples > 1
     if options.planner:
-        planner = _of_kind(make_planner(options.planner[0], target, PLANNER), Planner, PLANNER)
+        planner = make_writer(options.planner[0], target, PLANNER, Planner)
         return OneStep(planner), OneStep(planner.resampled(SECOND_TEMPERATURE)) if again else None
     if options.annotator:
-        annotator = _of_kind(make_planner(options.annotator[0], target, ANNOTATOR), Annotator, ANNOTATOR)
-        decoupler = _of_kind(make_planner(options.decoupler[0], target, DECOUPLER), Decoupler, DECOUPLER)
+        annotator = make_writer(options.annotator[0], target, ANNOTATOR, Annotator)
+        decoupler = make_writer(options.decoupler[0], target, DECOUPLER, Decoupler)
         second = TwoSteps(annotator.resampled(SECOND_TEMPERATURE), decoupler) if again else None
         return TwoSteps(annotator, decoupler), second
     return ManifestPlans(), None
-
-
-def _of_kind(made: Any, kind: type[Part], option: str) -> Part:
-    if not isinstance(made, kind):
-        raise PrismAudioError(
-            f"{option}: {type(made).__name__} is no {kind.__name__}; expected a class that implements "
-            f"prismaudio.planners.base.{kind.__name__}, such as ApiPlanner"
-        )
-    return made
 
 
 # Checks --------------------------------------------------------------------------------------------------------------

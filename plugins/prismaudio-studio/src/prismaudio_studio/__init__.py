@@ -57,9 +57,12 @@ def prismaudio_encoders() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_planners() -> Iterable[Component]:
-    """The planner of the small model."""
+    """The planner of the small model, and what it detects as text."""
     return [
-        Component("prismaudio_studio.planner.event:EventPlanner", "Detects sound events in video and writes the plan.")
+        Component("prismaudio_studio.planner.event:EventPlanner", "Detects sound events in video and writes the plan."),
+        Component(
+            "prismaudio_studio.describing:EventDescriber", "Describes what EventPlanner detects, as an annotator."
+        ),
     ]
 
 
