@@ -554,8 +554,9 @@ def matches(value: Any, hint: Any) -> bool:
         return any(type(value) is type(part) and value == part for part in parts)
     if origin is Any:
         return True
-    if isinstance(value, _ComponentSpec):
-        return isinstance(origin, type) and issubclass(value.kind, origin)
+    if isinstance(value, _ComponentSpec | Configured):  # described in a folder, or made already
+        kind = value.kind if isinstance(value, _ComponentSpec) else type(value)
+        return isinstance(origin, type) and issubclass(kind, origin)
     if isinstance(value, dict):
         if origin not in (dict, abc.Mapping, abc.MutableMapping):
             return False

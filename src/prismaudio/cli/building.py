@@ -173,8 +173,14 @@ def create(kind: str, name: str, arguments: dict[str, Any], where: str) -> Any:
         PrismAudioError: There is no such class, or it does not take an argument.
     """
     component = discover().load(kind, name)
-    from prismaudio.checkpoints import check_arguments
+    from prismaudio.checkpoints import Configured, check_arguments
+    from prismaudio.planners.base import Described
+    from prismaudio.signatures import type_hints
 
+    for key, hint in type_hints(component).items() if issubclass(component, Configured) else ():
+        if key in arguments and isinstance(hint, type) and issubclass(hint, Described):  # a part that is named too
+            value = arguments[key]
+            arguments[key] = build(kind, value if isinstance(value, str) else json.dumps(value), f"{where}.{key}")
     check_arguments(where, component, arguments, "")
     try:
         return component(**arguments)
