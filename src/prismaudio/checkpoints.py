@@ -29,6 +29,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from prismaudio import builtin
+from prismaudio.downloads import is_repository
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.signatures import parameters, type_hints
 from prismaudio.weight_files import below, check_finite, check_fit, fill, read_safetensors, save_tensors, shapes_of
@@ -91,7 +92,8 @@ class Configured:
         not_in_folders: Arguments that are the user's own, such as the address to which a key is sent: they are not
             stored in model folders, and a folder of somebody else that sets one is rejected.
         files_argument: The argument that is a folder with the component's own files, weights included, in place of
-            weights in ``model.safetensors``. In a model folder they are in a folder of the component's name.
+            weights in ``model.safetensors``, or ``owner/name`` on the hub. In a model folder the files are in a folder
+            of the component's name.
 
     Example:
         >>> class Box(Configured):
@@ -103,6 +105,11 @@ class Configured:
     config: Mapping[str, Any] = MappingProxyType({})
     not_in_folders: ClassVar[frozenset[str]] = frozenset()
     files_argument: ClassVar[str] = ""
+
+    @property
+    def has_files(self) -> bool:
+        """Whether a model folder gets files of the component; otherwise it names the repository on the hub."""
+        return bool(self.files_argument)
 
     def save_files(self, folder: Path) -> None:
         """Write the component's own files to a new folder; for classes with a :attr:`files_argument`."""
@@ -210,9 +217,9 @@ def save_components(
     described, weights = _other_components(folder, components) if beside else ({}, {})
     for name, component in components.items():
         described[name] = description(component)
-        if component.files_argument:
+        if component.has_files:
             described[name]["arguments"][component.files_argument] = name
-        elif isinstance(component, torch.nn.Module):
+        elif not component.files_argument and isinstance(component, torch.nn.Module):
             stored = {
                 key: value.detach().to("cpu", half_dtype if name in half and value.is_floating_point() else None)
                 for key, value in component.state_dict().items()
@@ -223,7 +230,7 @@ def save_components(
     text = json.dumps({"format": FORMAT, "components": described}, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     tensors, config = folder / "model.safetensors.partial", folder / "config.json.partial"
-    folders = [folder / f"{name}.partial" for name, component in components.items() if component.files_argument]
+    folders = [folder / f"{name}.partial" for name, component in components.items() if component.has_files]
     try:
         for part in folders:
             shutil.rmtree(part, ignore_errors=True)
@@ -378,11 +385,14 @@ class _ComponentSpec:
 def _with_files(folder: Path, name: str, part: _ComponentSpec) -> _ComponentSpec:
     """The component with the path of its own files, which are beside ``config.json``."""
     argument = part.kind.files_argument
-    if not argument:
+    if not argument or ("/" in str(part.arguments.get(argument)) and is_repository(part.arguments[argument])):
         return part
     if part.arguments.get(argument) != name or not (folder / name).is_dir():
         place, value = _place(folder, name), _short_repr(part.arguments.get(argument))
-        raise CheckpointError(f"{place}.arguments.{argument} is {value}; expected {name!r}, and a folder of that name")
+        raise CheckpointError(
+            f"{place}.arguments.{argument} is {value}; expected {name!r} and a folder of that name, or owner/name on "
+            "the hub"
+        )
     return _ComponentSpec(part.kind, {**part.arguments, argument: str(folder / name)})
 
 

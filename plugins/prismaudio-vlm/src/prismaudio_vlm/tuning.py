@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from prismaudio.checkpoints import within
 from prismaudio.components import Dimension
+from prismaudio.downloads import is_repository
 from prismaudio.errors import CheckpointError, DataError, RecipeError
 from prismaudio.paths import expanded
 from prismaudio.plan.sections import tag
@@ -306,6 +307,11 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         other = copy.copy(self)
         vars(other)["_merged"] = state
         return other
+
+    @property
+    def has_files(self) -> bool:
+        """Whether the model is one on this machine, or was trained; that of a repository stays there."""
+        return self._merged is not None or not is_repository(self.model) or expanded(self.model).exists()
 
     def save_files(self, folder: Path) -> None:
         """Write the model in transformers' layout, with the prompts that it was asked with.

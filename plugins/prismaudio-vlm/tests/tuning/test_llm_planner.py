@@ -49,7 +49,7 @@ class Both(LightningDataModule):
     """The two clips, in every batch."""
 
     def train_dataloader(self):
-        return DataLoader([ClipBatch(CLIPS, PLANS)] * 60, batch_size=None)
+        return DataLoader([ClipBatch(CLIPS, PLANS)] * 120, batch_size=None)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_it_learns_and_its_folder_brings_the_annotator(ask, model, tmp_path):
     task = CotTuningTask(planner, partial(AdamW, lr=1e-2), lr_scheduler=None, written=0)
     task.use_dimensions(DIMENSIONS)
     run = Trainer(
-        max_steps=60, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_steps=120, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, gradient_clip_val=1.0, callbacks=[ExportComponents(str(tmp_path / "made"))],
         default_root_dir=tmp_path,
     )  # fmt: skip

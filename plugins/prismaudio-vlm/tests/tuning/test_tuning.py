@@ -179,6 +179,15 @@ def test_a_run_exports_a_folder_that_plans_and_adapters_that_do_the_same(family,
     ).read_bytes()
 
 
+def test_a_folder_names_a_model_on_the_hub_that_was_not_trained(tmp_path):
+    save_components(tmp_path, {"planner": VlmPlanner("owner/model", adapter="mine", device="cuda:3", fps=1.0)})
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+    found = load_components(tmp_path, loadable(discover().components()))["planner"]
+    assert (found.model, found.adapter, found.device, found.viewing.fps) == ("owner/model", None, "auto", 1.0)
+    found.to("cpu")
+    assert found.device == "cpu"
+
+
 def test_adapters_of_another_model_are_refused(models, tmp_path):
     fit(models / "qwen3_vl", tmp_path, LORA, steps=1)
     adapter = tmp_path / "model" / "adapter"
