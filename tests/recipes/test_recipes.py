@@ -21,10 +21,16 @@ RECIPES = {
     for entry in discover().entries
     if entry.kind == "recipes" and entry.plugin.distribution != "prismaudio-studio"
 }
-ADDITIONS = ("foundation/fsdp", "foundation/clip", "foundation/xclip", "foundation/t5-base", "foundation/t5-large")
-"""What is given after another recipe."""
+ADDITIONS = {
+    **dict.fromkeys(
+        [f"foundation/{name}" for name in ("fsdp", "clip", "xclip", "t5-base", "t5-large")], "foundation/paper"
+    ),
+    "cot/vlm_fsdp": "cot/paper",
+}
+"""What is given after another recipe, and that one."""
 SLURM = Path(str(RECIPES["foundation/paper"])).with_name("slurm.sbatch")
-SMOKE = [name for name in RECIPES if name.startswith("smoke/")]
+SMOKE = [name for name in RECIPES if name.startswith("smoke/") and name != "smoke/cot_vlm"]
+"""Recipes that are trained here; prismaudio-vlm trains its own, for which a model is made first."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -34,7 +40,7 @@ def test_its_first_line_describes_it(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_parses(name, capsys):
-    before = ["foundation/paper"] if name in ADDITIONS else []
+    before = [ADDITIONS[name]] if name in ADDITIONS else []
     assert printed(capsys, *before, name)["model"]["class_path"].startswith("prismaudio")
 
 
@@ -43,6 +49,18 @@ def test_an_addition_changes_what_it_names_and_nothing_else(capsys):
     assert recipe["trainer"]["strategy"] == "fsdp"
     assert recipe["model"]["init_args"]["gradient_checkpointing"] is True
     assert recipe["model"]["init_args"]["time_sampler"] == "truncated_logit_normal"
+
+
+def test_the_planner_of_the_paper_is_trained_as_the_paper_says(capsys):
+    recipe = printed(capsys, "cot/paper", "cot/vlm_fsdp")
+    task, trainer = recipe["model"]["init_args"], recipe["trainer"]
+    assert task["optimizer"]["class_path"] == "torch.optim.AdamW"
+    assert task["optimizer"]["init_args"]["lr"] == 2e-5
+    tuning = task["planner"]["init_args"]["tuning"]
+    assert (tuning["lora"], tuning["projector"], tuning["encoders"]) == (None, True, False)
+    assert recipe["data"]["init_args"]["batch_size"] * trainer["accumulate_grad_batches"] * 8 == 128
+    assert (trainer["max_epochs"], trainer["strategy"], trainer["devices"]) == (10, "fsdp", "auto")
+    assert printed(capsys, "cot/vlm_lora")["model"]["init_args"]["planner"]["init_args"]["tuning"]["lora"]["rank"] == 16
 
 
 @pytest.mark.parametrize(
