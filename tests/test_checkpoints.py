@@ -73,11 +73,12 @@ class Library(Configured, Encoder):
     def __init__(self, folder: str, place: str = "", size: int = 1) -> None:
         self.folder, self.place, self.size, self.dim, self.rate_hz = folder, place, size, size, None
 
-    def save_files(self, folder: Path) -> None:
+    def save_files(self, folder: Path) -> dict[str, Any]:
         if self.place == "full":
             raise OSError("no space left")
         folder.mkdir()
         (folder / "words.txt").write_text(self.place)
+        return {"size": 7}
 
     def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
         return torch.zeros(0, self.dim)
@@ -89,11 +90,11 @@ def test_files_of_a_component_are_in_a_folder_of_its_name(folder: Path, monkeypa
         save_components(folder, {"text_encoder": Library("elsewhere", place, 2)}, beside=True)
         found = load_components(folder)
         assert set(found) == {"autoencoder", "plan_encoder", "text_encoder"}
-        assert found["text_encoder"].config == {"folder": str(folder / "text_encoder"), "place": "", "size": 2}
+        assert found["text_encoder"].config == {"folder": str(folder / "text_encoder"), "place": "", "size": 7}
         assert (folder / "text_encoder" / "words.txt").read_text() == place
     with pytest.raises(OSError, match="no space"):  # and what was there stays
         save_components(folder, {"text_encoder": Library("elsewhere", "full", 3)}, beside=True)
-    assert load_components(folder)["text_encoder"].size == 2
+    assert load_components(folder)["text_encoder"].size == 7
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "text_encoder"]
 
 

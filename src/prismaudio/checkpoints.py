@@ -111,8 +111,12 @@ class Configured:
         """Whether a model folder gets files of the component; otherwise it names the repository on the hub."""
         return bool(self.files_argument)
 
-    def save_files(self, folder: Path) -> None:
-        """Write the component's own files to a new folder; for classes with a :attr:`files_argument`."""
+    def save_files(self, folder: Path) -> Mapping[str, Any]:
+        """Write the component's own files to a new folder; for classes with a :attr:`files_argument`.
+
+        Returns:
+            Arguments that have another value with these files, by name.
+        """
         raise NotImplementedError
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -217,9 +221,7 @@ def save_components(
     described, weights = _other_components(folder, components) if beside else ({}, {})
     for name, component in components.items():
         described[name] = description(component)
-        if component.has_files:
-            described[name]["arguments"][component.files_argument] = name
-        elif not component.files_argument and isinstance(component, torch.nn.Module):
+        if not component.files_argument and isinstance(component, torch.nn.Module):
             stored = {
                 key: value.detach().to("cpu", half_dtype if name in half and value.is_floating_point() else None)
                 for key, value in component.state_dict().items()
@@ -227,15 +229,17 @@ def save_components(
             if finite:
                 check_finite(stored, f"{name} is not written to {folder}")
             weights |= {f"{name}.{key}": value.contiguous() for key, value in stored.items()}
-    text = json.dumps({"format": FORMAT, "components": described}, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     tensors, config = folder / "model.safetensors.partial", folder / "config.json.partial"
     folders = [folder / f"{name}.partial" for name, component in components.items() if component.has_files]
     try:
         for part in folders:
             shutil.rmtree(part, ignore_errors=True)
-            components[part.stem].save_files(part)
+            component = components[part.stem]
+            changed = {component.files_argument: part.stem, **component.save_files(part)}
+            described[part.stem]["arguments"] |= changed
         save_tensors(weights, tensors)
+        text = json.dumps({"format": FORMAT, "components": described}, indent=2) + "\n"
         config.write_text(text, encoding="utf-8")
         for part in folders:
             _replace_folder(part)

@@ -136,6 +136,15 @@ class AveragedTask(LightningModule):
         """Whether checkpoints hold frozen weights too; those that come from files that stay are left out."""
         return True
 
+    def setup(self, stage: str) -> None:
+        """Check the precision.
+
+        Raises:
+            RecipeError: It would round weights, and what is computed from them.
+        """
+        if self.trainer.precision in ("16-true", "bf16-true", "64-true"):
+            raise RecipeError(f"precision {self.trainer.precision} is not for training; expected bf16-mixed or 32-true")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only trained weights if frozen ones come from files; shards keep all."""
         if not self.keeps_frozen and self.device_mesh is None:

@@ -128,8 +128,7 @@ class TransformerTask(AveragedTask):
         Raises:
             RecipeError: The precision would round weights, latents and positions.
         """
-        if self.trainer.precision in ("16-true", "bf16-true", "64-true"):
-            raise RecipeError(f"precision {self.trainer.precision} is not for training; expected bf16-mixed or 32-true")
+        super().setup(stage)
         if self.autoencoder is not None:
             self.autoencoder.to(self.trainer.strategy.root_device)
 

@@ -40,10 +40,11 @@ class LlmPlanner(TrainableChatPlanner):
     """
 
     needs_frames = False
+    annotator: Annotator
 
     def __init__(self, model: str, annotator: Annotator, **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
-        self.annotator = annotator
+        object.__setattr__(self, "annotator", annotator)  # whose weights, if it has any, are not trained
         self._texts: dict[str, str] = {}
 
     def description(self) -> dict[str, Any]:

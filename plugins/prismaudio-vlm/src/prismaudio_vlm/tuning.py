@@ -33,7 +33,7 @@ from prismaudio_vlm.planner import ChatPlanner
 from prismaudio_vlm.transformers_chat import TransformersChat, num_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -110,7 +110,7 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
     """
 
     files_argument = "model"
-    not_in_folders = TransformersChat.not_in_folders | {"revision", "adapter", "device", "tuning", "prompts"}
+    not_in_folders = TransformersChat.not_in_folders | {"revision", "adapter", "device", "tuning"}
     takes_whole_clips = True
 
     def __init__(self, model: str, revision: str | None = None, tuning: Tuning = Tuning(), **kwargs: Any) -> None:
@@ -313,8 +313,8 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         """Whether the model is one on this machine, or was trained; that of a repository stays there."""
         return self._merged is not None or not is_repository(self.model) or expanded(self.model).exists()
 
-    def save_files(self, folder: Path) -> None:
-        """Write the model in transformers' layout, with the prompts that it was asked with.
+    def save_files(self, folder: Path) -> Mapping[str, Any]:
+        """Write the model in transformers' layout, with the prompts that it was asked with; see the base class.
 
         Raises:
             CheckpointError: The files cannot be written.
@@ -325,13 +325,14 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
             self.prompts.save(folder / PROMPTS, self.dimensions)
         except OSError as error:
             raise CheckpointError(f"cannot write the model to {folder}: {error.strerror or error}") from error
+        return {"prompts": None}  # they are in its folder now
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
         """Write the adapters to ``adapter`` in a model folder, in peft's layout.
 
-        Nothing is written where other weights are trained too, since adapters alone would not be the model.
+        Nothing is written where other weights changed too, since adapters alone would not be the model.
         """
-        if self.tuning.lora is None or self.tuning.projector or self.tuning.encoders:
+        if self.tuning.lora is None or self.tuning.projector or self.tuning.encoders or self.adapter is not None:
             return
         state = whole_state(self._network)
         if first:
