@@ -107,6 +107,25 @@ def test_files_of_a_component_are_nowhere_else(place: object, folder: Path, monk
     assert "components.text_encoder.arguments.folder is" in refusal(folder)
 
 
+class Reader(Configured, Encoder):
+    """One that has a part with files."""
+
+    def __init__(self, library: Library) -> None:
+        self.library, self.dim, self.rate_hz = library, 1, None
+
+    def encode(self, clip: Clip, plan: Plan) -> torch.Tensor:
+        return torch.zeros(0, self.dim)
+
+
+def test_a_part_of_a_component_has_no_files_from_a_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Library", "Reader"):
+        monkeypatch.setitem(LOADABLE, f"{__name__}:{name}", "encoders")
+    save_components(folder, {"text_encoder": Reader(Library("owner/words"))}, beside=True)
+    assert load_components(folder)["text_encoder"].library.folder == "owner/words"
+    save_components(folder, {"text_encoder": Reader(Library("/etc"))}, beside=True)
+    assert "arguments.library.arguments.folder is a place on a disk; expected owner/name on the hub" in refusal(folder)
+
+
 def test_half_precision_is_close_and_comes_back_in_full(folder: Path) -> None:
     full = load_components(folder)
     save_components(folder, full, half=["autoencoder"])

@@ -410,7 +410,11 @@ def _parse_component(
         if isinstance(value, dict) and value.keys() == {"class", "arguments"}:
             if not isinstance(value["arguments"], dict):
                 raise CheckpointError(f"{where}.arguments is {_short_repr(value['arguments'])}; expected an object")
-            return _parse_component(where, value, None, classes)  # of the kind that its argument declares
+            part = _parse_component(where, value, None, classes)  # of the kind that its argument declares
+            own = part.kind.files_argument
+            if own and not ("/" in str(part.arguments.get(own)) and is_repository(str(part.arguments[own]))):
+                raise CheckpointError(f"{where}.arguments.{own} is a place on a disk; expected owner/name on the hub")
+            return part
         if isinstance(value, dict):
             return {name: parsed(f"{where}.{name}", item) for name, item in value.items()}
         return value

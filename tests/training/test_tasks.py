@@ -92,7 +92,7 @@ def test_the_planner_learns(data: SyntheticDataModule, tmp_path: Path) -> None:
 
 
 def test_validation_writes_the_plans_of_the_first_clips(data: SyntheticDataModule, tmp_path: Path) -> None:
-    task = CotTuningTask(FlashPlanner(), written=3)
+    task = CotTuningTask(FlashPlanner(), num_written=3)
     run = trainer(tmp_path, max_steps=2, val_check_interval=1, num_sanity_val_steps=1)
     run.fit(task, data)
     text = (tmp_path / "plans" / "step0000002.md").read_text()

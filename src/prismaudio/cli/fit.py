@@ -340,6 +340,7 @@ class CommandLine(LightningCLI):
         config.weights_only = True  # regardless of the recipe: loading a checkpoint never executes code
         if config.trainer.strategy in SHARDED:
             config.trainer.strategy = jsonargparse.Namespace(class_path=SHARDED_STRATEGY)
+            config.trainer.inference_mode = False  # weights that are gathered in it first could not be trained
 
     def _parse_ckpt_path(self) -> None:
         check_checkpoint(self.config[self.wanted].get("ckpt_path"))

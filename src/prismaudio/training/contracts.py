@@ -146,11 +146,13 @@ class AveragedTask(LightningModule):
             raise RecipeError(f"precision {self.trainer.precision} is not for training; expected bf16-mixed or 32-true")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only trained weights if frozen ones come from files; shards keep all."""
+        """Leave out frozen weights if they come from files; shards keep all."""
         if not self.keeps_frozen and self.device_mesh is None:
-            trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+            frozen = {
+                name for name, weight in self.named_parameters(remove_duplicate=False) if not weight.requires_grad
+            }
             state = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained or k.startswith("average.")}
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if k not in frozen or k.startswith("average.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Validate that all trained weights are in the checkpoint; loading is not strict where weights are frozen.

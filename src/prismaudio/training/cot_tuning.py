@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
-from prismaudio.checkpoints import within
+from prismaudio.checkpoints import Configured, within
 from prismaudio.components import Dimension
 from prismaudio.metrics.plans import PlanReference, PlanScore
+from prismaudio.plan import Plan
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.finite import guards
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from torch import Tensor
 
-    from prismaudio.plan import Plan
     from prismaudio.types import Clip, ClipBatch
 
 ADAMW = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
@@ -50,7 +50,7 @@ class CotTuningTask(AveragedTask):
             dimension have no weight decay. None for AdamW with learning rate 1e-3, weight decay 0.01 and betas
             (0.9, 0.98).
         lr_scheduler: Learning-rate schedule, stepped with the optimizer; None for a constant rate.
-        written: Number of validation clips whose plans are written, the first ones; None for all. A language model
+        num_written: Number of validation clips whose plans are written, the first ones; None for all. A language model
             takes seconds for each.
         seed: Seed of the dropout.
     """
@@ -60,14 +60,14 @@ class CotTuningTask(AveragedTask):
         planner: TrainablePlanner,
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = lambda optimizer: CosineWithWarmup(optimizer, warmup_steps=100),
-        written: int | None = None,
+        num_written: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        within(0, 1_000_000, written=written)
+        within(0, 1_000_000, num_written=num_written)
         self.planner = planner
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
-        self.written, self.seed = written, seed
+        self.num_written, self.seed = num_written, seed
         self.dimensions: tuple[Dimension, ...] = ()
         self.plan_score = PlanScore()
         self._plans: list[WrittenPlan] = []
@@ -81,8 +81,9 @@ class CotTuningTask(AveragedTask):
 
     @property
     def keeps_frozen(self) -> bool:
-        """Where everything is trained; frozen weights are those of the planner's own files."""
-        return all(weight.requires_grad for weight in self.planner.parameters())
+        """Unless the planner has files of its own, which hold the frozen weights."""
+        own = isinstance(self.planner, Configured) and bool(self.planner.files_argument)
+        return not own or all(weight.requires_grad for weight in self.planner.parameters())
 
     def use_dimensions(self, dimensions: Sequence[Dimension]) -> None:
         """Set the dimensions that are trained and written, including those of plugins.
@@ -101,7 +102,10 @@ class CotTuningTask(AveragedTask):
         mesh = None if self.device_mesh is None else self.device_mesh["data_parallel"]
         self.planner.prepare_training(mesh)
         self.strict_loading = self.keeps_frozen
-        if mesh is not None and self.average is not None:
+        if self.average is not None and not len(self.average):  # it was started before there were weights
+            self.average = None
+            self.start_average()
+        elif mesh is not None and self.average is not None:
             shard_whole(self.average, mesh)
 
     def components(self) -> dict[str, Any]:
@@ -146,8 +150,8 @@ class CotTuningTask(AveragedTask):
 
     def _num_to_write(self, n_clips: int) -> int:
         """The number of clips of a batch whose plans this process writes."""
-        if self.written is not None:
-            n_clips = min(n_clips, math.ceil(self.written / self.trainer.world_size) - self._n_written)
+        if self.num_written is not None:
+            n_clips = min(n_clips, math.ceil(self.num_written / self.trainer.world_size) - self._n_written)
         if self.device_mesh is not None:  # weights are gathered from all processes, which write equally often
             n_clips = int(self.trainer.strategy.reduce(torch.tensor(n_clips, device=self.device), reduce_op="min"))
         return max(0, n_clips)
@@ -156,17 +160,21 @@ class CotTuningTask(AveragedTask):
         """Write plans with the sections of their references, and compare them."""
         known = {dimension.name: dimension for dimension in self.dimensions}
         names = [tuple(name for name in known or plan if plan.get(name)) for plan in references]
+        asked = (
+            [tuple(known)] * len(names) if self.device_mesh is not None and known else names
+        )  # alike in all processes
         plans: dict[int, Plan] = {}
-        for wanted in dict.fromkeys(names):
-            rows = [row for row, some in enumerate(names) if some == wanted]
+        for wanted in dict.fromkeys(asked):
+            rows = [row for row, some in enumerate(asked) if some == wanted]
             dimensions = [known.get(name) or Dimension(name, "") for name in wanted]
             plans |= zip(rows, self.planner.plan_batch([clips[row] for row in rows], dimensions), strict=True)
         self._n_written += len(clips)
         for row, (clip, reference) in enumerate(zip(clips, references, strict=True)):
             self.plan_score.dimensions = names[row]
-            self.plan_score.update([plans[row]], [PlanReference.from_story(reference.story, clip.duration_s)])
+            plan = Plan({name: text for name, text in plans[row].items() if name in names[row]}, plans[row].warnings)
+            self.plan_score.update([plan], [PlanReference.from_story(reference.story, clip.duration_s)])
             if len(self._plans) < SHOWN:
-                self._plans.append(WrittenPlan(clip.id, plans[row], reference))
+                self._plans.append(WrittenPlan(clip.id, plan, reference))
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the written plans, and the first of them as text."""

@@ -127,10 +127,17 @@ def local_shard(value: Tensor) -> Tensor:
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def whole_state(network: nn.Module) -> dict[str, Any]:
-    """The unsharded weights of a network, on the CPU of every process; every process must call this."""
-    state = network.state_dict()
-    return {key: value.full_tensor().cpu() if isinstance(value, DTensor) else value for key, value in state.items()}
+def whole_state(network: nn.Module, part: str = "") -> dict[str, Any]:
+    """The unsharded weights of a network, on the CPU of every process; every process must call this.
+
+    Args:
+        network: The network.
+        part: Only weights whose name contains this.
+    """
+    state = {key: value for key, value in network.state_dict().items() if part in key}
+    return {
+        key: value.full_tensor().cpu() if isinstance(value, DTensor) else value.cpu() for key, value in state.items()
+    }
 
 
 def within_process(strategy: Strategy) -> AbstractContextManager[None]:
@@ -144,4 +151,12 @@ def mean_over_processes(value: Tensor) -> Tensor:
         value = value.clone()
         torch.distributed.all_reduce(value)
         value /= torch.distributed.get_world_size()
+    return value
+
+
+def max_over_processes(value: Tensor) -> Tensor:
+    """The largest of a number over all processes; every process must call this."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        value = value.clone()
+        torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
     return value

@@ -42,6 +42,8 @@ class EventDescriber(Configured, Annotator):
         device: Where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` ...
     """
 
+    not_in_folders = frozenset({"device"})
+
     def __init__(self, model: str = "studio", device: str = "cpu") -> None:
         self.model, self.device = model, device
 

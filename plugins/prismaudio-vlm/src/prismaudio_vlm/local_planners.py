@@ -44,6 +44,8 @@ class LlmPlanner(TrainableChatPlanner):
 
     def __init__(self, model: str, annotator: Annotator, **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
+        if self.ask == "each" and not any(name in self.prompts.texts["decouple"] for name in ("$sections", "$form")):
+            raise ValueError("ask: each needs $sections or $form in the prompt decouple, which say what is asked for")
         object.__setattr__(self, "annotator", annotator)  # whose weights, if it has any, are not trained
         self._texts: dict[str, str] = {}
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import struct
 import warnings
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from prismaudio.downloads import fetch, hub_error, is_repository
 from prismaudio.errors import CheckpointError, one_line
 from prismaudio.paths import expanded
 from prismaudio.training.lora import NAME
-from prismaudio.weight_files import listed, misfits, save_tensors
+from prismaudio.weight_files import listed, save_tensors
 from prismaudio.weight_folders import CONFIG, INDEX, MAX_JSON_BYTES, WEIGHTS, PublishedFolder, read_json, shards
 
 if TYPE_CHECKING:
@@ -143,9 +144,6 @@ class ModelFolder:
         """Maximum number of tokens of a question and its answer; None if the configuration does not say it."""
         return getattr(self.config.get_text_config(), "max_position_embeddings", None)
 
-    def __str__(self) -> str:
-        return f"{self.name}@{self.version}"
-
     @property
     def name(self) -> str:
         """The name of the repository, or of the folder without its place."""
@@ -159,6 +157,14 @@ class ModelFolder:
         digest = hashlib.blake2b(digest_size=6)
         for path in sorted(path for pattern in _TEXTS for path in self.path.glob(pattern)):
             digest.update(path.name.encode() + path.read_bytes())
+        for path in self.weight_files:
+            _hash_tensors(path, digest)
+        return digest.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the names and shapes of the weights, and of the first bytes of each."""
+        digest = hashlib.blake2b(digest_size=6)
         for path in self.weight_files:
             _hash_tensors(path, digest)
         return digest.hexdigest()
@@ -292,6 +298,10 @@ class ModelFolder:
         for path in sorted(path for pattern in _TEXTS for path in self.path.glob(pattern)):
             if path.name != INDEX and not (target / path.name).exists():
                 shutil.copyfile(path, target / path.name)
+        if weights is not None:  # transformers states the data type of the network in memory
+            kinds = Counter(str(value.dtype).removeprefix("torch.") for value in weights.values())
+            stated = read_json(target / CONFIG) | {"dtype": kinds.most_common(1)[0][0]}
+            (target / CONFIG).write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
 
 
 class TextProcessor:
@@ -368,29 +378,26 @@ class AdapterFolder:
         """
         _require("peft", "adapter")
         from peft import PeftModel
-        from peft.utils import get_peft_model_state_dict
 
         with safe_open(self.path / ADAPTER_WEIGHTS, "pt") as file:
             base = (file.metadata() or {}).get(BASE)
-            given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if base is not None and base != str(model):
-            raise CheckpointError(f"{self.adapter} was trained on {base}; {model.model} is {model}: give that model")
+        if base is not None and base.rpartition("@")[2] != model.fingerprint:
+            raise CheckpointError(
+                f"{self.adapter} was trained on {base}; the weights of {model.model} are {model.fingerprint}: give "
+                "the model that it was trained on"
+            )
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about names that transformers has changed
-                adapted = PeftModel.from_pretrained(network, str(self.path), torch_device="cpu")
-            expected = {
-                name: tuple(value.shape)
-                for name, value in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
-            }
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")  # peft only warns of weights that the file lacks
+                whole = PeftModel.from_pretrained(network, str(self.path), torch_device="cpu").merge_and_unload()
         except Exception as error:  # peft raises errors of many kinds
             raise CheckpointError(
                 f"{self.adapter} does not fit {model.model}: {one_line(error, 300)}; expected the model that it was "
                 "trained on"
             ) from error
-        if problems := misfits(given, expected):
-            raise CheckpointError(f"{self.adapter} does not fit {model.model}: {listed(problems)}")
-        return adapted.merge_and_unload()
+        if missing := [str(one.message) for one in said if "missing adapter keys" in str(one.message)]:
+            raise CheckpointError(f"{self.adapter} does not fit {model.model}: {' '.join(missing[0].split())[:300]}")
+        return whole
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], config: Any, model: ModelFolder) -> None:
@@ -407,7 +414,7 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor], config: Any, model: 
         for key, value in state.items()
         if ".lora_" in key
     }
-    save_tensors(weights, folder / ADAPTER_WEIGHTS, {"format": "pt", BASE: str(model)})
+    save_tensors(weights, folder / ADAPTER_WEIGHTS, {"format": "pt", BASE: f"{model.name}@{model.fingerprint}"})
     config.base_model_name_or_path = model.name
     config.inference_mode = True
     config.save_pretrained(folder)

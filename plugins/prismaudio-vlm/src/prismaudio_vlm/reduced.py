@@ -143,7 +143,9 @@ def save_smollm(folder: Path) -> None:
 
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     ids = save_tokenizer(folder, special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    config = LlamaConfig(**TEXT, eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
+    config = LlamaConfig(
+        **TEXT, tie_word_embeddings=True, eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"]
+    )
     save_network(folder, LlamaForCausalLM(config))
     write(folder / "chat_template.jinja", CHATML)
 
@@ -154,7 +156,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "smollm": save_smollm,
 }
 """What writes the folder of each family."""
-PROMPTS = {
+SHORT_PROMPTS = {
     "system": "Plan.",
     "clip": "",
     "given": "",
@@ -175,7 +177,7 @@ def save_reduced(family: str, folder: Path) -> None:
     """
     (folder / "prompts").mkdir(parents=True, exist_ok=True)
     FAMILIES[family](folder)
-    lines = [f"{name}: {json.dumps(text)}\n" for name, text in PROMPTS.items()]
+    lines = [f"{name}: {json.dumps(text)}\n" for name, text in SHORT_PROMPTS.items()]
     (folder / "prompts" / "planner.yaml").write_text("".join(lines), encoding="utf-8")
 
 

@@ -187,6 +187,7 @@ class TransformersChat(Chat):
         """The same with another seed, and with the same network in memory; see the base class."""
         self._load()
         other = copy.copy(self)
+        vars(other)["_modules"] = dict(self._modules) if isinstance(self, torch.nn.Module) else {}
         vars(other).update(self.other_sampling(temperature))
         return other
 
@@ -278,11 +279,12 @@ class TransformersChat(Chat):
                 f"up to {self.max_tokens:,}; {self.model} reads {limit:,}: show fewer or smaller frames"
             )
         sampling = [Sampling(self.temperature, self.seed, len(questions))] if self.temperature else []
-        with torch.inference_mode():
+        is_sharded = isinstance(network, FSDPModule)
+        with torch.no_grad() if is_sharded else torch.inference_mode():
             tokens = network.generate(
                 **inputs,
                 logits_processor=LogitsProcessorList(sampling),
-                synced_gpus=isinstance(network, FSDPModule),  # each step gathers weights from all processes
+                synced_gpus=is_sharded,  # each step gathers weights from all processes
             )
         if not network.config.is_encoder_decoder:
             tokens = tokens[:, inputs["input_ids"].shape[1] :]

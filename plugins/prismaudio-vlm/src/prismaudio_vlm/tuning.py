@@ -25,7 +25,7 @@ from prismaudio.paths import expanded
 from prismaudio.plan.sections import tag
 from prismaudio.planners.base import TrainablePlanner
 from prismaudio.training.lora import Adapters, inject, merged
-from prismaudio.training.sharding import mean_over_processes, whole_state
+from prismaudio.training.sharding import max_over_processes, mean_over_processes, whole_state
 from prismaudio_vlm.asking import Prompts
 from prismaudio_vlm.drafting import SectionRequest
 from prismaudio_vlm.model_folders import ADAPTER, save_adapter
@@ -57,7 +57,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Tuning:
-    """What CoT fine-tuning trains, and with how much memory.
+    """What CoT fine-tuning trains.
 
     Weights that are trained in full are kept in float32, whatever the weights of the model are: a small learning rate
     changes nothing in bfloat16. Use it with precision ``bf16-mixed``.
@@ -68,7 +68,7 @@ class Tuning:
         encoders: Train the encoders of frames and audio, in full.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
         pass_size: Maximum number of questions of a forward pass; those of a batch are sorted by length and divided into
-            passes, so that there is little padding.
+            passes, so that there is little padding. Memory depends on the questions of the whole batch.
     """
 
     lora: Adapters | None = field(default_factory=lambda: Adapters(alpha=32.0))
@@ -149,13 +149,14 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         if self.quantisation is not None or self.offload:
             raise RecipeError("quantisation and offload are for inference; remove them from the planner to train it")
         self.training_began, self.cache = True, None  # answers change with the weights
-        self.device = "cpu"  # the trainer moves it
-        self._load()
-        network: Any = self._network
-        if network.config.is_encoder_decoder:
-            raise RecipeError(f"{self.model} has an encoder and a decoder; expected a model that continues a text")
-        self._dtypes = {name: weight.dtype for name, weight in network.named_parameters()}
-        self._select(network)
+        self.device = "cpu"
+        with torch.device("cpu"):  # the trainer moves it, and has set its device as the default
+            self._load()
+            network: Any = self._network
+            if network.config.is_encoder_decoder:
+                raise RecipeError(f"{self.model} has an encoder and a decoder; expected a model that continues a text")
+            self._dtypes = {name: weight.dtype for name, weight in network.named_parameters()}
+            self._select(network)
         for weight in network.parameters():
             if weight.requires_grad and weight.is_floating_point():
                 weight.data = weight.data.float()
@@ -164,6 +165,7 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         network.train()
         if mesh is not None:
             shard(network, mesh)
+            self.retries = 0  # validation must ask equally often in all processes
         trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
         total = sum(weight.numel() for weight in network.parameters())
         rank_zero_info(f"CoT fine-tuning of {self.folder.name}: {trained:,} of {total:,} weights are trained")
@@ -205,10 +207,12 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         network: Any = self._network
         examples = [example for pair in zip(clips, plans, strict=True) for example in self._examples(*pair)]
         passes = self._passes(examples)
-        n_passes = len(passes)
-        if isinstance(network, FSDPModule):  # each pass gathers weights from all processes
-            n_passes = int(_largest_over_processes(torch.tensor(n_passes, device=self._network.device)))
+        n_passes, is_sharded = len(passes), isinstance(network, FSDPModule)
         total = torch.zeros((), device=self._network.device)
+        if is_sharded:  # each pass gathers weights from all processes
+            n_passes = int(max_over_processes(torch.tensor(n_passes, device=total.device)))
+        elif self.training:  # processes average the gradients of all weights
+            total = total + 0 * sum(weight.sum() for weight in network.parameters() if weight.requires_grad)
         for index in range(n_passes):
             share = self._cross_entropy(passes[min(index, len(passes) - 1)])
             total = total + (share if index < len(passes) else 0 * share)
@@ -234,10 +238,12 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
                 f"clip {clip.id} has {clip.duration_s:.1f} s, which is planned in {len(draft.segments)} segments; "
                 f"expected at most segment_s, {self.viewing.segment_s:g} s: cut it, or raise segment_s of the planner"
             )
+        if self.hear and draft.audio is None and isinstance(self._network, FSDPModule):
+            raise DataError(f"clip {clip.id} has no audio to hear, which sharded training needs of every clip")
         for group in self.groups(dimensions):
             request = SectionRequest(draft, 0, group)
             question = request.question()
-            if len(group) == 1:
+            if len(group) == 1 and not draft.cot:
                 answer = texts[group[0].name]
             else:
                 answer = " ".join(f"{tag(dimension.name)} {texts[dimension.name]}" for dimension in group)
@@ -278,9 +284,16 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
                 inputs[name] = torch.cat([value, added[name].to(value)], 1)
             elif torch.is_tensor(value) and value.shape == (len(examples), width):  # kinds of tokens
                 inputs[name] = pad(value, (0, n_new))
-        if accepts(network, "logits_to_keep"):
-            inputs["logits_to_keep"] = n_new + 1
-        logits = network(**inputs, use_cache=False).logits[:, -n_new - 1 : -1].float()
+        if not self.folder.sees and "position_ids" in inspect.signature(type(network).forward).parameters:
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(
+                0
+            )  # without padding on the left
+        head = network.get_output_embeddings()
+        last = head.register_forward_pre_hook(lambda _, states: (states[0][:, -n_new - 1 :],))  # prompts have no labels
+        try:
+            logits = network(**inputs, use_cache=False).logits[:, :-1].float()
+        finally:
+            last.remove()
         labels = answers.masked_fill(~is_answer, IGNORED)
         return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
@@ -296,8 +309,13 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
 
     # The result --------------------------------------------------------------------------------------------------
     def trained(self) -> TrainableChatPlanner:
-        """The planner with the weights of the whole network, adapters merged, in the data types of the files."""
+        """The planner with the weights of the whole network, adapters merged, in the data types of the files.
+
+        That of the first process; the others, whose result does not count, keep no copy.
+        """
         state = whole_state(self._network)
+        if torch.distributed.is_initialized() and torch.distributed.get_rank():
+            return self
         if self.tuning.lora is not None:
             state = merged(state, self.tuning.lora)
         done: dict[Any, Tensor] = {}  # tied weights stay tied
@@ -333,8 +351,10 @@ class TrainableChatPlanner(TransformersChat, ChatPlanner, TrainablePlanner):
         Nothing is written where other weights changed too, since adapters alone would not be the model.
         """
         if self.tuning.lora is None or self.tuning.projector or self.tuning.encoders or self.adapter is not None:
+            if first:
+                shutil.rmtree(folder / ADAPTER, ignore_errors=True)  # of an earlier run
             return
-        state = whole_state(self._network)
+        state = whole_state(self._network, ".lora_")
         if first:
             part = folder / f"{ADAPTER}.partial"
             shutil.rmtree(part, ignore_errors=True)
@@ -371,13 +391,3 @@ def describe_layers(layers: Sequence[str], network: Any) -> str:
     others = sum(isinstance(module, nn.Linear) for module in network.modules()) - 3 * len(layers)
     named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     return f"{len(layers)} linear layers of the language model ({named}); on none of {others} others"
-
-
-def accepts(network: Any, argument: str) -> bool:
-    """Whether the forward of a network takes an argument by this name."""
-    return argument in inspect.signature(type(network).forward).parameters
-
-
-def _largest_over_processes(value: Tensor) -> Tensor:
-    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
-    return value

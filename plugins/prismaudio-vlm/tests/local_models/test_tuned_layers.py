@@ -9,7 +9,7 @@ from torch import nn
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.data.synthetic import SyntheticClips
 from prismaudio_vlm.local_planners import VlmPlanner
-from prismaudio_vlm.reduced import PROMPTS
+from prismaudio_vlm.reduced import SHORT_PROMPTS
 from prismaudio_vlm.tuning import Tuning
 
 USUAL = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
@@ -41,7 +41,7 @@ CLIP, PLAN = SyntheticClips(0, 1, 1.0, 2.0, 32, 16_000).clip(0)
 def prepared(folder, tuning):
     planner = VlmPlanner(
         str(folder), tuning=tuning, frames_as="images", fps=2.0, moment_fps=0.0, frame_size=32, ask="together",
-        prompts=PROMPTS,
+        prompts=SHORT_PROMPTS,
     )  # fmt: skip
     planner.use_dimensions(CORE_DIMENSIONS)
     planner.prepare_training()

@@ -63,7 +63,7 @@ def model(tmp_path_factory):
 def test_it_learns_and_its_folder_brings_the_annotator(ask, model, tmp_path):
     annotator = Told("!")
     planner = LlmPlanner(str(model), annotator, ask=ask, max_tokens=120, tuning=Tuning(lora=None))
-    task = CotTuningTask(planner, partial(AdamW, lr=1e-2), lr_scheduler=None, written=0)
+    task = CotTuningTask(planner, partial(AdamW, lr=1e-2), lr_scheduler=None, num_written=0)
     task.use_dimensions(DIMENSIONS)
     run = Trainer(
         max_steps=120, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -17,6 +17,8 @@ from prismaudio.data.synthetic import SyntheticClips
 from prismaudio.errors import CheckpointError, DataError, RecipeError, TrainingError
 from prismaudio.plan import Plan
 from prismaudio.registry import discover
+from prismaudio.training.callbacks.ema import ExponentialMovingAverage
+from prismaudio.training.callbacks.export import ExportComponents
 from prismaudio.training.lora import Adapters
 from prismaudio_vlm.local_planners import VlmPlanner
 from prismaudio_vlm.reduced import save_reduced
@@ -108,11 +110,13 @@ def test_division_into_passes_does_not_change_the_loss(family, models):
 # What is trained ------------------------------------------------------------------------------------------------------
 @FAMILIES
 def test_adapters_are_on_every_linear_layer_of_the_language_model_and_nowhere_else(family, models, caplog):
+    caplog.set_level("INFO")
     planner = planner_of(models / family)
     names = trained_names(planner)
     assert len(names) == 2 * 14  # 7 linear layers in each of 2 layers
     assert all(".language_model.layers." in name and ".lora_" in name for name in names)
     hit = {name.split(".lora_")[0].rpartition(".")[2] for name in names}
+    assert "14 linear layers of the language model (2 mlp.down_proj, " in caplog.text
     assert hit == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
@@ -138,12 +142,17 @@ def test_trained_weights_are_float32_and_are_exported_as_they_came(models, tmp_p
     )
     stated = json.loads((source / "config.json").read_text()) | {"dtype": "bfloat16"}
     (source / "config.json").write_text(json.dumps(stated))
-    planner = planner_of(source)
-    kinds = {weight.requires_grad: weight.dtype for weight in planner.parameters()}
-    assert kinds == {True: torch.float32, False: torch.bfloat16}
-    save_components(tmp_path / "model", {"planner": planner.trained()})
-    written = load_file(tmp_path / "model" / "planner" / "model.safetensors")
-    assert {value.dtype for value in written.values()} == {torch.bfloat16}
+    for name, tuning in (("lora", LORA), ("full", Tuning(None, projector=True, encoders=True))):
+        planner = planner_of(source, tuning)
+        kinds = {weight.requires_grad: weight.dtype for weight in planner.parameters()}
+        assert kinds == {True: torch.float32} | ({False: torch.bfloat16} if name == "lora" else {})
+        save_components(tmp_path / name, {"planner": planner.trained()})
+        written = load_file(tmp_path / name / "planner" / "model.safetensors")
+        assert {value.dtype for value in written.values()} == {torch.bfloat16}
+        assert json.loads((tmp_path / name / "planner" / "config.json").read_text())["dtype"] == "bfloat16"
+    losses = fit(source, tmp_path / "run", LORA, steps=2, precision="bf16-mixed")
+    assert losses["train_loss"].isfinite()
+    assert losses["model.language_model.layers.0.mlp.up_proj.lora_B.default.weight"].abs().max() > 0
 
 
 def test_what_cannot_be_trained(models):
@@ -156,7 +165,7 @@ def test_what_cannot_be_trained(models):
 # The result -----------------------------------------------------------------------------------------------------------
 @FAMILIES
 def test_a_run_exports_a_folder_that_plans_and_adapters_that_do_the_same(family, models, tmp_path):
-    fit(models / family, tmp_path, LORA, written=1)
+    fit(models / family, tmp_path, LORA, num_written=1)
     assert (tmp_path / "plans" / "step0000004.md").read_text().startswith("**click-0-0**\n\n- `<Semantic>` ")
     found = load_components(tmp_path / "model", loadable(discover().components()))["planner"]
     assert found.config["model"] == str(tmp_path / "model" / "planner")
@@ -191,7 +200,9 @@ def test_a_folder_names_a_model_on_the_hub_that_was_not_trained(tmp_path):
 def test_adapters_of_another_model_are_refused(models, tmp_path):
     fit(models / "qwen3_vl", tmp_path, LORA, steps=1)
     adapter = tmp_path / "model" / "adapter"
-    with pytest.raises(CheckpointError, match=r"adapter was trained on qwen3_vl@\w+; \S+gemma3 is gemma3@\w+: give"):
+    with pytest.raises(
+        CheckpointError, match=r"adapter was trained on qwen3_vl@\w+; the weights of \S+gemma3 are \w+: give"
+    ):
         VlmPlanner(str(models / "gemma3"), adapter=str(adapter), **VIEWING).plan(CLIPS[0], CORE_DIMENSIONS)
     weights = load_file(adapter / "adapter_model.safetensors")
     name = next(iter(weights))
@@ -200,11 +211,27 @@ def test_adapters_of_another_model_are_refused(models, tmp_path):
         VlmPlanner(str(models / "qwen3_vl"), adapter=str(adapter), **VIEWING).plan(CLIPS[0], CORE_DIMENSIONS)
     del weights[name]
     save_file(weights, adapter / "adapter_model.safetensors")
-    with pytest.raises(CheckpointError, match=r"adapter does not fit \S+qwen3_vl: missing base_model"):
+    with pytest.raises(CheckpointError, match=r"adapter does not fit \S+qwen3_vl: .*missing adapter keys"):
         VlmPlanner(str(models / "qwen3_vl"), adapter=str(adapter), **VIEWING).plan(CLIPS[0], CORE_DIMENSIONS)
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"adapter has no adapter_model.safetensors; expected a folder of"):
         VlmPlanner(str(models / "qwen3_vl"), adapter=str(adapter), **VIEWING).plan(CLIPS[0], CORE_DIMENSIONS)
+
+
+def test_averages_are_kept_and_exported(models, tmp_path):
+    callbacks = [ExponentialMovingAverage(0.5), ExportComponents(str(tmp_path / "averaged"))]
+    made = task(models / "qwen3_vl", LORA)
+    run = Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0, default_root_dir=tmp_path,
+        callbacks=callbacks,
+    )  # fmt: skip
+    run.fit(made, Clicks())
+    assert len(made.average) == len(trained_names(made.planner))
+    save_components(tmp_path / "last", {"planner": made.planner.trained()})
+    averaged, last = (load_file(tmp_path / name / "planner" / "model.safetensors") for name in ("averaged", "last"))
+    name = next(key for key in last if "up_proj" in key)
+    assert not torch.equal(averaged[name], last[name])
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")

@@ -59,6 +59,7 @@ def test_two_processes_train_what_one_trains(name, tuning, folder, tmp_path):
             difference = (two[key] - one[key]).abs().max()
             assert difference < 1e-4 + 1e-4 * one[key].abs().max(), f"{strategy}: {key} differs by {difference}"
         assert two["val_loss"] == pytest.approx(one["val_loss"].item(), rel=0.02)  # of batches of other clips
+    assert made[f"{name}_ddp"]["val_loss"] == pytest.approx(made[f"{name}_fsdp"]["val_loss"].item(), rel=1e-4)
     for key, value in made[f"{name}_fsdp"].items():
         torch.testing.assert_close(made[f"{name}_resumed"][key], value, rtol=0, atol=0)
 

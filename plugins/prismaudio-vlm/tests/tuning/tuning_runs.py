@@ -58,19 +58,19 @@ def gathered(pairs):
     return ClipBatch(clips, plans)
 
 
-def task(model, tuning, written=0, **options):
+def task(model, tuning, num_written=0, **options):
     planner = VlmPlanner(str(model), tuning=tuning, max_tokens=8, retries=0, **{**VIEWING, **options})
     made = CotTuningTask(
-        planner, partial(AdamW, lr=1e-3), lr_scheduler=None, written=written, seed=3
+        planner, partial(AdamW, lr=1e-3), lr_scheduler=None, num_written=num_written, seed=3
     )  # fmt: skip
     made.use_dimensions(CORE_DIMENSIONS)
     return made
 
 
-def fit(model, folder, tuning, steps=STEPS, checkpoint=None, written=0, **trainer):
+def fit(model, folder, tuning, steps=STEPS, checkpoint=None, num_written=0, **trainer):
     """Fine-tune, and give the trained weights, whole."""
     torch.manual_seed(0)  # the first weights of adapters are random
-    made = task(model, tuning, written)
+    made = task(model, tuning, num_written)
     run = Trainer(
         max_steps=steps, accelerator="cpu", default_root_dir=folder, logger=False, enable_progress_bar=False,
         callbacks=[
@@ -90,9 +90,9 @@ def both(folder):
     model = folder / "reduced"
     made = {}
     for name, tuning in (("lora", LORA), ("full", FULL)):
-        made[f"{name}_ddp"] = fit(model, folder / f"{name}_ddp", tuning, written=2, strategy="ddp", devices=2)
+        made[f"{name}_ddp"] = fit(model, folder / f"{name}_ddp", tuning, num_written=2, strategy="ddp", devices=2)
         sharded = {"strategy": ShardedStrategy(), "devices": 2}
-        made[f"{name}_fsdp"] = fit(model, folder / f"{name}_fsdp", tuning, written=2, **sharded)
+        made[f"{name}_fsdp"] = fit(model, folder / f"{name}_fsdp", tuning, num_written=2, **sharded)
         pause = folder / f"{name}_fsdp" / f"step={STOP}.ckpt"
         sharded = {"strategy": ShardedStrategy(), "devices": 2}
         made[f"{name}_resumed"] = fit(model, folder / f"{name}_resumed", tuning, checkpoint=pause, **sharded)
