@@ -65,8 +65,8 @@ def undivided(row: CotRow) -> str:
 def strategy_plans(row: CotRow) -> dict[str, Any]:
     """The plan of each strategy by column, as the column holds it.
 
-    The plan of the strategy ``none`` is the caption; without a caption there is none, and the clip is trained on without
-    text.
+    The plan of the strategy ``none`` is the caption; without a caption there is none, and the clip is trained on
+    without text.
 
     Example:
         >>> from prismaudio.cot.rows import CotRow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from prismaudio.cot.strategies import restructured
 from prismaudio.data.buckets import Draw, batch_loader
-from prismaudio.plan import Plan
 from prismaudio.types import Clip, ClipBatch
-from prismaudio_studio.narration import narrate
+from prismaudio_studio.narration import written
 from prismaudio_studio.world.cache import ClipCache
 
 if TYPE_CHECKING:
-    from prismaudio.plan.story import Story
+    from prismaudio.plan import Plan
 
 
 class StudioClips(Dataset[ClipBatch]):
@@ -47,18 +44,6 @@ class StudioClips(Dataset[ClipBatch]):
         cache, index = self.places[draw.clip]
         words = index if draw.epoch is None else f"{self.seed} {draw.epoch} {draw.clip}"
         return cache.clip(index), written(cache.story(index), self.strategy, words)
-
-
-def written(story: Story, strategy: str, words: int | str) -> Plan:
-    """The plan of a story in the form of a strategy.
-
-    Args:
-        story: The events.
-        strategy: See :func:`prismaudio.cot.strategies.restructured`.
-        words: Seed of the wording, and of the order of the words.
-    """
-    rng = random.Random(words)
-    return Plan(restructured(narrate(story, rng), strategy, rng))
 
 
 class StudioDataModule(LightningDataModule):
