@@ -174,6 +174,8 @@ def test_clip_states_add_up_to_the_metric() -> None:
     scenes = [sample_scene(index, 0, "plain") for index in range(6)]
     takes = [take(index, scene, None) for index, scene in enumerate(scenes)]
     audio, targets = torch.stack([item.audio for item in takes]), [item.target for item in takes]
+    noise = torch.randn(audio.shape, generator=torch.Generator().manual_seed(0))
+    audio = torch.where(torch.arange(6)[:, None, None] < 3, audio, 0.1 * noise)  # so that the first two differ from all
     for column, plain in (studio_metrics() | edit_metrics()).items():
         kept = ClipStates((studio_metrics() | edit_metrics())[column])
         plain.update(audio, RATE_HZ, targets)
@@ -182,6 +184,11 @@ def test_clip_states_add_up_to_the_metric() -> None:
         whole = float(plain.compute())
         assert float(kept.compute()) == pytest.approx(whole, nan_ok=True), column
         assert kept.value(torch.stack(kept.states).sum(0)) == pytest.approx(whole, nan_ok=True), column
+        first = (studio_metrics() | edit_metrics())[column]
+        first.update(audio[:2], RATE_HZ, targets[:2])
+        if first.update_called and kept.states[0].any():
+            expected = float(first.compute())
+            assert kept.value(torch.stack(kept.states[:2]).sum(0)) == pytest.approx(expected, nan_ok=True), column
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # the states are set by hand

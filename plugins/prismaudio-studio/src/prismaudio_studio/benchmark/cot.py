@@ -187,6 +187,7 @@ class ClipStates:
 
     def __init__(self, metric: AudioMetric) -> None:
         self.metric = metric
+        self.metric.compute_with_cache = False  # or it would return the value of all clips for any states
         self.states: list[Tensor] = []
 
     @property
@@ -211,7 +212,6 @@ class ClipStates:
         parts = states.split([shape.numel() for shape in shapes.values()])
         for part, (name, shape) in zip(parts, shapes.items(), strict=True):
             setattr(self.metric, name, part.reshape(shape))
-        self.metric.compute_with_cache = False
         return float(self.metric.compute())
 
     def _flat(self) -> Tensor:
