@@ -124,6 +124,8 @@ def _shown(report: Report, row: str, column: str) -> str:
     cell, interval = report.cell(row, column), report.meta["intervals"][row].get(column)
     if cell is None or interval is None:
         return "-"
+    if row not in report.meta["models"]:
+        return f"{cell['mean']:.3f}"
     _, low, high = report.meta["differences"].get(row, {}).get(column, (0, 0, 0))
     return f"{cell['mean']:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]" + ("*" if low > 0 or high < 0 else " ")
 
