@@ -48,6 +48,7 @@ COMMANDS = {
         "studio render",
         "bench studio",
         "bench plan",
+        "bench cot",
         "bench degradation",
         "bench instruments",
     ),

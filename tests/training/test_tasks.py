@@ -156,6 +156,11 @@ def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: Synth
     swapped = perturbed(foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0), told, ids)
     torch.testing.assert_close(swapped["video"].values, told["video"].values.roll(-1, 0))
     torch.testing.assert_close(swapped["text"].values, told["text"].values)  # type: ignore[union-attr]
+    silent = Conditions({**told, "text": Features(told["text"].values, torch.zeros_like(told["text"].mask))})  # type: ignore[union-attr]
+    silent["text"].mask[0] = True  # type: ignore[union-attr]
+    kept = perturbed(foundation(drop_all=0.0, drop_each=0.0, swap_video=1.0), silent, ids)["video"].values
+    torch.testing.assert_close(kept[0], told["video"].values[1])
+    torch.testing.assert_close(kept[1:], told["video"].values[1:])
 
 
 def test_as_many_samples_lose_everything_as_should() -> None:

@@ -22,13 +22,23 @@ STAGES = ("codec", "planner", "studio-foundation", "studio-fast_grpo", "lora")
 
 def test_all_recipes_are_registered() -> None:
     names = {*(f"smoke/{stage}" for stage in STAGES), "fast_grpo/studio"}
-    assert set(RECIPES) == names | {f"studio/{name}" for name in ("codec", "planner", "foundation", "validate")}
+    assert set(RECIPES) == names | {
+        f"studio/{name}" for name in ("codec", "planner", "foundation", "cot", "cot_grid", "validate")
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_parses_and_begins_with_a_description(name, capsys) -> None:
     check_first_line(RECIPES[name])
     assert printed(capsys, name)["model"]["class_path"].startswith("prismaudio")
+
+
+def test_the_plan_grid_is_all_that_cot_grid_changes(capsys) -> None:
+    plain, grid = printed(capsys, "studio/cot"), printed(capsys, "studio/cot", "studio/cot_grid")
+    model = grid["model"]["init_args"]
+    for streams in (model["transformer"]["init_args"]["streams"], model["encoders"]):
+        del streams["plan"]
+    assert grid == plain
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prismaudio.cot.rows import CotRow
 
 COLUMNS = {
@@ -18,6 +20,38 @@ COLUMNS = {
     "plan_none": "none",
 }
 """The strategy of each column of the manifest."""
+STRATEGIES = ("none", "random", "monolithic", "decomposed")
+"""The strategies, from the least structure to the most."""
+
+
+def restructured(
+    sections: Mapping[str, str], strategy: str, rng: random.Random, whole: str | None = None
+) -> dict[str, str]:
+    """The sections of a plan in the form of a strategy.
+
+    A text without sections is a plan with only a semantic section, as a caption is.
+
+    Args:
+        sections: The sections of the decomposed plan.
+        strategy: ``"none"``: no section. ``"random"``: the words of the whole text in random order.
+            ``"monolithic"``: the whole text. ``"decomposed"``: the sections as they are.
+        rng: Random generator for the order of the words.
+        whole: The text as it was before it was divided; None for the sections one after the other.
+
+    Example:
+        >>> restructured({"semantic": "A dog barks.", "spatial": "It is left."}, "monolithic", random.Random(0))
+        {'semantic': 'A dog barks. It is left.'}
+    """
+    if strategy == "none":
+        return {}
+    if strategy == "decomposed":
+        return dict(sections)
+    text = " ".join(sections.values()) if whole is None else whole
+    if strategy == "random":
+        words = text.split()
+        rng.shuffle(words)
+        text = " ".join(words)
+    return {"semantic": text}
 
 
 def undivided(row: CotRow) -> str:
@@ -31,8 +65,8 @@ def undivided(row: CotRow) -> str:
 def strategy_plans(row: CotRow) -> dict[str, Any]:
     """The plan of each strategy by column, as the column holds it.
 
-    A text without sections is a plan with only a semantic section, as a caption is. Without a caption there is no plan
-    of the strategy ``none``; the clip is trained on without text.
+    The plan of the strategy ``none`` is the caption; without a caption there is none, and the clip is trained on
+    without text.
 
     Example:
         >>> from prismaudio.cot.rows import CotRow
@@ -41,13 +75,12 @@ def strategy_plans(row: CotRow) -> dict[str, Any]:
         ({'semantic': 'A dog barks. It is left.'}, {'semantic': 'A dog.'})
     """
     whole = undivided(row)
-    words = whole.split()
-    random.Random(f"random words of {row.id}").shuffle(words)
+    rng = random.Random(f"random words of {row.id}")
     captions = row.clip.get("caption") or []
     plans = [{"semantic": caption} for caption in (captions if isinstance(captions, list) else [captions]) if caption]
     return {
         "plan": row.sections,
-        "plan_monolithic": {"semantic": whole},
-        "plan_random": {"semantic": " ".join(words)},
+        "plan_monolithic": restructured(row.sections, "monolithic", rng, whole),
+        "plan_random": restructured(row.sections, "random", rng, whole),
         "plan_none": plans[0] if len(plans) == 1 else plans or None,
     }

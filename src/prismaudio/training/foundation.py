@@ -37,7 +37,7 @@ class FoundationTask(TransformerTask):
         drop_all: Probability that all conditions of a sample are dropped.
         drop_each: Probability that a stream of a sample is dropped, for each stream independently.
         swap_video: Probability that the video of a sample is replaced by that of another clip of its process's batch,
-            so that the plan takes precedence where both disagree.
+            so that the plan takes precedence where both disagree; a sample with no other stream keeps its own.
         swapped: Streams that are computed from the video, which are replaced together.
         time_sampler: Distribution of the training times; the truncated one is the published one.
         time_mean: Mean of the logits of the training times, for ``logit_normal``; above 0 favours times near the noise.
@@ -63,7 +63,9 @@ class FoundationTask(TransformerTask):
     def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
         """Conditions with videos swapped between samples and streams dropped."""
         rows = torch.arange(len(draws.swap), device=draws.swap.device)
-        other = conditions.index((rows + (draws.swap < self.swap_video).long()) % len(rows))
+        told = sum(stream.mask.any(1) for name, stream in conditions.items() if name not in self.swapped) > 0
+        swap = (draws.swap < self.swap_video) & told
+        other = conditions.index((rows + swap.long()) % len(rows))
         lost_all = draws.drop_all < self.drop_all
         lost = {name: lost_all | (numbers < self.drop_each) for name, numbers in draws.drop_each.items()}
         swapped = {name: other[name] for name in self.swapped if name in other}

@@ -103,6 +103,10 @@ def prismaudio_benchmarks() -> Iterable[Component]:
             "Events, classes and directions of plans against exact truth, or against the sound of videos.",
         ),
         Component(
+            "prismaudio_studio.benchmark.cot:CotBenchmark",
+            "Models trained on plans of four forms: none, words in random order, one text, sections.",
+        ),
+        Component(
             "prismaudio_studio.benchmark.degradation:DegradationBenchmark",
             "Scores of held-out clips, unchanged and degraded in one dimension.",
         ),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.data.buckets import Draw, batch_loader
 from prismaudio.types import Clip, ClipBatch
-from prismaudio_studio.narration import narrate
+from prismaudio_studio.narration import written
 from prismaudio_studio.world.cache import ClipCache
 
 if TYPE_CHECKING:
@@ -25,11 +24,12 @@ class StudioClips(Dataset[ClipBatch]):
     Args:
         caches: Caches of rendered clips.
         seed: Seed of the wording of the plans.
+        strategy: Form of the plans, see :func:`prismaudio.cot.strategies.restructured`.
     """
 
-    def __init__(self, caches: Sequence[ClipCache], seed: int = 0) -> None:
+    def __init__(self, caches: Sequence[ClipCache], seed: int = 0, strategy: str = "decomposed") -> None:
         self.places = [(cache, index) for cache in caches for index in range(len(cache))]
-        self.seed = seed
+        self.seed, self.strategy = seed, strategy
 
     def __len__(self) -> int:
         return len(self.places)
@@ -43,7 +43,7 @@ class StudioClips(Dataset[ClipBatch]):
         """A clip with its plan, which is worded differently in each epoch."""
         cache, index = self.places[draw.clip]
         words = index if draw.epoch is None else f"{self.seed} {draw.epoch} {draw.clip}"
-        return cache.clip(index), narrate(cache.story(index), random.Random(words))
+        return cache.clip(index), written(cache.story(index), self.strategy, words)
 
 
 class StudioDataModule(LightningDataModule):
@@ -57,6 +57,7 @@ class StudioDataModule(LightningDataModule):
         seed: Seed of the scenes.
         cache_dir: Folder for the rendered clips; about 0.7 MB per clip.
         workers: Number of processes that render clips.
+        strategy: Form of the plans: none, all words in random order in one text, one text, or sections.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class StudioDataModule(LightningDataModule):
         seed: int = 1,
         cache_dir: str = "runs/studio/clips",
         workers: int = 2,
+        strategy: Literal["none", "random", "monolithic", "decomposed"] = "decomposed",
     ) -> None:
         super().__init__()
         self.counts = {"plain": plain, "randomised": randomised}
         self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
-        self.cache_dir = Path(cache_dir)
+        self.cache_dir, self.strategy = Path(cache_dir), strategy
 
     def _caches(self, *, held_out: bool) -> list[ClipCache]:
         return [
@@ -96,6 +98,6 @@ class StudioDataModule(LightningDataModule):
         return self._loader(held_out=True)
 
     def _loader(self, *, held_out: bool) -> DataLoader[Any]:
-        clips = StudioClips(self._caches(held_out=held_out), self.seed)
+        clips = StudioClips(self._caches(held_out=held_out), self.seed, self.strategy)
         lengths = [1] * len(clips)
         return batch_loader(clips, lengths, self.batch_size, self.seed, shuffle=not held_out, trainer=self.trainer)

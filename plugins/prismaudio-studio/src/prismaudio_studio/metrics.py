@@ -10,10 +10,10 @@ from prismaudio_studio.adherence import LateEnergyAdherence, NoiseFloorAdherence
 from prismaudio_studio.classifier import ClassAccuracy, SourceClassifier
 
 if TYPE_CHECKING:
-    from torchmetrics import Metric
+    from prismaudio.metrics.base import AudioMetric
 
 
-def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metric]:
+def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, AudioMetric]:
     """New metrics by column name; each skips the clips to which it does not apply.
 
     In a LightningModule, wrap them in ``torch.nn.ModuleDict``, and in ``validation_step`` call
@@ -37,7 +37,7 @@ def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metr
     }
 
 
-def edit_metrics(classifier: SourceClassifier | None = None) -> dict[str, Metric]:
+def edit_metrics(classifier: SourceClassifier | None = None) -> dict[str, AudioMetric]:
     """New metrics of edited plans by column name; update them with the targets of the edited plan.
 
     Args:

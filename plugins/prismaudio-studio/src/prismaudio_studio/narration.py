@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
+from prismaudio.cot.strategies import restructured
 from prismaudio.plan import Plan
 from prismaudio.plan.writing import describe
 from prismaudio_studio.words import TIMBRES, VERBS
 
 if TYPE_CHECKING:
-    import random
-
     from prismaudio.plan.story import Story
 
 
@@ -31,3 +31,15 @@ def narrate(story: Story, rng: random.Random | None = None) -> Plan:
 <Aesthetic> A clean recording. Dry acoustics. <Spatial> The bell is on the right (azimuth +24°).
     """
     return Plan(describe(story, rng, VERBS, TIMBRES))
+
+
+def written(story: Story, strategy: str, words: int | str) -> Plan:
+    """The plan of a story in the form of a strategy.
+
+    Args:
+        story: The events.
+        strategy: See :func:`prismaudio.cot.strategies.restructured`.
+        words: Seed of the wording, and of the order of the words.
+    """
+    rng = random.Random(words)
+    return Plan(restructured(narrate(story, rng), strategy, rng))

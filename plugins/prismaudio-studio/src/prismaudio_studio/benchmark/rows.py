@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from torch.nn.functional import pad
 
 from prismaudio.audio.resample import resample
 from prismaudio_studio.benchmark.stage import RATE_HZ, Take, restage
-from prismaudio_studio.narration import narrate
+from prismaudio_studio.narration import written
 from prismaudio_studio.words import NOUNS
 from prismaudio_studio.world.audio import render_audio
 
@@ -95,17 +94,19 @@ class GivenPlanRow(Row):
     Args:
         model: The model.
         guidance: Scale of classifier-free guidance; None for the model's own.
+        strategy: Form of the plan, see :func:`prismaudio.cot.strategies.restructured`.
     """
 
     seeded = True
 
-    def __init__(self, model: PrismAudio, guidance: float | None = None) -> None:
+    def __init__(self, model: PrismAudio, guidance: float | None = None, strategy: str = "decomposed") -> None:
         self.model = model
         self.guidance = guidance
+        self.strategy = strategy
 
     def plan(self, take: Take) -> Plan:
         """The plan that conditions the model."""
-        return narrate(take.scene.story, random.Random(take.index))
+        return written(take.scene.story, self.strategy, take.index)
 
     def audio(self, takes: Sequence[Take], seed: int) -> list[Tensor]:
         """Audio that the model generates from the clip and its plan."""
@@ -113,7 +114,7 @@ class GivenPlanRow(Row):
 
     def edited_audio(self, takes: Sequence[Take], stories: Sequence[Story], seed: int) -> list[Tensor]:
         """Audio that the model generates from the clip and the edited plan."""
-        plans = [narrate(story, random.Random(t.index)) for t, story in zip(takes, stories, strict=True)]
+        plans = [written(story, self.strategy, take.index) for take, story in zip(takes, stories, strict=True)]
         return self._render(takes, plans, seed)
 
     def _render(self, takes: Sequence[Take], plans: list[Plan], seed: int) -> list[Tensor]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from rich.console import Console
@@ -27,13 +27,31 @@ if TYPE_CHECKING:
     import argparse
 
     from torch import Tensor
-    from torchmetrics import Metric
 
+    from prismaudio.metrics.base import AudioMetric
     from prismaudio_studio.world.scene import Scene
 
 NEED_A_MODEL = ("codec", "given_plan", "end_to_end")
 COLUMNS = (*studio_metrics(), *EDITS)
 Step = Callable[[int, int], None]
+
+
+class Measure(Protocol):
+    """What the benchmark needs of a metric."""
+
+    @property
+    def update_called(self) -> bool:
+        """Whether any clip was added."""
+
+    def update(self, audio: Tensor, sample_rate_hz: int, targets: Sequence[Target]) -> None:
+        """Add clips."""
+
+    def compute(self) -> Tensor:
+        """The value of all clips."""
+
+
+M = TypeVar("M", bound=Measure)
+Metrics = Mapping[tuple[str, int], Mapping[str, Measure]]
 
 
 @dataclass(frozen=True)
@@ -119,14 +137,34 @@ class StudioBenchmark(Benchmark):
         """
         start_s = time.monotonic()
         rows = make_rows(self.rows, model, self.guidance)
-        counter = _Counter(on_step, self._total(rows))
-        report = Report(COLUMNS, {name: {} for name in rows})
-        camera = self._camera(model)
-        self._measure_clips(rows, camera, report, counter)
-        self._measure_edits(rows, camera, report, counter)
+        report = summary(self.measured(rows, self._camera(model), on_step, lambda metric: metric))
         seconds = round(time.monotonic() - start_s, 1)
-        report.meta = {**self._settings(), "model": model.name if model else None, "seconds": seconds}
+        report.meta = {**self.settings(), "model": model.name if model else None, "seconds": seconds}
         return report
+
+    def measured(
+        self, rows: Mapping[str, Row], camera: Camera | None, on_step: Step, measure: Callable[[AudioMetric], M]
+    ) -> dict[tuple[str, int], dict[str, M]]:
+        """Update the metrics of each row and sampling seed with all clips, and with clips whose plan is edited.
+
+        Args:
+            rows: The rows by name.
+            camera: Renders the videos; None if no row needs them.
+            on_step: Called with (clips evaluated, total).
+            measure: Called with each metric; its result is updated instead.
+
+        Returns:
+            The metrics by row and sampling seed, then by column.
+        """
+        counter = _Counter(on_step, self._total(rows))
+        metrics = {
+            (name, seed): {column: measure(metric) for column, metric in (studio_metrics() | edit_metrics()).items()}
+            for name, row in rows.items()
+            for seed in self._row_seeds(row)
+        }
+        self._measure_clips(rows, camera, metrics, counter)
+        self._measure_edits(rows, camera, metrics, counter)
+        return metrics
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
         """The held-out scenes with their indices."""
@@ -136,7 +174,7 @@ class StudioBenchmark(Benchmark):
     def _row_seeds(self, row: Row) -> range:
         return range(self.seeds if row.seeded else 1)
 
-    def _total(self, rows: dict[str, Row]) -> int:
+    def _total(self, rows: Mapping[str, Row]) -> int:
         n_single = sum(len(scene.things) == 1 for _, scene in self.scenes())
         n_edits = len(EDITS) * min(self.edit_limit, n_single)
         return n_edits * len(rows) + self.limit * sum(len(self._row_seeds(row)) for row in rows.values())
@@ -152,28 +190,29 @@ class StudioBenchmark(Benchmark):
         for start in range(0, len(scenes), self.batch_size):
             yield [take(index, scene, camera) for index, scene in scenes[start : start + self.batch_size]]
 
-    def _measure_clips(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
-        metrics = {(name, seed): studio_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
+    def _measure_clips(
+        self, rows: Mapping[str, Row], camera: Camera | None, metrics: Metrics, counter: _Counter
+    ) -> None:
         for takes in self._takes(camera, list(self.scenes())):
             targets = [item.target for item in takes]
             for (name, seed), columns in metrics.items():
-                _update(columns, rows[name].audio(takes, seed), targets)
+                plain = [metric for column, metric in columns.items() if column not in EDITS]
+                _update(plain, rows[name].audio(takes, seed), targets)
                 counter.add(len(takes))
-        _report(metrics, report)
 
-    def _measure_edits(self, rows: dict[str, Row], camera: Camera | None, report: Report, counter: _Counter) -> None:
-        metrics = {(name, seed): edit_metrics() for name, row in rows.items() for seed in self._row_seeds(row)}
+    def _measure_edits(
+        self, rows: Mapping[str, Row], camera: Camera | None, metrics: Metrics, counter: _Counter
+    ) -> None:
         single = [(index, scene) for index, scene in self.scenes() if len(scene.things) == 1][: self.edit_limit]
         for turn in range(self.seeds):
             for takes in self._takes(camera, single[turn :: self.seeds]):
                 for name, row in rows.items():
                     seed = turn if row.seeded else 0
-                    for column, metric in metrics[name, seed].items():
-                        self._measure_edit(row, column, metric, takes, seed)
+                    for column in EDITS:
+                        self._measure_edit(row, column, metrics[name, seed][column], takes, seed)
                         counter.add(len(takes))
-        _report(metrics, report)
 
-    def _measure_edit(self, row: Row, column: str, metric: Metric, takes: Sequence[Take], seed: int) -> None:
+    def _measure_edit(self, row: Row, column: str, metric: Measure, takes: Sequence[Take], seed: int) -> None:
         pairs = []
         for item in takes:
             rng = random.Random(f"{column} {self.seed} {item.index}")
@@ -183,9 +222,10 @@ class StudioBenchmark(Benchmark):
         if pairs:
             chosen, stories = zip(*pairs, strict=True)
             audio = row.edited_audio(chosen, stories, seed)
-            _update({column: metric}, audio, [Target.from_story(story) for story in stories])
+            _update([metric], audio, [Target.from_story(story) for story in stories])
 
-    def _settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, object]:
+        """The settings of the benchmark and the versions, for the report."""
         from prismaudio import __version__
 
         settings: dict[str, object] = {"seed": self.seed, "limit": self.limit, "split": self.split, "seeds": self.seeds}
@@ -204,14 +244,17 @@ class _Counter:
         self.on_step(self.done, self.total)
 
 
-def _update(metrics: dict[str, Metric], audio: Sequence[Tensor], targets: Sequence[Target]) -> None:
+def _update(metrics: Iterable[Measure], audio: Sequence[Tensor], targets: Sequence[Target]) -> None:
     batch = torch.stack(list(audio))
-    for metric in metrics.values():
+    for metric in metrics:
         metric.update(batch, RATE_HZ, targets)
 
 
-def _report(metrics: dict[tuple[str, int], dict[str, Metric]], report: Report) -> None:
+def summary(metrics: Metrics) -> Report:
+    """The report of metrics: a value for each sampling seed of a row."""
+    report = Report(COLUMNS, {name: {} for name, _ in metrics})
     for (name, _), columns in metrics.items():
         for column, metric in columns.items():
             if metric.update_called:
                 report.add(name, column, float(metric.compute()))
+    return report
