@@ -17,6 +17,8 @@ from prismaudio.signatures import parameters
 
 HEAVY = ("torch", "lightning", "transformers", "torchaudio", "torchvision", "timm", "scipy", "librosa", "pandas")
 """Slow-to-import packages that the report lists."""
+PLANNERS = [f"prismaudio.planners.base:{name}" for name in ("Planner", "Annotator", "Decoupler")]
+"""The base classes of planners, of which a class has at least one."""
 CHECKS = {
     "rewards": "check_reward",
     "metrics": "check_metric",
@@ -69,9 +71,13 @@ def check_component(kind: str, target: str, declared: str = "null") -> dict[str,
 
 def check_base_class(kind: str, found: type) -> str:
     """Whether a class is a concrete subclass of the base class of its kind."""
-    module, _, name = CONTRACTS[kind].partition(":")
-    if not issubclass(found, getattr(importlib.import_module(module), name)):
-        return f"FAIL it must be a subclass of {CONTRACTS[kind]}"
+    targets = PLANNERS if kind == "planners" else [CONTRACTS[kind]]
+    bases = {
+        name: getattr(importlib.import_module(module), name) for module, _, name in (t.partition(":") for t in targets)
+    }
+    name = next((name for name, base in bases.items() if issubclass(found, base)), "")
+    if not name:
+        return f"FAIL it must be a subclass of {' or '.join(targets)}"
     missing: set[str] = getattr(found, "__abstractmethods__", set())
     return f"FAIL it does not define {', '.join(sorted(missing))}" if missing else name
 

@@ -122,7 +122,7 @@ def save_gemma3(folder: Path) -> None:
     ids = save_tokenizer(folder, special, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", **names)
     ends = {"bos_token_id": ids["<bos>"], "pad_token_id": ids["<pad>"], "eos_token_id": ids["<end_of_turn>"]}
     config = Gemma3Config(
-        text_config=TEXT | ends | {"sliding_window": 64, "query_pre_attn_scalar": 8},
+        text_config=TEXT | ends | {"sliding_window": 512, "query_pre_attn_scalar": 8},
         vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                        "image_size": 32, "patch_size": 8},
         mm_tokens_per_image=4, tie_word_embeddings=False, image_token_index=ids["<image_soft_token>"],

@@ -19,6 +19,16 @@ from prismaudio.registry import discover
 from prismaudio_vlm.reduced import save_reduced
 
 FIT = ("fit", "--config", "smoke/cot_vlm")
+SHORT = """
+trainer:
+  max_steps: 12
+  val_check_interval: 100
+  logger: {class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: NAME, name: null}}
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {filename: "{step}", every_n_train_steps: 4, save_top_k: -1}
+    - {class_path: ExportComponents, init_args: {folder: NAME/model}}
+"""
 
 
 @pytest.mark.slow
@@ -39,9 +49,10 @@ def test_a_family_writes_the_plans_of_eight_clips_exactly(family, tmp_path):
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path):
     save_reduced("qwen3_vl", tmp_path / "runs" / "smoke" / "vlm")
-    short = ("--trainer.max_steps=12", "--trainer.val_check_interval=100", "--trainer.callbacks.every_n_train_steps=4")
-    train(tmp_path, *FIT, *short, "--trainer.logger.init_args.save_dir=whole", "--trainer.callbacks.folder=whole/model")
-    words = [*FIT, *short, "--trainer.logger.init_args.save_dir=killed", "--trainer.callbacks.folder=killed/model"]
+    for name in ("whole", "killed"):
+        (tmp_path / f"{name}.yaml").write_text(SHORT.replace("NAME", name))
+    train(tmp_path, *FIT, "--config", "whole.yaml")
+    words = [*FIT, "--config", "killed.yaml"]
     process = subprocess.Popen(
         [sys.executable, "-m", "prismaudio", *words],
         cwd=tmp_path,
