@@ -295,6 +295,8 @@ class ModelFolder:
                 network.save_pretrained(target, state_dict=dict(weights), max_shard_size="5GB")
             finally:
                 network.generation_config = own
+            for path in target.glob("*.safetensors"):  # which only their owner could read
+                path.chmod((target / CONFIG).stat().st_mode)
         for path in sorted(path for pattern in _TEXTS for path in self.path.glob(pattern)):
             if path.name != INDEX and not (target / path.name).exists():
                 shutil.copyfile(path, target / path.name)

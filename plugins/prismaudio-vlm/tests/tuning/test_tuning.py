@@ -167,6 +167,8 @@ def test_what_cannot_be_trained(models):
 def test_a_run_exports_a_folder_that_plans_and_adapters_that_do_the_same(family, models, tmp_path):
     fit(models / family, tmp_path, LORA, num_written=1)
     assert (tmp_path / "plans" / "step0000004.md").read_text().startswith("**click-0-0**\n\n- `<Semantic>` ")
+    modes = {path.stat().st_mode for path in (tmp_path / "model" / "planner").iterdir() if path.is_file()}
+    assert len(modes) == 1
     found = load_components(tmp_path / "model", loadable(discover().components()))["planner"]
     assert found.config["model"] == str(tmp_path / "model" / "planner")
     assert found.config["fps"] == VIEWING["fps"]
