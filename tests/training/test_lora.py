@@ -96,5 +96,5 @@ def test_conditioners_may_be_trained_too(folder):
 
 def test_a_checkpoint_without_the_adapters_is_refused(folder):
     fine_tune(folder, "whole", None, steps=1)
-    with pytest.raises(CheckpointError, match=r"have the trained weights of the recipe: missing tr\.blocks\.0"):
+    with pytest.raises(CheckpointError, match=r"trained weights of the recipe: missing transformer\.blocks\.0"):
         fine_tune(folder, "tuned", Lora(rank=2), checkpoint=str(folder / "whole" / "step=1.ckpt"))

@@ -8,6 +8,7 @@ byte, and the families' special tokens. ``python -m prismaudio_vlm.reduced FAMIL
 # ruff: noqa: S106 - tokens of texts are no passwords
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -113,8 +114,8 @@ def save_qwen3_vl(folder: Path) -> None:
     write(folder / "chat_template.jinja", chatml(**markers))
 
 
-def save_gemma3(folder: Path) -> None:
-    """Write a Gemma 3."""
+def save_gemma3(folder: Path, window: int = 64) -> None:
+    """Write a Gemma 3 whose attention reaches ``window`` tokens back."""
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
@@ -122,7 +123,7 @@ def save_gemma3(folder: Path) -> None:
     ids = save_tokenizer(folder, special, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", **names)
     ends = {"bos_token_id": ids["<bos>"], "pad_token_id": ids["<pad>"], "eos_token_id": ids["<end_of_turn>"]}
     config = Gemma3Config(
-        text_config=TEXT | ends | {"sliding_window": 512, "query_pre_attn_scalar": 8},
+        text_config=TEXT | ends | {"sliding_window": window, "query_pre_attn_scalar": 8},
         vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                        "image_size": 32, "patch_size": 8},
         mm_tokens_per_image=4, tie_word_embeddings=False, image_token_index=ids["<image_soft_token>"],
@@ -152,7 +153,7 @@ def save_smollm(folder: Path) -> None:
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "qwen3_vl": save_qwen3_vl,
-    "gemma3": save_gemma3,
+    "gemma3": functools.partial(save_gemma3, window=512),  # all frames of the smoke recipe
     "smollm": save_smollm,
 }
 """What writes the folder of each family."""
