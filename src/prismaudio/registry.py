@@ -44,8 +44,8 @@ OFFICIAL = {
     "prismaudio-msclap": ("MsClapReward",),
     "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare", "SpeechClaimGate"),
     "prismaudio-studio": (
-        *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark", "PlanBenchmark"),
-        *("StudioDataModule", "AutoencoderFittingTask"),
+        *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark", "PlanBenchmark", "CotBenchmark"),
+        *("StudioDataModule", "AutoencoderFittingTask", "EventDescriber"),
         *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
         *("SemanticReward", "ClassAccuracy", "NoiseFloorAdherence", "LateEnergyAdherence"),
     ),
@@ -54,7 +54,7 @@ OFFICIAL = {
     "prismaudio-t5gemma": ("T5GemmaEncoder",),
     "prismaudio-timm": ("TimmEncoder",),
     "prismaudio-videoprism": ("VideoPrismEncoder",),
-    "prismaudio-vlm": ("VlmPlanner", "ApiPlanner", "prompts"),
+    "prismaudio-vlm": ("VlmPlanner", "LlmPlanner", "ApiPlanner", "prompts"),
     "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""
