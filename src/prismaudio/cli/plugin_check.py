@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from prismaudio.components import Command, Component, Dimension, Pretrained
@@ -13,6 +14,8 @@ from prismaudio.errors import PlanError, UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry
 
 TIMEOUT_S = 900.0
+MAX_PROCESSES = 4
+"""Maximum number of components that are checked at a time; each takes up to some gigabytes."""
 
 
 def check_plugin(registry: Registry, name: str) -> int:
@@ -31,13 +34,14 @@ def check_plugin(registry: Registry, name: str) -> int:
         known = dict.fromkeys(n for p in registry.plugins for n in (p.name, p.distribution) if n)
         raise UnknownNameError(f"no plugin or component is named {name!r}; {registry.advice(name, known)}")
     n_failed = sum(not report_plugin(plugin) for plugin in plugins)
-    for entry in entries:
-        report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
-        report |= check_entry(entry)
-        n_failed += sum(text.startswith("FAIL ") for text in report.values())
-        sys.stdout.write(f"{entry.kind} {entry.name}\n")
-        sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
-        sys.stdout.flush()
+    with ThreadPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1)) as pool:
+        for entry, checked in zip(entries, pool.map(check_entry, entries), strict=True):
+            report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
+            report |= checked
+            n_failed += sum(text.startswith("FAIL ") for text in report.values())
+            sys.stdout.write(f"{entry.kind} {entry.name}\n")
+            sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
+            sys.stdout.flush()
     sys.stdout.write(f"{n_failed} failed\n" if n_failed else "all checks passed\n")
     return 1 if n_failed else 0
 
