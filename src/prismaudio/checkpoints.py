@@ -381,6 +381,11 @@ class _ComponentSpec:
     kind: type[Configured]
     arguments: Mapping[str, Any]
 
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether its files are those of a repository on the hub."""
+        return is_repository(str(self.arguments.get(self.kind.files_argument)))
+
     def make(self) -> Any:
         """Create the component, and the components among its arguments."""
         return self.kind(**_map_components(self.arguments, _ComponentSpec.make, _ComponentSpec))
@@ -389,7 +394,7 @@ class _ComponentSpec:
 def _with_files(folder: Path, name: str, part: _ComponentSpec) -> _ComponentSpec:
     """The component with the path of its own files, which are beside ``config.json``."""
     argument = part.kind.files_argument
-    if not argument or ("/" in str(part.arguments.get(argument)) and is_repository(part.arguments[argument])):
+    if not argument or part.is_on_hub:
         return part
     if part.arguments.get(argument) != name or not (folder / name).is_dir():
         place, value = _place(folder, name), _short_repr(part.arguments.get(argument))
@@ -412,7 +417,7 @@ def _parse_component(
                 raise CheckpointError(f"{where}.arguments is {_short_repr(value['arguments'])}; expected an object")
             part = _parse_component(where, value, None, classes)  # of the kind that its argument declares
             own = part.kind.files_argument
-            if own and not ("/" in str(part.arguments.get(own)) and is_repository(str(part.arguments[own]))):
+            if own and not part.is_on_hub:
                 raise CheckpointError(f"{where}.arguments.{own} is a place on a disk; expected owner/name on the hub")
             return part
         if isinstance(value, dict):

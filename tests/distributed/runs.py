@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from streams import streams
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
+from two_processes import leave
 
 from prismaudio.autoencoders.base import Autoencoder
 from prismaudio.data.buckets import batch_loader
@@ -212,10 +213,7 @@ def both(folder):
     said = complaint(folder / "choosy", reward=Choosy(), strategy="ddp", devices=2)
     torch.distributed.all_gather_object(complaints, said)
     made["complaints"] = sorted(complaints)
-    if not torch.distributed.get_rank():
-        torch.save(made, folder / "made.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave(made, folder)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
+from two_processes import leave
 
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.data.buckets import batch_loader
@@ -96,10 +97,7 @@ def both(folder):
         pause = folder / f"{name}_fsdp" / f"step={STOP}.ckpt"
         sharded = {"strategy": ShardedStrategy(), "devices": 2}
         made[f"{name}_resumed"] = fit(model, folder / f"{name}_resumed", tuning, checkpoint=pause, **sharded)
-    if not torch.distributed.get_rank():
-        torch.save(made, folder / "made.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave(made, folder)
 
 
 if __name__ == "__main__":
