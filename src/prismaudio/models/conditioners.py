@@ -158,7 +158,7 @@ def to_length(stream: Features, n_frames: int, real: Tensor | None = None) -> Te
     last_B1 = (n_real_B1 - 1).clamp_min(0)
     middle_L = torch.arange(n_frames, device=values_BNW.device) + 0.5
     # fused multiply-add, as in torch's own interpolation, so that the results are identical
-    at_BL = torch.addcmul(middle_L.new_tensor(-0.5), middle_L, n_real_B1 / wanted).clamp_min(0).minimum(last_B1)
+    at_BL = torch.addcmul(middle_L.new_full((), -0.5), middle_L, n_real_B1 / wanted).clamp_min(0).minimum(last_B1)
     before_BL = at_BL.long()
     after_BL = (before_BL + 1).minimum(last_B1)
     share_BL1 = (at_BL - before_BL)[..., None]

@@ -26,11 +26,12 @@ class ConditioningCache:
     """What a trajectory's conditions come to, computed once for all of its steps.
 
     Args:
-        rotary: Cosines and sines of the positions, ``(1 + frames, rotated dim)`` each.
+        rotary: Factors of the positions, ``(1 + frames, rotated dim)`` each, see :class:`RotaryEmbedding`.
         added: Sum of the gated streams, ``(batch, frames, dim)``; None when there are none.
         contexts: Keys and values of each block, ``(batch, heads, tokens, head dim)``; None when nothing is attended.
-        context_mask: True where a context token is real, ``(batch, 1, 1, tokens)``.
-        mask: True for the time token and real frames, ``(batch, 1, 1, 1 + frames)``; None where all frames are real.
+        context_mask: 0 where a context token is real, minus infinity where not, ``(batch, 1, 1, tokens)``.
+        mask: 0 for the time token and real frames, minus infinity for others, ``(batch, 1, 1, 1 + frames)``; None where
+            all frames are real.
     """
 
     rotary: tuple[Tensor, Tensor]
@@ -187,7 +188,7 @@ class DiffusionTransformer(Configured, nn.Module):
         mask: Tensor | None = None,
     ) -> ConditioningCache:
         """Precompute from tokens: those that the blocks attend to, and those added to the latents, by stream."""
-        real = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
+        real = None if mask is None else self._additive(F.pad(mask, (1, 0), value=True))
         terms = [torch.sigmoid(self.gates[name]) * self._in_time(name, added[name], n_frames, mask) for name in added]
         total = functools.reduce(torch.add, terms) if terms else None
         rotary = self.rotary(1 + n_frames)
@@ -197,7 +198,11 @@ class DiffusionTransformer(Configured, nn.Module):
         context_mask = torch.cat([stream.mask for stream in attended], 1)
         context_mask = context_mask | ~context_mask.any(1, keepdim=True)  # samples without conditions attend to zeros
         contexts = tuple(cast("Block", block).cross_attention.keys_and_values(context) for block in self.blocks)
-        return ConditioningCache(rotary, total, contexts, context_mask[:, None, None], real)
+        return ConditioningCache(rotary, total, contexts, self._additive(context_mask), real)
+
+    def _additive(self, mask: Tensor) -> Tensor:
+        """A mask ``(batch, tokens)`` as attention adds it, converted once instead of in each block."""
+        return torch.zeros_like(mask, dtype=self.pre.weight.dtype).masked_fill_(~mask, -torch.inf)[:, None, None]
 
     def _in_time(self, name: str, tokens: Features, n_frames: int, mask: Tensor | None) -> Tensor:
         """Project the tokens of an additive stream and interpolate them to the latent frames."""
