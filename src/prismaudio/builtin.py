@@ -95,6 +95,10 @@ def prismaudio_samplers() -> Iterable[Component]:
             "prismaudio.samplers.midpoint:MidpointSampler", "Midpoint steps: two evaluations each, second order."
         ),
         Component(
+            "prismaudio.samplers.adams_bashforth:AdamsBashforthSampler",
+            "Adams-Bashforth steps: one evaluation each, second order.",
+        ),
+        Component(
             "prismaudio.samplers.runge_kutta:RungeKuttaSampler",
             "Runge-Kutta steps: four evaluations each, fourth order.",
         ),

@@ -5,6 +5,7 @@ import torch
 
 from prismaudio.errors import PrismAudioError
 from prismaudio.models.dit import ConditioningCache
+from prismaudio.samplers.adams_bashforth import AdamsBashforthSampler
 from prismaudio.samplers.base import GridSampler, Sampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -14,7 +15,10 @@ from prismaudio.samplers.runge_kutta import RungeKuttaSampler
 from prismaudio.types import Conditions, Features
 
 
-@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5), MidpointSampler(5), RungeKuttaSampler(5)])
+KINDS = [EulerSampler, HeunSampler, MidpointSampler, AdamsBashforthSampler, RungeKuttaSampler]
+
+
+@pytest.mark.parametrize("sampler", [kind(5) for kind in KINDS])
 def test_a_straight_flow_is_followed_exactly(sampler: Sampler) -> None:
     data, noise = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     torch.testing.assert_close(sampler.sample(lambda x, t: noise - data, noise), data)
@@ -27,17 +31,31 @@ def error(sampler: Sampler) -> float:
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [(EulerSampler, 1), (HeunSampler, 2), (MidpointSampler, 2), (RungeKuttaSampler, 4)]
+    ("kind", "order"),
+    [
+        *[(EulerSampler, 1), (HeunSampler, 2), (MidpointSampler, 2), (AdamsBashforthSampler, 2)],
+        (RungeKuttaSampler, 4),
+    ],
 )
 def test_twice_the_steps_make_the_error_smaller_by_the_order(kind: type[GridSampler], order: int) -> None:
     assert error(kind(4)) / error(kind(8)) == pytest.approx(2**order, rel=0.2)
 
 
+def test_adams_bashforth_is_exact_for_a_velocity_linear_in_time_on_any_grid() -> None:
+    grid = torch.tensor([1.0, 0.95, 0.7, 0.6, 0.1, 0.0], dtype=torch.float64)
+    start = torch.zeros(1, 1, 1, dtype=torch.float64)
+    end = AdamsBashforthSampler().follow(lambda x, t: t[:, None, None].expand_as(x), start, grid)
+    assert float(end) == pytest.approx(-0.5 - 0.05 * (1 - 0.975), abs=1e-9)  # but for the first step, which is Euler's
+
+
 @pytest.mark.parametrize(
     ("sampler", "count"),
-    [(EulerSampler(), 24), (HeunSampler(), 24), (MidpointSampler(), 24), (RungeKuttaSampler(), 24)],
+    [
+        *[(EulerSampler(), 24), (HeunSampler(), 24), (MidpointSampler(), 24), (RungeKuttaSampler(), 24)],
+        (AdamsBashforthSampler(), 12),
+    ],
 )
-def test_every_sampler_costs_as_much_as_the_published_one(sampler: Sampler, count: int) -> None:
+def test_a_sampler_evaluates_as_many_velocities_as_its_documentation_says(sampler: Sampler, count: int) -> None:
     times: list[float] = []
 
     def velocity(latents: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -50,7 +68,7 @@ def test_every_sampler_costs_as_much_as_the_published_one(sampler: Sampler, coun
     assert min(times) >= 0
 
 
-@pytest.mark.parametrize("kind", [EulerSampler, HeunSampler, MidpointSampler, RungeKuttaSampler])
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_steps_are_refused(kind: type[GridSampler]) -> None:
     with pytest.raises(PrismAudioError, match=f"{kind.__name__} cannot make 0 steps"):
         kind(0)

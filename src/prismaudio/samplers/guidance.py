@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prismaudio.errors import PrismAudioError
-from prismaudio.models.dit import ConditioningCache
 from prismaudio.samplers.base import on_device_of
 from prismaudio.types import Conditions
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.models.graphs import GraphedTransformer
     from prismaudio.samplers.base import Velocity
 
 
 def guided_velocity(
-    transformer: DiffusionTransformer,
+    transformer: DiffusionTransformer | GraphedTransformer,
     conditions: Conditions,
     n_frames: int,
     scale: float = 1.0,
@@ -35,7 +36,7 @@ def guided_velocity(
     With times on the CPU, as samplers pass them, the interval is compared without synchronising a device.
 
     Args:
-        transformer: The network.
+        transformer: The network, or its CUDA graphs.
         conditions: Conditions of each sample.
         n_frames: Latent frames of the trajectory.
         scale: Guidance scale; 1 is the conditional velocity itself, larger values follow the conditions more closely.
@@ -64,12 +65,15 @@ def guided_velocity(
     joined = Conditions.cat(conditions, negative or conditions.null())
     both = transformer.cache_conditions(joined, n_frames, twice) if cache else joined
 
+    @functools.cache
+    def first(count: int) -> Any:
+        return conditions if isinstance(both, Conditions) else both.first(count)
+
     def velocity(latents: Tensor, times: Tensor) -> Tensor:
         inside = (times >= lowest) & (times <= highest)
         times = on_device_of(latents, times)
         if not inside.any():
-            alone = both.first(len(latents)) if isinstance(both, ConditioningCache) else conditions
-            return transformer(latents, times, alone, mask)
+            return transformer(latents, times, first(len(latents)), mask)
         wanted, other = transformer(torch.cat([latents, latents]), torch.cat([times, times]), both, twice).chunk(2)
         guided = other + scale * (wanted - other)
         if rescale:
