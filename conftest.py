@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.register_assert_rewrite("reward_checks", "kept_plans", "recipe_runs", "stages")
 
@@ -21,7 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out replays of kinds of golden files that a folder does not have, rather than report them as skipped."""
+    """Skip tests that need a GPU where there is none; leave out replays of kinds of golden files that are not there."""
+    if (gpu := [item for item in items if item.get_closest_marker("gpu")]) and not torch.cuda.is_available():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip("needs a CUDA device"))
     empty = [
         item
         for item in items

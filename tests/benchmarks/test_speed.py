@@ -24,7 +24,7 @@ def report():
 
 
 def test_every_row_is_timed_in_every_round(report) -> None:
-    names = ["matmul", "eager velocity", "velocity", "3 steps", "decode"]
+    names = ["matmul", "eager velocity", "velocity", "3 steps", "12 Adams-Bashforth steps", "decode"]
     assert list(report.values) == [f"{precision} {name}" for precision in ("fp32", "bf16") for name in names]
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in report.values.values())
 
@@ -41,6 +41,25 @@ def test_rates_are_work_over_time(report) -> None:
     assert velocity["share_of_peak"][0] == pytest.approx(share)
     assert report.values["fp32 eager velocity"]["speed_over_eager"] == [1.0, 1.0]
     assert report.meta["peak_memory_gib"] > 0
+    assert velocity["ms_per_clip"][0] == pytest.approx(1000 * velocity["seconds"][0])
+
+
+def test_differences_from_float32_are_measured(report) -> None:
+    assert report.values["fp32 velocity"]["relative_rms"] == [0.0, 0.0]
+    assert report.values["fp32 eager velocity"]["relative_rms"][0] < 1e-5
+    assert 1e-4 < report.values["bf16 velocity"]["relative_rms"][0] < 0.1
+    assert report.values["bf16 decode"]["peak_db"] == [0.0, 0.0]
+
+
+def test_clips_are_generated_together() -> None:
+    transformer = DiffusionTransformer(64, 64, 2, 1, streams(64, video=8, sync=16, text=8))
+    autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
+    speed = ModelSpeed(duration_s=0.5, steps=2, rounds=1, batches=(1, 3), precisions=("fp32",))
+    rows = speed.run(transformer, autoencoder).values
+    three = rows["fp32 velocity x3"]
+    assert three["ms_per_clip"][0] == pytest.approx(1000 * three["seconds"][0] / 3)
+    gflop = {name: rows[name]["gflop_per_s"][0] * rows[name]["seconds"][0] for name in rows if "velocity" in name}
+    assert gflop["fp32 velocity x3"] == pytest.approx(3 * gflop["fp32 velocity"])
 
 
 def test_the_command_times_an_installed_model(tiny_plugin, tmp_path, capsys) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from parity import Golden
     from torch import Tensor
 
 GATE = 1e-5
@@ -24,7 +25,11 @@ KNOWN = re.compile(r"w/|out/|in/(audio|audio_odd|z)$")
 
 def check_vae(path: Path) -> list[str]:
     """What of a ``vae_*`` file our autoencoder does not reproduce, one line each; empty when all is well."""
-    metadata, tensors = read_tensors(path)
+    return check_tensors(*read_tensors(path))
+
+
+def check_tensors(metadata: Golden, tensors: Golden) -> list[str]:
+    """The same of what a file holds."""
     given, wanted = tensors.below("in/"), tensors.below("out/")
     codec = model_of(metadata.options(), tensors.below("w/"))
     problems = [f"{name} is neither a weight, an input nor an output" for name in tensors if not KNOWN.match(name)]

@@ -19,7 +19,7 @@ from prismaudio.types import Conditions, Features
 
 
 def repeat(function):
-    """Stands for a CUDA graph on the CPU: a replay runs the function again, and fills the tensors of the first result."""
+    """Stands for a CUDA graph on the CPU: a replay runs the function again, and fills its first result."""
     made = function()
     repeat.count += 1
 
@@ -58,7 +58,8 @@ def network():
 
 def conditions(*lengths):
     return Conditions(
-        video=Features.pad([torch.randn(4, 6) for _ in lengths]), text=Features.pad([torch.randn(n, 5) for n in lengths])
+        video=Features.pad([torch.randn(4, 6) for _ in lengths]),
+        text=Features.pad([torch.randn(n, 5) for n in lengths]),
     )
 
 
@@ -136,10 +137,11 @@ def test_a_network_that_cannot_be_captured_is_called_after_one_warning(network, 
         for _ in range(2):
             found = graphs(latents, t, graphs.cache_conditions(given, 11))
             torch.testing.assert_close(found, network(latents, t, given), rtol=1e-5, atol=1e-6)
-    assert [record.message for record in caplog.records] == [
+    (record,) = caplog.records
+    assert record.message == (
         "velocities are computed without CUDA graphs, which is slower: the network cannot be captured: operation not "
         "permitted when stream is capturing"
-    ]
+    )
 
 
 @torch.inference_mode()

@@ -14,7 +14,6 @@ from prismaudio.samplers.midpoint import MidpointSampler
 from prismaudio.samplers.runge_kutta import RungeKuttaSampler
 from prismaudio.types import Conditions, Features
 
-
 KINDS = [EulerSampler, HeunSampler, MidpointSampler, AdamsBashforthSampler, RungeKuttaSampler]
 
 

@@ -158,6 +158,7 @@ class OobleckAutoencoder(Configured, Autoencoder):
     """
 
     any_length = True
+    half_precision = True
 
     def __init__(
         self,
@@ -180,8 +181,10 @@ class OobleckAutoencoder(Configured, Autoencoder):
         self.hop = math.prod(strides)
         self.one_pass_frames, self.chunk_frames = one_pass_frames, chunk_frames
         self.sizes = sizes = [width, *(width * multiplier for multiplier in multipliers)]
+        self._decode: Callable[[Tensor], Tensor]
         self.encoder = _encoder(sizes, self.strides, 2 * latent_channels)
         self.decoder = _decoder(sizes, self.strides, latent_channels)
+        object.__setattr__(self, "_decode", self.decoder)  # until it is compiled; not a second submodule
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not annotate it
 
     def encode(self, audio: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -203,8 +206,12 @@ class OobleckAutoencoder(Configured, Autoencoder):
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents ``(batch, channels, frames)`` to audio ``(batch, 2, frames * hop)``."""
         halo = decoder_reach(self.strides)
-        audio = self._process(self.decoder, self._decoder_networks, latents, 1, self.hop, halo)
+        audio = self._process(self._decode, self._decoder_networks, latents, 1, self.hop, halo)
         return F.pad(audio, (0, latents.shape[-1] * self.hop - audio.shape[-1]))  # odd strides shorten the output
+
+    def compile_decoder(self) -> None:
+        """Compile the decoder: once for the first length, and once for all others."""
+        object.__setattr__(self, "_decode", torch.compile(self.decoder))  # its weights are those of the decoder
 
     @property
     def _encoder_networks(self) -> list[SubNetwork]:
@@ -229,7 +236,13 @@ class OobleckAutoencoder(Configured, Autoencoder):
         return [SubNetwork(layers[:1], 1, 1, self.sizes[-1]), *stages]
 
     def _process(
-        self, whole: nn.Module, parts: Sequence[SubNetwork], x_BCT: Tensor, taken: int, given: int, halo: int
+        self,
+        whole: Callable[[Tensor], Tensor],
+        parts: Sequence[SubNetwork],
+        x_BCT: Tensor,
+        taken: int,
+        given: int,
+        halo: int,
     ) -> Tensor:
         """Apply a network to a possibly long input; the arguments are those of :func:`in_chunks`."""
         in_parts = x_BCT.device.type == "cpu" and not torch.is_grad_enabled()
@@ -277,6 +290,17 @@ def in_tiles(x_BC1T: Tensor, part: SubNetwork) -> Tensor:
     return in_chunks(part.network, x_BC1T, part.taken, part.given, halo, step)
 
 
+class AudioConvolution(nn.Conv2d):
+    """The last convolution of the decoder, which cuDNN computes slowly for two output channels in float16."""
+
+    def forward(self, x_BC1T: Tensor) -> Tensor:
+        """Apply the convolution; in float16 on a GPU, with more output channels than are returned."""
+        if not (x_BC1T.is_cuda and x_BC1T.dtype == torch.float16):
+            return super().forward(x_BC1T)
+        weight = F.pad(self.weight, (0, 0) * 3 + (0, -self.out_channels % 8))
+        return F.conv2d(x_BC1T, weight, padding=self.padding)[:, : self.out_channels]
+
+
 def _convolution(before: int, after: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> nn.Conv2d:
     """Create a convolution over time that keeps the length."""
     padding = (0, dilation * (kernel // 2))
@@ -300,7 +324,7 @@ def _decoder(sizes: Sequence[int], strides: Sequence[int], channels: int) -> nn.
         upsample = nn.ConvTranspose2d(before, after, (1, 2 * stride), (1, stride), (0, (stride + 1) // 2))
         units = [ResidualUnit(after, dilation) for dilation in DILATIONS]
         layers.append(nn.Sequential(Snake(before), upsample, *units))
-    return nn.Sequential(*layers, Snake(sizes[0]), _convolution(sizes[0], 2, 7, bias=False))
+    return nn.Sequential(*layers, Snake(sizes[0]), AudioConvolution(sizes[0], 2, (1, 7), padding=(0, 3), bias=False))
 
 
 def encoder_reach(strides: Sequence[int]) -> int:

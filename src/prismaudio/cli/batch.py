@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from prismaudio.inference import GeneratedAudio, Guidance
     from prismaudio.inference.pipeline import Request
 
+COMPILE_FROM = 256
+"""Videos from which compiling on a GPU takes less time than it saves."""
 _REQUEST_OPTIONS = (
     *("negative_prompt", "duration", "mix", "steps", "sampler", "precision"),
     *("guidance", "guidance_rescale", "guidance_interval"),
@@ -64,7 +66,9 @@ class Batch:
             options = self.options
             with phase("loading"):
                 self._model = PrismAudio.from_pretrained(
-                    options.model, options.device, options.precision, options.revision, low_memory=self.low_memory
+                    *(options.model, options.device, options.precision, options.revision),
+                    low_memory=self.low_memory,
+                    compile=options.compile,
                 )
         return self._model
 
@@ -83,6 +87,8 @@ class Batch:
                 self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
+                if self.options.compile == "auto" and len(waiting) >= COMPILE_FROM:
+                    self.model.compile()
                 if not self.low_memory:  # all weights are read and valid
                     make_writable(self.folder)
             for batch in _batched(waiting, self.options.batch_size):

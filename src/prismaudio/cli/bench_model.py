@@ -9,7 +9,7 @@ from rich.console import Console
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.benchmarks import Benchmark, Report
 from prismaudio.benchmarks.speed import ModelSpeed
-from prismaudio.cli.arguments import add_revision, names, number, positive
+from prismaudio.cli.arguments import add_revision, names, number, positive, whole
 from prismaudio.devices import find_device
 from prismaudio.inference import PrismAudio
 from prismaudio.models.dit import DiffusionTransformer
@@ -40,12 +40,20 @@ class ModelBenchmark(Benchmark):
         parser.add_argument(
             "--precision", type=names("precision", PRECISIONS), default=PRECISIONS, help="comma-separated precisions"
         )
+        parser.add_argument(
+            "--batch",
+            type=whole(1, 1024),
+            nargs="+",
+            default=[1],
+            metavar="N",
+            help="clips that are generated together",
+        )
         parser.add_argument("--rounds", type=positive, default=3, help="repetitions of each measurement")
         parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
         parser.add_argument(
             "--compile",
             action="store_true",
-            help="compile the network with torch.compile for the clip, and time only the clip",
+            help="add rows with torch.compile, and use it for the clip",
         )
         parser.add_argument("--no-clip", action="store_true", help="skip the full clip, which takes minutes on a CPU")
 
@@ -57,6 +65,7 @@ class ModelBenchmark(Benchmark):
             steps=options.steps,
             scale=options.guidance,
             precisions=options.precision,
+            batches=tuple(options.batch),
             rounds=options.rounds,
             device=find_device(options.device),
             compiled=options.compile,

@@ -76,6 +76,11 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="load each network when it is used and drop it afterwards, for every batch; always so for a single video",
     )
+    resources.add_argument(
+        "--compile", choices=("auto", "on", "off"), default="auto",
+        help="on a GPU: auto uses CUDA graphs, of compiled code for hundreds of videos; on always compiles; off does "
+        "neither (default: %(default)s)",
+    )  # fmt: skip
     resources.add_argument("--profile", action="store_true", help="print seconds and peak memory of each phase")
     files = parser.add_argument_group("files")
     files.add_argument("--spectrogram", action="store_true", help="write a PNG spectrogram with the plan's events")

@@ -13,6 +13,8 @@ import torch
 from prismaudio import __version__, pretrained
 from prismaudio.audio.level import limit_
 from prismaudio.audio.resample import resample
+from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.autoencoders.half import HalfPrecisionDecoder
 from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
@@ -23,6 +25,7 @@ from prismaudio.inference.rendering import Renderer
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.inference.settings import Guidance, Settings
 from prismaudio.media import probe, read_audio_track, read_clip, read_clips
+from prismaudio.models.graphs import GraphedTransformer
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
 from prismaudio.profiling import phase
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from prismaudio.autoencoders.base import Autoencoder
     from prismaudio.components import Dimension
     from prismaudio.encoders.base import Encoder
     from prismaudio.models.dit import DiffusionTransformer
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 MAX_SEEDS = 2**63
+COMPILE = ("auto", "on", "off")
+"""How networks run on a GPU: in CUDA graphs, in CUDA graphs of compiled code, as they are."""
 MIX_RATE_HZ = 48_000
 """Sample rate for mixing with the original audio, high enough to keep its high frequencies."""
 
@@ -109,7 +113,9 @@ class PrismAudio:
         self.settings = settings or Settings()
         self.name = type(transformer).__name__
         self.device, self.precision = torch.device("cpu"), "fp32"
+        self.compile_mode = "auto"
         self._on_demand: dict[torch.nn.Module, Callable[[], Any]] = {}
+        self._fast: dict[torch.nn.Module, Any] = {}
 
     # Models ------------------------------------------------------------------------------------------------------
     @classmethod
@@ -121,6 +127,7 @@ class PrismAudio:
         revision: str | None = None,
         *,
         low_memory: bool = False,
+        compile: str = "auto",  # noqa: A002 - as torch names it
     ) -> Self:
         """Load a model.
 
@@ -133,11 +140,16 @@ class PrismAudio:
             low_memory: Load the weights of each network when it is used, and drop them afterwards, so that at most one
                 network is in memory; they are read again for every call of :meth:`generate`. The attributes of the
                 model are then networks without weights.
+            compile: How the transformer and the decoder run on a GPU: ``auto`` captures CUDA graphs, ``on`` also
+                compiles, which takes many seconds once and pays off for hundreds of clips, ``off`` does neither. It has
+                no effect on other devices.
 
         Raises:
             CheckpointError: The model is missing, damaged or incomplete.
             PrismAudioError: The device or the precision is not available.
         """
+        if compile not in COMPILE:
+            raise PrismAudioError(f"unknown compile {compile!r}; expected {', '.join(COMPILE)}")
         makers: dict[str, Callable[[], Any]] = {}
         if low_memory:
             files = pretrained.find(source, revision)
@@ -147,7 +159,7 @@ class PrismAudio:
             parts, name = pretrained.load(source, revision)
         core = (parts["transformer"], parts["autoencoder"], by_stream(parts), parts.get("planner"))
         model = cls(*core, parts.get("sampler"), parts.get("settings"))
-        model.name = name
+        model.name, model.compile_mode = name, compile
         networks = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
         model._on_demand = {part: makers[name] for name, part in networks.items() if name in makers}
         return model.to(device, precision)
@@ -197,6 +209,7 @@ class PrismAudio:
             self.precision = precision
             self.transformer.in_precision(PRECISIONS[precision])
         self.device = target
+        self._fast.clear()
         for part in (self.transformer, self.autoencoder, self.planner, *self.encoders.values()):
             if isinstance(part, torch.nn.Module) and part not in self._on_demand:
                 part.to(target).eval()
@@ -211,15 +224,40 @@ class PrismAudio:
         """
         load = self._on_demand.get(component) if isinstance(component, torch.nn.Module) else None
         if load is None:
+            if component is self.transformer or component is self.autoencoder:
+                if component not in self._fast:
+                    self._fast[component] = self._accelerated(component)
+                component = self._fast[component]
             yield component
             return
         loaded = load()
         if component is self.transformer:
             loaded.in_precision(PRECISIONS[self.precision])
         try:
-            yield loaded.to(self.device).eval()
+            yield self._accelerated(loaded.to(self.device).eval())
         finally:
             loaded.to("meta")  # frees the weights even where a name still refers to the network
+
+    def compile(self) -> None:
+        """Compile the transformer and the decoder from now on, as with ``compile="on"`` of :meth:`from_pretrained`."""
+        self.compile_mode = "on"
+        self._fast.clear()
+
+    def _accelerated(self, network: Any) -> Any:
+        """What runs the transformer or the decoder on a GPU; the network itself where there is nothing faster."""
+        if self.compile_mode == "off" or self.device.type != "cuda":
+            return network
+        if isinstance(network, type(self.transformer)):
+            graphs = GraphedTransformer(network)
+            if self.compile_mode == "on":
+                graphs.compile()
+            return graphs
+        if not (isinstance(network, Autoencoder) and network.half_precision and self.precision == "bf16"):
+            return network
+        decoder = HalfPrecisionDecoder(network)
+        if self.compile_mode == "on":
+            decoder.compile_decoder()
+        return decoder
 
     @property
     def dimensions(self) -> list[Dimension]:

@@ -7,6 +7,7 @@ moving averages that change weights in place need no new capture; weights that h
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import OrderedDict
@@ -105,7 +106,6 @@ class GraphedTransformer:
         self.transformer, self._record = transformer, record
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._addresses: tuple[int, ...] = ()
-        self._pool: Any = None
         self.failure = ""
         """Why no graph can be captured; empty while nothing failed."""
 
@@ -130,7 +130,9 @@ class GraphedTransformer:
         if addresses != self._addresses:  # moved to another device, cast or replaced
             self._addresses = addresses
             self._graphs.clear()
-        streams = {name: stream.padded(-(-stream.mask.shape[1] // BUCKET) * BUCKET) for name, stream in conditions.items()}
+        streams = {
+            name: stream.padded(-(-stream.mask.shape[1] // BUCKET) * BUCKET) for name, stream in conditions.items()
+        }
         return PaddedConditions(Conditions(streams), n_frames, mask)
 
     def __call__(
@@ -204,16 +206,10 @@ class GraphedTransformer:
             inputs = PaddedConditions(streams, conditions.n_frames, mask)
             moving = torch.zeros(latents.shape, device=latents.device)
             times = torch.full((len(latents),), 0.5, device=latents.device)
-            prepare, cache = self._recorded(lambda: network.cache_conditions(streams, inputs.n_frames, mask))
-            step, velocity = self._recorded(lambda: network(moving, times, cache))
+            record = self._record or functools.partial(capture, pool=torch.cuda.graph_pool_handle())
+            prepare, cache = record(lambda: network.cache_conditions(streams, inputs.n_frames, mask))
+            step, velocity = record(lambda: network(moving, times, cache))
         return _Graph(inputs, moving, times, prepare, step, velocity)
-
-    def _recorded(self, function: Callable[[], Made]) -> tuple[Callable[[], object], Made]:
-        if self._record is not None:
-            return self._record(function)
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        return capture(function, self._pool)
 
 
 def capture(function: Callable[[], Made], pool: Any = None) -> tuple[Callable[[], object], Made]:
@@ -221,7 +217,8 @@ def capture(function: Callable[[], Made], pool: Any = None) -> tuple[Callable[[]
 
     Args:
         function: Computes on the current GPU, without synchronising it.
-        pool: Memory pool that is shared with other graphs, which must not run at the same time.
+        pool: Memory pool that is shared with graphs captured before; None for its own. A graph may write over whatever
+            the later ones of its pool keep, so they must be replayed in the order in which they were captured.
 
     Returns:
         A function that replays the graph, and the result of ``function``, which each replay fills.
@@ -235,9 +232,14 @@ def capture(function: Callable[[], Made], pool: Any = None) -> tuple[Callable[[]
         function()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # other threads, which read data or score, may use the GPU meanwhile
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        made = function()
+    try:
+        # other threads, which read data or score, may use the GPU meanwhile
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            made = function()
+    except RuntimeError:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):  # a failed capture leaves the random generator in its state
+            torch.zeros(1, device="cuda")
+        raise
     return graph.replay, made
 
 

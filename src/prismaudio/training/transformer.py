@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prismaudio.audio.level import leveled
 from prismaudio.autoencoders.base import Autoencoder
+from prismaudio.autoencoders.half import HalfPrecisionDecoder
 from prismaudio.checkpoints import Configured
 from prismaudio.data.matching import log_streams
 from prismaudio.encoders.base import Encoder, as_components, by_stream
@@ -19,6 +20,7 @@ from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.times import logit_normal_times
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.models.dit import DiffusionTransformer
+from prismaudio.models.graphs import GraphedTransformer
 from prismaudio.pretrained import load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
@@ -119,18 +121,27 @@ class TransformerTask(AveragedTask):
             add_adapters(self.transformer, lora)
             self.strict_loading = False
         self.clips = ClipFeatures(self.autoencoder, self.encoders)
+        self._graphs = GraphedTransformer(self.transformer)  # of rendering, which needs no gradients
+        self._half_decoder: Autoencoder | None
+        object.__setattr__(self, "_half_decoder", None)
         self._configured = False
 
     # Set-up ------------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
-        """Move the autoencoder to the device.
+        """Move the autoencoder to the device; with bf16-mixed on a GPU, it decodes in half precision.
 
         Raises:
             RecipeError: The precision would round weights, latents and positions.
         """
         super().setup(stage)
         if self.autoencoder is not None:
-            self.autoencoder.to(self.trainer.strategy.root_device)
+            device = self.trainer.strategy.root_device
+            self.autoencoder.to(device)
+            if device.type == "cuda" and self.trainer.precision == "bf16-mixed" and self.autoencoder.half_precision:
+                decoder = HalfPrecisionDecoder(self.autoencoder)
+                if self.compile_blocks:
+                    decoder.compile_decoder()
+                object.__setattr__(self, "_half_decoder", decoder)
 
     def on_fit_start(self) -> None:
         """Log which streams have no encoder."""
@@ -225,9 +236,8 @@ class TransformerTask(AveragedTask):
 
         For ``cache`` see :func:`prismaudio.samplers.guidance.guided_velocity`.
         """
-        interval = self.guidance_interval
-        network = network or self.transformer
-        return guided_velocity(network, conditions, n_frames, self.guidance, interval=interval, cache=cache)
+        used, interval = network or self._graphs, self.guidance_interval
+        return guided_velocity(used, conditions, n_frames, self.guidance, interval=interval, cache=cache)
 
     @torch.no_grad()
     def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
@@ -298,7 +308,7 @@ class TransformerTask(AveragedTask):
             raise CheckpointError(
                 "rendering needs an autoencoder: set autoencoder, or pretrained to a model folder that has one"
             )
-        return self.autoencoder
+        return self._half_decoder or self.autoencoder
 
 
 def _some_times(count: int, source: torch.Generator) -> Tensor:
