@@ -128,6 +128,17 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a GPU and measure its speed; the last lines are tables for docs/reference/results."""
+    install(session, "test", plugins=[STUDIO])
+    session.run("pytest", "-m", "gpu", "tests", *session.posargs)
+    results = Path(session.create_tmp()) / "results"
+    for name in ("inference", "rollout", "training", "generate"):
+        session.run("sh", f"benchmarks/gpu/{name}.sh", str(results), external=True)
+    session.run("python", "benchmarks/gpu/table.py", str(results))
+
+
+@nox.session(default=False)
 def oracles(session: nox.Session) -> None:
     """Compare with other people's packages, which nothing of ours depends on; 5 GB, for torch comes with CUDA."""
     install(session, "test", others=ORACLES)

@@ -14,7 +14,7 @@ from prismaudio.autoencoders.half import HalfPrecisionDecoder
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 
 pytestmark = pytest.mark.gpu
-DATA = Path(__file__).parents[1] / "golden/data"
+DATA = Path(__file__).with_name("data")
 
 
 @pytest.fixture(autouse=True)
