@@ -16,8 +16,8 @@ def main(folder: Path) -> None:
         report = json.loads(path.read_text(encoding="utf-8"))
         settings = {name: value for name, value in report["meta"].items() if name != "versions"}
         versions = ", ".join(f"{name} {version}" for name, version in report["meta"]["versions"].items())
-        print(f"## {path.stem}\n\n{report['meta']['device']}, {versions}.\n\n{table(report['rows'])}\n")
-        print(", ".join(f"{name} {value}" for name, value in settings.items()), end="\n\n")
+        sys.stdout.write(f"## {path.stem}\n\n{report['meta']['device']}, {versions}.\n\n{table(report['rows'])}\n\n")
+        sys.stdout.write(", ".join(f"{name} {value}" for name, value in settings.items()) + "\n\n")
 
 
 def table(rows: dict[str, dict[str, dict[str, float] | None]]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from prismaudio.cli.main import main
 from prismaudio.inference.settings import Settings
 from prismaudio_studio.benchmark.rows import ShuffledRow
 from prismaudio_studio.benchmark.stage import RATE_HZ, Camera, restage, take
@@ -96,6 +98,16 @@ def test_without_a_model_only_the_other_rows_are_measured() -> None:
     first, second = benchmark.run(None).as_dict()["rows"], benchmark.run(None).as_dict()["rows"]
     assert list(first) == ["truth", "shuffled"]
     assert first == second
+
+
+def test_the_command_samples_as_it_is_told(tmp_path) -> None:
+    words = ["--limit", "1", "--seeds", "1", "--edit-limit", "0", "--rows", "given_plan", "--json"]
+    told = {}
+    for name, more in (("own", []), ("few", ["--sampler", "AdamsBashforthSampler", "--steps", "1"])):
+        assert main(["bench", "studio", *words, str(tmp_path / name), *more]) == 0
+        told[name] = json.loads((tmp_path / name).read_text())
+    assert told["few"]["meta"]["sampler"] == "AdamsBashforthSampler"
+    assert told["few"]["rows"] != told["own"]["rows"]
 
 
 def test_a_take_has_a_silent_clip_and_its_audio() -> None:

@@ -16,6 +16,7 @@ from prismaudio.benchmarks import Benchmark
 from prismaudio.benchmarks.report import Report
 from prismaudio.cli import arguments
 from prismaudio.inference import PrismAudio
+from prismaudio.inference.sampling import make_sampler
 from prismaudio.metrics.target import Target
 from prismaudio_studio.benchmark.edits import EDITS, edit
 from prismaudio_studio.benchmark.rows import ROWS, Row, make_rows
@@ -66,6 +67,8 @@ class StudioBenchmark(Benchmark):
         edit_limit: Number of clips with a single source whose plan is edited, divided among the sampling seeds.
         batch_size: Clips generated per batch; it affects only the speed.
         guidance: Scale of classifier-free guidance; None for the model's default.
+        sampler: Class name of the model's sampler, for the report; None for the model's own.
+        steps: Its number of steps, for the report; None for its default.
         rows: Rows to measure.
         picture: ``"training"`` for frames of the training size, ``"filmed"`` for the size and frame rate of
             ``prismaudio studio render``; by default filmed for randomised clips and training for plain ones.
@@ -78,6 +81,8 @@ class StudioBenchmark(Benchmark):
     edit_limit: int = 100
     batch_size: int = 16
     guidance: float | None = None
+    sampler: str | None = None
+    steps: int | None = None
     rows: tuple[str, ...] = ROWS
     picture: str | None = None
 
@@ -101,6 +106,8 @@ class StudioBenchmark(Benchmark):
             type=arguments.number(0, 100),
             help="scale of classifier-free guidance; the model's default if not given",
         )
+        parser.add_argument("--sampler", metavar="NAME", help="sampler class; the model's own if not given")
+        parser.add_argument("--steps", type=arguments.whole(1, 1000), help="number of sampling steps")
         parser.add_argument(
             "--picture",
             choices=("training", "filmed"),
@@ -113,6 +120,8 @@ class StudioBenchmark(Benchmark):
         """Evaluate the model that the options name."""
         needs_model = any(row in options.rows for row in NEED_A_MODEL)
         model = PrismAudio.from_pretrained(options.model, revision=options.revision) if needs_model else None
+        if model is not None:
+            model.sampler = make_sampler(model.sampler, options.sampler, options.steps)
         benchmark = cls(**{f.name: getattr(options, f.name) for f in fields(cls)})
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task(f"studio, {options.split}")
@@ -229,6 +238,7 @@ class StudioBenchmark(Benchmark):
         from prismaudio import __version__
 
         settings: dict[str, object] = {"seed": self.seed, "limit": self.limit, "split": self.split, "seeds": self.seeds}
+        settings |= {"sampler": self.sampler, "steps": self.steps}
         settings |= {"edit_limit": self.edit_limit, "guidance": self.guidance, "picture": self.picture}
         return {**settings, "versions": {"prismaudio": __version__, "torch": torch.__version__}}
 
