@@ -145,6 +145,7 @@ def prismaudio_benchmarks() -> Iterable[Component]:
     """Benchmarks that need no data set."""
     return [
         Component("prismaudio.cli.bench_model:ModelBenchmark", "Speed of a network, relative to a matrix product."),
+        Component("prismaudio.cli.bench_train:TrainBenchmark", "Speed of training, relative to a matrix product."),
         Component("prismaudio.cli.bench_features:FeaturesBenchmark", "Cost of each installed encoder for a clip."),
         Component("prismaudio.cli.bench_rewards:RewardsBenchmark", "Cost of each installed reward for a clip."),
     ]

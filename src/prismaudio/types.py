@@ -152,8 +152,9 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
-        """Move frames and audio to a device; called by Lightning."""
+    def to(self, device: torch.device | str, *, non_blocking: bool | None = None) -> ClipBatch:
+        """Move frames and audio to a device, to a GPU in the background; called by Lightning."""
+        non_blocking = _in_background(device) if non_blocking is None else non_blocking
         moved = [
             replace(
                 clip,
@@ -164,6 +165,18 @@ class ClipBatch:
         ]
         features = None if self.features is None else self.features.to(device, non_blocking=non_blocking)
         return ClipBatch(moved, self.plans, features)
+
+    def pin_memory(self) -> ClipBatch:
+        """Copy to page-locked memory, from which a GPU copies in the background; called by the data loader."""
+        pinned = [
+            replace(
+                clip,
+                frames=None if clip.frames is None else clip.frames.pin_memory(),
+                audio=None if clip.audio is None else clip.audio.pin_memory(),
+            )
+            for clip in self.clips
+        ]
+        return ClipBatch(pinned, self.plans, None if self.features is None else self.features.pin_memory())
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,9 +263,23 @@ class Conditions(Mapping[str, "Features"]):
         """Apply ``change`` to every stream."""
         return Conditions({name: change(stream) for name, stream in self.items()})
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditions:
+    def to(
+        self,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> Conditions:
         """Move to a device; ``dtype`` is for the values, masks stay bool."""
-        return self.map(lambda s: Features(s.values.to(device, dtype), s.mask.to(device)))
+        return self.map(
+            lambda s: Features(
+                s.values.to(device, dtype, non_blocking=non_blocking), s.mask.to(device, non_blocking=non_blocking)
+            )
+        )
+
+    def pin_memory(self) -> Conditions:
+        """Copy to page-locked memory, from which a GPU copies in the background."""
+        return self.map(lambda s: s.map(Tensor.pin_memory))
 
     def index(self, rows: Tensor) -> Conditions:
         """Pick samples by row index or bool mask ``(batch,)``; an index may repeat."""
@@ -302,17 +329,51 @@ class LatentBatch:
         latents: Latents ``(batch, channels, frames)``, zero where ``mask`` is False.
         mask: True for frames, False for padding, bool ``(batch, frames)``; padding is at the end.
         conditions: The conditions of the clips.
+        lengths: Number of frames of each clip, on the host, so that using them does not wait for a GPU; by default
+            they are read from the mask.
+
+    Example:
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> LatentBatch(["a", "b"], torch.zeros(2, 4, 2), mask, Conditions()).lengths
+        (2, 1)
     """
 
     ids: list[str]
     latents: Tensor
     mask: Tensor
     conditions: Conditions
+    lengths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.lengths:
+            object.__setattr__(self, "lengths", tuple(self.mask.sum(1).tolist()))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> LatentBatch:
-        """Move to a device; called by Lightning."""
-        latents = self.latents.to(device, non_blocking=non_blocking)
-        return LatentBatch(self.ids, latents, self.mask.to(device), self.conditions.to(device))
+    @property
+    def padded_mask(self) -> Tensor | None:
+        """The mask, or None where no frame is padding, which allows faster kernels of attention."""
+        return None if min(self.lengths, default=0) == self.mask.shape[1] else self.mask
+
+    def to(self, device: torch.device | str, *, non_blocking: bool | None = None) -> LatentBatch:
+        """Move to a device, to a GPU in the background; called by Lightning."""
+        non_blocking = _in_background(device) if non_blocking is None else non_blocking
+        return LatentBatch(
+            self.ids,
+            self.latents.to(device, non_blocking=non_blocking),
+            self.mask.to(device, non_blocking=non_blocking),
+            self.conditions.to(device, non_blocking=non_blocking),
+            self.lengths,
+        )
+
+    def pin_memory(self) -> LatentBatch:
+        """Copy to page-locked memory, from which a GPU copies in the background; called by the data loader."""
+        return LatentBatch(
+            self.ids, self.latents.pin_memory(), self.mask.pin_memory(), self.conditions.pin_memory(), self.lengths
+        )
+
+
+def _in_background(device: torch.device | str) -> bool:
+    """Whether tensors of the host may be moved to a device without waiting: it keeps the order, unlike the way back."""
+    return torch.device(device).type == "cuda"

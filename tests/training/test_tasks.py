@@ -140,7 +140,7 @@ def test_metrics_receive_the_plans(data: SyntheticDataModule, tmp_path: Path) ->
 
 def perturbed(task: FoundationTask, told: Conditions, ids: list[str], step: int = 0) -> Conditions:
     latents, mask = torch.zeros(len(ids), 2, 3), torch.ones(len(ids), 3, dtype=torch.bool)
-    return task._perturbed(told, draw(ids, task.seed, step, latents, mask, task._times, told))
+    return task._perturbed(told, draw(ids, task.seed, step, latents, mask.sum(1).tolist(), task._times, told))
 
 
 def test_streams_are_dropped_alone_and_together_and_video_is_swapped(data: SyntheticDataModule) -> None:
@@ -178,19 +178,22 @@ def test_as_many_samples_lose_everything_as_should() -> None:
 def test_what_is_drawn_for_a_sample_depends_on_its_name_and_the_step_alone() -> None:
     task = foundation(time_sampler="truncated_logit_normal")
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
-    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times, ["text"])
-    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), mask[:1, :3], task._times, ["text"])
+    both = draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask.sum(1).tolist(), task._times, ["text"])
+    alone = draw(["a"], 0, 5, torch.zeros(1, 3, 3), [3], task._times, ["text"])
     assert torch.equal(both.noise[0, :, :3], alone.noise[0])
     assert not both.noise[0, :, 3].any()
     assert torch.equal(both.times[:1], alone.times)
     assert torch.equal(both.drop_each["text"][:1], alone.drop_each["text"])
-    assert not torch.equal(both.times, draw(["a", "b"], 0, 6, torch.zeros(2, 3, 4), mask, task._times).times)
+    assert not torch.equal(
+        both.times, draw(["a", "b"], 0, 6, torch.zeros(2, 3, 4), mask.sum(1).tolist(), task._times).times
+    )
 
 
 def test_another_stream_changes_no_other_draw() -> None:
     task, mask = foundation(), torch.ones(2, 4, dtype=torch.bool)
     one, two = (
-        draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask, task._times, names) for names in (["text"], ["flow", "text"])
+        draw(["a", "b"], 0, 5, torch.zeros(2, 3, 4), mask.sum(1).tolist(), task._times, names)
+        for names in (["text"], ["flow", "text"])
     )
     for name in ("noise", "times", "swap", "drop_all"):
         assert torch.equal(getattr(one, name), getattr(two, name)), name
@@ -230,7 +233,7 @@ def test_precomputed_latents_train_and_padding_changes_nothing(tmp_path: Path) -
 def test_every_parameter_has_a_gradient_whatever_is_missing(text) -> None:
     task = foundation(drop_all=1.0)
     ready = task._prepared(precomputed([12], 12, task.transformer.latent_channels, text=text))
-    draws = draw(ready.ids, 0, 0, ready.latents, ready.mask, task._times)
+    draws = draw(ready.ids, 0, 0, ready.latents, ready.mask.sum(1).tolist(), task._times)
     task._loss(ready, draws.noise, draws.times, task._perturbed(ready.conditions, draws))[0].backward()
     assert all(weight.grad is not None for weight in task.transformer.parameters())  # so that processes can average
 

@@ -30,6 +30,18 @@ class Draw(NamedTuple):
     epoch: int | None = None
 
 
+class Padding(NamedTuple):
+    """How much of the batches of an epoch is padding.
+
+    Args:
+        frames: Share of the latent frames that are padding, 0 to 1.
+        batches: Share of the batches with padding, 0 to 1; the others need no mask.
+    """
+
+    frames: float
+    batches: float
+
+
 class BucketSampler(DistributedSampler[list[Draw]]):
     """Distributed batch sampler; each batch contains clips of one length bucket.
 
@@ -105,6 +117,18 @@ class BucketSampler(DistributedSampler[list[Draw]]):
             first, last = (rank * len(batch) // self.num_replicas for rank in (self.rank, self.rank + 1))
             yield [Draw(index, epoch) for index in batch[first:last]]
 
+    def padding(self, epoch: int = 0) -> Padding:
+        """The padding of the batches that this process gets in an epoch."""
+        frames = padded_frames = padded_batches = 0
+        for batch in self.batches(epoch):
+            first, last = (rank * len(batch) // self.num_replicas for rank in (self.rank, self.rank + 1))
+            own = [self.lengths[index] for index in batch[first:last]]
+            missing = len(own) * max(own) - sum(own)
+            frames += len(own) * max(own)
+            padded_frames += missing
+            padded_batches += missing > 0
+        return Padding(padded_frames / max(frames, 1), padded_batches / max(len(self), 1))
+
     def __len__(self) -> int:
         if not self.shuffle:
             return math.ceil(len(self.lengths) / self.global_batch)
@@ -114,6 +138,9 @@ class BucketSampler(DistributedSampler[list[Draw]]):
 def fill_buckets(lengths: Sequence[int], least: int, bounds: Sequence[int] | None = None) -> list[list[int]]:
     """Group clips by length into buckets of at least ``least`` clips, if there are enough.
 
+    Without bounds, clips of the maximum length, such as those that were cropped to it, have a bucket of their own, in
+    which nothing is padded.
+
     Args:
         lengths: Latent frames of each clip.
         least: Minimum number of clips in a bucket.
@@ -122,8 +149,18 @@ def fill_buckets(lengths: Sequence[int], least: int, bounds: Sequence[int] | Non
     Example:
         >>> fill_buckets([10, 11, 40, 41, 100], 2)
         [[0, 1], [2, 3, 4]]
+        >>> fill_buckets([90, 95, 100, 100, 100], 2)
+        [[0, 1], [2, 3, 4]]
     """
     order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    n_longest = sum(length == lengths[order[-1]] for length in lengths) if order else 0
+    if bounds is None and least <= n_longest and least <= len(order) - n_longest:
+        return [*_greedy(lengths, order[:-n_longest], least, None), order[-n_longest:]]
+    return _greedy(lengths, order, least, bounds)
+
+
+def _greedy(lengths: Sequence[int], order: Sequence[int], least: int, bounds: Sequence[int] | None) -> list[list[int]]:
+    """Fill buckets with clips in order of length."""
     buckets: list[list[int]] = []
     longest = -1.0
     limits = sorted(bounds or [])
@@ -204,7 +241,8 @@ def batch_loader(
         seed: Seed of the order.
         bounds: Maximum lengths of the buckets; None to choose them.
         shuffle: Whether to shuffle, for training.
-        trainer: Trainer that provides rank and number of processes; None for one process.
+        trainer: Trainer that provides rank and number of processes, and whose device decides whether batches are
+            copied to page-locked memory; None for one process.
         workers: Number of worker processes.
     """
     kwargs = None if trainer is None else trainer.distributed_sampler_kwargs
@@ -218,6 +256,7 @@ def batch_loader(
         num_workers=workers,
         collate_fn=identity_collate,
         persistent_workers=workers > 0,
+        pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
     )
 
 

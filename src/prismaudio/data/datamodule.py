@@ -11,9 +11,9 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from prismaudio.components import Dimension
-from prismaudio.data.buckets import batch_loader
+from prismaudio.data.buckets import BucketSampler, batch_loader
 from prismaudio.data.features import FeatureSet, find_files, from_entries, gather, look_over
-from prismaudio.data.latents import LatentClips
+from prismaudio.data.latents import LatentClips, crop_length
 from prismaudio.data.manifest import SPLITS, ManifestEntry, read_manifest
 from prismaudio.data.matching import TrainsOnFeatures, TrainsOnWholeClips, check_features
 from prismaudio.data.media_clips import MediaClips, Reading, readable
@@ -34,7 +34,8 @@ class ManifestDataModule(LightningDataModule):
     """Clips of a manifest, as precomputed latents and features or read from the media files.
 
     Features are read from ``features``, from the files that the manifest names, or from the manifest itself if it is a
-    folder of features. Batches then contain padded clips of similar length, with masks. Without features the media
+    folder of features. Batches then contain padded clips of similar length, with masks; clips of at least ``max_s``
+    are cropped to one length and share batches without padding. Without features the media
     files are read during training, which suits a few hundred clips; batches then contain clips of exactly ``max_s``.
     A planner that takes clips of any length, such as a language model, is trained on whole clips where ``max_s`` is
     None.
@@ -146,6 +147,7 @@ class ManifestDataModule(LightningDataModule):
                     f"the files of {self.manifest} do not state the duration of a latent frame; remove max_s"
                 )
             max_frames = max(1, round(self.max_s * rate_hz))
+            max_frames = crop_length([record.n_frames for record in found.records], max_frames)
         splits = {record.id: SPLITS.get(str(record.info.get("split") or ""), "") for record in found.records}
         parts = assign_splits(found.records, splits, self.validation)
         media = self._media_of(entries) if self.prompts else None
@@ -199,7 +201,12 @@ class ManifestDataModule(LightningDataModule):
     # Loaders -----------------------------------------------------------------------------------------------------
     def train_dataloader(self) -> DataLoader[Any]:
         """Training clips, shuffled; resumable from a checkpoint."""
-        return self._loader("train", shuffle=True)
+        loader = self._loader("train", shuffle=True)
+        sampler = loader.sampler
+        if isinstance(sampler, BucketSampler):
+            share, batches = (100 * value for value in sampler.padding())
+            LOG.info("%.1f %% of the latent frames of an epoch are padding, in %.0f %% of the batches", share, batches)
+        return loader
 
     def val_dataloader(self) -> Any:
         """Held-out clips, in order."""

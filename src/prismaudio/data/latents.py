@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,23 @@ from prismaudio.data.media_clips import MediaClips
 from prismaudio.data.records import Record, StoredTensor
 from prismaudio.errors import DataError
 from prismaudio.types import LATENTS, ClipBatch, Conditions, Features, LatentBatch
+
+TRIMMED_FRAMES = 2
+"""Latent frames by which crops are shortened at most, so that clips nearly as long as a crop need no padding."""
+
+
+def crop_length(lengths: Iterable[int], max_frames: int) -> int:
+    """The length of crops: ``max_frames``, or up to :data:`TRIMMED_FRAMES` less where clips are that little shorter.
+
+    Args:
+        lengths: Latent frames of each clip.
+        max_frames: Maximum length of a crop.
+
+    Example:
+        >>> crop_length([215, 193, 120], 194), crop_length([215, 191, 120], 194)
+        (193, 194)
+    """
+    return min((length for length in lengths if max_frames - TRIMMED_FRAMES <= length < max_frames), default=max_frames)
 
 
 class LatentClips(Dataset[LatentBatch | ClipBatch]):
@@ -56,7 +73,7 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         media, rate_hz = self.media.of(features.ids), self.found.latent_rate_hz
         clips = media.clips
         if rate_hz is not None:  # no longer than the latents
-            lengths_s = [length / rate_hz for length in features.mask.sum(1).tolist()]
+            lengths_s = [length / rate_hz for length in features.lengths]
             clips = [fit_duration(clip, min(clip.duration_s, s)) for clip, s in zip(clips, lengths_s, strict=True)]
         return ClipBatch(clips, media.plans, features)
 
@@ -66,7 +83,8 @@ class LatentClips(Dataset[LatentBatch | ClipBatch]):
         padded = Features.pad(latents)
         streams = {name: Features.pad([clip[name] for clip in clips]) for name in self.streams}
         ids = [self.found.records[draw.clip].id for draw in draws]
-        return LatentBatch(ids, padded.values.transpose(1, 2).contiguous(), padded.mask, Conditions(streams))
+        lengths = tuple(len(frames) for frames in latents)
+        return LatentBatch(ids, padded.values.transpose(1, 2).contiguous(), padded.mask, Conditions(streams), lengths)
 
     def clip(self, draw: Draw) -> dict[str, Tensor]:
         """Latents ``(channels, frames)`` and features ``(time, dim)`` of one clip.

@@ -8,15 +8,19 @@ import torch
 from torch import Tensor
 
 
-def generator(*key: int | str) -> torch.Generator:
-    """A source of randomness on the CPU that depends on its key alone.
+def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A source of randomness that depends on its key alone.
+
+    Args:
+        key: Numbers and texts.
+        device: Device that it draws on; each kind of device draws other numbers.
 
     Example:
         >>> int(torch.randint(1000, (), generator=generator(1, "a")))
         380
     """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def normal(shape: tuple[int, ...], *key: int | str) -> Tensor:

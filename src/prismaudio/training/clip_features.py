@@ -43,8 +43,11 @@ class ClipFeatures:
         """Latents and conditions of a batch of clips of one length."""
         latents = self.latents(batch.clips).to(device)
         mask = torch.ones(len(latents), latents.shape[-1], dtype=torch.bool, device=device)
-        conditions = self.conditions(batch.clips, batch.plans).to(device)
-        return LatentBatch([clip.id for clip in batch.clips], latents, mask, conditions)
+        conditions = self.conditions(batch.clips, batch.plans)
+        if device.type == "cuda":
+            conditions = conditions.map(lambda s: s.map(lambda x: x if x.is_cuda else x.pin_memory()))
+        conditions = conditions.to(device, non_blocking=device.type == "cuda")
+        return LatentBatch(batch.ids, latents, mask, conditions, (latents.shape[-1],) * len(latents))
 
     @torch.no_grad()
     def latents(self, clips: list[Clip]) -> Tensor:

@@ -45,31 +45,38 @@ def draw(
     seed: int,
     step: int,
     data: Tensor,
-    mask: Tensor,
+    lengths: Sequence[int],
     sample_times: Callable[[int, torch.Generator], Tensor],
     streams: Iterable[str] = (),
 ) -> Draws:
-    """Draw the random numbers of a batch.
+    """Draw the random numbers of a batch, without waiting for its device.
+
+    Times and decisions are drawn on the CPU and are the same on every device. Noise is drawn where the data are: on a
+    GPU by its own counter-based generator, whose numbers are not those of the CPU.
 
     Args:
         ids: Names of the samples.
         seed: Seed of the run.
         step: Completed optimizer steps.
         data: Latents ``(batch, channels, frames)`` that the noise is for; the result is on their device.
-        mask: True where a frame is real, ``(batch, frames)``; real frames come first.
+        lengths: Number of real frames of each sample, which come first.
         sample_times: Draws a number of flow times.
         streams: Streams that may be dropped. Numbers of a stream depend on its name, so another stream changes no other
             number.
     """
-    chances = {name: torch.empty(len(ids)) for name in (*_CHANCES, *streams)}
-    times = torch.empty(len(ids))
-    noise = torch.zeros(data.shape)
-    for row, (name, length) in enumerate(zip(ids, mask.sum(1).tolist(), strict=True)):
-        for what, numbers in chances.items():
-            numbers[row] = torch.rand((), generator=generator(seed, step, name, what))
+    on_gpu = data.device.type == "cuda"
+    chances = (*_CHANCES, *streams)
+    numbers = torch.empty(1 + len(chances), len(ids), pin_memory=on_gpu)
+    noise = torch.zeros(data.shape, device=data.device if on_gpu else "cpu")
+    for row, (name, length) in enumerate(zip(ids, lengths, strict=True)):
+        for place, what in enumerate(chances, 1):
+            numbers[place, row] = torch.rand((), generator=generator(seed, step, name, what))
         source = generator(seed, step, name)
-        times[row] = sample_times(1, source)[0]
-        noise[row, :, :length] = torch.randn(data.shape[1], length, generator=source)
-    chances = {what: numbers.to(data.device) for what, numbers in chances.items()}
-    swap, lost_all = (chances.pop(what) for what in _CHANCES)
-    return Draws(noise.to(data.device, data.dtype), times.to(data.device), swap, lost_all, chances)
+        numbers[0, row] = sample_times(1, source)[0]
+        if on_gpu:
+            source = generator(seed, step, name, device=data.device)
+        noise[row, :, :length] = torch.randn(data.shape[1], length, generator=source, device=noise.device)
+    times, swap, drop_all, *drop_each = numbers.to(data.device, non_blocking=on_gpu)
+    return Draws(
+        noise.to(data.device, data.dtype), times, swap, drop_all, dict(zip(chances[2:], drop_each, strict=True))
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prismaudio.checkpoints import within
+from prismaudio.devices import HostCopy
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.training.draws import draw
@@ -31,7 +32,8 @@ class FoundationTask(TransformerTask):
 
     Batches hold clips, whose latents and features are computed on the fly and cached in memory, or precomputed latents
     and features. All random numbers depend on the seed, the step and the sample's name alone; only the choice of
-    the other video also depends on the batch.
+    the other video also depends on the batch. Noise is drawn on the device, so that a run that is resumed on another
+    kind of device goes on with other noise.
 
     Args:
         drop_all: Probability that all conditions of a sample are dropped.
@@ -59,17 +61,23 @@ class FoundationTask(TransformerTask):
         self.drop_all, self.drop_each, self.swap_video = drop_all, drop_each, swap_video
         self.swapped = tuple(swapped)
         self.time_sampler, self.time_mean = time_sampler, time_mean
+        self._shown: HostCopy | None = None
 
     def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
         """Conditions with videos swapped between samples and streams dropped."""
+        lost_all = draws.drop_all < self.drop_all
+        lost = {name: lost_all | (numbers < self.drop_each) for name, numbers in draws.drop_each.items()}
+        return Conditions({**conditions, **self._swapped(conditions, draws)}).drop(lost)
+
+    def _swapped(self, conditions: Conditions, draws: Draws) -> Conditions:
+        """The streams of the video, of some samples those of the next sample."""
+        if not self.swap_video:
+            return Conditions()
         rows = torch.arange(len(draws.swap), device=draws.swap.device)
         told = sum(stream.mask.any(1) for name, stream in conditions.items() if name not in self.swapped) > 0
         swap = (draws.swap < self.swap_video) & told
-        other = conditions.index((rows + swap.long()) % len(rows))
-        lost_all = draws.drop_all < self.drop_all
-        lost = {name: lost_all | (numbers < self.drop_each) for name, numbers in draws.drop_each.items()}
-        swapped = {name: other[name] for name in self.swapped if name in other}
-        return Conditions({**conditions, **swapped}).drop(lost)
+        videos = Conditions({name: conditions[name] for name in self.swapped if name in conditions})
+        return videos.index((rows + swap.long()) % len(rows))
 
     def _times(self, count: int, source: torch.Generator) -> Tensor:
         if self.time_sampler == "truncated_logit_normal":
@@ -79,18 +87,32 @@ class FoundationTask(TransformerTask):
     def training_step(self, batch: ClipBatch | LatentBatch) -> Tensor:
         """Mean squared error of the velocity at random times, over the real frames of the batches of all processes."""
         ready = self._prepared(batch)
-        draws = draw(ready.ids, self.seed, self.global_step, ready.latents, ready.mask, self._times, ready.conditions)
+        draws = draw(
+            ready.ids, self.seed, self.global_step, ready.latents, ready.lengths, self._times, ready.conditions
+        )
         error, real = self._loss(ready, draws.noise, draws.times, self._perturbed(ready.conditions, draws))
         loss = error / mean_over_processes(real)
-        self.log("train_loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self._log_loss(loss.detach(), len(batch))
         return loss
+
+    def _log_loss(self, loss: Tensor, count: int) -> None:
+        """Log the loss of a step.
+
+        Lightning reads what the progress bar shows at every step, which would wait for a GPU; there the bar shows, as
+        ``loss``, the loss of the step before.
+        """
+        self.log("train_loss", loss, prog_bar=not loss.is_cuda, batch_size=count)
+        if loss.is_cuda:
+            if self._shown is not None:
+                self.log("loss", self._shown.get(), prog_bar=True, logger=False, batch_size=count)
+            self._shown = HostCopy(loss)
 
     def validation_step(self, batch: ClipBatch | LatentBatch, batch_idx: int) -> None:
         """Mean squared error at fixed times, with the same noise in every validation."""
         ready = self._prepared(batch)
         noise = self.validation_noise(ready)
         # the mean is over the frames of all clips; Lightning's mean of these counts over processes drops fractions
-        count = int(ready.mask.sum()) * self.trainer.world_size
+        count = sum(ready.lengths) * self.trainer.world_size
         losses = []
         for time in VALIDATION_TIMES:
             error, real = self._loss(ready, noise, torch.full((len(batch),), time).to(noise), ready.conditions)
@@ -104,7 +126,6 @@ class FoundationTask(TransformerTask):
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Squared error, summed over the real frames and averaged over the channels, and the number of real frames."""
         data, mask = batch.latents, batch.mask
-        padded = None if bool(mask.all()) else mask
-        velocity = self.transformer(interpolate(data, noise, times), times, conditions, padded)
+        velocity = self.transformer(interpolate(data, noise, times), times, conditions, batch.padded_mask)
         error = (velocity - velocity_target(data, noise)).square().mean(1)
         return (error * mask).sum(), mask.sum().to(error)

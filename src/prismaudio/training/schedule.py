@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from prismaudio.errors import RecipeError
@@ -144,7 +144,9 @@ def configure_optimizer(
     """The optimizer and the schedule of a task, in the form of Lightning's ``configure_optimizers``.
 
     Only parameters with ``requires_grad`` are optimized. Parameters of at most one dimension, such as gains and biases,
-    have no weight decay, regardless of the optimizer. The learning rate changes once per optimizer step.
+    have no weight decay, regardless of the optimizer. The learning rate changes once per optimizer step. On CUDA
+    devices ``Adam`` and ``AdamW`` are fused, unless their arguments choose another implementation or gradients are
+    scaled.
 
     Args:
         module: The task whose parameters are optimized, attached to a trainer.
@@ -166,6 +168,9 @@ def configure_optimizer(
         made = AdamW(groups, **defaults) if optimizer is None else optimizer(groups)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"the optimizer rejects its arguments: {error}") from error
+    # Lightning does not clip scaled gradients of a fused optimizer
+    if all(p.is_cuda for p in trained) and module.trainer.precision != "16-mixed":
+        fuse(made)
     if lr_scheduler is None:
         return {"optimizer": made}
     try:
@@ -177,6 +182,16 @@ def configure_optimizer(
     if isinstance(schedule, UsesRunLength):
         schedule.use_run_length(run_length(module, steps_per_batch))
     return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Use the fused implementation of an optimizer of torch that has one, unless its arguments choose another."""
+    if type(optimizer) not in (Adam, AdamW):
+        return
+    for group in optimizer.param_groups:
+        chosen = group["fused"] is not None or group["foreach"] is not None
+        if not (chosen or group["capturable"] or group["differentiable"]):
+            group["fused"] = True
 
 
 def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:

@@ -20,7 +20,7 @@ from prismaudio.training.checkpoint_files import replace, temporary
 from prismaudio.training.consolidation import check_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
     from torch.distributed.device_mesh import DeviceMesh
@@ -98,9 +98,34 @@ def shard_whole(module: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def compile_forwards(blocks: Iterable[nn.Module]) -> None:
-    """Compile the forward of each block, without the hooks that gather its parameters or recompute activations."""
+    """Compile the forward of each block, without the hooks that gather its parameters or recompute activations.
+
+    All blocks share their code, which is compiled once for any number of context tokens: without padded frames once for
+    the first number of frames and once for any other, with padded frames once for all. Without gradients, as in
+    validation, the blocks are not compiled, since each further shape would take as long as those of training.
+    """
     for block in blocks:
-        block.forward = torch.compile(block.forward)
+        block.forward = functools.partial(_compiled, block.forward, torch.compile(block.forward))
+
+
+def _compiled(
+    plain: Callable[..., Tensor],
+    compiled: Callable[..., Tensor],
+    x_BND: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    mask: Tensor | None = None,
+    context: tuple[Tensor, Tensor] | None = None,
+    context_mask: Tensor | None = None,
+) -> Tensor:
+    """The forward of a block, compiled where there are gradients; says which sizes differ between batches."""
+    if not torch.is_grad_enabled():
+        return plain(x_BND, rotary, mask, context, context_mask)
+    sizes = [(tensor, 2) for tensor in context or ()]
+    sizes += [] if context_mask is None else [(context_mask, 3)]
+    sizes += [] if mask is None else [(mask, 3), (x_BND, 1), *((tensor, 0) for tensor in rotary)]
+    for tensor, dim in sizes:
+        torch._dynamo.maybe_mark_dynamic(tensor, dim)  # noqa: SLF001 - torch documents it under this name
+    return compiled(x_BND, rotary, mask, context, context_mask)
 
 
 def checkpoint_activations(blocks: Iterable[nn.Module]) -> None:

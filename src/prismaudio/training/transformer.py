@@ -209,7 +209,8 @@ class TransformerTask(AveragedTask):
         """
         if isinstance(batch, ClipBatch):
             batch = self.clips.batch(batch, self.device)
-        return LatentBatch(batch.ids, batch.latents.float(), batch.mask, self._complete(batch.conditions, len(batch)))
+        conditions = self._complete(batch.conditions, len(batch))
+        return LatentBatch(batch.ids, batch.latents.float(), batch.mask, conditions, batch.lengths)
 
     def _complete(self, conditions: Conditions, count: int) -> Conditions:
         streams = dict(conditions)
@@ -221,8 +222,12 @@ class TransformerTask(AveragedTask):
 
     # Audio -------------------------------------------------------------------------------------------------------
     def validation_noise(self, batch: LatentBatch) -> Tensor:
-        """Noise ``(batch, channels, frames)`` that depends on the seed and the sample's name alone."""
-        return draw(batch.ids, self.seed, -1, batch.latents, batch.mask, _some_times).noise
+        """Noise ``(batch, channels, frames)`` that depends on the seed and the sample's name alone.
+
+        It is drawn on the CPU, so that it is the same on every device.
+        """
+        like = torch.empty(batch.latents.shape)
+        return draw(batch.ids, self.seed, -1, like, batch.lengths, _some_times).noise.to(batch.latents)
 
     def velocity(
         self,
@@ -272,7 +277,7 @@ class TransformerTask(AveragedTask):
         ready = self._prepared(batch)
         noise, rate_hz = self.validation_noise(ready), self._decoder.sample_rate_hz
         samples = []
-        for row, length in enumerate(ready.mask.sum(1).tolist()[:count]):
+        for row, length in enumerate(ready.lengths[:count]):
             this = torch.tensor([row], device=noise.device)
             reference = self._reference_audio(batch, ready, row, length)
             made = leveled(self.render(ready.conditions.index(this), noise[this, :, :length]))[0].cpu()

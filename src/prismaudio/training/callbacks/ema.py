@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from prismaudio.errors import RecipeError
 from prismaudio.training.contracts import AveragedTask, expect
@@ -94,8 +95,10 @@ class ExponentialMovingAverage(Callback):
         self._step = trainer.global_step
         if kept == 1:
             return
-        for weight, average in cast("AveragedTask", pl_module).average_pairs():
-            average.lerp_(weight.to(average.dtype), 1 - kept)
+        pairs = list(cast("AveragedTask", pl_module).average_pairs())
+        if pairs:  # one kernel for many weights on a GPU
+            averages = [average for _, average in pairs]
+            get_ema_multi_avg_fn(kept)(averages, [weight.to(average.dtype) for weight, average in pairs], 0)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the averages in for validation."""
