@@ -260,10 +260,14 @@ def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
     assert all(torch.equal(grid, uniform_grid(6)) for grid in grids)
 
 
-def test_clips_of_different_duration_are_made_apart():
-    prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
-    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=3)] == [[0, 2], [1]]
-    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=1)] == [[0], [2], [1]]
+def test_how_clips_are_put_together():
+    prompts = Prompts(list("abcd"), [20, 10, 16, 20], [0.4, 0.2, 0.3, 0.4], Conditions(), [{}] * 4)
+    windows = [Window(0, 2)] * 4
+    assert prompts.batches(windows, None, 1.0) == [[0, 3, 2, 1]]
+    assert prompts.batches(windows, None, 0.0) == [[0, 3], [2], [1]]
+    assert prompts.batches(windows, None, 0.25) == [[0, 3, 2], [1]]
+    assert prompts.batches(windows, 2, 1.0) == [[0, 3], [2, 1]]
+    assert prompts.batches([*windows[:3], Window(1, 2)], None, 1.0) == [[3], [0, 2, 1]]
 
 
 def test_what_was_not_scored_leaves_the_spread_of_the_others_alone():
@@ -473,17 +477,15 @@ def test_features_alone_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "precision", "mesh", "said"),
+    ("options", "precision", "said"),
     [
-        ({}, "16-mixed", None, "expected bf16-mixed"),
-        ({"max_tail_steps": 1}, "32-true", object(), "remove max_tail_steps"),
-        ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", None, "train_top_k 3 cannot be split"),
-        ({"split_groups": True, "branch_size": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
+        ({}, "16-mixed", "expected bf16-mixed"),
+        ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", "train_top_k 3 cannot be split"),
+        ({"split_groups": True, "branch_size": 2}, "32-true", "branches of 2 cannot be split over 2"),
     ],
 )
-def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said):
+def test_a_trainer_that_does_not_suit_is_refused(options, precision, said):
     made = task(**options)
-    made._device_mesh = mesh
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     made._trainer = SimpleNamespace(precision=precision, world_size=2, strategy=strategy)
     with pytest.raises(RecipeError, match=said):
