@@ -63,8 +63,7 @@ def test_both_have_equal_gradients_on_equal_rollouts(name, monkeypatch) -> None:
     assert all(gradient.any() for gradient in expected)
     task = made_from(network, method)
     candidates = [
-        Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), [])
-        for some in batches
+        Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), []) for some in batches
     ]
     task._replay(candidates, advantages, first=True)
     for mine, theirs in zip(gradients(network), expected, strict=True):

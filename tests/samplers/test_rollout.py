@@ -179,7 +179,7 @@ def test_the_network_is_evaluated_as_often_as_the_formula_says(start: int, rows:
     assert network.evaluations / (rows * branch_size) == pytest.approx(per_sample)
 
 
-# Lockstep --------------------------------------------------------------------------------------------------------------
+# Lockstep -------------------------------------------------------------------------------------------------------------
 class Frames(nn.Module):
     """A velocity of latents ``(rows, 4, frames)`` that differs by row and by frame; it counts its calls and rows."""
 

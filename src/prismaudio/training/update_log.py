@@ -90,7 +90,7 @@ class UpdateLog:
         if self._ratio_error is not None:
             found["ratio_error"] = self._ratio_error
         if self._evaluations:
-            found["nfe"] = float(self._evaluations)
+            found["nfe"], found["forwards"] = float(self._evaluations), float(self.forwards)
         self.clear()
         return found
 
