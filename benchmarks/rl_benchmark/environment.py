@@ -11,7 +11,7 @@ from prismaudio.checkpoints import Configured
 from prismaudio.flow.kernels import EulerMaruyamaKernel
 from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import uniform_grid
-from prismaudio.samplers.rollout import replay, rollout
+from prismaudio.samplers.rollout import Trajectory, replay, rollout
 from prismaudio.training.grpo.windows import AllSteps
 
 if TYPE_CHECKING:
@@ -69,5 +69,7 @@ def path_divergence(policy: Velocity, base: Velocity, shape: tuple[int, ...], st
     window = AllSteps().window(steps, 0, 0)
     noise = normal(shape, "divergence")
     kernel = EulerMaruyamaKernel(0.7)
-    made = rollout(policy, noise, uniform_grid(steps), window, kernel, lambda step: normal(shape, "divergence", step))
+    draws = torch.stack([normal(shape, "divergence", step) for step in window])
+    trajectories = [Trajectory(uniform_grid(steps), window)] * len(noise)
+    made = rollout(lambda _: policy, noise, draws, trajectories, kernel)
     return float(sum(made.transition(i).kl(replay(base, made, i), "sum").mean() for i in range(len(window))))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prismaudio.flow.randomness import normal
 from prismaudio.samplers.euler import EulerSampler
-from prismaudio.samplers.rollout import Rollout, rollout
+from prismaudio.samplers.rollout import Rollout, Trajectory, rollout
 from prismaudio.training.grpo.update import ReplayBatch, accumulate_gradients, micro_batches
 from rl_benchmark.environment import Environment, path_divergence
 from rl_benchmark.learning_curve import Counter, LearningCurve, Point
@@ -121,19 +121,16 @@ def _rolled(
     network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
 ) -> Rollout:
     """Candidates of the groups with this window; the noise of a group is independent of the other groups."""
-    classes = torch.tensor(groups).repeat_interleave(GROUP)
     noise = _noise(groups, 1 if method.same_start else GROUP // method.branch_size, *key)
     if method.same_start:
         noise = noise.repeat_interleave(GROUP // method.branch_size, 0)
     return rollout(
-        network.given(classes),
+        network.rows(torch.tensor(groups).repeat_interleave(GROUP)),
         noise,
-        method.grid(window),
-        window,
+        torch.stack([_noise(groups, GROUP, *key, step) for step in window]),
+        [Trajectory(method.grid(window), window)] * len(noise),
         method.kernel,
-        lambda step: _noise(groups, GROUP, *key, step),
         branch_size=method.branch_size,
-        prefix=network.given(classes[:: method.branch_size]),
         share_first=method.share_first,
     )
 

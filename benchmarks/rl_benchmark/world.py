@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prismaudio.samplers.base import Velocity
-    from prismaudio.training.grpo.update import RowVelocity
+    from prismaudio.samplers.rollout import RowVelocity
 
 CLASSES, WIDTH = 8, 16
 WEIGHTS = {"temporal": 0.6, "semantic": 1.0, "spatial": 0.4, "aesthetic": 0.1}

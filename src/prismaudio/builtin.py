@@ -148,6 +148,7 @@ def prismaudio_benchmarks() -> Iterable[Component]:
         Component("prismaudio.cli.bench_train:TrainBenchmark", "Speed of training, relative to a matrix product."),
         Component("prismaudio.cli.bench_features:FeaturesBenchmark", "Cost of each installed encoder for a clip."),
         Component("prismaudio.cli.bench_rewards:RewardsBenchmark", "Cost of each installed reward for a clip."),
+        Component("prismaudio.cli.bench_update:UpdateBenchmark", "Cost of an update of Fast-GRPO, by phase."),
     ]
 
 

@@ -47,7 +47,9 @@ def test_what_is_timed():
     assert slow.prepared == 2 * (1 + 2)  # once, and once for each candidate of the loop
     assert slow.rows == 2 * [1, 1, 4, 1, 1]
     assert set(report.values) == {"slow", "all"}
-    assert set(report.values["slow"]) == set(COLUMNS)
+    assert set(report.values["slow"]) == set(COLUMNS) - {"gpu_gib"}
+    rate, each_s = (report.values["slow"][name] for name in ("candidates_per_s", "group_each_s"))
+    assert rate == pytest.approx([1 / seconds for seconds in each_s])
     assert all(len(values) == 2 for values in report.values["slow"].values())
     assert report.values["all"]["faster"] == report.values["slow"]["faster"]
     assert 0 < report.cell("slow", "bf16_moves")["mean"] < 0.01

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +21,7 @@ from rl_benchmark.world import VelocityNetwork
 class SmallTask(FastGrpoTask):
     """The task of the third stage with the network of the small world, which is given a class."""
 
-    def velocity(self, conditions, n_frames, network=None, *, cache=True):
+    def velocity(self, conditions, n_frames, network=None, *, mask=None, cache=True):
         return (network or self.transformer).given(conditions["text"].values[:, 0, 0].long())
 
 
@@ -34,7 +33,7 @@ def made_from(network, method, **options) -> SmallTask:
             num_steps=method.num_steps, max_tail_steps=method.max_tail_steps, window=method.window,
             kernel=method.kernel,
         ),
-        policy=PolicyOptions(loss=method.loss, weighting=method.weighting),
+        policy=PolicyOptions(loss=method.loss, weighting=method.weighting, train_micro_batch_size=10_000),
         scoring=RewardOptions(advantage=method.advantage), **options,
     )  # fmt: skip
     task.transformer = network
@@ -64,8 +63,7 @@ def test_both_have_equal_gradients_on_equal_rollouts(name, monkeypatch) -> None:
     assert all(gradient.any() for gradient in expected)
     task = made_from(network, method)
     candidates = [
-        Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), Future())
-        for some in batches
+        Candidates([str(int(c)) for c in some.groups], some.rollout, conditions(some.groups), []) for some in batches
     ]
     task._replay(candidates, advantages, first=True)
     for mine, theirs in zip(gradients(network), expected, strict=True):

@@ -12,7 +12,7 @@ from parity import Golden, arrays_in, kind_of, read_tensors
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, Transition
 from prismaudio.flow.times import release_grid
 from prismaudio.samplers.guidance import guided_velocity
-from prismaudio.samplers.rollout import Rollout, replay, rollout
+from prismaudio.samplers.rollout import Rollout, Trajectory, replay, rollout
 from prismaudio.training.callbacks.ema import policy_decay
 from prismaudio.training.grpo.advantages import WeightedSumAdvantage
 from prismaudio.training.grpo.divergence import divergence
@@ -244,14 +244,12 @@ def rolled_out(metadata: Golden, tensors: Golden, network: tuple[Golden, Golden]
     twice = made.conditions.index(torch.arange(rows).repeat_interleave(branches))
     velocity = guided_velocity(made.transformer, twice, n_frames, scale)
     ours = rollout(
-        velocity,
+        lambda rows: guided_velocity(made.transformer, twice.index(rows), n_frames, scale),
         noise,
-        grid,
-        Window(start, start + length),
+        torch.stack([tensors[f"in/window_eps/{index}"][order] for index in range(length)]),
+        [Trajectory(grid, Window(start, start + length))] * rows,
         EulerMaruyamaKernel(float(metadata["noise_level"])),
-        lambda step: tensors[f"in/window_eps/{step - start}"][order],
         branch_size=branches,
-        prefix=guided_velocity(made.transformer, made.conditions, n_frames, scale),
     )
     yield "sigmas", grid
     yield "timesteps", 1000 * grid[:-1]
@@ -260,9 +258,9 @@ def rolled_out(metadata: Golden, tensors: Golden, network: tuple[Golden, Golden]
 
 def outputs(ours: Rollout, velocity: object, back: Tensor) -> Pairs:
     """What the file has of a rollout; densities are those of the replay."""
-    for index in range(len(ours.window) + 1):
+    for index in range(len(ours.states)):
         yield f"out/latents/{index}", ours.states[index][back]
-    for index in range(len(ours.window)):
+    for index in range(len(ours.means)):
         with torch.no_grad():
             again = replay(velocity, ours, index)
         if not torch.equal(again.mean, ours.means[index]):

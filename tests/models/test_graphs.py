@@ -63,6 +63,21 @@ def conditions(*lengths):
     )
 
 
+def velocity(graphs, latents, t, given):
+    """Of the second step of a trajectory, which is replayed."""
+    cache = graphs.cache_conditions(given, latents.shape[-1])
+    graphs(latents, t, cache)
+    return graphs(latents, t, cache)
+
+
+@torch.no_grad()
+def test_a_trajectory_of_one_step_captures_nothing(network):
+    graphs, given = GraphedTransformer(network, repeat), conditions(3)
+    for _ in range(3):
+        graphs(torch.randn(1, 8, 11), torch.rand(1), graphs.cache_conditions(given, 11))
+    assert repeat.count == 0
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("sampler", [EulerSampler(3), HeunSampler(2), RungeKuttaSampler(2)])
 @pytest.mark.parametrize(
@@ -88,7 +103,7 @@ def test_two_trajectories_of_one_shape_alternate(network):
     first, second = conditions(3, 7), conditions(6, 4)
     caches = [graphs.cache_conditions(some, 11, mask) for some in (first, second)]
     assert all(isinstance(cache, PaddedConditions) for cache in caches)
-    for some, cache in [*zip((first, second), caches, strict=True)] * 2:
+    for some, cache in [*zip((first, second), caches, strict=True)] * 3:
         found, wanted = graphs(latents, t, cache), network(latents, t, some, mask)
         torch.testing.assert_close(found * mask[:, None], wanted * mask[:, None], rtol=1e-5, atol=1e-6)
     assert repeat.count == 2
@@ -97,17 +112,16 @@ def test_two_trajectories_of_one_shape_alternate(network):
 @torch.no_grad()
 def test_changed_and_moved_weights_are_seen(network):
     graphs, given, latents, t = GraphedTransformer(network, repeat), conditions(3), torch.randn(1, 8, 11), torch.rand(1)
-    before = graphs(latents, t, graphs.cache_conditions(given, 11))
+    before = velocity(graphs, latents, t, given)
     network.project_out.weight.mul_(2)  # in place, as an optimizer changes it
     network.blocks[0].cross_attention.to_kv.weight.mul_(-1)
-    changed = graphs(latents, t, graphs.cache_conditions(given, 11))
+    changed = velocity(graphs, latents, t, given)
     torch.testing.assert_close(changed, network(latents, t, given), rtol=1e-5, atol=1e-6)
     assert repeat.count == 2
     assert (changed - before).abs().max() > 1e-3
     network.project_out.weight.data = network.project_out.weight.data * 2
-    torch.testing.assert_close(
-        graphs(latents, t, graphs.cache_conditions(given, 11)), network(latents, t, given), rtol=1e-5, atol=1e-6
-    )
+    moved = velocity(graphs, latents, t, given)
+    torch.testing.assert_close(moved, network(latents, t, given), rtol=1e-5, atol=1e-6)
     assert repeat.count == 4
 
 
@@ -123,7 +137,7 @@ def test_with_gradients_the_network_itself_is_called(network):
 def test_few_shapes_are_kept(network):
     graphs = GraphedTransformer(network, repeat)
     for n_frames in (*range(4, 4 + MAX_GRAPHS + 1), 5, 4):
-        graphs(torch.randn(1, 8, n_frames), torch.rand(1), graphs.cache_conditions(conditions(3), n_frames))
+        velocity(graphs, torch.randn(1, 8, n_frames), torch.rand(1), conditions(3))
     assert repeat.count == 2 * (MAX_GRAPHS + 2)  # the first made room, and was captured again
 
 
@@ -135,7 +149,7 @@ def test_a_network_that_cannot_be_captured_is_called_after_one_warning(network, 
     graphs, given, latents, t = GraphedTransformer(network, fail), conditions(3), torch.randn(1, 8, 11), torch.rand(1)
     with caplog.at_level(logging.WARNING, "prismaudio"):
         for _ in range(2):
-            found = graphs(latents, t, graphs.cache_conditions(given, 11))
+            found = velocity(graphs, latents, t, given)
             torch.testing.assert_close(found, network(latents, t, given), rtol=1e-5, atol=1e-6)
     (record,) = caplog.records
     assert record.message == (
@@ -147,9 +161,10 @@ def test_a_network_that_cannot_be_captured_is_called_after_one_warning(network, 
 @torch.inference_mode()
 def test_results_are_usable_with_gradients_after_inference_mode(network):
     graphs, given = GraphedTransformer(network, repeat), conditions(3)
-    graphs(torch.randn(1, 8, 11), torch.rand(1), graphs.cache_conditions(given, 11))
+    velocity(graphs, torch.randn(1, 8, 11), torch.rand(1), given)
     with torch.inference_mode(mode=False), torch.no_grad():
-        found = graphs(torch.randn(1, 8, 11), torch.rand(1), graphs.cache_conditions(conditions(4), 11))
+        found = velocity(graphs, torch.randn(1, 8, 11), torch.rand(1), conditions(4))
+    assert repeat.count == 2
     with torch.inference_mode(mode=False), torch.enable_grad():
         weight = torch.ones((), requires_grad=True)
         (weight * found).sum().backward()

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 from prismaudio.errors import PrismAudioError
 from prismaudio.flow.kernels import EulerMaruyamaKernel, OdeKernel, RhoKernel, TransitionKernel
 from prismaudio.flow.randomness import normal
-from prismaudio.flow.times import uniform_grid
+from prismaudio.flow.times import shorten_tail, uniform_grid
 from prismaudio.samplers.base import GridSampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.heun import HeunSampler
-from prismaudio.samplers.rollout import Rollout, replay, rollout
+from prismaudio.samplers.midpoint import MidpointSampler
+from prismaudio.samplers.rollout import Rollout, Trajectory, replay, rollout
+from prismaudio.samplers.runge_kutta import RungeKuttaSampler
 from prismaudio.training.grpo.losses import ClippedLoss
 from prismaudio.training.grpo.windows import AllSteps, Window
 
@@ -33,6 +35,10 @@ class Network(nn.Module):
         return self.layers(torch.cat([latents.flatten(1), times[:, None]], 1)).view_as(latents)
 
 
+def drawn(window: Window, rows: int) -> Tensor:
+    return torch.cat([normal((1, rows, *SHAPE), "draw", step) for step in window] or [torch.zeros(0, rows, *SHAPE)])
+
+
 def rolled(
     window: Window,
     kernel: TransitionKernel | None = None,
@@ -43,14 +49,12 @@ def rolled(
 ) -> Rollout:
     network = network or Network()
     return rollout(
-        network,
+        lambda _: network,
         normal((rows, *SHAPE), "start"),
-        GRID,
-        window,
+        drawn(window, rows * branch_size),
+        [Trajectory(GRID, window)] * rows,
         kernel or EulerMaruyamaKernel(0.7),
-        lambda step: normal((rows * branch_size, *SHAPE), "draw", step),
         branch_size=branch_size,
-        prefix=network,
         solver=solver,
     )
 
@@ -75,20 +79,18 @@ def test_branches_can_share_their_first_stochastic_step(start: int) -> None:
     for share in (False, True):
         network = Network()
         made = rollout(
-            network,
+            lambda _, network=network: network,
             normal((2, *SHAPE), "start"),
-            GRID,
-            window,
+            drawn(window, 6),
+            [Trajectory(GRID, window)] * 2,
             RhoKernel(1.0),
-            lambda step: normal((6, *SHAPE), "draw", step),
             branch_size=3,
-            prefix=network,
             share_first=share,
         )
-        made = made.rows(slice(3, 6))  # a whole branch
+        made = made.rows(torch.tensor([3, 4, 5]))  # a whole branch
         terms = []
         for index in range(2):
-            new = replay(network, made, index, network)
+            new = replay(network, made, index)
             loss, seen = ClippedLoss().loss(
                 new, made.transition(index), made.states[index + 1], torch.tensor([1.0, 0.5, -2.0])
             )
@@ -98,8 +100,6 @@ def test_branches_can_share_their_first_stochastic_step(start: int) -> None:
         evaluations.append(network.evaluations)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
     assert evaluations[0] - evaluations[1] == (6 - 2) + (3 - 1)
-    with pytest.raises(PrismAudioError, match="branches of 3 share the step"):
-        replay(network, made, 0)
 
 
 def test_some_candidates_are_replayed_as_all_are() -> None:
@@ -113,9 +113,10 @@ def test_some_candidates_are_replayed_as_all_are() -> None:
 def test_a_rollout_holds_what_was_drawn() -> None:
     made = rolled(Window(3, 5))
     assert made.states.shape == (3, 6, *SHAPE)
-    for index, step in enumerate(made.window):
-        drawn = made.transition(index).sample(normal((6, *SHAPE), "draw", step))
-        torch.testing.assert_close(made.states[index + 1], drawn, rtol=0, atol=0)
+    for index, step in enumerate([3, 4]):
+        assert made.steps[index].tolist() == [step] * 6
+        expected = made.transition(index).sample(normal((6, *SHAPE), "draw", step))
+        torch.testing.assert_close(made.states[index + 1], expected, rtol=0, atol=0)
         assert [float(time[0]) for time in made.times(index)] == [float(GRID[step]), float(GRID[step + 1])]
     assert not made.states.requires_grad
     assert made.to("cpu").latents.equal(made.latents)
@@ -123,8 +124,8 @@ def test_a_rollout_holds_what_was_drawn() -> None:
 
 def test_states_are_float32_whatever_the_network_computes_in() -> None:
     made = rollout(
-        lambda x, t: (x * 0.3).bfloat16(), normal((2, 5), "x"), GRID, Window(2, 4), RhoKernel(0.7),
-        lambda step: normal((2, 5), step),
+        lambda _: lambda x, t: (x * 0.3).bfloat16(), normal((2, 5), "x"), normal((2, 2, 5), "draw"),
+        [Trajectory(GRID, Window(2, 4))] * 2, RhoKernel(0.7),
     )  # fmt: skip
     assert made.states.dtype == made.means.dtype == made.latents.dtype == torch.float32
 
@@ -178,16 +179,111 @@ def test_the_network_is_evaluated_as_often_as_the_formula_says(start: int, rows:
     assert network.evaluations / (rows * branch_size) == pytest.approx(per_sample)
 
 
-def test_latents_of_a_row_do_not_depend_on_its_neighbours() -> None:
-    def draw(step: int) -> Tensor:
-        return normal((6, *SHAPE), "draw", step)
+# Lockstep -------------------------------------------------------------------------------------------------------------
+class Frames(nn.Module):
+    """A velocity of latents ``(rows, 4, frames)`` that differs by row and by frame; it counts its calls and rows."""
 
-    noise, network = normal((2, *SHAPE), "start"), Network()
-    one = rollout(
-        network, noise[:1], GRID, Window(3, 5), RhoKernel(0.7), lambda s: draw(s)[:3], branch_size=3, prefix=network
-    )
-    two = rollout(network, noise, GRID, Window(3, 5), RhoKernel(0.7), draw, branch_size=3, prefix=network)
-    torch.testing.assert_close(one.latents, two.latents[:3])
+    def __init__(self, biases: Tensor) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(5, 32), nn.SiLU(), nn.Linear(32, 4))
+        self.biases, self.calls, self.rows = biases, 0, 0
+
+    def of_rows(self, rows: Tensor):
+        def velocity(latents: Tensor, times: Tensor) -> Tensor:
+            self.calls, self.rows = self.calls + 1, self.rows + len(rows)
+            assert len(rows) == len(latents) == len(times)
+            t = times[:, None, None].expand(-1, latents.shape[2], -1)
+            made = self.layers(torch.cat([latents.transpose(1, 2), t], 2)).transpose(1, 2)
+            return made + self.biases[rows][:, None, None]
+
+        return velocity
+
+
+SOLVERS = {EulerSampler(): 1, HeunSampler(): 2, MidpointSampler(): 2, RungeKuttaSampler(): 4}
+WINDOWS = [Window(3, 5), Window(0, 2), Window(7, 9), Window(3, 5)]
+TAILS = [shorten_tail(GRID, window.stop, 3) for window in WINDOWS]
+
+
+def one_by_one(network: Frames, noise: Tensor, draws: Tensor, branch_size: int, grids, solver, kernel):
+    """The same, one candidate after the other, in plain loops."""
+    for row in range(draws.shape[1]):
+        grid, window = grids[row // branch_size], WINDOWS[row // branch_size]
+        x, velocity, states = noise[row // branch_size][None], network.of_rows(torch.tensor([row])), []
+        if window.start:
+            first = network.of_rows(torch.tensor([row // branch_size * branch_size]))
+            x = solver.follow(first, x, grid[: window.start + 1])
+        for index, step in enumerate(window):
+            states.append(x[0])
+            mean = kernel.transition(velocity(x, grid[step : step + 1]), x, *grid[step : step + 2].split(1))
+            x = mean.sample(draws[index, row][None])
+        yield torch.stack([*states, x[0], solver.follow(velocity, x, grid[window.stop :])[0]])
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+@pytest.mark.parametrize("grids", [[GRID] * 4, TAILS], ids=["whole", "short tails"])
+@pytest.mark.parametrize(("share", "size"), [(False, None), (True, None), (True, 2), (False, 3)])
+def test_in_lockstep_every_row_is_what_it_is_alone(solver, grids, share, size) -> None:
+    network = Frames(torch.arange(4.0).repeat_interleave(3) / 10)  # the rows of a branch have equal conditions
+    noise, draws, kernel = normal((4, 4, 7), "start"), normal((2, 12, 4, 7), "draw"), RhoKernel(0.7)
+    with torch.no_grad():
+        expected = torch.stack(list(one_by_one(network, noise, draws, 3, grids, solver, kernel)), 1)
+    network.calls = network.rows = 0
+    trajectories = [Trajectory(grid, window) for grid, window in zip(grids, WINDOWS, strict=True)]
+    made = rollout(
+        network.of_rows, noise, draws, trajectories, kernel,
+        branch_size=3, solver=solver, share_first=share, window_batch_size=size,
+    )  # fmt: skip
+    torch.testing.assert_close(torch.cat([made.states, made.latents[None]]), expected, rtol=1e-6, atol=1e-6)
+    cost, tails = SOLVERS[solver], [len(grid) - 1 - window.stop for grid, window in zip(grids, WINDOWS, strict=True)]
+    heads = [window.start for window in WINDOWS]
+    batches = {None: (1, 1), 2: (2, 6), 3: (2, 4)}[size]  # of four branches and twelve rows
+    calls = cost * (max(heads) + max(tails)) + (batches[0] + batches[1] if share else 2 * batches[1])
+    assert network.calls == calls
+    assert network.rows == cost * (sum(heads) + 3 * sum(tails)) + (4 + 12 if share else 24)
+    assert made.steps.tolist() == [[w.start + i for w in WINDOWS for _ in range(3)] for i in range(2)]
+
+
+@pytest.mark.parametrize(("size", "share"), [(None, True), (2, True), (4, False)])
+def test_the_replay_in_equal_batches_is_exact(size, share) -> None:
+    network = Frames(torch.arange(12.0))
+    noise, draws = normal((4, 4, 7), "start"), normal((2, 12, 4, 7), "draw")
+    trajectories = [Trajectory(GRID, window) for window in WINDOWS]
+    made = rollout(
+        network.of_rows, noise, draws, trajectories, RhoKernel(0.7),
+        branch_size=3, share_first=share, window_batch_size=size,
+    )  # fmt: skip
+    for index in range(2):
+        each = made.evaluated(index)
+        for rows in torch.arange(12).split((size or 12) * each):
+            again = replay(network.of_rows(rows[::each]), made.rows(rows), index)
+            assert torch.equal(again.mean, made.means[index, rows])
+
+
+def test_padding_changes_no_density() -> None:
+    network, lengths = Frames(torch.arange(2.0)), [7, 4]
+    noise, draws = normal((2, 4, 7), "start"), normal((2, 2, 4, 7), "draw")
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    trajectories = [Trajectory(GRID, window) for window in WINDOWS[:2]]
+    made = rollout(network.of_rows, noise, draws, trajectories, RhoKernel(0.7), mask=mask)
+    other = Frames(torch.arange(2.0))
+    torch.nn.init.normal_(other.layers[0].weight)
+    for row, length in enumerate(lengths):
+        only = torch.tensor([row])
+        short = (draws[:, only, :, :length], trajectories[row : row + 1], RhoKernel(0.7))
+        alone = rollout(lambda _, only=only: network.of_rows(only), noise[only, :, :length], *short)
+        torch.testing.assert_close(made.latents[only, :, :length], alone.latents)
+        padded, plain = (
+            (replay(other.of_rows(only), one, 1), one.transition(1), one.states[2]) for one in (made.rows(only), alone)
+        )
+        for reduction in ("mean", "sum"):
+            found, expected = (
+                [new.log_prob(x, reduction), new.kl(old, reduction), new.shift(old)] for new, old, x in (padded, plain)
+            )
+            torch.testing.assert_close(found, expected)
+        (gradient,) = torch.autograd.grad(padded[0].log_prob(padded[2]), padded[0].mean)
+        assert gradient[..., :length].all()
+        assert not gradient[..., length:].any()
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -208,14 +304,7 @@ def test_a_step_without_noise_cannot_be_trained() -> None:
         rolled(Window(3, 5), OdeKernel())
 
 
-def test_branches_need_a_prefix() -> None:
-    with pytest.raises(PrismAudioError, match="pass their velocity as prefix"):
-        rollout(
-            Network(),
-            normal((1, *SHAPE), "x"),
-            GRID,
-            Window(3, 5),
-            RhoKernel(0.7),
-            lambda _: torch.zeros(()),
-            branch_size=2,
-        )
+def test_windows_of_several_lengths_are_refused() -> None:
+    trajectories = [Trajectory(GRID, window) for window in (Window(0, 2), Window(0, 1))]
+    with pytest.raises(PrismAudioError, match="lengths 1, 2; expected one length"):
+        rollout(lambda _: Network(), normal((2, *SHAPE), "x"), torch.zeros(2, 2, *SHAPE), trajectories, RhoKernel(0.7))

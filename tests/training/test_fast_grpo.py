@@ -260,10 +260,14 @@ def test_steps_weigh_what_they_do_in_the_whole_trajectory(tmp_path):
     assert all(torch.equal(grid, uniform_grid(6)) for grid in grids)
 
 
-def test_clips_of_different_duration_are_made_apart():
-    prompts = Prompts(["a", "b", "c"], [20, 20, 20], [0.4, 0.39, 0.4], Conditions(), [{}, {}, {}])
-    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=3)] == [[0, 2], [1]]
-    assert [rows for rows, _ in prompts.batches([Window(0, 2)] * 3, max_size=1)] == [[0], [2], [1]]
+def test_how_clips_are_put_together():
+    prompts = Prompts(list("abcd"), [20, 10, 16, 20], [0.4, 0.2, 0.3, 0.4], Conditions(), [{}] * 4)
+    windows = [Window(0, 2)] * 4
+    assert prompts.batches(windows, None, 1.0) == [[0, 3, 2, 1]]
+    assert prompts.batches(windows, None, 0.0) == [[0, 3], [2], [1]]
+    assert prompts.batches(windows, None, 0.25) == [[0, 3, 2], [1]]
+    assert prompts.batches(windows, 2, 1.0) == [[0, 3], [2, 1]]
+    assert prompts.batches([*windows[:3], Window(1, 2)], None, 1.0) == [[3], [0, 2, 1]]
 
 
 def test_what_was_not_scored_leaves_the_spread_of_the_others_alone():
@@ -291,11 +295,70 @@ def test_chunks_of_rows_give_the_same_update(tmp_path):
             assert difference < 2e-5 + 1e-3 * weight.abs().max(), name
 
 
-def test_clips_of_several_lengths_are_not_padded(tmp_path):
+def sampled_by(made, monkeypatch):
+    """What the task samples, decodes and scores: latents and audio by clip and number, and the calls of its network."""
+    found, calls = {}, []
+    submit, forward = made.candidate_scorer.submit, made.transformer.forward
+
+    def submitted(audio, rate_hz, ids, caches):
+        found[ids[0], len([name for name, *_ in found if name == ids[0]])] = audio
+        return submit(audio, rate_hz, ids, caches)
+
+    def called(latents, times, conditions, mask=None):
+        calls.append((len(latents), mask is not None))
+        return forward(latents, times, conditions, mask)
+
+    monkeypatch.setattr(made.candidate_scorer, "submit", submitted)
+    monkeypatch.setattr(made.transformer, "forward", called)
+    return found, calls
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("tail", [None, 1])
+def test_all_clips_together_give_what_each_gives_alone(tmp_path, monkeypatch, guidance, tail):
+    data = Clips(durations=(0.4, 0.2, 0.4, 0.3, 0.2, 0.4), batch_size=6)
+    options = {
+        "guidance": guidance, "guidance_interval": (0.2, 0.9), "max_tail_steps": tail, "branch_size": 3,
+        "num_steps": 8, "kl_coef": 0.1, "lora": Lora(rank=2), "train_micro_batch_size": 100,
+    }  # fmt: skip
+    rows, audio, calls, weights = {}, {}, {}, {}
+    for name, size, padding in (("alone", 1, 0.0), ("equal", None, 0.0), ("padded", None, 1.0), ("two", 2, 0.5)):
+        made = task({"spatial": Right()}, rollout_batch_size=size, **options)
+        monkeypatch.setattr(FastGrpoTask, "_max_padding", padding)
+        audio[name], calls[name] = sampled_by(made, monkeypatch)
+        (rows[name],) = logged(tmp_path / name, 1, made, data=data)
+        weights[name] = [weight.detach() for weight in made.transformer.parameters() if weight.requires_grad]
+    assert len(audio["alone"]) == 6
+    for name in ("equal", "padded", "two"):
+        assert audio[name].keys() == audio["alone"].keys()
+        for key, expected in audio["alone"].items():  # as long as its clip, without padding
+            torch.testing.assert_close(audio[name][key], expected, rtol=0, atol=1e-6)
+        for key in ("nfe", "nfe/rollout", "nfe/training", "reward/spatial", "shift", "ratio"):
+            assert rows[name][key] == pytest.approx(rows["alone"][key], abs=1e-5), key
+        for mine, theirs in zip(weights[name], weights["alone"], strict=True):
+            assert (mine - theirs).abs().max() < 2e-5 + 1e-3 * theirs.abs().max()
+    assert len(calls["padded"]) < len(calls["equal"]) < len(calls["alone"])
+    assert {masked for _, masked in calls["equal"]} == {False}
+    assert {masked for _, masked in calls["padded"]} == {True}
+    assert rows["padded"]["forwards/rollout"] + rows["padded"]["forwards/training"] == len(calls["padded"])
+    assert rows["padded"]["forwards/training"] == 2 * 2  # two steps, each with and without adapters
+    assert max(n for n, _ in calls["padded"]) == 36 * (1 if guidance == 1 else 2)
+
+
+def test_on_a_cpu_clips_of_several_lengths_are_not_padded(tmp_path, monkeypatch):
     data = Clips(durations=(0.4, 0.2, 0.4, 0.3, 0.2, 0.4), batch_size=3)
     reward = Right()
-    fit(tmp_path, 2, task({"spatial": reward}, rollout_batch_size=3, window=AllSteps(), branch_size=1), data=data)
+    made = task({"spatial": reward}, window=AllSteps(), branch_size=1)
+    _, calls = sampled_by(made, monkeypatch)
+    fit(tmp_path, 2, made, data=data)
     assert sum(reward.rows) == 2 * 3 * 6
+    assert not any(masked for _, masked in calls)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_the_first_replay_is_exact_in_micro_batches(tmp_path, size):
+    (row,) = logged(tmp_path, 1, task(train_micro_batch_size=size, group_size=8, branch_size=4, window=AllSteps()))
+    assert row["ratio_error"] == 0.0
 
 
 def state(path):
@@ -473,17 +536,15 @@ def test_features_alone_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "precision", "mesh", "said"),
+    ("options", "precision", "said"),
     [
-        ({}, "16-mixed", None, "expected bf16-mixed"),
-        ({"max_tail_steps": 1}, "32-true", object(), "remove max_tail_steps"),
-        ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", None, "train_top_k 3 cannot be split"),
-        ({"split_groups": True, "branch_size": 2}, "32-true", None, "branches of 2 cannot be split over 2"),
+        ({}, "16-mixed", "expected bf16-mixed"),
+        ({"split_groups": True, "branch_size": 3, "train_top_k": 3}, "32-true", "train_top_k 3 cannot be split"),
+        ({"split_groups": True, "branch_size": 2}, "32-true", "branches of 2 cannot be split over 2"),
     ],
 )
-def test_a_trainer_that_does_not_suit_is_refused(options, precision, mesh, said):
+def test_a_trainer_that_does_not_suit_is_refused(options, precision, said):
     made = task(**options)
-    made._device_mesh = mesh
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     made._trainer = SimpleNamespace(precision=precision, world_size=2, strategy=strategy)
     with pytest.raises(RecipeError, match=said):

@@ -10,16 +10,26 @@ from prismaudio.training.update_log import MAX_RATIO_ERROR, UpdateLog, reduce_ov
 def test_evaluations_are_counted_in_all_and_by_phase():
     log = UpdateLog()
     with log.phase("rollout"), torch.no_grad():
-        log.count(None, (), torch.zeros(5))
+        log.count(5)
     with log.phase("training"):
-        log.count(None, (), torch.zeros(2))
+        log.count(2)
     with log.phase("rewards"):
         pass
     found = log.pop()
     assert (found["nfe"], found["nfe/rollout"], found["nfe/training"]) == (11, 5, 6)
+    assert (found["forwards/rollout"], found["forwards/training"], log.forwards) == (1, 1, 0)
     assert "nfe/rewards" not in found
     assert found["seconds/rewards"] >= 0
     assert log.pop() == {}
+
+
+def test_the_parts_of_a_phase_add_up():
+    log = UpdateLog()
+    for n in (3, 4):
+        with log.phase("rollout"), torch.no_grad():
+            log.count(n)
+    found = log.pop()
+    assert (found["nfe/rollout"], found["forwards/rollout"]) == (7, 2)
 
 
 def test_a_ratio_that_is_not_one_is_warned_of_once_and_the_largest_is_kept(caplog):
@@ -37,7 +47,8 @@ def test_a_ratio_that_is_not_one_is_warned_of_once_and_the_largest_is_kept(caplo
 def test_what_is_cleared_is_not_logged():
     log = UpdateLog()
     log.add("loss", 1.0)
-    log.count(None, (), torch.zeros(5))
+    with log.phase("rollout"):
+        log.count(5)
     log.clear()
     assert log.pop() == {}
 

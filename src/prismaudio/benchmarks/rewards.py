@@ -18,6 +18,7 @@ from prismaudio.benchmarks.report import Report
 from prismaudio.errors import NotApplicableError
 from prismaudio.media.reading import read_audio_track, read_clip
 from prismaudio.media.writing import write_video, write_wav
+from prismaudio.profiling import GIB
 from prismaudio.rewards.preparing import prepare
 from prismaudio.signatures import parameters, type_hints
 from prismaudio.types import FrameSpec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("prepare_s", "kept_s", "one_s", "group_each_s", "ours_s", "loop_s", "faster"),
     *("bf16_each_s", "bf16_moves"),
+    *("candidates_per_s", "gpu_gib"),
 )
 RATE_HZ = 44_100
 ALL = "all"
@@ -45,6 +47,8 @@ class RewardCosts:
     together. ``ours`` is the whole group: decoding, preparing, scoring. ``loop`` is the group as in the published code:
     each candidate is written to a file, read again and scored alone, after decoding the video and preparing anew.
     ``bf16`` is scoring in half precision, for rewards that support it, and the change of the scores.
+    ``candidates_per_s`` is the number of candidates of the group that are scored in a second, ``gpu_gib`` the peak
+    memory of the GPU meanwhile, in GiB. On a GPU each time ends when the device is done.
 
     Args:
         group: Number of candidates.
@@ -118,8 +122,13 @@ class RewardCosts:
         timed("kept_s", lambda: prepare(reward, clip, plan, kept))
         reward.score(sounds[:1], RATE_HZ, [cache])
         timed("one_s", lambda: reward.score(sounds[:1], RATE_HZ, [cache]))
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         scores = timed("group", lambda: reward.score(sounds, RATE_HZ, [cache] * len(sounds)))
         report.add(row, "group_each_s", taken_s["group"] / len(sounds))
+        report.add(row, "candidates_per_s", len(sounds) / taken_s["group"])
+        if self.device.type == "cuda":
+            report.add(row, "gpu_gib", torch.cuda.max_memory_allocated(self.device) / GIB)
         ours_s = taken_s["decode"] + taken_s["prepare_s"] + taken_s["group"]
         timed("loop", lambda: [self._score_from_file(reward, plan, sound, folder) for sound in sounds[: self.looped]])
         loop_s = taken_s["loop"] * len(sounds) / self.looped
@@ -159,6 +168,8 @@ class RewardCosts:
     def _time(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """Duration of a call in seconds, and its result."""
         clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         start_s = clock()
         found = work()
         if self.device.type == "cuda":

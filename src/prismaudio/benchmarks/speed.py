@@ -115,6 +115,8 @@ class ModelSpeed:
                             continue  # long enough not to need a warm-up
                         on_step(f"{precision} {name}")
                         taken_s[name], made[name] = self._time(row)
+                        if not turn and name.endswith("graph velocity"):
+                            row()  # the second call captures
                     if turn:
                         self._note(report, precision, count, taken_s, made, exact[count])
                     else:

@@ -28,6 +28,8 @@ class Transition:
     Args:
         mean: Its mean ``(batch, ...)``, float32.
         std: Its standard deviation ``(batch,)``, float32; 0 where the step is deterministic, without a density.
+        mask: True for the elements of a sample that count, bool, broadcast to the mean, such as ``(batch, 1, frames)``;
+            padding has no density. None for all.
 
     Example:
         >>> transition = Transition(torch.zeros(1, 2), torch.ones(1))
@@ -37,6 +39,7 @@ class Transition:
 
     mean: Tensor
     std: Tensor
+    mask: Tensor | None = None
 
     def sample(self, noise: Tensor) -> Tensor:
         """Latents ``(batch, ...)`` for standard normal noise of that shape."""
@@ -46,17 +49,17 @@ class Transition:
         """Log-density ``(batch,)`` of latents, over their elements."""
         z = (latents.detach().to(self.mean.dtype) - self.mean) / _broadcast(self.std, self.mean)
         terms = -0.5 * z.square() - _broadcast(self.std.log(), self.mean) - 0.5 * math.log(2 * math.pi)
-        return _over_elements(terms, reduction)
+        return _over_elements(terms, reduction, self.mask)
 
     def shift(self, other: Transition) -> Tensor:
         """How far the mean is from another's, ``(batch,)``: the mean square of the distance in its deviations."""
-        return _over_elements((self.mean - other.mean).square(), "mean") / other.std.square()
+        return _over_elements((self.mean - other.mean).square(), "mean", self.mask) / other.std.square()
 
     def kl(self, other: Transition, reduction: Reduction = "mean") -> Tensor:
         """Kullback-Leibler divergence ``(batch,)`` from another to this one, exact, also for unequal deviations."""
         ratio = self.std / other.std
         each = 0.5 * self.shift(other) + 0.5 * (ratio.square() - 1) - ratio.log()
-        return each if reduction == "mean" else each * self.mean[0].numel()
+        return each if reduction == "mean" else each * _n_elements(self.mean, self.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +213,13 @@ def _broadcast(numbers: Tensor, latents: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (latents.dim() - 1))
 
 
-def _over_elements(terms: Tensor, reduction: Reduction) -> Tensor:
-    flat = terms.flatten(1)
-    return flat.mean(1) if reduction == "mean" else flat.sum(1)
+def _over_elements(terms: Tensor, reduction: Reduction, mask: Tensor | None) -> Tensor:
+    flat = (terms if mask is None else terms * mask).flatten(1)
+    if reduction == "sum":
+        return flat.sum(1)
+    return flat.mean(1) if mask is None else flat.sum(1) / _n_elements(terms, mask)
+
+
+def _n_elements(terms: Tensor, mask: Tensor | None) -> int | Tensor:
+    """Number of elements of a sample, or of each sample ``(batch,)``."""
+    return terms[0].numel() if mask is None else mask.expand_as(terms).flatten(1).sum(1)

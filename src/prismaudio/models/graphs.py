@@ -31,8 +31,8 @@ BUCKET = 32
 """Streams are padded to a multiple of this, so that texts of similar length share a graph."""
 MAX_GRAPHS = 8
 """Shapes that are kept; the one that was used longest ago makes room for a new one."""
-MAX_TOKENS = 16_384
-"""Tokens of a batch from which the kernels take longer than their launch, so that a graph gains nothing."""
+MAX_FRAMES = 8_192
+"""Latent frames of a batch beyond which kernels take longer than their launch, so that a graph gains nothing."""
 Made = TypeVar("Made")
 Record = Callable[[Callable[[], Made]], tuple[Callable[[], object], Made]]
 """Runs a function once and returns a function that repeats it, and the result, whose tensors each repetition fills."""
@@ -46,7 +46,7 @@ class PaddedConditions:
         streams: The conditions, padded to multiples of :data:`BUCKET`.
         n_frames: Latent frames, padding included.
         mask: True where a frame is real, bool ``(batch, n_frames)``; None if all are real.
-        cache: What is precomputed from them where no graph can be captured.
+        cache: What is precomputed from them for steps without a graph.
     """
 
     streams: Conditions
@@ -86,7 +86,8 @@ class _Graph:
 class GraphedTransformer:
     """A transformer whose velocities are replayed from CUDA graphs, for :func:`prismaudio.samplers.guidance`.
 
-    Results are those of the same kernels without a graph. On other devices, with gradients, with sharded parameters
+    Results are those of the same kernels without a graph. The first step of a trajectory of a new shape runs without
+    one, and the second captures it. On other devices, with gradients, with sharded parameters
     and for large batches, the transformer itself is called. A network that cannot be captured is called, too, after one
     warning that says why.
 
@@ -148,9 +149,8 @@ class GraphedTransformer:
         graph = None if self.failure else self._graph(latents, conditions)
         if graph is None:
             if conditions.cache is None:
-                conditions.cache = self.transformer.cache_conditions(
-                    conditions.streams, conditions.n_frames, conditions.mask
-                )
+                streams, n_frames, real = conditions.streams, conditions.n_frames, conditions.mask
+                conditions.cache = self.transformer.cache_conditions(streams, n_frames, real)
             return self.transformer(latents, times, conditions.cache)
         with torch.inference_mode(mode=False), torch.no_grad():
             if graph.of is not conditions:
@@ -170,19 +170,22 @@ class GraphedTransformer:
             and not self.failure
             and not torch.is_grad_enabled()
             and (self._record is not None or self.transformer.pre.weight.is_cuda)
-            and rows * n_frames <= MAX_TOKENS
+            and rows * n_frames <= MAX_FRAMES
             and not isinstance(self.transformer, FSDPModule)
         )
 
     def _graph(self, latents: Tensor, conditions: PaddedConditions) -> _Graph | None:
-        """The graphs of a shape, captured when it is new; None, with a warning, if they cannot be."""
+        """The graphs of a shape; None in the first step of a new one, and, with a warning, if they cannot be captured."""
         kind = latents.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         lengths = tuple((name, stream.mask.shape[1]) for name, stream in conditions.streams.items())
         key = (tuple(latents.shape), conditions.mask is None, lengths, autocast, self.transformer.training)
         if key not in self._graphs:
+            if conditions.cache is None:
+                return None
             try:
                 self._graphs[key] = self._captured(latents, conditions, autocast)
+                conditions.cache = None
             except (RuntimeError, NotImplementedError) as error:
                 self._graphs.clear()
                 self.failure = " ".join(str(error).split())[:300]

@@ -1,14 +1,15 @@
-"""Scoring of candidates in training, in a worker thread."""
+"""Scoring of candidates in training, in worker threads."""
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prismaudio.errors import NotApplicableError, PrismAudioError
+from prismaudio.samplers.base import on_device_of
 from prismaudio.scorers import RewardScorer
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ LOG = logging.getLogger("prismaudio.training")
 
 
 class CandidateScorer:
-    """Scores candidates with rewards in a worker thread, in the order of submission.
+    """Scores candidates with rewards in worker threads; each reward scores in the order of submission.
+
+    On a CPU there is one thread for all rewards, whose operations use all cores. On a GPU each reward has its own
+    thread and its own stream, so that rewards that do not fill the device run side by side.
 
     Scores have the sign that makes higher better. A clip that a reward cannot score gets NaN, and is logged once.
 
@@ -37,7 +41,8 @@ class CandidateScorer:
 
     def __init__(self, rewards: Mapping[str, Reward], folder: Path | None = None) -> None:
         self.scorers = {name: RewardScorer(reward, name, folder=folder) for name, reward in rewards.items()}
-        self._worker: ThreadPoolExecutor | None = None
+        self._workers: dict[str, ThreadPoolExecutor] = {}
+        self._streams: dict[str, torch.cuda.Stream] = {}
         self._logged: set[tuple[str, str]] = set()
 
     def prepare(self, clip: Clip, plan: Plan) -> dict[str, Cache | None]:
@@ -59,8 +64,10 @@ class CandidateScorer:
 
     def submit(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
-    ) -> Future[dict[str, Tensor]]:
-        """Score in the worker; the result is scores ``(batch,)`` by name, on the CPU.
+    ) -> dict[str, Future[Tensor]]:
+        """Score in the workers; the results are scores ``(batch,)`` by name, on the CPU.
+
+        Audio on a GPU is scored on a stream of each reward, once the work that is queued for the audio now is done.
 
         Args:
             audio: Candidates ``(batch, 2, samples)``.
@@ -68,9 +75,28 @@ class CandidateScorer:
             ids: Name of the clip of each row.
             caches: What :meth:`prepare` returned for each row; candidates of one clip share the object.
         """
-        if self._worker is None:
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewards")
-        return self._worker.submit(self.score, audio, sample_rate_hz, ids, caches)
+        ready = torch.cuda.current_stream(audio.device).record_event() if audio.is_cuda else None
+        return {
+            name: self._worker(name if audio.is_cuda else "").submit(
+                self._score_in_worker, ready, name, audio, sample_rate_hz, ids, caches
+            )
+            for name in self.scorers
+        }
+
+    def _worker(self, name: str) -> ThreadPoolExecutor:
+        if name not in self._workers:
+            self._workers[name] = ThreadPoolExecutor(1, thread_name_prefix=f"rewards {name}".strip())
+        return self._workers[name]
+
+    def _score_in_worker(self, ready: torch.cuda.Event | None, name: str, audio: Tensor, *rest: Any) -> Tensor:
+        if ready is None:
+            return self._score(name, audio, *rest)
+        if name not in self._streams:
+            self._streams[name] = torch.cuda.Stream(audio.device)
+        with torch.cuda.stream(self._streams[name]):
+            self._streams[name].wait_event(ready)
+            audio.record_stream(self._streams[name])  # its memory is not reused before this stream is done with it
+            return self._score(name, audio, *rest)
 
     def score(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
@@ -80,25 +106,35 @@ class CandidateScorer:
         Raises:
             PrismAudioError: A score is not finite, or there are not as many as candidates; the text names the clip.
         """
-        scores = {}
-        for name, scorer in self.scorers.items():
-            known = [cache for row in caches if (cache := row[name]) is not None]
-            scored = torch.tensor([row[name] is not None for row in caches])
-            found = torch.full((len(caches),), torch.nan)
-            if known:
-                some = audio if len(known) == len(caches) else audio[scored.to(audio.device)]
-                made = scorer.scores(some, sample_rate_hz, known)
-                found[scored] = made if scorer.higher_is_better else -made
-            for row in (scored & ~torch.isfinite(found)).nonzero().flatten().tolist():
-                raise PrismAudioError(
-                    f"{name} is {float(found[row])} for a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
-                    "a score must be finite: check that clip, or remove the reward"
-                )
-            scores[name] = found
-        return scores
+        return {name: self._score(name, audio, sample_rate_hz, ids, caches) for name in self.scorers}
+
+    def _score(
+        self,
+        name: str,
+        audio: Tensor,
+        sample_rate_hz: int,
+        ids: Sequence[str],
+        caches: Sequence[Mapping[str, Cache | None]],
+    ) -> Tensor:
+        """Scores ``(batch,)`` of one reward."""
+        scorer = self.scorers[name]
+        known = [cache for row in caches if (cache := row[name]) is not None]
+        scored = torch.tensor([row[name] is not None for row in caches])
+        found = torch.full((len(caches),), torch.nan)
+        if known:
+            rows = scored.nonzero().flatten()
+            some = audio if len(known) == len(caches) else audio[on_device_of(audio, rows)]
+            made = scorer.scores(some, sample_rate_hz, known)
+            found[scored] = made if scorer.higher_is_better else -made
+        for row in (scored & ~torch.isfinite(found)).nonzero().flatten().tolist():
+            raise PrismAudioError(
+                f"{name} is {float(found[row])} for a candidate of clip {ids[row]} (row {row} of {len(ids)}); "
+                "a score must be finite: check that clip, or remove the reward"
+            )
+        return found
 
     def close(self) -> None:
-        """Shut down the worker; the next submission starts a new one."""
-        if self._worker is not None:
-            self._worker.shutdown(cancel_futures=True)
-            self._worker = None
+        """Shut down the workers; the next submission starts new ones."""
+        for worker in self._workers.values():
+            worker.shutdown(cancel_futures=True)
+        self._workers.clear()

@@ -38,21 +38,23 @@ class Prompts:
     conditions: Conditions
     caches: Sequence[Mapping[str, Cache | None]]
 
-    def batches(self, windows: Sequence[Window], max_size: int) -> list[tuple[list[int], Window]]:
-        """Batches of clips that can be sampled together, of one window and one length, and their window.
+    def batches(self, windows: Sequence[Window], max_size: int | None, max_padding: float) -> list[list[int]]:
+        """Batches of clips that are sampled together, longest clips first; their windows have one length.
 
         Args:
             windows: The window of each clip.
-            max_size: Maximum number of clips of a batch.
+            max_size: Maximum number of clips of a batch; None for all.
+            max_padding: Maximum share of the frames of a clip's row that is padding, 0 .. 1.
         """
-        found: dict[tuple[Window, int, float], list[int]] = {}
-        for row, key in enumerate(zip(windows, self.n_frames, self.durations_s, strict=True)):
-            found.setdefault(key, []).append(row)
-        return [
-            (rows[first : first + max_size], window)
-            for (window, *_), rows in found.items()
-            for first in range(0, len(rows), max_size)
-        ]
+        found: list[list[int]] = []
+        for row in sorted(range(len(windows)), key=lambda row: (len(windows[row]), -self.n_frames[row])):
+            first = found[-1][0] if found else row
+            fits = self.n_frames[row] >= (1 - max_padding) * self.n_frames[first]
+            same = len(windows[row]) == len(windows[first])
+            if not found or not fits or not same or len(found[-1]) == max_size:
+                found.append([])
+            found[-1].append(row)
+        return found
 
     def to(self, device: torch.device | str) -> Prompts:
         """Copy the conditions to another device."""
@@ -88,13 +90,13 @@ class Candidates:
         ids: Name of the clip of each row.
         rollout: The rollout that sampled them.
         conditions: Conditions of each row.
-        scores: Future scores ``(rows,)`` by reward.
+        scores: Future scores of consecutive rows, by reward.
     """
 
     ids: list[str]
     rollout: Rollout
     conditions: Conditions
-    scores: Future[dict[str, Tensor]]
+    scores: list[dict[str, Future[Tensor]]]
 
     @property
     def groups(self) -> Tensor:

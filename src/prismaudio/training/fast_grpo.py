@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, ReduceLROnPlateau
@@ -19,7 +19,7 @@ from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shorten_tail, uniform_grid
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Velocity
-from prismaudio.samplers.rollout import rollout
+from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, rollout
 from prismaudio.training.candidates import Candidates, Prompts
 from prismaudio.training.grpo.advantages import WeightedSumAdvantage, flat_groups
 from prismaudio.training.grpo.losses import ClippedLoss
@@ -32,7 +32,12 @@ from prismaudio.training.reference import Reference
 from prismaudio.training.rewarded import RewardedTask
 from prismaudio.training.sharding import within_process
 from prismaudio.training.update_log import UpdateLog, reduce_over_processes
-from prismaudio.types import ClipBatch
+from prismaudio.types import ClipBatch, Conditions
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from prismaudio.models.dit import DiffusionTransformer
 
 
 class FastGrpoTask(RewardedTask):
@@ -40,11 +45,12 @@ class FastGrpoTask(RewardedTask):
 
     Most steps of a trajectory are deterministic; those of a short window are stochastic, and only they are trained. The
     candidates of a branch share the steps before the window. An update is one batch of clips: roll out, score, compute
-    advantages, replay, step. All random numbers depend on the seed, the update and the clip's name alone, so a run that
-    is resumed, or distributed over other processes, draws the same numbers.
+    advantages, replay, step. The candidates of all its clips are sampled in lockstep, see
+    :func:`prismaudio.samplers.rollout.rollout`. All random numbers depend on the seed, the update and the clip's name
+    alone, so a run that is resumed, or distributed over other processes, draws the same numbers.
 
-    Rewards are computed in a worker thread while the next candidates of the same update are sampled; the policy does
-    not change during a rollout.
+    Rewards are computed in worker threads while the candidates of the next clip of the same update are decoded or
+    sampled. The next update waits for them: its candidates are those of another policy.
 
     Args:
         rewards: Rewards by name, usually that of their dimension.
@@ -85,7 +91,6 @@ class FastGrpoTask(RewardedTask):
         adapters = self.lora is not None and not self.lora.conditioners
         self.reference = Reference(self.transformer, adapters=adapters) if self.kl_coef else None
         self.update_log = UpdateLog()
-        self.transformer.register_forward_hook(self.update_log.count)
         self._check()
 
     def _check(self) -> None:
@@ -117,11 +122,6 @@ class FastGrpoTask(RewardedTask):
         if self.trainer.precision == "16-mixed":
             raise RecipeError("precision 16-mixed would scale gradients before they are clipped; expected bf16-mixed")
         n_shares = self._n_shares
-        if self.rollout_options.max_tail_steps is not None and self.device_mesh is not None and n_shares == 1:
-            raise RecipeError(
-                "with max_tail_steps, clips may have different numbers of steps, and processes with sharded parameters "
-                "synchronize at each: remove max_tail_steps, set split_groups, or use the strategy ddp"
-            )
         if self.group_size % n_shares or (self.group_size // n_shares) % self.branch_size:
             raise RecipeError(
                 f"a group of {self.group_size} in branches of {self.branch_size} cannot be split over {n_shares} "
@@ -133,7 +133,7 @@ class FastGrpoTask(RewardedTask):
     def configure_model(self) -> None:
         """Shard the reference model like the transformer."""
         if self.reference is not None and not self._configured:
-            self.reference.prepare(self.device_mesh, self.trainer.strategy.root_device, self.update_log.count)
+            self.reference.prepare(self.device_mesh, self.trainer.strategy.root_device)
         super().configure_model()
 
     def configure_optimizers(self) -> Any:
@@ -155,8 +155,13 @@ class FastGrpoTask(RewardedTask):
         with self.update_log.phase("rollout"):
             prompts = self._prompts(batch)
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
-            batches = prompts.batches(windows, self._rollout_batch_size)
-            candidates = [self._roll_out(prompts, rows, window, update) for rows, window in batches]
+        candidates = [
+            self._candidates(prompts, rows, [windows[row] for row in rows], update)
+            for rows in prompts.batches(windows, self.rollout_options.rollout_batch_size, self._max_padding)
+        ]
+        if self.device_mesh is not None:
+            with self.update_log.phase("rollout"):
+                self._equal_forwards(prompts)
         with self.update_log.phase("rewards"):
             rewards, groups = self._score_all(candidates)
         advantages = self._advantages(rewards, groups, self.weights_now())
@@ -196,43 +201,89 @@ class FastGrpoTask(RewardedTask):
         prompts = prompts.gather(self.device)
         return replace(prompts, conditions=self._complete(prompts.conditions, len(prompts.ids)))
 
-    def _roll_out(self, prompts: Prompts, rows: Sequence[int], window: Window, update: int) -> Candidates:
+    def _candidates(self, prompts: Prompts, rows: list[int], windows: Sequence[Window], update: int) -> Candidates:
         """Sample candidates of some clips, and submit their audio to the rewards."""
-        n_frames, ids = prompts.n_frames[rows[0]], [prompts.ids[row] for row in rows]
-        shape = (self._decoder.channels, n_frames)
-        share = self.group_size // self._n_shares
-        first = share * (self.global_rank if self.rollout_options.split_groups else 0)
-        members = range(first, first + share)
-        noise = torch.stack(
-            [normal(shape, self.seed, "noise", update, name, k) for name in ids for k in members[:: self.branch_size]]
-        ).to(self.device)
+        names, members = [prompts.ids[row] for row in rows], self._members
+        each = torch.tensor(rows).repeat_interleave(len(members))
+        conditions = prompts.conditions.index(each.to(self.device, non_blocking=True))
+        with self.update_log.phase("rollout"):
+            sampled = self._roll_out(conditions, names, [prompts.n_frames[row] for row in rows], windows, update)
+        with self.update_log.phase("decode"):
+            parts = sampled.latents.split(len(members))
+            scores = [self._submit(prompts, row, latents) for row, latents in zip(rows, parts, strict=True)]
+        return Candidates([name for name in names for _ in members], sampled, conditions, scores)
 
-        def draw(step: int) -> Tensor:
-            return torch.stack([normal(shape, self.seed, step, update, name, k) for name in ids for k in members])
+    def _roll_out(
+        self, conditions: Conditions, ids: Sequence[str], lengths: Sequence[int], windows: Sequence[Window], update: int
+    ) -> Rollout:
+        """Sample candidates of some clips in lockstep; shorter clips are padded, and masked.
 
-        cache, tail = self.device_mesh is None, self.rollout_options.max_tail_steps
-        grid = self.grid if tail is None else shorten_tail(self.grid, window.stop, tail)
-        each = torch.tensor(rows, device=self.device).repeat_interleave(share)
-        conditions = prompts.conditions.index(each)
-        with torch.no_grad():
-            sampled = rollout(
-                self.velocity(conditions, n_frames, cache=cache),
-                noise,
-                grid,
-                window,
-                self.kernel,
-                draw,
-                branch_size=self.branch_size,
-                prefix=self.velocity(prompts.conditions.index(each[:: self.branch_size]), n_frames, cache=cache),
-                share_first=self.rollout_options.share_first,
-            )
-            with torch.autocast(self.device.type, enabled=False):
-                audio = leveled(self._decoder.decode(sampled.latents), self.peaks)
-        names = [name for name in ids for _ in members]
-        caches = [prompts.caches[row] for row in rows for _ in members]
+        Args:
+            conditions: Conditions of each candidate.
+            ids: Name of each clip.
+            lengths: Latent frames of each clip.
+            windows: The window of each clip.
+            update: Completed updates.
+        """
+        members, tail = self._members, self.rollout_options.max_tail_steps
+        real = torch.arange(max(lengths)) < torch.tensor(lengths).repeat_interleave(len(members))[:, None]
+        mask = None if real.all() else real.to(self.device, non_blocking=True)
+        grids = [self.grid if tail is None else shorten_tail(self.grid, window.stop, tail) for window in windows]
+        noise, draws = self._noise(ids, lengths, windows, update)
+        return rollout(
+            self._row_velocity(conditions, max(lengths), mask),
+            noise,
+            draws,
+            [one for one in map(Trajectory, grids, windows) for _ in members[:: self.branch_size]],
+            self.kernel,
+            branch_size=self.branch_size,
+            share_first=self.rollout_options.share_first,
+            window_batch_size=self._micro_batch_size,
+            mask=mask,
+        )
+
+    def _noise(
+        self, ids: Sequence[str], lengths: Sequence[int], windows: Sequence[Window], update: int
+    ) -> tuple[Tensor, Tensor]:
+        """Initial noise of each branch and noise of each stochastic step, zero in the padding, in one transfer."""
+        members, shape = self._members, (self._decoder.channels, max(lengths))
+        branches, n_steps = members[:: self.branch_size], len(windows[0])
+        n_first = len(ids) * len(branches)
+        n_rows = n_first + n_steps * len(ids) * len(members)
+        drawn = torch.zeros(n_rows, *shape, pin_memory=self.device.type == "cuda")
+        noise = drawn[:n_first].view(len(ids), len(branches), *shape)
+        draws = drawn[n_first:].view(n_steps, len(ids), len(members), *shape)
+        for clip, (name, n_frames, window) in enumerate(zip(ids, lengths, windows, strict=True)):
+            own = (shape[0], n_frames)
+            for row, k in enumerate(branches):
+                noise[clip, row, :, :n_frames] = normal(own, self.seed, "noise", update, name, k)
+            for index, step in enumerate(window):
+                for row, k in enumerate(members):
+                    draws[index, clip, row, :, :n_frames] = normal(own, self.seed, step, update, name, k)
+        drawn = drawn.to(self.device, non_blocking=True)
+        return drawn[:n_first], drawn[n_first:].view(n_steps, len(ids) * len(members), *shape)
+
+    @torch.no_grad()
+    def _submit(self, prompts: Prompts, row: int, latents: Tensor) -> dict[str, Future[Tensor]]:
+        """Decode the candidates of a clip, without padding, and submit their audio to the rewards."""
         rate_hz = self._decoder.sample_rate_hz
-        audio = audio[..., : round(prompts.durations_s[rows[0]] * rate_hz)]
-        return Candidates(names, sampled, conditions, self.candidate_scorer.submit(audio, rate_hz, names, caches))
+        audio = leveled(self.decode(latents[..., : prompts.n_frames[row]]), self.peaks)
+        audio = audio[..., : round(prompts.durations_s[row] * rate_hz)]
+        names, caches = [prompts.ids[row]] * len(audio), [prompts.caches[row]] * len(audio)
+        return self.candidate_scorer.submit(audio, rate_hz, names, caches)
+
+    @torch.no_grad()
+    def _equal_forwards(self, prompts: Prompts) -> None:
+        """Evaluate the network as often as the process that has the longest trajectories.
+
+        Sharded parameters are gathered in each forward pass by all processes together.
+        """
+        missing = self._largest(self.update_log.forwards) - self.update_log.forwards
+        conditions = prompts.conditions.index(torch.zeros(1, dtype=torch.long, device=self.device))
+        velocity = super().velocity(conditions, prompts.n_frames[0], cache=False)
+        latents = torch.zeros(1, self._decoder.channels, prompts.n_frames[0], device=self.device)
+        for _ in range(missing):
+            velocity(latents, torch.ones(1))
 
     def _score_all(self, candidates: Sequence[Candidates]) -> tuple[dict[str, Tensor], Tensor]:
         """Rewards ``(rows,)`` of the candidates of all processes, by name, and the group of each row.
@@ -250,9 +301,10 @@ class FastGrpoTask(RewardedTask):
 
     def _scores(self, candidates: Sequence[Candidates]) -> list[dict[str, Tensor]]:
         """Scores of the candidates of this process; a failure in one process stops all of them."""
-        failures = [error for some in candidates if (error := some.scores.exception()) is not None]
+        each = [scores for some in candidates for scores in some.scores]
+        failures = [error for scores in each for score in scores.values() if (error := score.exception()) is not None]
         self._stop_together(failures)
-        return [some.scores.result() for some in candidates]
+        return [{name: score.result() for name, score in scores.items()} for scores in each]
 
     def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
         """Advantages ``(rows,)`` of the candidates of this process; a missing score counts as its reward's mean."""
@@ -275,33 +327,63 @@ class FastGrpoTask(RewardedTask):
         objective = Objective(self.policy_loss, self.weighting, self.grid, self.kl_coef, options.kl_form)
         sampled = [self._replay_batch(some) for some in candidates]
         top_k = self.train_top_k // self._n_shares
-        todo = micro_batches(sampled, advantages, top_k, options.train_micro_batch_size)
+        todo = micro_batches(sampled, advantages, top_k, self._micro_batch_size)
         # processes average their gradients once, with the last micro-batch
-        each = accumulate_gradients(
+        found = accumulate_gradients(
             todo, objective, self.manual_backward, lambda: within_process(self.trainer.strategy)
         )
-        for micro_batch, found in zip(todo, each, strict=True):
-            error = found.pop("ratio_error")
-            if first:
-                self.update_log.add_ratio_error(error, self.update)
-            for name, value in found.items():
-                self.update_log.add(name, value, micro_batch.share)
+        for name, value, share in found:
+            if name != "ratio_error":
+                self.update_log.add(name, value, share)
+            elif first:
+                self.update_log.add_ratio_error(value, self.update)
 
     def _replay_batch(self, some: Candidates) -> ReplayBatch:
         """A rollout with the networks that its steps are replayed with."""
-        n_frames, cache, initial = some.rollout.latents.shape[-1], self.device_mesh is None, self.reference
-
-        def policy(rows: Tensor) -> Velocity:
-            return self.velocity(some.conditions.index(rows), n_frames, cache=cache)
+        n_frames, mask, initial = some.rollout.latents.shape[-1], some.rollout.mask, self.reference
 
         def reference(rows: Tensor) -> Velocity:
             def velocity(latents: Tensor, times: Tensor) -> Tensor:
                 with cast("Reference", initial).network() as network:
-                    return self.velocity(some.conditions.index(rows), n_frames, network, cache=cache)(latents, times)
+                    return self._row_velocity(some.conditions, n_frames, mask, network)(rows)(latents, times)
 
             return velocity
 
+        policy = self._row_velocity(some.conditions, n_frames, mask)
         return ReplayBatch(some.rollout, some.groups, policy, None if initial is None else reference)
+
+    # Networks ----------------------------------------------------------------------------------------------------
+    def velocity(
+        self,
+        conditions: Conditions,
+        n_frames: int,
+        network: DiffusionTransformer | None = None,
+        *,
+        mask: Tensor | None = None,
+        cache: bool = True,
+    ) -> Velocity:
+        """See :meth:`prismaudio.training.transformer.TransformerTask.velocity`; evaluations are counted."""
+        made = super().velocity(conditions, n_frames, network, mask=mask, cache=cache)
+        lowest, highest = self.guidance_interval
+
+        def counted(latents: Tensor, times: Tensor) -> Tensor:
+            guided = self.guidance != 1 and bool(((times >= lowest) & (times <= highest)).any())  # times on the CPU
+            self.update_log.count(len(latents) * (2 if guided else 1))
+            return made(latents, times)
+
+        return counted
+
+    def _row_velocity(
+        self, conditions: Conditions, n_frames: int, mask: Tensor | None, network: DiffusionTransformer | None = None
+    ) -> RowVelocity:
+        """The velocity of any rows of a batch."""
+
+        def of_rows(rows: Tensor) -> Velocity:
+            own = None if mask is None else mask[rows]
+            cache = self.device_mesh is None  # sharded parameters are there in a forward pass only
+            return self.velocity(conditions.index(rows), n_frames, network, mask=own, cache=cache)
+
+        return of_rows
 
     def _log_update(self, batch_size: int) -> None:
         """Log the statistics of the update, over all processes."""
@@ -320,6 +402,22 @@ class FastGrpoTask(RewardedTask):
         return self.trainer.world_size if self.rollout_options.split_groups else 1
 
     @property
-    def _rollout_batch_size(self) -> int:
-        """Clips whose candidates are sampled together; 1 where parameters are sharded, for equal forwards."""
-        return self.rollout_options.rollout_batch_size if self.device_mesh is None else 1
+    def _members(self) -> range:
+        """Numbers of the candidates of a clip that this process samples."""
+        share = self.group_size // self._n_shares
+        first = share * (self.global_rank if self.rollout_options.split_groups else 0)
+        return range(first, first + share)
+
+    @property
+    def _micro_batch_size(self) -> int:
+        """Maximum number of samples of a backward pass, and of an evaluation of the stochastic steps."""
+        return self.policy_options.train_micro_batch_size or len(self._members)
+
+    @property
+    def _max_padding(self) -> float:
+        """Largest share of padding in a clip's row.
+
+        A CPU takes as long for a padded frame as for a real one; for a GPU, one evaluation of half-filled rows is less
+        than two. Processes with sharded parameters need as many batches as the others.
+        """
+        return 1.0 if self.device_mesh is not None else 0.0 if self.device.type == "cpu" else 0.5

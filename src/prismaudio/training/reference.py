@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prismaudio.training.sharding import shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import torch
     from torch.distributed.device_mesh import DeviceMesh
@@ -31,16 +31,15 @@ class Reference:
         self._transformer = transformer
         self._copy = None if adapters else copy.deepcopy(transformer).requires_grad_(requires_grad=False)
 
-    def prepare(self, mesh: DeviceMesh | None, device: torch.device, hook: Callable[..., Any]) -> None:
+    def prepare(self, mesh: DeviceMesh | None, device: torch.device) -> None:
         """Move the copy to the device, and shard it like the transformer.
 
         Args:
             mesh: Device mesh that parameters are sharded over; None without sharding.
             device: The device of this process.
-            hook: Forward hook of the copy.
         """
         if self._copy is not None:
-            self._copy.to(device).register_forward_hook(hook)
+            self._copy.to(device)
             if mesh is not None:
                 shard(self._copy, list(self._copy.blocks), mesh["data_parallel"])
 

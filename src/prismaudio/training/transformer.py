@@ -235,14 +235,25 @@ class TransformerTask(AveragedTask):
         n_frames: int,
         network: DiffusionTransformer | None = None,
         *,
+        mask: Tensor | None = None,
         cache: bool = True,
     ) -> Velocity:
         """The guided velocity of ``n_frames`` frames, of the transformer or of another network like it.
 
-        For ``cache`` see :func:`prismaudio.samplers.guidance.guided_velocity`.
+        Everything that the task samples or replays is a call of this. For ``mask`` and ``cache`` see
+        :func:`prismaudio.samplers.guidance.guided_velocity`.
         """
         used, interval = network or self._graphs, self.guidance_interval
-        return guided_velocity(used, conditions, n_frames, self.guidance, interval=interval, cache=cache)
+        return guided_velocity(used, conditions, n_frames, self.guidance, interval=interval, mask=mask, cache=cache)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents ``(batch, channels, frames)`` without padding to audio ``(batch, 2, samples)``.
+
+        Everything that the task renders is a call of this.
+        """
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._decoder.decode(latents)
 
     @torch.no_grad()
     def render(self, conditions: Conditions, noise: Tensor) -> Tensor:
@@ -250,8 +261,7 @@ class TransformerTask(AveragedTask):
         with unsharded(self.transformer):
             velocity = self.velocity(conditions, noise.shape[-1])
             latents = self.sampler.sample(velocity, noise).float()
-        with torch.autocast(noise.device.type, enabled=False):
-            return self._decoder.decode(latents)
+        return self.decode(latents)
 
     @property
     def latent_channels(self) -> int:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from prismaudio import profiling
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sized
+    from collections.abc import Iterator, Mapping
 
 LOG = logging.getLogger("prismaudio.training")
 MAX_RATIO_ERROR = 1e-3
@@ -21,6 +23,9 @@ MAX_RATIO_ERROR = 1e-3
 
 class UpdateLog:
     """Collects statistics by name; several values of one name are averaged, weighted by their shares.
+
+    Attributes:
+        forwards: Forward passes of the network since the log was cleared.
 
     Example:
         >>> log = UpdateLog()
@@ -34,8 +39,9 @@ class UpdateLog:
 
     def __init__(self) -> None:
         self._values: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._totals: dict[str, float] = defaultdict(float)
         self._ratio_error: float | None = None
-        self._evaluations = 0
+        self._evaluations = self.forwards = 0
         self._warned = False
 
     def add(self, name: str, value: float, share: float = 1.0) -> None:
@@ -56,16 +62,23 @@ class UpdateLog:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure the seconds of a phase, and the network evaluations in it by sample."""
-        start_s, before = time.perf_counter(), self._evaluations
-        yield
-        self.add(f"seconds/{name}", time.perf_counter() - start_s)
-        if self._evaluations > before:
-            self.add(f"nfe/{name}", self._evaluations - before)
+        """Measure a phase, or a part of it: seconds, network evaluations by sample, and forward passes.
 
-    def count(self, network: object, arguments: object, velocity: Sized) -> None:
-        """Forward hook that counts network evaluations by sample; one with gradients counts as three."""
-        self._evaluations += len(velocity) * (3 if torch.is_grad_enabled() else 1)
+        On a GPU the seconds are those of the program, which does not wait for the device; a
+        :class:`prismaudio.profiling.Profile` waits.
+        """
+        start_s, before, forwards = time.perf_counter(), self._evaluations, self.forwards
+        with profiling.phase(name):
+            yield
+        self._totals[f"seconds/{name}"] += time.perf_counter() - start_s
+        if self._evaluations > before:
+            self._totals[f"nfe/{name}"] += self._evaluations - before
+            self._totals[f"forwards/{name}"] += self.forwards - forwards
+
+    def count(self, n_samples: int) -> None:
+        """Count a forward pass of some samples; an evaluation with gradients counts as three."""
+        self._evaluations += n_samples * (3 if torch.is_grad_enabled() else 1)
+        self.forwards += 1
 
     def pop(self) -> dict[str, float]:
         """Return all statistics and clear the log."""
@@ -73,18 +86,20 @@ class UpdateLog:
             name: sum(share * value for share, value in pairs) / sum(share for share, _ in pairs)
             for name, pairs in self._values.items()
         }
+        found |= self._totals
         if self._ratio_error is not None:
             found["ratio_error"] = self._ratio_error
         if self._evaluations:
-            found["nfe"] = float(self._evaluations)
+            found["nfe"], found["forwards"] = float(self._evaluations), float(self.forwards)
         self.clear()
         return found
 
     def clear(self) -> None:
         """Discard all statistics."""
         self._values.clear()
+        self._totals.clear()
         self._ratio_error = None
-        self._evaluations = 0
+        self._evaluations = self.forwards = 0
 
 
 def reduce_over_processes(found: Mapping[str, float]) -> dict[str, float]:

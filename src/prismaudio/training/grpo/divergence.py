@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from prismaudio.samplers.base import on_device_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,5 +44,5 @@ def divergence(
     if form == "exact":
         return exact
     if form == "flow_grpo":
-        return exact * (t - t_next).to(exact)
-    return 2 * exact / kernel.kappa(t, t_next).to(exact).square()
+        return exact * on_device_of(exact, (t - t_next).to(exact.dtype))
+    return 2 * exact / on_device_of(exact, kernel.kappa(t, t_next).to(exact.dtype)).square()

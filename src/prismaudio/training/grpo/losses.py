@@ -47,12 +47,14 @@ class PolicyLoss(Configured, ABC):
         Returns:
             The loss, and by name, without gradient: ``ratio`` (mean), ``ratio_error`` (largest distance from 1),
             ``above_one`` (share of ratios above 1), ``clip_fraction`` (share of limited samples), ``shift`` (delta
-            squared, see :meth:`Transition.shift`), ``approx_kl`` (half the mean square of the log-ratio).
+            squared, see :meth:`Transition.shift`), ``approx_kl`` (half the mean square of the log-ratio); and
+            ``limited``, True for the samples whose loss was limited, ``(batch,)``.
         """
         log_ratio = new.log_prob(latents, self.reduction) - old.log_prob(latents, self.reduction)
         terms, limited = self.terms(log_ratio, advantages, new, old)
         with torch.no_grad():
-            return terms, {**statistics(log_ratio, limited), "shift": new.shift(old).mean()}
+            found = statistics(log_ratio, limited)
+            return terms, {**found, "shift": new.shift(old).mean(), "limited": limited}
 
 
 class ClippedLoss(PolicyLoss):

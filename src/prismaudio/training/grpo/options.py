@@ -33,7 +33,8 @@ class RolloutOptions:
             steps at a random position, as in the paper.
         kernel: Transition of a stochastic step; None for ``EulerMaruyamaKernel`` with ``noise_level`` 0.7, as in the
             paper.
-        rollout_batch_size: Clips whose candidates are sampled together.
+        rollout_batch_size: Maximum number of clips whose candidates are sampled together, to limit memory; None for
+            all clips of an update, the fewest evaluations of the network.
         split_groups: Split each group over all processes, instead of giving each process whole groups; each process
             then samples candidates for the clips of all processes.
     """
@@ -46,7 +47,7 @@ class RolloutOptions:
     max_tail_steps: int | None = None
     window: WindowSchedule | None = None
     kernel: TransitionKernel | None = None
-    rollout_batch_size: int = 1
+    rollout_batch_size: int | None = None
     split_groups: bool = False
 
     def __post_init__(self) -> None:
@@ -76,7 +77,9 @@ class PolicyOptions:
         num_inner_epochs: Optimizer steps per rollout (TRL: ``num_iterations``).
         train_top_k: Number of candidates per group to train on, those with the largest absolute advantages (within
             each process's share of a split group); None for all.
-        train_micro_batch_size: Candidates per backward pass; None for all that were sampled together.
+        train_micro_batch_size: Maximum number of samples per backward pass, of one or several clips; a branch that
+            shares a step counts as one sample. None for as many as there are candidates of a clip; more need fewer
+            passes and more memory. The stochastic steps are sampled in equal batches, so that their replay is exact.
         max_grad_norm: Maximum norm of the gradient; larger gradients are scaled down.
     """
 
@@ -110,7 +113,7 @@ class RewardOptions:
         advantage: Estimator of advantages from rewards; None for ``WeightedSumAdvantage``, the weighted sum of rewards
             normalized by mean and standard deviation of the group.
         peaks: Level of the audio before scoring: ``sample`` attenuates each candidate that exceeds -1 dB; ``batch``
-            divides all that were sampled together by their common peak, as the released code does.
+            divides all candidates of a clip by their common peak, as the released code does.
         cache: Folder of prepared caches of the rewards; ``auto`` for PrismAudio's cache folder, None to store none.
     """
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from prismaudio.samplers.rollout import Rollout, replay
+from prismaudio.samplers.base import on_device_of
+from prismaudio.samplers.rollout import Rollout, RowVelocity, replay
 from prismaudio.training.grpo.divergence import Divergence, divergence
 from prismaudio.training.grpo.losses import PolicyLoss
 from prismaudio.training.grpo.weighting import StepWeighting
+from prismaudio.training.grpo.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prismaudio.flow.kernels import Transition
-    from prismaudio.samplers.base import Velocity
 
-RowVelocity = Callable[[Tensor], "Velocity"]
-"""Maps rows ``(rows,)`` of a rollout to their guided velocity."""
+CLIPPED = "clipped/step_"
+"""Prefix of the share of limited samples of a step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +67,11 @@ class Objective:
 
 @dataclass(frozen=True, eq=False)
 class MicroBatch:
-    """One stochastic step of some candidates that are replayed together.
+    """One stochastic step of some candidates, of one or several clips, that are replayed together.
 
     Args:
         source: The rollout that they belong to.
-        index: Index of the step in the window.
+        index: Index of the step in the windows; its number in the trajectory may differ between clips.
         rows: Rows of the rollout, ``(rows,)``; whole branches where these share the step.
         advantages: Their advantages ``(rows,)``.
         share: Weight of the mean over these rows in the loss of the update; those of all micro-batches sum to 1.
@@ -81,6 +81,20 @@ class MicroBatch:
     index: int
     rows: Tensor
     advantages: Tensor
+    share: float
+
+
+class Statistic(NamedTuple):
+    """A number of a micro-batch.
+
+    Args:
+        name: Its name.
+        value: Its value.
+        share: Weight of the value in the mean over the update.
+    """
+
+    name: str
+    value: float
     share: float
 
 
@@ -97,17 +111,18 @@ def micro_batches(
         advantages: Their advantages, concatenated.
         train_top_k: Number of candidates per group to train on, those with the largest absolute advantages; None for
             all. At a step that a branch shares, which costs one sample, all candidates are trained on.
-        micro_batch_size: Maximum candidates of a micro-batch; None for all. Branches that share a step are not split.
+        micro_batch_size: Maximum number of samples of a micro-batch that the network is evaluated for, where a branch
+            that shares the step counts as one; None for all candidates of a batch.
     """
-    found = []
+    found: list[MicroBatch] = []
     counts = [len(batch.groups) for batch in batches]
     for batch, own in zip(batches, advantages.split(counts), strict=True):
-        steps = len(batch.rollout.window)
+        steps = len(batch.rollout.steps)
         for index in range(steps):
-            branch_size = 1 if index else batch.rollout.share_size
+            branch_size = batch.rollout.evaluated(index)
             every = train_top_k is None or branch_size > 1
             rows = torch.arange(len(own)) if every else top_k_rows(own, batch.groups, train_top_k or len(own))
-            size = max(branch_size, (micro_batch_size or len(rows)) // branch_size * branch_size)
+            size = micro_batch_size * branch_size if micro_batch_size else len(rows)
             weight = len(own) / sum(counts) / steps / len(rows)
             found += [MicroBatch(batch, index, chunk, own[chunk], weight * len(chunk)) for chunk in rows.split(size)]
     return found
@@ -138,7 +153,7 @@ def accumulate_gradients(
     objective: Objective,
     backward: Callable[[Tensor], object] = Tensor.backward,
     before_last: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> list[dict[str, float]]:
+) -> list[Statistic]:
     """Accumulate the gradient of an update in the parameters.
 
     Args:
@@ -148,16 +163,24 @@ def accumulate_gradients(
         before_last: Context of each micro-batch but the last, for instance one without gradient synchronization.
 
     Returns:
-        Statistics of each micro-batch by name: those of :meth:`prismaudio.training.grpo.losses.PolicyLoss.loss`,
-        ``loss``, ``clipped/step_…`` by the number of the step, and ``kl`` where there is a reference model.
+        Statistics of all micro-batches: those of :meth:`prismaudio.training.grpo.losses.PolicyLoss.loss`, ``loss``,
+        ``clipped/step_…`` by the number of the step, and ``kl`` where there is a reference model. They are copied from
+        the device once, after the last micro-batch.
     """
-    found = []
+    names: list[tuple[str, float]] = []
+    values: list[Tensor] = []
     for number, batch in enumerate(batches):
         with nullcontext() if number == len(batches) - 1 else before_last():
             terms, statistics = micro_batch_loss(batch, objective)
             backward(batch.share * terms.mean())
-        found.append({name: float(value) for name, value in {**statistics, "loss": terms.detach().mean()}.items()})
-    return found
+        values += [*statistics.values(), terms.detach().mean()]
+        steps = batch.source.rollout.steps[batch.index, batch.rows]
+        for name in (*statistics, "loss"):
+            of_step = name.removeprefix(CLIPPED)
+            part = 1.0 if of_step == name else float((steps == int(of_step)).float().mean())
+            names.append((name, batch.share * part))
+    found = torch.stack(values).tolist() if values else []
+    return [Statistic(name, value, share) for (name, share), value in zip(names, found, strict=True)]
 
 
 def micro_batch_loss(batch: MicroBatch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,23 +190,31 @@ def micro_batch_loss(batch: MicroBatch, objective: Objective) -> tuple[Tensor, d
         batch: The micro-batch.
         objective: The objective.
     """
-    device = batch.source.rollout.latents.device
-    rows, index = batch.rows.to(device), batch.index
-    sampled = batch.source.rollout.rows(rows)
-
-    def step(network: RowVelocity) -> Transition:
-        shared = sampled.share_size > 1 and not index
-        velocity = network(rows[:: sampled.share_size] if shared else rows)
-        return replay(velocity, sampled, index, prefix=velocity)
-
-    new, old = step(batch.source.policy), sampled.transition(index)
-    terms, found = objective.loss.loss(new, old, sampled.states[index + 1], batch.advantages.to(device))
-    found[f"clipped/step_{sampled.window.start + index}"] = found["clip_fraction"]
+    sampled, index = batch.source.rollout.rows(batch.rows), batch.index
+    rows = on_device_of(sampled.latents, batch.rows[:: sampled.evaluated(index)])
+    new, old = replay(batch.source.policy(rows), sampled, index), sampled.transition(index)
+    advantages = on_device_of(sampled.latents, batch.advantages)
+    terms, found = objective.loss.loss(new, old, sampled.states[index + 1], advantages)
+    found |= _clipped_by_step(found.pop("limited"), sampled.steps[index])
     if batch.source.reference is not None:
         with torch.no_grad():
-            other = step(batch.source.reference)
-        reduction = objective.loss.reduction
-        kl = divergence(new, other, sampled.kernel, *sampled.times(index), objective.kl_form, reduction)
+            other = replay(batch.source.reference(rows), sampled, index)
+        reduction, times = objective.loss.reduction, sampled.times(index)
+        kl = divergence(new, other, sampled.kernel, *times, objective.kl_form, reduction)
         terms, found["kl"] = terms + objective.kl_coef * kl, kl.detach().mean()
-    weight = objective.weighting.weights(sampled.kernel, objective.grid, sampled.window)[index]
-    return weight.to(terms) * terms, found
+    whole = Window(0, len(objective.grid) - 1)
+    weights = objective.weighting.weights(sampled.kernel, objective.grid, whole)[sampled.steps[index]]
+    return on_device_of(terms, weights.to(terms.dtype)) * terms, found
+
+
+def _clipped_by_step(limited: Tensor, steps: Tensor) -> dict[str, Tensor]:
+    """Share of limited samples by the number of the step.
+
+    Args:
+        limited: True where the loss was limited, ``(rows,)``.
+        steps: Number of the step of each row, on the CPU.
+    """
+    found = steps.unique()
+    counted = (steps[:, None] == found).float()
+    shares = (limited.float()[:, None] * on_device_of(limited, counted / counted.sum(0))).sum(0)
+    return {f"{CLIPPED}{step}": share for step, share in zip(found.tolist(), shares, strict=True)}
