@@ -19,7 +19,8 @@ def report():
     autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
     seen: list[str] = []
     report = ModelSpeed(duration_s=0.5, steps=3, rounds=2).run(transformer, autoencoder, seen.append)
-    assert seen[:3] == ["fp32 matmul", "fp32 eager velocity", "fp32 velocity"]
+    assert seen[0] == "fp32 x1 matmul, warm-up"
+    assert {"fp32 matmul", "fp32 eager velocity", "bf16 decode"} <= set(seen)
     return report
 
 

@@ -26,6 +26,8 @@ from prismaudio.samplers.guidance import guided_velocity
 from prismaudio.types import Conditions, Features
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from prismaudio.autoencoders.base import Autoencoder
@@ -108,22 +110,27 @@ class ModelSpeed:
                 compiled.compile()
             for count in self.batches:
                 rows = self._rows(network, compiled, autoencoder, precision, *inputs[count])
-                for turn in range(self.rounds + 1):
+                self._warm_up(rows, f"{precision} x{count}", on_step)
+                for _ in range(self.rounds):
                     taken_s, made = {}, {}
                     for name, row in rows.items():
-                        if not turn and self.device.type == "cpu" and name in ("decode", f"{self.steps} steps"):
-                            continue  # long enough not to need a warm-up
                         on_step(f"{precision} {name}")
                         taken_s[name], made[name] = self._time(row)
-                        if not turn and name.endswith("graph velocity"):
-                            row()  # the second call captures
-                    if turn:
-                        self._note(report, precision, count, taken_s, made, exact[count])
-                    else:
-                        named = {name: seconds for name, seconds in taken_s.items() if "compiled" in name}
-                        self._first_s |= {f"{precision} {name} x{count}": s for name, s in named.items()}
+                    self._note(report, precision, count, taken_s, made, exact[count])
         report.meta = self._settings(transformer, autoencoder)
         return report
+
+    def _warm_up(self, rows: Mapping[str, Callable[[], object]], label: str, on_step: Step) -> None:
+        """Call each row, but for those that take long enough on a CPU; compiled ones note how long this takes."""
+        cuda = self.device.type == "cuda"
+        for name, row in rows.items():
+            on_step(f"{label} {name}, warm-up")
+            if cuda or not (name.endswith("steps") or name == "decode"):
+                seconds, _ = self._time(row)
+                if name.startswith("compiled"):
+                    self._first_s[f"{label} {name}"] = seconds
+            if cuda and name.endswith("graph velocity"):
+                row()  # the second call captures
 
     def _inputs(
         self, transformer: DiffusionTransformer, autoencoder: Autoencoder, count: int

@@ -175,7 +175,7 @@ class GraphedTransformer:
         )
 
     def _graph(self, latents: Tensor, conditions: PaddedConditions) -> _Graph | None:
-        """The graphs of a shape; None in the first step of a new one, and, with a warning, if they cannot be captured."""
+        """The graphs of a shape; None in its first step, and, with a warning, if they cannot be captured."""
         kind = latents.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         lengths = tuple((name, stream.mask.shape[1]) for name, stream in conditions.streams.items())
