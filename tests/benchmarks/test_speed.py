@@ -7,9 +7,17 @@ import torch
 from streams import streams
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
+from prismaudio.benchmarks import speed
 from prismaudio.benchmarks.speed import ModelSpeed
 from prismaudio.cli.main import main
 from prismaudio.models.dit import DiffusionTransformer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_products():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "MATMUL", 256)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +63,8 @@ def test_differences_from_float32_are_measured(report) -> None:
 def test_clips_are_generated_together() -> None:
     transformer = DiffusionTransformer(64, 64, 2, 1, streams(64, video=8, sync=16, text=8))
     autoencoder = OobleckAutoencoder(width=2, multipliers=(1, 2), strides=(8, 8))
-    speed = ModelSpeed(duration_s=0.5, steps=2, rounds=1, batches=(1, 3), precisions=("fp32",))
-    rows = speed.run(transformer, autoencoder).values
+    three = ModelSpeed(duration_s=0.5, steps=2, rounds=1, batches=(1, 3), precisions=("fp32",))
+    rows = three.run(transformer, autoencoder).values
     three = rows["fp32 velocity x3"]
     assert three["ms_per_clip"][0] == pytest.approx(1000 * three["seconds"][0] / 3)
     gflop = {name: rows[name]["gflop_per_s"][0] * rows[name]["seconds"][0] for name in rows if "velocity" in name}
