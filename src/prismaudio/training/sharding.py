@@ -101,8 +101,9 @@ def compile_forwards(blocks: Iterable[nn.Module]) -> None:
     """Compile the forward of each block, without the hooks that gather its parameters or recompute activations.
 
     All blocks share their code, which is compiled once for any number of context tokens: without padded frames once for
-    the first number of frames and once for any other, with padded frames once for all. Without gradients, as in
-    validation, the blocks are not compiled, since each further shape would take as long as those of training.
+    the first number of frames and once for any other, with padded frames once for all. In inference mode, that is in
+    validation, the blocks are not compiled, since each further shape would take as long as those of training; roll-outs
+    are, because training replays them.
     """
     for block in blocks:
         block.forward = functools.partial(_compiled, block.forward, torch.compile(block.forward))
@@ -117,8 +118,8 @@ def _compiled(
     context: tuple[Tensor, Tensor] | None = None,
     context_mask: Tensor | None = None,
 ) -> Tensor:
-    """The forward of a block, compiled where there are gradients; says which sizes differ between batches."""
-    if not torch.is_grad_enabled():
+    """The forward of a block, compiled outside of inference mode; says which sizes differ between batches."""
+    if torch.is_inference_mode_enabled():
         return plain(x_BND, rotary, mask, context, context_mask)
     sizes = [(tensor, 2) for tensor in context or ()]
     sizes += [] if context_mask is None else [(context_mask, 3)]
