@@ -5,7 +5,7 @@ set -eu
 folder=${1:-${OUT:-.}}
 mkdir -p "$folder"
 if [ "${2:-}" = --reduced ]; then
-    set -- --device cpu --model prismaudio-studio --duration 2 --steps 2 --batch 1 2 --rounds 1
+    set -- --device cpu --model studio --duration 2 --steps 2 --batch 1 2 --rounds 1
 else
     set -- --device cuda --precision bf16 --batch 1 4 16 --rounds 5
 fi
