@@ -61,6 +61,18 @@ class TrainBenchmark(Benchmark):
             "on a GPU, 0 elsewhere"
         )  # fmt: skip
 
+        parser.add_argument(
+            "--short", type=number(0, 1), default=0.0, metavar="SHARE", help="share of the clips that are shorter than "
+            "the crops, which pads batches"
+        )  # fmt: skip
+        parser.add_argument(
+            "--kernels",
+            type=whole(0, 100),
+            default=0,
+            metavar="N",
+            help="list the N kernels that take most of the time",
+        )
+
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
         """Train and measure; further processes that Lightning starts end here."""
@@ -84,6 +96,8 @@ class TrainBenchmark(Benchmark):
             compiled=options.compile,
             averaged=not options.no_ema,
             workers=options.workers if options.workers is not None else min(8, n_cpus() - 1) if cuda else 0,
+            short=options.short,
+            n_kernels=options.kernels,
             side=512 if options.reduced else None,
         )
         first = not rank_zero_only.rank
@@ -97,7 +111,10 @@ class TrainBenchmark(Benchmark):
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
         """Print a line for each row, then the settings."""
         console.print(report.listing(f"{options.rounds} rounds of training, seconds of a step"))
-        console.print(", ".join(f"{name} {value}" for name, value in report.meta.items() if name != "versions"))
+        settings = {name: value for name, value in report.meta.items() if name not in ("versions", "kernels")}
+        console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
+        for name, share in report.meta["kernels"].items():
+            console.print(f"{share:7.1%} {name}", highlight=False, markup=False)
 
 
 def _reduced() -> DiffusionTransformer:
