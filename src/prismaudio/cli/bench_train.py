@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from prismaudio.benchmarks import Benchmark, Report
@@ -100,7 +100,7 @@ class TrainBenchmark(Benchmark):
             n_kernels=options.kernels,
             side=512 if options.reduced else None,
         )
-        first = not rank_zero_only.rank
+        first = os.environ.get("LOCAL_RANK", "0") == "0"  # which Lightning sets for the processes that it starts
         with Console(stderr=True).status("training") if first else nullcontext():
             report = speed.run()
         if report is None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.autograd import DeviceType
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
 from torch.utils.flop_counter import FlopCounterMode
@@ -163,11 +162,11 @@ class SpeedMeter(Callback):
         if self.profile is None:
             return {}
         found = self.profile.key_averages()
-        on_gpu = any(event.device_type == DeviceType.CUDA for event in found)
+        on_gpu = any(event.device_type.name == "CUDA" for event in found)
         taken = {
             event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
             for event in found
-            if not on_gpu or event.device_type == DeviceType.CUDA
+            if not on_gpu or event.device_type.name == "CUDA"
         }
         total = max(sum(taken.values()), 1e-9)
         largest = sorted(taken, key=lambda name: -taken[name])[:count]
