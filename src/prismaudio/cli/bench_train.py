@@ -77,8 +77,10 @@ class TrainBenchmark(Benchmark):
     def measure(cls, options: argparse.Namespace) -> Report:
         """Train and measure; further processes that Lightning starts end here."""
         device = find_device(options.device)
-        if device.type not in ("cpu", "cuda"):
-            raise PrismAudioError(f"training on {options.device} is not measured; use cpu or cuda")
+        if str(device) not in ("cpu", "cuda"):
+            raise PrismAudioError(
+                f"training on {options.device} is not measured; use cpu or cuda, and CUDA_VISIBLE_DEVICES to choose a GPU"
+            )
         cuda = device.type == "cuda"
         quiet()
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
