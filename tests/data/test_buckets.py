@@ -80,3 +80,21 @@ def test_a_set_smaller_than_a_batch_is_repeated():
 def test_bounds_of_buckets_can_be_given():
     assert fill_buckets([10, 50, 60, 100, 101, 400], 1, [60, 100]) == [[0, 1, 2], [3], [4, 5]]
     assert fill_buckets([10, 50, 60, 100, 101, 400], 2, [60, 100]) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_cropped_clips_share_batches_without_padding():
+    lengths = [194] * 100 + [RNG.randint(160, 193) for _ in range(20)]
+    sampler = BucketSampler(lengths, 8)
+    for batch in given(sampler):
+        assert len({lengths[clip] == 194 for clip in batch}) == 1
+    assert len(fill_buckets([194] * 100 + [190] * 3, 8)) == 1  # too few to fill a batch
+
+
+def test_padding_is_that_of_the_batches():
+    sampler = BucketSampler(LENGTHS, 8, rank=1, n_ranks=2)
+    batches = [[LENGTHS[clip] for clip in batch] for batch in given(sampler, 3)]
+    longest = sum(len(batch) * max(batch) for batch in batches)
+    frames, padded = sampler.padding(3)
+    assert frames == pytest.approx(1 - sum(map(sum, batches)) / longest)
+    assert padded == pytest.approx(sum(len(set(batch)) > 1 for batch in batches) / len(batches))
+    assert BucketSampler([5] * 20, 4).padding() == (0, 0)

@@ -33,6 +33,7 @@ COMMANDS = {
         "cot inspect",
         "bench",
         "bench model",
+        "bench train",
         "bench rewards",
         "convert",
         "export",

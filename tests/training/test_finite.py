@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prismaudio.errors import TrainingError
 from prismaudio.training.cot_tuning import CotTuningTask
@@ -104,3 +104,44 @@ def test_a_task_brings_the_guard_unless_the_trainer_has_it(tmp_path):
     trainer.callbacks += guards(trainer)
     assert guards(trainer) == []
     assert CotTuningTask.configure_callbacks is not LightningModule.configure_callbacks
+
+
+class Skipping(Toy):
+    """With an optimizer that leaves out steps on the device."""
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.1, fused=True)
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.parametrize("wrong", ["loss", "gradient"])
+@pytest.mark.parametrize("manual", [False, True])
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_fused_optimizer_skips_the_step_and_the_run_ends_a_step_later(tmp_path, wrong, manual, at):
+    whole = Skipping(at=9)
+    fit(whole, tmp_path, data=batches(at))
+    task = Skipping(at, wrong=wrong, manual=manual)
+    with pytest.raises(
+        TrainingError, match=rf"the {wrong} of step {at} is NaN or infinite, with the clips clip{at}-0, clip{at}-1;"
+    ):
+        fit(task, tmp_path)  # of four steps, so that the last one is also seen
+    assert torch.equal(task.weight, whole.weight)
+
+
+class Saving(Callback):
+    """Writes a checkpoint after each step."""
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.save_checkpoint(f"{trainer.default_root_dir}/{trainer.global_step}.ckpt")
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_a_skipped_step_is_in_no_checkpoint(tmp_path):
+    task = Skipping(2)
+    run = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[NonFiniteGuard(), Saving()], default_root_dir=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(TrainingError, match="the loss of step 2"):
+        run.fit(task, torch.utils.data.DataLoader(batches(), batch_size=None))
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["1.ckpt", "2.ckpt"]

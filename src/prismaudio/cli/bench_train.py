@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from prismaudio.benchmarks import Benchmark, Report
@@ -61,12 +61,26 @@ class TrainBenchmark(Benchmark):
             "on a GPU, 0 elsewhere"
         )  # fmt: skip
 
+        parser.add_argument(
+            "--short", type=number(0, 1), default=0.0, metavar="SHARE", help="share of the clips that are shorter than "
+            "the crops, which pads batches"
+        )  # fmt: skip
+        parser.add_argument(
+            "--kernels",
+            type=whole(0, 100),
+            default=0,
+            metavar="N",
+            help="list the N kernels that take most of the time",
+        )
+
     @classmethod
     def measure(cls, options: argparse.Namespace) -> Report:
         """Train and measure; further processes that Lightning starts end here."""
         device = find_device(options.device)
-        if device.type not in ("cpu", "cuda"):
-            raise PrismAudioError(f"training on {options.device} is not measured; use cpu or cuda")
+        if str(device) not in ("cpu", "cuda"):
+            raise PrismAudioError(
+                f"training on {options.device} is not measured; use cpu or cuda, and CUDA_VISIBLE_DEVICES to choose a GPU"
+            )
         cuda = device.type == "cuda"
         quiet()
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -84,9 +98,11 @@ class TrainBenchmark(Benchmark):
             compiled=options.compile,
             averaged=not options.no_ema,
             workers=options.workers if options.workers is not None else min(8, n_cpus() - 1) if cuda else 0,
+            short=options.short,
+            n_kernels=options.kernels,
             side=512 if options.reduced else None,
         )
-        first = not rank_zero_only.rank
+        first = os.environ.get("LOCAL_RANK", "0") == "0"  # which Lightning sets for the processes that it starts
         with Console(stderr=True).status("training") if first else nullcontext():
             report = speed.run()
         if report is None:
@@ -97,7 +113,10 @@ class TrainBenchmark(Benchmark):
     def show(cls, report: Report, options: argparse.Namespace, console: Console) -> None:
         """Print a line for each row, then the settings."""
         console.print(report.listing(f"{options.rounds} rounds of training, seconds of a step"))
-        console.print(", ".join(f"{name} {value}" for name, value in report.meta.items() if name != "versions"))
+        settings = {name: value for name, value in report.meta.items() if name not in ("versions", "kernels")}
+        console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
+        for name, share in report.meta["kernels"].items():
+            console.print(f"{share:7.1%} {name}", highlight=False, markup=False)
 
 
 def _reduced() -> DiffusionTransformer:

@@ -47,8 +47,8 @@ SAMPLE_RATE_HZ, HOP = 44_100, 2048
 """Sample rate of the published autoencoder, and samples per latent frame."""
 DISTINCT_BATCHES = 16
 """Batches of different clips that are written; the clips are repeated under other names."""
-SHORT = 8
-"""One of so many clips is shorter than the crop."""
+PROFILED = 2
+"""Steps that are profiled."""
 Shape = tuple[int, int, tuple[tuple[str, int], ...], bool]
 """Clips, latent frames, features of each stream, and whether frames are padded."""
 
@@ -88,16 +88,18 @@ class SpeedMeter(Callback):
         steps: Steps of a round.
         side: Size of the square matrices whose product defines the peak.
         dtype: Their data type.
+        n_rounds: Rounds, after which further steps are profiled.
     """
 
-    def __init__(self, warmup: int, steps: int, side: int, dtype: torch.dtype) -> None:
-        self.warmup, self.steps, self.side, self.dtype = warmup, steps, side, dtype
+    def __init__(self, warmup: int, steps: int, side: int, dtype: torch.dtype, n_rounds: int) -> None:
+        self.warmup, self.steps, self.side, self.dtype, self.n_rounds = warmup, steps, side, dtype, n_rounds
         self.rounds: list[dict[str, float]] = []
         """Seconds by name, of each round: a matrix product, a step and its parts."""
         self.warmup_s = 0.0
         self.shapes: list[Shape] = []
         self.padded_frames = self.frames = 0
         self.tokens: list[tuple[Tensor, int]] = []
+        self.profile: torch.profiler.profile | None = None
         self._marks: list[Any] = []
         self._start_s = self._round_s = self._end_s = self._wait_s = 0.0
 
@@ -109,7 +111,11 @@ class SpeedMeter(Callback):
         """Begin a round, or count the wait for the batch."""
         device = pl_module.device
         step = trainer.global_step - self.warmup
-        if step < 0:
+        if step < 0 or self.profile is not None:
+            return
+        if step == self.n_rounds * self.steps:
+            self.profile = torch.profiler.profile()
+            self.profile.start()
             return
         if step % self.steps:
             self._wait_s += time.perf_counter() - self._end_s
@@ -125,13 +131,13 @@ class SpeedMeter(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
         """Mark the end of the backward pass."""
-        if trainer.global_step >= self.warmup:
+        if trainer.global_step >= self.warmup and self.profile is None:
             self._marks.append(_mark(pl_module.device))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Mark the end of the step, and end a round."""
         step = trainer.global_step - self.warmup
-        if step <= 0:
+        if step <= 0 or self.profile is not None:
             return
         self._marks.append(_mark(pl_module.device))
         if step % self.steps == 0:
@@ -144,6 +150,27 @@ class SpeedMeter(Callback):
                 "data": self._wait_s / self.steps,
             }
         self._end_s = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """End the profile."""
+        if self.profile is not None:
+            _wait(pl_module.device)
+            self.profile.stop()
+
+    def kernels(self, count: int) -> dict[str, float]:
+        """The kernels, on a CPU the operators, that took most of the profiled time, and their shares of it."""
+        if self.profile is None:
+            return {}
+        found = self.profile.key_averages()
+        on_gpu = any(event.device_type.name == "CUDA" for event in found)
+        taken = {
+            event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            for event in found
+            if not on_gpu or event.device_type.name == "CUDA"
+        }
+        total = max(sum(taken.values()), 1e-9)
+        largest = sorted(taken, key=lambda name: -taken[name])[:count]
+        return {name[:120]: round(taken[name] / total, 4) for name in largest}
 
     def _describe(self, batch: LatentBatch) -> None:
         """Store the shape of a batch, and how much of it is padding."""
@@ -174,6 +201,8 @@ class TrainingSpeed:
         compiled: Whether to compile the blocks.
         averaged: Whether to update moving averages of the weights.
         workers: Processes that read the features.
+        short: Share of the clips that are shorter than the crop, which pads batches.
+        n_kernels: Kernels that the report lists, those that take most of the time.
         side: Size of the square matrices whose product defines the peak; None for that of ``prismaudio bench model``.
     """
 
@@ -189,6 +218,8 @@ class TrainingSpeed:
     compiled: bool = False
     averaged: bool = True
     workers: int = 0
+    short: float = 0.0
+    n_kernels: int = 0
     side: int | None = None
     meter: SpeedMeter = field(init=False)
 
@@ -199,7 +230,7 @@ class TrainingSpeed:
             PrismAudioError: The memory of the device is not sufficient.
         """
         side = self.side or (4 * MATMUL if self.accelerator == "cuda" else MATMUL)
-        self.meter = SpeedMeter(self.warmup, self.steps, side, DTYPES[self.precision])
+        self.meter = SpeedMeter(self.warmup, self.steps, side, DTYPES[self.precision], self.rounds)
         callbacks = [*([ExponentialMovingAverage()] if self.averaged else []), self.meter]
         total = self.warmup + self.rounds * self.steps
         trainer = Trainer(
@@ -207,7 +238,7 @@ class TrainingSpeed:
             devices=self.devices,
             strategy="ddp" if self.devices > 1 else "auto",
             precision=self.precision,  # type: ignore[arg-type]
-            max_steps=total,
+            max_steps=total + (PROFILED if self.n_kernels else 0),
             gradient_clip_val=1.0,
             callbacks=callbacks,
             logger=False,
@@ -224,7 +255,7 @@ class TrainingSpeed:
         )
         n_clips = self.batch_size * self.devices * min(total, DISTINCT_BATCHES)
         with TemporaryDirectory(prefix="prismaudio-") as folder:
-            write_features(Path(folder), task.transformer, n_clips, self.duration_s)
+            write_features(Path(folder), task.transformer, n_clips, self.duration_s, self.short)
             times = 2 + math.ceil(total / DISTINCT_BATCHES)
             try:
                 trainer.fit(task, FeatureClips(Path(folder), times, self.batch_size, self.duration_s, self.workers))
@@ -235,6 +266,8 @@ class TrainingSpeed:
         return self._report(side, task) if trainer.is_global_zero else None
 
     def _report(self, side: int, task: FoundationTask) -> Report:
+        from torch._dynamo.utils import counters  # takes a second to import
+
         meter, report = self.meter, Report(COLUMNS)
         with torch.device("meta"):
             twin = self.make()
@@ -265,6 +298,7 @@ class TrainingSpeed:
             "duration_s": self.duration_s,
             "tflop_per_step": round(flop / 1e12, 3),
             "shapes": len(counts),
+            "graphs": counters["stats"]["unique_graphs"],
             "padded_frames": round(meter.padded_frames / meter.frames, 4),
             "padded_features": round(1 - n_real / n_features, 4),
             "masked_batches": round(sum(shape[3] for shape in meter.shapes) / len(meter.shapes), 4),
@@ -272,28 +306,32 @@ class TrainingSpeed:
             "compile_s": round(max(meter.warmup_s - self.warmup * step_s["mean"], 0.0), 1) if self.compiled else None,
             "peak_memory_gib": round((torch.cuda.max_memory_allocated() if cuda else peak_bytes()) / 2**30, 2),
             "device": torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads",
+            "kernels": meter.kernels(self.n_kernels),
             "versions": {"prismaudio": __version__, "torch": torch.__version__},
         }
         return report
 
 
-def write_features(folder: Path, network: DiffusionTransformer, n_clips: int, duration_s: float) -> None:
+def write_features(
+    folder: Path, network: DiffusionTransformer, n_clips: int, duration_s: float, short: float = 0.0
+) -> None:
     """Write random latents and features of clips in half precision, as ``prismaudio extract`` does.
 
-    Seven of eight clips are longer than the crop, the others shorter; texts have 80 to 160 tokens.
+    Texts have 80 to 160 tokens.
 
     Args:
         folder: The folder.
         network: The network whose streams they are for.
         n_clips: Number of clips.
         duration_s: Length of the crops in seconds.
+        short: Share of the clips that are up to a half shorter than the crop; the others are longer.
     """
     rng, source = random.Random(0), torch.Generator().manual_seed(0)
     streams: Mapping[str, Conditioner] = network.streams
     for first in range(0, n_clips, 64):
         clips = {}
         for index in range(first, min(first + 64, n_clips)):
-            length_s = duration_s * (rng.uniform(0.5, 1) if index % SHORT == SHORT - 1 else 1.1)
+            length_s = duration_s * (rng.uniform(0.5, 1) if rng.random() < short else 1.1)
             shapes = {LATENTS: (network.latent_channels, round(length_s * SAMPLE_RATE_HZ / HOP))}
             for name, conditioner in streams.items():
                 timed = max(1, round(RATES_HZ.get(name, 0) * length_s))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -142,3 +144,21 @@ def test_how_often_it_moves_is_a_number_from_1():
     assert [policy_decay(step, every=1) for step in (1, 1000)] == [2 / 11, 0.9]
     with pytest.raises(RecipeError, match="every of PolicyAverage is 0"):
         PolicyAverage(every=0)
+
+
+def test_all_weights_at_once_are_bitwise_one_by_one(tmp_path):
+    task = Line()
+    task.other = nn.Linear(5, 7)
+    torch.manual_seed(0)
+    average = ExponentialMovingAverage(0.7)
+    task.start_average()
+    for weight in task.parameters():
+        if weight.requires_grad:
+            nn.init.normal_(weight)
+    pairs = list(task.average_pairs())
+    expected = [average_.clone().lerp_(weight, 1 - 0.7**2) for weight, average_ in pairs]
+    average.decay = lambda step: 0.7
+    average._step = 0
+    average.on_train_batch_end(SimpleNamespace(global_step=2), task)
+    assert len(pairs) == 3
+    assert all(torch.equal(found, wanted) for (_, found), wanted in zip(pairs, expected, strict=True))
