@@ -87,16 +87,19 @@ def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
         end, n_before = first + LIMITED_SAMPLES, before.shape[1]
         piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
         before = audio[:, max(first, end - 2 * reach) : end].clone()
-        if float(piece.abs().amax()) <= PEAK:
+        too_loud = (piece.abs().amax(0) / PEAK).clamp_min(1)[None]
+        if bool((too_loud == 1).all()):
             continue
-        lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
+        lowered = (piece * _gain(too_loud, reach))[:, n_before : n_before + LIMITED_SAMPLES]
         audio[:, first:end] = lowered
     excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # remaining peaks between samples
     return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
 
 
-def _gain(audio: Tensor, reach: int) -> Tensor:
-    """Compute the gain of every sample, ``(1, samples)``; it changes smoothly over ``reach`` samples."""
-    too_loud = (audio.abs().amax(0) / PEAK).clamp_min(1)[None]
+def _gain(too_loud: Tensor, reach: int) -> Tensor:
+    """Compute the gain of every sample, ``(1, samples)``, from peaks relative to the maximum, at least 1.
+
+    It changes smoothly over ``reach`` samples.
+    """
     gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
     return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

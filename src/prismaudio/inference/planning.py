@@ -81,7 +81,7 @@ def write_plans(
             break
         for draft, written in zip(waiting, _written(planner, waiting, dimensions), strict=True):
             draft.accept(written, type(planner).__name__)
-    return [draft.error or _attempt(draft.finished, dimensions) for draft in drafts]
+    return [_attempt(draft.finished, dimensions) for draft in drafts]
 
 
 def _written(planner: Planner, drafts: Sequence[_Draft], dimensions: Sequence[Dimension]) -> list[Plan | Exception]:
@@ -146,7 +146,10 @@ class _Draft:
 
         Raises:
             PlanError: There is none, or an event is after the end of the clip.
+            Exception: That of the planner that failed.
         """
+        if self.error is not None:
+            raise self.error
         if not self.is_planned and self.request is None:
             raise PlanError("this model has no planner; give a plan or a prompt")
         if self.is_planned and self.given is None and not any(self.plan.values()):
