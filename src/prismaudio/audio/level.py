@@ -17,7 +17,7 @@ PEAK_DB = -1.0
 PEAK = 10 ** (PEAK_DB / 20)
 LOOK_AHEAD_S = 0.02
 """Attack and release time of the limiter around samples that exceed the maximum level."""
-LIMITED_SAMPLES = 1 << 15
+LIMITED_SAMPLES = 1 << 16
 """Chunk size of the limiter in samples; a chunk without excessive peaks keeps its samples, at no cost."""
 _PIECE, _MARGIN = 1 << 20, 64
 """Chunk size of the true-peak measurement in samples, and the margin that the interpolation filter needs."""
