@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ class Phase:
     """What a phase took, summed over its parts.
 
     Args:
-        seconds: Wall-clock time without inner phases.
+        seconds: Wall-clock time without inner phases, in the thread of the profile.
+        threads_s: Time in other threads meanwhile, summed over them.
         peak_bytes: Peak memory of the process, shared file pages included; 0 where the system does not tell.
         device_bytes: Peak memory that torch allocated on a GPU, the largest of all.
     """
 
     seconds: float = 0.0
+    threads_s: float = 0.0
     peak_bytes: int = 0
     device_bytes: int = 0
 
@@ -35,6 +38,9 @@ class Phase:
 @dataclass
 class Profile:
     """The phases of a command by name, in the order in which they began.
+
+    The phases of the thread that opens the profile follow one another, and their seconds add up to its time. Those of
+    other threads, which see the profile if they run in a copy of its context, go on beside them.
 
     Example:
         >>> with Profile() as profile:
@@ -47,8 +53,11 @@ class Profile:
     phases: dict[str, Phase] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _since_s: float = 0.0
+    _thread: int = field(default_factory=threading.get_ident)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
         self._token = _PROFILE.set(self)
         return self
 
@@ -65,6 +74,23 @@ class Profile:
         """End the innermost phase."""
         self._record()
         self._open.pop()
+
+    @contextlib.contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Measure a phase of this thread, whichever it is."""
+        if threading.get_ident() == self._thread:
+            self.enter(name)
+            try:
+                yield
+            finally:
+                self.leave()
+            return
+        begin_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.phases.setdefault(name, Phase()).threads_s += time.perf_counter() - begin_s
 
     def _record(self) -> None:
         """Add the time since the last change to the innermost phase, and begin to measure anew."""
@@ -85,15 +111,22 @@ class Profile:
 
     def table(self) -> str:
         """Phases, seconds and peak memory as lines of text."""
-        on_device = any(phase.device_bytes for phase in self.phases.values())
+        phases = list(self.phases.values())
+        whole = Phase(
+            sum(phase.seconds for phase in phases),
+            sum(phase.threads_s for phase in phases),
+            *(max((getattr(phase, peak) for phase in phases), default=0) for peak in ("peak_bytes", "device_bytes")),
+        )
+        columns = {"seconds": lambda phase: phase.seconds, "peak GiB": lambda phase: phase.peak_bytes / GIB}
+        if whole.threads_s:
+            columns["threads s"] = lambda phase: phase.threads_s
+        if whole.device_bytes:
+            columns["GPU GiB"] = lambda phase: phase.device_bytes / GIB
         width = max(map(len, self.phases), default=0)
-        lines = [f"{'phase':<{width}} {'seconds':>9} {'peak GiB':>9}" + (f" {'GPU GiB':>9}" if on_device else "")]
-        for name, found in self.phases.items():
-            line = f"{name:<{width}} {found.seconds:9.2f} {found.peak_bytes / GIB:9.2f}"
-            lines.append(line + (f" {found.device_bytes / GIB:9.2f}" if on_device else ""))
-        total_s = sum(phase.seconds for phase in self.phases.values())
-        peak = max((phase.peak_bytes for phase in self.phases.values()), default=0)
-        return "\n".join([*lines, f"{'all':<{width}} {total_s:9.2f} {peak / GIB:9.2f}"])
+        lines = [f"{'phase':<{width}}" + "".join(f" {title:>9}" for title in columns)]
+        for name, found in [*self.phases.items(), ("all", whole)]:
+            lines.append(f"{name:<{width}}" + "".join(f" {value(found):9.2f}" for value in columns.values()))
+        return "\n".join(lines)
 
 
 _PROFILE: ContextVar[Profile | None] = ContextVar("profile", default=None)
@@ -106,11 +139,8 @@ def phase(name: str) -> Iterator[None]:
     if profile is None:
         yield
         return
-    profile.enter(name)
-    try:
+    with profile.measure(name):
         yield
-    finally:
-        profile.leave()
 
 
 def peak_bytes() -> int:

@@ -48,6 +48,16 @@ def test_single_peak_does_not_attenuate_the_rest() -> None:
     assert torch.allclose(made[:, 9000:], audio[:, 9000:], rtol=0.2)
 
 
+def test_chunks_without_peaks_are_skipped_and_change_nothing(monkeypatch) -> None:
+    torch.manual_seed(0)
+    audio = 0.1 * torch.randn(2, 200_000)
+    for place in (3, 40_000, 65_530, 131_080, 199_999):  # some near the ends of chunks
+        audio[:, place] = 3.0
+    found = limit_(audio.clone(), 16_000)
+    monkeypatch.setattr(level, "LIMITED_SAMPLES", 1 << 21)
+    assert torch.equal(found, limit_(audio.clone(), 16_000))
+
+
 def test_chunked_limiter_equals_one_pass(monkeypatch) -> None:
     torch.manual_seed(0)
     audio = torch.randn(2, 50_000)

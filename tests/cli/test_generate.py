@@ -12,9 +12,14 @@ import pytest
 import torch
 
 from prismaudio.cli.main import main
+from prismaudio.errors import PrismAudioError
+from prismaudio.inference import PrismAudio
 from prismaudio.media import probe, read_audio_track, write_video
 
 PLAN = "<Semantic> A bell. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Dry acoustics. <Spatial> From the left."
+
+STEMS = ("a", "b", "bad", "c0", "c1", "c2", "c3", "c4")
+"""Videos of a folder in the order in which they are reported."""
 
 
 @pytest.fixture
@@ -86,6 +91,55 @@ def test_failures_do_not_stop_the_others_and_are_listed(generate, videos, tmp_pa
         1,
         1,
     ]
+
+
+def test_threads_change_neither_a_result_nor_the_order_of_messages(generate, videos, tmp_path, capsys, monkeypatch):
+    for number in range(5):
+        frames = torch.randint(0, 255, (16 + 3 * number, 3, 32, 32), dtype=torch.uint8)
+        write_video(frames, 16, videos / f"c{number}.mp4")
+    (videos / "bad.mp4").write_text("no video at all")
+    found = {}
+    for name, n_cpus, words in (("none", 1, ["--low-memory"]), ("one", 1, []), ("threads", 4, [])):
+        monkeypatch.setattr("prismaudio.cli.batch.n_cpus", lambda n_cpus=n_cpus: n_cpus)
+        assert generate(videos, *words, "--batch-size", 2, output=name) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+        assert [int(line[1]) for line in lines] == list(range(1, 9))
+        assert [line.count(f"{stem}.m") > 0 for line, stem in zip(lines, STEMS, strict=True)] == [True] * 8
+        files = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if path.suffix != ".json"}
+        found[name] = files
+    assert len(found["threads"]) == 14
+    assert found["none"] == found["one"] == found["threads"]
+
+
+def test_what_is_generated_is_kept_when_a_later_batch_stops_the_command(
+    generate, videos, tmp_path, monkeypatch, capsys
+):
+    render, n_batches = PrismAudio.generate_batch, []
+
+    def fails(*arguments, **options):
+        n_batches.append(1)
+        if len(n_batches) == 2:
+            raise PrismAudioError("this option is invalid")
+        return render(*arguments, **options)
+
+    monkeypatch.setattr(PrismAudio, "generate_batch", fails)
+    assert generate(videos, "--batch-size", 1) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "prismaudio: error: this option is invalid"
+    assert names(tmp_path / "out") == ["a.json", "a.mp4", "a.wav"]
+
+
+def test_a_batch_that_fails_is_rendered_one_by_one(generate, videos, tmp_path, monkeypatch, capsys):
+    render = PrismAudio.generate_batch
+
+    def fails(model, requests, **options):
+        if any(request.video.name == "a.mp4" for request in requests):
+            raise RuntimeError("out of memory")
+        return render(model, requests, **options)
+
+    monkeypatch.setattr(PrismAudio, "generate_batch", fails)
+    assert generate(videos) == 2
+    assert "a.mp4: RuntimeError: out of memory" in capsys.readouterr().err
+    assert names(tmp_path / "out") == ["b.json", "b.mp4", "b.wav"]
 
 
 def test_a_table(generate, videos, tmp_path):

@@ -8,8 +8,9 @@ import pytest
 
 from prismaudio.data.extraction import LoadedClip
 from prismaudio.data.manifest import ManifestEntry
-from prismaudio.data.read_ahead import GROUP, batches_of_like_length, read_ahead
+from prismaudio.data.read_ahead import GROUP, batches_of_like_length, of_one_file, read_ahead
 from prismaudio.errors import MediaError
+from prismaudio.media.threads import MediaThreads
 from prismaudio.types import Clip
 
 ENTRIES = [ManifestEntry(str(number), video=Path(f"{number}.mp4")) for number in range(20)]
@@ -40,12 +41,13 @@ class Reader:
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_clips_come_in_order_and_no_more_of_them_than_asked_for_wait(workers):
     reader, found = Reader(), []
-    for entry, outcome in read_ahead(ENTRIES, reader, workers, 5):
-        with reader.lock:
-            reader.n_taken += 1
-        found.append(entry.id)
-        assert isinstance(outcome, MediaError if entry.id == "7" else LoadedClip)
-        time.sleep(0.005)
+    with MediaThreads(workers) as threads:
+        for entry, outcome in read_ahead(of_one_file(ENTRIES), reader, threads, 5):
+            with reader.lock:
+                reader.n_taken += 1
+            found.append(entry.id)
+            assert isinstance(outcome, MediaError if entry.id == "7" else LoadedClip)
+            time.sleep(0.005)
     assert found == [entry.id for entry in ENTRIES]
     assert reader.most_waiting <= 6  # the one in hand is not counted as taken before the loop has it
     assert (threading.current_thread().name in reader.threads.values()) == (workers == 0)
@@ -54,17 +56,18 @@ def test_clips_come_in_order_and_no_more_of_them_than_asked_for_wait(workers):
 def test_clips_of_one_file_are_read_by_one_thread():
     reader = Reader()
     entries = [ManifestEntry(str(n), video=Path(f"{n // 10}.mp4")) for n in range(20)]
-    assert len(list(read_ahead(entries, reader, 4, 20))) == 20
+    with MediaThreads(4) as threads:
+        assert len(list(read_ahead(of_one_file(entries), reader, threads, 20))) == 20
     for start in (0, 10):
         assert len({reader.threads[str(n)] for n in range(start, start + GROUP)}) == 1
 
 
 def test_who_stops_early_waits_for_nothing_else():
     reader = Reader()
-    outcomes = read_ahead(ENTRIES, reader, 2, 4)
-    assert next(outcomes)[0].id == "0"
-    outcomes.close()
-    time.sleep(0.1)
+    with MediaThreads(2) as threads:
+        outcomes = read_ahead(of_one_file(ENTRIES), reader, threads, 4)
+        assert next(outcomes)[0].id == "0"
+        outcomes.close()
     assert reader.n_read <= 6
 
 

@@ -8,8 +8,14 @@ import torch
 from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.components import Dimension
 from prismaudio.encoders.base import Encoder
-from prismaudio.errors import PlanError
-from prismaudio.inference.planning import negative_plan, unknown_text_warnings, with_default_sections, write_plan
+from prismaudio.errors import MediaError, PlanError
+from prismaudio.inference.planning import (
+    negative_plan,
+    unknown_text_warnings,
+    with_default_sections,
+    write_plan,
+    write_plans,
+)
 from prismaudio.plan import Plan
 from prismaudio.plan.nouns import Nouns, clauses
 from prismaudio.planners import Planner
@@ -97,6 +103,36 @@ def test_each_planner_completes_what_the_ones_before_left_out():
     }
     assert plan.warnings == ("no direction found",)
     assert (third.times, fourth.times) == (1, 0)
+
+
+def test_a_planner_is_given_the_clips_that_lack_sections_together_and_a_bad_one_fails_alone():
+    class Together(Writer):
+        def __init__(self, texts):
+            super().__init__(texts)
+            self.batches = []
+
+        def plan(self, clip, dimensions, given=None):
+            if clip.id == "bad":
+                raise MediaError("it is broken")
+            return super().plan(clip, dimensions, given)
+
+        def plan_batch(self, clips, dimensions, given=None):
+            self.batches.append([clip.id for clip in clips])
+            return super().plan_batch(clips, dimensions, given)
+
+    whole = dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), "A text.")
+    first, second = Together({"semantic": "A cat."}), Together(whole)
+    clips = [Clip(name, 2.0) for name in ("a", "b", "c")]
+    given = [None, Plan({"temporal": "x", "aesthetic": "x", "spatial": "x"}), None]
+    plans = write_plans([first, second], clips, CORE_DIMENSIONS, given, ["a dog", "", ""])
+    assert [dict(plan)["semantic"] for plan in plans[:2]] == ["a dog", "A cat."]
+    assert isinstance(plans[2], PlanError)
+    assert "nothing to plan from" in str(plans[2])
+    assert (first.batches, second.batches) == ([["a", "b"]], [])  # one clip is planned without a batch
+    assert [first.times, second.times] == [2, 1]
+    made = write_plans([second], [Clip("a", 2.0), Clip("bad", 2.0)], CORE_DIMENSIONS, [None] * 2, ["a dog"] * 2)
+    assert dict(made[0]) == whole | {"semantic": "a dog"}
+    assert isinstance(made[1], MediaError)
 
 
 def test_a_section_that_a_planner_changed_is_its_own():

@@ -99,10 +99,11 @@ def test_without_a_key_an_endpoint_or_the_model_there_is_one_line(server, videos
     assert "no/where" in error("--planner", "VlmPlanner", "--planner.model", "./no/where")
 
 
-def test_a_budget_that_is_used_up_loses_nothing(server, videos, tmp_path, capsys):
+@pytest.mark.parametrize(("batch_size", "finished"), [("1", (0, 1, 2)), ("2", (0, 0, 2))])
+def test_a_budget_that_is_used_up_loses_nothing(server, videos, tmp_path, capsys, batch_size, finished):
     model = model_with(None, tmp_path / "model")
-    words = ["generate", str(videos), "--model", model, "--steps", "1", "-o", "out"]
-    for budget, done in ((3, 0), (3, 1), (20, 2)):
+    words = ["generate", str(videos), "--model", model, "--steps", "1", "-o", "out", "--batch-size", batch_size]
+    for budget, done in zip((3, 3, 20), finished, strict=True):  # videos of a batch are asked about together
         assert main([*words, *planner(server, max_requests=budget)]) == (0 if done == 2 else 2)
         assert ("the 3 requests of max_requests are used up" in capsys.readouterr().err) == (done < 2)
         assert len(list((tmp_path / "out").glob("*.json"))) == done

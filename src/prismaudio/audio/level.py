@@ -17,8 +17,8 @@ PEAK_DB = -1.0
 PEAK = 10 ** (PEAK_DB / 20)
 LOOK_AHEAD_S = 0.02
 """Attack and release time of the limiter around samples that exceed the maximum level."""
-LIMITED_SAMPLES = 1 << 21
-"""Chunk size of the limiter in samples."""
+LIMITED_SAMPLES = 1 << 16
+"""Chunk size of the limiter in samples; a chunk without excessive peaks keeps its samples, at no cost."""
 _PIECE, _MARGIN = 1 << 20, 64
 """Chunk size of the true-peak measurement in samples, and the margin that the interpolation filter needs."""
 
@@ -77,7 +77,7 @@ def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
         >>> round(true_peak_db(limit_(loud, 16000), 16000), 2)
         -1.0
     """
-    if not all(bool(piece.isfinite().all()) for piece in audio.split(LIMITED_SAMPLES, dim=1)):
+    if not all(bool(piece.isfinite().all()) for piece in audio.split(_PIECE, dim=1)):
         raise PrismAudioError("the audio contains NaN or infinity; expected finite numbers")
     if true_peak_db(audio, sample_rate_hz) <= PEAK_DB:
         return audio
@@ -87,14 +87,19 @@ def limit_(audio: Tensor, sample_rate_hz: int) -> Tensor:
         end, n_before = first + LIMITED_SAMPLES, before.shape[1]
         piece = torch.cat([before, audio[:, first : end + 2 * reach]], 1)
         before = audio[:, max(first, end - 2 * reach) : end].clone()
-        lowered = (piece * _gain(piece, reach))[:, n_before : n_before + LIMITED_SAMPLES]
+        too_loud = (piece.abs().amax(0) / PEAK).clamp_min(1)[None]
+        if bool((too_loud == 1).all()):
+            continue
+        lowered = (piece * _gain(too_loud, reach))[:, n_before : n_before + LIMITED_SAMPLES]
         audio[:, first:end] = lowered
     excess_db = true_peak_db(audio, sample_rate_hz) - PEAK_DB  # remaining peaks between samples
     return audio.mul_(10 ** (-excess_db / 20)) if excess_db > 0 else audio
 
 
-def _gain(audio: Tensor, reach: int) -> Tensor:
-    """Compute the gain of every sample, ``(1, samples)``; it changes smoothly over ``reach`` samples."""
-    too_loud = (audio.abs().amax(0) / PEAK).clamp_min(1)[None]
+def _gain(too_loud: Tensor, reach: int) -> Tensor:
+    """Compute the gain of every sample, ``(1, samples)``, from peaks relative to the maximum, at least 1.
+
+    It changes smoothly over ``reach`` samples.
+    """
     gain = 1 / max_pool1d(too_loud, 2 * reach + 1, 1, reach)
     return avg_pool1d(pad(gain[None], (reach, reach), mode="replicate")[0], 2 * reach + 1, 1)

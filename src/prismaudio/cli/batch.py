@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.building import make_planners
 from prismaudio.cli.jobs import RESULT_SUFFIXES
+from prismaudio.cli.launching import n_cpus
 from prismaudio.cli.names import output_names, result_files
+from prismaudio.data.read_ahead import read_ahead
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
+from prismaudio.media.threads import MediaThreads
 from prismaudio.paths import expanded
 from prismaudio.pretrained import check_encoders, find
 from prismaudio.profiling import phase
@@ -23,10 +29,12 @@ from prismaudio.untrusted import check_regular, json_text, read_small
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
     from prismaudio.cli.jobs import Job
+    from prismaudio.data.read_ahead import Outcome
     from prismaudio.inference import GeneratedAudio, Guidance
-    from prismaudio.inference.pipeline import Request
+    from prismaudio.inference.pipeline import Request, Unplanned
 
 COMPILE_FROM = 256
 """Videos from which compiling on a GPU takes less time than it saves."""
@@ -34,6 +42,10 @@ _REQUEST_OPTIONS = (
     *("negative_prompt", "duration", "mix", "steps", "sampler", "precision"),
     *("guidance", "guidance_rescale", "guidance_interval"),
 )
+
+
+MAX_THREADS = 8
+"""Threads at most that read and write files; more take the interpreter's lock from the thread that generates."""
 
 
 class Batch:
@@ -91,54 +103,100 @@ class Batch:
                     self.model.compile()
                 if not self.low_memory:  # all weights are read and valid
                     make_writable(self.folder)
-            for batch in _batched(waiting, self.options.batch_size):
-                self._run_batch(batch, reporter)
+                self._run(waiting, reporter)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
 
-    def _run_batch(self, jobs: Sequence[Job], reporter: Reporter) -> None:
-        """Prepare jobs, render the prepared ones, save the rendered ones."""
-        begin_s = time.monotonic()
-        prepared = [(job, self._attempt(job, reporter, self._request, job)) for job in jobs]
+    def _run(self, jobs: Sequence[Job], reporter: Reporter) -> None:
+        """Run jobs: threads read the next videos and write finished files, while this one plans, samples and decodes.
+
+        Everything that computes on tensors of the model is in this thread, so that no result depends on the threads.
+        """
+        size = self.options.batch_size
+        n_threads = 0 if self.low_memory else min(len(jobs), n_cpus(), MAX_THREADS)
+        finishing: deque[tuple[Job, Future[list[str]]]] = deque()
+        with (
+            MediaThreads(n_threads) as threads,
+            closing(read_ahead([[job] for job in jobs], self._read, threads, size + 1)) as outcomes,
+        ):
+            try:
+                begin_s = time.monotonic()
+                while batch := self._next_batch(outcomes):
+                    taken, results = [job for job, _ in batch], self._results([made for _, made in batch], reporter)
+                    del batch  # its frames
+                    share_s, begin_s = (time.monotonic() - begin_s) / len(taken), time.monotonic()
+                    for job, result in zip(taken, results, strict=True):
+                        finishing.append((job, threads.submit(self._finish, job, result, share_s)))
+                        self._report(finishing, reporter, most_waiting=size)
+            except PrismAudioError:  # an option is invalid for every job; what is generated is kept
+                self._report(finishing, reporter)
+                raise
+            self._report(finishing, reporter)
+
+    def _next_batch(self, outcomes: Iterator[Outcome[Job, Unplanned]]) -> list[Outcome[Job, Unplanned]]:
+        with phase("reading"):  # what this thread waits for it
+            return list(islice(outcomes, self.options.batch_size))
+
+    def _report(
+        self, finishing: deque[tuple[Job, Future[list[str]]]], reporter: Reporter, most_waiting: int = 0
+    ) -> None:
+        """Report finished jobs in their order, and wait until at most ``most_waiting`` are unfinished."""
+        while finishing and (len(finishing) > most_waiting or finishing[0][1].done()):
+            job, finished = finishing.popleft()
+            try:
+                with phase("writing"):  # what this thread waits for it
+                    *warnings, text = finished.result()
+            except Exception as error:  # noqa: BLE001 - one bad video must not stop the others
+                reporter.fail(job.name, error)
+                continue
+            for warning in warnings:
+                reporter.write(warning)
+            reporter.finish(text)
+
+    def _results(
+        self, outcomes: Sequence[Unplanned | Exception], reporter: Reporter
+    ) -> list[GeneratedAudio | Exception]:
+        """The audio of each job, or its error: of reading, of planning or of rendering."""
+        found: list[Any] = list(outcomes)
+        rows = [row for row, outcome in enumerate(found) if not isinstance(outcome, Exception)]
+        planned = self.model.plan_requests([found[row] for row in rows], self.planners) if rows else []
+        for row, request in zip(rows, planned, strict=True):
+            found[row] = request
         if self.low_memory:
             for planner in self.planners:
                 planner.unload()
-        ready = [(job, request) for job, request in prepared if request is not None]
-        if not ready:
-            return
+        rows = [row for row in rows if not isinstance(found[row], Exception)]
+        for row, result in zip(rows, self._rendered([found[row] for row in rows], reporter), strict=True):
+            found[row] = result
+        return found
+
+    def _rendered(self, requests: Sequence[Request], reporter: Reporter) -> list[GeneratedAudio | Exception]:
+        """Render requests together, or, if that fails, each alone.
+
+        Raises:
+            PrismAudioError: An option is invalid for every job.
+        """
+        if not requests:
+            return []
         try:
-            results = self._render([request for _, request in ready], reporter)
+            return [*self._render(requests, reporter)]
         except PrismAudioError:
-            raise  # an option that is invalid for every job
+            raise
         except Exception as error:  # noqa: BLE001 - a third-party network may raise anything
-            self._run_one_by_one([job for job, _ in ready], reporter, error)
-            return
-        share_s = (time.monotonic() - begin_s) / len(ready)
-        for (job, _), generated in zip(ready, results, strict=True):
-            written = self._attempt(job, reporter, self._save, job, generated)
-            if written is not None:
-                for warning in generated.warnings:
-                    reporter.write(f"warning: {job.name}: {warning}")
-                reporter.finish(f"{job.name} -> {written} ({generated.duration_s:.2f} s of audio in {share_s:.1f} s)")
+            if len(requests) == 1:
+                return [error]
+        return [self._rendered([request], reporter)[0] for request in requests]
 
-    def _run_one_by_one(self, jobs: Sequence[Job], reporter: Reporter, error: Exception) -> None:
-        """Run the jobs of a failed batch one by one."""
-        if len(jobs) == 1:
-            reporter.fail(jobs[0].name, error)
-            return
-        for job in jobs:
-            self._run_batch([job], reporter)
-
-    def _request(self, job: Job) -> Request:
+    def _read(self, job: Job) -> Unplanned:
+        """Read the video of a job and check what it is to be."""
         if job.video is not None:
             check_regular(job.video, "a video file")
         if job.plan_file is not None:
             _plan_text(job.plan_file)
         self._check_outputs(job)
-        return self.model.request(
+        return self.model.read_request(
             job.video,
             plan=job.plan or None,
             prompt=job.prompt,
-            planners=self.planners,
             negative_prompt=self.options.negative_prompt,
             seed=job.seed,
             duration_s=None if job.video else self.options.duration,
@@ -175,6 +233,14 @@ class Batch:
         for path in (*map(result.path, RESULT_SUFFIXES), result.marker):
             spare(path, self.model_files)
         result.check(force=self.options.force)
+
+    def _finish(self, job: Job, result: GeneratedAudio | Exception, share_s: float) -> list[str]:
+        """Write the files of a job, and return the lines about it: warnings, and what was written."""
+        if isinstance(result, Exception):
+            raise result
+        written = self._save(job, result)
+        warnings = [f"warning: {job.name}: {warning}" for warning in result.warnings]
+        return [*warnings, f"{job.name} -> {written} ({result.duration_s:.2f} s of audio in {share_s:.1f} s)"]
 
     def _save(self, job: Job, generated: GeneratedAudio) -> Path:
         """Write the output files of a job: all of them, or none."""
@@ -237,18 +303,6 @@ class Batch:
             return bool(made["request"] == self._describe_request(job) | path)
         except (OSError, PlanError):
             return False
-
-    def _attempt(self, job: Job, reporter: Reporter, action: Any, *arguments: Any) -> Any:
-        """The result of ``action``, or None after reporting the failure of this job."""
-        try:
-            return action(*arguments)
-        except Exception as error:  # noqa: BLE001 - one bad video must not stop the others
-            reporter.fail(job.name, error)
-            return None
-
-
-def _batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    return (jobs[first : first + size] for first in range(0, len(jobs), size))
 
 
 def _suffixes(job: Job, *, spectrogram: bool) -> list[str]:

@@ -6,8 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prismaudio.data.read_ahead import batches_of_like_length, read_ahead
+from prismaudio.data.read_ahead import batches_of_like_length, of_one_file, read_ahead
 from prismaudio.errors import one_line, print_traceback
+from prismaudio.media.threads import MediaThreads
 from prismaudio.untrusted import escaped
 
 if TYPE_CHECKING:
@@ -47,14 +48,17 @@ class ExtractRun:
             workers: Threads that read clips ahead.
             batch_size: Clips of like length that are encoded together.
         """
-        with closing(read_ahead(entries, self.extractor.read, workers, workers + batch_size)) as outcomes:
+        with (
+            MediaThreads(workers) as threads,
+            closing(read_ahead(of_one_file(entries), self.extractor.read, threads, workers + batch_size)) as outcomes,
+        ):
             try:
                 for batch in batches_of_like_length(self._loaded(outcomes), batch_size):
                     self._encode(batch)
             finally:
                 self._show(self.folder.flush())
 
-    def _loaded(self, outcomes: Iterable[Outcome[LoadedClip]]) -> Iterator[LoadedClip]:
+    def _loaded(self, outcomes: Iterable[Outcome[ManifestEntry, LoadedClip]]) -> Iterator[LoadedClip]:
         """The clips that can be read."""
         for entry, outcome in outcomes:
             if isinstance(outcome, Exception):

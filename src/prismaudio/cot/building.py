@@ -15,7 +15,7 @@ from prismaudio.cot.strategies import COLUMNS
 from prismaudio.cot.writers import ManifestPlans, Source, Writer, Written
 from prismaudio.data.clips import read_whole
 from prismaudio.data.manifest import FILES
-from prismaudio.data.read_ahead import read_ahead
+from prismaudio.data.read_ahead import of_one_file, read_ahead
 from prismaudio.data.writing import source_hash
 from prismaudio.errors import (
     DataError,
@@ -27,6 +27,7 @@ from prismaudio.errors import (
     print_traceback,
     with_class,
 )
+from prismaudio.media.threads import MediaThreads
 from prismaudio.plan import Plan
 from prismaudio.scorers import RewardScorer, Segment, evaluate
 from prismaudio.types import FrameSpec, require
@@ -181,7 +182,10 @@ class CotBuild:
         Raises:
             PrismAudioError: A model cannot be asked, or rows cannot be written; those before are kept.
         """
-        with closing(read_ahead(entries, self._read, workers, workers + batch_size)) as outcomes:
+        with (
+            MediaThreads(workers) as threads,
+            closing(read_ahead(of_one_file(entries), self._read, threads, workers + batch_size)) as outcomes,
+        ):
             for batch in _batches(self._readable(outcomes), batch_size):
                 self._build(batch)
                 if self._n_unanswered >= MAX_UNANSWERED:

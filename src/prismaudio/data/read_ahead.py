@@ -1,69 +1,74 @@
-"""Reading of clips in threads while others are encoded, and batches of clips of like length."""
+"""Reading in threads while what was read is computed with, and batches of clips of like length."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from prismaudio.data.extraction import LoadedClip
-from prismaudio.data.manifest import ManifestEntry
+from prismaudio.media.threads import MediaThreads
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from prismaudio.data.extraction import LoadedClip
+    from prismaudio.data.manifest import ManifestEntry
+
+Entry = TypeVar("Entry")
 T = TypeVar("T")
 
 GROUP = 8
 """Clips of one file that a thread reads in sequence, so that the file is decoded once for them."""
 BATCHES_WAITING = 4
 """Batches of clips that may wait for further clips of like length."""
-Outcome = tuple[ManifestEntry, T | Exception]
-"""What was read of a clip, or why it cannot be read."""
+Outcome = tuple[Entry, T | Exception]
+"""What was read of an entry, or why it cannot be read."""
 
 
 def read_ahead(
-    entries: Sequence[ManifestEntry], read: Callable[[ManifestEntry], T], workers: int, n_ahead: int
-) -> Generator[Outcome[T], None, None]:
-    """Read clips in threads, in the order of the entries; PyAV decodes without the interpreter's lock.
+    groups: Iterable[Sequence[Entry]], read: Callable[[Entry], T], threads: MediaThreads, n_ahead: int
+) -> Generator[Outcome[Entry, T], None, None]:
+    """Read entries in threads, in their order.
 
     Args:
-        entries: The clips.
+        groups: The entries; those of a group are read in sequence, by one thread.
         read: Reads one; an exception becomes part of the result.
-        workers: Number of threads; 0 to read in the calling thread, each clip when it is asked for.
-        n_ahead: Clips at most that wait to be taken, which bounds the memory.
+        threads: The threads; without any, each entry is read when it is asked for.
+        n_ahead: Entries at most that wait to be taken, which bounds the memory.
     """
-    if not workers:
-        yield from (_attempt(read, entry) for entry in entries)
+    if not threads.count:
+        yield from (_attempt(read, entry) for group in groups for entry in group)
         return
-    waiting: deque[tuple[int, Future[list[Outcome[T]]]]] = deque()
+    waiting: deque[tuple[int, Future[list[Outcome[Entry, T]]]]] = deque()
     n_waiting = 0
-    executor = ThreadPoolExecutor(workers, "read-ahead")
     try:
-        for group in _of_one_file(entries):
+        for group in groups:
             while waiting and n_waiting + len(group) > n_ahead:
-                n_clips, done = waiting.popleft()
-                n_waiting -= n_clips
+                n_entries, done = waiting.popleft()
+                n_waiting -= n_entries
                 yield from done.result()
-            waiting.append((len(group), executor.submit(_attempt_all, read, group)))
+            waiting.append((len(group), threads.submit(_attempt_all, read, group)))
             n_waiting += len(group)
-        for _, done in waiting:
-            yield from done.result()
+        while waiting:
+            yield from waiting.popleft()[1].result()
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        for _, unread in waiting:
+            unread.cancel()
 
 
-def _of_one_file(entries: Iterable[ManifestEntry]) -> Iterator[tuple[ManifestEntry, ...]]:
-    """Consecutive clips of one file, at most :data:`GROUP` of them."""
+def of_one_file(entries: Iterable[ManifestEntry]) -> Iterator[tuple[ManifestEntry, ...]]:
+    """Group consecutive clips of one file, at most :data:`GROUP` of them."""
     for _, group in groupby(entries, lambda entry: (entry.video, entry.audio)):
         while some := tuple(islice(group, GROUP)):
             yield some
 
 
-def _attempt_all(read: Callable[[ManifestEntry], T], entries: Iterable[ManifestEntry]) -> list[Outcome[T]]:
+def _attempt_all(read: Callable[[Entry], T], entries: Iterable[Entry]) -> list[Outcome[Entry, T]]:
     return [_attempt(read, entry) for entry in entries]
 
 
-def _attempt(read: Callable[[ManifestEntry], T], entry: ManifestEntry) -> Outcome[T]:
+def _attempt(read: Callable[[Entry], T], entry: Entry) -> Outcome[Entry, T]:
     try:
         return entry, read(entry)
     except Exception as error:  # noqa: BLE001 - one bad clip must not stop the others

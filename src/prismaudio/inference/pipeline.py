@@ -54,6 +54,31 @@ MIX_RATE_HZ = 48_000
 
 
 @dataclass(frozen=True, eq=False)
+class Unplanned:
+    """A request whose video is read and whose plan is not written yet, created by :meth:`PrismAudio.read_request`.
+
+    Args:
+        clip: See :class:`Request`.
+        given: A plan whose missing sections are written.
+        prompt: Text of the semantic section.
+        negative_prompt: Sounds and qualities to avoid.
+        seed: Seed of the noise.
+        video: The video file, if any.
+        mix: Gain of the original audio in the mix; 0 for none.
+        encoder_clips: See :class:`Request`.
+    """
+
+    clip: Clip
+    given: Plan | None = None
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    video: Path | None = None
+    mix: float = 0.0
+    encoder_clips: Mapping[str, Clip] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """A prepared request for one audio, created by :meth:`PrismAudio.request`.
 
@@ -305,9 +330,29 @@ class PrismAudio:
         Raises:
             PlanError: There is no video, plan or prompt, or an event is after the end of the clip.
         """
-        clip, prompt = clip if isinstance(clip, Clip) else self.read(clip), prompt.strip()
+        clip = clip if isinstance(clip, Clip) else self.read(clip)
+        plan = self._plans([clip], [prompt.strip()], [given], planners)[0]
+        if isinstance(plan, Exception):
+            raise plan
+        return plan
+
+    def _plans(
+        self,
+        clips: Sequence[Clip],
+        prompts: Sequence[str],
+        given: Sequence[Plan | None],
+        planners: Sequence[Planner] = (),
+    ) -> list[Plan | Exception]:
+        """The plans of clips, or the errors because of which they have none; see :meth:`plan`."""
         with phase("planning"), contextlib.closing(self._planners(planners)) as every:
-            plan = planning.write_plan(every, clip, self.dimensions, given, prompt)
+            plans = planning.write_plans(every, clips, self.dimensions, given, prompts)
+        return [
+            plan if isinstance(plan, Exception) else self._warned(plan, prompt, one)
+            for plan, prompt, one in zip(plans, prompts, given, strict=True)
+        ]
+
+    def _warned(self, plan: Plan, prompt: str, given: Plan | None) -> Plan:
+        """The plan, with a warning about what a user wrote and no encoder understands."""
         texts = [prompt] if prompt else [text for name, text in (given or {}).items() if name in CORE]
         unknown = planning.unknown_text_warnings(texts, self.encoders.values())
         return Plan(plan, [*unknown, *plan.warnings], plan.origins)
@@ -382,6 +427,26 @@ class PrismAudio:
         mix: float = 0.0,
     ) -> Request:
         """Read a video and write its plan: the first half of :meth:`generate`."""
+        unplanned = self.read_request(
+            video, plan=plan, prompt=prompt, negative_prompt=negative_prompt, seed=seed, duration_s=duration_s, mix=mix
+        )
+        made = self.plan_requests([unplanned], planners)[0]
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def read_request(
+        self,
+        video: str | Path | None = None,
+        *,
+        plan: Plan | str | Path | None = None,
+        prompt: str = "",
+        negative_prompt: str = "",
+        seed: int = 0,
+        duration_s: float | None = None,
+        mix: float = 0.0,
+    ) -> Unplanned:
+        """Read a video and check what is requested; several threads may do so at once. See :meth:`generate`."""
         pretrained.check_encoders(self.transformer, self.encoders)
         if not 0 <= seed < MAX_SEEDS:
             shown = truncated(str(seed), 40) if seed.bit_length() < 10_000 else f"of {seed.bit_length()} bits"
@@ -402,14 +467,35 @@ class PrismAudio:
             )
         else:
             clip, encoder_clips = self._read_for_encoders(video)
-        plan = self.plan(clip, prompt, given, planners)
-        warnings, negative = list(plan.warnings), None
-        if negative_prompt.strip():
-            negative = planning.negative_plan(negative_prompt)
-            unknown = planning.unknown_text_warnings([negative_prompt], self.encoders.values())
-            warnings += [f"negative prompt: {warning}" for warning in unknown]
         path = None if video is None else Path(video)
-        return Request(clip, plan, seed, negative, tuple(warnings), path, mix, encoder_clips)
+        return Unplanned(clip, given, prompt.strip(), negative_prompt, seed, path, mix, encoder_clips)
+
+    def plan_requests(
+        self, unplanned: Sequence[Unplanned], planners: Sequence[Planner] = ()
+    ) -> list[Request | Exception]:
+        """Write the plans of requests; planners are given them together.
+
+        Args:
+            unplanned: The requests.
+            planners: See :meth:`plan`.
+
+        Returns:
+            Each request with its plan, or the error because of which it has none.
+        """
+        texts = [one.prompt for one in unplanned], [one.given for one in unplanned]
+        plans = self._plans([one.clip for one in unplanned], *texts, planners)
+        return [
+            plan if isinstance(plan, Exception) else self._planned(one, plan)
+            for one, plan in zip(unplanned, plans, strict=True)
+        ]
+
+    def _planned(self, one: Unplanned, plan: Plan) -> Request:
+        warnings, negative = list(plan.warnings), None
+        if one.negative_prompt.strip():
+            negative = planning.negative_plan(one.negative_prompt)
+            unknown = planning.unknown_text_warnings([one.negative_prompt], self.encoders.values())
+            warnings += [f"negative prompt: {warning}" for warning in unknown]
+        return Request(one.clip, plan, one.seed, negative, tuple(warnings), one.video, one.mix, one.encoder_clips)
 
     def generate_batch(
         self,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from prismaudio.errors import PlanError, first_of, truncated
 from prismaudio.plan import CORE, Plan
 from prismaudio.plan.nouns import Nouns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from prismaudio.components import Dimension
     from prismaudio.encoders.base import Encoder
     from prismaudio.planners.base import Planner
     from prismaudio.types import Clip
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 USER, DEFAULT = {"planner": "user"}, {"planner": "default"}
 """Origins of sections that no planner wrote."""
@@ -46,33 +49,113 @@ def write_plan(
         PlanError: There is no video, plan or prompt, a planner got no answer from its model, or an event is after the
             end of the clip.
     """
-    request: str | Plan | None = given
-    if prompt:
-        request = prompt if given is None else given.replace({"semantic": prompt})
-    if request is None and clip.frames is None:
-        raise PlanError("there is nothing to plan from; give a video, a plan or a prompt")
-    plan = Plan({"semantic": request} if isinstance(request, str) else request or {})
-    plan = Plan(plan, () if given is None else given.warnings, dict.fromkeys(plan, USER))
-    is_planned = False
-    for planner in planners:
-        written = planner.plan(clip, dimensions, request)
-        if written.unanswered:
-            who, why = type(planner).__name__, "; ".join(dict.fromkeys(written.unanswered.values()))
-            raise PlanError(
-                f"{who} got no answer for the {', '.join(written.unanswered)} section: {why}; other answers are kept"
-            )
-        if is_planned:  # what an earlier planner wrote is not edited
-            written = written.replace({name: text for name, text in plan.items() if text})
-        plan = request = _attributed(plan, written, type(planner).__name__)
-        is_planned = True
-        if not _missing(plan, dimensions):
+    made = write_plans(planners, [clip], dimensions, [given], [prompt])[0]
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+def write_plans(
+    planners: Iterable[Planner],
+    clips: Sequence[Clip],
+    dimensions: Sequence[Dimension],
+    given: Sequence[Plan | None],
+    prompts: Sequence[str],
+) -> list[Plan | Exception]:
+    """Write the plans of several clips, as :func:`write_plan` does; a planner is given them together.
+
+    Args:
+        planners: See :func:`write_plan`.
+        clips: The clips.
+        dimensions: See :func:`write_plan`.
+        given: Sections of each plan that are kept.
+        prompts: Text of the semantic section of each plan; empty for none.
+
+    Returns:
+        The plan of each clip, or the error because of which it has none.
+    """
+    drafts = [_Draft(clip, one, prompt) for clip, one, prompt in zip(clips, given, prompts, strict=True)]
+    every = iter(planners)
+    while waiting := [draft for draft in drafts if draft.is_waiting(dimensions)]:
+        if (planner := next(every, None)) is None:
             break
-    if not is_planned and request is None:
-        raise PlanError("this model has no planner; give a plan or a prompt")
-    if is_planned and given is None and not any(plan.values()):
-        raise PlanError(f"no planner wrote a section: {'; '.join(plan.warnings) or 'none gave a reason'}")
-    plan.check(clip.duration_s)
-    return with_default_sections(plan, dimensions) if is_planned else in_order(plan, dimensions)
+        for draft, written in zip(waiting, _written(planner, waiting, dimensions), strict=True):
+            draft.accept(written, type(planner).__name__)
+    return [_attempt(draft.finished, dimensions) for draft in drafts]
+
+
+def _written(planner: Planner, drafts: Sequence[_Draft], dimensions: Sequence[Dimension]) -> list[Plan | Exception]:
+    """What a planner writes for drafts together, or, where that fails, for each, so that a bad clip fails alone."""
+    if len(drafts) == 1:
+        return [_attempt(planner.plan, drafts[0].clip, dimensions, drafts[0].request)]
+    together = [draft.clip for draft in drafts], dimensions, [draft.request for draft in drafts]
+    made = _attempt(planner.plan_batch, *together)
+    return [_written(planner, [draft], dimensions)[0] for draft in drafts] if isinstance(made, Exception) else [*made]
+
+
+def _attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:
+    try:
+        return action(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - a planner of a plugin may raise anything
+        return error
+
+
+class _Draft:
+    """The plan of a clip while planners write it.
+
+    Args:
+        clip: The clip.
+        given: Sections that are kept.
+        prompt: Text of the semantic section.
+    """
+
+    def __init__(self, clip: Clip, given: Plan | None, prompt: str) -> None:
+        self.clip, self.given, self.is_planned = clip, given, False
+        self.request: str | Plan | None = given
+        if prompt:
+            self.request = prompt if given is None else given.replace({"semantic": prompt})
+        plan = Plan({"semantic": self.request} if isinstance(self.request, str) else self.request or {})
+        self.plan = Plan(plan, () if given is None else given.warnings, dict.fromkeys(plan, USER))
+        self.error: Exception | None = None
+        if self.request is None and clip.frames is None:
+            self.error = PlanError("there is nothing to plan from; give a video, a plan or a prompt")
+
+    def is_waiting(self, dimensions: Sequence[Dimension]) -> bool:
+        """Whether the next planner is to write sections."""
+        return self.error is None and (not self.is_planned or bool(_missing(self.plan, dimensions)))
+
+    def accept(self, written: Plan | Exception, planner: str) -> None:
+        """Take what a planner wrote, or why it wrote nothing."""
+        if isinstance(written, Exception):
+            self.error = written
+            return
+        if written.unanswered:
+            why = "; ".join(dict.fromkeys(written.unanswered.values()))
+            self.error = PlanError(
+                f"{planner} got no answer for the {', '.join(written.unanswered)} section: {why}; other answers are "
+                "kept"
+            )
+            return
+        if self.is_planned:  # what an earlier planner wrote is not edited
+            written = written.replace({name: text for name, text in self.plan.items() if text})
+        self.plan = self.request = _attributed(self.plan, written, planner)
+        self.is_planned = True
+
+    def finished(self, dimensions: Sequence[Dimension]) -> Plan:
+        """The plan, when no planner is left or needed.
+
+        Raises:
+            PlanError: There is none, or an event is after the end of the clip.
+            Exception: That of the planner that failed.
+        """
+        if self.error is not None:
+            raise self.error
+        if not self.is_planned and self.request is None:
+            raise PlanError("this model has no planner; give a plan or a prompt")
+        if self.is_planned and self.given is None and not any(self.plan.values()):
+            raise PlanError(f"no planner wrote a section: {'; '.join(self.plan.warnings) or 'none gave a reason'}")
+        self.plan.check(self.clip.duration_s)
+        return with_default_sections(self.plan, dimensions) if self.is_planned else in_order(self.plan, dimensions)
 
 
 def _attributed(before: Plan, written: Plan, planner: str) -> Plan:

@@ -7,6 +7,9 @@ segments with separate clocks. Each segment is shifted to follow the previous on
 from __future__ import annotations
 
 from bisect import bisect_right
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +20,7 @@ from prismaudio.media.opening import opened, video_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from av.container import InputContainer
     from av.packet import Packet
@@ -33,6 +37,22 @@ _CLOCKS_RESTART = {*_CLOCKS_JUMP, "matroska,webm", "flv"}  # other formats numbe
 _ROW = np.dtype(
     [("position", "i8"), ("stream", "i4"), ("is_video", "?"), ("dts", "f8"), ("begin", "f8"), ("end", "f8")]
 )
+
+
+_CANCELLED: ContextVar[Event | None] = ContextVar("cancelled", default=None)
+
+
+@contextmanager
+def cancelled_by(event: Event) -> Iterator[None]:
+    """Media that is read or copied in this context ends at its next packet once ``event`` is set.
+
+    It ends with :class:`concurrent.futures.CancelledError`; files that were being written are removed.
+    """
+    token = _CANCELLED.set(event)
+    try:
+        yield
+    finally:
+        _CANCELLED.reset(token)
 
 
 class Clock(NamedTuple):
@@ -78,8 +98,10 @@ def packets(container: InputContainer, stream: Stream | None = None) -> Iterator
 
 def _demuxed(container: InputContainer, stream: Stream | None) -> Iterator[Packet[Stream]]:
     """Iterate over packets in storage order; in broadcast formats, implausible presentation times are replaced."""
-    jumps = container.format.name in _CLOCKS_JUMP
+    jumps, cancelled = container.format.name in _CLOCKS_JUMP, _CANCELLED.get()
     for packet in container.demux() if stream is None else container.demux(stream):
+        if cancelled is not None and cancelled.is_set():
+            raise CancelledError
         pts, dts, base = packet.pts, packet.dts, packet.time_base
         if jumps and pts is not None and dts is not None and base is not None and abs(pts - dts) * base > STEP_AHEAD_S:
             packet.pts = dts

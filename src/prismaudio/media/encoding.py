@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-import torch
 from av.audio.resampler import AudioResampler
 
 from prismaudio.errors import MediaError
@@ -109,8 +108,8 @@ def blocks(audio: Tensor, n_samples: int = 1 << 16) -> Iterator[NDArray[np.float
     if audio.ndim != 2 or audio.shape[0] != 2:
         raise MediaError(f"cannot write audio of shape {tuple(audio.shape)}; expected (2, samples)")
     for block in audio.detach().split(n_samples, dim=1):
-        finite = torch.nan_to_num(block.float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
-        yield finite.clamp(-1, 1).numpy()
+        finite = np.nan_to_num(block.float().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+        yield finite.clip(-1, 1)
 
 
 def resampled(pieces: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
@@ -145,6 +144,7 @@ def recut(pieces: Iterable[NDArray[np.float32]], lengths: Iterable[int]) -> Iter
         while n_held < length and (piece := next(source, None)) is not None:
             held.append(piece)
             n_held += piece.shape[1]
-        whole = np.concatenate(held, axis=1)
-        yield np.pad(whole[:, :length], ((0, 0), (0, max(0, length - whole.shape[1]))))
+        whole = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
+        n_lacking = length - whole.shape[1]
+        yield np.pad(whole, ((0, 0), (0, n_lacking))) if n_lacking > 0 else whole[:, :length]
         rest = whole[:, length:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,10 +48,8 @@ def replacing(path: str | Path, advice: str = "choose another folder with -o") -
             raise MediaError(f"cannot write {target}: it is a folder; give the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
-        handle, name = tempfile.mkstemp(prefix=hidden_prefix(target.stem), suffix=f".part{suffix}", dir=target.parent)
-        os.close(handle)
-        part = Path(name)
-        part.chmod(0o666 & ~_umask())
+        part = target.parent / f"{hidden_prefix(target.stem)}{secrets.token_hex(8)}.part{suffix}"
+        part.touch(0o666, exist_ok=False)  # with the umask, which no thread may change to read it
         yield part
         part.replace(target)
     except OSError as error:
@@ -153,9 +152,3 @@ def portable(path: Path, folder: Path) -> str:
     if shared == Path(shared.anchor) or (shared != home and home.is_relative_to(shared)):
         return file.name
     return os.path.relpath(file, base)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

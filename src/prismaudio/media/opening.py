@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from mimetypes import guess_type
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
+_LOGGING = Lock()
+"""Held while the level of FFmpeg's log is another one, which is that of all threads."""
 _TEXT_FORMATS = {"tty", "concat", "hls", "dash", "sdp", "lavfi"}  # formats that read text or other files
 
 
@@ -101,12 +104,13 @@ def audio_stream(container: InputContainer, path: str | Path) -> AudioStream:
 
 def _codec(container: Any, stream: Stream) -> str:
     """Describe a codec without a decoder; PyAV provides its name only in FFmpeg's description of the file."""
-    level = logging.get_level()
-    logging.set_level(logging.INFO)
-    try:
-        described: str = container.dumps_format()
-    finally:
-        logging.set_level(level)
+    with _LOGGING:
+        level = logging.get_level()
+        logging.set_level(logging.INFO)
+        try:
+            described: str = container.dumps_format()
+        finally:
+            logging.set_level(level)
     found = re.search(rf"Stream #0:{stream.index}\b.*?: (?:Audio|Video): (\w+)(?: .*?\((.+?) / 0x)?", described)
     name = next((name for name in found.groups() if name and name != "none"), "unknown") if found else "unknown"
     return f"the codec {name}, which this build of PyAV cannot decode; convert it to another one"

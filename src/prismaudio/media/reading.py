@@ -79,8 +79,9 @@ def _clips(info: VideoInfo, specs: Sequence[FrameSpec]) -> dict[FrameSpec, Clip]
     for row, frame, n_times in _converted(info, specs):
         into = frames[row]
         if into is None:
-            into = frames[row] = frame.new_empty((_n_frames(info, specs[row].fps), *frame.shape))
-        into[n_read[row] : n_read[row] + n_times] = frame
+            into = frames[row] = torch.empty((_n_frames(info, specs[row].fps), *frame.shape), dtype=torch.uint8)
+        # NumPy copies in this thread, and torch in threads that each reading thread would start
+        into.numpy()[n_read[row] : n_read[row] + n_times] = frame
         n_read[row] += n_times
     return {
         spec: Clip(info.path.stem, info.duration_s, read, spec.fps, file=info.path)
@@ -149,14 +150,14 @@ def clip_frames(info: VideoInfo, spec: FrameSpec) -> Iterator[Tensor]:
         MediaError: No frame can be decoded.
     """
     for _, frame, n_times in _converted(info, [spec]):
-        yield from [frame] * n_times
+        yield from [torch.from_numpy(np.ascontiguousarray(frame))] * n_times
 
 
-def _converted(info: VideoInfo, specs: Sequence[FrameSpec]) -> Iterator[tuple[int, Tensor, int]]:
+def _converted(info: VideoInfo, specs: Sequence[FrameSpec]) -> Iterator[tuple[int, NDArray[np.uint8], int]]:
     """Decode a video and convert the frames that are needed.
 
     Returns:
-        Index of the specification, frame uint8 ``(3, height, width)``, and the number of clip frames that it fills.
+        Index of the specification, frame ``(3, height, width)``, and the number of clip frames that it fills.
     """
     shrinkers = [Shrinker(spec, info.pixel_aspect) for spec in specs]
     found = False
@@ -165,7 +166,7 @@ def _converted(info: VideoInfo, specs: Sequence[FrameSpec]) -> Iterator[tuple[in
             for row, n_times in enumerate(counts):
                 if n_times:
                     found = True
-                    yield row, torch.from_numpy(shrinkers[row](decoded_frame)).permute(2, 0, 1).contiguous(), n_times
+                    yield row, shrinkers[row](decoded_frame).transpose(2, 0, 1), n_times
     if specs and not found:
         raise MediaError(f"no frame of {info.path} can be decoded; is it damaged?")
 
