@@ -179,7 +179,8 @@ class GraphedTransformer:
         kind = latents.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         lengths = tuple((name, stream.mask.shape[1]) for name, stream in conditions.streams.items())
-        key = (tuple(latents.shape), conditions.mask is None, lengths, autocast, self.transformer.training)
+        modes = self.transformer.training, torch.is_inference_mode_enabled()  # compiled code may depend on them
+        key = (tuple(latents.shape), conditions.mask is None, lengths, autocast, modes)
         if key not in self._graphs:
             if conditions.cache is None:
                 return None
@@ -203,13 +204,14 @@ class GraphedTransformer:
         network = self.transformer
         # casts of weights are captured, too, so that a replay sees what training has changed
         cast = torch.autocast(latents.device.type, autocast, enabled=autocast is not None, cache_enabled=False)
-        with torch.inference_mode(mode=False), torch.no_grad(), cast:
+        with torch.inference_mode(mode=False), torch.no_grad():  # tensors that may be filled in any mode
             streams = conditions.streams.map(lambda stream: stream.map(torch.clone))
             mask = None if conditions.mask is None else conditions.mask.clone()
             inputs = PaddedConditions(streams, conditions.n_frames, mask)
             moving = torch.zeros(latents.shape, device=latents.device)
             times = torch.full((len(latents),), 0.5, device=latents.device)
-            record = self._record or functools.partial(capture, pool=torch.cuda.graph_pool_handle())
+        record = self._record or functools.partial(capture, pool=torch.cuda.graph_pool_handle())
+        with cast:
             prepare, cache = record(lambda: network.cache_conditions(streams, inputs.n_frames, mask))
             step, velocity = record(lambda: network(moving, times, cache))
         return _Graph(inputs, moving, times, prepare, step, velocity)
