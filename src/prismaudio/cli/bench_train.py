@@ -79,7 +79,7 @@ class TrainBenchmark(Benchmark):
         device = find_device(options.device)
         if str(device) not in ("cpu", "cuda"):
             raise PrismAudioError(
-                f"training on {options.device} is not measured; use cpu or cuda, and choose with CUDA_VISIBLE_DEVICES"
+                f"training on {options.device} is not measured; use cpu, or cuda with CUDA_VISIBLE_DEVICES"
             )
         cuda = device.type == "cuda"
         quiet()
