@@ -81,12 +81,9 @@ class Method:
                 settings[key] = _built(value, **overrides.pop(key, {}))
         return cls(**settings | overrides)
 
-    def windows(self, seed: int, update: int, groups: int) -> dict[Window, list[int]]:
-        """The windows of an update, each with its groups."""
-        found: dict[Window, list[int]] = {}
-        for group in range(groups):
-            found.setdefault(self.window.window(self.num_steps, seed, update, group), []).append(group)
-        return found
+    def windows(self, seed: int, update: int, groups: int) -> list[Window]:
+        """The window of each group in an update."""
+        return [self.window.window(self.num_steps, seed, update, group) for group in range(groups)]
 
     def grid(self, window: Window) -> Tensor:
         """Times ``(steps + 1,)`` of trajectories with a window, from 1 to 0."""

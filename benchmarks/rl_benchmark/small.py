@@ -90,13 +90,10 @@ class SmallEnvironment(Environment):
         self, network: VelocityNetwork, method: Method, seed: int, update: int
     ) -> tuple[list[ReplayBatch], Tensor]:
         """The candidates of an update, and their advantages ``(batch,)``."""
-        windows = method.windows(seed, update, CLASSES)
-        classes = torch.tensor([group for groups in windows.values() for group in groups]).repeat_interleave(GROUP)
-        made = [_rolled(network, method, window, groups, (seed, update)) for window, groups in windows.items()]
-        rewards = self.world.rewards(torch.cat([some.latents for some in made]), classes)
-        advantages = method.advantage.estimate(rewards, classes, WEIGHTS)
-        mine = classes.split([len(some.latents) for some in made])
-        return [ReplayBatch(some, own, network.rows(own)) for some, own in zip(made, mine, strict=True)], advantages
+        classes = torch.arange(CLASSES).repeat_interleave(GROUP)
+        made = _rolled(network, method, method.windows(seed, update, CLASSES), (seed, update))
+        advantages = method.advantage.estimate(self.world.rewards(made.latents, classes), classes, WEIGHTS)
+        return [ReplayBatch(made, classes, network.rows(classes))], advantages
 
     @torch.no_grad()
     def samples(self, network: VelocityNetwork) -> tuple[Tensor, Tensor]:
@@ -117,24 +114,26 @@ class SmallEnvironment(Environment):
         return path_divergence(network.given(classes), self.base.given(classes), (256, WIDTH, 1), EVALUATION_STEPS)
 
 
-def _rolled(
-    network: VelocityNetwork, method: Method, window: Window, groups: list[int], key: tuple[int, int]
-) -> Rollout:
-    """Candidates of the groups with this window; the noise of a group is independent of the other groups."""
-    noise = _noise(groups, 1 if method.same_start else GROUP // method.branch_size, *key)
+def _rolled(network: VelocityNetwork, method: Method, windows: list[Window], key: tuple[int, int]) -> Rollout:
+    """Candidates of all groups, each with its window."""
+    branches = GROUP // method.branch_size
+    noise = _noise(1 if method.same_start else branches, *key)
     if method.same_start:
-        noise = noise.repeat_interleave(GROUP // method.branch_size, 0)
+        noise = noise.repeat_interleave(branches, 1)
+    drawn = {step: _noise(GROUP, *key, step) for step in {step for window in windows for step in window}}
+    trajectories = {window: Trajectory(method.grid(window), window) for window in windows}
+    draws = [torch.stack([drawn[step][group] for step in window]) for group, window in enumerate(windows)]
     return rollout(
-        network.rows(torch.tensor(groups).repeat_interleave(GROUP)),
-        noise,
-        torch.stack([_noise(groups, GROUP, *key, step) for step in window]),
-        [Trajectory(method.grid(window), window)] * len(noise),
+        network.rows(torch.arange(CLASSES).repeat_interleave(GROUP)),
+        noise.flatten(0, 1),
+        torch.cat(draws, 1),
+        [trajectories[window] for window in windows for _ in range(branches)],
         method.kernel,
         branch_size=method.branch_size,
         share_first=method.share_first,
     )
 
 
-def _noise(groups: list[int], n_rows: int, *key: int) -> Tensor:
-    """Noise ``(len(groups) * n_rows, 16, 1)``."""
-    return normal((CLASSES * n_rows, WIDTH, 1), *key).view(CLASSES, n_rows, WIDTH, 1)[groups].flatten(0, 1)
+def _noise(n_rows: int, *key: int) -> Tensor:
+    """Noise ``(CLASSES, n_rows, 16, 1)``."""
+    return normal((CLASSES * n_rows, WIDTH, 1), *key).view(CLASSES, n_rows, WIDTH, 1)

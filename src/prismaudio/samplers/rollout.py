@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -84,8 +85,23 @@ class Rollout:
         """The stochastic step ``index``, from 0, under the policy that sampled ``states[index + 1]``."""
         return Transition(self.means[index], self.stds[index], _of_elements(self.mask))
 
+    def step(self, index: int) -> Rollout:
+        """The stochastic step ``index``, from 0, as a rollout with this step alone."""
+        one, ends = slice(index, index + 1), slice(index, index + 2)
+        return replace(
+            self,
+            steps=self.steps[one],
+            bounds=self.bounds[ends],
+            states=self.states[ends],
+            means=self.means[one],
+            stds=self.stds[one],
+            share_size=self.evaluated(index),
+        )
+
     def rows(self, rows: Tensor) -> Rollout:
         """The rollout of some rows, by their numbers ``(rows,)`` on the CPU, in the given order."""
+        if torch.equal(rows, torch.arange(len(self.latents))):
+            return self
         there = on_device_of(self.latents, rows)
         return replace(
             self,
@@ -148,14 +164,16 @@ def rollout(
     solver, at = solver or EulerSampler(), _Going(velocity, noise)
     every = torch.arange(len(noise) * branch_size)
     first = every[::branch_size]
-    heads = [one.grid[: one.window.start + 1] for one in trajectories]
-    tails = [one.grid[one.window.stop :] for one in trajectories for _ in range(branch_size)]
+    heads = {one: one.grid[: one.window.start + 1] for one in trajectories}
+    tails = {one: one.grid[one.window.stop :] for one in trajectories}
     bounds = torch.stack([one.grid[one.window.start : one.window.stop + 1] for one in trajectories], 1)
     bounds = bounds.repeat_interleave(branch_size, 1)
     steps = torch.tensor([list(one.window) for one in trajectories], dtype=torch.long).view(len(noise), length).T
     steps = steps.repeat_interleave(branch_size, 1)
 
-    latents = _follow(at, first, noise.float(), heads, solver).repeat_interleave(branch_size, 0)
+    latents = _follow(at, first, noise.float(), [heads[one] for one in trajectories], solver).repeat_interleave(
+        branch_size, 0
+    )
     made = [(latents[None], latents[None][:0], latents.new_zeros(0, len(latents)))]
     if share_size > 1:
         once, few = latents[::branch_size], (draws[:1, ::branch_size], bounds[:2, ::branch_size])
@@ -167,7 +185,7 @@ def rollout(
         own = len(made) - 1
         made.append(_stochastic(at, every, latents, draws[own:], bounds[own:], kernel, window_batch_size))
     states, means, stds = (torch.cat(parts) for parts in zip(*made, strict=True))
-    end = _follow(at, every, states[-1], tails, solver)
+    end = _follow(at, every, states[-1], [tails[one] for one in trajectories for _ in range(branch_size)], solver)
     return Rollout(steps, bounds, kernel, states, means, stds, end, share_size, mask)
 
 
@@ -215,16 +233,19 @@ class _Going:
 
 def _follow(at: _Going, rows: Tensor, latents: Tensor, grids: Sequence[Tensor], solver: GridSampler) -> Tensor:
     """Integrate latents of some rows to the ends of their grids, in lockstep; a row at its end leaves the batch."""
-    times, counts = pad_sequence(list(grids), batch_first=True), torch.tensor([len(grid) - 1 for grid in grids])
-    for step in range(int(counts.max())):
-        going = (counts > step).nonzero().flatten()
-        t, t_next = times[going, step], times[going, step + 1]
-        whole = len(going) == len(rows)
-        there = on_device_of(latents, going)
-        some = latents if whole else latents[there]
-        mean = solver.mean_velocity(at(rows[going]), some, t, t_next)
-        some = some + on_device_of(latents, t_next - t).reshape(-1, *[1] * (latents.dim() - 1)) * mean
-        latents = some.float() if whole else latents.index_copy(0, there, some.float())
+    several = {id(grid): grid for grid in grids}  # most rows share theirs
+    places = {key: place for place, key in enumerate(several)}
+    table, of_row = pad_sequence(list(several.values()), batch_first=True), [places[id(grid)] for grid in grids]
+    times, counts = table[of_row], [len(grid) - 1 for grid in grids]
+    for start, stop in pairwise(sorted({0, *counts})):  # from one end to the next the same rows take part
+        going = torch.tensor([row for row, count in enumerate(counts) if count > start])
+        whole, there = len(going) == len(rows), on_device_of(latents, going)
+        velocity, x = at(rows[going]), latents if whole else latents[there]
+        span = times[going, start : stop + 1].T.contiguous()
+        lengths = on_device_of(x, span.diff(dim=0)).view(stop - start, len(x), *[1] * (x.dim() - 1))
+        for t, t_next, length in zip(span, span[1:], lengths, strict=False):
+            x = (x + length * solver.mean_velocity(velocity, x, t, t_next)).float()
+        latents = x if whole else latents.index_copy(0, there, x)
     return latents
 
 

@@ -228,13 +228,16 @@ class FastGrpoTask(RewardedTask):
         members, tail = self._members, self.rollout_options.max_tail_steps
         real = torch.arange(max(lengths)) < torch.tensor(lengths).repeat_interleave(len(members))[:, None]
         mask = None if real.all() else real.to(self.device, non_blocking=True)
-        grids = [self.grid if tail is None else shorten_tail(self.grid, window.stop, tail) for window in windows]
+        each = {
+            window: Trajectory(self.grid if tail is None else shorten_tail(self.grid, window.stop, tail), window)
+            for window in windows
+        }
         noise, draws = self._noise(ids, lengths, windows, update)
         return rollout(
             self._row_velocity(conditions, max(lengths), mask),
             noise,
             draws,
-            [one for one in map(Trajectory, grids, windows) for _ in members[:: self.branch_size]],
+            [each[window] for window in windows for _ in members[:: self.branch_size]],
             self.kernel,
             branch_size=self.branch_size,
             share_first=self.rollout_options.share_first,

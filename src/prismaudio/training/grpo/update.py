@@ -174,10 +174,10 @@ def accumulate_gradients(
             terms, statistics = micro_batch_loss(batch, objective)
             backward(batch.share * terms.mean())
         values += [*statistics.values(), terms.detach().mean()]
-        steps = batch.source.rollout.steps[batch.index, batch.rows]
+        steps = batch.source.rollout.steps[batch.index, batch.rows].tolist()
         for name in (*statistics, "loss"):
             of_step = name.removeprefix(CLIPPED)
-            part = 1.0 if of_step == name else float((steps == int(of_step)).float().mean())
+            part = 1.0 if of_step == name else steps.count(int(of_step)) / len(steps)
             names.append((name, batch.share * part))
     found = torch.stack(values).tolist() if values else []
     return [Statistic(name, value, share) for (name, share), value in zip(names, found, strict=True)]
@@ -190,20 +190,20 @@ def micro_batch_loss(batch: MicroBatch, objective: Objective) -> tuple[Tensor, d
         batch: The micro-batch.
         objective: The objective.
     """
-    sampled, index = batch.source.rollout.rows(batch.rows), batch.index
-    rows = on_device_of(sampled.latents, batch.rows[:: sampled.evaluated(index)])
-    new, old = replay(batch.source.policy(rows), sampled, index), sampled.transition(index)
+    sampled = batch.source.rollout.step(batch.index).rows(batch.rows)
+    rows = on_device_of(sampled.latents, batch.rows[:: sampled.share_size])
+    new, old = replay(batch.source.policy(rows), sampled, 0), sampled.transition(0)
     advantages = on_device_of(sampled.latents, batch.advantages)
-    terms, found = objective.loss.loss(new, old, sampled.states[index + 1], advantages)
-    found |= _clipped_by_step(found.pop("limited"), sampled.steps[index])
+    terms, found = objective.loss.loss(new, old, sampled.states[1], advantages)
+    found |= _clipped_by_step(found.pop("limited"), sampled.steps[0])
     if batch.source.reference is not None:
         with torch.no_grad():
-            other = replay(batch.source.reference(rows), sampled, index)
-        reduction, times = objective.loss.reduction, sampled.times(index)
+            other = replay(batch.source.reference(rows), sampled, 0)
+        reduction, times = objective.loss.reduction, sampled.times(0)
         kl = divergence(new, other, sampled.kernel, *times, objective.kl_form, reduction)
         terms, found["kl"] = terms + objective.kl_coef * kl, kl.detach().mean()
     whole = Window(0, len(objective.grid) - 1)
-    weights = objective.weighting.weights(sampled.kernel, objective.grid, whole)[sampled.steps[index]]
+    weights = objective.weighting.weights(sampled.kernel, objective.grid, whole)[sampled.steps[0]]
     return on_device_of(terms, weights.to(terms.dtype)) * terms, found
 
 
@@ -214,7 +214,7 @@ def _clipped_by_step(limited: Tensor, steps: Tensor) -> dict[str, Tensor]:
         limited: True where the loss was limited, ``(rows,)``.
         steps: Number of the step of each row, on the CPU.
     """
-    found = steps.unique()
-    counted = (steps[:, None] == found).float()
+    found = sorted(set(steps.tolist()))
+    counted = (steps[:, None] == torch.tensor(found)).float()
     shares = (limited.float()[:, None] * on_device_of(limited, counted / counted.sum(0))).sum(0)
-    return {f"{CLIPPED}{step}": share for step, share in zip(found.tolist(), shares, strict=True)}
+    return {f"{CLIPPED}{step}": share for step, share in zip(found, shares, strict=True)}
