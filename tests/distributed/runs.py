@@ -169,7 +169,9 @@ def align(folder, steps=3, checkpoint=None, options=None, reward=None, *, split_
     made = FastGrpoTask(
         {"spatial": reward or Right()},
         transformer=task().transformer, encoders={"text": Numbered()}, autoencoder=Held(),
-        rollout=RolloutOptions(group_size=4, num_steps=6, branch_size=2, split_groups=split_groups),
+        rollout=RolloutOptions(
+            group_size=4, num_steps=6, branch_size=2, split_groups=split_groups, max_tail_steps=2, rollout_batch_size=4,
+        ),
         policy=PolicyOptions(kl_coef=0.1), scoring=RewardOptions(cache=None, advantage=WeightedSumAdvantage("batch")),
         optimizer=partial(AdamW, lr=1e-3, weight_decay=1e-4), **(options or {}),
     )  # fmt: skip

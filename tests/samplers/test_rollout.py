@@ -286,6 +286,33 @@ def test_padding_changes_no_density() -> None:
         assert not gradient[..., length:].any()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+def test_on_a_gpu_nothing_waits_for_the_device_and_rows_are_those_of_the_cpu(solver) -> None:
+    noise, draws = normal((4, 4, 7), "start"), normal((2, 12, 4, 7), "draw")
+    trajectories = [Trajectory(grid, window) for grid, window in zip(TAILS, WINDOWS, strict=True)]
+    options = {"branch_size": 3, "solver": solver, "share_first": True, "window_batch_size": 5}
+    expected = rollout(Frames(torch.arange(12.0)).of_rows, noise, draws, trajectories, RhoKernel(0.7), **options)
+    network = Frames(torch.arange(12.0)).cuda()
+    network.biases = network.biases.cuda()
+
+    def of_rows(rows: Tensor):
+        velocity = network.of_rows(rows)
+        return lambda latents, times: velocity(latents, times.to("cuda", non_blocking=True))
+
+    there = noise.cuda(), draws.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = rollout(of_rows, *there, trajectories, RhoKernel(0.7), **options)
+        again = replay(of_rows(torch.arange(12, device="cuda")), made, 1)
+        assert made.rows(torch.tensor([3, 4, 5])).latents.shape == (3, 4, 7)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(made.latents.cpu(), expected.latents, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(again.mean, made.means[1], rtol=1e-4, atol=1e-5)
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 def test_the_last_step_is_not_random() -> None:
     with pytest.raises(

@@ -323,7 +323,7 @@ def test_all_clips_together_give_what_each_gives_alone(tmp_path, monkeypatch, gu
         "num_steps": 8, "kl_coef": 0.1, "lora": Lora(rank=2), "train_micro_batch_size": 100,
     }  # fmt: skip
     rows, audio, calls, weights = {}, {}, {}, {}
-    for name, size, padding in (("alone", 1, 0.0), ("equal", None, 0.0), ("padded", None, 1.0), ("two", 2, 0.5)):
+    for name, size, padding in (("alone", 1, 0.0), ("equal", 6, 0.0), ("padded", 6, 1.0), ("two", 2, 0.5)):
         made = task({"spatial": Right()}, rollout_batch_size=size, **options)
         monkeypatch.setattr(FastGrpoTask, "_max_padding", padding)
         audio[name], calls[name] = sampled_by(made, monkeypatch)
@@ -351,7 +351,7 @@ def test_all_clips_together_give_what_each_gives_alone(tmp_path, monkeypatch, gu
 def test_on_a_cpu_clips_of_several_lengths_are_not_padded(tmp_path, monkeypatch):
     data = Clips(durations=(0.4, 0.2, 0.4, 0.3, 0.2, 0.4), batch_size=3)
     reward = Right()
-    made = task({"spatial": reward}, window=AllSteps(), branch_size=1)
+    made = task({"spatial": reward}, window=AllSteps(), branch_size=1, rollout_batch_size=3)
     _, calls = sampled_by(made, monkeypatch)
     fit(tmp_path, 2, made, data=data)
     assert sum(reward.rows) == 2 * 3 * 6
@@ -360,7 +360,8 @@ def test_on_a_cpu_clips_of_several_lengths_are_not_padded(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("size", [None, 4])
 def test_the_first_replay_is_exact_in_micro_batches(tmp_path, size):
-    (row,) = logged(tmp_path, 1, task(train_micro_batch_size=size, group_size=8, branch_size=4, window=AllSteps()))
+    options = {"train_micro_batch_size": size, "group_size": 8, "branch_size": 4, "rollout_batch_size": 2}
+    (row,) = logged(tmp_path, 1, task(window=AllSteps(), **options))
     assert row["ratio_error"] == 0.0
 
 

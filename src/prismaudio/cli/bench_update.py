@@ -113,12 +113,13 @@ class UpdateBenchmark(Benchmark):
                 max_epochs=-1,
                 callbacks=[timer],
                 default_root_dir=folder,
-                **dict.fromkeys(
-                    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-                ),
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
             )
-            batch = example_batch(options, task)
-            trainer.fit(task, torch.utils.data.DataLoader([batch], batch_size=None))
+            batches: Any = [example_batch(options, task)]
+            trainer.fit(task, torch.utils.data.DataLoader(batches, batch_size=None))
         timer.report.meta = {
             "clips": options.clips,
             "group_size": options.group_size,

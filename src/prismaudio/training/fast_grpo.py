@@ -157,7 +157,7 @@ class FastGrpoTask(RewardedTask):
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
         candidates = [
             self._candidates(prompts, rows, [windows[row] for row in rows], update)
-            for rows in prompts.batches(windows, self.rollout_options.rollout_batch_size, self._max_padding)
+            for rows in prompts.batches(windows, self._rollout_batch_size, self._max_padding)
         ]
         if self.device_mesh is not None:
             with self.update_log.phase("rollout"):
@@ -410,6 +410,11 @@ class FastGrpoTask(RewardedTask):
         share = self.group_size // self._n_shares
         first = share * (self.global_rank if self.rollout_options.split_groups else 0)
         return range(first, first + share)
+
+    @property
+    def _rollout_batch_size(self) -> int | None:
+        """Maximum number of clips that are sampled together; None for all."""
+        return self.rollout_options.rollout_batch_size or (1 if self.device.type == "cpu" else None)
 
     @property
     def _micro_batch_size(self) -> int:

@@ -33,8 +33,9 @@ class RolloutOptions:
             steps at a random position, as in the paper.
         kernel: Transition of a stochastic step; None for ``EulerMaruyamaKernel`` with ``noise_level`` 0.7, as in the
             paper.
-        rollout_batch_size: Maximum number of clips whose candidates are sampled together, to limit memory; None for
-            all clips of an update, the fewest evaluations of the network.
+        rollout_batch_size: Maximum number of clips whose candidates are sampled together. None for all clips of an
+            update on a GPU, which needs the fewest evaluations of the network and the most memory, and for one on a
+            CPU, where several take as long together as one after the other.
         split_groups: Split each group over all processes, instead of giving each process whole groups; each process
             then samples candidates for the clips of all processes.
     """
