@@ -34,6 +34,7 @@ COMMANDS = {
         "bench",
         "bench model",
         "bench rewards",
+        "bench update",
         "convert",
         "export",
         "plugins list",
