@@ -35,6 +35,7 @@ COMMANDS = {
         "bench model",
         "bench train",
         "bench rewards",
+        "bench update",
         "convert",
         "export",
         "plugins list",

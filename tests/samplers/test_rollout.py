@@ -12,7 +12,7 @@ from prismaudio.samplers.base import GridSampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.heun import HeunSampler
 from prismaudio.samplers.midpoint import MidpointSampler
-from prismaudio.samplers.rollout import Rollout, Trajectory, replay, rollout
+from prismaudio.samplers.rollout import Rollout, Trajectory, n_evaluations, replay, rollout
 from prismaudio.samplers.runge_kutta import RungeKuttaSampler
 from prismaudio.training.grpo.losses import ClippedLoss
 from prismaudio.training.grpo.windows import AllSteps, Window
@@ -240,6 +240,8 @@ def test_in_lockstep_every_row_is_what_it_is_alone(solver, grids, share, size) -
     batches = {None: (1, 1), 2: (2, 6), 3: (2, 4)}[size]  # of four branches and twelve rows
     calls = cost * (max(heads) + max(tails)) + (batches[0] + batches[1] if share else 2 * batches[1])
     assert network.calls == calls
+    if cost == 1:
+        assert n_evaluations(trajectories, 3, share_first=share, window_batch_size=size) == calls
     assert network.rows == cost * (sum(heads) + 3 * sum(tails)) + (4 + 12 if share else 24)
     assert made.steps.tolist() == [[w.start + i for w in WINDOWS for _ in range(3)] for i in range(2)]
 

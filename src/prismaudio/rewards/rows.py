@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from prismaudio.rewards.base import Cache
 
-CHUNK_ROWS = 4
-"""Rows that are scored together: their spectra fit into the CPU cache."""
+CHUNK_ROWS = {"cpu": 4, "cuda": 32}
+"""Rows that are scored together: their spectra fit into the cache of a CPU, and keep a GPU busy."""
 
 
 def pad_caches(caches: Sequence[Cache], *names: str, device: torch.device) -> list[Tensor]:
@@ -33,6 +33,12 @@ def pad_caches(caches: Sequence[Cache], *names: str, device: torch.device) -> li
     return [pad_sequence([cache[name] for cache in distinct], batch_first=True)[rows].to(device) for name in names]
 
 
+def chunk_rows(device: torch.device) -> int:
+    """Rows that are scored together on a device."""
+    return CHUNK_ROWS.get(device.type, CHUNK_ROWS["cpu"])
+
+
 def map_in_chunks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """Apply a function to tensors ``(batch, ...)`` in chunks of ``CHUNK_ROWS`` rows and concatenate the results."""
-    return torch.cat([function(*chunk) for chunk in zip(*(tensor.split(CHUNK_ROWS) for tensor in rows), strict=True)])
+    """Apply a function to tensors ``(batch, ...)`` in chunks of some rows, see :func:`chunk_rows`."""
+    size = chunk_rows(rows[0].device)
+    return torch.cat([function(*chunk) for chunk in zip(*(tensor.split(size) for tensor in rows), strict=True)])

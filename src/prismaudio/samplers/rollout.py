@@ -7,6 +7,7 @@ the longest trajectory, however many trajectories there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -187,6 +188,23 @@ def rollout(
     states, means, stds = (torch.cat(parts) for parts in zip(*made, strict=True))
     end = _follow(at, every, states[-1], [tails[one] for one in trajectories for _ in range(branch_size)], solver)
     return Rollout(steps, bounds, kernel, states, means, stds, end, share_size, mask)
+
+
+def n_evaluations(
+    trajectories: Sequence[Trajectory],
+    branch_size: int = 1,
+    *,
+    share_first: bool = False,
+    window_batch_size: int | None = None,
+) -> int:
+    """How often :func:`rollout` evaluates the network, with Euler's method; for the arguments see there."""
+    n_branches, length = len(trajectories), len(trajectories[0].window)
+    n_rows = n_branches * branch_size
+    own = length - 1 if share_first and branch_size > 1 and length else length
+    stochastic = own * math.ceil(n_rows / (window_batch_size or n_rows))
+    shared = (length - own) * math.ceil(n_branches / (window_batch_size or n_branches))
+    head = max(one.window.start for one in trajectories)
+    return head + shared + stochastic + max(len(one.grid) - 1 - one.window.stop for one in trajectories)
 
 
 def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:

@@ -19,7 +19,7 @@ from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shorten_tail, uniform_grid
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Velocity
-from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, rollout
+from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, n_evaluations, rollout
 from prismaudio.training.candidates import Candidates, Prompts
 from prismaudio.training.grpo.advantages import WeightedSumAdvantage, flat_groups
 from prismaudio.training.grpo.losses import ClippedLoss
@@ -155,13 +155,12 @@ class FastGrpoTask(RewardedTask):
         with self.update_log.phase("rollout"):
             prompts = self._prompts(batch)
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
-        candidates = [
-            self._candidates(prompts, rows, [windows[row] for row in rows], update)
-            for rows in prompts.batches(windows, self._rollout_batch_size, self._max_padding)
-        ]
-        if self.device_mesh is not None:
+            batches = prompts.batches(windows, self._rollout_batch_size, self._max_padding)
+            idle = self._n_idle([[windows[row] for row in rows] for rows in batches])
+        candidates = [self._candidates(prompts, rows, [windows[row] for row in rows], update) for rows in batches]
+        if idle:
             with self.update_log.phase("rollout"):
-                self._equal_forwards(prompts)
+                self._idle(prompts, idle)
         with self.update_log.phase("rewards"):
             rewards, groups = self._score_all(candidates)
         advantages = self._advantages(rewards, groups, self.weights_now())
@@ -225,25 +224,29 @@ class FastGrpoTask(RewardedTask):
             windows: The window of each clip.
             update: Completed updates.
         """
-        members, tail = self._members, self.rollout_options.max_tail_steps
+        members = self._members
         real = torch.arange(max(lengths)) < torch.tensor(lengths).repeat_interleave(len(members))[:, None]
         mask = None if real.all() else real.to(self.device, non_blocking=True)
-        each = {
-            window: Trajectory(self.grid if tail is None else shorten_tail(self.grid, window.stop, tail), window)
-            for window in windows
-        }
         noise, draws = self._noise(ids, lengths, windows, update)
         return rollout(
             self._row_velocity(conditions, max(lengths), mask),
             noise,
             draws,
-            [each[window] for window in windows for _ in members[:: self.branch_size]],
+            self._trajectories(windows),
             self.kernel,
             branch_size=self.branch_size,
             share_first=self.rollout_options.share_first,
             window_batch_size=self._micro_batch_size,
             mask=mask,
         )
+
+    def _trajectories(self, windows: Sequence[Window]) -> list[Trajectory]:
+        """The trajectory of each branch of clips with these windows."""
+        tail, each = self.rollout_options.max_tail_steps, {}
+        for window in windows:
+            grid = self.grid if tail is None else shorten_tail(self.grid, window.stop, tail)
+            each[window] = Trajectory(grid, window)
+        return [each[window] for window in windows for _ in self._members[:: self.branch_size]]
 
     def _noise(
         self, ids: Sequence[str], lengths: Sequence[int], windows: Sequence[Window], update: int
@@ -275,17 +278,27 @@ class FastGrpoTask(RewardedTask):
         names, caches = [prompts.ids[row]] * len(audio), [prompts.caches[row]] * len(audio)
         return self.candidate_scorer.submit(audio, rate_hz, names, caches)
 
-    @torch.no_grad()
-    def _equal_forwards(self, prompts: Prompts) -> None:
-        """Evaluate the network as often as the process that has the longest trajectories.
+    def _n_idle(self, batches: Sequence[Sequence[Window]]) -> int:
+        """How much less often this process evaluates the network than the one with the longest trajectories.
 
-        Sharded parameters are gathered in each forward pass by all processes together.
+        Processes gather sharded parameters together, in every forward pass, so all must make equally many.
         """
-        missing = self._largest(self.update_log.forwards) - self.update_log.forwards
+        if self.device_mesh is None:
+            return 0
+        share_first, size = self.rollout_options.share_first, self._micro_batch_size
+        count = sum(
+            n_evaluations(self._trajectories(each), self.branch_size, share_first=share_first, window_batch_size=size)
+            for each in batches
+        )
+        return self._largest(count) - count
+
+    @torch.no_grad()
+    def _idle(self, prompts: Prompts, count: int) -> None:
+        """Evaluate the network a number of times without using the results."""
         conditions = prompts.conditions.index(torch.zeros(1, dtype=torch.long, device=self.device))
         velocity = super().velocity(conditions, prompts.n_frames[0], cache=False)
         latents = torch.zeros(1, self._decoder.channels, prompts.n_frames[0], device=self.device)
-        for _ in range(missing):
+        for _ in range(count):
             velocity(latents, torch.ones(1))
 
     def _score_all(self, candidates: Sequence[Candidates]) -> tuple[dict[str, Tensor], Tensor]:
