@@ -16,8 +16,8 @@ from prismaudio_audiobox.weights import SCALES, load_published
 RATE_HZ = 16_000
 CHUNK = 10 * RATE_HZ
 """Samples per chunk; the last chunk is padded."""
-AT_ONCE = 8
-"""Chunks per forward pass, which take 1.6 GB in the first layers."""
+AT_ONCE = {"cpu": 8, "cuda": 16}
+"""Chunks per forward pass; 8 take 1.6 GB in the first layers."""
 
 
 class Rater:
@@ -66,7 +66,8 @@ class Rater:
         self.network.to(chunks.device)
         lengths = lengths.to(chunks.device)
         with torch.autocast(chunks.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            parts = zip(chunks.split(AT_ONCE), lengths.split(AT_ONCE), strict=True)
+            size = AT_ONCE.get(chunks.device.type, 8)
+            parts = zip(chunks.split(size), lengths.split(size), strict=True)
             raw = torch.cat([self.network(*part) for part in parts]).float()
         mean, deviation = self.scales.to(raw.device)
         return raw * deviation + mean

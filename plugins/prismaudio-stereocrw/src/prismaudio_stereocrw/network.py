@@ -111,8 +111,11 @@ class CrwNetwork(nn.Module):
         """Embeddings ``(batch, n_patches, 128)`` of patches of audio ``(batch, samples)``, ``step`` samples apart."""
         patches = audio.unfold(-1, patch_samples, step)[:, :n_patches]
         at_once = AT_ONCE.get(audio.device.type, 128)
-        rows = [torch.cat([self(chunk) for chunk in row.split(at_once)]) for row in patches]
-        return torch.stack(rows)
+        rows = patches.split(
+            max(1, at_once // patches.shape[1])
+        )  # patches overlap: only those of a few rows are copied
+        made = [self(chunk) for some in rows for chunk in some.flatten(0, 1).split(at_once)]
+        return torch.cat(made).unflatten(0, patches.shape[:2])
 
 
 def load_network(weights: str | None = None) -> CrwNetwork:

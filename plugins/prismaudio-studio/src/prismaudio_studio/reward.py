@@ -12,7 +12,7 @@ from torch import Tensor
 from prismaudio.errors import NotApplicableError
 from prismaudio.rewards.base import Cache, Reward, plan_text
 from prismaudio.rewards.lag import expected_onsets, lags_s
-from prismaudio.rewards.rows import CHUNK_ROWS, map_in_chunks, pad_caches
+from prismaudio.rewards.rows import chunk_rows, map_in_chunks, pad_caches
 from prismaudio_studio.classifier import SourceClassifier, studio_classifier
 from prismaudio_studio.timbre import timbre_features
 from prismaudio_studio.words import NOUNS
@@ -106,7 +106,7 @@ class SemanticReward(Reward):
         lengths = (lengths_s * sample_rate_hz).round().long()
         total = torch.zeros(2, len(audio), device=audio.device)
         for length in lengths.unique().tolist():
-            for chunk in (lengths == length).nonzero()[:, 0].split(CHUNK_ROWS):
+            for chunk in (lengths == length).nonzero()[:, 0].split(chunk_rows(audio.device)):
                 segments = _crop(audio, rows[chunk].to(audio.device), starts[chunk.to(audio.device)], length)
                 probabilities = self._probabilities(segments, sample_rate_hz, named[chunk].to(audio.device))
                 weight = weights[chunk].to(audio.device)
