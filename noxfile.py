@@ -134,7 +134,7 @@ def gpu(session: nox.Session) -> None:
     session.run("pytest", "-m", "gpu", "tests", *session.posargs)
     results = Path(session.create_tmp()) / "results"
     for name in ("inference", "rollout", "training", "generate"):
-        session.run("sh", f"benchmarks/gpu/{name}.sh", str(results), external=True)
+        session.run(f"benchmarks/gpu/{name}.sh", str(results), external=True)
     session.run("python", "benchmarks/gpu/table.py", str(results))
 
 

@@ -5,7 +5,7 @@ set -eu
 folder=${1:-${OUT:-.}}
 mkdir -p "$folder"
 if [ "${2:-}" = --reduced ]; then
-    set -- --device cpu --reduced
+    set -- --device cpu --size small --clips 2 --group-size 4 --duration 2 --rounds 1
 else
     set -- --device cuda
 fi

@@ -242,20 +242,20 @@ def test_blocks_are_compiled_once_for_all_numbers_of_tokens(monkeypatch: pytest.
     compile_forwards(made.transformer.blocks)
     frames_of = []
 
-    def step(n_frames, n_tokens, *, padded=False, grad=True):
+    def step(n_frames, n_tokens, *, padded=False, inference=False):
         source = torch.Generator().manual_seed(n_tokens)
         text = Features.pad([torch.randn(n_tokens, 5, generator=source), torch.randn(2, 5, generator=source)])
         mask = torch.arange(n_frames) < torch.tensor([[n_frames], [n_frames - 2]]) if padded else None
         latents, times = torch.randn(2, 6, n_frames, generator=source), torch.tensor([0.2, 0.7])
-        with torch.set_grad_enabled(grad):
+        with torch.inference_mode(inference):
             found = made.transformer(latents, times, Conditions(text=text), mask)
-        torch.testing.assert_close(found, plain(latents, times, Conditions(text=text), mask))
+            torch.testing.assert_close(found, plain(latents, times, Conditions(text=text), mask))
         frames_of.append(counter.frame_count)
 
     for n_tokens in (9, 4, 7):
         step(20, n_tokens)
     for n_frames in (18, 15):
         step(n_frames, 5, padded=True)
-    step(20, 6, grad=False)
+    step(20, 6, inference=True)
     step(16, 6)
     assert frames_of == [1, 1, 1, 2, 2, 2, 3]

@@ -153,3 +153,11 @@ def test_the_rate_changes_once_an_optimizer_step(tmp_path):
     trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(module, loader)
     expected = CosineWithWarmup(optimizer(), 2, total_steps=4)
     assert module.rates == pytest.approx([expected.factor(step) for step in range(4)])
+
+
+def test_a_resumed_optimizer_is_fused_as_the_run_that_resumes_it_would_be():
+    for fused in (None, True):
+        optimizer = configure_optimizer(layers(), partial(AdamW, fused=fused), None, defaults=ADAMW)["optimizer"]
+        state = optimizer.state_dict()
+        optimizer.load_state_dict({**state, "param_groups": [{**g, "fused": not fused} for g in state["param_groups"]]})
+        assert [group["fused"] for group in optimizer.param_groups] == [fused, fused]

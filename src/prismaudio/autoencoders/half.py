@@ -34,6 +34,7 @@ class HalfPrecisionDecoder(Autoencoder):
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
         self.autoencoder, self.half_copy = autoencoder, copy.deepcopy(autoencoder).half()
+        self._versions = self._weight_versions()
         self.sample_rate_hz, self.hop, self.channels = autoencoder.sample_rate_hz, autoencoder.hop, autoencoder.channels
         self.any_length = autoencoder.any_length
         self._has_warned = False
@@ -44,6 +45,9 @@ class HalfPrecisionDecoder(Autoencoder):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents ``(batch, channels, frames)`` to audio ``(batch, 2, frames * hop)`` in float32."""
+        if (versions := self._weight_versions()) != self._versions:  # the weights were loaded or changed in place
+            self._versions = versions
+            self.half_copy.load_state_dict(self.autoencoder.state_dict())
         audio = self.half_copy.decode(latents.half()).float()
         if bool(audio.isfinite().all()):
             return audio
@@ -51,6 +55,10 @@ class HalfPrecisionDecoder(Autoencoder):
             self._has_warned = True
             LOG.warning("audio is not finite in float16 and is decoded in float32, which is slower")
         return self.autoencoder.decode(latents)
+
+    def _weight_versions(self) -> list[tuple[int, int]]:
+        """What changes with the weights: their addresses, and how often each was changed in place."""
+        return [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in self.autoencoder.parameters()]  # noqa: SLF001 - torch documents no other
 
     def compile_decoder(self) -> None:
         """Compile the copy, see :meth:`prismaudio.autoencoders.base.Autoencoder.compile_decoder`."""

@@ -19,7 +19,7 @@ from prismaudio import __version__
 from prismaudio.autoencoders.half import HalfPrecisionDecoder
 from prismaudio.benchmarks.report import Report
 from prismaudio.devices import PRECISIONS
-from prismaudio.models.graphs import GraphedTransformer
+from prismaudio.models.graphs import FIRST_STEPS, GraphedTransformer
 from prismaudio.samplers.adams_bashforth import AdamsBashforthSampler
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
@@ -130,7 +130,8 @@ class ModelSpeed:
                 if name.startswith("compiled"):
                     self._first_s[f"{label} {name}"] = seconds
             if cuda and name.endswith("graph velocity"):
-                row()  # the second call captures
+                for _ in range(FIRST_STEPS):
+                    row()  # the last call captures
 
     def _inputs(
         self, transformer: DiffusionTransformer, autoencoder: Autoencoder, count: int
@@ -238,7 +239,7 @@ class ModelSpeed:
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def _note(
         self,
@@ -270,7 +271,7 @@ class ModelSpeed:
 
     def _settings(self, transformer: DiffusionTransformer, autoencoder: Autoencoder) -> dict[str, Any]:
         cuda = self.device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated() if cuda else _peak_memory()
+        peak = torch.cuda.max_memory_allocated(self.device) if cuda else _peak_memory()
         return {
             "parameters": sum(p.numel() for p in transformer.parameters()),
             "autoencoder": type(autoencoder).__name__,
@@ -278,7 +279,7 @@ class ModelSpeed:
             "gflop_per_guided_velocity": round(self._gflop["velocity"], 1),
             "peak_memory_gib": round(peak / 2**30, 2),
             **({"first_call_s": {name: round(s, 1) for name, s in self._first_s.items()}} if self._first_s else {}),
-            "device": torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads",
+            "device": torch.cuda.get_device_name(self.device) if cuda else f"{torch.get_num_threads()} threads",
             "versions": {"prismaudio": __version__, "torch": torch.__version__},
         }
 

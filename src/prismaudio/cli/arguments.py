@@ -77,7 +77,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     add_revision(group)
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
     group.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="fp32", help="dtype of the transformer (default: %(default)s)"
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="dtype of the transformer; with bf16 a GPU decodes in float16 (default: %(default)s)",
     )
 
 

@@ -99,7 +99,7 @@ class Batch:
                 self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
-                if self.options.compile == "auto" and len(waiting) >= COMPILE_FROM:
+                if self.options.compile == "auto" and len(waiting) >= COMPILE_FROM and not self.low_memory:
                     self.model.compile()
                 if not self.low_memory:  # all weights are read and valid
                     make_writable(self.folder)
@@ -127,7 +127,7 @@ class Batch:
                     for job, result in zip(taken, results, strict=True):
                         finishing.append((job, threads.submit(self._finish, job, result, share_s)))
                         self._report(finishing, reporter, most_waiting=size)
-            except PrismAudioError:  # an option is invalid for every job; what is generated is kept
+            except Exception:  # such as an option that is invalid for every job; what is generated is kept
                 self._report(finishing, reporter)
                 raise
             self._report(finishing, reporter)

@@ -203,7 +203,7 @@ class ManifestDataModule(LightningDataModule):
         """Training clips, shuffled; resumable from a checkpoint."""
         loader = self._loader("train", shuffle=True)
         sampler = loader.sampler
-        if isinstance(sampler, BucketSampler):
+        if isinstance(sampler, BucketSampler) and (self.trainer is None or self.trainer.is_global_zero):
             share, batches = (100 * value for value in sampler.padding())
             LOG.info("%.1f %% of the latent frames of an epoch are padding, in %.0f %% of the batches", share, batches)
         return loader

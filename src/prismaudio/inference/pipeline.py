@@ -160,7 +160,8 @@ class PrismAudio:
             source: The name of an installed model, a model folder or a folder with a published checkpoint,
                 ``owner/model`` on the Hugging Face hub, or None for the only installed model.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
-            precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic.
+            precision: ``fp32``, or ``bf16`` for the transformer's weights and arithmetic; a GPU then also decodes in
+                float16, if the autoencoder allows it.
             revision: Branch, tag or commit of a model on the hub.
             low_memory: Load the weights of each network when it is used, and drop them afterwards, so that at most one
                 network is in memory; they are read again for every call of :meth:`generate`. The attributes of the
@@ -251,6 +252,8 @@ class PrismAudio:
         if load is None:
             if component is self.transformer or component is self.autoencoder:
                 if component not in self._fast:
+                    kept = (self.transformer, self.autoencoder)
+                    self._fast = {part: fast for part, fast in self._fast.items() if part in kept}
                     self._fast[component] = self._accelerated(component)
                 component = self._fast[component]
             yield component

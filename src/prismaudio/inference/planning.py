@@ -77,7 +77,12 @@ def write_plans(
     drafts = [_Draft(clip, one, prompt) for clip, one, prompt in zip(clips, given, prompts, strict=True)]
     every = iter(planners)
     while waiting := [draft for draft in drafts if draft.is_waiting(dimensions)]:
-        if (planner := next(every, None)) is None:
+        planner = _attempt(next, every, None)  # that of the model is loaded here
+        if planner is None:
+            break
+        if isinstance(planner, Exception):
+            for draft in waiting:
+                draft.error = planner
             break
         for draft, written in zip(waiting, _written(planner, waiting, dimensions), strict=True):
             draft.accept(written, type(planner).__name__)
@@ -90,7 +95,9 @@ def _written(planner: Planner, drafts: Sequence[_Draft], dimensions: Sequence[Di
         return [_attempt(planner.plan, drafts[0].clip, dimensions, drafts[0].request)]
     together = [draft.clip for draft in drafts], dimensions, [draft.request for draft in drafts]
     made = _attempt(planner.plan_batch, *together)
-    return [_written(planner, [draft], dimensions)[0] for draft in drafts] if isinstance(made, Exception) else [*made]
+    if isinstance(made, Exception) or len(made) != len(drafts):
+        return [_written(planner, [draft], dimensions)[0] for draft in drafts]
+    return [*made]
 
 
 def _attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +33,8 @@ BUCKET = 32
 """Streams are padded to a multiple of this, so that texts of similar length share a graph."""
 MAX_GRAPHS = 8
 """Shapes that are kept; the one that was used longest ago makes room for a new one."""
+FIRST_STEPS = 2
+"""Steps of a trajectory before its shape is captured, so that the short ones of roll-outs are not."""
 MAX_FRAMES = 8_192
 """Latent frames of a batch beyond which kernels take longer than their launch, so that a graph gains nothing."""
 Made = TypeVar("Made")
@@ -47,12 +51,14 @@ class PaddedConditions:
         n_frames: Latent frames, padding included.
         mask: True where a frame is real, bool ``(batch, n_frames)``; None if all are real.
         cache: What is precomputed from them for steps without a graph.
+        n_steps: Steps without a graph so far.
     """
 
     streams: Conditions
     n_frames: int
     mask: Tensor | None = None
     cache: ConditioningCache | None = None
+    n_steps: int = 0
 
     def first(self, count: int) -> PaddedConditions:
         """Those of the first samples of the batch."""
@@ -71,7 +77,7 @@ class _Graph:
         prepare: Repeats the first graph.
         step: Repeats the second graph.
         velocity: The velocity that the second graph writes.
-        of: The conditions that are prepared.
+        prepared: The conditions that the first graph was replayed for.
     """
 
     inputs: PaddedConditions
@@ -80,16 +86,17 @@ class _Graph:
     prepare: Callable[[], object]
     step: Callable[[], object]
     velocity: Tensor
-    of: PaddedConditions | None = None
+    prepared: PaddedConditions | None = None
 
 
 class GraphedTransformer:
     """A transformer whose velocities are replayed from CUDA graphs, for :func:`prismaudio.samplers.guidance`.
 
-    Results are those of the same kernels without a graph. The first step of a trajectory of a new shape runs without
-    one, and the second captures it. On other devices, with gradients, with sharded parameters
+    Results are those of the same kernels without a graph, but for the padding of the conditions. The first steps of a
+    trajectory of a new shape run without one. On other devices, with gradients, with sharded parameters
     and for large batches, the transformer itself is called. A network that cannot be captured is called, too, after one
-    warning that says why.
+    warning that says why. Hooks of the network do not run in a replay, and what decides in Python, such as an adapter
+    that is switched off, is that of the capture: call :meth:`clear` after such a change. Threads take turns.
 
     Args:
         transformer: The network; it is shared, not copied.
@@ -107,8 +114,13 @@ class GraphedTransformer:
         self.transformer, self._record = transformer, record
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._addresses: tuple[int, ...] = ()
+        self._lock = threading.Lock()
         self.failure = ""
         """Why no graph can be captured; empty while nothing failed."""
+
+    def clear(self) -> None:
+        """Drop all graphs and their memory."""
+        self._graphs.clear()
 
     def compile(self) -> None:
         """Compile the blocks with ``torch.compile``: seconds for the first clip, and faster velocities after it.
@@ -146,17 +158,24 @@ class GraphedTransformer:
         """See :meth:`prismaudio.models.dit.DiffusionTransformer.forward`."""
         if not isinstance(conditions, PaddedConditions):
             return self.transformer(latents, times, conditions, mask)
-        graph = None if self.failure else self._graph(latents, conditions)
-        if graph is None:
-            if conditions.cache is None:
-                streams, n_frames, real = conditions.streams, conditions.n_frames, conditions.mask
-                conditions.cache = self.transformer.cache_conditions(streams, n_frames, real)
-            return self.transformer(latents, times, conditions.cache)
-        with torch.inference_mode(mode=False), torch.no_grad():
-            if graph.of is not conditions:
+        with self._lock:
+            graph = None if self.failure else self._graph(latents, conditions)
+            if graph is not None:
+                return self._replayed(graph, latents, times, conditions)
+        conditions.n_steps += 1
+        if conditions.cache is None:
+            streams, n_frames, real = conditions.streams, conditions.n_frames, conditions.mask
+            conditions.cache = self.transformer.cache_conditions(streams, n_frames, real)
+        return self.transformer(latents, times, conditions.cache)
+
+    @staticmethod
+    def _replayed(graph: _Graph, latents: Tensor, times: Tensor, conditions: PaddedConditions) -> Tensor:
+        """A velocity of a graph, which prepares the conditions unless the last step was of the same."""
+        with torch.inference_mode(mode=False), torch.no_grad(), _device(latents):
+            if graph.prepared is not conditions:
                 _fill(graph.inputs, conditions)
                 graph.prepare()
-                graph.of = conditions
+                graph.prepared = conditions
             graph.latents.copy_(latents)
             graph.times.copy_(times, non_blocking=True)
             graph.step()
@@ -175,21 +194,26 @@ class GraphedTransformer:
         )
 
     def _graph(self, latents: Tensor, conditions: PaddedConditions) -> _Graph | None:
-        """The graphs of a shape; None in its first step, and, with a warning, if they cannot be captured."""
+        """The graphs of a shape; None in its first steps, and, with a warning, if they cannot be captured."""
         kind = latents.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         lengths = tuple((name, stream.mask.shape[1]) for name, stream in conditions.streams.items())
         modes = self.transformer.training, torch.is_inference_mode_enabled()  # compiled code may depend on them
         key = (tuple(latents.shape), conditions.mask is None, lengths, autocast, modes)
         if key not in self._graphs:
-            if conditions.cache is None:
+            if conditions.n_steps < FIRST_STEPS:
                 return None
             try:
                 self._graphs[key] = self._captured(latents, conditions, autocast)
                 conditions.cache = None
-            except (RuntimeError, NotImplementedError) as error:
+            except torch.OutOfMemoryError:
                 self._graphs.clear()
-                self.failure = " ".join(str(error).split())[:300]
+                conditions.n_steps = 0  # with the memory of the others it may fit
+                return None
+            except RuntimeError as error:
+                self._graphs.clear()
+                first = error.__context__ or error  # a failed capture says less than what made it fail
+                self.failure = " ".join(str(first).split())[:300]
                 LOG.warning(
                     "velocities are computed without CUDA graphs, which is slower: the network cannot be captured: %s",
                     self.failure,
@@ -211,7 +235,7 @@ class GraphedTransformer:
             moving = torch.zeros(latents.shape, device=latents.device)
             times = torch.full((len(latents),), 0.5, device=latents.device)
         record = self._record or functools.partial(capture, pool=torch.cuda.graph_pool_handle())
-        with cast:
+        with cast, _device(latents):
             prepare, cache = record(lambda: network.cache_conditions(streams, inputs.n_frames, mask))
             step, velocity = record(lambda: network(moving, times, cache))
         return _Graph(inputs, moving, times, prepare, step, velocity)
@@ -231,21 +255,27 @@ def capture(function: Callable[[], Made], pool: Any = None) -> tuple[Callable[[]
     Raises:
         RuntimeError: The function does something that cannot be captured.
     """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
+    caller, side, graph = torch.cuda.current_stream(), torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(caller)
     with torch.cuda.stream(side):
         function()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
+    caller.wait_stream(side)
     try:
         # other threads, which read data or score, may use the GPU meanwhile
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
             made = function()
     except RuntimeError:
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):  # a failed capture leaves the random generator in its state
-            torch.zeros(1, device="cuda")
+        # a failed capture leaves its stream, and its state in the random generator, which the next capture ends
+        torch.cuda.set_stream(caller)
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
+            torch.zeros(1, device=caller.device)
         raise
     return graph.replay, made
+
+
+def _device(latents: Tensor) -> AbstractContextManager[object]:
+    """Context in which the GPU of the latents is the current one."""
+    return torch.cuda.device(latents.device) if latents.is_cuda else nullcontext()
 
 
 def _fill(inputs: PaddedConditions, conditions: PaddedConditions) -> None:

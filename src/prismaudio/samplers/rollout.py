@@ -149,7 +149,7 @@ def rollout(
         trajectories: The trajectory of each branch; all windows have the same length.
         kernel: The kernel of the stochastic steps.
         branch_size: Samples that share the steps before the window.
-        solver: Sampler of the deterministic steps; None for Euler's method.
+        solver: Sampler of the deterministic steps, each of which depends on nothing before it; None for Euler's method.
         share_first: Whether the first stochastic step is also computed once for each branch: its samples start it from
             the same latents, and differ in their noise only.
         window_batch_size: Maximum number of rows of an evaluation in the window, so that a replay in batches of the
@@ -161,8 +161,13 @@ def rollout(
         PrismAudioError: A window does not fit its grid or the kernel, or windows differ in length.
     """
     length = _check(trajectories, kernel)
+    if solver is not None and type(solver).follow is not GridSampler.follow:
+        raise PrismAudioError(
+            f"steps of {type(solver).__name__} depend on earlier ones, which rows in lockstep do not have; use another "
+            "solver, such as HeunSampler"
+        )
     share_size = branch_size if share_first and length else 1
-    solver, at = solver or EulerSampler(), _Going(velocity, noise)
+    solver, at = solver or EulerSampler(), _LastVelocity(velocity, noise)
     every = torch.arange(len(noise) * branch_size)
     first = every[::branch_size]
     heads = {one: one.grid[: one.window.start + 1] for one in trajectories}
@@ -227,7 +232,7 @@ def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:
     return replace(made, mask=_of_elements(rollout.mask))
 
 
-class _Going:
+class _LastVelocity:
     """The velocity of the rows that take part in a step, which is prepared anew only when these change.
 
     Args:
@@ -249,7 +254,7 @@ class _Going:
         return self._velocity
 
 
-def _follow(at: _Going, rows: Tensor, latents: Tensor, grids: Sequence[Tensor], solver: GridSampler) -> Tensor:
+def _follow(at: _LastVelocity, rows: Tensor, latents: Tensor, grids: Sequence[Tensor], solver: GridSampler) -> Tensor:
     """Integrate latents of some rows to the ends of their grids, in lockstep; a row at its end leaves the batch."""
     several = {id(grid): grid for grid in grids}  # most rows share theirs
     places = {key: place for place, key in enumerate(several)}
@@ -268,7 +273,7 @@ def _follow(at: _Going, rows: Tensor, latents: Tensor, grids: Sequence[Tensor], 
 
 
 def _stochastic(
-    at: _Going,
+    at: _LastVelocity,
     rows: Tensor,
     latents: Tensor,
     draws: Tensor,

@@ -41,8 +41,8 @@ class CandidateScorer:
 
     def __init__(self, rewards: Mapping[str, Reward], folder: Path | None = None) -> None:
         self.scorers = {name: RewardScorer(reward, name, folder=folder) for name, reward in rewards.items()}
-        self._workers: dict[str, ThreadPoolExecutor] = {}
-        self._streams: dict[str, torch.cuda.Stream] = {}
+        self._worker: ThreadPoolExecutor | None = None
+        self._stream: torch.cuda.Stream | None = None
         self._logged: set[tuple[str, str]] = set()
 
     def prepare(self, clip: Clip, plan: Plan) -> dict[str, Cache | None]:
@@ -65,9 +65,9 @@ class CandidateScorer:
     def submit(
         self, audio: Tensor, sample_rate_hz: int, ids: Sequence[str], caches: Sequence[Mapping[str, Cache | None]]
     ) -> dict[str, Future[Tensor]]:
-        """Score in the workers; the results are scores ``(batch,)`` by name, on the CPU.
+        """Score in the worker; the results are scores ``(batch,)`` by name, on the CPU.
 
-        Audio on a GPU is scored on a stream of each reward, once the work that is queued for the audio now is done.
+        Audio on a GPU is scored on a stream of its own, once the work that is queued for the audio now is done.
 
         Args:
             audio: Candidates ``(batch, 2, samples)``.
@@ -76,26 +76,19 @@ class CandidateScorer:
             caches: What :meth:`prepare` returned for each row; candidates of one clip share the object.
         """
         ready = torch.cuda.current_stream(audio.device).record_event() if audio.is_cuda else None
-        return {
-            name: self._worker(name if audio.is_cuda else "").submit(
-                self._score_in_worker, ready, name, audio, sample_rate_hz, ids, caches
-            )
-            for name in self.scorers
-        }
-
-    def _worker(self, name: str) -> ThreadPoolExecutor:
-        if name not in self._workers:
-            self._workers[name] = ThreadPoolExecutor(1, thread_name_prefix=f"rewards {name}".strip())
-        return self._workers[name]
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewards")  # rewards may share networks
+        arguments = audio, sample_rate_hz, ids, caches
+        return {name: self._worker.submit(self._score_in_worker, ready, name, *arguments) for name in self.scorers}
 
     def _score_in_worker(self, ready: torch.cuda.Event | None, name: str, audio: Tensor, *rest: Any) -> Tensor:
         if ready is None:
             return self._score(name, audio, *rest)
-        if name not in self._streams:
-            self._streams[name] = torch.cuda.Stream(audio.device)
-        with torch.cuda.stream(self._streams[name]):
-            self._streams[name].wait_event(ready)
-            audio.record_stream(self._streams[name])  # its memory is not reused before this stream is done with it
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(audio.device)
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(ready)
+            audio.record_stream(self._stream)  # its memory is not reused before this stream is done with it
             return self._score(name, audio, *rest)
 
     def score(
@@ -134,7 +127,7 @@ class CandidateScorer:
         return found
 
     def close(self) -> None:
-        """Shut down the workers; the next submission starts new ones."""
-        for worker in self._workers.values():
-            worker.shutdown(cancel_futures=True)
-        self._workers.clear()
+        """Shut down the worker; the next submission starts a new one."""
+        if self._worker is not None:
+            self._worker.shutdown(cancel_futures=True)
+            self._worker = None

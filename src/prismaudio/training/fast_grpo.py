@@ -194,7 +194,7 @@ class FastGrpoTask(RewardedTask):
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             caches = self._caches(batch)
         durations_s = [clip.duration_s for clip in batch.clips]
-        prompts = Prompts(ready.ids, ready.mask.sum(1).tolist(), durations_s, ready.conditions, caches)
+        prompts = Prompts(ready.ids, list(ready.lengths), durations_s, ready.conditions, caches)
         if self._n_shares == 1:
             return prompts
         prompts = prompts.gather(self.device)
@@ -366,7 +366,8 @@ class FastGrpoTask(RewardedTask):
             return velocity
 
         policy = self._row_velocity(some.conditions, n_frames, mask)
-        return ReplayBatch(some.rollout, some.groups, policy, None if initial is None else reference)
+        groups = torch.arange(len(some.ids)) // (self.group_size // self._n_shares)  # a clip may come twice
+        return ReplayBatch(some.rollout, groups, policy, None if initial is None else reference)
 
     # Networks ----------------------------------------------------------------------------------------------------
     def velocity(
@@ -408,7 +409,8 @@ class FastGrpoTask(RewardedTask):
         self.log_dict(found, batch_size=batch_size)
 
     def teardown(self, stage: str) -> None:
-        """Shut down the worker thread of the rewards."""
+        """Shut down the worker thread of the rewards, and free what rendering holds on a GPU."""
+        super().teardown(stage)
         self.candidate_scorer.close()
 
     # Processes ---------------------------------------------------------------------------------------------------

@@ -115,9 +115,10 @@ class NonFiniteGuard(Callback):
         Raises:
             TrainingError: It was skipped.
         """
-        step, self._unread = self._unread, None
+        step = self._unread
         if step is not None and float(step.skipped.get()):
-            _stop(step.number, step.losses)
+            _stop(step.number, step.losses)  # again if a checkpoint is saved because of this error
+        self._unread = None
 
 
 def skips_steps(optimizer: Optimizer) -> bool:

@@ -171,6 +171,7 @@ def configure_optimizer(
     # Lightning does not clip scaled gradients of a fused optimizer
     if all(p.is_cuda for p in trained) and module.trainer.precision != "16-mixed":
         fuse(made)
+    _keep_fused(made)
     if lr_scheduler is None:
         return {"optimizer": made}
     try:
@@ -192,6 +193,17 @@ def fuse(optimizer: Optimizer) -> None:
         chosen = group["fused"] is not None or group["foreach"] is not None
         if not (chosen or group["capturable"] or group["differentiable"]):
             group["fused"] = True
+
+
+def _keep_fused(optimizer: Optimizer) -> None:
+    """Keep the implementation of an optimizer when it loads the state of a run on another device."""
+    chosen = [group.get("fused") for group in optimizer.param_groups]
+
+    def restore(loaded: Optimizer) -> None:
+        for group, fused in zip(loaded.param_groups, chosen, strict=True):
+            group.update({"fused": fused} if "fused" in group else {})
+
+    optimizer.register_load_state_dict_post_hook(restore)
 
 
 def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:

@@ -132,7 +132,15 @@ def _compiled(
 def checkpoint_activations(blocks: Iterable[nn.Module]) -> None:
     """Recompute the activations of each block in the backward pass instead of storing them: less memory, more time."""
     for block in blocks:
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = functools.partial(_checkpointed, block.forward)
+
+
+def _checkpointed(forward: Callable[..., Tensor], *args: Any) -> Tensor:
+    """A forward whose activations are recomputed in the backward pass; itself where there is none."""
+    if not torch.is_grad_enabled():
+        return forward(*args)
+    made: Tensor = checkpoint(forward, *args, use_reentrant=False)
+    return made
 
 
 @contextmanager

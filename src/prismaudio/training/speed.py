@@ -147,7 +147,7 @@ class SpeedMeter(Callback):
                 "step": (time.perf_counter() - self._round_s) / self.steps,
                 "forward and backward": sum(parts[0]) / self.steps,
                 "optimizer": sum(parts[1]) / self.steps,
-                "data": self._wait_s / self.steps,
+                "data": self._wait_s / max(self.steps - 1, 1),  # the first batch of a round is there already
             }
         self._end_s = time.perf_counter()
 

@@ -143,6 +143,11 @@ class TransformerTask(AveragedTask):
                     decoder.compile_decoder()
                 object.__setattr__(self, "_half_decoder", decoder)
 
+    def teardown(self, stage: str) -> None:
+        """Free what rendering holds on a GPU."""
+        self._graphs.clear()
+        object.__setattr__(self, "_half_decoder", None)
+
     def on_fit_start(self) -> None:
         """Log which streams have no encoder."""
         if self.encoders and self.trainer.is_global_zero:
