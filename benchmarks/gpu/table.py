@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     """Print a table for each file."""
     for path in sorted(folder.glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        settings = {name: value for name, value in report["meta"].items() if name != "versions"}
+        settings = {name: value for name, value in report["meta"].items() if not isinstance(value, dict)}
         versions = ", ".join(f"{name} {version}" for name, version in report["meta"]["versions"].items())
         sys.stdout.write(f"## {path.stem}\n\n{report['meta']['device']}, {versions}.\n\n{table(report['rows'])}\n\n")
         sys.stdout.write(", ".join(f"{name} {value}" for name, value in settings.items()) + "\n\n")
