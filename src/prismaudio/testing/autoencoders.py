@@ -52,7 +52,9 @@ def check_autoencoder(autoencoder: Autoencoder, *, audio: Tensor | None = None, 
     latents = _encode(check, tried, audio, "encoding")
     decoded = _decode(check, tried, latents, "decoding")
     _encode(check, tried, audio[..., :-1], "encoding audio that ends within a frame")
-    _encode(check, tried, audio[..., : audio.shape[-1] - hop + 1], "encoding audio of one sample more than whole frames")
+    _encode(
+        check, tried, audio[..., : audio.shape[-1] - hop + 1], "encoding audio of one sample more than whole frames"
+    )
     torch.rand(1)  # advances the random state
     check.close(_encode(check, tried, audio, "encoding again"), latents, 1e-6, "latents differ when encoded again")
     check.close(_decode(check, tried, latents, "decoding again"), decoded, 1e-6, "audio differs when decoded again")
