@@ -143,6 +143,9 @@ def _storing_config(init: Any) -> Any:
 def description(component: Configured) -> dict[str, Any]:
     """Class and arguments of a component, and of components among its arguments, as JSON types.
 
+    Raises:
+        CheckpointError: An argument is a function or another object that JSON cannot hold.
+
     Example:
         >>> class Box(Configured):
         ...     def __init__(self, size: int = 3) -> None: ...
@@ -154,6 +157,11 @@ def description(component: Configured) -> dict[str, Any]:
     kind = type(component)
     stored = {name: value for name, value in component.config.items() if name not in kind.not_in_folders}
     arguments = _map_components(stored, description)
+    if code := next((name for name, value in arguments.items() if callable(value)), None):
+        raise CheckpointError(
+            f"{kind.__name__} cannot be written to a file: its argument {code} is the Python object "
+            f"{arguments[code]!r:.60}; write a class of a plugin, see prismaudio plugins new --help"
+        )
     return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
 
 

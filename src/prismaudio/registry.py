@@ -193,7 +193,7 @@ class Registry:
         for plugin in self.plugins:
             if plugin.distribution == distribution and plugin.status != "ok":
                 return f"plugin {plugin} provides it but is {plugin.status} {plugin.error}".strip()
-        return f"to install it, run: pip install {distribution}"
+        return f"to install it, run in a clone: pip install plugins/{distribution}"
 
     def clash(self, entry: Entry) -> str:
         """The message about other entries of the same name; empty if the name is unique."""

@@ -222,6 +222,39 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
     assert "0.50" in json.loads((tmp_path / "out" / "a.json").read_text())["plan"]["temporal"]
 
 
+def test_arguments_of_a_sampler_are_part_of_the_request(videos, tmp_path, tiny_model_folder, capsys):
+    def run(*words):
+        here = ("--model", str(tiny_model_folder), "-o", str(tmp_path / "out"))
+        assert main(["generate", str(videos / "a.mp4"), *here, *words]) == 0
+        told = json.loads((tmp_path / "out" / "a.json").read_text())
+        return told["sampler"], told["request"]["sampler"], "skipped" in capsys.readouterr().err
+
+    assert run("--sampler", "heun", "--steps", "2") == ({"name": "HeunSampler", "steps": 2}, "heun", False)
+    described = {"class_path": "heun", "init_args": {"steps": 2}}
+    assert run("--sampler", "heun", "--sampler.steps", "2") == ({"name": "HeunSampler", "steps": 2}, described, False)
+    assert run("--sampler=heun", "--sampler.steps=2")[2]
+    assert run("--sampler", "heun", "--sampler.steps", "3")[0] == {"name": "HeunSampler", "steps": 3}
+    assert run("--steps", "1")[1:] == (None, False)
+    (tmp_path / "heun.yaml").write_text("class_path: HeunSampler\ninit_args: {steps: 2}\n")
+    assert run("--sampler", str(tmp_path / "heun.yaml"))[0] == {"name": "HeunSampler", "steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--sampler.steps", "few"], "--sampler.steps is 'few'; expected int"),
+        (["--sampler.steps", "0"], "HeunSampler cannot make 0 steps"),
+        (["--sampler.steps", "2", "--steps", "4"], "--steps 4 and --sampler.steps 2 are the same; give one of them"),
+    ],
+)
+def test_arguments_of_a_sampler_that_are_wrong_are_one_line(videos, tmp_path, tiny_model_folder, capsys, words, says):
+    here = ("--model", str(tiny_model_folder), "-o", str(tmp_path / "out"))
+    assert main(["generate", str(videos / "a.mp4"), *here, "--sampler", "heun", *words]) == 2
+    text = capsys.readouterr().err
+    assert says in text
+    assert text.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -243,6 +276,9 @@ def test_a_plan_that_was_edited_is_read_back(generate, videos, tmp_path, tiny_mo
         (["a.mp4", "--device", "toaster"], "device 'toaster' is not available"),
         (["a.mp4", "--device", "meta"], "device 'meta' is not available"),
         (["a.mp4", "--sampler", "euller"], "EulerSampler"),
+        (["a.mp4", "--sampler", "euller", "--sampler.steps", "2"], "EulerSampler"),
+        (["a.mp4", "--sampler", "heun", "--sampler.power", "2"], "HeunSampler has no argument power; it takes steps"),
+        (["a.mp4", "--sampler.steps", "2"], "--sampler.steps belongs to no sampler; write --sampler CLASS before it"),
         (["a.mp4", "--plan", "<Semantik> x"], "Semantic"),
         (["a.mp4", "--plan", "<Temporal> The bell sounds at 9 s."], "9.00 s"),
         (["a.mp4", "--plan", "none.txt"], "none.txt"),

@@ -10,6 +10,7 @@ import pytest
 
 from prismaudio import registry
 from prismaudio.cli.main import main
+from prismaudio.cli.plugin_new import SCORER_KINDS, TEMPLATE_KINDS
 
 KEYS = [
     *("kind", "name", "target", "summary", "dimension", "stream", "dim", "rate_hz"),
@@ -218,39 +219,106 @@ def test_check_compares_an_encoder_with_what_is_declared_of_its_stream(install, 
     assert "stream      FAIL its Component declares no stream" in blocks["Silent"]
 
 
-def run(folder, *words):
-    path = os.pathsep.join([str(folder / "src"), *sys.path])
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+TESTED = ("pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+
+
+def run(folder, *words, sources, **variables):
+    path = os.pathsep.join([*sources, *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | variables
     return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-KIND_SETS = [
-    *[("reward", "metric"), ("reward",), ("metric",), ("gate",)],
-    *[("benchmark", "command"), ("metric", "command"), ("reward", "gate")],
-]
+def new(folder, name, *words):
+    assert main(["plugins", "new", name, "--output", str(folder), *words]) == 0
+    return folder / f"prismaudio-{name}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", KIND_SETS)
-def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
-    options = [word for kind in kinds for word in ("--kind", kind)]
-    scored = sum(kind in ("reward", "metric") for kind in kinds)
-    dimension = "warmth" if scored == 2 else "aesthetic"
-    options += ["--dimension", dimension] if scored else []
-    assert main(["plugins", "new", "room-tone", "--output", str(tmp_path), *options]) == 0
-    folder = tmp_path / "prismaudio-room-tone"
-    assert capsys.readouterr().out.startswith(f"wrote {folder}; next: pip install -e {folder}")
-    assert tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["prismaudio"] == {
-        "room_tone": "prismaudio_room_tone"
-    }
-    tested = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
-    assert tested.returncode == 0, tested.stdout
-    assert f"{len(kinds) + 1 + (scored > 0) + ('reward' in kinds)} passed" in tested.stdout
-    checked = run(folder, "prismaudio", "--plugin", "prismaudio_room_tone", "plugins", "check", "prismaudio_room_tone")
-    assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("contract    fulfilled") == scored + ("gate" in kinds)
-    assert ("dimensions warmth" in checked.stdout) == (dimension == "warmth")
-    assert ("recipes smoke/room_tone" in checked.stdout) == ("metric" in kinds)
+def test_new_plugins_of_one_kind_pass_their_tests(tmp_path, capsys):
+    sets = [(kind,) for kind in TEMPLATE_KINDS] + [("reward", "metric"), ("metric", "command"), ("reward", "gate")]
+    for kinds in sets:
+        options = [word for kind in kinds for word in ("--kind", kind)]
+        options += ["--dimension", "aesthetic"] if {*kinds} & {*SCORER_KINDS} else []
+        new(tmp_path, f"only-{'-'.join(kinds)}", *options)
+    modules = [path.parent.name for path in tmp_path.glob("prismaudio-*/src/*/__init__.py")]
+    sources = [str(path) for path in tmp_path.glob("prismaudio-*/src")]
+    tested = run(tmp_path, *TESTED, sources=sources, PRISMAUDIO_PLUGINS=",".join(modules))
+    assert f"{sum(map(len, sets))} passed" in tested.stdout, tested.stdout
+
+
+EDITS = {
+    "room_tone.py": {
+        "10 * audio.square().mean((1, 2)).clamp(min=1e-9)": "20 * audio.abs().mean((1, 2)).clamp(min=1e-5)",
+        "LOWEST_DB = -70.0": "LOWEST_DB = -90.0",
+        "DEFAULT_DB = -20.0": "DEFAULT_DB = -6.0",
+        ' dB"': ' dBFS"',
+        "range(options.count)": "range(2 * options.count)",
+        "Print the level": "Print the peak",
+    },
+    "encoder.py": {"cells: int = 4": "cells: int = 3", ".abs()": ".square()"},
+    "__init__.py": {"dim=16": "dim=9"},
+    "planner.py": {"click": "drum", "share: float = 0.7": "share: float = 0.4", '"clean", "dry"': '"noisy", "hall"'},
+    "sampler.py": {"place: float = 0.75": "place: float = 0.5", "steps: int = 12": "steps: int = 7"},
+    "autoencoder.py": {
+        "hop: int = 32, kept: int = 32": "hop: int = 50, kept: int = 20",
+        "sample_rate_hz: int = 16_000": "sample_rate_hz: int = 44_100",
+        "blocks @ self.basis": "(blocks @ self.basis).tanh()",
+    },
+}
+"""What an author may change first: other formulas, other defaults."""
+CHECKS = """
+import json
+from dataclasses import asdict
+from prismaudio.components import Component
+from prismaudio.registry import discover
+from prismaudio.testing.component import check_component
+
+def test_what_plugins_check_does_in_a_process_for_each():
+    for entry in discover().entries:
+        if entry.plugin.module == "prismaudio_room_tone" and isinstance(entry.item, Component):
+            stream = entry.item.stream and asdict(entry.item.stream)
+            report = check_component(entry.kind, entry.item.target, json.dumps(stream))
+            assert not [text for text in report.values() if text.startswith("FAIL")]
+            assert report.get("contract", "fulfilled for one example") == "fulfilled for one example"
+"""
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_new_plugin_survive_edits_and_find_a_broken_contract(tmp_path, capsys):
+    kinds = [word for kind in TEMPLATE_KINDS for word in ("--kind", kind)]
+    folder = new(tmp_path, "room-tone", *kinds, "--dimension", "warmth")
+    said = capsys.readouterr().out
+    assert said.startswith(f"wrote {folder}; next: pip install -e '{folder}[test]' && pytest {folder} && prismaudio")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["prismaudio"] == {"room_tone": "prismaudio_room_tone"}
+    assert project["optional-dependencies"]["test"][0].startswith("pytest")
+    plugin = {"sources": [str(folder / "src")], "PRISMAUDIO_PLUGINS": "prismaudio_room_tone"}
+    listed = run(folder, "prismaudio", "plugins", "list", **plugin).stdout
+    assert {"warmth", "smoke/room_tone", "RoomToneEncoder"} < {*listed.split()}
+    for name, edits in EDITS.items():
+        path = folder / "src" / "prismaudio_room_tone" / name
+        text = path.read_text()
+        for before, after in edits.items():
+            assert before in text
+            text = text.replace(before, after)
+        path.write_text(text)
+    (folder / "tests" / "test_checks.py").write_text(CHECKS)
+    tested = run(folder, *TESTED, **plugin)
+    assert f"{len(TEMPLATE_KINDS) + 1} passed" in tested.stdout, tested.stdout
+    planner = folder / "src" / "prismaudio_room_tone" / "planner.py"
+    planner.write_text(planner.read_text().replace("        return Plan({**{name", "        return dict({**{name"))
+    tested = run(folder, *TESTED, "-k", "planner", **plugin)
+    assert "RoomTonePlanner: planning: it must return a Plan, not the dict" in tested.stdout
+
+
+@pytest.mark.slow
+def test_the_recipe_of_a_new_plugin_trains_with_its_components(tmp_path, capsys):
+    kinds = ("encoder", "autoencoder", "sampler", "metric")
+    folder = new(tmp_path, "tone", *[word for kind in kinds for word in ("--kind", kind)], "--dimension", "warmth")
+    plugin = {"sources": [str(folder / "src")], "PRISMAUDIO_PLUGINS": "prismaudio_tone"}
+    fitted = run(folder, "prismaudio", "fit", "--config", "smoke/tone", **plugin)
+    assert fitted.returncode == 0, fitted.stderr
+    assert "val_loss" in fitted.stdout
 
 
 @pytest.mark.parametrize(
@@ -262,6 +330,11 @@ def test_a_new_plugin_passes_its_tests_and_the_checks(tmp_path, capsys, kinds):
         (["prismaudio-onset", "--dimension", "warmth"], "exists; choose another name or --output"),
         (["toy", "--dimension", "temporal"], "a reward ToyReward is already installed"),
         (["tone"], "a metric needs a dimension to score; add --dimension NAME"),
+        (["sampler", "--kind", "sampler"], "'sampler' is the name of a module of the plugin"),
+        (
+            ["tone", "--kind", "gate", "--dimension", "spatial"],
+            "'spatial' is already installed and has no effect on --kind gate",
+        ),
     ],
 )
 def test_a_new_plugin_with_a_wrong_name_is_one_line(tmp_path, capsys, install, words, said):

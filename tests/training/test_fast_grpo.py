@@ -33,6 +33,7 @@ from prismaudio.flow.times import uniform_grid
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.rewards.base import Reward
+from prismaudio.rewards.function import FunctionReward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage
 from prismaudio.training.callbacks.held_out import HeldOutGuard
@@ -240,6 +241,20 @@ class Exact(Right):
     def score(self, audio, sample_rate_hz, caches):
         assert not torch.is_autocast_enabled("cpu")
         return super().score(audio, sample_rate_hz, caches)
+
+
+def test_a_plain_function_is_a_reward(tmp_path):
+    seen = set()
+
+    def right(audio, sample_rate_hz, clip, plan):
+        seen.add((clip.id, plan["semantic"]))
+        return audio[1].square().mean() - audio[0].square().mean()
+
+    rewards = {"right": FunctionReward(right, {"plan"}), "level": FunctionReward(lambda a, _: a.abs().mean())}
+    (row,) = logged(tmp_path, 1, task(rewards))
+    assert {"reward/right", "reward/level"} <= row.keys()
+    assert seen
+    assert seen <= {(f"clip {index}", "a" * (1 + index)) for index in range(6)}
 
 
 def test_rewards_score_in_full_precision(tmp_path):

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.cli.main import main
 from prismaudio.inference import PrismAudio
 from prismaudio.plan import Plan
+from prismaudio.testing import check_autoencoder, check_planner
+from prismaudio.testing.examples import example_clip
 from prismaudio_studio.planner.event import EventPlanner
 from prismaudio_studio.prompting import TIMES_ADDED
 from prismaudio_studio.words import NOUNS
@@ -72,6 +75,11 @@ def test_it_is_the_default_model(studio) -> None:
     assert studio.name.startswith("studio@")
     assert PrismAudio.from_pretrained().name.partition("@")[2] == studio.name.partition("@")[2]
     assert isinstance(studio.planner, EventPlanner)
+
+
+def test_planner_and_autoencoder_keep_their_contracts(studio) -> None:
+    check_planner(studio.planner, clip=example_clip(side=48, fps=16.0), dimensions=CORE_DIMENSIONS)
+    check_autoencoder(studio.autoencoder)
 
 
 @pytest.mark.parametrize("model", [[], ["--model", "studio"]])

@@ -12,6 +12,7 @@ from prismaudio.components import Dimension
 from prismaudio.errors import PlanError
 from prismaudio.media import read_clip, write_video
 from prismaudio.plan import CORE, Plan
+from prismaudio.testing import check_planner
 from prismaudio.types import Clip, FrameSpec
 from prismaudio_vlm.chat import Answer
 
@@ -443,3 +444,7 @@ def test_other_prompts_are_another_description(tmp_path):
     (tmp_path / "temporal.yaml").write_text("answer: In seconds.\n")
     prompts = ScriptedPlanner(prompts=str(tmp_path)).description()["prompts"]
     assert prompts.startswith(f"{ScriptedPlanner().description()['prompts']}, temporal (")
+
+
+def test_it_keeps_the_contract_of_planners(clip):
+    check_planner(ScriptedPlanner(), clip=clip)

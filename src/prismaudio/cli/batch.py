@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.cli.building import make_planners
+from prismaudio.cli.building import make_planners, parse_sampler
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.launching import n_cpus
 from prismaudio.cli.names import output_names, result_files
 from prismaudio.data.read_ahead import read_ahead
 from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
+from prismaudio.inference.sampling import make_sampler
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
 from prismaudio.media.threads import MediaThreads
 from prismaudio.paths import expanded
@@ -69,6 +70,8 @@ class Batch:
             self.model_id, self.model_files = model.hash, list(model.paths.values())
         self.low_memory: bool = options.low_memory
         self.planners = make_planners(options.planner, options.device)
+        named = None if options.sampler is None else parse_sampler(options.sampler, options.steps)
+        self.sampler_name, self.sampler_arguments = named or (None, {})
         self._model: PrismAudio | None = None
 
     @property
@@ -204,12 +207,10 @@ class Batch:
         )
 
     def _render(self, requests: Sequence[Request], reporter: Reporter) -> list[GeneratedAudio]:
-        options = self.options
         return self.model.generate_batch(
             requests,
-            steps=options.steps,
             guidance=self._guidance(),
-            sampler=options.sampler,
+            sampler=make_sampler(self.model.sampler, self.sampler_name, self.options.steps, self.sampler_arguments),
             progress=reporter.step,
         )
 
@@ -278,9 +279,16 @@ class Batch:
             "prompt": job.prompt,
             "seed": job.seed,
             **{name: getattr(self.options, name) for name in _REQUEST_OPTIONS},
+            "sampler": self._describe_sampler(),  # in the place of that option
             "picture": self.options.spectrogram,
             **({"planners": self._planner_names()} if self.planners else {}),
         }
+
+    def _describe_sampler(self) -> str | dict[str, Any] | None:
+        """The sampler of the command line: its name, and its arguments if there are any."""
+        if not self.sampler_arguments:
+            return self.sampler_name
+        return {"class_path": self.sampler_name, "init_args": self.sampler_arguments}
 
     def _planner_names(self) -> list[str]:
         """Class and hash of the options of each planner; options may hold paths of this machine."""

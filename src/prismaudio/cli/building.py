@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prismaudio.planners.base import Planner
 
 Part = TypeVar("Part")
-PLANNER = "--planner"
+PLANNER, SAMPLER = "--planner", "--sampler"
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -44,9 +44,27 @@ def add_planners(parser: argparse._ActionsContainer, does: str = COMPLETES, opti
     group.add_argument(
         option, action="append", default=[], metavar="CLASS|DIR|FILE", help=does,
     )  # fmt: skip
-    group.add_argument(
+    _add_arguments_of(group, option, f"the last {option}, such as {option}.model owner/model")
+
+
+def add_sampler(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names a sampler, with arguments of its class as ``--sampler.NAME VALUE``.
+
+    Args:
+        parser: The parser, or a group of it, of a command that calls :func:`join_planner_arguments`.
+    """
+    parser.add_argument(
+        SAMPLER, metavar="CLASS|FILE",
+        help="a sampler class, such as HeunSampler or heun, or a YAML file with class_path and init_args; prismaudio "
+        "plugins list shows all",
+    )  # fmt: skip
+    _add_arguments_of(parser, SAMPLER, f"{SAMPLER}, such as {SAMPLER}.steps 8")
+
+
+def _add_arguments_of(parser: argparse._ActionsContainer, option: str, which: str) -> None:
+    parser.add_argument(
         f"{option}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-        help=f"an argument of the class of the last {option}, such as {option}.model owner/model",
+        help=f"an argument of the class of {which}",
     )  # fmt: skip
 
 
@@ -55,7 +73,7 @@ def join_planner_arguments(argv: Sequence[str], options: Sequence[str] = (PLANNE
 
     Args:
         argv: The words of the command line.
-        options: The options that name planners.
+        options: The options that name planners or other classes, such as ``--sampler``.
 
     Raises:
         PrismAudioError: There is no such option before them, or no value after one.
@@ -81,7 +99,9 @@ def join_planner_arguments(argv: Sequence[str], options: Sequence[str] = (PLANNE
             continue
         at = max((i for i, other in enumerate(joined) if other.startswith(f"{of}=")), default=None)
         if at is None:
-            raise PrismAudioError(f"{option} belongs to no planner; write {of} CLASS before it")
+            raise PrismAudioError(
+                f"{option} belongs to no {'sampler' if of == SAMPLER else 'planner'}; write {of} CLASS before it"
+            )
         class_name, arguments = parse_class(joined[at].partition("=")[2], of)
         arguments[name] = _parse_yaml(value, option)
         joined[at] = f"{of}={json.dumps({'class_path': class_name, 'init_args': arguments})}"
@@ -142,6 +162,36 @@ def make_writer(text: str, device: torch.device, option: str, kind: type[Part]) 
             f"prismaudio.planners.base.{kind.__name__}, such as ApiPlanner"
         )
     return on_device(made, device)
+
+
+def parse_sampler(text: str, steps: int | None) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the sampler that ``--sampler`` names.
+
+    Args:
+        text: The value of the option.
+        steps: The value of ``--steps``.
+
+    Raises:
+        PrismAudioError: There is no such sampler, it does not take an argument, or its steps are given twice.
+    """
+    from prismaudio.checkpoints import check_arguments
+    from prismaudio.inference.sampling import find_sampler
+    from prismaudio.signatures import parameters
+
+    name, arguments = parse_class(text, SAMPLER)
+    if not arguments:
+        return name, {}
+    kind = find_sampler(name)
+    known = parameters(kind)
+    if unknown := next((argument for argument in arguments if argument not in known), None):
+        takes = ", ".join(known) or "no arguments"
+        raise PrismAudioError(f"{SAMPLER}.{unknown}: {kind.__name__} has no argument {unknown}; it takes {takes}")
+    if steps is not None and "steps" in arguments:
+        raise PrismAudioError(
+            f"--steps {steps} and {SAMPLER}.steps {arguments['steps']} are the same; give one of them"
+        )
+    check_arguments(SAMPLER, kind, arguments, "")
+    return name, arguments
 
 
 def is_class(text: str) -> bool:

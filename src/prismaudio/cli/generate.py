@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
-from prismaudio.cli.building import add_planners, join_planner_arguments
+from prismaudio.cli.building import PLANNER, SAMPLER, add_planners, add_sampler, join_planner_arguments
 from prismaudio.cli.jobs import Job, collect_jobs
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.paths import expanded
@@ -66,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--guidance-interval", nargs=2, type=number(0, 1), metavar=("LOW", "HIGH"),
         help="flow times at which guidance is applied; 1 is noise, 0 is data",
     )  # fmt: skip
-    how.add_argument("--sampler", metavar="NAME", help="sampler class; prismaudio plugins list shows all")
+    add_sampler(how)
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos per batch (default: %(default)s)")
     add_planners(parser)
     add_model(parser)
@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0, or 2 if some videos failed.
     """
-    options = make_parser().parse_args(join_planner_arguments(argv))
+    options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER)))
     folder = expanded(options.output)
     if not options.videos and not (options.plan or options.prompt):
         raise PrismAudioError("nothing to generate; give a video, or --prompt or --plan with --duration")

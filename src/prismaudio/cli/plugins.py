@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prismaudio.cli.arguments import Parser
-from prismaudio.cli.plugin_new import SCORER_KINDS, TEMPLATE_KINDS, new_plugin
+from prismaudio.cli.plugin_new import SCORER_KINDS, TEMPLATE_KINDS, new_plugin, next_steps
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.registry import Entry, Plugin, Registry, discover
 
@@ -28,7 +28,9 @@ def main(argv: list[str]) -> int:
     new = commands.add_parser("new", help="write a small working plugin as a starting point")
     new.add_argument("name", help="name such as room-tone; the folder is then prismaudio-room-tone")
     new.add_argument(
-        "--dimension", metavar="NAME", help="the dimension that a reward or metric scores, installed or new"
+        "--dimension",
+        metavar="NAME",
+        help="the dimension that a reward or metric scores and a planner writes, installed or new",
     )
     new.add_argument(
         "--kind",
@@ -47,10 +49,7 @@ def main(argv: list[str]) -> int:
     registry = discover()
     if options.command == "new":
         folder = new_plugin(registry, options.name, options.dimension, options.kind or SCORER_KINDS, options.output)
-        sys.stdout.write(
-            f"wrote {folder}; next: pip install -e {folder} && pytest {folder} && "
-            f"prismaudio plugins check {folder.name}\n"
-        )
+        sys.stdout.write(f"wrote {folder}; next: {next_steps(folder)}\n")
         return 0
     if options.command == "check":
         from prismaudio.cli.plugin_check import check_plugin

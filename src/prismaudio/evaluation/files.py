@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from prismaudio import __version__
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prismaudio.media.segments import Edges
+    from prismaudio.rewards import Reward
     from prismaudio.types import Need
 
 SEGMENT_S = 30.0
@@ -33,15 +35,15 @@ MIN_DURATION_S = 0.02
 
 
 def installed_scorers(
-    rewards: Sequence[str] | None = None,
+    rewards: Sequence[str] | Mapping[str, Reward] | None = None,
     metrics: Sequence[str] | None = None,
     device: str = "cpu",
     folder: Path | None = None,
 ) -> list[Scorer]:
-    """Create scorers of rewards and metrics with default arguments.
+    """Create scorers of rewards and metrics with default arguments, or of given rewards.
 
     Args:
-        rewards: Names of rewards; None for all that are installed, including unavailable ones.
+        rewards: Names of rewards, or rewards by any name; None for all that are installed, including unavailable ones.
         metrics: Names of metrics; None for all that are installed, including unavailable ones.
         device: The device, see :func:`prismaudio.devices.find_device`.
         folder: Cache folder for the prepared inputs of rewards and metrics; None for no cache.
@@ -50,8 +52,11 @@ def installed_scorers(
         PrismAudioError: A given name is unknown, or its class cannot be created.
     """
     registry = discover()
-    find_device(device)
+    on = find_device(device)
     scorers: list[Scorer] = []
+    if isinstance(rewards, Mapping):
+        scorers += [RewardScorer(reward, name, device=on, folder=folder) for name, reward in rewards.items()]
+        rewards = []
     for kind, named in zip(SCORER_KINDS, (rewards, metrics), strict=True):
         for name in registry.names(kind) if named is None else named:
             try:
@@ -119,18 +124,19 @@ def score(
     plan: Plan | str | Path | None = None,
     reference: str | Path | None = None,
     *,
-    rewards: Sequence[str] | None = None,
+    rewards: Sequence[str] | Mapping[str, Reward] | None = None,
     metrics: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> dict[str, Score]:
-    """Score an audio or video file with the installed rewards and metrics.
+    """Score an audio or video file with the installed rewards and metrics, or with rewards of your own.
 
     Args:
         path: The file; the audio of a video is scored with its own frames.
         plan: A plan, its text or its file; scorers that need a plan are skipped without one.
         reference: A file with the reference audio; scorers that need a reference are skipped without one.
-        rewards: Names of rewards; None for all.
-        metrics: Names of metrics; None for all.
+        rewards: Names of rewards, or rewards by any name, such as
+            ``{"peak": FunctionReward(function)}``; None for all that are installed.
+        metrics: Names of metrics; None for all that are installed.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
 
     Returns:

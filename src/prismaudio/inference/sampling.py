@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.errors import PrismAudioError, UnknownNameError
+from prismaudio.errors import PrismAudioError, UnknownNameError, one_line
 from prismaudio.registry import discover
 from prismaudio.signatures import parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prismaudio.samplers.base import Sampler
 
 MAX_STEPS = 1000
 
 
-def make_sampler(default: Sampler, requested: Sampler | str | None, steps: int | None) -> Sampler:
+def make_sampler(
+    default: Sampler,
+    requested: Sampler | str | None,
+    steps: int | None,
+    arguments: Mapping[str, Any] = MappingProxyType({}),
+) -> Sampler:
     """Select or create a sampler.
 
     Args:
         default: The model's sampler.
         requested: A sampler, a class name such as ``HeunSampler`` or short ``heun``, or None for the default.
         steps: Number of steps, or None for the sampler's default.
+        arguments: Further arguments of its class; others are those of the model's sampler if that is of the same class.
 
     Raises:
         UnknownNameError: No plugin provides a sampler of that name.
-        PrismAudioError: The sampler has no argument ``steps``, or the number is out of range.
+        PrismAudioError: The sampler has no argument ``steps``, or an argument is out of range.
     """
     kind, options = type(default), dict(default.config)
     if isinstance(requested, str):
@@ -38,9 +47,12 @@ def make_sampler(default: Sampler, requested: Sampler | str | None, steps: int |
         if "steps" not in parameters(kind):
             raise PrismAudioError(f"{kind.__name__} takes no number of steps; leave --steps out")
         options["steps"] = steps
-    elif requested is None or not isinstance(requested, str):
+    elif not arguments and not isinstance(requested, str):
         return default if requested is None else requested
-    sampler: Any = kind(**options)
+    try:
+        sampler: Any = kind(**{**options, **arguments})
+    except (ValueError, TypeError) as error:
+        raise PrismAudioError(f"{kind.__name__}: {one_line(error)}") from error
     return sampler
 
 

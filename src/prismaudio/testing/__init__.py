@@ -25,21 +25,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prismaudio.testing.autoencoders import check_autoencoder
     from prismaudio.testing.check import NonconformingError, NotTriedError
     from prismaudio.testing.encoders import check_encoder
     from prismaudio.testing.gates import check_gate
     from prismaudio.testing.kernels import check_kernel
     from prismaudio.testing.metrics import check_metric
+    from prismaudio.testing.planners import check_planner
     from prismaudio.testing.rewards import check_reward
     from prismaudio.testing.samplers import check_sampler
 
 __all__ = [
     "NonconformingError",
     "NotTriedError",
+    "check_autoencoder",
     "check_encoder",
     "check_gate",
     "check_kernel",
     "check_metric",
+    "check_planner",
     "check_reward",
     "check_sampler",
 ]
@@ -47,10 +51,12 @@ __all__ = [
 _MODULES = {
     "NonconformingError": "check",
     "NotTriedError": "check",
+    "check_autoencoder": "autoencoders",
     "check_encoder": "encoders",
     "check_gate": "gates",
     "check_kernel": "kernels",
     "check_metric": "metrics",
+    "check_planner": "planners",
     "check_reward": "rewards",
     "check_sampler": "samplers",
 }
