@@ -19,6 +19,7 @@ from prismaudio.data.matching import TrainsOnFeatures, TrainsOnWholeClips, check
 from prismaudio.data.media_clips import MediaClips, Reading, readable
 from prismaudio.data.records import Record
 from prismaudio.errors import DataError
+from prismaudio.hyperparameters import RecordsArguments
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE
 from prismaudio.types import FrameSpec
@@ -30,7 +31,7 @@ Row = TypeVar("Row", ManifestEntry, Record)
 Set = LatentClips | MediaClips
 
 
-class ManifestDataModule(LightningDataModule):
+class ManifestDataModule(RecordsArguments, LightningDataModule):
     """Clips of a manifest, as precomputed latents and features or read from the media files.
 
     Features are read from ``features``, from the files that the manifest names, or from the manifest itself if it is a

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.checkpoints import within
 from prismaudio.data.buckets import Draw, batch_loader
+from prismaudio.hyperparameters import RecordsArguments
 from prismaudio.plan import Plan
 from prismaudio.plan.story import SIDE_DEG, Source, Story
 from prismaudio.plan.writing import describe
@@ -74,7 +75,7 @@ class SyntheticClips(Dataset[ClipBatch]):
         return audio.clamp(-1, 1)
 
 
-class SyntheticDataModule(LightningDataModule):
+class SyntheticDataModule(RecordsArguments, LightningDataModule):
     """Clips of clicks and flashes with their target plans, generated in memory, to test a recipe without data.
 
     Args:

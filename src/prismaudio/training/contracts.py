@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from prismaudio.errors import CheckpointError, RecipeError
 from prismaudio.flow.randomness import generator
+from prismaudio.hyperparameters import RecordsArguments, flat
 from prismaudio.training.sharding import local_shard
 from prismaudio.weight_files import listed
 
@@ -113,8 +114,11 @@ class FollowsRewards(Protocol):
         """Current weight of each optimized reward, by name."""
 
 
-class AveragedTask(LightningModule):
+class AveragedTask(RecordsArguments, LightningModule):
     """A task that can hold a moving average of its trained parameters, as a part of its state.
+
+    At the start of a run its arguments, those of the data module, and the optimizer and schedule that were made are
+    logged as hyper-parameters.
 
     ``ExponentialMovingAverage`` starts and updates it. Averages are in the task's checkpoints under ``average``, and
     are sharded where parameters are.
@@ -144,6 +148,21 @@ class AveragedTask(LightningModule):
         """
         if self.trainer.precision in ("16-true", "bf16-true", "64-true"):
             raise RecipeError(f"precision {self.trainer.precision} is not for training; expected bf16-mixed or 32-true")
+
+    def on_fit_start(self) -> None:
+        """Log the hyper-parameters of the run, once; loggers write them in the first process."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        kept = getattr(data, "hyperparameters", None) or flat(getattr(data, "hparams_initial", {}))
+        schedules = self.trainer.lr_scheduler_configs
+        made = {
+            "optimizer": next(iter(self.trainer.optimizers), None),
+            "lr_scheduler": schedules[0].scheduler if schedules else None,
+        }
+        found = {"task": type(self).__name__, **self.hyperparameters, **flat(made)}
+        if data is not None:
+            found |= {"data": type(data).__name__, **{f"data.{name}": value for name, value in kept.items()}}
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams(found)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out frozen weights if they come from files; shards keep all."""

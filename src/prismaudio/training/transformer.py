@@ -149,7 +149,8 @@ class TransformerTask(AveragedTask):
         object.__setattr__(self, "_half_decoder", None)
 
     def on_fit_start(self) -> None:
-        """Log which streams have no encoder."""
+        """Log the hyper-parameters, and which streams have no encoder."""
+        super().on_fit_start()
         if self.encoders and self.trainer.is_global_zero:
             log_streams(set(self.encoders), self.stream_dims, "encoders")
 

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from prismaudio.data.buckets import Draw, batch_loader
+from prismaudio.hyperparameters import RecordsArguments
 from prismaudio.types import Clip, ClipBatch
 from prismaudio_studio.narration import written
 from prismaudio_studio.world.cache import ClipCache
@@ -46,7 +47,7 @@ class StudioClips(Dataset[ClipBatch]):
         return cache.clip(index), written(cache.story(index), self.strategy, words)
 
 
-class StudioDataModule(LightningDataModule):
+class StudioDataModule(RecordsArguments, LightningDataModule):
     """Clips of the procedural studio world with their ground-truth plans, rendered once and cached on disk.
 
     Args:
