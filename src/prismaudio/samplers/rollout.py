@@ -256,10 +256,10 @@ class _LastVelocity:
 
 def _follow(at: _LastVelocity, rows: Tensor, latents: Tensor, grids: Sequence[Tensor], solver: GridSampler) -> Tensor:
     """Integrate latents of some rows to the ends of their grids, in lockstep; a row at its end leaves the batch."""
-    several = {id(grid): grid for grid in grids}  # most rows share theirs
-    places = {key: place for place, key in enumerate(several)}
-    table, of_row = pad_sequence(list(several.values()), batch_first=True), [places[id(grid)] for grid in grids]
-    times, counts = table[of_row], [len(grid) - 1 for grid in grids]
+    several = list({id(grid): grid for grid in grids}.values())  # most rows share theirs
+    known = {id(grid): (place, len(grid) - 1) for place, grid in enumerate(several)}
+    places, counts = zip(*[known[id(grid)] for grid in grids], strict=True)
+    times = pad_sequence(several, batch_first=True)[list(places)]
     for start, stop in pairwise(sorted({0, *counts})):  # from one end to the next the same rows take part
         going = torch.tensor([row for row, count in enumerate(counts) if count > start])
         whole, there = len(going) == len(rows), on_device_of(latents, going)
