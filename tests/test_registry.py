@@ -182,9 +182,13 @@ def test_an_unknown_name_is_answered_with_what_comes_near(kind, name, advice):
 
 
 def test_a_name_of_a_plugin_that_is_not_installed_is_answered_with_what_to_install():
-    with pytest.raises(UnknownNameError, match="to install it, run in a clone: pip install plugins/prismaudio-loudness"):
+    with pytest.raises(
+        UnknownNameError, match="to install it, run in a clone: pip install plugins/prismaudio-loudness"
+    ):
         registry.Registry().find("rewards", "LoudnessReward")
-    with pytest.raises(UnknownNameError, match=r"did you mean 'LoudnessReward'.*pip install plugins/prismaudio-loudness"):
+    with pytest.raises(
+        UnknownNameError, match=r"did you mean 'LoudnessReward'.*pip install plugins/prismaudio-loudness"
+    ):
         registry.Registry().find("rewards", "LoudnesReward")
 
 

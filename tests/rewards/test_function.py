@@ -5,6 +5,7 @@ import torch
 
 import prismaudio
 from prismaudio.checkpoints import save_components
+from prismaudio.cli.main import main
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError
 from prismaudio.media import write_wav
 from prismaudio.plan import Plan
@@ -77,3 +78,27 @@ def test_a_file_cannot_hold_a_function(tmp_path):
     with pytest.raises(CheckpointError, match="FunctionReward cannot be written to a file: its argument function is"):
         save_components(tmp_path / "model", {"reward": FunctionReward(level)})
     assert not (tmp_path / "model").exists()
+
+
+RECIPE = """
+model:
+  class_path: FastGrpoTask
+  init_args: {pretrained: mine, rewards: {level: {class_path: FunctionReward, init_args: {function: mine.FUNCTION}}}}
+data: {class_path: SyntheticDataModule}
+"""
+
+
+def test_a_recipe_names_a_function_of_a_plugin_by_its_path(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text("def level(audio, sample_rate_hz):\n    return audio.square().mean()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRISMAUDIO_PLUGINS", "mine.py")
+    recipe, words = tmp_path / "recipe.yaml", ["fit", "--config", "recipe.yaml", "--print_config"]
+    recipe.write_text(RECIPE.replace("FUNCTION", "level"))
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    assert "function: mine.level" in capsys.readouterr().out
+    recipe.write_text(RECIPE.replace("FUNCTION", "lever"))
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("prismaudio: error: model.rewards.function: ")
+    assert said.count("\n") == 1

@@ -70,8 +70,10 @@ class Batch:
             self.model_id, self.model_files = model.hash, list(model.paths.values())
         self.low_memory: bool = options.low_memory
         self.planners = make_planners(options.planner, options.device)
-        named = None if options.sampler is None else parse_sampler(options.sampler, options.steps)
-        self.sampler_name, self.sampler_arguments = named or (None, {})
+        self.sampler_name: str | None = None
+        self.sampler_arguments: dict[str, Any] = {}
+        if options.sampler is not None:
+            self.sampler_name, self.sampler_arguments = parse_sampler(options.sampler, options.steps)
         self._model: PrismAudio | None = None
 
     @property

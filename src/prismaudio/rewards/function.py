@@ -25,8 +25,9 @@ class FunctionReward(Reward):
     """A reward from a plain function, for notebooks and scripts; also a decorator.
 
     It is a reward like any other for :class:`prismaudio.training.fast_grpo.FastGrpoTask` and :func:`prismaudio.score`.
-    A recipe cannot name it and a model folder cannot hold it, since a function has no arguments to create it from:
-    ``prismaudio plugins new --kind reward`` writes a class that can be named.
+    A recipe names a function of a plugin by its path, such as ``mine.crest`` of ``--plugin mine.py``; a function of a
+    notebook has none, and no file can hold it. ``prismaudio plugins new --kind reward`` writes a class that any recipe
+    can name.
 
     Args:
         function: ``function(audio, sample_rate_hz)`` returns the score of one candidate, float32 ``(2, samples)`` on
@@ -53,7 +54,7 @@ class FunctionReward(Reward):
 
     def __init__(
         self,
-        function: Callable[..., float | Tensor],
+        function: Callable[..., Any],
         needs: Collection[Need] = (),
         *,
         higher_is_better: bool = True,

@@ -62,8 +62,7 @@ def check_autoencoder(autoencoder: Autoencoder, *, audio: Tensor | None = None, 
     check.close(alone, latents[:1], tolerance, "latents of a row differ from those of the row alone")
     alone = _decode(check, tried, latents[:1], "decoding one row")
     check.close(alone, decoded[:1], tolerance, "audio of a row differs from that of the row alone")
-    if isinstance(tried, Configured):
-        _check_created_again(check, tried, audio, tolerance)
+    _check_created_again(check, tried, audio, tolerance)
 
 
 def _encode(check: Check, autoencoder: Autoencoder, audio: Tensor, what: str) -> Tensor:
@@ -91,10 +90,12 @@ def _checked(
 
 def _check_created_again(check: Check, autoencoder: Autoencoder, audio: Tensor, tolerance: float) -> None:
     """Check that arguments and weights, which a model folder holds, are all that the autoencoder is made of."""
+    if not isinstance(autoencoder, Configured):
+        return
     what = "creating it again from its arguments and weights"
     with check.during(what):
-        json.dumps(description(autoencoder))  # type: ignore[arg-type]
-        again = type(autoencoder)(**fresh(autoencoder.config)).eval()  # type: ignore[attr-defined]
+        json.dumps(description(autoencoder))
+        again = type(autoencoder)(**fresh(autoencoder.config)).eval()
         again.load_state_dict(autoencoder.state_dict())
     latents = _encode(check, autoencoder, audio, what)
     check.close(_encode(check, again, audio, what), latents, tolerance, f"{what}, latents differ")
