@@ -72,7 +72,7 @@ def test_a_warm_up_that_is_longer_than_the_run_is_warned_of(caplog):
     ("schedule", "warning"),
     [
         (partial(LinearLR, start_factor=0.02, total_iters=49), "total_iters is 49, but the run has 6 optimizer steps"),
-        (partial(InverseLR, warmup=0.99), "warmup is 0.99, approached exponentially, but the run has 6"),
+        (partial(InverseLR, warmup=0.99), "warmup is 0.99, but the run has 6 optimizer steps"),
         (partial(LinearLR, start_factor=0.02, total_iters=5), ""),
         (partial(LinearLR, start_factor=1.0, end_factor=0.1, total_iters=50), ""),
         (partial(InverseLR, warmup=0.5), ""),

@@ -76,7 +76,7 @@ class InverseLR(LambdaLR):
         """Warn if the run ends before nine tenths of the warm-up are over; the schedule does not depend on it."""
         reached = 1 - self.warmup**num_steps
         if reached < 0.9:
-            warn_of_warmup(f"warmup is {self.warmup:g}, approached exponentially,", num_steps, reached)
+            warn_of_warmup(f"warmup is {self.warmup:g}", num_steps, reached)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the schedule without its settings; a resumed run uses those of the recipe."""
