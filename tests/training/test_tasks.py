@@ -309,3 +309,24 @@ def test_metrics_without_clips_are_answered_once(tmp_path: Path, caplog) -> None
     assert [message[:36] for message in caplog.messages if "not computed" in message] == [
         "metrics (onset) are not computed, be"
     ]
+
+
+class Terse(FlashPlanner):
+    """Writes what it is asked, without times."""
+
+    def plan_batch(self, clips, dimensions):
+        return [Plan({dimension.name: "Rain." for dimension in dimensions}) for _ in clips]
+
+
+def test_plans_without_times_are_answered_once(data: SyntheticDataModule, tmp_path: Path, caplog) -> None:
+    batch = next(iter(data.val_dataloader()))
+    timeless = ClipBatch(batch.clips, [Plan({"semantic": "Rain."})] * len(batch.clips))
+    task = CotTuningTask(Terse(), num_written=3)
+    loader = torch.utils.data.DataLoader([timeless], batch_size=None)
+    run = trainer(tmp_path, logger=False)
+    for _ in range(2):
+        run.validate(task, loader, verbose=False)
+    told = [message for message in caplog.messages if "val_event_f1" in message]
+    assert len(told) == 1
+    assert "the written ones of 3 clips state times" in told[0]
+    assert run.callback_metrics["val_event_f1"] == 0
