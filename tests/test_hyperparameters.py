@@ -52,7 +52,11 @@ def test_arguments_survive_copies_and_pickles():
     data = SyntheticDataModule(5, batch_size=3)
     for same in (copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
         assert same.hyperparameters == data.hyperparameters
-    assert (data.hyperparameters["count"], data.hyperparameters["batch_size"], data.hyperparameters["side"]) == (5, 3, 16)
+    assert (data.hyperparameters["count"], data.hyperparameters["batch_size"], data.hyperparameters["side"]) == (
+        5,
+        3,
+        16,
+    )
 
 
 def test_a_run_logs_its_hyperparameters_once(tmp_path, monkeypatch):

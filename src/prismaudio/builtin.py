@@ -210,6 +210,7 @@ def prismaudio_training_parts() -> Iterable[Component]:
         Component(f"{callbacks}.ema:PolicyAverage", "Callback: average of the policy in reinforcement learning."),
         Component(f"{callbacks}.export:ExportComponents", "Callback: writes a model folder."),
         Component(f"{callbacks}.listening:ListeningSamples", "Callback: logs rendered validation clips."),
+        Component(f"{callbacks}.listening:CandidateSamples", "Callback: logs candidates with their rewards."),
         Component(f"{callbacks}.held_out:HeldOutGuard", "Callback: stops training when held-out rewards fall."),
     ]
 

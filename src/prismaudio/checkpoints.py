@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import itertools
 import json
 import math
 import os
@@ -22,6 +23,7 @@ import types
 import typing
 from collections import abc
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,7 +38,6 @@ from prismaudio.weight_files import below, check_finite, check_fit, fill, read_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from prismaudio.components import Component
 
@@ -294,6 +295,70 @@ def _other_components(folder: Path, names: Collection[str]) -> tuple[dict[str, A
     described, weights = _read_config(folder), _weights(folder)
     kept = {name: entry for name, entry in described.items() if name not in names}
     return kept, {key: value for key, value in weights.items() if key.partition(".")[0] in kept}
+
+
+def changed_components(folder: Path, components: Mapping[str, Any]) -> list[str]:
+    """Names of the components in a folder that :func:`save_components` would replace by others.
+
+    Arguments and weights are compared in float32. A component with files of its own counts as another one.
+
+    Args:
+        folder: The folder; it may not exist yet.
+        components: Objects by name.
+
+    Raises:
+        CheckpointError: The existing folder is damaged.
+    """
+    if not (folder / "config.json").exists():
+        return []
+    described, weights = _read_config(folder), _weights(folder)
+
+    def same(name: str, component: Any) -> bool:
+        if component.files_argument or json.loads(json.dumps(description(component))) != described[name]:
+            return False
+        own = component.state_dict() if isinstance(component, torch.nn.Module) else {}
+        stored = {key: value for key, value in weights.items() if key.partition(".")[0] == name}
+        return stored.keys() == {f"{name}.{key}" for key in own} and all(
+            torch.equal(value.detach().cpu().float(), stored[f"{name}.{key}"].float()) for key, value in own.items()
+        )
+
+    return [name for name, component in components.items() if name in described and not same(name, component)]
+
+
+def keep_components(folder: Path) -> Path:
+    """Keep what a folder has of a model in a folder beside it, of its name and the next free number.
+
+    Files are hard links where the file system has them: saving replaces files and does not change them.
+
+    Returns:
+        The folder that was made.
+    """
+    names = [
+        "config.json",
+        "model.safetensors",
+        "adapter.safetensors",
+        "adapter.json",
+        "adapter",
+        *_read_config(folder),
+    ]
+    numbers = itertools.count(1)
+    target = next(path for n in numbers if not (path := folder.with_name(f"{folder.name}.{n}")).exists())
+    part = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for source in (folder / name for name in names):
+        if source.is_dir():
+            shutil.copytree(source, part / source.name, copy_function=_link_or_copy)
+        elif source.is_file():
+            _link_or_copy(source, part / source.name)
+    return part.rename(target)
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

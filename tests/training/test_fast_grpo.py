@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 import torch
 import yaml
 from lightning.pytorch import Trainer
@@ -37,7 +38,7 @@ from prismaudio.rewards.function import FunctionReward
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage, PolicyAverage
 from prismaudio.training.callbacks.held_out import HeldOutGuard
-from prismaudio.training.callbacks.listening import ListeningSamples
+from prismaudio.training.callbacks.listening import CandidateSamples, ListeningSamples
 from prismaudio.training.candidates import Prompts
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.grpo.advantages import DecoupledAdvantage, WeightedSumAdvantage
@@ -200,6 +201,66 @@ def test_the_first_ratio_is_one_and_every_number_of_an_update_is_logged(tmp_path
     assert {"reward", "reward/spatial", "flat_groups/aesthetic", "shift", "above_one", "clip_fraction"} <= row.keys()
     assert {"seconds/rollout", "seconds/rewards", "seconds/training"} <= row.keys()
     assert any(name.startswith("clipped/step_") for name in row)
+
+
+def test_an_update_logs_what_one_looks_for_in_grpo(tmp_path):
+    made = task(kernel=RhoKernel(0.7), window=RandomWindow(2, 0.5, 0.5), max_grad_norm=1e-3)
+    kept = {}
+    advantages = made._advantages
+
+    def kept_as_well(found, groups, weights):
+        kept.update(found, groups=groups)
+        return advantages(found, groups, weights)
+
+    made._advantages = kept_as_well
+    (row,) = logged(tmp_path, 1, made)
+    in_groups = [kept["spatial"][kept["groups"] == group] for group in kept["groups"].unique()]
+    assert len(in_groups) == 2
+    assert row["reward_std/spatial"] == pytest.approx(
+        sum(float(some.std(correction=0)) for some in in_groups) / 2, rel=1e-4
+    )
+    assert row["reward_std"] > 0
+    assert row["grad_norm"] > 1e-3  # before clipping
+    clipped = torch.stack([weight.grad.norm() for weight in made.transformer.parameters()]).norm()
+    assert float(clipped) == pytest.approx(1e-3, rel=1e-3)
+    assert row["learning_rate"] == pytest.approx(3e-3)
+    grid = uniform_grid(6)
+    stds = RhoKernel(0.7).step(grid[3:5].double(), grid[4:6].double()).std
+    expected = torch.distributions.Normal(0.0, stds).entropy().mean()
+    assert row["entropy"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_weighted_reward_of_validation_can_be_monitored(tmp_path):
+    made = task(weights={"spatial": 0.5, "aesthetic": LinearWeight(2.0, 4.0, updates=2)})
+    best = ModelCheckpoint(tmp_path, "best", monitor="val_reward", mode="max")
+    loader = torch.utils.data.DataLoader([ClipBatch(*zip(Clips().item(0), strict=True))], batch_size=None)
+    run = trainer(tmp_path, 1, keep=best, val_check_interval=1)
+    run.fit(made, Clips().loader(), loader)
+    found = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert found["val_reward"] == pytest.approx(0.5 * found["val_reward/spatial"] + 3.0 * found["val_reward/aesthetic"])
+    assert float(best.best_model_score) == pytest.approx(found["val_reward"])
+
+
+def test_options_of_the_trainer_that_the_task_has_itself_are_answered(tmp_path):
+    with pytest.raises(RecipeError, match=r"accumulate_grad_batches is 4.*multiply batch_size of the data by 4"):
+        fit(tmp_path, 1, accumulate_grad_batches=4)
+    with pytest.raises(RecipeError, match=r"gradient_clip_val is 0\.5.*policy.max_grad_norm"):
+        fit(tmp_path, 1, gradient_clip_val=0.5)
+
+
+def test_candidates_are_logged_from_best_to_worst(tmp_path):
+    made = task({"spatial": Right()}, group_size=6)
+    fit(tmp_path, 3, made, callbacks=[CandidateSamples(every=2, count=3)])
+    names = sorted(path.name for path in (tmp_path / "candidates").glob("*.wav"))
+    assert names == [f"{rank}-step000000{step}.wav" for rank in (0, 2, 5) for step in (1, 3)]
+    texts = [(tmp_path / "candidates" / f"{rank}-step0000003.txt").read_text().splitlines() for rank in (0, 2, 5)]
+    assert len({text[0] for text in texts}) == 1  # candidates of one clip
+    assert "<Semantic>" in texts[0][1]
+    scores = [float(text[-1].removeprefix("rewards: spatial ")) for text in texts]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[2]
+    audio, _ = soundfile.read(tmp_path / "candidates" / "0-step0000003.wav")
+    assert audio[:, 1].mean() - audio[:, 0].mean() == pytest.approx(scores[0], abs=1e-3)
 
 
 @pytest.mark.parametrize(("guidance", "each"), [(1.0, 1), (3.0, 2)])

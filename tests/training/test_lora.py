@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file
 from streams import streams
 from torch.optim import AdamW
@@ -98,3 +99,29 @@ def test_a_checkpoint_without_the_adapters_is_refused(folder):
     fine_tune(folder, "whole", None, steps=1)
     with pytest.raises(CheckpointError, match=r"trained weights of the recipe: missing transformer\.blocks\.0"):
         fine_tune(folder, "tuned", Lora(rank=2), checkpoint=str(folder / "whole" / "step=1.ckpt"))
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_run_keeps_what_another_wrote_and_leaves_no_old_adapter_beside_its_weights(folder, caplog):
+    fine_tune(folder, "tuned", Lora(rank=2))
+    first = {path.name: path.read_bytes() for path in (folder / "tuned").iterdir() if path.suffix != ".ckpt"}
+    assert {"adapter.safetensors", "adapter.json", "config.json", "model.safetensors"} == first.keys()
+    assert not (folder / "tuned.1").exists()
+    fine_tune(folder, "tuned", None, steps=1)
+    assert not list((folder / "tuned").glob("adapter*"))
+    assert {path.name: path.read_bytes() for path in (folder / "tuned.1").iterdir()} == first
+    assert "has transformer of another run; it is kept as" in caplog.text
+    fine_tune(folder, "tuned", None, steps=2)
+    assert sorted(path.name for path in folder.glob("tuned*")) == ["tuned", "tuned.1", "tuned.2"]
+    assert not list((folder / "tuned.2").glob("adapter*"))
+
+
+def test_the_export_is_in_the_folder_of_the_run(folder):
+    task = FoundationTask(pretrained=str(folder / "base"), lr_scheduler=None)
+    run = Trainer(
+        max_steps=1, accelerator="cpu", default_root_dir=folder, logger=CSVLogger(folder, "mine"),
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        callbacks=[ExportComponents()],
+    )  # fmt: skip
+    run.fit(task, torch.utils.data.DataLoader([batch()], batch_size=None))
+    assert set(load_components(folder / "mine" / "version_0" / "model")) == {"transformer", "sampler"}

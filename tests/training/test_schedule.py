@@ -64,7 +64,26 @@ def test_a_warm_up_that_is_longer_than_the_run_is_warned_of(caplog):
     schedule.use_run_length(5)
     (record,) = caplog.records
     assert "warmup_steps is 10, but the run has 5 optimizer steps" in record.getMessage()
+    assert "reaches 50 % of its peak" in record.getMessage()
     assert rates(schedule, 3) == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warning"),
+    [
+        (partial(LinearLR, start_factor=0.02, total_iters=49), "total_iters is 49, but the run has 6 optimizer steps"),
+        (partial(InverseLR, warmup=0.99), "warmup is 0.99, but the run has 6 optimizer steps"),
+        (partial(LinearLR, start_factor=0.02, total_iters=5), ""),
+        (partial(LinearLR, start_factor=1.0, end_factor=0.1, total_iters=50), ""),
+        (partial(InverseLR, warmup=0.5), ""),
+    ],
+)
+def test_other_warm_ups_that_a_run_ends_in_are_warned_of(schedule, warning, caplog):
+    made = configure_optimizer(layers(), None, schedule, defaults=ADAMW)
+    found = rates(made["lr_scheduler"]["scheduler"], 6)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == bool(warning)
+    assert all(warning in message and f"reaches {max(found) / 1e-3 * 100:.0f} %" in message for message in messages)
 
 
 def test_a_checkpoint_holds_no_settings_so_a_longer_run_has_its_own_length():

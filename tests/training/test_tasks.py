@@ -16,7 +16,7 @@ from prismaudio.checkpoints import load_components
 from prismaudio.data.synthetic import SyntheticClips, SyntheticDataModule
 from prismaudio.encoders.base import Encoder
 from prismaudio.encoders.brightness import BrightnessEncoder
-from prismaudio.errors import CheckpointError, DataError, RecipeError
+from prismaudio.errors import CheckpointError, DataError, NotApplicableError, RecipeError
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.metrics.plans import PlanReference, PlanScore
 from prismaudio.models.dit import DiffusionTransformer
@@ -279,3 +279,54 @@ def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
 def test_a_task_without_a_network_reports_what_to_set() -> None:
     with pytest.raises(CheckpointError, match="no transformer"):
         FoundationTask()
+
+
+class Unstated(OnsetF1):
+    """Needs times that no plan states."""
+
+    def observe(self, audio, sample_rate_hz, target):
+        raise NotApplicableError("the plan states no times")
+
+
+def test_a_metric_that_is_nan_says_why_once(data: SyntheticDataModule, tmp_path: Path, caplog) -> None:
+    task = foundation(metrics={"told": OnsetF1(), "untold": Unstated()}, sampler=EulerSampler(2))
+    run = trainer(tmp_path, max_steps=2, val_check_interval=1, num_sanity_val_steps=0)
+    run.fit(task, data)
+    assert run.callback_metrics["val_untold"].isnan()
+    assert not run.callback_metrics["val_told"].isnan()
+    messages = [message for message in caplog.messages if "is NaN" in message]
+    assert messages == ["val_untold is NaN, because no clip was measured (clip click-0-35: the plan states no times)"]
+
+
+def test_metrics_without_clips_are_answered_once(tmp_path: Path, caplog) -> None:
+    task = foundation(metrics={"onset": OnsetF1()}, encoders={"text": Words()})
+    source = torch.Generator().manual_seed(0)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    text = Features.pad([torch.randn(3, Words.dim, generator=source) for _ in range(2)])
+    batch = LatentBatch(["a", "b"], torch.randn(2, 8, 4, generator=source), mask, Conditions(text=text))
+    loader = torch.utils.data.DataLoader([batch] * 2, batch_size=None)
+    trainer(tmp_path, max_steps=2, val_check_interval=1).fit(task, loader, loader)
+    assert [message[:36] for message in caplog.messages if "not computed" in message] == [
+        "metrics (onset) are not computed, be"
+    ]
+
+
+class Terse(FlashPlanner):
+    """Writes what it is asked, without times."""
+
+    def plan_batch(self, clips, dimensions):
+        return [Plan({dimension.name: "Rain." for dimension in dimensions}) for _ in clips]
+
+
+def test_plans_without_times_are_answered_once(data: SyntheticDataModule, tmp_path: Path, caplog) -> None:
+    batch = next(iter(data.val_dataloader()))
+    timeless = ClipBatch(batch.clips, [Plan({"semantic": "Rain."})] * len(batch.clips))
+    task = CotTuningTask(Terse(), num_written=3)
+    loader = torch.utils.data.DataLoader([timeless], batch_size=None)
+    run = trainer(tmp_path, logger=False)
+    for _ in range(2):
+        run.validate(task, loader, verbose=False)
+    told = [message for message in caplog.messages if "val_event_f1" in message]
+    assert len(told) == 1
+    assert "the written ones of 3 clips state times" in told[0]
+    assert run.callback_metrics["val_event_f1"] == 0

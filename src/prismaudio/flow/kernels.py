@@ -119,6 +119,15 @@ class TransitionKernel(Configured, ABC):
         numbers = self.step(t.double(), t_next.double())
         return (numbers.push.abs() / numbers.std).float()
 
+    def entropy(self, t: Tensor, t_next: Tensor) -> Tensor:
+        """Differential entropy of each element of the next latents in nats, ``(batch,)``; minus infinity without noise.
+
+        Example:
+            >>> EulerMaruyamaKernel(1.0, "dance").entropy(torch.tensor([1.0]), torch.tensor([0.0]))  # std 1
+            tensor([1.4189])
+        """
+        return (self.step(t.double(), t_next.double()).std.log() + 0.5 * math.log(2 * math.pi * math.e)).float()
+
 
 class OdeKernel(TransitionKernel):
     """Euler's deterministic step, as a transition without noise; it has no density."""

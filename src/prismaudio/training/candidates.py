@@ -103,3 +103,32 @@ class Candidates:
         """Group of each row, ``(rows,)``: candidates of one clip have the same number in all processes."""
         numbers = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in self.ids]
         return torch.tensor([int.from_bytes(number, "little") for number in numbers])
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCandidates:
+    """Candidates of a clip with their rewards, to be listened to.
+
+    Args:
+        clip_id: Name of the clip.
+        audio: Their audio ``(candidates, 2, samples)``, on the CPU.
+        sample_rate_hz: Its sample rate.
+        rewards: Reward of each candidate, ``(candidates,)``, by name, higher is better; NaN where there is none.
+        weights: Weight of each reward.
+    """
+
+    clip_id: str
+    audio: Tensor
+    sample_rate_hz: int
+    rewards: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+
+    def total(self) -> Tensor:
+        """Weighted sum of the rewards of each candidate, ``(candidates,)``; missing rewards count as 0."""
+        return torch.stack([self.weights[name] * reward.nan_to_num() for name, reward in self.rewards.items()]).sum(0)
+
+
+def entropy(candidates: Sequence[Candidates]) -> float:
+    """Differential entropy of an element of the latents in nats, mean over the stochastic steps of all candidates."""
+    each = [some.rollout.kernel.entropy(some.rollout.bounds[:-1], some.rollout.bounds[1:]) for some in candidates]
+    return float(torch.cat([steps.flatten() for steps in each]).mean())

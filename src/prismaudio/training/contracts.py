@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prismaudio.components import Dimension
+    from prismaudio.training.candidates import ScoredCandidates
 
 Contract = TypeVar("Contract")
 
@@ -56,7 +57,7 @@ class HasAdapters(Protocol):
     """A task that can train adapters, which ``ExportComponents`` writes in addition to the merged weights."""
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
-        """Write the adapters, if there are any, to a model folder.
+        """Write the adapters to a model folder; without any, remove those of the weights that were replaced.
 
         Args:
             folder: The model folder.
@@ -82,6 +83,21 @@ class RendersAudio(Protocol):
 
     def caption(self, batch: Any, row: int, audio: Tensor) -> str:
         """The text that is logged with the audio ``(2, samples)`` of a clip of a batch."""
+
+
+@runtime_checkable
+class SamplesCandidates(Protocol):
+    """A task whose updates sample candidates for clips and score them, which ``CandidateSamples`` logs."""
+
+    @property
+    def update(self) -> int:
+        """Completed updates."""
+
+    def keep_candidates(self) -> None:
+        """Keep the candidates of one clip of the next update."""
+
+    def kept_candidates(self) -> ScoredCandidates | None:
+        """The candidates that were kept, once; None without any."""
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from prismaudio.types import Clip, ClipBatch
 
+LOG = logging.getLogger("prismaudio.training")
 ADAMW = {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.9, 0.98)}
 """Arguments of AdamW where no optimizer is given."""
 SHOWN = 4
@@ -72,6 +74,7 @@ class CotTuningTask(AveragedTask):
         self.plan_score = PlanScore()
         self._plans: list[WrittenPlan] = []
         self._n_written = 0
+        self._told_of_times = False
         self._configured = False
 
     @property
@@ -183,6 +186,13 @@ class CotTuningTask(AveragedTask):
         scores = {name: value for name, value in self.plan_score.compute().items() if not value.isnan()}
         self.log_dict({f"val_plan/{name}": value for name, value in scores.items()})
         self.log("val_event_f1", scores.get(EVENT_F1, torch.tensor(0.0)), prog_bar=True)
+        if EVENT_F1 not in scores and not self._told_of_times and self.trainer.is_global_zero:
+            self._told_of_times = True
+            LOG.warning(
+                "val_event_f1 is 0 because it cannot be measured: neither the reference plans nor the written ones of "
+                "%d clips state times of events; monitor val_loss instead",
+                self._n_written,
+            )
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)  # which all processes ask for together
         if self.trainer.is_global_zero:
             log_plans(self.trainer, self._plans, folder)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, ReduceLROnPlateau
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.dropout import _DropoutNd
+from torchmetrics import MeanMetric
 
 from prismaudio.audio.level import leveled
 from prismaudio.errors import RecipeError
@@ -20,8 +22,8 @@ from prismaudio.flow.times import release_grid, shorten_tail, uniform_grid
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Velocity
 from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, n_evaluations, rollout
-from prismaudio.training.candidates import Candidates, Prompts
-from prismaudio.training.grpo.advantages import WeightedSumAdvantage, flat_groups
+from prismaudio.training.candidates import Candidates, Prompts, ScoredCandidates, entropy
+from prismaudio.training.grpo.advantages import WeightedSumAdvantage, flat_groups, std_within_groups
 from prismaudio.training.grpo.losses import ClippedLoss
 from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.training.grpo.reward_weights import RewardWeight, weight_at
@@ -36,6 +38,8 @@ from prismaudio.types import ClipBatch, Conditions
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from lightning.pytorch import Callback
 
     from prismaudio.models.dit import DiffusionTransformer
 
@@ -91,6 +95,8 @@ class FastGrpoTask(RewardedTask):
         adapters = self.lora is not None and not self.lora.conditioners
         self.reference = Reference(self.transformer, adapters=adapters) if self.kl_coef else None
         self.update_log = UpdateLog()
+        self._keep_next = False
+        self._kept: tuple[str, Tensor, dict[str, Future[Tensor]]] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -111,6 +117,26 @@ class FastGrpoTask(RewardedTask):
             raise RecipeError(
                 f"dropout must be 0, since steps are replayed, but {drops[0]} has dropout; set dropout of lora to 0"
             )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The guard against losses that are not finite, once the trainer's options are known to be supported.
+
+        Raises:
+            RecipeError: The trainer is to accumulate or clip gradients, which the task does itself.
+        """
+        n_batches, limit = self.trainer.accumulate_grad_batches, self.trainer.gradient_clip_val
+        if n_batches != 1:
+            raise RecipeError(
+                f"trainer.accumulate_grad_batches is {n_batches}, but an update of FastGrpoTask is one batch of clips, "
+                f"whose gradients it accumulates itself: remove it, and multiply batch_size of the data by {n_batches}"
+                "; rollout.rollout_batch_size and policy.train_micro_batch_size limit the memory"
+            )
+        if limit:
+            raise RecipeError(
+                f"trainer.gradient_clip_val is {limit}, but FastGrpoTask clips gradients itself: remove it, and set "
+                "policy.max_grad_norm"
+            )
+        return super().configure_callbacks()
 
     def setup(self, stage: str) -> None:
         """Validate the precision and how candidates are split over processes.
@@ -169,10 +195,12 @@ class FastGrpoTask(RewardedTask):
             for epoch in range(self.policy_options.num_inner_epochs):
                 optimizer.zero_grad()
                 self._replay(candidates, advantages, first=epoch == 0)
-                self.clip_gradients(optimizer, self.policy_options.max_grad_norm, "norm")
+                self.update_log.add("learning_rate", optimizer.param_groups[0]["lr"])
+                self.update_log.add("grad_norm", self._clip_gradients(optimizer))
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
+        self.update_log.add("entropy", entropy(candidates))
         self._log_update(len(batch))
 
     @property
@@ -276,7 +304,23 @@ class FastGrpoTask(RewardedTask):
         audio = leveled(self.decode(latents[..., : prompts.n_frames[row]]), self.peaks)
         audio = audio[..., : round(prompts.durations_s[row] * rate_hz)]
         names, caches = [prompts.ids[row]] * len(audio), [prompts.caches[row]] * len(audio)
-        return self.candidate_scorer.submit(audio, rate_hz, names, caches)
+        scores = self.candidate_scorer.submit(audio, rate_hz, names, caches)
+        if self._keep_next:
+            self._keep_next, self._kept = False, (prompts.ids[row], audio.cpu(), scores)
+        return scores
+
+    def keep_candidates(self) -> None:
+        """Keep the candidates of one clip of the next update, for :meth:`kept_candidates`."""
+        self._keep_next = True
+
+    def kept_candidates(self) -> ScoredCandidates | None:
+        """Candidates of one clip that this process sampled, once; None where none were kept."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return None
+        name, audio, scores = kept
+        rewards = {reward: score.result() for reward, score in scores.items()}
+        return ScoredCandidates(name, audio, self._decoder.sample_rate_hz, rewards, self.weights_now())
 
     def _n_idle(self, batches: Sequence[Sequence[Window]]) -> int:
         """How much less often this process evaluates the network than the one with the longest trajectories.
@@ -322,16 +366,20 @@ class FastGrpoTask(RewardedTask):
         self._stop_together(failures)
         return [{name: score.result() for name, score in scores.items()} for scores in each]
 
-    def _advantages(self, rewards: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
+    def _advantages(self, found: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]) -> Tensor:
         """Advantages ``(rows,)`` of the candidates of this process; a missing score counts as its reward's mean."""
-        means = {name: float(reward.nanmean()) for name, reward in rewards.items()}
-        rewards = {name: reward.where(reward.isfinite(), means[name]).nan_to_num() for name, reward in rewards.items()}
+        means = {name: float(reward.nanmean()) for name, reward in found.items()}
+        rewards = {name: reward.where(reward.isfinite(), means[name]).nan_to_num() for name, reward in found.items()}
+        total = torch.stack([weights[name] * reward for name, reward in rewards.items()]).sum(0)
         advantages = self.advantage.estimate(rewards, groups, weights)
         shares = self.advantage.shares(rewards, groups, weights)
         for name, reward in rewards.items():
             self.update_log.add(f"reward/{name}", means[name])
             self.update_log.add(f"share/{name}", shares[name])
             self.update_log.add(f"flat_groups/{name}", float(flat_groups(reward, groups).float().mean()))
+            scored = found[name].isfinite()
+            self.update_log.add(f"reward_std/{name}", std_within_groups(reward[scored], groups[scored]))
+        self.update_log.add("reward_std", std_within_groups(total, groups))
         self.update_log.add("reward", sum(weights[name] * mean for name, mean in means.items() if not math.isnan(mean)))
         count = len(advantages) // self.trainer.world_size
         return advantages[self.global_rank * count : (self.global_rank + 1) * count]
@@ -401,6 +449,20 @@ class FastGrpoTask(RewardedTask):
             return self.velocity(conditions.index(rows), n_frames, network, mask=own, cache=cache)
 
         return of_rows
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val_reward``, the sum of the mean rewards with the weights of this update."""
+        super().on_validation_epoch_end()
+        means = {name: cast("MeanMetric", self.means[f"val_reward/{name}"]).compute() for name in self.weights}
+        terms = [weight * means[name] for name, weight in self.weights_now().items() if not means[name].isnan()]
+        total = torch.stack(terms).sum() if terms else torch.tensor(math.nan, device=self.device)
+        self.log("val_reward", total, prog_bar=True)
+
+    def _clip_gradients(self, optimizer: Any) -> float:
+        """Scale down gradients that are larger than ``max_grad_norm``, and return their norm before."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.policy_options.max_grad_norm or math.inf)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def _log_update(self, batch_size: int) -> None:
         """Log the statistics of the update, over all processes."""

@@ -14,7 +14,7 @@ from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
 from prismaudio.training.draws import draw
 from prismaudio.training.sharding import mean_over_processes
-from prismaudio.training.transformer import TransformerTask
+from prismaudio.training.transformer import LOG, TransformerTask
 from prismaudio.types import ClipBatch, Conditions, LatentBatch
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class FoundationTask(TransformerTask):
         self.swapped = tuple(swapped)
         self.time_sampler, self.time_mean = time_sampler, time_mean
         self._shown: HostCopy | None = None
+        self._told_of_clips = False
 
     def _perturbed(self, conditions: Conditions, draws: Draws) -> Conditions:
         """Conditions with videos swapped between samples and streams dropped."""
@@ -122,6 +123,13 @@ class FoundationTask(TransformerTask):
         self.log("val_loss", torch.stack(losses).mean(), prog_bar=True, batch_size=count, sync_dist=True)
         if self.metrics and isinstance(batch, ClipBatch):
             self._evaluate(batch, list(self.render(ready.conditions, noise)))
+        elif self.metrics and not self._told_of_clips and self.trainer.is_global_zero:
+            self._told_of_clips = True
+            LOG.warning(
+                "metrics (%s) are not computed, because the validation data are features without clips: train on a "
+                "manifest without features, or remove the metrics and measure the exported model with prismaudio score",
+                ", ".join(self.metrics),
+            )
 
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Squared error, summed over the real frames and averaged over the channels, and the number of real frames."""

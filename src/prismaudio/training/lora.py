@@ -22,6 +22,8 @@ TARGETS = r"blocks\.\d+\.(.*\.to_(qkv|q|kv|out)|feed_forward\.project_(in|out))"
 CONDITIONERS = ("conditioners", "to_context", "to_added", "gates")
 """The modules that map features to the conditioning of the blocks."""
 NAME = "default"
+FILES = ("adapter.safetensors", "adapter.json")
+"""Weights and options of adapters in a model folder."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,17 @@ def save_adapters(folder: Path, state: Mapping[str, Tensor], lora: Lora, trained
         trained: Names of the weights that were trained.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
-    with replacing(folder / "adapter.safetensors") as part:
+    tensors, options = (folder / name for name in FILES)
+    with replacing(tensors) as part:
         save_tensors(weights, part)
-    with replacing(folder / "adapter.json") as part:
+    with replacing(options) as part:
         part.write_text(json.dumps({"format": 1, "lora": asdict(lora)}, indent=2) + "\n")
+
+
+def remove_adapters(folder: Path) -> None:
+    """Remove what :func:`save_adapters` wrote for a transformer that was replaced by another one."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def plain_transformer(transformer: nn.Module, state: Mapping[str, Any]) -> nn.Module:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LinearLR
 
 from prismaudio.errors import RecipeError
 from prismaudio.training.contracts import UsesRunLength
@@ -70,6 +70,17 @@ class InverseLR(LambdaLR):
         super().__init__(
             optimizer, lambda step: inverse_lr(step, inv_gamma=inv_gamma, power=power, warmup=warmup), last_epoch
         )
+        self.warmup = warmup
+
+    def use_run_length(self, num_steps: float) -> None:
+        """Warn if the run ends before nine tenths of the warm-up are over; the schedule does not depend on it."""
+        reached = 1 - self.warmup**num_steps
+        if reached < 0.9:
+            warn_of_warmup(f"warmup is {self.warmup:g}", num_steps, reached)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the schedule without its settings; a resumed run uses those of the recipe."""
+        return {name: value for name, value in super().state_dict().items() if name != "warmup"}
 
 
 class CosineWithWarmup(LambdaLR):
@@ -118,12 +129,7 @@ class CosineWithWarmup(LambdaLR):
     def use_run_length(self, num_steps: float) -> None:
         """Decay over the run, unless ``total_steps`` was given; warn if the warm-up is longer than the run."""
         if self.warmup_steps > num_steps:
-            LOG.warning(
-                "warmup_steps is %d, but the run has %d optimizer steps: the learning rate stays below its peak; "
-                "set warmup_steps of lr_scheduler",
-                self.warmup_steps,
-                num_steps,
-            )
+            warn_of_warmup(f"warmup_steps is {self.warmup_steps}", num_steps, num_steps / self.warmup_steps)
         if self.total_steps is None:
             self.total_steps = num_steps
 
@@ -131,6 +137,23 @@ class CosineWithWarmup(LambdaLR):
         """State of the schedule without its settings; a resumed run uses those of the recipe."""
         settings = ("warmup_steps", "floor", "total_steps")
         return {name: value for name, value in super().state_dict().items() if name not in settings}
+
+
+def warn_of_warmup(option: str, num_steps: float, reached: float) -> None:
+    """Log that a run ends during the warm-up of its learning rate.
+
+    Args:
+        option: The option of the schedule, with its value.
+        num_steps: Optimizer steps of the run.
+        reached: Largest learning rate of the run as a share of its peak.
+    """
+    LOG.warning(
+        "%s, but the run has %d optimizer steps: the learning rate reaches %.0f %% of its peak; make the warm-up of "
+        "lr_scheduler shorter, a tenth of the run or less, or the run longer",
+        option,
+        num_steps,
+        100 * reached,
+    )
 
 
 def configure_optimizer(
@@ -182,6 +205,12 @@ def configure_optimizer(
         return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "monitor": schedule.monitor}}
     if isinstance(schedule, UsesRunLength):
         schedule.use_run_length(run_length(module, steps_per_batch))
+    elif isinstance(schedule, LinearLR) and schedule.end_factor > schedule.start_factor:
+        num_steps = run_length(module, steps_per_batch)
+        last = min(num_steps - 1, schedule.total_iters) / schedule.total_iters
+        reached = schedule.start_factor + (schedule.end_factor - schedule.start_factor) * last
+        if reached < 0.9 * schedule.end_factor:
+            warn_of_warmup(f"total_iters is {schedule.total_iters}", num_steps, reached / schedule.end_factor)
     return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -207,7 +236,7 @@ def _keep_fused(optimizer: Optimizer) -> None:
 
 
 def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:
-    """Optimizer steps of a run; infinite if only its duration is limited.
+    """Optimizer steps of a run; infinite if only its duration is limited, or if it is not known.
 
     Args:
         module: A module with its trainer.
@@ -216,4 +245,4 @@ def run_length(module: LightningModule, steps_per_batch: int = 1) -> float:
     num_steps = module.trainer.estimated_stepping_batches
     if module.trainer.max_steps < 0:  # Lightning counts batches
         num_steps *= steps_per_batch
-    return num_steps
+    return num_steps if num_steps >= 0 else math.inf  # -1 for epochs of data whose length is not known

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -25,12 +26,12 @@ from prismaudio.pretrained import load_parts
 from prismaudio.samplers.base import Sampler, Velocity
 from prismaudio.samplers.euler import EulerSampler
 from prismaudio.samplers.guidance import guided_velocity
-from prismaudio.scorers import MetricScorer, Scorer, Segment, evaluate
+from prismaudio.scorers import OF_MANY, MetricScorer, Scorer, Segment, evaluate
 from prismaudio.training.clip_features import ClipFeatures
 from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.draws import draw
 from prismaudio.training.finite import guards
-from prismaudio.training.lora import Lora, add_adapters, merged, plain_transformer, save_adapters
+from prismaudio.training.lora import Lora, add_adapters, merged, plain_transformer, remove_adapters, save_adapters
 from prismaudio.training.schedule import CosineWithWarmup, configure_optimizer
 from prismaudio.training.sharding import (
     checkpoint_activations,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
     from prismaudio.scorers import Score
     from prismaudio.types import Clip
+
+LOG = logging.getLogger("prismaudio.training")
 
 
 class TransformerTask(AveragedTask):
@@ -125,6 +128,8 @@ class TransformerTask(AveragedTask):
         self._half_decoder: Autoencoder | None
         object.__setattr__(self, "_half_decoder", None)
         self._configured = False
+        self._skipped: dict[str, str] = {}  # why a clip of this validation was not measured, by metric
+        self._explained: set[str] = set()
 
     # Set-up ------------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
@@ -199,8 +204,10 @@ class TransformerTask(AveragedTask):
         return {**self._given, **made}
 
     def save_adapters(self, folder: Path, *, first: bool = True) -> None:
-        """Write the adapters, if there are any; every process must call this, and the first one writes."""
+        """Write the adapters, or remove those of other weights; every process calls this, and the first one writes."""
         if self.lora is None:
+            if first:
+                remove_adapters(folder)
             return
         state = whole_state(self.transformer)
         trained = {name for name, weight in self.transformer.named_parameters() if weight.requires_grad}
@@ -317,8 +324,20 @@ class TransformerTask(AveragedTask):
         ]
         for clip, scores in zip(batch.clips, evaluate(items, self.scorers, strict=True), strict=True):
             self._log_scores(clip, scores)
+            for name in self.metrics:
+                if (reason := scores[f"val_{name}"].reason) != OF_MANY:
+                    self._skipped[name] = f"clip {clip.id}: {reason}"
         for name, metric in self.metrics.items():
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log once why a metric has no value."""
+        for name, reason in self._skipped.items():
+            value = cast("AudioMetric", self.metrics[name]).compute()
+            if bool(value.isnan().any()) and self.trainer.is_global_zero and name not in self._explained:
+                self._explained.add(name)
+                LOG.warning("val_%s is NaN, because no clip was measured (%s)", name, reason)
+        self._skipped.clear()
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
         """Accumulate the scores of a clip; metrics accumulate theirs themselves."""

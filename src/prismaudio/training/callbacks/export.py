@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
-from prismaudio.checkpoints import check_target, save_components
+from prismaudio.checkpoints import changed_components, check_target, keep_components, save_components
 from prismaudio.errors import CheckpointError
 from prismaudio.training.contracts import AveragedTask, HasAdapters, HasComponents, expect
 
@@ -19,20 +21,28 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 
+LOG = logging.getLogger("prismaudio.training.callbacks")
+
+
 class ExportComponents(Callback):
     """Writes the task's components to a model folder at the end of training; other components in it are kept.
 
     Averaged weights are written if the task has them, and sharded weights are gathered. A task with adapters also
-    writes the adapters alone, to ``adapter.safetensors``.
+    writes the adapters alone, to ``adapter.safetensors``; those of an earlier run do not stay beside other weights.
+
+    If the folder has components of another run that would be replaced, the model in it is kept in a folder with a
+    number after its name, such as ``model.1``, without taking more space than its files do.
 
     Args:
-        folder: The model folder.
+        folder: The model folder; None for ``model`` in the folder of the run, that of its logs.
         half: Components whose weights are stored in half precision.
     """
 
-    def __init__(self, folder: str, half: list[str] | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | None = None, half: list[str] | None = None) -> None:
+        self.folder = Path(folder or "model")
         self.half = half or []
+        self._in_run = folder is None
+        self._written: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check before training that the task can be exported to the folder.
@@ -43,19 +53,34 @@ class ExportComponents(Callback):
         """
         if stage == "fit":
             expect(pl_module, HasComponents, "ExportComponents")
+            run = Path(trainer.log_dir or trainer.default_root_dir)  # which all processes ask for together
+            self.folder = run / "model" if self._in_run else self.folder
             check_target(self.folder)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the folder."""
-        self.export(pl_module, first=trainer.is_global_zero)
+        """Write the folder, and keep what another run wrote there."""
+        self.export(pl_module, first=trainer.is_global_zero, keep=self._written != self.folder)
+        self._written = self.folder
+        rank_zero_info(f"The model is in {self.folder}")
 
-    def export(self, pl_module: LightningModule, *, first: bool = True) -> None:
-        """Write the folder; every process must call this, and the first one writes."""
+    def export(self, pl_module: LightningModule, *, first: bool = True, keep: bool = False) -> None:
+        """Write the folder; every process must call this, and the first one writes.
+
+        Args:
+            pl_module: The task.
+            first: Whether this process is the one that writes.
+            keep: Keep a folder whose components would be replaced under another name.
+        """
         task = expect(pl_module, HasComponents, "ExportComponents")
         with pl_module.averaged() if isinstance(pl_module, AveragedTask) else nullcontext():
             components = task.components()
             check_finite(components, self.folder)
             if first:
+                if keep and (changed := changed_components(self.folder, components)):
+                    kept = keep_components(self.folder)
+                    LOG.warning(
+                        "%s has %s of another run; it is kept as %s", self.folder, ", ".join(sorted(changed)), kept
+                    )
                 save_components(self.folder, components, self.half, beside=True)
             if isinstance(task, HasAdapters):
                 task.save_adapters(self.folder, first=first)

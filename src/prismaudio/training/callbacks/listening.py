@@ -1,4 +1,4 @@
-"""Listening samples: rendered audio of some validation clips, with spectrograms, in the logger."""
+"""Audio to listen to, with spectrograms, in the logger: of validation clips, and of candidates in training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from prismaudio.audio.spectrogram import spectrogram_pixels, spectrogram_png
+from prismaudio.checkpoints import within
 from prismaudio.errors import RecipeError
 from prismaudio.media import replacing, write_wav
-from prismaudio.training.contracts import RendersAudio, expect
+from prismaudio.training.contracts import RendersAudio, SamplesCandidates, expect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.loggers import Logger
     from torch import Tensor
@@ -96,7 +99,7 @@ class ListeningSamples(Callback):
             samples += self._samples(task, batch, rendered)
             left -= min(left, len(batch))
         if trainer.is_global_zero:
-            self._log(trainer, samples)
+            log_samples(trainer, samples, self._folder)
         self._truth_logged = True
 
     def _samples(self, task: RendersAudio, batch: Any, rendered: list[tuple[str, Tensor, Tensor, int]]) -> list[Sample]:
@@ -107,13 +110,67 @@ class ListeningSamples(Callback):
             samples.append(Sample(f"listening/{name}/rendered", made, rate_hz, task.caption(batch, row, made)))
         return samples
 
-    def _log(self, trainer: Trainer, samples: list[Sample]) -> None:
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger | WandbLogger)]
-        for sample in samples:
-            for logger in loggers:
-                log_sample(logger, sample, trainer.global_step)
-            if not loggers:
-                write_sample(self._folder, sample, trainer.global_step)
+
+class CandidateSamples(Callback):
+    """Logs audio of candidates of Fast-GRPO with their rewards: those of one clip of an update, from best to worst.
+
+    They are ranked by the weighted sum of their rewards; ``count`` of them, evenly spaced from the best, which is 0, to
+    the worst, are logged as ``candidates/RANK`` where :class:`ListeningSamples` logs its samples. Where groups are
+    split over processes, they are those of the first process.
+
+    Args:
+        every: Updates between logged candidates; the first update logs some.
+        count: Maximum number of candidates.
+    """
+
+    def __init__(self, every: int = 10, count: int = 4) -> None:
+        within(1, 1_000_000_000, every=every, count=count)
+        self.every, self.count = every, count
+        self._folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Get the folder of the run; all processes must do this together.
+
+        Raises:
+            RecipeError: The task samples no candidates.
+        """
+        expect(pl_module, SamplesCandidates, "CandidateSamples")
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Ask for the candidates of this update, if they are to be logged."""
+        task = expect(pl_module, SamplesCandidates, "CandidateSamples")
+        if trainer.is_global_zero and task.update % self.every == 0:
+            task.keep_candidates()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the candidates that were kept."""
+        found = expect(pl_module, SamplesCandidates, "CandidateSamples").kept_candidates()
+        if found is None:
+            return
+        plans = {clip.id: plan for clip, plan in zip(batch.clips, batch.plans, strict=True)}
+        order = found.total().argsort(descending=True).tolist()
+        ranks = torch.linspace(0, len(order) - 1, min(self.count, len(order))).round().int().tolist()
+        samples = []
+        for rank in ranks:
+            row = order[rank]
+            rewards = ", ".join(f"{name} {float(reward[row]):.3f}" for name, reward in found.rewards.items())
+            lines = [found.clip_id, str(plans.get(found.clip_id, "")), f"rewards: {rewards}"]
+            caption = "\n".join(line for line in lines if line)
+            samples.append(Sample(f"candidates/{rank}", found.audio[row], found.sample_rate_hz, caption))
+        log_samples(trainer, samples, self._folder)
+
+
+def log_samples(trainer: Trainer, samples: Sequence[Sample], folder: Path) -> None:
+    """Log samples to TensorBoard and Weights & Biases; without them, write files to a folder."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger | WandbLogger)]
+    for sample in samples:
+        for logger in loggers:
+            log_sample(logger, sample, trainer.global_step)
+        if not loggers:
+            write_sample(folder, sample, trainer.global_step)
 
 
 def log_sample(logger: Logger, sample: Sample, step: int) -> None:

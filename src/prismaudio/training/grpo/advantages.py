@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal
 
@@ -148,6 +149,23 @@ def centred(values: Tensor, groups: Tensor) -> Tensor:
 def group_std(values: Tensor, groups: Tensor) -> Tensor:
     """Population standard deviation of the group of each value, ``(batch,)``, as published."""
     return _group_mean(centred(values, groups).square(), groups).sqrt()[groups]
+
+
+def std_within_groups(values: Tensor, groups: Tensor) -> float:
+    """Population standard deviation within a group, mean over the groups; NaN without values.
+
+    Args:
+        values: Values ``(batch,)``.
+        groups: Group of each, ``(batch,)``, any numbers.
+
+    Example:
+        >>> std_within_groups(torch.tensor([1.0, 3.0, 5.0, 5.0]), torch.tensor([7, 7, 9, 9]))
+        0.5
+    """
+    if not len(values):
+        return math.nan
+    numbered = torch.unique(groups, return_inverse=True)[1]
+    return float(_group_mean(centred(values.double(), numbered).square(), numbered).sqrt().mean())
 
 
 def flat_groups(values: Tensor, groups: Tensor) -> Tensor:
