@@ -74,3 +74,7 @@ def test_a_run_logs_its_hyperparameters_once(tmp_path, monkeypatch):
         "lr_scheduler": "CosineWithWarmup", "lr_scheduler.warmup_steps": 1, "lr_scheduler.total_steps": 2,
         "data": "SyntheticDataModule", "data.count": 4, "data.seed": 8,
     }.items() <= written.items()  # fmt: skip
+
+
+def test_texts_that_are_secrets_are_not_shown() -> None:
+    assert flat({"api_key": "abc", "hub.token": "hf", "keys": 3, "n_tokens": 2}) == {"keys": 3, "n_tokens": 2}

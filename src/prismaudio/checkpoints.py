@@ -11,7 +11,6 @@ import difflib
 import functools
 import importlib
 import inspect
-import itertools
 import json
 import math
 import os
@@ -163,6 +162,10 @@ def description(component: Configured) -> dict[str, Any]:
             f"{kind.__name__} cannot be written to a file: its argument {code} is the Python object "
             f"{arguments[code]!r:.60}; write a class of a plugin, see prismaudio plugins new --help"
         )
+    try:
+        json.dumps(arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{kind.__name__} cannot be written to a file: {error} in its arguments") from error
     return {"class": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
 
 
@@ -300,7 +303,7 @@ def _other_components(folder: Path, names: Collection[str]) -> tuple[dict[str, A
 def changed_components(folder: Path, components: Mapping[str, Any]) -> list[str]:
     """Names of the components in a folder that :func:`save_components` would replace by others.
 
-    Arguments and weights are compared in float32. A component with files of its own counts as another one.
+    Weights are compared in the precision of the file. A component with files of its own counts as another one.
 
     Args:
         folder: The folder; it may not exist yet.
@@ -319,10 +322,15 @@ def changed_components(folder: Path, components: Mapping[str, Any]) -> list[str]
         own = component.state_dict() if isinstance(component, torch.nn.Module) else {}
         stored = {key: value for key, value in weights.items() if key.partition(".")[0] == name}
         return stored.keys() == {f"{name}.{key}" for key in own} and all(
-            torch.equal(value.detach().cpu().float(), stored[f"{name}.{key}"].float()) for key, value in own.items()
+            torch.equal(value.detach().cpu().to(stored[f"{name}.{key}"].dtype), stored[f"{name}.{key}"])
+            for key, value in own.items()
         )
 
     return [name for name, component in components.items() if name in described and not same(name, component)]
+
+
+MAX_KEPT = 10_000
+"""Limit of the numbers of models that are kept."""
 
 
 def keep_components(folder: Path) -> Path:
@@ -332,6 +340,9 @@ def keep_components(folder: Path) -> Path:
 
     Returns:
         The folder that was made.
+
+    Raises:
+        CheckpointError: There is no free number.
     """
     names = [
         "config.json",
@@ -341,17 +352,20 @@ def keep_components(folder: Path) -> Path:
         "adapter",
         *_read_config(folder),
     ]
-    numbers = itertools.count(1)
-    target = next(path for n in numbers if not (path := folder.with_name(f"{folder.name}.{n}")).exists())
-    part = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    folder = folder.absolute()
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    shutil.copymode(folder, part)
     for source in (folder / name for name in names):
         if source.is_dir():
             shutil.copytree(source, part / source.name, copy_function=_link_or_copy)
         elif source.is_file():
             _link_or_copy(source, part / source.name)
-    return part.rename(target)
+    for number in range(1, MAX_KEPT):
+        target = folder.with_name(f"{folder.name}.{number}")
+        if not target.exists():
+            with contextlib.suppress(OSError):  # another process took this number
+                return part.rename(target)
+    raise CheckpointError(f"the model in {folder} cannot be kept as {folder.name}.1 or a later number; choose a folder")
 
 
 def _link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -15,6 +15,8 @@ from prismaudio.checkpoints import Configured
 from prismaudio.signatures import parameters
 
 Plain = str | int | float | bool | None
+SECRET = ("key", "token", "secret", "password")
+"""Ends of the names of texts that are not shown."""
 
 
 class RecordsArguments:
@@ -37,7 +39,9 @@ class RecordsArguments:
         made = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(made, *args, **kwargs)
         given = {**bound.arguments, **bound.kwargs}
-        values = {name: given.get(name, parameter.default) for name, parameter in parameters(cls).items()}
+        hidden = getattr(cls, "not_in_folders", ())
+        shown = {name: parameter for name, parameter in parameters(cls).items() if name not in hidden}
+        values = {name: given.get(name, parameter.default) for name, parameter in shown.items()}
         object.__setattr__(made, "hyperparameters", flat(values))
         return made
 
@@ -64,7 +68,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Plain]:
 
 def _entry(key: str, value: Any) -> dict[str, Plain]:
     if value is None or isinstance(value, str | int | float | bool):
-        return {key: value}
+        is_secret = isinstance(value, str) and key.rpartition(".")[2].endswith(SECRET)
+        return {} if is_secret else {key: value}
     if isinstance(value, Path):
         return {key: str(value)}
     if isinstance(value, Mapping):

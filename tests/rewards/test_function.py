@@ -102,3 +102,9 @@ def test_a_recipe_names_a_function_of_a_plugin_by_its_path(tmp_path, monkeypatch
     said = capsys.readouterr().err
     assert said.startswith("prismaudio: error: model.rewards.function: ")
     assert said.count("\n") == 1
+
+
+def test_needs_that_no_clip_has_are_refused() -> None:
+    for needs, named in (("plan", "plan"), ({"audio", "video"}, "audio")):
+        with pytest.raises(PrismAudioError, match=f"needs of a FunctionReward is '{named}'; expected a set of"):
+            FunctionReward(lambda audio, rate_hz, clip, plan: 0.0, needs=needs)  # type: ignore[arg-type]

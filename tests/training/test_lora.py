@@ -110,7 +110,7 @@ def test_a_run_keeps_what_another_wrote_and_leaves_no_old_adapter_beside_its_wei
     fine_tune(folder, "tuned", None, steps=1)
     assert not list((folder / "tuned").glob("adapter*"))
     assert {path.name: path.read_bytes() for path in (folder / "tuned.1").iterdir()} == first
-    assert "has transformer of another run; it is kept as" in caplog.text
+    assert "has another transformer; that model is kept as" in caplog.text
     fine_tune(folder, "tuned", None, steps=2)
     assert sorted(path.name for path in folder.glob("tuned*")) == ["tuned", "tuned.1", "tuned.2"]
     assert not list((folder / "tuned.2").glob("adapter*"))

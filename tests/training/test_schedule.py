@@ -180,3 +180,10 @@ def test_a_resumed_optimizer_is_fused_as_the_run_that_resumes_it_would_be():
         state = optimizer.state_dict()
         optimizer.load_state_dict({**state, "param_groups": [{**g, "fused": not fused} for g in state["param_groups"]]})
         assert [group["fused"] for group in optimizer.param_groups] == [fused, fused]
+
+
+def test_a_linear_schedule_of_no_steps_is_no_warm_up():
+    kind = partial(LinearLR, start_factor=0.5, total_iters=0)
+    assert (
+        configure_optimizer(layers(), partial(SGD, lr=1.0), kind, defaults=ADAMW)["lr_scheduler"]["interval"] == "step"
+    )

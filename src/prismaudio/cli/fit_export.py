@@ -26,7 +26,7 @@ class ExportCommandLine(CommandLine):
         if isinstance(self.model, AveragedTask) and any(key.startswith("average.") for key in weights):
             self.model.start_average()
         fill_task(self.model, weights, checkpoint)
-        ExportComponents(str(target), half).export(self.model)
+        ExportComponents(str(target), half).export(self.model, keep=True)
 
 
 def fill_task(task: Any, weights: dict[str, Any], checkpoint: Path) -> None:

@@ -61,6 +61,12 @@ class FunctionReward(Reward):
         lowest: float = -math.inf,
         highest: float = math.inf,
     ) -> None:
+        known = {"video", "reference", "plan"}
+        if isinstance(needs, str) or (unknown := {*needs} - known):
+            named = needs if isinstance(needs, str) else ", ".join(sorted(unknown))
+            raise PrismAudioError(
+                f"needs of a FunctionReward is {named!r}; expected a set of {', '.join(sorted(known))}"
+            )
         self.function, self.needs = function, frozenset(needs)
         self.higher_is_better, self.range = higher_is_better, (lowest, highest)
 
@@ -90,7 +96,7 @@ class FunctionReward(Reward):
             PrismAudioError: The function does not return a number.
         """
         found = [self.function(one, sample_rate_hz, *_inputs(cache)) for one, cache in zip(audio, caches, strict=True)]
-        return torch.stack([_scalar(value) for value in found]).to(audio.device)
+        return torch.stack([_scalar(value).to(audio.device) for value in found])
 
 
 def _scalar(value: Any) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from typing import TYPE_CHECKING
@@ -44,7 +43,7 @@ def check_autoencoder(autoencoder: Autoencoder, *, audio: Tensor | None = None, 
     for name in ("sample_rate_hz", "hop", "channels"):
         value = getattr(autoencoder, name, None)
         check.require(isinstance(value, int) and value > 0, f"{name} must be a number of at least 1, not {value!r}")
-    tried = copy.deepcopy(autoencoder).eval()
+    was_training, tried = autoencoder.training, autoencoder.eval()
     rate_hz, hop = tried.sample_rate_hz, tried.hop
     if audio is None:
         n_frames = max(N_FRAMES, math.ceil(rate_hz / 4 / hop))
@@ -63,6 +62,7 @@ def check_autoencoder(autoencoder: Autoencoder, *, audio: Tensor | None = None, 
     alone = _decode(check, tried, latents[:1], "decoding one row")
     check.close(alone, decoded[:1], tolerance, "audio of a row differs from that of the row alone")
     _check_created_again(check, tried, audio, tolerance)
+    autoencoder.train(was_training)
 
 
 def _encode(check: Check, autoencoder: Autoencoder, audio: Tensor, what: str) -> Tensor:

@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR
 
@@ -139,6 +140,7 @@ class CosineWithWarmup(LambdaLR):
         return {name: value for name, value in super().state_dict().items() if name not in settings}
 
 
+@rank_zero_only
 def warn_of_warmup(option: str, num_steps: float, reached: float) -> None:
     """Log that a run ends during the warm-up of its learning rate.
 
@@ -205,7 +207,7 @@ def configure_optimizer(
         return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "monitor": schedule.monitor}}
     if isinstance(schedule, UsesRunLength):
         schedule.use_run_length(run_length(module, steps_per_batch))
-    elif isinstance(schedule, LinearLR) and schedule.end_factor > schedule.start_factor:
+    elif isinstance(schedule, LinearLR) and schedule.total_iters and schedule.end_factor > schedule.start_factor:
         num_steps = run_length(module, steps_per_batch)
         last = min(num_steps - 1, schedule.total_iters) / schedule.total_iters
         reached = schedule.start_factor + (schedule.end_factor - schedule.start_factor) * last

@@ -130,6 +130,7 @@ class TransformerTask(AveragedTask):
         self._configured = False
         self._skipped: dict[str, str] = {}  # why a clip of this validation was not measured, by metric
         self._explained: set[str] = set()
+        self._has_evaluated = False
 
     # Set-up ------------------------------------------------------------------------------------------------------
     def setup(self, stage: str) -> None:
@@ -317,6 +318,7 @@ class TransformerTask(AveragedTask):
 
     def _evaluate(self, batch: ClipBatch, audio: Sequence[Tensor]) -> None:
         """Evaluate rendered audio of the clips, ``(2, samples)`` each, with all scorers, and log the metrics."""
+        self._has_evaluated = True
         rate_hz = self._decoder.sample_rate_hz
         items = [
             [Segment(waveform, rate_hz, clip, plan)]
@@ -332,12 +334,16 @@ class TransformerTask(AveragedTask):
 
     def on_validation_epoch_end(self) -> None:
         """Log once why a metric has no value."""
-        for name, reason in self._skipped.items():
-            value = cast("AudioMetric", self.metrics[name]).compute()
-            if bool(value.isnan().any()) and self.trainer.is_global_zero and name not in self._explained:
+        skipped, self._skipped = self._skipped, {}
+        evaluated, self._has_evaluated = self._has_evaluated, False
+        if not evaluated or self.trainer.sanity_checking:
+            return
+        for name, metric in self.metrics.items():  # in every process, because a metric gathers to compute
+            value = cast("AudioMetric", metric).compute()
+            is_new = self.trainer.is_global_zero and name in skipped and name not in self._explained
+            if is_new and bool(value.isnan().any()):
                 self._explained.add(name)
-                LOG.warning("val_%s is NaN, because no clip was measured (%s)", name, reason)
-        self._skipped.clear()
+                LOG.warning("val_%s is NaN, because no clip was measured (%s)", name, skipped[name])
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
         """Accumulate the scores of a clip; metrics accumulate theirs themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from prismaudio.checkpoints import changed_components, check_target, keep_components, save_components
 from prismaudio.errors import CheckpointError
 from prismaudio.training.contracts import AveragedTask, HasAdapters, HasComponents, expect
+from prismaudio.training.lora import remove_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +32,8 @@ class ExportComponents(Callback):
     Averaged weights are written if the task has them, and sharded weights are gathered. A task with adapters also
     writes the adapters alone, to ``adapter.safetensors``; those of an earlier run do not stay beside other weights.
 
-    If the folder has components of another run that would be replaced, the model in it is kept in a folder with a
-    number after its name, such as ``model.1``, without taking more space than its files do.
+    If the folder has components of an earlier run or export that would be replaced, the model in it is kept in a folder
+    with a number after its name, such as ``model.1``, without taking more space than its files do.
 
     Args:
         folder: The model folder; None for ``model`` in the folder of the run, that of its logs.
@@ -42,7 +44,6 @@ class ExportComponents(Callback):
         self.folder = Path(folder or "model")
         self.half = half or []
         self._in_run = folder is None
-        self._written: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check before training that the task can be exported to the folder.
@@ -56,11 +57,16 @@ class ExportComponents(Callback):
             run = Path(trainer.log_dir or trainer.default_root_dir)  # which all processes ask for together
             self.folder = run / "model" if self._in_run else self.folder
             check_target(self.folder)
+            place = self.folder.absolute().parent
+            if (self.folder / "config.json").exists() and not os.access(place, os.W_OK):
+                raise CheckpointError(
+                    f"the model in {self.folder} cannot be kept beside the new one, because {place} is not writable; "
+                    "choose another folder"
+                )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the folder, and keep what another run wrote there."""
-        self.export(pl_module, first=trainer.is_global_zero, keep=self._written != self.folder)
-        self._written = self.folder
+        """Write the folder, and keep what an earlier run wrote there."""
+        self.export(pl_module, first=trainer.is_global_zero, keep=True)
         rank_zero_info(f"The model is in {self.folder}")
 
     def export(self, pl_module: LightningModule, *, first: bool = True, keep: bool = False) -> None:
@@ -79,8 +85,10 @@ class ExportComponents(Callback):
                 if keep and (changed := changed_components(self.folder, components)):
                     kept = keep_components(self.folder)
                     LOG.warning(
-                        "%s has %s of another run; it is kept as %s", self.folder, ", ".join(sorted(changed)), kept
+                        "%s has another %s; that model is kept as %s", self.folder, ", ".join(sorted(changed)), kept
                     )
+                if isinstance(task, HasAdapters):
+                    remove_adapters(self.folder)  # before the weights, so that no moment has those of two runs
                 save_components(self.folder, components, self.half, beside=True)
             if isinstance(task, HasAdapters):
                 task.save_adapters(self.folder, first=first)
