@@ -34,9 +34,9 @@ def test_every_row_is_measured_in_every_round(measured):
     report = measured[1]
     assert list(report.values) == ["matmul", "step", "forward and backward", "optimizer", "data"]
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in report.values.values())
-    for parts in zip(*(report.values[row]["seconds"] for row in list(report.values)[1:]), strict=True):
-        assert sum(parts[1:]) == pytest.approx(parts[0], rel=0.5)  # the rest is Lightning's
-        assert sum(parts[1:]) <= parts[0]
+    rows = (report.values[row]["seconds"] for row in ("step", "forward and backward", "optimizer"))
+    for step, passes, optimizer in zip(*rows, strict=True):
+        assert passes + optimizer <= step  # the rest is Lightning's
 
 
 def test_rates_are_work_over_time(measured):
