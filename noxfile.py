@@ -108,7 +108,8 @@ def recipes(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run what the documentation shows, and compare its reference with the core and the studio."""
     install(session, "test", plugins=[STUDIO])
-    session.run("pytest", "-n", "2", "--dist", "loadfile", "tests/docs", *session.posargs, env=THREADS)
+    # the pages are the tests of one file, and each takes seconds
+    session.run("pytest", "-n", "2", "--dist", "worksteal", "tests/docs", *session.posargs, env=THREADS)
 
 
 @nox.session
