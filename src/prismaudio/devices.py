@@ -1,4 +1,4 @@
-"""Selection of devices, the supported precisions, and copies that do not wait for a GPU."""
+"""Selection of devices, the supported precisions, waiting for a GPU, and copies that do not wait for it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done its work; other devices have none left."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class HostCopy:
     """A copy of a small tensor in the memory of the host, which a GPU makes while it and the host work on.
 
@@ -49,7 +55,7 @@ class HostCopy:
     def __init__(self, value: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
         if not value.is_cuda:
-            self._copy = value.detach().cpu().clone()
+            self._copy = value.detach().clone()
             return
         self._copy = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
         self._copy.copy_(value.detach(), non_blocking=True)

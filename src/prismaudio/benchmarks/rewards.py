@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from prismaudio import __version__
 from prismaudio.benchmarks.report import Report
+from prismaudio.devices import synchronize
 from prismaudio.errors import NotApplicableError
 from prismaudio.media.reading import read_audio_track, read_clip
 from prismaudio.media.writing import write_video, write_wav
@@ -168,12 +169,10 @@ class RewardCosts:
     def _time(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """Duration of a call in seconds, and its result."""
         clock = time.process_time if self.device.type == "cpu" else time.perf_counter
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
         start_s = clock()
         found = work()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
         return clock() - start_s, found
 
 

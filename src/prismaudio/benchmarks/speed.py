@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prismaudio import __version__
 from prismaudio.autoencoders.half import HalfPrecisionDecoder
 from prismaudio.benchmarks.report import Report
-from prismaudio.devices import PRECISIONS
+from prismaudio.devices import PRECISIONS, synchronize
 from prismaudio.models.graphs import FIRST_STEPS, GraphedTransformer
 from prismaudio.samplers.adams_bashforth import AdamsBashforthSampler
 from prismaudio.samplers.euler import EulerSampler
@@ -138,7 +138,8 @@ class ModelSpeed:
     ) -> tuple[Conditions, Tensor]:
         """Random conditions and noise of some clips."""
         noise = torch.randn(count, autoencoder.channels, autoencoder.n_frames(self.duration_s), device=self.device)
-        return self._conditions(transformer, count), noise
+        dims = {name: conditioner.dim for name, conditioner in transformer.streams.items()}
+        return random_conditions(dims, self.duration_s, count).to(self.device), noise
 
     def _outputs(
         self, transformer: DiffusionTransformer, autoencoder: Autoencoder, conditions: Conditions, noise: Tensor
@@ -187,7 +188,7 @@ class ModelSpeed:
         rows: dict[str, Callable[[], object]] = {"matmul": products, "eager velocity": eager}
         rows |= {name: functools.partial(velocity, noise, half) for name, velocity in velocities.items()}
         self._gflop = {"matmul": PRODUCTS * 2 * side**3 / 1e9}
-        self._gflop |= {name: _gflop(rows[name]) for name in ("eager velocity", "velocity")}
+        self._gflop |= {name: count_flop(rows[name]) / 1e9 for name in ("eager velocity", "velocity")}
         self._gflop |= dict.fromkeys(velocities, self._gflop["velocity"])
         if self.clip:
             last = list(networks)[-1]  # the fastest; a trajectory prepares its conditions itself
@@ -221,25 +222,13 @@ class ModelSpeed:
         """Audio of latents, one clip after the other, as in generation."""
         return torch.cat([autoencoder.decode(row[None]) for row in latents])
 
-    def _conditions(self, transformer: DiffusionTransformer, count: int) -> Conditions:
-        """Random features of every stream of the transformer, as long as those of a clip."""
-        streams = {}
-        for name, conditioner in transformer.streams.items():
-            length = round(RATES_HZ[name] * self.duration_s) if name in RATES_HZ else N_TOKENS
-            streams[name] = Features.pad([torch.randn(length, conditioner.dim) for _ in range(count)])
-        return Conditions(streams).to(self.device)
-
     def _time(self, row: Callable[[], object]) -> tuple[float, object]:
         """Seconds of a row, and what it computed."""
-        self._wait()
+        synchronize(self.device)
         start_s = time.perf_counter()
         made = row()
-        self._wait()
+        synchronize(self.device)
         return time.perf_counter() - start_s, made
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def _note(
         self,
@@ -284,11 +273,26 @@ class ModelSpeed:
         }
 
 
-def _gflop(row: Callable[[], object]) -> float:
-    """Floating-point operations of matrix products, convolutions and attention, in 1e9."""
+def random_conditions(dims: Mapping[str, int], duration_s: float, count: int) -> Conditions:
+    """Random features of some clips, as long as those of the published encoders.
+
+    Args:
+        dims: Dim of the features, by stream.
+        duration_s: Duration of each clip in seconds.
+        count: Number of clips.
+    """
+    streams = {}
+    for name, dim in dims.items():
+        length = round(RATES_HZ[name] * duration_s) if name in RATES_HZ else N_TOKENS
+        streams[name] = Features.pad([torch.randn(length, dim) for _ in range(count)])
+    return Conditions(streams)
+
+
+def count_flop(work: Callable[[], object]) -> int:
+    """Floating-point operations of some work: its matrix products, convolutions and attention."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        row()
-    return counter.get_total_flops() / 1e9
+        work()
+    return counter.get_total_flops()
 
 
 def _peak_memory() -> int:

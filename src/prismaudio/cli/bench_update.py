@@ -16,10 +16,10 @@ from rich.console import Console
 from prismaudio import __version__
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.benchmarks import Benchmark, Report
-from prismaudio.benchmarks.speed import N_TOKENS, RATES_HZ
+from prismaudio.benchmarks.speed import random_conditions
 from prismaudio.cli.arguments import names, number, positive
 from prismaudio.cli.bench_rewards import RANDOM, rewards
-from prismaudio.devices import find_device
+from prismaudio.devices import find_device, synchronize
 from prismaudio.errors import PrismAudioError
 from prismaudio.flow.kernels import RhoKernel
 from prismaudio.models.dit import DiffusionTransformer, published_streams
@@ -30,7 +30,7 @@ from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.training.grpo.windows import RandomWindow
 from prismaudio.training.lora import Lora
-from prismaudio.types import ClipBatch, Conditions, Features, LatentBatch
+from prismaudio.types import ClipBatch, LatentBatch
 
 if TYPE_CHECKING:
     import argparse
@@ -162,16 +162,15 @@ class UpdateTimer(Callback):
         by_phase = trainer.global_step % 2 == 1
         self.profile = Profile().__enter__() if by_phase else None
         self.on_step(f"update {trainer.global_step + 1} of {1 + 2 * self.rounds}")
+        synchronize(task.device)
         if task.device.type == "cuda":
-            torch.cuda.synchronize(task.device)
             torch.cuda.reset_peak_memory_stats(task.device)
         self.start_s = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, task: Any, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         """Add the row of the update, or those of its phases."""
         cuda = task.device.type == "cuda"
-        if cuda:
-            torch.cuda.synchronize(task.device)
+        synchronize(task.device)
         seconds, logged = time.perf_counter() - self.start_s, trainer.callback_metrics
         if self.profile is not None:
             self.profile.__exit__()
@@ -226,15 +225,12 @@ def example_batch(options: argparse.Namespace, task: FastGrpoTask) -> ClipBatch:
     """Clips with random features of every stream, as long as those of the published encoders."""
     clip, plan = example_clip(options.duration, FRAME_SIZE, sample_rate_hz=44_100), example_plan()
     clips = [replace(clip, id=f"clip {index}") for index in range(options.clips)]
-    streams = {}
-    for name, dim in task.stream_dims.items():
-        length = round(RATES_HZ[name] * options.duration) if name in RATES_HZ else N_TOKENS
-        streams[name] = Features.pad([torch.randn(length, dim) for _ in clips])
+    conditions = random_conditions(task.stream_dims, options.duration, len(clips))
     codec: Any = task.autoencoder
     n_frames = codec.n_frames(options.duration)
     latents, mask = (
         torch.zeros(len(clips), codec.channels, n_frames),
         torch.ones(len(clips), n_frames, dtype=torch.bool),
     )
-    features = LatentBatch([clip.id for clip in clips], latents, mask, Conditions(streams))
+    features = LatentBatch([clip.id for clip in clips], latents, mask, conditions)
     return ClipBatch(clips, [plan] * len(clips), features)

@@ -177,7 +177,6 @@ class FastGrpoTask(RewardedTask):
     def training_step(self, batch: ClipBatch) -> None:
         """Roll out, score, compute advantages, replay, step."""
         update = self.update
-        self.update_log.clear()  # of an earlier validation
         with self.update_log.phase("rollout"):
             prompts = self._prompts(batch)
             windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
@@ -340,7 +339,7 @@ class FastGrpoTask(RewardedTask):
     def _idle(self, prompts: Prompts, count: int) -> None:
         """Evaluate the network a number of times without using the results."""
         conditions = prompts.conditions.index(torch.zeros(1, dtype=torch.long, device=self.device))
-        velocity = super().velocity(conditions, prompts.n_frames[0], cache=False)
+        velocity = self.velocity(conditions, prompts.n_frames[0], cache=False)
         latents = torch.zeros(1, self._decoder.channels, prompts.n_frames[0], device=self.device)
         for _ in range(count):
             velocity(latents, torch.ones(1))
@@ -418,35 +417,23 @@ class FastGrpoTask(RewardedTask):
         return ReplayBatch(some.rollout, groups, policy, None if initial is None else reference)
 
     # Networks ----------------------------------------------------------------------------------------------------
-    def velocity(
-        self,
-        conditions: Conditions,
-        n_frames: int,
-        network: DiffusionTransformer | None = None,
-        *,
-        mask: Tensor | None = None,
-        cache: bool = True,
-    ) -> Velocity:
-        """See :meth:`prismaudio.training.transformer.TransformerTask.velocity`; evaluations are counted."""
-        made = super().velocity(conditions, n_frames, network, mask=mask, cache=cache)
-        lowest, highest = self.guidance_interval
-
-        def counted(latents: Tensor, times: Tensor) -> Tensor:
-            guided = self.guidance != 1 and bool(((times >= lowest) & (times <= highest)).any())  # times on the CPU
-            self.update_log.count(len(latents) * (2 if guided else 1))
-            return made(latents, times)
-
-        return counted
-
     def _row_velocity(
         self, conditions: Conditions, n_frames: int, mask: Tensor | None, network: DiffusionTransformer | None = None
     ) -> RowVelocity:
-        """The velocity of any rows of a batch."""
+        """The velocity of any rows of a batch, whose evaluations are counted."""
+        lowest, highest = self.guidance_interval
 
         def of_rows(rows: Tensor) -> Velocity:
             own = None if mask is None else mask[rows]
             cache = self.device_mesh is None  # sharded parameters are there in a forward pass only
-            return self.velocity(conditions.index(rows), n_frames, network, mask=own, cache=cache)
+            velocity = self.velocity(conditions.index(rows), n_frames, network, mask=own, cache=cache)
+
+            def counted(latents: Tensor, times: Tensor) -> Tensor:
+                guided = self.guidance != 1 and bool(((times >= lowest) & (times <= highest)).any())  # times on the CPU
+                self.update_log.count(len(latents) * (2 if guided else 1))
+                return velocity(latents, times)
+
+            return counted
 
         return of_rows
 

@@ -109,24 +109,17 @@ def compile_forwards(blocks: Iterable[nn.Module]) -> None:
         block.forward = functools.partial(_compiled, block.forward, torch.compile(block.forward))
 
 
-def _compiled(
-    plain: Callable[..., Tensor],
-    compiled: Callable[..., Tensor],
-    x_BND: Tensor,
-    rotary: tuple[Tensor, Tensor],
-    mask: Tensor | None = None,
-    context: tuple[Tensor, Tensor] | None = None,
-    context_mask: Tensor | None = None,
-) -> Tensor:
-    """The forward of a block, compiled outside of inference mode; says which sizes differ between batches."""
+def _compiled(plain: Callable[..., Tensor], compiled: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """The forward of a block, compiled outside of inference mode, with the sizes that differ between batches marked."""
     if torch.is_inference_mode_enabled():
-        return plain(x_BND, rotary, mask, context, context_mask)
+        return plain(*inputs)
+    x_BND, rotary, mask, context, context_mask = inputs
     sizes = [(tensor, 2) for tensor in context or ()]
     sizes += [] if context_mask is None else [(context_mask, 3)]
     sizes += [] if mask is None else [(mask, 3), (x_BND, 1), *((tensor, 0) for tensor in rotary)]
     for tensor, dim in sizes:
         torch._dynamo.maybe_mark_dynamic(tensor, dim)  # noqa: SLF001 - torch documents it under this name
-    return compiled(x_BND, rotary, mask, context, context_mask)
+    return compiled(*inputs)
 
 
 def checkpoint_activations(blocks: Iterable[nn.Module]) -> None:

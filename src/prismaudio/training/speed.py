@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
-from torch.utils.flop_counter import FlopCounterMode
 
 from prismaudio import __version__
 from prismaudio.benchmarks import Report
-from prismaudio.benchmarks.speed import MATMUL, N_TOKENS, PRODUCTS, RATES_HZ
+from prismaudio.benchmarks.speed import MATMUL, N_TOKENS, PRODUCTS, RATES_HZ, count_flop
 from prismaudio.data.datamodule import ManifestDataModule
 from prismaudio.data.features import FeatureSet
 from prismaudio.data.latents import LatentClips
 from prismaudio.data.shards import shard_bytes
+from prismaudio.devices import synchronize
 from prismaudio.errors import PrismAudioError
 from prismaudio.profiling import peak_bytes
 from prismaudio.training.callbacks.ema import ExponentialMovingAverage
@@ -120,7 +119,7 @@ class SpeedMeter(Callback):
         if step % self.steps:
             self._wait_s += time.perf_counter() - self._end_s
         else:
-            _wait(device)
+            synchronize(device)
             self.warmup_s = self.warmup_s or time.perf_counter() - self._start_s
             trainer.strategy.barrier()
             self.rounds.append({"matmul": matmul_s(self.side, self.dtype, device)})
@@ -141,7 +140,7 @@ class SpeedMeter(Callback):
             return
         self._marks.append(_mark(pl_module.device))
         if step % self.steps == 0:
-            _wait(pl_module.device)
+            synchronize(pl_module.device)
             parts = [list(map(_between, self._marks[i::3], self._marks[i + 1 :: 3])) for i in range(2)]
             self.rounds[-1] |= {
                 "step": (time.perf_counter() - self._round_s) / self.steps,
@@ -154,7 +153,7 @@ class SpeedMeter(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """End the profile."""
         if self.profile is not None:
-            _wait(pl_module.device)
+            synchronize(pl_module.device)
             self.profile.stop()
 
     def kernels(self, count: int) -> dict[str, float]:
@@ -360,26 +359,20 @@ def training_flop(network: DiffusionTransformer, shape: Shape) -> int:
         streams[name] = Features(values, torch.ones(n_clips, length, dtype=torch.bool, device=device))
     latents = torch.zeros(n_clips, network.latent_channels, n_frames, device=device)
     mask = torch.ones(n_clips, n_frames, dtype=torch.bool, device=device) if padded else None
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        network(latents, torch.zeros(n_clips, device=device), Conditions(streams), mask).sum().backward()
-    return counter.get_total_flops()
+    times = torch.zeros(n_clips, device=device)
+    return count_flop(lambda: network(latents, times, Conditions(streams), mask).sum().backward())
 
 
 def matmul_s(side: int, dtype: torch.dtype, device: torch.device) -> float:
     """Seconds of a product of two square matrices, after one product that is not timed."""
     square = torch.randn(side, side, device=device, dtype=dtype)
     product = torch.mm(square, square)
-    _wait(device)
+    synchronize(device)
     start_s = time.perf_counter()
     for _ in range(PRODUCTS):
         torch.mm(square, square, out=product)
-    _wait(device)
+    synchronize(device)
     return (time.perf_counter() - start_s) / PRODUCTS
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _mark(device: torch.device) -> Any:
