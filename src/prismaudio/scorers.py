@@ -372,6 +372,13 @@ class MetricScorer(Scorer):
         except Exception as error:  # noqa: BLE001 - a third-party metric may raise anything
             return failure(error)
 
+    def caution(self) -> str:
+        """What the reader of the value over all items must know; empty for nothing."""
+        if self.all is None:
+            return ""
+        self._restore(self.all)
+        return self.metric.caution()
+
 
 def finite(value: float) -> Score:
     """A score with this value if it is finite, else one without a value."""

@@ -53,11 +53,14 @@ def run(filmed, tiny_model_folder, tmp_path, monkeypatch):
 
 
 def test_a_video_and_a_caption_become_latents_and_features(run, tiny_model, capsys):
-    assert run("video,caption\na.mp4,A bell rings at 0.50 s.\nb.mp4,A drum.\n") == 0
+    assert run("video,caption,speaker\na.mp4,A bell rings at 0.50 s.,Kim\nb.mp4,A drum.,\n") == 0
     assert "features: 2 clips computed, 0 already done; train on them with --data.manifest features" in (
         capsys.readouterr().err
     )
     shard = load_file("features/shard-00000.safetensors")
+    with safe_open("features/shard-00000.safetensors", "pt") as opened:
+        clips = json.loads(opened.metadata()["prismaudio"])["clips"]
+    assert (clips["a"]["columns"], "columns" in clips["b"]) == ({"speaker": "Kim"}, False)
     widths = {name: encoder.dim for name, encoder in tiny_model.encoders.items()}
     assert shard["a/latents"].shape == (tiny_model.autoencoder.channels, 94)
     assert shard["a/video"].shape == (24, widths["video"])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from prismaudio.cli.main import main
+from prismaudio.data.manifest import read_manifest
 from prismaudio.errors import PrismAudioError
 from prismaudio.inference import PrismAudio
 from prismaudio.media import probe, read_audio_track, write_video
@@ -156,18 +157,60 @@ def test_a_table(generate, videos, tmp_path):
     assert second["plan"]["semantic"] == "a drum, loud"
 
 
+def test_a_manifest_and_its_other_columns_in_the_results(generate, videos, tmp_path):
+    rows = [
+        {"id": "bell", "video": "a.mp4", "caption": ["A bell.", "A drum."], "audio": "true.wav", "speaker": "Kim"},
+        {"id": "both", "video": "b.mkv", "plan": {"temporal": "At 0.50 s."}, "semantic": "A bell.", "seed": 7},
+    ]
+    (videos / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (videos / "clips.jsonl", "--manifest", tmp_path / "made.jsonl")
+    assert generate(*words) == 0
+    bell = json.loads((tmp_path / "out" / "bell.json").read_text())
+    assert (bell["plan"]["semantic"], bell["columns"]["speaker"]) == ("A bell.", "Kim")
+    both = json.loads((tmp_path / "out" / "both.json").read_text())
+    assert (both["plan"]["semantic"], both["plan"]["temporal"], both["seed"]) == ("A bell.", "At 0.50 s.", 7)
+    first = (tmp_path / "made.jsonl").read_text()
+    made = [json.loads(line) for line in first.splitlines()]
+    assert [row["id"] for row in made] == ["bell", "both"]
+    assert (made[0]["video"], made[0]["audio"]) == ("out/bell.mp4", "out/bell.wav")
+    assert (made[0]["reference"], made[0]["speaker"]) == ("videos/true.wav", "Kim")
+    assert made[1]["plan"] == both["plan_text"]
+    assert [entry.id for entry in read_manifest(tmp_path / "made.jsonl", list(both["plan"]))] == ["bell", "both"]
+    assert generate(*words) == 0  # both are done already
+    assert (tmp_path / "made.jsonl").read_text() == first
+
+
+def test_compiling_without_a_gpu_is_said_to_have_no_effect(generate, videos, capsys):
+    assert generate(videos / "a.mp4", "--compile", "on", "--device", "cpu") == 0
+    assert "note: --compile on has no effect on cpu" in capsys.readouterr().err
+
+
+def test_the_manifest_of_the_results_replaces_nothing_else(generate, videos, tmp_path, capsys):
+    (tmp_path / "clips.csv").write_text("video\nvideos/a.mp4\n")
+    assert generate(tmp_path / "clips.csv", "--manifest", tmp_path / "clips.csv") == 2
+    assert "is an input file of this command" in capsys.readouterr().err
+    assert generate(tmp_path / "clips.csv", "--manifest", tmp_path / "made.txt") == 2
+    assert "expected .jsonl" in capsys.readouterr().err
+    (tmp_path / "other.jsonl").write_text('{"video": "videos/a.mp4"}\n')
+    assert generate(videos / "a.mp4", "--manifest", tmp_path / "other.jsonl") == 2
+    assert "is no manifest of generate; choose another name" in capsys.readouterr().err
+    assert (tmp_path / "other.jsonl").read_text() == '{"video": "videos/a.mp4"}\n'
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("file,plan\na.mp4,x\n", "unknown column 'file'"),
+        ("file,plan\na.mp4,x\n", "no column 'video'"),
+        ("video,promt\na.mp4,x\n", "a column 'promt'; did you mean 'prompt'?"),
         ("plan\nx\n", "no column 'video'"),
         ("video,seed\na.mp4,many\n", "line 2: the seed 'many'"),
-        ("video\n", "no rows"),
+        ("video\n", "lists no clips"),
         ("video,seed\na.mp4,9223372036854775808\n", "line 2: the seed 9223372036854775808 is out of range"),
         (f"video,seed\na.mp4,{'9' * 5000}\n", "expected 0 to 9223372036854775807"),
-        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: the row has more cells than the header"),
-        ("video,prompt\na.mp4,a\0b\n", "line 2: the prompt contains a NUL byte"),
+        ('video,prompt\n"a.mp4","a\nb"\na.mp4,a,b\n', "line 4: more cells than the header"),
+        ("video,prompt\na.mp4,a\0b\n", "it is not text in UTF-8"),
         ("video\n" + "a" * 200_000 + "\n", "field larger than field limit"),
+        ("video,start_s\na.mp4,1.5\n", "line 2: start_s is '1.5'; generate takes whole files"),
     ],
 )
 def test_bad_tables(generate, videos, capsys, table, words):

@@ -9,6 +9,7 @@ import pytest
 
 import prismaudio
 from prismaudio.cli import main as command
+from prismaudio.registry import Plugin, Registry
 
 
 def run(*words, **environment):
@@ -115,3 +116,18 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_environment_variable_that_is_not_read_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("PRISMAUDIO_CACHE_DIR", "/tmp/x")
+    monkeypatch.setenv("PRISMAUDIO_STUDIO_COLOUR", "1")  # of a plugin
+    monkeypatch.setenv("PRISMAUDIO_CACHE", "/tmp/x")
+    plugin = Plugin("studio", "prismaudio_studio")
+    monkeypatch.setattr("prismaudio.registry.discover", lambda: Registry([plugin], []))
+    assert command.main(["--version"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: the environment variable PRISMAUDIO_CACHE_DIR is not read; did you mean PRISMAUDIO_CACHE?\n"
+    )
+    monkeypatch.setenv("LOCAL_RANK", "1")  # a process that the first one started
+    assert command.main(["--version"]) == 0
+    assert capsys.readouterr().err == ""

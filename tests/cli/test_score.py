@@ -19,7 +19,7 @@ from prismaudio.cli.main import main
 from prismaudio.errors import MediaError, PlanError
 from prismaudio.evaluation.files import installed_scorers
 from prismaudio.evaluation.jobs import collect_score_jobs
-from prismaudio.media import write_video_with_audio
+from prismaudio.media import write_video, write_video_with_audio
 from prismaudio.media.segments import survey
 from prismaudio.registry import discover
 
@@ -143,7 +143,7 @@ def test_json_and_csv_agree_and_all_files_are_summed_up(folder, capsys):
     assert everything["all"]["FallingReward"]["range"] == [0, 1]
     assert everything["all"]["OnsetF1"] == {
         "kind": "metrics", "dimension": "temporal", "range": [0, 1], "higher_is_better": True,
-        "source": everything["all"]["OnsetF1"]["source"], "value": 1, "sd": 0, "files": 2,
+        "source": everything["all"]["OnsetF1"]["source"], "value": 1, "sd": None, "files": 2,
     }  # fmt: skip
     assert files["one.wav"]["scores"]["WideDistance"] == {
         "value": None,
@@ -597,3 +597,118 @@ def test_a_metric_that_fails_at_its_end_stops_nothing(folder, capsys, install):
     assert "Traceback" not in err
     assert code == 0
     assert "EndlessMetric: it failed: RuntimeError: no end" in out
+
+
+def test_a_manifest_says_what_each_file_is_compared_with(folder, capsys):
+    rows = [
+        {"audio": "one.wav", "plan": PLAN, "reference": "two.wav", "speaker": "Kim", "name": "first"},
+        {"audio": "two.wav", "semantic": "A bell rings."},
+    ]
+    Path("clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("clips.jsonl", "--rewards", "FallingReward", "--metrics", "OnsetF1,GccMse")
+    results = ("--json", "scores.jsonl", "--csv", "scores.csv")
+    assert run(capsys, *given, *results)[0] == 0
+    files, _ = read()
+    first, second = (files[name] for name in ("one.wav", "two.wav"))
+    assert first["columns"] == {"speaker": "Kim", "name": "first"}
+    assert "columns" not in second
+    assert first["scores"]["GccMse"]["value"] is not None
+    assert second["scores"]["GccMse"]["reason"] == "it needs reference audio, but there is none"
+    table = list(csv.DictReader(Path("scores.csv").read_text(encoding="utf-8").splitlines()))
+    assert {(row["file"], row["speaker"], row["manifest_name"]) for row in table if row["file"]} == {
+        ("one.wav", "Kim", "first"),
+        ("two.wav", "", ""),
+    }
+    rows[0]["speaker"] = "Ann"
+    Path("clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = run(capsys, *given, *results)
+    assert (code, err.count("already scored")) == (0, 2)
+    assert read()[0]["one.wav"]["columns"]["speaker"] == "Ann"
+    assert "Ann" in Path("scores.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"features": "one.wav"}, "names no file to score"),
+        ({"audio": "one.wav", "end_s": 0.5}, "line 1: end_s is 0.5; score takes whole files"),
+        ({"audio": "one.wav", "plann": "x"}, "did you mean 'plan'?"),
+        ({"audio": "gone.wav"}, "no such file"),
+        ({"audio": "one.wav", "video": "two.wav"}, "has no video track; expected the video that"),
+    ],
+)
+def test_bad_rows(folder, capsys, row, words):
+    Path("clips.jsonl").write_text(json.dumps(row) + "\n")
+    code, _, err = run(capsys, "clips.jsonl", "--rewards", "FallingReward", "--metrics", "none")
+    assert code == 2
+    assert words in err
+
+
+def test_a_file_in_two_rows_is_an_error(folder, capsys):
+    Path("clips.csv").write_text("audio,plan\none.wav,\n./one.wav,<Semantic> A bell.\n")
+    code, _, err = run(capsys, "clips.csv")
+    assert code == 2
+    assert "which is scored already; expected each file once" in err
+
+
+def test_the_frames_of_a_row_are_those_of_its_video(folder, capsys, monkeypatch):
+    seen = []
+
+    def frames_of(video, edges, spec):
+        seen.append(video.path.name)
+        return (torch.zeros(1, 3, 8, 8, dtype=torch.uint8) for _ in edges)
+
+    monkeypatch.setattr("prismaudio.evaluation.files.frame_segments", frames_of)
+    monkeypatch.setattr("prismaudio.rewards.temporal.TemporalReward.reads", frozenset({"plan", "video"}))
+    write_video(torch.zeros(50, 3, 32, 32, dtype=torch.uint8), 25, "seen.mp4")
+    Path("clips.jsonl").write_text(json.dumps({"audio": "one.wav", "video": "seen.mp4", "plan": PLAN}) + "\n")
+    assert run(capsys, "clips.jsonl", "--rewards", "TemporalReward", "--metrics", "none")[0] == 0
+    assert seen == ["seen.mp4"]
+
+
+def test_what_has_no_effect_is_said(folder, capsys):
+    code, _, err = run(
+        capsys, "one.wav", "--plan", PLAN, "--reference", "two.wav", "--force", "--rewards", "FallingReward",
+        "--metrics", "none",
+    )  # fmt: skip
+    assert code == 0
+    assert "note: the plan has no effect, because none of FallingReward reads a plan" in err
+    assert "note: the reference has no effect" in err
+    assert "note: --force has no effect without --json or --csv" in err
+    _, _, err = run(capsys, "one.wav", "--plan", PLAN, "--rewards", "none", "--metrics", "OnsetF1")
+    assert "note:" not in err
+
+
+def test_a_plan_that_the_audio_was_generated_from_is_said(folder, capsys):
+    Path("one.json").write_text(json.dumps({"outputs": ["one.wav"], "plan_text": PLAN}))
+    given = ("one.wav", "--plan", ".", "--rewards", "none", "--metrics", "OnsetF1", "--json", "scores.jsonl")
+    for _ in range(2):  # a resumed run says it, too
+        _, _, err = run(capsys, *given)
+        assert "one.wav: the plan is the one that the audio was generated from, so that OnsetF1 tell" in err
+        assert len(read()[1]["notes"]) == 1
+    _, _, err = run(capsys, "one.wav", "--plan", "<Temporal> The bell sounds at 0.90 s.", *given[3:])
+    assert "generated from" not in err
+
+
+def test_a_distance_of_few_clips_says_so(folder, capsys):
+    _, _, err = run(capsys, "one.wav", "--reference", "two.wav", "--rewards", "none", "--metrics", "WideDistance")
+    assert "features of 40 dimensions are too few" not in err
+    Path("short.wav").write_bytes(Path("one.wav").read_bytes())
+    audio, rate_hz = soundfile.read("short.wav")
+    soundfile.write("short.wav", audio[:600], rate_hz)
+    code, _, err = run(
+        capsys, "short.wav", "--reference", "two.wav", "--rewards", "none", "--metrics", "WideDistance",
+        "--csv", "few.csv",
+    )  # fmt: skip
+    assert code == 0
+    assert "note: WideDistance: 30 features of 40 dimensions are too few for their covariance" in err
+    notes = [row for row in csv.DictReader(Path("few.csv").read_text().splitlines()) if row["kind"] == "note"]
+    assert len(notes) == 1
+
+
+def test_no_deviation_stands_beside_a_value_that_is_not_a_mean(folder, capsys):
+    given = ("one.wav", "two.wav", "--plan", PLAN, "--rewards", "FallingReward", "--metrics", "OnsetF1")
+    assert run(capsys, *given, "--json", "scores.jsonl")[0] == 0
+    totals = read()[1]["all"]
+    assert totals["FallingReward"]["sd"] is not None
+    assert totals["OnsetF1"]["sd"] is None  # the same in both files: 1 ± 0 would say that it is certain

@@ -71,6 +71,7 @@ Exit codes: 0; 2 for an error that you can act on, reported in one line; 130 aft
 
 | Variable | What it does |
 |---|---|
+| `PRISMAUDIO_CACHE=DIR` | where prepared inputs, answers and compiled code are kept, instead of `~/.cache/prismaudio` |
 | `PRISMAUDIO_DISABLE_PLUGINS=a,b` | disables plugins, by plugin or distribution name |
 | `PRISMAUDIO_PLUGINS=module,file.py` | like `--plugin`, for every command |
 | `PRISMAUDIO_TRACEBACK=1` | shows where an error comes from |

@@ -75,7 +75,7 @@ def test_a_table_names_files_of_any_bytes_but_its_texts_are_utf_8(generate, work
     assert b"caf\xe9 1.5.mp4" in [os.fsencode(path.name) for path in (work / "out").iterdir()]
     (work / "t.csv").write_bytes(b"video,prompt\ncaf\xe9.mp4,un caf\xe9\n")
     assert generate("t.csv") == 2
-    assert "line 2: the prompt is not UTF-8" in capsys.readouterr().err
+    assert "which is not text in UTF-8" in capsys.readouterr().err
 
 
 def test_long_names_are_cut_before_anything_is_rendered_and_stay_distinct(generate, work):

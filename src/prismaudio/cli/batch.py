@@ -16,7 +16,7 @@ from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.launching import n_cpus
 from prismaudio.cli.names import output_names, result_files
 from prismaudio.data.read_ahead import read_ahead
-from prismaudio.errors import MediaError, PlanError, PrismAudioError, reason
+from prismaudio.errors import DataError, MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
@@ -25,11 +25,11 @@ from prismaudio.paths import expanded
 from prismaudio.pretrained import check_encoders, find
 from prismaudio.profiling import phase
 from prismaudio.progress import Reporter
-from prismaudio.untrusted import check_regular, json_text, read_small
+from prismaudio.untrusted import check_regular, json_text, load_json, read_small
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from prismaudio.cli.jobs import Job
@@ -45,6 +45,7 @@ _REQUEST_OPTIONS = (
 )
 
 
+_GENERATED = {"id", "plan", "seed", "model"}
 MAX_THREADS = 8
 """Threads at most that read and write files; more take the interpreter's lock from the thread that generates."""
 
@@ -64,6 +65,8 @@ class Batch:
                 f"{folder} looks like a file; expected a folder for -o, in which files are named after their video"
             )
         check_writable(folder)
+        if options.manifest:
+            check_manifest(expanded(options.manifest), [expanded(text) for text in options.videos])
         self.folder = folder
         with phase("loading"):
             model = find(options.model, options.revision)
@@ -104,11 +107,16 @@ class Batch:
                 self.low_memory |= len(waiting) == 1  # each network is used once, so that nothing is read twice
                 # an unknown model or device, or a missing encoder, fails the whole command, not single jobs
                 check_encoders(self.model.transformer, self.model.encoders)
+                if self.options.compile != "auto" and self.model.device.type != "cuda":
+                    on = self.model.device.type
+                    reporter.write(f"note: --compile {self.options.compile} has no effect on {on}, only on a GPU")
                 if self.options.compile == "auto" and len(waiting) >= COMPILE_FROM and not self.low_memory:
                     self.model.compile()
                 if not self.low_memory:  # all weights are read and valid
                     make_writable(self.folder)
                 self._run(waiting, reporter)
+        if self.options.manifest:
+            write_manifest(expanded(self.options.manifest), jobs)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
 
     def _run(self, jobs: Sequence[Job], reporter: Reporter) -> None:
@@ -255,6 +263,8 @@ class Batch:
             "outputs": [result.path(suffix).name for suffix in suffixes],
             "request": self._describe_request(job),
         }
+        if job.columns:
+            described["columns"] = dict(job.columns)
         make_writable(self.folder)
         self._check_outputs(job)  # again: the files may have changed during rendering
         with phase("writing"), result.writing() as folder:
@@ -313,6 +323,54 @@ class Batch:
             return bool(made["request"] == self._describe_request(job) | path)
         except (OSError, PlanError):
             return False
+
+
+def check_manifest(file: Path, sources: Iterable[Path]) -> None:
+    """Check that the manifest of the results may be written.
+
+    Raises:
+        PrismAudioError: It is no ``.jsonl``, it is one of the sources, or the file is there and
+            :func:`write_manifest` did not write it.
+    """
+    spare(file, sources)
+    if file.suffix.lower() != ".jsonl":
+        raise DataError(f"--manifest {file} is no name for JSON lines; expected .jsonl")
+    if file.exists():
+        try:
+            first = load_json(read_small(file).partition(b"\n")[0])
+            ours = isinstance(first, dict) and first.keys() >= _GENERATED
+        except (OSError, ValueError):
+            ours = False
+        if not ours:
+            raise DataError(f"{file} exists and is no manifest of generate; choose another name")
+
+
+def write_manifest(file: Path, jobs: Sequence[Job]) -> None:
+    """Write the results of jobs, without those that failed, as a manifest for ``score``, ``extract`` and other tools.
+
+    Args:
+        file: The ``.jsonl``; its paths are relative to its folder.
+        jobs: The jobs.
+    """
+    rows = []
+    for job in jobs:
+        result = result_files(job.output)
+        made = result.read()
+        if made is None:
+            continue
+        outputs = [job.output.parent / name for name in output_names(made)]
+        files = {
+            kind: portable(path, file.parent)
+            for kind, suffix in (("video", ".mp4"), ("audio", ".wav"))
+            for path in outputs
+            if path.suffix == suffix
+        }
+        if job.reference is not None:
+            files["reference"] = portable(job.reference, file.parent)
+        told = {"plan": made["plan_text"], "seed": made["seed"], "model": made["model"]}
+        rows.append({"id": job.output.name, **job.columns, **files, **told})
+    with replacing(file) as part:
+        part.write_bytes(b"".join(map(json_text, rows)))
 
 
 def _suffixes(job: Job, *, spectrogram: bool) -> list[str]:

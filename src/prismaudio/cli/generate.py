@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 OUTPUT = "prismaudio-output"
 _EPILOG = """\
 For each video the command writes an mp4 (the original frames with the new audio), a wav and a JSON file with plan,
-seed, model, versions and settings. Videos that are already done are skipped, unless --force is given. A table is a
-.csv file with the columns video, plan, prompt, seed and output; all but the first are optional.
+seed, model, versions and settings. Videos that are already done are skipped, unless --force is given. A manifest is a
+.csv, .tsv or .jsonl file with a column video; id, plan, caption, prompt, seed, output and others are optional.
 
 examples:
   prismaudio generate clip.mp4
@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="video files, folders of them, or .csv tables")
+    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="video files, folders of them, or manifests")
     parser.add_argument("-o", "--output", default=OUTPUT, metavar="DIR", help="output folder (default: %(default)s)")
     what = parser.add_argument_group("content")
     what.add_argument(
@@ -84,6 +84,9 @@ def make_parser() -> argparse.ArgumentParser:
     resources.add_argument("--profile", action="store_true", help="print seconds and peak memory of each phase")
     files = parser.add_argument_group("files")
     files.add_argument("--spectrogram", action="store_true", help="write a PNG spectrogram with the plan's events")
+    files.add_argument(
+        "--manifest", metavar="OUT.jsonl", help="write the results as a manifest, with the columns of the given one"
+    )
     files.add_argument("--force", action="store_true", help="generate videos again that are already done")
     return parser
 

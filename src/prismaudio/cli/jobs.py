@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import MAX_SEED
-from prismaudio.errors import MediaError, PrismAudioError, reason
+from prismaudio.data import manifest
+from prismaudio.errors import DataError, MediaError, PrismAudioError
 from prismaudio.paths import VIDEO_SUFFIXES, expanded
-from prismaudio.untrusted import is_text, read_small
+from prismaudio.registry import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-COLUMNS = ("video", "plan", "prompt", "seed", "output")
+COLUMNS = ("prompt", "seed", "output", "reference")
+"""Columns of a manifest that are of this command, besides those that every manifest may have."""
 RESULT_SUFFIXES = (".mp4", ".wav", ".png")
 """Suffixes of result files, besides the JSON that describes them."""
 WRITABLE = frozenset([*RESULT_SUFFIXES, ".json", ".m4v", ".mov", ".mkv"])
@@ -35,6 +35,8 @@ class Job:
         prompt: Text of the semantic section.
         seed: Seed of the noise.
         is_named: Whether a table gives the output name; otherwise it is derived from the video.
+        reference: A file with the true audio, from a table.
+        columns: Other columns of a table.
     """
 
     video: Path | None
@@ -43,6 +45,8 @@ class Job:
     prompt: str = ""
     seed: int = 0
     is_named: bool = False
+    reference: Path | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -70,7 +74,7 @@ def collect_jobs(videos: Sequence[str], folder: Path, default: Job) -> list[Job]
     """Collect the jobs of the command line, each with unique output files.
 
     Args:
-        videos: Video files, folders of them, and ``.csv`` tables.
+        videos: Video files, folders of them, and manifests.
         folder: Output folder.
         default: Plan, prompt and seed of jobs that do not override them.
 
@@ -83,7 +87,7 @@ def collect_jobs(videos: Sequence[str], folder: Path, default: Job) -> list[Job]
         path = expanded(text)
         if path.is_dir():
             jobs += (replace(default, video=video, output=folder / _stem(video)) for video in _folder(path, folder))
-        elif path.suffix.lower() == ".csv":
+        elif path.suffix.lower() in manifest.SUFFIXES:
             jobs += _table(path, folder, default)
             tables.append(path)
         else:
@@ -113,70 +117,44 @@ def _folder(path: Path, output: Path) -> list[Path]:
 
 
 def _table(path: Path, folder: Path, default: Job) -> Iterator[Job]:
-    """Jobs of the rows of a table; its paths are relative to its folder."""
-    for line, row in _rows(path):
-        if not (row["seed"] or "0").isdecimal():
-            raise PrismAudioError(
-                f"{path}, line {line}: the seed {row['seed'][:40]!r} is not a whole number; expected 0 to {MAX_SEED}"
-            )
-        if len(row["seed"]) > len(str(MAX_SEED)) or int(row["seed"] or 0) > MAX_SEED:
-            raise PrismAudioError(
-                f"{path}, line {line}: the seed {row['seed'][:40]} is out of range; expected 0 to {MAX_SEED}"
-            )
-        video = path.parent / expanded(row["video"]) if row["video"] else None
+    """Jobs of the rows of a manifest; its paths are relative to its folder."""
+    sections = [dimension.name for dimension in discover().dimensions()]
+    rows = manifest.read_rows(path, [*COLUMNS, *manifest.COLUMNS, *sections])
+    if not any("video" in cells for _, cells in rows):
+        raise DataError(f"the manifest {path} has no column 'video'; expected one, which may have empty cells")
+    for line, cells in rows:
+        where = f"{path}, line {line}"
+        manifest.check_whole(where, cells, "generate")
+        files = {
+            name: manifest.path_cell(where, path.parent, name, cells.get(name))
+            for name in ("video", "audio", "reference", "output")
+        }
+        texts = {name: manifest.text_cell(where, name, cells.get(name)) for name in ("id", "prompt", "seed")}
+        video = files["video"]
         output = folder / (_stem(video) if video else f"sound{line - 1}")
-        if row["output"]:
-            output = _inside(folder, row["output"], f"{path}, line {line}")
+        if named := str(cells.get("output") or texts["id"]):
+            output = _inside(folder, named, where)
+        plan = manifest.plan_cell(where, path.parent, cells, sections)
+        captions = () if plan else manifest.text_cells(where, cells.get("caption"))
+        read = ("video", "audio", "reference", "plan", "prompt", "seed", "output", "features", "latents", *sections)
         yield Job(
             video,
             output,
-            _plan(row["plan"], path.parent) or default.plan,
-            row["prompt"] or default.prompt,
-            int(row["seed"]) if row["seed"] else default.seed,
-            is_named=bool(row["output"]),
+            plan or default.plan,
+            texts["prompt"] or next(iter(captions), default.prompt),
+            _seed(texts["seed"], where) if texts["seed"] else default.seed,
+            is_named=bool(named),
+            reference=files["reference"] or files["audio"],
+            columns=manifest.other_columns(cells, read),
         )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and cells, of all columns, of each row of a table.
-
-    Raises:
-        PrismAudioError: The table cannot be read, or has other columns.
-    """
-    expected = f"expected CSV with columns {', '.join(COLUMNS)}"
-    try:
-        # file names may be any bytes, other cells must be UTF-8
-        text = read_small(path).decode("utf-8-sig", "surrogateescape")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, cells) for cells in reader]
-    except FileNotFoundError as error:
-        raise MediaError(f"no such file: {path}") from error
-    except (OSError, csv.Error) as error:
-        raise PrismAudioError(f"cannot read the table {path}: {reason(error)}; {expected}") from error
-    if not rows:
-        raise PrismAudioError(f"the table {path} has no rows; expected a header and one line for each video")
-    names = list(reader.fieldnames or ())
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown or "video" not in names:
-        wrong = f"unknown column {unknown[0][:80]!r}" if unknown else "no column 'video'"
-        raise PrismAudioError(f"the table {path} has {wrong}; expected {', '.join(COLUMNS)}")
-    for line, cells in rows:
-        if None in cells:
-            raise PrismAudioError(
-                f"{path}, line {line}: the row has more cells than the header; put quotes around text with commas"
-            )
-        row = {name: (cells.get(name) or "").strip() for name in COLUMNS}
-        _check_text(row, f"{path}, line {line}")
-        yield line, row
-
-
-def _check_text(row: dict[str, str], where: str) -> None:
-    for name, cell in row.items():
-        if "\0" in cell:
-            raise PrismAudioError(f"{where}: the {name} contains a NUL byte; remove it")
-        is_read = name in ("prompt", "seed") or (name == "plan" and "<" in cell)
-        if is_read and not is_text(cell):
-            raise PrismAudioError(f"{where}: the {name} is not UTF-8; save the table as CSV in UTF-8")
+def _seed(text: str, where: str) -> int:
+    if not text.isdecimal():
+        raise DataError(f"{where}: the seed {text[:40]!r} is not a whole number; expected 0 to {MAX_SEED}")
+    if len(text) > len(str(MAX_SEED)) or int(text) > MAX_SEED:
+        raise DataError(f"{where}: the seed {text[:40]} is out of range; expected 0 to {MAX_SEED}")
+    return int(text)
 
 
 def _inside(folder: Path, cell: str, where: str) -> Path:
@@ -198,8 +176,3 @@ def _inside(folder: Path, cell: str, where: str) -> Path:
             f"{where}: the output {cell[:80]!r} is outside of {folder}; expected a path in the folder of -o"
         )
     return folder / place.relative_to(base)
-
-
-def _plan(text: str, folder: Path) -> str:
-    """The text of a plan unchanged, or the path of its file."""
-    return text if not text or "<" in text else str(folder / expanded(text))

@@ -32,6 +32,9 @@ COMMANDS = {
 }
 """Function of each subcommand, ``(argv) -> exit code``, and its line in the help."""
 
+VARIABLES = ("PRISMAUDIO_CACHE", "PRISMAUDIO_DISABLE_PLUGINS", "PRISMAUDIO_PLUGINS", "PRISMAUDIO_TRACEBACK")
+"""The environment variables that are read; those of a plugin begin with ``PRISMAUDIO_`` and its name."""
+
 USAGE = "usage: prismaudio [--version] [--help] [--plugin MODULE] COMMAND ..."
 
 
@@ -88,6 +91,7 @@ def dispatch(argv: list[str]) -> int:
         if "\0" in word:
             raise PrismAudioError(f"the argument {word[:80]!r} contains a NUL byte; remove it")
     argv = take_local_plugins(argv)
+    warn_of_unknown_variables()
     command = argv[0] if argv else None
     if command in ("-h", "--help", "help"):
         sys.stdout.write(help_text())
@@ -104,6 +108,23 @@ def dispatch(argv: list[str]) -> int:
         return load_plugin_command(command)(argv[1:]) or 0
     module, _, function = COMMANDS[command][0].partition(":")
     return int(getattr(import_module(module), function)(argv[1:]) or 0)
+
+
+def warn_of_unknown_variables() -> None:
+    """Warn of environment variables that look like ours and are not read."""
+    unknown = [name for name in os.environ if name.upper().startswith("PRISMAUDIO_") and name not in VARIABLES]
+    if not unknown or os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    from difflib import get_close_matches
+
+    from prismaudio.registry import discover
+
+    prefixes = tuple(f"PRISMAUDIO_{plugin.name.upper().replace('-', '_')}_" for plugin in discover().plugins)
+    for name in unknown:
+        if not name.startswith(prefixes):
+            near = get_close_matches(name.upper(), VARIABLES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(VARIABLES)}"
+            sys.stderr.write(f"warning: the environment variable {truncated(name, 80)} is not read; {hint}\n")
 
 
 def load_plugin_command(command: str) -> Callable[[list[str]], int | None]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prismaudio.data.clips import read_audio, read_frames
 from prismaudio.data.description import describe_features
-from prismaudio.data.manifest import ManifestEntry
+from prismaudio.data.manifest import COLUMNS, ManifestEntry, other_columns
 from prismaudio.errors import DataError
 from prismaudio.plan import Plan
 from prismaudio.types import LATENTS, Clip, FrameSpec
@@ -141,7 +141,9 @@ class Extractor:
                 why = f", since they are too large for {self.dtype}; store them as float32" if too_large else ""
                 raise DataError(f"the {name} computed from clip {entry.id} contain NaN or infinity{why}")
         duration_s, texts = round(loaded.duration_s, 6), [str(plan) for plan in plans]
-        return Extracted(entry, stored, {"duration_s": duration_s, "split": entry.split, "plans": texts})
+        info: dict[str, Any] = {"duration_s": duration_s, "split": entry.split, "plans": texts}
+        others = other_columns(entry.columns, (*COLUMNS, *(name for plan in entry.plans for name in plan)))
+        return Extracted(entry, stored, info | ({"columns": others} if others else {}))
 
     def _plans(self, loaded: LoadedClip) -> list[Plan]:
         """The plans of a clip after a check; captions are expanded by ``write_plan`` if it is given."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ FILES = ("video", "audio", "features", "latents")
 COLUMNS = ("id", *FILES, "caption", "plan", "start_s", "end_s", "split")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Values of the column ``split`` and the splits that they stand for."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 EXPECTED = "expected .csv or .tsv with a header, or .jsonl with one object per line"
 NAMED_FILES = 3
 """Maximum number of missing files that an error names; further ones are counted."""
@@ -100,31 +102,47 @@ def read_manifest(
         'dog'
     """
     file = expanded(path)
-    rows = _rows(file)
-    if not rows:
-        raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
-    _check_columns(file, rows, sections, plan_column)
+    rows = read_rows(file, [*COLUMNS, *sections, plan_column])
+    _check_columns(file, rows, plan_column)
     lines = {line: _entry(file, line, cells, sections, plan_column, may_lack=some_may_lack) for line, cells in rows}
     _check_ids(file, lines)
     _check_files(file, lines, some_may_lack=some_may_lack)
     return list(lines.values())
 
 
+def read_rows(file: Path, known: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Read the cells of a table of clips by column, for a command with columns of its own.
+
+    Args:
+        file: A ``.csv``, ``.tsv`` or ``.jsonl`` file.
+        known: Columns that the command reads; a column that looks like a misspelling of one is an error, and others
+            are kept.
+
+    Returns:
+        Line number and cells of each line; text without surrounding space, or any value of a ``.jsonl``.
+
+    Raises:
+        DataError: It cannot be read or is empty.
+    """
+    rows = _rows(file)
+    if not rows:
+        raise DataError(f"the manifest {file} lists no clips; {EXPECTED}")
+    _check_names(file, rows, known)
+    return rows
+
+
 def _rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Cells of each line, with line numbers."""
-    reader = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(
-        file.suffix.lower()
-    )
+    suffix = file.suffix.lower()
     if file.is_dir():
         raise DataError(f"{file} is a folder without features; {EXPECTED}, or a folder written by prismaudio extract")
-    if reader is None:
+    if suffix not in SUFFIXES:
         raise DataError(f"{file} is not a manifest: its name ends in {file.suffix or 'nothing'!r}; {EXPECTED}")
     try:
         check_file(file, MAX_TABLE_BYTES)
         with file.open("rb") as opened:
             if b"\0" in opened.read(HEAD_BYTES):
                 raise DataError(f"cannot read the manifest {file}: it is not text in UTF-8; {EXPECTED}")
-        return reader(file)
+        return _csv_rows(file) if suffix in (".csv", ".tsv") else _json_rows(file)
     except FileNotFoundError as error:
         raise DataError(f"no such manifest: {file}") from error
     except (OSError, csv.Error) as error:
@@ -168,39 +186,31 @@ def _lines(opened: TextIO) -> Iterator[str]:
         yield line
 
 
-def _check_columns(
-    file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], sections: Sequence[str], plan_column: str
-) -> None:
-    known = [*COLUMNS, *sections]
+def _check_names(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], known: Sequence[str]) -> None:
     found = dict.fromkeys(name for _, cells in rows for name in cells)
     if len(found) > MAX_COLUMNS:
         raise DataError(f"the manifest {file} has {len(found)} columns; expected {MAX_COLUMNS} at most")
-    if plan_column != "plan" and plan_column not in found:
-        raise DataError(
-            f"the manifest {file} has no column {plan_column!r} with plans; it has "
-            f"{first_of([_shown(name)[1:-1] for name in found], NAMED_FILES) or 'none'}"
-        )
     for name in found:
-        near = (
-            []
-            if name in (*known, plan_column) or len(name) > SHOWN
-            else get_close_matches(name, known, n=1, cutoff=0.75)
-        )
+        near = [] if name in known or len(name) > SHOWN else get_close_matches(name, known, n=1, cutoff=0.75)
         if near:
             raise DataError(f"the manifest {file} has a column {name!r}; did you mean {near[0]!r}?")
+
+
+def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], plan_column: str) -> None:
+    found = dict.fromkeys(name for _, cells in rows for name in cells)
+    has = f"it has {first_of([_shown(name)[1:-1] for name in found], NAMED_FILES) or 'none'}"
+    if plan_column != "plan" and plan_column not in found:
+        raise DataError(f"the manifest {file} has no column {plan_column!r} with plans; {has}")
     if not any(name in FILES for name in found):
-        raise DataError(
-            f"the manifest {file} has none of the columns {', '.join(FILES)}; "
-            f"it has {first_of([_shown(name)[1:-1] for name in found], NAMED_FILES) or 'none'}"
-        )
+        raise DataError(f"the manifest {file} has none of the columns {', '.join(FILES)}; {has}")
 
 
 def _entry(
     file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str, *, may_lack: bool
 ) -> ManifestEntry:
     where = f"{file}, line {line}"
-    paths = {name: _path(where, file.parent, name, cells.get(name)) for name in FILES}
-    name = _text(where, "id", cells.get("id"))
+    paths = {name: path_cell(where, file.parent, name, cells.get(name)) for name in FILES}
+    name = text_cell(where, "id", cells.get("id"))
     if not any(paths.values()) and not (may_lack and name):
         raise DataError(f"{where}: names no file; expected one of {', '.join(FILES)}")
     start_s, end_s = _seconds(where, "start_s", cells.get("start_s")), _seconds(where, "end_s", cells.get("end_s"))
@@ -214,8 +224,8 @@ def _entry(
         name = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
     return ManifestEntry(
         id=name,
-        captions=_texts(where, cells.get("caption")),
-        plans=_plans(where, file.parent, cells, sections, plan_column),
+        captions=text_cells(where, cells.get("caption")),
+        plans=plan_cells(where, file.parent, cells, sections, plan_column),
         start_s=start_s or 0.0,
         end_s=end_s,
         split=SPLITS.get(split, ""),
@@ -224,7 +234,8 @@ def _entry(
     )
 
 
-def _path(where: str, folder: Path, name: str, value: Any) -> Path | None:
+def path_cell(where: str, folder: Path, name: str, value: Any) -> Path | None:
+    """The file that a cell names, from the folder of the manifest; None if it is empty."""
     if value in (None, ""):
         return None
     if not isinstance(value, str):
@@ -259,13 +270,14 @@ def _seconds(where: str, name: str, value: Any) -> float | None:
     return seconds
 
 
-def _texts(where: str, value: Any) -> tuple[str, ...]:
+def text_cells(where: str, value: Any) -> tuple[str, ...]:
+    """The captions of a cell: one, or in a ``.jsonl`` several."""
     values = value if isinstance(value, list) else [value]
-    texts = (_text(where, "caption", item) for item in values)
+    texts = (text_cell(where, "caption", item) for item in values)
     return tuple(" ".join(text.split()) for text in texts if text)
 
 
-def _text(where: str, name: str, value: Any) -> str:
+def text_cell(where: str, name: str, value: Any) -> str:
     """The text of a cell; numbers in a .jsonl are converted to text."""
     if value is None:
         return ""
@@ -283,11 +295,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _plans(
-    where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str
+def plan_cells(
+    where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str = "plan"
 ) -> tuple[Plan, ...]:
     """Plans of their column, with the sections of columns named after sections."""
-    columns = {name: text for name in sections if (text := _text(where, name, cells.get(name)))}
+    columns = {name: text for name in sections if (text := text_cell(where, name, cells.get(name)))}
     value = cells.get(plan_column)
     values = [item for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
     try:
@@ -299,14 +311,50 @@ def _plans(
     return tuple(plan.replace(columns) for plan in plans) or (Plan(columns),)
 
 
+def plan_cell(where: str, folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> str:
+    """The plan of a row for a command that reads it later: its text, or the path of its file; empty for none.
+
+    The first of several plans is taken. With columns of sections, or with a caption that it is to be completed by, it
+    is read now.
+    """
+    value, captions = cells.get("plan"), text_cells(where, cells.get("caption"))
+    if isinstance(value, str) and not captions and not any(cells.get(name) for name in sections):
+        text = text_cell(where, "plan", value) if "<" in value else value
+        return text if not text or "<" in text else str(path_cell(where, folder, "plan", text))
+    plans = plan_cells(where, folder, cells, sections)
+    return str(ManifestEntry("", captions=captions, plans=plans).texts[0]) if plans else ""
+
+
+def check_whole(where: str, cells: Mapping[str, Any], command: str) -> None:
+    """Check that a row is a whole file, for a command that takes no pieces of files.
+
+    Raises:
+        DataError: It states where its piece starts or ends.
+    """
+    for name in ("start_s", "end_s"):
+        if cells.get(name) not in (None, "", 0, "0"):
+            raise DataError(
+                f"{where}: {name} is {_shown(cells[name])}; {command} takes whole files, so cut the piece into a file"
+            )
+
+
+def other_columns(cells: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """The columns of a row that a command does not read, without empty cells and numbers that are not finite."""
+    return {
+        name: value
+        for name, value in cells.items()
+        if name not in known and value not in (None, "") and not (isinstance(value, float) and not isfinite(value))
+    }
+
+
 def _plan(where: str, folder: Path, value: Any, sections: Sequence[str]) -> Plan:
     if isinstance(value, dict):
-        texts = {_text(where, "plan", name): _text(where, "plan", text) for name, text in value.items()}
+        texts = {text_cell(where, "plan", name): text_cell(where, "plan", text) for name, text in value.items()}
         return Plan.parse(str(Plan(texts)), sections)
     if isinstance(value, str) and "<" not in value:
-        path = _path(where, folder, "plan", value)
+        path = path_cell(where, folder, "plan", value)
         return Plan({}) if path is None else _plan_file(where, path, sections)
-    return Plan.parse(_text(where, "plan", value), sections)
+    return Plan.parse(text_cell(where, "plan", value), sections)
 
 
 def _plan_file(where: str, path: Path, sections: Sequence[str]) -> Plan:

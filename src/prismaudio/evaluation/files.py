@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prismaudio import __version__
@@ -10,7 +11,8 @@ from prismaudio.components import Component
 from prismaudio.devices import find_device
 from prismaudio.downloads import cache_home
 from prismaudio.errors import MediaError, PrismAudioError
-from prismaudio.media.segments import Survey, audio_segments, frame_segments, segment_edges, survey
+from prismaudio.media import probe
+from prismaudio.media.segments import Survey, audio_segments, frame_segments, has_video, segment_edges, survey
 from prismaudio.plan import Plan
 from prismaudio.registry import Registry, discover
 from prismaudio.scorers import MetricScorer, RewardScorer, Score, Scorer, Segment, Unavailable, evaluate
@@ -69,7 +71,11 @@ def installed_scorers(
 
 
 def score_file(
-    path: str | Path, scorers: Sequence[Scorer], plan: Plan | None = None, reference: str | Path | None = None
+    path: str | Path,
+    scorers: Sequence[Scorer],
+    plan: Plan | None = None,
+    reference: str | Path | None = None,
+    video: str | Path | None = None,
 ) -> tuple[dict[str, Score], list[str]]:
     """Score a file.
 
@@ -77,7 +83,8 @@ def score_file(
         path: An audio file, or a video, whose audio is scored with its own frames.
         scorers: The scorers.
         plan: The plan of the file.
-        reference: Audio or video file with the reference audio; its frames are used if the file has none.
+        reference: Audio or video file with the reference audio; its frames are used if there are no others.
+        video: The video whose frames are used; by default that of the file.
 
     Returns:
         Scores by name, and warnings, one line each.
@@ -86,6 +93,11 @@ def score_file(
         MediaError: A file cannot be read.
     """
     file = survey(path)
+    if video is not None:
+        if not has_video(video):
+            raise MediaError(f"{video} has no video track; expected the video that {file.path} belongs to")
+        frames = probe(video)
+        file = replace(file, video=frames, duration_s=min(file.audio_s, frames.duration_s))
     true = None if reference is None else survey(reference)
     warnings = _check_media(file, true)
     duration_s = min(file.duration_s, true.duration_s) if true is not None else file.duration_s

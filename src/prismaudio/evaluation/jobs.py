@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prismaudio.errors import MediaError, PlanError, reason
+from prismaudio.data import manifest
+from prismaudio.errors import DataError, MediaError, PlanError, reason
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, expanded
+from prismaudio.plan import Plan
+from prismaudio.registry import discover
 from prismaudio.untrusted import check_regular, load_json, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 AUTO = "auto"
 PLAN_SUFFIXES = (".plan.txt", ".txt", ".json")
@@ -28,12 +31,16 @@ class ScoreJob:
         plan: The text or the file of its plan, ``"auto"`` for a plan by the installed model; empty for none.
         reference: A file with the reference audio.
         error: Why it cannot be scored; empty if it can.
+        video: The video whose frames are used for an audio file; by default those of the file or its reference.
+        columns: Its other columns in a manifest.
     """
 
     path: Path
     plan: str = ""
     reference: Path | None = None
     error: str = ""
+    video: Path | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def plan_file(self) -> Path | None:
@@ -42,7 +49,7 @@ class ScoreJob:
 
     def sources(self) -> list[Path]:
         """All files that are read for this job."""
-        return [path for path in (self.path, self.plan_file, self.reference) if path is not None]
+        return [path for path in (self.path, self.plan_file, self.reference, self.video) if path is not None]
 
     def request(self, scorers: Iterable[str]) -> str:
         """A hash of everything that the scores depend on.
@@ -52,6 +59,7 @@ class ScoreJob:
         """
         plan = self.plan_file
         parts = [_stat(self.path), self.plan, plan and _text(plan), self.reference and _stat(self.reference)]
+        parts += [_stat(self.video)] if self.video is not None else []
         return hashlib.blake2b(repr([parts, sorted(scorers)]).encode(), digest_size=12).hexdigest()
 
 
@@ -59,31 +67,48 @@ def collect_score_jobs(files: Sequence[str], plan: str, reference: str) -> list[
     """Collect the files of the command line, without duplicates.
 
     Args:
-        files: Audio or video files, and folders of them.
+        files: Audio or video files, folders of them, and manifests.
         plan: The text of a plan, its file, a folder of plans named after the files, or ``"auto"``.
         reference: A file with the reference audio, or a folder of references named after the files.
 
     Raises:
         MediaError: A folder contains no media, or the reference does not exist.
         PlanError: The plan does not exist.
+        DataError: A manifest cannot be read, or two of its rows are of the same file.
     """
-    given = expanded(plan) if plan and plan != AUTO and "<" not in plan else None
-    if given is not None and not given.exists():
-        raise PlanError(f"no such plan: {given}; expected a file, a folder of plans, text with tags, or auto")
-    true = expanded(reference) if reference else None
-    if true is not None and not true.exists():
-        raise MediaError(f"no such reference: {true}; expected an audio or video file, or a folder of them")
-    if true is not None:
-        check_regular(true, "an audio or video file")
-    paths: dict[Path, Path] = {}
+    targets = _Targets(plan, reference)
+    jobs: dict[Path, ScoreJob] = {}
     for text in files:
         path = expanded(text)
-        for found in media_files(path) if path.is_dir() else [path]:
-            paths.setdefault(found.resolve(), found)
-    references: dict[str, Path] = {}
-    for file in media_files(true) if true is not None and true.is_dir() else []:
-        references.setdefault(file.stem, file)
-    return [_job(path, plan, given, true, references) for path in paths.values()]
+        is_manifest = path.suffix.lower() in manifest.SUFFIXES and not path.is_dir()
+        for job in _rows(path) if is_manifest else map(ScoreJob, media_files(path) if path.is_dir() else [path]):
+            real = job.path.resolve()
+            if is_manifest and real in jobs:
+                raise DataError(f"{path} lists {job.path}, which is scored already; expected each file once")
+            if real not in jobs:
+                jobs[real] = targets.complete(job)
+    return [*jobs.values()]
+
+
+def _rows(path: Path) -> Iterator[ScoreJob]:
+    """The job of each row of a manifest, with what the row states."""
+    sections = [dimension.name for dimension in discover().dimensions()]
+    for line, cells in manifest.read_rows(path, ["reference", *manifest.COLUMNS, *sections]):
+        where = f"{path}, line {line}"
+        manifest.check_whole(where, cells, "score")
+        files = {
+            name: manifest.path_cell(where, path.parent, name, cells.get(name))
+            for name in ("audio", "video", "reference")
+        }
+        scored = files["audio"] or files["video"]
+        if scored is None:
+            raise DataError(f"{where}: names no file to score; expected one in the column audio or video")
+        plan = manifest.plan_cell(where, path.parent, cells, sections)
+        if not plan and (captions := manifest.text_cells(where, cells.get("caption"))):
+            plan = str(Plan({"semantic": captions[0]}))
+        columns = manifest.other_columns(cells, (*files, "plan", "features", "latents", *sections))
+        video = files["video"] if scored != files["video"] else None
+        yield ScoreJob(scored, plan, files["reference"], video=video, columns=columns)
 
 
 def media_files(folder: Path) -> list[Path]:
@@ -104,28 +129,66 @@ def media_files(folder: Path) -> list[Path]:
     return kept
 
 
-def _job(path: Path, plan: str, given: Path | None, true: Path | None, references: Mapping[str, Path]) -> ScoreJob:
-    """The job of a file, with its plan and its reference from the folders, matched by stem."""
-    if not path.exists():
-        return ScoreJob(path, error=f"no such file: {path}")
-    try:
-        check_regular(path, "an audio or video file")
-    except MediaError as error:
-        return ScoreJob(path, error=str(error))
-    if given is not None and given.is_dir():
-        at = next((at for suffix in PLAN_SUFFIXES if (at := given / f"{path.stem}{suffix}").is_file()), None)
-        if at is None:
-            return ScoreJob(
-                path, error=f"there is no plan for {path} in {given}; expected {path.stem}{PLAN_SUFFIXES[0]}"
+class _Targets:
+    """The plan and the reference of the command line, each for all files or in a folder.
+
+    Args:
+        plan: See :func:`collect_score_jobs`.
+        reference: See :func:`collect_score_jobs`.
+    """
+
+    def __init__(self, plan: str, reference: str) -> None:
+        self.plan = plan
+        self.plan_path = expanded(plan) if plan and plan != AUTO and "<" not in plan else None
+        if self.plan_path is not None and not self.plan_path.exists():
+            raise PlanError(
+                f"no such plan: {self.plan_path}; expected a file, a folder of plans, text with tags, or auto"
             )
-        plan = str(at)
-    elif given is not None:
-        plan = str(given)
-    if true is not None and true.is_dir():
-        if path.stem not in references:
-            return ScoreJob(path, error=f"there is no reference for {path} in {true}; expected a file {path.stem}.wav")
-        true = references[path.stem]
-    return ScoreJob(path, plan, true)
+        self.reference = expanded(reference) if reference else None
+        self.references: dict[str, Path] = {}
+        if self.reference is None:
+            return
+        if not self.reference.exists():
+            raise MediaError(
+                f"no such reference: {self.reference}; expected an audio or video file, or a folder of them"
+            )
+        check_regular(self.reference, "an audio or video file")
+        for file in media_files(self.reference) if self.reference.is_dir() else []:
+            self.references.setdefault(file.stem, file)
+
+    def complete(self, job: ScoreJob) -> ScoreJob:
+        """The job with a plan and a reference where it has none, or with the reason why it cannot be scored."""
+        try:
+            for file in (job.path, job.video, job.reference):
+                if file is not None and not file.exists():
+                    raise MediaError(f"no such file: {file}")
+                if file is not None:
+                    check_regular(file, "an audio or video file")
+            return replace(
+                job,
+                plan=job.plan or self._plan_of(job.path),
+                reference=job.reference or self._reference_of(job.path),
+            )
+        except (MediaError, PlanError) as error:
+            return replace(job, error=str(error))
+
+    def _plan_of(self, path: Path) -> str:
+        if self.plan_path is None:
+            return self.plan
+        if not self.plan_path.is_dir():
+            return str(self.plan_path)
+        found = (self.plan_path / f"{path.stem}{suffix}" for suffix in PLAN_SUFFIXES)
+        file = next((file for file in found if file.is_file()), None)
+        if file is None:
+            raise PlanError(f"there is no plan for {path} in {self.plan_path}; expected {path.stem}{PLAN_SUFFIXES[0]}")
+        return str(file)
+
+    def _reference_of(self, path: Path) -> Path | None:
+        if self.reference is None or not self.reference.is_dir():
+            return self.reference
+        if path.stem not in self.references:
+            raise MediaError(f"there is no reference for {path} in {self.reference}; expected a file {path.stem}.wav")
+        return self.references[path.stem]
 
 
 def read_plan_text(path: Path) -> str:

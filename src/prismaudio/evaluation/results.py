@@ -12,7 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.errors import MediaError, reason
@@ -42,16 +42,21 @@ class ScoreRecord:
         request: Hash of everything that the scores depend on.
         scores: Scores by name.
         states: States of metrics for the value over all files, by name, if they are small.
+        columns: Other columns of the file in a manifest.
     """
 
     file: str
     request: str
     scores: dict[str, Score]
     states: dict[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ResultsFile(ABC):
     """A results file; existing records are kept, and new ones appended.
+
+    Attributes:
+        columns: Other columns of files in a manifest, by file; set before :meth:`start`.
 
     Args:
         target: The file, ``-`` for standard output.
@@ -66,6 +71,7 @@ class ResultsFile(ABC):
         self.path = None if target == STANDARD_OUTPUT else expanded(target)
         self.scorers = {scorer.name: scorer for scorer in scorers}
         self.records: dict[str, ScoreRecord] = {}
+        self.columns: dict[str, Mapping[str, Any]] = {}
         if self.path is not None and self.path.exists():
             spare(self.path, sources)
             if not self.path.is_file():
@@ -87,7 +93,12 @@ class ResultsFile(ABC):
     def start(self, rescored: Iterable[Path]) -> None:
         """Rewrite the file without totals and without the records of files that are scored again."""
         dropped = {escaped(str(path)) for path in rescored}
-        self.records = {file: record for file, record in self.records.items() if file not in dropped}
+        now = {escaped(file): columns for file, columns in self.columns.items()}
+        self.records = {
+            file: replace(record, columns=now.get(file, record.columns))
+            for file, record in self.records.items()
+            if file not in dropped
+        }
         text = self.head() + "".join(self.lines(record) for record in self.records.values())
         if self.path is None:
             sys.stdout.write(text)
@@ -99,9 +110,15 @@ class ResultsFile(ABC):
         """Append the record of a file."""
         self._append(self.lines(record))
 
-    def finish(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> None:
-        """Append the totals over all files, and the failures."""
-        self._append(self.total_lines(n_files, totals, failures))
+    def finish(
+        self,
+        n_files: int,
+        totals: Mapping[str, Mapping[str, Any]],
+        failures: Sequence[str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Append the totals over all files, the failures and the notes."""
+        self._append(self.total_lines(n_files, totals, failures, notes))
 
     def _append(self, text: str) -> None:
         if self.path is None:
@@ -127,7 +144,9 @@ class ResultsFile(ABC):
         """The text of a record."""
 
     @abstractmethod
-    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
+    def total_lines(
+        self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str], notes: Sequence[str]
+    ) -> str:
         """The text of the totals over all files."""
 
     def head(self) -> str:
@@ -152,7 +171,8 @@ class JsonLines(ResultsFile):
                 fields = load_json(line)
                 if fields.pop("check") == _checksum(fields):
                     scores = {name: _read_score(**score) for name, score in fields["scores"].items()}
-                    yield ScoreRecord(fields["file"], fields["request"], scores, fields["states"])
+                    columns = dict(fields.get("columns", {}))
+                    yield ScoreRecord(fields["file"], fields["request"], scores, fields["states"], columns)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
 
@@ -160,25 +180,31 @@ class JsonLines(ResultsFile):
         """One line."""
         scores = {name: _plain(score) for name, score in record.scores.items()}
         fields = {"file": record.file, "scores": scores, "request": record.request, "states": record.states}
+        if record.columns:
+            fields["columns"] = dict(record.columns)
         return self._line(fields | {"check": _checksum(fields)})
 
     def _line(self, fields: Mapping[str, Any]) -> str:
         """A line of JSON; ASCII only on standard output, whose encoding is unknown."""
         return json.dumps(fields, ensure_ascii=self.path is None, allow_nan=False) + "\n"
 
-    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
+    def total_lines(
+        self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str], notes: Sequence[str]
+    ) -> str:
         """One line, with a description of each reward and metric."""
         about = {name: scorer_info(scorer) | dict(totals[name]) for name, scorer in self.scorers.items()}
-        return self._line({"all": about, "files": n_files, "failures": list(failures)})
+        return self._line({"all": about, "files": n_files, "failures": list(failures), "notes": list(notes)})
 
 
 class Csv(ResultsFile):
-    """CSV: one row for each file and scorer; rows of totals and of failures have no file."""
+    """CSV: one row for each file and scorer; rows of totals, of failures and of notes have no file."""
 
     COLUMNS = (
         *("file", "name", "kind", "dimension", "value", "sd", "files"),
         *("lowest", "highest", "higher_is_better", "reason", "request"),
     )
+    PREFIX = "manifest_"
+    """Before the name of a column of a manifest that is one of these."""
 
     def is_ours(self, text: str) -> bool:
         """Compare the header."""
@@ -190,7 +216,9 @@ class Csv(ResultsFile):
         for row in self._complete_rows(text):
             with suppress(ValueError, OverflowError):
                 score = _read_score(row["value"], row["reason"])
-                record = records.setdefault(row["file"], ScoreRecord(row["file"], row["request"], {}))
+                columns = {name.removeprefix(self.PREFIX): row[name] for name in row if name not in self.COLUMNS}
+                columns = {name: value for name, value in columns.items() if value}
+                record = records.setdefault(row["file"], ScoreRecord(row["file"], row["request"], {}, columns=columns))
                 if row["request"] == record.request:
                     record.scores[row["name"]] = score
         return [record for record in records.values() if self.scorers.keys() <= record.scores.keys()]
@@ -204,24 +232,41 @@ class Csv(ResultsFile):
 
     def head(self) -> str:
         """Names of the columns."""
-        return ",".join(self.COLUMNS) + "\n"
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(self._names())
+        return out.getvalue()
+
+    def _names(self) -> list[str]:
+        """All columns: those of every results file, and those of manifests."""
+        held = [*(record.columns for record in self.records.values()), *self.columns.values()]
+        return [*self.COLUMNS, *dict.fromkeys(self._name(name) for columns in held for name in columns)]
+
+    def _name(self, column: str) -> str:
+        return f"{self.PREFIX}{column}" if column in self.COLUMNS else column
 
     def lines(self, record: ScoreRecord) -> str:
         """A row for each score."""
+        columns = {
+            self._name(name): json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+            for name, value in record.columns.items()
+        }
         rows = (
-            {"file": record.file, "name": name, "request": record.request} | _plain(score)
+            columns | {"file": record.file, "name": name, "request": record.request} | _plain(score)
             for name, score in record.scores.items()
         )
         return self._rows(rows)
 
-    def total_lines(self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str]) -> str:
+    def total_lines(
+        self, n_files: int, totals: Mapping[str, Mapping[str, Any]], failures: Sequence[str], notes: Sequence[str]
+    ) -> str:
         """A row for each reward and metric, and one for each failure."""
         sums = [{"name": name} | dict(total) for name, total in totals.items()]
-        return self._rows([*sums, *({"name": "", "kind": "failure", "reason": text} for text in failures)])
+        said = [("failure", text) for text in failures] + [("note", text) for text in notes]
+        return self._rows([*sums, *({"name": "", "kind": kind, "reason": text} for kind, text in said)])
 
     def _rows(self, rows: Iterable[Mapping[str, Any]]) -> str:
         out = io.StringIO()
-        writer = csv.DictWriter(out, self.COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(out, self._names(), extrasaction="ignore", lineterminator="\n")
         for row in rows:
             scorer = self.scorers.get(str(row["name"]))
             about = {} if scorer is None else scorer_info(scorer)

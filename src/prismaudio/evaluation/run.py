@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from prismaudio.evaluation.table import show
 from prismaudio.inference import PrismAudio
 from prismaudio.media.segments import has_video
 from prismaudio.scorers import OF_MANY, MetricScorer
+from prismaudio.untrusted import load_json, read_small
 
 if TYPE_CHECKING:
     import argparse
@@ -50,6 +52,8 @@ class ScoreRun:
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
         self.identities = [scorer.identity for scorer in self.scorers]
         self.records: list[ScoreRecord] = []
+        self.notes: list[str] = []
+        self._obeying: list[str] = []
         self._model: PrismAudio | None = None
 
     def run(self, jobs: Sequence[ScoreJob], reporter: Reporter) -> None:
@@ -61,6 +65,8 @@ class ScoreRun:
         """
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
         for results in self.results:
+            results.columns.update((str(job.path), job.columns) for job in jobs if job.columns)
+        for results in self.results:
             results.start(job.path for job in jobs if job.path not in done)
         for job in jobs:
             try:
@@ -71,8 +77,11 @@ class ScoreRun:
                     self._score(job, reporter)
             except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
                 reporter.fail(job.path, error)
+        self.notes = [*self._unused_options(jobs), *self._cautions()]
+        for note in self.notes:
+            reporter.write(f"note: {note}")
         for results in self.results:
-            results.finish(len(self.records), self.totals(), reporter.failures)
+            results.finish(len(self.records), self.totals(), reporter.failures, self.notes)
 
     def show(self) -> None:
         """Print the scores, unless results are written to standard output."""
@@ -89,17 +98,60 @@ class ScoreRun:
             total = scorer.total() if isinstance(scorer, MetricScorer) else None
             mean, spread = mean_and_spread(values)
             value = total.value if total is not None else mean
+            if total is not None and not (spread and value is not None and math.isclose(value, mean or 0.0)):
+                spread = None  # the value is not the mean of the files, so their deviation says nothing about it
             reason = next((score.reason for score in scores if score.reason not in ("", OF_MANY)), "")
             totals[scorer.name] = {"value": value, "sd": spread, "files": counted}
             if value is None:
                 totals[scorer.name]["reason"] = reason or (total.reason if total is not None else "")
         return totals
 
+    def _unused_options(self, jobs: Sequence[ScoreJob]) -> list[str]:
+        """A line for each option, and each stated input, that changes nothing."""
+        present = [scorer for scorer in self.scorers if scorer.unavailable is None]
+        names = ", ".join(scorer.name for scorer in present)
+        reads = frozenset[Any]().union(*(scorer.reads for scorer in present))
+        given = {"plan": any(job.plan for job in jobs), "reference": any(job.reference for job in jobs)}
+        reads |= {"reference"} if "video" in reads else set()  # its frames are those of an audio file
+        notes = [
+            f"the {need} has no effect, because none of {names} reads a {need}"
+            for need, is_given in given.items()
+            if present and is_given and need not in reads
+        ]
+        if self.options.force and not self.results:
+            notes.append("--force has no effect without --json or --csv; without them every file is scored")
+        return notes
+
+    def _cautions(self) -> list[str]:
+        """A line for each value that says less than it seems to."""
+        notes = []
+        if self._obeying:
+            readers = [scorer.name for scorer in self.scorers if "plan" in scorer.reads and scorer.unavailable is None]
+            which = self._obeying[0] if len(self._obeying) == 1 else f"{len(self._obeying)} files"
+            notes.append(
+                f"{which}: the plan is the one that the audio was generated from, so that "
+                f"{', '.join(readers)} tell how well the model obeys its plan, not how well the audio fits the video"
+            )
+        measured = [scorer for scorer in self.scorers if isinstance(scorer, MetricScorer)]
+        return notes + [f"{scorer.name}: {caution}" for scorer in measured if (caution := scorer.caution())]
+
+    def _note_own_plan(self, job: ScoreJob, plan: Plan | None) -> None:
+        """Note a file that ``prismaudio generate`` made from this very plan."""
+        if plan is None or not any("plan" in scorer.reads for scorer in self.scorers):
+            return
+        try:
+            made = load_json(read_small(job.path.with_suffix(".json")))
+            if job.path.name in made["outputs"] and read_plan(made["plan_text"]) == plan:
+                self._obeying.append(str(job.path))
+        except (OSError, ValueError, LookupError, TypeError, PrismAudioError):
+            return  # generate did not make it
+
     def _score(self, job: ScoreJob, reporter: Reporter) -> None:
         begin_s = time.monotonic()
         if job.error:
             raise PrismAudioError(job.error)
-        scores, warnings = score_file(job.path, self.scorers, self._plan(job), job.reference)
+        plan = self._plan(job)
+        scores, warnings = score_file(job.path, self.scorers, plan, job.reference, job.video)
         states = {
             scorer.name: numbers
             for scorer in self.scorers
@@ -107,10 +159,11 @@ class ScoreRun:
         }
         failed = [f"{job.path}: {name}: {score.reason}" for name, score in scores.items() if score.failed]
         request = job.request(self.identities) + " failed" * bool(failed)  # so that the next run scores it again
-        record = ScoreRecord(str(job.path), request, scores, states)
+        record = ScoreRecord(str(job.path), request, scores, states, job.columns)
         for results in self.results:
             results.add(record)
         self.records.append(record)
+        self._note_own_plan(job, plan)
         for warning in warnings:
             reporter.write(f"warning: {job.path}: {warning}")
         reporter.failures += failed
@@ -130,7 +183,9 @@ class ScoreRun:
             except Exception:  # noqa: BLE001 - not stored, or not accepted by a third-party metric
                 lost.append(scorer)
         if lost:
-            score_file(job.path, lost, self._plan(job), job.reference)
+            score_file(job.path, lost, self._plan(job), job.reference, job.video)
+        if job.plan != AUTO:  # that would be written again
+            self._note_own_plan(job, self._plan(job))
         self.records.append(record)
 
     def _found(self, job: ScoreJob) -> ScoreRecord | None:
@@ -151,7 +206,7 @@ class ScoreRun:
             return None
         if job.plan != AUTO:
             return read_plan(job.plan if "<" in job.plan else read_plan_text(Path(job.plan)))
-        video = next((path for path in (job.path, job.reference) if path is not None and has_video(path)), None)
+        video = next((path for path in (job.path, job.video, job.reference) if path and has_video(path)), None)
         if video is None:
             return None
         if self._model is None:

@@ -70,6 +70,10 @@ class AudioMetric(Metric, ABC):
             require(self.needs, target.has)
         self.observe(audio, sample_rate_hz, target)
 
+    def caution(self) -> str:
+        """What the reader of the current value must know, such as that there are too few clips; empty for nothing."""
+        return ""
+
     @property
     def networks(self) -> Sequence[nn.Module]:
         """The networks used for measuring; their weights are part of the identity of the values."""

@@ -55,6 +55,16 @@ class AudioFrechetDistance(NetworkMetric, FrechetDistance):  # type: ignore[misc
     higher_is_better = False
     per_sample: ClassVar[bool] = False
 
+    def caution(self) -> str:
+        """That covariances of few features make the distance larger."""
+        n, dim = int(self.counts.min()), self.sums.shape[1]
+        if n > dim:
+            return ""
+        return (
+            f"{n} features of {dim} dimensions are too few for their covariance, which makes the distance larger; "
+            "compare it with distances of as many clips only"
+        )
+
 
 class AudioKL(NetworkMetric, KlDivergence):  # type: ignore[misc]
     """Mean KL divergence between the classes of generated and reference audio."""
@@ -70,6 +80,16 @@ class AudioInceptionScore(NetworkMetric, InceptionScore):  # type: ignore[misc]
     range = (1.0, math.inf)
     higher_is_better = True
     per_sample: ClassVar[bool] = False
+
+    def caution(self) -> str:
+        """That splits of few clips make the score smaller."""
+        n, classes = sum(map(len, self.logits)), self.logits[0].shape[1] if len(self.logits) else 0
+        if n >= classes * self.splits:
+            return ""
+        return (
+            f"{n} rows make {self.splits} splits with fewer rows than the {classes} classes, which makes the score "
+            "smaller; compare it with scores of as many clips only"
+        )
 
     def compute(self) -> Tensor:
         """Mean over the splits."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WINDOW_S = 0.08
 """Measured part of an event: from 5 ms before its onset to 75 ms after it."""
 LEAD_S = 0.005
+MIN_EVENTS = 3
+"""Fewest events that have a correlation."""
 MIN_AZIMUTH_DEG = 10.0
 """Smallest azimuth that counts as a side."""
 
@@ -39,7 +41,10 @@ def event_parts(audio: Tensor, sample_rate_hz: int, target: Target) -> Iterator[
 
 
 class StereoCorrelation(AudioMetric):
-    """Pearson correlation, over events, of an interaural difference with the sine of the true azimuth."""
+    """Pearson correlation, over events, of an interaural difference with the sine of the true azimuth.
+
+    It is NaN with fewer than three events, of which any two correlate perfectly.
+    """
 
     dimension, needs, range = "spatial", frozenset({"plan"}), (-1.0, 1.0)
     sums: Tensor
@@ -65,6 +70,8 @@ class StereoCorrelation(AudioMetric):
     def compute(self) -> Tensor:
         """Correlation in -1 .. 1."""
         n, x, y, xx, yy, xy = self.sums
+        if n < MIN_EVENTS:
+            return n.new_tensor(math.nan)
         spread = ((n * xx - x * x) * (n * yy - y * y)).clamp(min=0).sqrt()
         return (n * xy - x * y) / spread
 

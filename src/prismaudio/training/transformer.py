@@ -333,7 +333,7 @@ class TransformerTask(AveragedTask):
             self.log(f"val_{name}", metric, batch_size=len(batch))  # type: ignore[arg-type]
 
     def on_validation_epoch_end(self) -> None:
-        """Log once why a metric has no value."""
+        """Log once why a metric has no value, or what its reader must know."""
         skipped, self._skipped = self._skipped, {}
         evaluated, self._has_evaluated = self._has_evaluated, False
         if not evaluated or self.trainer.sanity_checking:
@@ -344,6 +344,11 @@ class TransformerTask(AveragedTask):
             if is_new and bool(value.isnan().any()):
                 self._explained.add(name)
                 LOG.warning("val_%s is NaN, because no clip was measured (%s)", name, skipped[name])
+            with metric.sync_context():  # type: ignore[operator]
+                caution = cast("AudioMetric", metric).caution()
+            if caution and self.trainer.is_global_zero and name not in self._explained:
+                self._explained.add(name)
+                LOG.warning("val_%s: %s", name, caution)
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
         """Accumulate the scores of a clip; metrics accumulate theirs themselves."""
