@@ -125,6 +125,23 @@ def test_generate_and_save(model, video, tmp_path):
         sound.save(tmp_path / "new.xyz")
 
 
+def test_several_videos_give_a_list_in_their_order(model, video, tmp_path):
+    longer = tmp_path / "longer.mp4"
+    write_video(torch.randint(0, 255, (24, 3, 32, 32), dtype=torch.uint8), 16, longer)
+    steps = []
+    made = model.generate(
+        [video, str(longer), video], seed=3, steps=2, batch_size=2, progress=lambda *step: steps.append(step)
+    )
+    assert [one.video for one in made] == [video, longer, video]
+    assert len(steps) == 4  # two batches
+    assert made[1].duration_s == pytest.approx(1.5)
+    alone = model.generate(longer, seed=3, steps=2)
+    assert torch.allclose(alone.audio, made[1].audio, atol=1e-5)
+    assert model.generate([]) == []
+    with pytest.raises(PrismAudioError, match="batch_size is 0"):
+        model.generate([video], batch_size=0)
+
+
 def test_a_video_is_decoded_once_for_the_planner_and_all_encoders(model, video, monkeypatch):
     encoders = {**model.encoders, "video": BrightnessEncoder(4, 8.0)}
     pipeline = PrismAudio(model.transformer, model.autoencoder, encoders, model.planner, model.sampler, model.settings)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import torch
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from prismaudio.samplers.base import Sampler
 
     Progress = Callable[[int, int], None]
+    Videos = list[str | Path] | list[str] | list[Path] | tuple[str | Path, ...]
 
 MAX_SEEDS = 2**63
 COMPILE = ("auto", "on", "off")
@@ -375,9 +376,15 @@ class PrismAudio:
         return Plan.parse(str(plan), self.dimensions) if is_text else Plan.load(expanded(plan), self.dimensions)
 
     # Audio -------------------------------------------------------------------------------------------------------
-    def generate(
+    @overload
+    def generate(self, video: str | Path | None = None, **options: Any) -> GeneratedAudio: ...
+
+    @overload
+    def generate(self, video: Videos, **options: Any) -> list[GeneratedAudio]: ...
+
+    def generate(  # type: ignore[misc]  # the overloads do not repeat its options
         self,
-        video: str | Path | None = None,
+        video: str | Path | Videos | None = None,
         *,
         plan: Plan | str | Path | None = None,
         prompt: str = "",
@@ -389,33 +396,54 @@ class PrismAudio:
         sampler: Sampler | str | None = None,
         duration_s: float | None = None,
         mix: float = 0.0,
+        batch_size: int = 4,
         progress: Progress | None = None,
-    ) -> GeneratedAudio:
-        """Generate audio for a video, or from text alone.
+    ) -> GeneratedAudio | list[GeneratedAudio]:
+        """Generate audio for a video, for several, or from text alone.
 
         Args:
-            video: The video file; None for audio from a plan or a prompt.
+            video: The video file; a list of them, for a list of audio; None for audio from a plan or a prompt.
             plan: A plan, its text or its file; the planner writes missing sections.
             prompt: Text of the semantic section.
             planners: Planners that write missing sections before the model's own, see :meth:`plan`.
             negative_prompt: Sounds and qualities to avoid.
-            seed: Seed of the noise; the same seed gives the same audio.
+            seed: Seed of the noise; the same seed gives the same audio, also among other videos.
             steps: Number of sampling steps; more steps are more accurate and slower.
             guidance: Guidance scale; 1 disables guidance. A ``Guidance`` also sets rescaling and interval.
             sampler: A sampler, or its name.
             duration_s: Length in seconds, without a video only.
             mix: Gain of the video's original audio in the mix.
-            progress: Called with (finished steps, total steps); may raise to stop.
+            batch_size: Videos that are planned and rendered together.
+            progress: Called with (finished steps, total steps) of a batch; may raise to stop.
 
         Raises:
             PrismAudioError: The input is not valid; the message is one line.
+
+        ```python
+        for generated in model.generate(["door.mp4", "street.mp4"], seed=1):
+            generated.save(f"{generated.video.stem}.wav")
+        ```
         """
-        request = self.request(
-            video, plan=plan, prompt=prompt, planners=planners, negative_prompt=negative_prompt, seed=seed,
-            duration_s=duration_s, mix=mix,
-        )  # fmt: skip
-        options: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        return self.generate_batch([request], progress=progress, **options)[0]
+        several = isinstance(video, list | tuple)
+        videos = video if isinstance(video, list | tuple) else [video]
+        if batch_size < 1:
+            raise PrismAudioError(f"batch_size is {batch_size}; expected 1 or more")
+        made: list[GeneratedAudio] = []
+        for begin in range(0, len(videos), batch_size):
+            unplanned = [
+                self.read_request(
+                    one, plan=plan, prompt=prompt, negative_prompt=negative_prompt, seed=seed, duration_s=duration_s,
+                    mix=mix,
+                )
+                for one in videos[begin : begin + batch_size]
+            ]  # fmt: skip
+            requests = []
+            for planned in self.plan_requests(unplanned, planners):
+                if isinstance(planned, Exception):
+                    raise planned
+                requests.append(planned)
+            made += self.generate_batch(requests, steps=steps, guidance=guidance, sampler=sampler, progress=progress)
+        return made if several else made[0]
 
     def request(
         self,
