@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from prismaudio.plan import Plan
     from prismaudio.rewards import Reward
     from prismaudio.rewards.function import FunctionReward
+    from prismaudio.training.callbacks.export import ExportComponents
     from prismaudio.training.cot_tuning import CotTuningTask
     from prismaudio.training.fast_grpo import FastGrpoTask
     from prismaudio.training.foundation import FoundationTask
+    from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
+    from prismaudio.training.lora import Lora
     from prismaudio.types import Clip
 
 __version__ = "0.2.0"
@@ -31,16 +34,21 @@ __all__ = [
     "Component",
     "CotTuningTask",
     "Dimension",
+    "ExportComponents",
     "FastGrpoTask",
     "FoundationTask",
     "FunctionReward",
     "GeneratedAudio",
     "Guidance",
+    "Lora",
     "ManifestDataModule",
     "Plan",
+    "PolicyOptions",
     "Pretrained",
     "PrismAudio",
     "Reward",
+    "RewardOptions",
+    "RolloutOptions",
     "Stream",
     "__version__",
     "hookimpl",
@@ -50,15 +58,20 @@ __all__ = [
 _TARGETS = {
     "Clip": "prismaudio.types",
     "CotTuningTask": "prismaudio.training.cot_tuning",
+    "ExportComponents": "prismaudio.training.callbacks.export",
     "FastGrpoTask": "prismaudio.training.fast_grpo",
     "FoundationTask": "prismaudio.training.foundation",
     "FunctionReward": "prismaudio.rewards.function",
     "GeneratedAudio": "prismaudio.inference.generated",
     "Guidance": "prismaudio.inference.settings",
+    "Lora": "prismaudio.training.lora",
     "ManifestDataModule": "prismaudio.data.datamodule",
     "Plan": "prismaudio.plan",
+    "PolicyOptions": "prismaudio.training.grpo.options",
     "PrismAudio": "prismaudio.inference",
     "Reward": "prismaudio.rewards",
+    "RewardOptions": "prismaudio.training.grpo.options",
+    "RolloutOptions": "prismaudio.training.grpo.options",
     "score": "prismaudio.evaluation.files",
 }
 """Module of each name that is imported when it is first used."""

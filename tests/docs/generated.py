@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from prismaudio import hookspecs
+import prismaudio
+from prismaudio import hookspecs, testing
 from prismaudio.cli import main as command_line
 from prismaudio.registry import recipe_name
 
@@ -105,6 +106,118 @@ What the core, `prismaudio`, and `prismaudio-studio` provide, found through the 
 name; the column *From* is the distribution to install.
 """
 
+API_HEAD = """\
+# Python API
+
+<!-- written by tests/docs/generated.py; a test keeps it equal to the code -->
+
+What `from prismaudio import …` gives, the contracts and the types that cross them, what recipes name, and what plugins
+build on: whatever the official plugins import is on this page. Everything else is an implementation:
+[Components](components.md) lists those of the core and of the studio.
+"""
+
+API: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "Pipeline": ("", ("prismaudio.inference",), ()),
+    "Tasks": (
+        "",
+        ("prismaudio.training",),
+        ("prismaudio.training.schedule",),
+    ),
+    "Reinforcement learning": (
+        "The hook [`prismaudio_training_parts`](hooks.md#prismaudio_training_parts) provides further classes.",
+        ("prismaudio.training.grpo",),
+        (
+            "prismaudio.flow.kernels",
+            "prismaudio.samplers.rollout",
+            "prismaudio.training.grpo.windows",
+            "prismaudio.training.grpo.advantages",
+            "prismaudio.training.grpo.losses",
+            "prismaudio.training.grpo.divergence",
+            "prismaudio.training.grpo.weighting",
+            "prismaudio.training.grpo.reward_weights",
+        ),
+    ),
+    "Callbacks": (
+        "",
+        ("prismaudio.training.callbacks",),
+        (
+            "prismaudio.training.callbacks.ema",
+            "prismaudio.training.callbacks.listening",
+            "prismaudio.training.callbacks.held_out",
+        ),
+    ),
+    "Data": ("", ("prismaudio.data",), ("prismaudio.data.synthetic",)),
+    "Types": ("", ("prismaudio.types",), ("prismaudio.types",)),
+    "Plans": ("", ("prismaudio.plan",), ()),
+    "What hooks return": ("", ("prismaudio.components",), ("prismaudio.components",)),
+    "Rewards": ("", ("prismaudio.rewards",), ()),
+    "Metrics and scores": (
+        "",
+        ("prismaudio.metrics", "prismaudio.evaluation", "prismaudio.scorers"),
+        ("prismaudio.metrics.features", "prismaudio.metrics.networks", "prismaudio.metrics.itd", "prismaudio.scorers"),
+    ),
+    "Encoders": ("", ("prismaudio.encoders",), ("prismaudio.models.conditioners",)),
+    "Planners and gates": ("", ("prismaudio.planners", "prismaudio.cot"), ()),
+    "Samplers": ("", ("prismaudio.samplers",), ("prismaudio.samplers.base",)),
+    "Autoencoders and networks": ("", ("prismaudio.autoencoders", "prismaudio.models"), ()),
+    "Benchmarks": ("", ("prismaudio.benchmarks",), ()),
+    "Checks of components": (
+        "What a plugin's tests call; [Write and check a plugin](../how-to/write-a-plugin.md) shows how.",
+        ("prismaudio.testing",),
+        (),
+    ),
+    "Measuring audio": (
+        "",
+        ("prismaudio.audio",),
+        (
+            "prismaudio.audio.onsets",
+            "prismaudio.audio.interaural",
+            "prismaudio.audio.level",
+            "prismaudio.audio.recording",
+            "prismaudio.audio.loudness",
+        ),
+    ),
+    "Media files": ("", ("prismaudio.media",), ()),
+    "Weights and model folders": (
+        "",
+        (
+            "prismaudio.checkpoints",
+            "prismaudio.downloads",
+            "prismaudio.pretrained",
+            "prismaudio.weight_files",
+            "prismaudio.weight_folders",
+        ),
+        (),
+    ),
+    "Tools for plugins": (
+        "",
+        (
+            "prismaudio.devices",
+            "prismaudio.hyperparameters",
+            "prismaudio.paths",
+            "prismaudio.registry",
+            "prismaudio.untrusted",
+        ),
+        (),
+    ),
+    "Errors": ("", ("prismaudio.errors",), ("prismaudio.errors",)),
+}
+"""Sections of ``api.md``: introduction, packages whose public names are there, and modules that are there whole."""
+
+API_TAIL = """
+## The studio
+
+From the distribution `prismaudio-studio`, the module `prismaudio_studio`.
+
+::: prismaudio_studio.narration.narrate
+
+::: prismaudio_studio.planner.event.EventPlanner
+
+::: prismaudio_studio.fitting.AutoencoderFittingTask
+
+::: prismaudio_studio.datamodule.StudioDataModule
+"""
+
 
 def help_text(command: str) -> str:
     """The help text of a command, with only the plugins of the pages."""
@@ -172,6 +285,45 @@ def kind_table(kind: str) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def api_page() -> str:
+    """The text of ``api.md``."""
+    parts, names = [API_HEAD], public_names()
+    for title, (intro, _, modules) in API.items():
+        parts.append(f"\n## {title}\n" + f"\n{intro}\n" * bool(intro))
+        own = [name for name in names if name.rpartition(".")[0] not in modules and _section(name) == title]
+        parts += [f"\n::: {name}\n" for name in (*sorted(own), *modules)]
+    return "".join(parts) + API_TAIL
+
+
+def public_names() -> set[str]:
+    """Qualified names of the public classes and functions of the core.
+
+    They are what the package exports, the checks of components, and what the official plugins import.
+    """
+    exported = [(prismaudio, prismaudio.__all__), (testing, testing.__all__)]
+    for file in REFERENCE.parents[1].glob("plugins/*/src/**/*.py"):
+        imports = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        for node in imports:
+            package, *rest = (node.module or "").split(".")
+            if package == "prismaudio" and rest[:1] != ["cli"]:
+                exported.append((importlib.import_module(node.module or ""), [alias.name for alias in node.names]))
+    found = [getattr(module, name) for module, names in exported for name in names]
+    return {
+        f"{item.__module__}.{item.__qualname__}"
+        for item in found
+        if (inspect.isclass(item) or inspect.isfunction(item)) and item.__module__.startswith("prismaudio.")
+    }
+
+
+def _section(name: str) -> str:
+    """The section of a name: that of the longest package that it is in."""
+    places = [(package, title) for title, (_, packages, _) in API.items() for package in packages]
+    within = [(len(package), title) for package, title in places if name.startswith(f"{package}.")]
+    if not within:
+        raise LookupError(f"{name} is public and in no section of API; add its package to one")
+    return max(within)[1]
+
+
 def place(source: Path | str) -> str:
     """Where a model is: on the hub, or in which folder of a package."""
     return source if isinstance(source, str) else f"{source.parent.name}/{source.name}"
@@ -191,7 +343,7 @@ def hook_signatures() -> dict[str, str]:
     }
 
 
-PAGES = {"cli.md": cli_page, "components.md": components_page}
+PAGES = {"cli.md": cli_page, "components.md": components_page, "api.md": api_page}
 
 if __name__ == "__main__":
     for name, write in PAGES.items():

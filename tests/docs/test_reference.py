@@ -43,6 +43,12 @@ def test_the_components_page_is_what_the_hooks_return():
     assert page("reference/components.md") == generated.components_page(), AGAIN
 
 
+@needs_studio
+def test_the_api_page_has_what_is_public():
+    assert page("reference/api.md") == generated.api_page(), AGAIN
+    assert "::: prismaudio.training.fast_grpo.FastGrpoTask" in generated.api_page()
+
+
 def test_every_command_has_a_section():
     sections = re.findall(r"^## prismaudio (.+)$", page("reference/cli.md"), re.MULTILINE)
     told = {word.strip() for title in sections for word in (title.split(",") if "," in title else [title.split()[0]])}

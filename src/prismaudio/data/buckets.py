@@ -21,7 +21,7 @@ GROWTH = 1.25
 class Draw(NamedTuple):
     """A request for a clip.
 
-    Args:
+    Attributes:
         clip: Index of the clip in its dataset.
         epoch: The epoch, as part of the seed of random choices; None for no random choice.
     """
