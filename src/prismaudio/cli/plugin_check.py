@@ -28,7 +28,12 @@ def check_plugin(registry: Registry, name: str) -> int:
     Returns:
         1 if a check failed, else 0.
     """
-    plugins = [plugin for plugin in registry.plugins if name in (plugin.name, plugin.distribution)]
+    spelled = name.replace("-", "_")  # pip takes either
+    plugins = [
+        plugin
+        for plugin in registry.plugins
+        if spelled in (plugin.name.replace("-", "_"), (plugin.distribution or "").replace("-", "_"))
+    ]
     entries = [entry for entry in registry.entries if entry.plugin in plugins or entry.name == name]
     if not plugins and not entries:
         known = dict.fromkeys(n for p in registry.plugins for n in (p.name, p.distribution) if n)
