@@ -23,8 +23,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
 from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
-from prismaudio.cli.recipe_errors import refusal, shorten
-from prismaudio.cli.recipe_files import bound_values, read_recipe
+from prismaudio.cli.recipe_errors import refusal, shorten, unknown_class
+from prismaudio.cli.recipe_files import bound_values, keep_pipe, read_recipe
+from prismaudio.cli.recipe_merging import CONFIG_OPTIONS, Merging, UnknownClassError
 from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
 from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
@@ -50,9 +51,6 @@ SHARDED = ("fsdp", "fsdp2")
 """Values of ``trainer.strategy`` that select FSDP2, on GPUs and CPUs; Lightning's own ``fsdp`` is FSDP1."""
 
 SHARDED_STRATEGY = "prismaudio.training.sharding.ShardedStrategy"
-
-CONFIG_OPTIONS = ("--config", "-c")
-
 
 def fit(argv: list[str]) -> int:
     """Run ``prismaudio fit``."""
@@ -85,7 +83,6 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
     registry = discover()
     known = Known.of(registry)
     restrict_imports(registry)
-    bound_values(known.import_named)
     words = find_recipes(argv, registry)
     if any("help" in word or "print_config" in word for word in words):
         known.import_all()
@@ -213,7 +210,10 @@ def find_recipes(argv: list[str], registry: Registry) -> list[str]:
 def recipe_path(name: str, registry: Registry) -> str:
     """The file of a recipe, given as a path or as the name of an installed recipe."""
     path = Path(name)
-    if not path.is_file():
+    if path.is_fifo():
+        path = keep_pipe(path)
+        sys.argv = [word.replace(name, str(path)) for word in sys.argv]  # which Lightning gives to its other processes
+    elif not path.is_file():
         try:
             path = Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
         except UnknownNameError as error:
@@ -265,6 +265,8 @@ class RecipeParser(LightningArgumentParser):
         text = shorten(message, self.known.explain, ex)
         if "are required" in text:
             text = text.replace("fit.", "") + "; name a recipe with --config, see prismaudio recipes list"
+        if name := unknown_class(message):
+            raise UnknownClassError(text, name) from ex
         raise RecipeError(text) from ex
 
 
@@ -326,7 +328,9 @@ class CommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse ``args``, independently of ``sys.argv``, and record the plugins."""
-        self.config = parser.parse_args(args)
+        merging = Merging()
+        bound_values(self.known.import_named, merging.edited)
+        self.config = merging.parse(parser.parse_args, args, self.wanted)
         config = self.config[self.wanted]
         present = [
             {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}

@@ -60,6 +60,12 @@ def shorten(report: str, explain_name: Callable[[str], str], error: BaseExceptio
     return " ".join(report.split())
 
 
+def unknown_class(report: str) -> str | None:
+    """The class that a report says cannot be imported; None if it is about something else."""
+    found = BARE_NAME.search(report) or DENIED.search(report)
+    return found[1] if found else None
+
+
 def located(report: str, text: str) -> str:
     """A message after the path of keys to the end of a report."""
     where = key_path(report)
