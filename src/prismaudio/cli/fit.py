@@ -114,12 +114,14 @@ class Known:
         names: Bare class names that work in a recipe.
         components: Kind of each component that is not imported yet, by its name.
         failures: Reason for each class that cannot be imported, by its name.
+        parsers: Parsers of the command line.
     """
 
     registry: Registry
     names: list[str] = field(default_factory=list)
     components: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    parsers: list[RecipeParser] = field(default_factory=list)
 
     @classmethod
     def of(cls, registry: Registry) -> Known:
@@ -130,6 +132,8 @@ class Known:
         known.names += [name for name, value in vars(torch.optim).items() if is_kind(value, torch.optim.Optimizer)]
         schedules = torch.optim.lr_scheduler
         known.names += [name for name, value in vars(schedules).items() if is_kind(value, schedules.LRScheduler)]
+        for name in ("callbacks", "loggers", "profilers", "strategies"):
+            known.names += importlib.import_module(f"lightning.pytorch.{name}").__all__
         for plugin in registry.plugins:
             if plugin.status == "ok":
                 known.names += public_classes(sys.modules[plugin.module])
@@ -262,7 +266,9 @@ class RecipeParser(LightningArgumentParser):
         """Raise the error instead of printing the usage."""
         if not self.exit_on_error or self.known is None:
             super().error(message, ex)
-        text = shorten(message, self.known.explain, ex)
+        actions = [action for parser in self.known.parsers for action in parser._actions]  # noqa: SLF001 - no other list
+        options = [name for action in actions for name in action.option_strings]
+        text = shorten(message, self.known.explain, ex, options)
         if "are required" in text:
             text = text.replace("fit.", "") + "; name a recipe with --config, see prismaudio recipes list"
         if name := unknown_class(message):
@@ -319,6 +325,7 @@ class CommandLine(LightningCLI):
         parser = super().init_parser(**kwargs)
         if isinstance(parser, RecipeParser):
             parser.known = self.known
+            self.known.parsers.append(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
