@@ -1,4 +1,4 @@
-"""``prismaudio fit | validate | test | predict``: a LightningCLI with recipes, plugins and errors of one line."""
+"""``prismaudio fit | validate``: a LightningCLI with recipes, plugins and errors of one line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
 from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
-from prismaudio.cli.recipe_errors import refusal, shorten, unknown_class
+from prismaudio.cli.recipe_errors import refusal, shorten, unknown_class, unlogged
 from prismaudio.cli.recipe_files import bound_values, keep_pipe, read_recipe
 from prismaudio.cli.recipe_merging import CONFIG_OPTIONS, Merging, UnknownClassError
 from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
-from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError, one_line
 from prismaudio.media import replacing
 from prismaudio.registry import Registry, discover, is_file
 from prismaudio.training.checkpoint_files import WholeCheckpointIO
@@ -60,16 +60,6 @@ def fit(argv: list[str]) -> int:
 def validate(argv: list[str]) -> int:
     """Run ``prismaudio validate``."""
     return run("validate", argv)
-
-
-def test(argv: list[str]) -> int:
-    """Run ``prismaudio test``."""
-    return run("test", argv)
-
-
-def predict(argv: list[str]) -> int:
-    """Run ``prismaudio predict``."""
-    return run("predict", argv)
 
 
 def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None = None) -> int:
@@ -359,7 +349,10 @@ class CommandLine(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer, with atomic checkpoints and a guard that stops it before weights become NaN."""
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            raise RecipeError(one_line(error)) from error
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the recipe sets no other
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         trainer.callbacks += guards(trainer)  # type: ignore[attr-defined]
@@ -383,7 +376,9 @@ class CommandLine(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MisconfigurationException) as error:
+            if text := unlogged(self.trainer, error):
+                raise RecipeError(text) from error
             path = self.config[subcommand].get("ckpt_path")
             problems = misloaded(path, self.model, error) if path else []
             if not problems:

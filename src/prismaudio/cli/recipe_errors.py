@@ -15,6 +15,8 @@ from prismaudio.signatures import parameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from lightning.pytorch import Trainer
+
 CHECKED = "4.53"
 """Version of jsonargparse that the patterns below were checked with; a test produces a report for each of them."""
 
@@ -34,7 +36,7 @@ GIVEN_CLASS = re.compile(r"Given value: (?:NestedArg\(.*?val=)?Namespace\(class_
 NO_ALTERNATIVE = re.compile(
     r"Errors:\n((?:\s*- Expected an? (?!instantiatable)[^\n]+\n)+)\s*Given value type: [^\n]*\n\s*Given value: ([^\n]*)"
 )
-NOT_SUBCLASS = re.compile(r"Import path does not correspond to a subclass of ([^\n]+)")
+NOT_SUBCLASS = re.compile(r"Import path (?:(\S+) )?does not correspond to a subclass of ([^\n]+)")
 NO_CLASS = re.compile(r"Not a valid subclass of ([\w.]+)")
 ABSTRACT = re.compile(r"Expected an instantiatable class, but ([\w.]+) is abstract")
 WRONG_VALUE = re.compile(r"Expected an? (?:<class '([^']+)'>|([^\n]+?))\. Got value: ([^\n]*)")
@@ -75,8 +77,8 @@ def shorten(
         (UNKNOWN_IN_RECIPE, lambda found: unknown_argument(report, found, found[1], options)),
         (UNRECOGNIZED, lambda found: unknown_argument(report, found, found[1], options)),
         (REQUIRED, lambda found: missing_argument(report, found)),
-        (NOT_SUBCLASS, lambda found: f"expected a {found[1]}{got(report, found)}"),
-        (ABSTRACT, lambda found: f"no class is set that has this argument; set class_path to a {last(found[1])}"),
+        (NOT_SUBCLASS, lambda found: f"expected a {found[2]}{got(report, found)}"),
+        (ABSTRACT, lambda found: f"no class is set that has this argument; set class_path to a subclass of {last(found[1])}"),
         (WRONG_VALUE, lambda found: f"expected {either(type_names(found[1] or found[2]))}, got {own_value(found[3])!r}"),
         (NO_CLASS, lambda found: f"expected a {last(found[1])}, its name or {CLASS}{got(report, found)}"),
     ):
@@ -141,9 +143,10 @@ def own_value(text: str) -> str:
 
 
 def got(report: str, found: re.Match[str]) -> str:
-    """The value that a report gives after a match, for a message."""
+    """The value that a report gives, in the first group of a match or after it, for a message."""
     given = VALUE.search(report, found.end())
-    return f", got {own_value(given[1])!r}" if given else ""
+    value = found[1] if found.re is NOT_SUBCLASS and found[1] else given and own_value(given[1])
+    return f", got {value!r}" if value else ""
 
 
 def last(path: str) -> str:
@@ -177,6 +180,25 @@ def refusal(error: BaseException) -> str:
         if frames and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] != "jsonargparse":
             return str(cause)
     return str(error)
+
+
+def unlogged(trainer: Trainer, error: BaseException) -> str | None:
+    """The message about a metric that a callback or a schedule monitors and nothing logs; None for another error.
+
+    Args:
+        trainer: The trainer.
+        error: The exception of the run.
+    """
+    monitors = [(callback, getattr(callback, "monitor", None)) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    monitors += [(config.scheduler, config.monitor) for config in trainer.lr_scheduler_configs]
+    logged = list(trainer.callback_metrics)
+    for who, name in monitors:
+        if isinstance(name, str) and name not in logged and name in str(error):
+            near = get_close_matches(name, logged, n=1)
+            advice = f"did you mean {near[0]!r}? " if near else ""
+            found = ", ".join(logged) or "nothing"
+            return f"{type(who).__name__} monitors {name!r}, which is not logged; {advice}logged: {found}"
+    return None
 
 
 def key_path(report: str) -> str:
@@ -214,6 +236,8 @@ def unknown_argument(report: str, found: re.Match[str], wrong: str, options: Ite
     if not paths:
         return f"there is no option {wrong!r}{suggest_option(wrong, options)}"
     module, _, name = paths[-1].rpartition(".")
+    if name in ("LightningModule", "LightningDataModule"):
+        return f"no class that has the argument {wrong!r} is named before it; give --config RECIPE first"
     return f"{name} has no argument {wrong!r}{suggest_argument(module, name, wrong)}"
 
 
