@@ -45,8 +45,8 @@ def merged(base, capsys, tmp_path):
 
     def read(text, *options):
         (tmp_path / "more.yaml").write_text(text)
-        with pytest.raises(SystemExit) as stop, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*is left out with its arguments steps")
+        warnings.filterwarnings("ignore", message=".*is left out with its arguments steps")
+        with pytest.raises(SystemExit) as stop:
             main(["fit", *base, "--config", str(tmp_path / "more.yaml"), *options, "--print_config"])
         assert stop.value.code == 0
         return yaml.safe_load(capsys.readouterr().out)

@@ -52,6 +52,7 @@ SHARDED = ("fsdp", "fsdp2")
 
 SHARDED_STRATEGY = "prismaudio.training.sharding.ShardedStrategy"
 
+
 def fit(argv: list[str]) -> int:
     """Run ``prismaudio fit``."""
     return run("fit", argv)

@@ -31,7 +31,9 @@ UNKNOWN_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
 UNKNOWN_IN_GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 UNKNOWN_IN_RECIPE = re.compile(r"Subcommand '[^']+' does not accept option '([^']+)'")
 UNRECOGNIZED = re.compile(r"unrecognized arguments: --?([^\s=]+)")
-REQUIRED = re.compile(r"(class_path '[^']+':\s*|callable class: )the following arguments are required: (\w+(?:\.\w+|, \w+)*)")
+REQUIRED = re.compile(
+    r"(class_path '[^']+':\s*|callable class: )the following arguments are required: (\w+(?:\.\w+|, \w+)*)"
+)
 GIVEN_CLASS = re.compile(r"Given value: (?:NestedArg\(.*?val=)?Namespace\(class_path='([^']+)'")
 NO_ALTERNATIVE = re.compile(
     r"Errors:\n((?:\s*- Expected an? (?!instantiatable)[^\n]+\n)+)\s*Given value type: [^\n]*\n\s*Given value: ([^\n]*)"
@@ -78,8 +80,14 @@ def shorten(
         (UNRECOGNIZED, lambda found: unknown_argument(report, found, found[1], options)),
         (REQUIRED, lambda found: missing_argument(report, found)),
         (NOT_SUBCLASS, lambda found: f"expected a {found[2]}{got(report, found)}"),
-        (ABSTRACT, lambda found: f"no class is set that has this argument; set class_path to a subclass of {last(found[1])}"),
-        (WRONG_VALUE, lambda found: f"expected {either(type_names(found[1] or found[2]))}, got {own_value(found[3])!r}"),
+        (
+            ABSTRACT,
+            lambda found: f"no class with this argument is named; set class_path to a subclass of {last(found[1])}",
+        ),
+        (
+            WRONG_VALUE,
+            lambda found: wrong_value(found[1] or found[2], found[3]),
+        ),
         (NO_CLASS, lambda found: f"expected a {last(found[1])}, its name or {CLASS}{got(report, found)}"),
     ):
         if found := pattern.search(report):
@@ -89,6 +97,11 @@ def shorten(
     if cause is not None and "\n" not in str(cause) and str(cause) in report:
         return located(report[: report.find(str(cause))], KEY.sub("", str(cause)))
     return " ".join(report.split())
+
+
+def wrong_value(expected: str, value: str) -> str:
+    """Message about a value of a wrong type."""
+    return f"expected {either(type_names(expected))}, got {own_value(value)!r}"
 
 
 def no_alternative(expected: str, value: str, explain_name: Callable[[str], str]) -> str:

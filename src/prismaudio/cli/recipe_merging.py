@@ -247,4 +247,3 @@ def parsed(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecipeError):
         return text
-
