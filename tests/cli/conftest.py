@@ -33,8 +33,8 @@ class ToyTask(LightningModule):
     def training_step(self, batch, index):
         return self.layer(batch).mean()
 
-    validation_step = training_step
-    predict_step = training_step
+    def validation_step(self, batch, index):
+        self.log("val_loss", self.layer(batch).mean())
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -66,7 +66,7 @@ class ToyData(LightningDataModule):
     def train_dataloader(self):
         return torch.utils.data.DataLoader(torch.ones(self.count, 3))
 
-    val_dataloader = predict_dataloader = train_dataloader
+    val_dataloader = train_dataloader
 
 class ToyReward(Reward):
     """A reward for tests.

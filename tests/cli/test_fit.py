@@ -23,7 +23,7 @@ def error(capsys, *words):
     return text[-1].removeprefix("prismaudio: error: ")
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "predict"])
+@pytest.mark.parametrize("command", ["fit", "validate"])
 def test_a_recipe_of_bare_names_runs(toy, command):
     words = [command, "--config", toy]
     if command != "fit":
@@ -46,7 +46,21 @@ def test_a_recipe_of_bare_names_runs(toy, command):
         ("--model.widht 4", "model: ToyTask has no argument 'widht'; did you mean 'width'?"),
         ("--model.width 0", "width must be at least 1, not 0"),
         ("--data.count many", "data.count: expected int"),
-        ("--trainer.max_step 3", "there is no option 'trainer.max_step'"),
+        ("--model.width [1]", "model.width: expected int, got '[1]'"),
+        ("--model.rewards 3", "model.rewards: expected dict or null, got '3'"),
+        ("--model.rewards.temporal 3", "model.rewards.temporal: expected the name of a class or {class_path: NAME"),
+        ("--model.sampler torch.optim.SGD", "model.sampler: expected a Sampler, got 'torch.optim.SGD'"),
+        ("--model [ToyTask]", "model: expected a LightningModule, its name or {class_path: NAME"),
+        ("--model.rewards.other.target_db 3", "set class_path to a subclass of Reward"),
+        ("--trainer.max_step 3", "there is no option 'trainer.max_step'; did you mean 'trainer.max_steps'?"),
+        ("--max-steps 3", "did you mean 'trainer.max_steps'?"),
+        ("--trainer 3", 'trainer: Unable to load config "3"'),
+        ("--optimizer.lr 3", "there is no option 'optimizer.lr'; did you mean 'model.optimizer.lr'?"),
+        ("--trainer.precision bf17", "'bf16' or null, got 'bf17'"),
+        ("--trainer.devices none", "`devices` selected"),
+        ("--trainer.callbacks EarlyStoping", "there is no class 'EarlyStoping'; did you mean 'EarlyStopping'?"),
+        ("--trainer.callbacks EarlyStopping", "trainer.callbacks: EarlyStopping requires the argument 'monitor'"),
+        ("--trainer.logger CSVLoger", "did you mean 'CSVLogger'"),
         ("--trainer.accelerator none", "none"),
         ("--model.sampler subprocess.Popen", "a recipe may not import 'subprocess.Popen'"),
         ("--model.sampler torch.hub.load", "a recipe may not import 'torch.hub.load'"),
@@ -223,6 +237,28 @@ def test_what_is_no_recipe_is_named(toy, capsys, tmp_path, text, expected):
     message = error(capsys, "--config", str(tmp_path / "bad.yaml"))
     assert "bad.yaml" in message
     assert expected in message
+
+
+def test_a_misspelt_option_in_a_recipe_gets_the_nearest_one(toy, tmp_path, capsys):
+    (tmp_path / "more.yaml").write_text("trainer: {max_step: 3}\n")
+    text = error(capsys, "--config", toy, "--config", str(tmp_path / "more.yaml"))
+    assert text == "there is no option 'trainer.max_step'; did you mean 'trainer.max_steps'?"
+
+
+@pytest.mark.parametrize("callback", ["EarlyStopping", "ModelCheckpoint"])
+def test_a_metric_that_is_not_logged_is_one_line_with_those_that_are(toy, capsys, callback):
+    words = [f"--trainer.callbacks={callback}", "--trainer.callbacks.monitor=val_los"]
+    words += ["--trainer.max_steps", "-1", "--trainer.max_epochs", "1", "--trainer.enable_checkpointing", "true"]
+    text = error(capsys, "--config", toy, *words)
+    assert text == f"{callback} monitors 'val_los', which is not logged; did you mean 'val_loss'? logged: val_loss"
+
+
+@pytest.mark.parametrize(("command", "expected"), [("test", "prismaudio validate"), ("predict", "prismaudio generate")])
+def test_commands_of_lightning_that_are_not_here_name_those_that_are(capsys, command, expected):
+    assert main([command, "--config", "smoke/foundation"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"there is no command '{command}'; " in line
+    assert expected in line
 
 
 def test_without_a_recipe_the_error_explains_how_to_name_one(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import importlib.metadata
 import json
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import jsonargparse
 import pytest
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from prismaudio.cli import recipe_errors
 from prismaudio.cli.recipe_errors import CHECKED, refusal
@@ -17,6 +19,19 @@ from prismaudio.cli.recipe_errors import CHECKED, refusal
 
 class Source:
     """A class of which a recipe names a subclass."""
+
+
+class Needy(Source):
+    """A subclass that requires an argument."""
+
+    def __init__(self, pitch_hz: int) -> None: ...
+
+
+class Filter(abc.ABC):
+    """A class of which no object can be made."""
+
+    @abc.abstractmethod
+    def apply(self) -> None: ...
 
 
 class Tone(Source):
@@ -56,7 +71,17 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument("--source", type=Source | None)
     made.add_argument("--count", type=int)
     made.add_argument("--optimizer", type=Callable[[list], Optimizer] | None)
+    made.add_argument("--schedule", type=Callable[[Optimizer], LRScheduler] | None)
+    made.add_argument("--sources", type=dict[str, Source] | None)
+    made.add_argument("--filter", type=Filter)
+    made.add_argument("--rate", type=int | float)
     made.add_argument("--config", action="config")
+    return made
+
+
+def program() -> jsonargparse.ArgumentParser:
+    made = jsonargparse.ArgumentParser(exit_on_error=False)
+    made.add_subcommands().add_subcommand("run", parser())
     return made
 
 
@@ -72,7 +97,7 @@ def restricted():
 
 def report_on(words: list[str]) -> tuple[str, BaseException]:
     with pytest.raises(jsonargparse.ArgumentError) as caught:
-        parser().parse_args(words)
+        (program() if words[0] == "run" else parser()).parse_args(words)
     return str(caught.value), caught.value
 
 
@@ -85,7 +110,16 @@ WRONG = {
         "--source",
         json.dumps({"class_path": f"{__name__}.Sized", "init_args": {"size": {"depth": 3}}}),
     ],
+    "UNKNOWN_IN_RECIPE": ["run", "--config", "sourc: 3"],
     "UNRECOGNIZED": ["--number", "3"],
+    "REQUIRED": ["--source", f"{__name__}.Needy"],
+    "GIVEN_CLASS": ["--schedule", "torch.optim.lr_scheduler.StepLR"],
+    "NO_ALTERNATIVE": ["--rate", "fast"],
+    "NOT_SUBCLASS": ["--source", f"{__name__}.Size"],
+    "NO_CLASS": ["--source", "[Tone]"],
+    "ABSTRACT": ["--filter.pitch", "3"],
+    "NESTED": ["--sources.one", "Tune"],
+    "VALUE": ["--rate", "fast"],
     "WRONG_VALUE": ["--count", "many"],
     "AMBIGUOUS": ["--source", "Tone"],
     "CLASS_PATH": ["--source", TONE, "--source.pitch", "3"],

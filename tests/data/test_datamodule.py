@@ -101,7 +101,15 @@ def test_the_column_split_decides(folder, tmp_path):
     (tmp_path / "clips.csv").write_text("\n".join(lines))
     data = _ready(module(tmp_path / "clips.csv"))
     assert {name: len(clips) for name, clips in data.sets.items()} == {"train": 4, "val": 1, "test": 1}
-    assert [batch.ids for batch in data.test_dataloader()] == [["clip11"]]
+    assert [batch.ids for batch in data.val_dataloader()] == [["clip10"]]
+    tested = _ready(module(tmp_path / "clips.csv", validation_split="test"))
+    assert [batch.ids for batch in tested.val_dataloader()] == [["clip11"]]
+
+
+def test_a_test_split_that_is_not_there_is_one_line(folder):
+    data = _ready(module(folder, validation_split="test"))
+    with pytest.raises(DataError, match="has no clips of the split 'test'"):
+        data.val_dataloader()
 
 
 def test_a_manifest_picks_clips_of_a_folder_by_id(folder, tmp_path):

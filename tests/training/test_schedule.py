@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import ReduceLROnPlateau
 from stages import trainer
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, AdamW, lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, OneCycleLR
 
 from prismaudio.errors import RecipeError
@@ -136,6 +136,8 @@ def test_what_torch_refuses_is_an_error_of_the_recipe():
         configure_optimizer(layers(), partial(AdamW, lr=-1.0), None, defaults=ADAMW)
     with pytest.raises(RecipeError, match="schedule rejects its arguments"):
         configure_optimizer(layers(), None, OneCycleLR, defaults=ADAMW)
+    with pytest.raises(RecipeError, match=r"name lightning\.pytorch\.cli\.ReduceLROnPlateau, with monitor"):
+        configure_optimizer(layers(), None, lr_scheduler.ReduceLROnPlateau, defaults=ADAMW)
 
 
 @pytest.mark.parametrize(("max_steps", "total"), [(-1, 12), (6, 6)])

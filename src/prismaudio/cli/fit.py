@@ -1,4 +1,4 @@
-"""``prismaudio fit | validate | test | predict``: a LightningCLI with recipes, plugins and errors of one line."""
+"""``prismaudio fit | validate``: a LightningCLI with recipes, plugins and errors of one line."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from prismaudio import __version__
 from prismaudio.cli.fit_checkpoint import check_checkpoint, last_checkpoint, misloaded
-from prismaudio.cli.recipe_errors import refusal, shorten
-from prismaudio.cli.recipe_files import bound_values, read_recipe
+from prismaudio.cli.recipe_errors import refusal, shorten, unknown_class, unlogged
+from prismaudio.cli.recipe_files import bound_values, keep_pipe, read_recipe
+from prismaudio.cli.recipe_merging import CONFIG_OPTIONS, Merging, UnknownClassError
 from prismaudio.cli.termination import Terminated
 from prismaudio.components import Component
-from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError
+from prismaudio.errors import CheckpointError, PrismAudioError, RecipeError, UnknownNameError, one_line
 from prismaudio.media import replacing
 from prismaudio.registry import Registry, discover, is_file
 from prismaudio.training.checkpoint_files import WholeCheckpointIO
@@ -51,8 +52,6 @@ SHARDED = ("fsdp", "fsdp2")
 
 SHARDED_STRATEGY = "prismaudio.training.sharding.ShardedStrategy"
 
-CONFIG_OPTIONS = ("--config", "-c")
-
 
 def fit(argv: list[str]) -> int:
     """Run ``prismaudio fit``."""
@@ -62,16 +61,6 @@ def fit(argv: list[str]) -> int:
 def validate(argv: list[str]) -> int:
     """Run ``prismaudio validate``."""
     return run("validate", argv)
-
-
-def test(argv: list[str]) -> int:
-    """Run ``prismaudio test``."""
-    return run("test", argv)
-
-
-def predict(argv: list[str]) -> int:
-    """Run ``prismaudio predict``."""
-    return run("predict", argv)
 
 
 def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None = None) -> int:
@@ -85,7 +74,6 @@ def run(subcommand: str, argv: list[str], command_line: type[CommandLine] | None
     registry = discover()
     known = Known.of(registry)
     restrict_imports(registry)
-    bound_values(known.import_named)
     words = find_recipes(argv, registry)
     if any("help" in word or "print_config" in word for word in words):
         known.import_all()
@@ -117,12 +105,14 @@ class Known:
         names: Bare class names that work in a recipe.
         components: Kind of each component that is not imported yet, by its name.
         failures: Reason for each class that cannot be imported, by its name.
+        parsers: Parsers of the command line.
     """
 
     registry: Registry
     names: list[str] = field(default_factory=list)
     components: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    parsers: list[RecipeParser] = field(default_factory=list)
 
     @classmethod
     def of(cls, registry: Registry) -> Known:
@@ -133,6 +123,8 @@ class Known:
         known.names += [name for name, value in vars(torch.optim).items() if is_kind(value, torch.optim.Optimizer)]
         schedules = torch.optim.lr_scheduler
         known.names += [name for name, value in vars(schedules).items() if is_kind(value, schedules.LRScheduler)]
+        for name in ("callbacks", "loggers", "profilers", "strategies"):
+            known.names += importlib.import_module(f"lightning.pytorch.{name}").__all__
         for plugin in registry.plugins:
             if plugin.status == "ok":
                 known.names += public_classes(sys.modules[plugin.module])
@@ -213,7 +205,10 @@ def find_recipes(argv: list[str], registry: Registry) -> list[str]:
 def recipe_path(name: str, registry: Registry) -> str:
     """The file of a recipe, given as a path or as the name of an installed recipe."""
     path = Path(name)
-    if not path.is_file():
+    if path.is_fifo():
+        path = keep_pipe(path)
+        sys.argv = [word.replace(name, str(path)) for word in sys.argv]  # which Lightning gives to its other processes
+    elif not path.is_file():
         try:
             path = Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
         except UnknownNameError as error:
@@ -262,9 +257,13 @@ class RecipeParser(LightningArgumentParser):
         """Raise the error instead of printing the usage."""
         if not self.exit_on_error or self.known is None:
             super().error(message, ex)
-        text = shorten(message, self.known.explain, ex)
+        actions = [action for parser in self.known.parsers for action in parser._actions]  # noqa: SLF001 - no other list
+        options = [name for action in actions for name in action.option_strings]
+        text = shorten(message, self.known.explain, ex, options)
         if "are required" in text:
             text = text.replace("fit.", "") + "; name a recipe with --config, see prismaudio recipes list"
+        if name := unknown_class(message):
+            raise UnknownClassError(text, name) from ex
         raise RecipeError(text) from ex
 
 
@@ -317,6 +316,7 @@ class CommandLine(LightningCLI):
         parser = super().init_parser(**kwargs)
         if isinstance(parser, RecipeParser):
             parser.known = self.known
+            self.known.parsers.append(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -326,7 +326,9 @@ class CommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse ``args``, independently of ``sys.argv``, and record the plugins."""
-        self.config = parser.parse_args(args)
+        merging = Merging()
+        bound_values(self.known.import_named, merging.edited)
+        self.config = merging.parse(parser.parse_args, args, self.wanted)
         config = self.config[self.wanted]
         present = [
             {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
@@ -348,7 +350,10 @@ class CommandLine(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer, with atomic checkpoints and a guard that stops it before weights become NaN."""
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            raise RecipeError(one_line(error)) from error
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # the recipe sets no other
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         trainer.callbacks += guards(trainer)  # type: ignore[attr-defined]
@@ -372,7 +377,9 @@ class CommandLine(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MisconfigurationException) as error:
+            if text := unlogged(self.trainer, error):
+                raise RecipeError(text) from error
             path = self.config[subcommand].get("ckpt_path")
             problems = misloaded(path, self.model, error) if path else []
             if not problems:

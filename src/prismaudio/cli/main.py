@@ -22,8 +22,6 @@ COMMANDS = {
     "cot": ("prismaudio.cli.cot:main", "build chain-of-thought data for the clips of a manifest"),
     "fit": ("prismaudio.cli.fit:fit", "train from a recipe (the fit command of LightningCLI)"),
     "validate": ("prismaudio.cli.fit:validate", "evaluate a checkpoint on the validation clips of a recipe"),
-    "test": ("prismaudio.cli.fit:test", "evaluate a checkpoint on the test clips of a recipe"),
-    "predict": ("prismaudio.cli.fit:predict", "run a checkpoint on the prediction clips of a recipe"),
     "bench": ("prismaudio.cli.bench:main", "run the benchmark of a model, of rewards or of a plugin"),
     "convert": ("prismaudio.cli.convert:main", "convert a published checkpoint to a model folder"),
     "export": ("prismaudio.cli.export:main", "export a checkpoint of fit as a model folder"),
@@ -34,6 +32,12 @@ COMMANDS = {
 
 VARIABLES = ("PRISMAUDIO_CACHE", "PRISMAUDIO_DISABLE_PLUGINS", "PRISMAUDIO_PLUGINS", "PRISMAUDIO_TRACEBACK")
 """The environment variables that are read; those of a plugin begin with ``PRISMAUDIO_`` and its name."""
+OF_LIGHTNING = {
+    "test": "prismaudio validate evaluates a checkpoint on the validation clips of a recipe, and on the test clips of a "
+    "manifest with --data.validation_split test; prismaudio score measures audio that was generated",
+    "predict": "prismaudio export makes a model folder of a checkpoint, prismaudio generate --model FOLDER its audio",
+}
+"""Commands of other programs of Lightning, and what does their work here."""
 
 USAGE = "usage: prismaudio [--version] [--help] [--plugin MODULE] COMMAND ..."
 
@@ -137,6 +141,8 @@ def load_plugin_command(command: str) -> Callable[[list[str]], int | None]:
 
     registry = discover()
     known = registry.names("commands")
+    if command in OF_LIGHTNING and command not in known:
+        raise UnknownNameError(f"there is no command {command!r}; {OF_LIGHTNING[command]}")
     if command not in known:
         raise UnknownNameError(f"there is no command {command!r}; {registry.advice(command, [*COMMANDS, *known])}")
     return registry.load("commands", command)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import atexit
+import copy
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +27,49 @@ def read_recipe(path: Path) -> dict[str, Any]:
         RecipeError: The file cannot be read, is not YAML, is not a mapping, or is too large when expanded.
     """
     try:
-        check_file(path, MAX_TEXT_BYTES)
-        text = path.read_text(encoding="utf-8")
-        check_yaml(text, str(path))
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise RecipeError(f"cannot read {path}: {error.strerror}") from None
-    except DataError as error:
-        raise RecipeError(str(error)) from None
+        content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is not a recipe; expected a mapping with keys such as model, data and trainer")
     return content
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe, whose size when expanded is checked.
+
+    Raises:
+        RecipeError: The file cannot be read, or is too large when expanded.
+        yaml.YAMLError: The text is not YAML.
+        ValueError: The text is not UTF-8.
+    """
+    try:
+        check_file(path, MAX_TEXT_BYTES)
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}") from None
+    except DataError as error:
+        raise RecipeError(str(error)) from None
+    check_yaml(text, str(path))
+    return text
+
+
+def keep_pipe(path: Path) -> Path:
+    """Copy what a pipe contains, such as that of ``--config <(command)``, to a file until this process ends.
+
+    A pipe can be read once, but a recipe is read by each process of a run.
+
+    Raises:
+        RecipeError: It has more bytes than a recipe may have.
+    """
+    with path.open("rb") as pipe:
+        content = pipe.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise RecipeError(f"{path} has more than {MAX_TEXT_BYTES} bytes; expected a recipe")
+    with tempfile.NamedTemporaryFile(prefix="prismaudio-", suffix=".yaml", delete=False) as kept:
+        kept.write(content)
+    atexit.register(Path(kept.name).unlink, missing_ok=True)
+    return Path(kept.name)
 
 
 def check_yaml(text: str, where: str) -> None:
@@ -95,12 +128,14 @@ class _YamlCounter:
             self.n_values += 1
 
 
-def bound_values(on_text: Callable[[str], None] = lambda _: None) -> None:
+def bound_values(on_text: Callable[[str], None] = lambda _: None, edited: Mapping[str, Any] | None = None) -> None:
     """Make jsonargparse check every YAML text: recipes, files that they refer to, and options.
 
     Args:
         on_text: Called with each text before it is parsed.
+        edited: Content of some texts that is used instead of their own.
     """
+    edited = {} if edited is None else edited
     load = jsonargparse.get_loader("yaml")
     load = getattr(load, "unbounded", load)
 
@@ -110,7 +145,7 @@ def bound_values(on_text: Callable[[str], None] = lambda _: None) -> None:
             raise RecipeError(f"{shown!r}…: a value of {len(text)} characters; expected {MAX_TEXT_BYTES} at most")
         check_yaml(text, f"{shown!r}…" if len(text) > len(shown) else repr(text))
         on_text(text)
-        return load(text)
+        return copy.deepcopy(edited[text]) if text in edited else load(text)
 
     bounded.unbounded = load  # type: ignore[attr-defined]
     jsonargparse.set_loader("yaml", bounded, (yaml.YAMLError,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -62,6 +62,7 @@ class ManifestDataModule(RecordsArguments, LightningDataModule):
             must name the media files, and ``max_s`` the length of the clips.
         keep_aspect_ratio: Whether frames keep their aspect ratio; the size is then the maximum of the shorter side.
         plan_column: The column of the manifest with the plans.
+        validation_split: The split whose clips validation uses; ``test`` for ``prismaudio validate`` on test clips.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ManifestDataModule(RecordsArguments, LightningDataModule):
         prompts: bool = False,  # noqa: FBT001, FBT002
         keep_aspect_ratio: bool = False,  # noqa: FBT001, FBT002
         plan_column: str = "plan",
+        validation_split: Literal["val", "test"] = "val",
     ) -> None:
         super().__init__()
         shares = 0 <= validation < 1 and 0 <= max_broken <= 1
@@ -97,7 +99,7 @@ class ManifestDataModule(RecordsArguments, LightningDataModule):
         self.seed, self.workers, self.verify, self.max_broken = seed, workers, verify, max_broken
         self.frame_spec = FrameSpec(fps, frame_size, keep_aspect_ratio)
         self.sample_rate_hz, self.sections, self.prompts = sample_rate_hz, sections, prompts
-        self.plan_column = plan_column
+        self.plan_column, self.validation_split = plan_column, validation_split
         self.failures: dict[str, str] = {}
         self.sets: dict[str, Set] = {}
 
@@ -210,12 +212,9 @@ class ManifestDataModule(RecordsArguments, LightningDataModule):
         return loader
 
     def val_dataloader(self) -> Any:
-        """Held-out clips, in order."""
-        return self._loader("val") if "val" in self.sets else []
-
-    def test_dataloader(self) -> Any:
-        """Clips of the test split, in order."""
-        return self._loader("test") if "test" in self.sets else []
+        """Held-out clips, or those of the test split if ``validation_split`` says so, in order."""
+        is_optional = self.validation_split == "val"
+        return [] if is_optional and "val" not in self.sets else self._loader(self.validation_split)
 
     def _loader(self, name: str, *, shuffle: bool = False) -> DataLoader[Any]:
         if name not in self.sets:

@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR
+from torch.optim.lr_scheduler import ReduceLROnPlateau as TorchReduceLROnPlateau
 
 from prismaudio.errors import RecipeError
 from prismaudio.training.contracts import UsesRunLength
@@ -203,6 +204,11 @@ def configure_optimizer(
         schedule = lr_scheduler(made)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"the learning-rate schedule rejects its arguments: {error}") from error
+    if isinstance(schedule, TorchReduceLROnPlateau) and not isinstance(schedule, ReduceLROnPlateau):
+        raise RecipeError(
+            "ReduceLROnPlateau of torch does not say which metric it follows; name "
+            "lightning.pytorch.cli.ReduceLROnPlateau, with monitor: val_loss"
+        )
     if isinstance(schedule, ReduceLROnPlateau):
         return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "monitor": schedule.monitor}}
     if isinstance(schedule, UsesRunLength):
