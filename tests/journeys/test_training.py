@@ -55,7 +55,7 @@ def test_a_shipped_recipe_is_the_base_of_one_with_other_rewards(shell, folder, r
     assert "prismaudio-msclap" in refused("prismaudio fit --config fast_grpo/recommended --print_config", **none)
     (folder / "mine.yaml").write_text(
         "model: {init_args: {rewards: {semantic: AestheticReward, temporal: TemporalReward, aesthetic: AestheticReward,"
-        " spatial: SpatialReward}, pretrained: studio}}\n"
+        " spatial: SpatialReward}, scoring: {held_out: {}}, pretrained: studio}}\n"
     )
     printed = shell("prismaudio fit --config fast_grpo/recommended --config mine.yaml --print_config", **none)
     assert "MsClapReward" not in printed
