@@ -139,3 +139,11 @@ def test_json_on_the_pages_is_json():
     for path in DOCS.rglob("*.md"):
         for text in re.findall(r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             json.loads(text)
+
+
+def test_the_readme_names_every_plugin_of_the_repository():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| The plugins of this repository |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(prismaudio-[\w-]+)`", table)) == sorted(
+        folder.name for folder in (DOCS.parent / "plugins").iterdir() if (folder / "pyproject.toml").is_file()
+    )
