@@ -31,8 +31,8 @@ COMMANDS = {
 """Function of each subcommand, ``(argv) -> exit code``, and its line in the help."""
 
 OF_LIGHTNING = {
-    "test": "prismaudio validate evaluates a checkpoint on the validation clips of a recipe, and on the test clips of a "
-    "manifest with --data.validation_split test; prismaudio score measures audio that was generated",
+    "test": "prismaudio validate evaluates a checkpoint on the validation clips of a recipe, and on the test clips "
+    "of a manifest with --data.validation_split test; prismaudio score measures audio that was generated",
     "predict": "prismaudio export makes a model folder of a checkpoint, prismaudio generate --model FOLDER its audio",
 }
 """Commands of other programs of Lightning, and what does their work here."""
