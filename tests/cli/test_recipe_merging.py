@@ -152,3 +152,11 @@ def test_a_pipe_with_more_than_a_recipe_is_one_line(tmp_path, capsys):
     writer.start()
     assert "more than 1048576 bytes" in error(capsys, "--config", str(tmp_path / "pipe"))
     writer.join()
+
+
+def test_an_error_in_a_pipe_names_it_as_the_command_line_does(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=["- 1"])
+    writer.start()
+    assert error(capsys, "--config", str(tmp_path / "pipe")).startswith(f"{tmp_path / 'pipe'} is not a recipe")
+    writer.join()

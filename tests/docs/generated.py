@@ -79,9 +79,9 @@ Exit codes: 0; 2 for an error that you can act on, reported in one line; 130 aft
 """
 
 CLI_TAIL = """
-## prismaudio fit, validate, test, predict
+## prismaudio fit, validate
 
-These four are the subcommands of LightningCLI. Their options depend on the recipe and on the installed plugins, so they
+These two are subcommands of LightningCLI. Their options depend on the recipe and on the installed plugins, so they
 are not listed here; print them with
 
 ```console
@@ -91,7 +91,8 @@ $ prismaudio fit --model.help=FoundationTask
 $ prismaudio fit --data.help=ManifestDataModule
 ```
 
-`--config` takes a path or the name of a recipe; it may be repeated, and later recipes override earlier ones.
+`--config` takes a path, the name of a recipe or `<(command)`; it may be repeated, and later recipes are
+[merged into earlier ones](../how-to/write-a-recipe.md#change-a-recipe-without-copying-it).
 `--ckpt_path` resumes a run: a path, or `last` for the newest `last.ckpt` in the folders of the run. See
 [Write a recipe](../how-to/write-a-recipe.md).
 """

@@ -207,13 +207,14 @@ def recipe_path(name: str, registry: Registry) -> str:
     path = Path(name)
     if path.is_fifo():
         path = keep_pipe(path)
-        sys.argv = [word.replace(name, str(path)) for word in sys.argv]  # which Lightning gives to its other processes
+        own = {name: str(path), **{f"{option}={name}": f"{option}={path}" for option in CONFIG_OPTIONS}}
+        sys.argv = [own.get(word, word) for word in sys.argv]  # which Lightning gives to its other processes
     elif not path.is_file():
         try:
             path = Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
         except UnknownNameError as error:
             raise RecipeError(f"there is no file {name!r}, and {error}") from None
-    read_recipe(path)
+    read_recipe(path, name)
     return str(path)
 
 

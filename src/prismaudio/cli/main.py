@@ -33,8 +33,8 @@ COMMANDS = {
 VARIABLES = ("PRISMAUDIO_CACHE", "PRISMAUDIO_DISABLE_PLUGINS", "PRISMAUDIO_PLUGINS", "PRISMAUDIO_TRACEBACK")
 """The environment variables that are read; those of a plugin begin with ``PRISMAUDIO_`` and its name."""
 OF_LIGHTNING = {
-    "test": "prismaudio validate evaluates a checkpoint on the validation clips of a recipe, and on the test clips of a "
-    "manifest with --data.validation_split test; prismaudio score measures audio that was generated",
+    "test": "prismaudio validate evaluates a checkpoint on the validation clips of a recipe, and on the test clips "
+    "of a manifest with --data.validation_split test; prismaudio score measures audio that was generated",
     "predict": "prismaudio export makes a model folder of a checkpoint, prismaudio generate --model FOLDER its audio",
 }
 """Commands of other programs of Lightning, and what does their work here."""

@@ -20,8 +20,12 @@ MAX_VALUES = 20_000
 """Maximum number of values in a recipe, where a value that an alias repeats counts each time."""
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path, name: str) -> dict[str, Any]:
     """The mapping in a recipe.
+
+    Args:
+        path: The file.
+        name: What the user calls it, for errors.
 
     Raises:
         RecipeError: The file cannot be read, is not YAML, is not a mapping, or is too large when expanded.
@@ -29,9 +33,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from None
+        raise RecipeError(f"{name} is not YAML: {error}") from None
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} is not a recipe; expected a mapping with keys such as model, data and trainer")
+        raise RecipeError(f"{name} is not a recipe; expected a mapping with keys such as model, data and trainer")
     return content
 
 
