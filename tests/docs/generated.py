@@ -157,9 +157,9 @@ API: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ("prismaudio.metrics", "prismaudio.evaluation", "prismaudio.scorers"),
         ("prismaudio.metrics.features", "prismaudio.metrics.networks", "prismaudio.metrics.itd", "prismaudio.scorers"),
     ),
-    "Encoders": ("", ("prismaudio.encoders",), ("prismaudio.models.conditioners",)),
+    "Encoders": ("", ("prismaudio.encoders", "prismaudio.models.conditioners"), ()),
     "Planners and gates": ("", ("prismaudio.planners", "prismaudio.cot"), ()),
-    "Samplers": ("", ("prismaudio.samplers",), ("prismaudio.samplers.base",)),
+    "Samplers": ("", ("prismaudio.samplers",), ()),
     "Autoencoders and networks": ("", ("prismaudio.autoencoders", "prismaudio.models"), ()),
     "Benchmarks": ("", ("prismaudio.benchmarks",), ()),
     "Checks of components": (
@@ -299,9 +299,12 @@ def api_page() -> str:
 def public_names() -> set[str]:
     """Qualified names of the public classes and functions of the core.
 
-    They are what the package exports, the checks of components, and what the official plugins import.
+    They are what the package exports, the contracts of components and their checks, and what the official plugins
+    import.
     """
+    contracts = [target.split(":") for target in hookspecs.CONTRACTS.values() if target.startswith("prismaudio.")]
     exported = [(prismaudio, prismaudio.__all__), (testing, testing.__all__)]
+    exported += [(importlib.import_module(module), [name]) for module, name in contracts]
     for file in REFERENCE.parents[1].glob("plugins/*/src/**/*.py"):
         imports = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
         for node in imports:
