@@ -72,7 +72,7 @@ def test_the_official_implementation_gives_the_same_scores(published, name):
     made["official"] = AudioboxReward(str(published / name), implementation="official")
     assert torch.equal(torch.random.get_rng_state(), state)
     assert type(made["official"].rater.network).__module__ == "audiobox_aesthetics.model.aes"
-    sound = sounds(13.2, 44_100)
+    sound = sounds(13.2 if name == "checkpoint.pt" else 3, 44_100)
     ratings = [reward.rater.rate(sound, 44_100) for reward in made.values()]
     torch.testing.assert_close(*ratings, atol=2e-5, rtol=0)
     score = made["official"].score(sound, 44_100, [{}])

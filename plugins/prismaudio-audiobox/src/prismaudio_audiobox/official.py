@@ -42,12 +42,9 @@ class OfficialRater(Rater):
         tensors, scales, path = published_weights(weights)
         stated = {axis: {"mean": scales[axis][0], "std": scales[axis][1]} for axis in AXES}
         with torch.random.fork_rng(devices=[]), SkipInitialization():
-            network = inference.AesMultiOutput(
-                proj_num_layer=5,
-                proj_ln=True,
-                precision="bf16" if precision == "bf16" else "32",
-                target_transform=stated,
-            )
+            network = inference.AesMultiOutput(proj_num_layer=5, proj_ln=True, target_transform=stated)
+        if precision == "bf16":  # their constructor takes it, but never turns it on
+            network.precision, network.enable_autocast = torch.bfloat16, True
         fill(network, tensors, path)
         super().__init__(network=network, precision=precision, scales=scales)
         without_loading = {"setup_model": lambda _: None}
