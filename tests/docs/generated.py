@@ -38,6 +38,7 @@ COMMANDS = {
         "bench update",
         "convert",
         "export",
+        "push",
         "plugins list",
         "plugins check",
         "plugins new",
