@@ -181,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
-            self.server.repository(name).private = bool(asked.get("private"))
+            self.server.repository(name).private = asked.get("private") or asked.get("visibility") == "private"
             self.server.repositories[name].commit({".gitattributes": b"*.safetensors filter=lfs"})
             return self.send_json({"url": f"{self.server.url}/{name}", "name": name})
         if match := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
@@ -335,3 +335,12 @@ def run_commands(
     )
     assert process.returncode == 0, process.stderr
     return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
+
+
+def run_script(environment: Mapping[str, str], *lines: str) -> str:
+    """Run a script that succeeds in a process of its own, and return what it printed."""
+    process = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout

@@ -21,8 +21,10 @@ MARK = "<!-- Written by prismaudio push, which replaces this text; without this 
 TAGS = ("prismaudio", "video-to-audio", "flow-matching")
 REFERENCES = ("truth", "codec", "shuffled", "matmul")
 """Rows of benchmarks that are not measurements of a model, such as the best and the worst possible values."""
-_SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password)$", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET = re.compile(r"(^|[_-])(api_?key|key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
+"""Names of options whose values are not shown."""
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|\b(hf|sk)[_-][\w-]{8,}")
+"""Users and passwords in addresses, and what looks like a key."""
 _TRAINER = ("max_steps", "max_epochs", "precision", "devices", "num_nodes", "strategy", "gradient_clip_val")
 """Settings of the trainer that a card shows; the others say where files of the run are."""
 
@@ -34,8 +36,6 @@ class Part:
     Args:
         name: Its name in the model folder.
         kind: Name of its class.
-        distribution: The package that provides the class; None for a local plugin.
-        version: Version of that package.
         parameters: Number of its parameters; None for a component without weights.
         dtypes: Data types in which they are stored.
         files: Where its own files are, if it has any: a folder, or ``owner/name`` on the hub.
@@ -43,11 +43,28 @@ class Part:
 
     name: str
     kind: str
-    distribution: str | None
-    version: str | None
     parameters: int | None = None
     dtypes: tuple[str, ...] = ()
     files: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model folder says about a model.
+
+    Args:
+        parts: The components.
+        packages: Versions of the packages that provide their classes.
+        local: Names of classes of local plugins, which are in no package.
+        facts: More, for a table: value by name.
+        fingerprint: Hash of the files.
+    """
+
+    parts: Sequence[Part]
+    packages: Mapping[str, str]
+    local: Sequence[str]
+    facts: Mapping[str, str]
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -144,19 +161,16 @@ def _results(name: str, found: Mapping[str, Any]) -> Results:
             for measure, entry in found["all"].items()
             if entry.get("value") is not None
         }
-        return Results(name, f"{found['files']} files", {"": measured})
+        return Results(name, f"{found['files']} {'file' if found['files'] == 1 else 'files'}", {"": measured})
     return Results(name, "", {"": {key: (float(value), None) for key, value in found.items()}})
 
 
-def write_card(
-    repository: str, parts: Sequence[Part], facts: Mapping[str, str], about: About, existing: str | None = None
-) -> Card:
+def write_card(repository: str, known: Known, about: About, existing: str | None = None) -> Card:
     """Write the card of a model, or complete the metadata of a card that somebody wrote.
 
     Args:
         repository: ``owner/name`` on the hub.
-        parts: The components.
-        facts: More about the model, a line of a table each.
+        known: What the folder says.
         about: What the folder does not say.
         existing: The text of a card that is kept, without :data:`MARK`; its metadata are completed.
 
@@ -179,7 +193,7 @@ def write_card(
         tags=list(TAGS),
     ).to_dict()
     if existing is None:
-        body = "\n".join(_body(repository, title, parts, facts, about, results))
+        body = "\n".join(_body(repository, known, about, results))
     else:
         try:
             kept = ModelCard(existing)
@@ -192,17 +206,17 @@ def write_card(
         given = {"license": about.licence, "base_model": about.base_models, "datasets": about.datasets}
         stays = {key for key, value in (*given.items(), ("model-index", results)) if value}
         data |= {key: value for key, value in stated.items() if value and key not in stays}
-    known = {key: value for key, value in data.items() if value}
+    stated = {key: value for key, value in data.items() if value}
     options = {
         "license": "the licence (--license ID)",
         "base_model": "the base model (--base-model ID)",
         "datasets": "the data (--dataset ID)",
         "model-index": "results (--results FILE)",
     }
-    unknown = [text for key, text in options.items() if key not in known]
+    unknown = [text for key, text in options.items() if key not in stated]
     if about.recipe is None and existing is None:
         unknown.append("the recipe (--recipe FILE)")
-    return Card(f"---\n{_yaml(known)}---\n\n{body}", known.get("license"), unknown)
+    return Card(f"---\n{_yaml(stated)}---\n\n{body}", stated.get("license"), unknown)
 
 
 def _yaml(value: object) -> str:
@@ -227,19 +241,12 @@ def _index(results: Results) -> Iterator[Any]:
                 dataset_name=f"{results.name}{f' ({results.what})' if results.what else ''}",
                 metric_type=measure,
                 metric_name=f"{measure} ({row})" if row else measure,
-                metric_value=value,
+                metric_value=float(f"{value:.6g}"),
             )
 
 
-def _body(
-    repository: str,
-    title: str,
-    parts: Sequence[Part],
-    facts: Mapping[str, str],
-    about: About,
-    results: Sequence[Results],
-) -> Iterator[str]:
-    packages = {part.distribution: part.version for part in parts if part.distribution}
+def _body(repository: str, known: Known, about: About, results: Sequence[Results]) -> Iterator[str]:
+    packages, parts, title = known.packages, known.parts, repository.rpartition("/")[2]
     yield f"{MARK}\n# {title}\n"
     yield f"A video-to-audio model for [PrismAudio](https://pypi.org/project/prismaudio/) {__version__}.\n"
     yield "```python\nfrom prismaudio import PrismAudio\n"
@@ -256,7 +263,7 @@ def _body(
         stored = f"files of {part.files}" if part.files and "/" in part.files else ", ".join(part.dtypes)
         yield f"| {part.name} | `{part.kind}` | {count} | {stored} |"
     yield f"| all | | {sum(part.parameters or 0 for part in parts):,} | |\n\n## Sound\n\n| | |\n|---|---|"
-    yield from (f"| {name} | {value} |" for name, value in facts.items())
+    yield from (f"| {name} | {value} |" for name, value in known.facts.items())
     yield ""
     yield from _training(about)
     for result in results:
@@ -345,17 +352,16 @@ def _table(results: Results) -> Iterator[str]:
     yield ""
 
 
-def notes(parts: Sequence[Part], about: About, fingerprint: str) -> list[str]:
+def notes(known: Known, about: About) -> list[str]:
     """What the owner of a model may want to know about its card."""
     found = []
-    if local := [part.kind for part in parts if part.distribution is None]:
-        found.append(f"{first_of(local, 3)} of a local plugin, which others cannot install: make a package of it")
+    if known.local:
+        names = first_of(known.local, 3)
+        found.append(f"{names}: of a local plugin, which others cannot install; make a package of it")
     for results in map(read_results, about.results):
         measured = (results.model or "").rpartition("@")[2]
-        if measured and measured != fingerprint:
-            found.append(
-                f"{results.name} was measured with {results.model}; the fingerprint of this model is {fingerprint}"
-            )
+        if measured and measured != known.fingerprint:
+            found.append(f"{results.name} was measured with {results.model}; this model is {known.fingerprint}")
     start = ((about.recipe or {}).get("model") or {}).get("init_args") or {}
     if not about.base_models and isinstance(start.get("pretrained"), str):
         found.append(f"the recipe starts from {start['pretrained']}; --base-model states its name on the hub")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import abc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from safetensors import SafetensorError, safe_open
 
 from prismaudio import __version__, pretrained
 from prismaudio.checkpoints import Configured
+from prismaudio.components import Component
 from prismaudio.downloads import is_repository
 from prismaudio.encoders.base import by_stream
 from prismaudio.errors import CheckpointError, DataError, one_line, reason
 from prismaudio.paths import expanded
-from prismaudio.pretrained.card import MARK, About, Card, Part, notes, write_card
-from prismaudio.pretrained.layouts import MODEL_FOLDER, recognise
-from prismaudio.registry import Registry, discover
+from prismaudio.pretrained.card import MARK, About, Card, Known, Part, notes, write_card
+from prismaudio.pretrained.layouts import LAYOUTS, MODEL_FOLDER, recognise
+from prismaudio.registry import discover
 from prismaudio.untrusted import MAX_TEXT_BYTES, read_small
 from prismaudio.weight_files import check_finite, read_safetensors
 
@@ -46,19 +48,15 @@ class Model:
 
     Args:
         folder: The folder.
-        fingerprint: Hash of its files.
         files: Files that belong to the model, by their path in the folder.
         left_out: Other files, and why they are left out.
-        parts: The components.
-        facts: More about the model, for its card.
+        known: What the folder says about the model.
     """
 
     folder: Path
-    fingerprint: str
     files: Mapping[str, Path]
     left_out: Mapping[str, str]
-    parts: Sequence[Part]
-    facts: Mapping[str, str]
+    known: Known
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,10 @@ def open_model(source: str | Path) -> Model:
     folder = expanded(source)
     if not folder.is_dir():
         raise CheckpointError(f"no such folder: {folder}; expected a model folder")
-    inside = next((path.parent for path in sorted(folder.glob("*/config.json"))), None)
-    if inside is not None and not any((folder / name).exists() for name in OWN[:2]):
-        raise CheckpointError(f"{folder} is no model folder; did you mean {inside}?")
+    if not any((folder / place).exists() for layout in LAYOUTS for place in layout.places):
+        inside = [path.parent for depth in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(f"{depth}/{OWN[1]}"))]
+        hint = f"; did you mean {inside[-1]}?" if inside else ""
+        raise CheckpointError(f"{folder} is no model folder: it has no {' and no '.join(OWN[:2])}{hint}")
     found = pretrained.find(folder)
     if found.layout is not MODEL_FOLDER:
         raise CheckpointError(
@@ -109,7 +108,9 @@ def open_model(source: str | Path) -> Model:
     places = {name: _place(folder, name, part) for name, part in components.items()}
     files, left_out = _files(folder, [name for name, place in places.items() if place == name])
     check_finite(read_safetensors(files["model.safetensors"]), files["model.safetensors"])
-    return Model(folder, found.hash, files, left_out, list(_parts(components, places, files)), _facts(components))
+    packages, local = _packages(components)
+    parts = list(_parts(components, places, files))
+    return Model(folder, files, left_out, Known(parts, packages, local, _facts(components), found.hash))
 
 
 def _place(folder: Path, name: str, component: Any) -> str | None:
@@ -144,7 +145,8 @@ def _files(folder: Path, components: Sequence[str]) -> tuple[dict[str, Path], di
         else:
             files[name] = path
     for component in components:
-        if not any(name.startswith(f"{component}/") and _weights(name) for name in files):
+        own, others = ([name for name in some if name.startswith(f"{component}/")] for some in (files, left_out))
+        if not own or (others and not any(map(_weights, own))):
             raise CheckpointError(
                 f"{folder / component} has no weights as .safetensors, or is a link; copy its files there"
             )
@@ -154,7 +156,6 @@ def _files(folder: Path, components: Sequence[str]) -> tuple[dict[str, Path], di
 def _parts(
     components: Mapping[str, Any], places: Mapping[str, str | None], files: Mapping[str, Path]
 ) -> Iterator[Part]:
-    registry = discover()
     headers = _header(files["model.safetensors"])
     for name, component in components.items():
         if name == "settings":
@@ -169,8 +170,7 @@ def _parts(
             own = {key: headers[key] for key in keys if key in headers}
         counted = sum(size for size, _ in own.values()) if own else None
         dtypes = tuple(sorted({dtype for _, dtype in own.values()}))
-        kind = type(component)
-        yield Part(name, kind.__name__, *_provider(kind, registry), counted, dtypes, places[name])
+        yield Part(name, type(component).__name__, counted, dtypes, places[name])
 
 
 def _weights(name: str) -> bool:
@@ -193,15 +193,29 @@ def _header(path: Path) -> dict[str, tuple[int, str]]:
         ) from error
 
 
-def _provider(kind: type, registry: Registry) -> tuple[str | None, str | None]:
-    """Distribution and version of the package that provides a class."""
-    package = kind.__module__.partition(".")[0]
-    if package == "prismaudio":
-        return "prismaudio", __version__
-    for entry in registry.entries:
-        if entry.name == kind.__name__ and entry.plugin.distribution:
-            return entry.plugin.distribution, entry.plugin.version
-    return None, None
+def _packages(components: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Versions of the packages that provide the classes of a model, and names of classes that no package provides."""
+    plugins = {entry.name: entry.plugin for entry in discover().entries if isinstance(entry.item, Component)}
+    packages, local = {"prismaudio": __version__}, []
+    for kind in dict.fromkeys(_classes(list(components.values()))):
+        plugin = plugins.get(kind.__name__)
+        if plugin is not None and plugin.distribution is None:
+            local.append(kind.__name__)
+        elif plugin is not None and plugin.distribution is not None:
+            packages[plugin.distribution] = str(plugin.version)
+    return packages, local
+
+
+def _classes(value: Any) -> Iterator[type]:
+    """Classes of components, and of the components among their arguments."""
+    if isinstance(value, Configured):
+        yield type(value)
+        yield from _classes(value.config)
+    elif isinstance(value, abc.Mapping):
+        yield from _classes(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _classes(item)
 
 
 def _facts(components: Mapping[str, Any]) -> dict[str, str]:
@@ -264,9 +278,9 @@ def prepare(model: Model, repository: str, about: About, page: str | None = None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {local}: {reason(error)}") from error
     kept = text if text is not None and text.strip() and MARK not in text and not rewrite else None
-    card = write_card(repository, model.parts, model.facts, about, kept)
+    card = write_card(repository, model.known, about, kept)
     said = [f"the text of the {README} {where} is kept; its metadata are completed"] if kept else []
-    said += notes(model.parts, about, model.fingerprint)
+    said += notes(model.known, about)
     return Upload(repository, {README: card.text.encode(), **model.files}, card, said)
 
 
@@ -308,7 +322,7 @@ class Hub:
             page = self._page(api, info.sha) if info and README in there else None
             upload = prepare(model, self.repository, about, page, rewrite=rewrite)
             check_licence(upload.card)
-            folders = tuple(f"{part.name}/" for part in model.parts)
+            folders = tuple(f"{part.name}/" for part in model.known.parts)
             stale = sorted(name for name in there - upload.files.keys() if name.startswith(folders))
             kept = there - set(stale) | upload.files.keys()
             recognise(f"with this upload {self.repository} on the hub", kept.__contains__)
