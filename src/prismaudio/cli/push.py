@@ -26,8 +26,8 @@ and the recipe of the run (recipe.yaml in DIR or in the folder above it, without
 text of a README.md that somebody wrote is kept, in DIR or on the hub, and its metadata are completed.
 
 examples:
-  prismaudio push runs/lora/lightning_logs/version_0/model me/bells --license cc-by-4.0 --dry-run
-  prismaudio push model me/bells --license apache-2.0 --base-model FunAudioLLM/PrismAudio --results scores.json
+  prismaudio push runs/lora/lightning_logs/version_0/model me/my-model --license cc-by-4.0 --dry-run
+  prismaudio push model me/my-model --license apache-2.0 --base-model FunAudioLLM/PrismAudio --results scores.json
 """
 
 

@@ -30,7 +30,7 @@ _TRAINER = ("max_steps", "max_epochs", "precision", "devices", "num_nodes", "str
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     """A component of a model.
 
     Args:
@@ -60,7 +60,7 @@ class Known:
         fingerprint: Hash of the files.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[ModelPart]
     packages: Mapping[str, str]
     local: Sequence[str]
     facts: Mapping[str, str]

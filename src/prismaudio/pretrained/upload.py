@@ -17,7 +17,7 @@ from prismaudio.downloads import is_repository
 from prismaudio.encoders.base import by_stream
 from prismaudio.errors import CheckpointError, DataError, one_line, reason
 from prismaudio.paths import expanded
-from prismaudio.pretrained.card import MARK, About, Card, Known, Part, notes, write_card
+from prismaudio.pretrained.card import MARK, About, Card, Known, ModelPart, notes, write_card
 from prismaudio.pretrained.layouts import LAYOUTS, MODEL_FOLDER, recognise
 from prismaudio.registry import discover
 from prismaudio.untrusted import MAX_TEXT_BYTES, read_small
@@ -155,7 +155,7 @@ def _files(folder: Path, components: Sequence[str]) -> tuple[dict[str, Path], di
 
 def _parts(
     components: Mapping[str, Any], places: Mapping[str, str | None], files: Mapping[str, Path]
-) -> Iterator[Part]:
+) -> Iterator[ModelPart]:
     headers = _header(files["model.safetensors"])
     for name, component in components.items():
         if name == "settings":
@@ -170,7 +170,7 @@ def _parts(
             own = {key: headers[key] for key in keys if key in headers}
         counted = sum(size for size, _ in own.values()) if own else None
         dtypes = tuple(sorted({dtype for _, dtype in own.values()}))
-        yield Part(name, type(component).__name__, counted, dtypes, places[name])
+        yield ModelPart(name, type(component).__name__, counted, dtypes, places[name])
 
 
 def _weights(name: str) -> bool:
