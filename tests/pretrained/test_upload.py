@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from prismaudio.cli.push import main
 from prismaudio.errors import DataError, PrismAudioError
-from prismaudio.pretrained.card import MARK, published_recipe, read_results
+from prismaudio.pretrained.card import MARK, About, Known, notes, published_recipe, read_results, write_card
 
 BELLS = "me/bells"
 REPORT = {
@@ -180,6 +180,8 @@ def test_a_page_that_somebody_wrote_is_kept_and_completed(model, capsys):
     assert MARK in printed(capsys, model, BELLS, "--overwrite-card")
     (model / "README.md").write_text(f"---\nlicense: mit\n---\n{MARK}\n# Old")
     assert "# Old" not in printed(capsys, model, BELLS)
+    (model / "README.md").write_text("# By hand\n")
+    assert printed(capsys, model, BELLS).endswith("---\n\n# By hand\n")
     (model / "README.md").write_text("---\nlicense: [\n---\n")
     with pytest.raises(PrismAudioError, match=r"metadata of the README.md of me/bells are not valid"):
         main([str(model), BELLS, "--dry-run"])
@@ -287,6 +289,7 @@ def test_what_is_no_model_folder(tmp_path, model):
             main([str(folder), BELLS, "--dry-run"])
     for words, line in {
         ("bells",): "'bells' is no name of a repository; expected owner/name",
+        ("me/a--b",): "'me/a--b' is no name of a repository: .*--",
         (BELLS, "--license", "my own"): "is no identifier of a licence",
         (BELLS, "--dataset", "a b"): "is no name on the hub",
         (BELLS, "--results", str(model / "config.json")): "config.json has another form; expected the JSON of",
@@ -414,3 +417,7 @@ def test_what_is_private_in_a_recipe_is_not_shown():
         "data": {"a": "…/x", "b": "…/y", "c": "…/z", "d": "…/w.csv", "e": "https://host/v1", "f": "data/x"},
         "trainer": {"max_steps": 3},
     }
+    for odd in ({"model": "x", "data": [1], "trainer": 3}, {"model": {"class_path": 3, "init_args": "y"}}, {}):
+        card = write_card(BELLS, Known([], {}, [], {}, ""), About(recipe=odd))
+        assert notes(Known([], {}, [], {}, ""), About(recipe=odd)) == []
+        assert "# bells" in card.text

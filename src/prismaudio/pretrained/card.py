@@ -196,7 +196,7 @@ def write_card(repository: str, known: Known, about: About, existing: str | None
         body = "\n".join(_body(repository, known, about, results))
     else:
         try:
-            kept = ModelCard(existing)
+            kept = ModelCard(existing if existing.lstrip().startswith("---") else f"---\n{{}}\n---\n{existing}")
             stated = kept.data.to_dict()
         except Exception as error:  # of the client, of YAML
             raise CheckpointError(
@@ -287,21 +287,32 @@ def _training(about: About) -> Iterator[str]:
 
 
 def _recipe_rows(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    model, data, trainer = (recipe.get(key) or {} for key in ("model", "data", "trainer"))
-    arguments = model.get("init_args") or {}
-    if kind := model.get("class_path"):
-        yield "Task", f"`{kind.rpartition('.')[2]}`"
+    model, data, trainer = (_mapping(recipe.get(key)) for key in ("model", "data", "trainer"))
+    arguments = _mapping(model.get("init_args"))
+    if kind := _class(model):
+        yield "Task", kind
     if isinstance(arguments.get("pretrained"), str):
         yield "Started from", f"`{arguments['pretrained']}`"
-    if kind := data.get("class_path"):
-        given = data.get("init_args") or {}
+    if kind := _class(data):
+        given = _mapping(data.get("init_args"))
         named = [f"{key} `{value}`" for key, value in given.items() if isinstance(value, int | str)]
-        yield "Data", f"`{kind.rpartition('.')[2]}`{', ' if named else ''}{', '.join(named[:4])}"
-    if isinstance(optimizer := arguments.get("optimizer"), dict) and "class_path" in optimizer:
-        rate = (optimizer.get("init_args") or {}).get("lr")
-        yield "Optimizer", f"`{optimizer['class_path'].rpartition('.')[2]}`" + (f", rate {rate:g}" if rate else "")
+        yield "Data", f"{kind}{', ' if named else ''}{', '.join(named[:4])}"
+    optimizer = _mapping(arguments.get("optimizer"))
+    if kind := _class(optimizer):
+        rate = _mapping(optimizer.get("init_args")).get("lr")
+        yield "Optimizer", f"{kind}, rate {rate}" if rate else kind
     if settings := ", ".join(f"{key} {value}" for key, value in trainer.items()):
         yield "Trainer", settings
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _class(described: Mapping[str, Any]) -> str:
+    """The name of a class in a recipe, as code; empty if there is none."""
+    kind = str(described.get("class_path") or "").rpartition(".")[2]
+    return f"`{kind}`" if kind else ""
 
 
 def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,7 +373,7 @@ def notes(known: Known, about: About) -> list[str]:
         measured = (results.model or "").rpartition("@")[2]
         if measured and measured != known.fingerprint:
             found.append(f"{results.name} was measured with {results.model}; this model is {known.fingerprint}")
-    start = ((about.recipe or {}).get("model") or {}).get("init_args") or {}
+    start = _mapping(_mapping((about.recipe or {}).get("model")).get("init_args"))
     if not about.base_models and isinstance(start.get("pretrained"), str):
         found.append(f"the recipe starts from {start['pretrained']}; --base-model states its name on the hub")
     return found

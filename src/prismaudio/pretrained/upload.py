@@ -249,8 +249,15 @@ def check_repository(repository: str) -> None:
     Raises:
         CheckpointError: It is not ``owner/name``.
     """
-    if not is_repository(repository):
-        raise CheckpointError(f"{repository!r:.100} is no name of a repository; expected owner/name")
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        if not is_repository(repository):
+            raise CheckpointError(f"{repository!r:.100} is no name of a repository; expected owner/name")
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise CheckpointError(f"{repository!r:.100} is no name of a repository: {one_line(error, 200)}") from error
 
 
 def prepare(model: Model, repository: str, about: About, page: str | None = None, *, rewrite: bool = False) -> Upload:
