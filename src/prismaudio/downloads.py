@@ -1,15 +1,17 @@
-"""Third-party weight files: their sources, and the places where they are searched."""
+"""Third-party weight files and packages: their sources, and the places where they are searched."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 
-from prismaudio.errors import CheckpointError, one_line, reason
+from prismaudio.errors import BrokenPluginError, CheckpointError, one_line, reason
 from prismaudio.paths import expanded
 
 
@@ -99,6 +101,44 @@ class PublishedFile:
             return fetch(repository, self.path or self.name, self.revision)
         except Exception as error:  # the client raises errors of many libraries
             raise hub_error(error, repository, self.revision, f"get {self.advice()}") from error
+
+
+def official_package(module: str, plugin: str) -> Any:
+    """Import a module of a package of the authors, for ``implementation: official`` of rewards and metrics.
+
+    Args:
+        module: The module.
+        plugin: The plugin, whose extra ``official`` installs the package.
+
+    Raises:
+        BrokenPluginError: The package is not installed, or cannot be imported, for example because torchaudio is one of
+            another torch.
+    """
+    extra = f"pip install '{plugin}[official]', in a clone 'plugins/{plugin}[official]'"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        raise BrokenPluginError(
+            f"implementation official needs {missing}, which is not installed: {extra}, or use implementation native"
+        ) from error
+    except Exception as error:  # packages of another torch raise errors of many kinds
+        raise BrokenPluginError(
+            f"implementation official cannot import {module} ({one_line(error, 300)}) with "
+            f"{', '.join(_installed('torch', 'torchaudio', 'torchvision'))}; install those that fit together, such as "
+            "torch 2.11 with torchaudio 2.11 and torchvision 0.26, or use implementation native"
+        ) from error
+
+
+def _installed(*names: str) -> list[str]:
+    """Names and versions of packages, of those that are installed."""
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -39,6 +39,7 @@ COMMANDS = {
         "bench update",
         "convert",
         "export",
+        "push",
         "plugins list",
         "plugins check",
         "plugins new",

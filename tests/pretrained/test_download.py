@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import run_commands, serving
+from hub_server import run_commands, run_script, serving
 from published_layouts import NAMES, torch_bytes
 from published_plugin import PLAN, made
 
@@ -113,14 +113,6 @@ def test_a_model_folder_is_pinned_downloaded_and_used_offline(hub, environment, 
         )
         assert [line.split()[1] for line in names.splitlines()] == ["3", "2", "3"]
         assert all(line.startswith("me/model@") for line in names.splitlines())
-
-
-def run_script(environment, *lines):
-    process = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
 
 
 def test_a_download_that_breaks_off_goes_on(hub, environment, tmp_path):

@@ -1,7 +1,8 @@
-"""A Hugging Face hub on 127.0.0.1: enough of its API to list and download models, and to fail as the real one does."""
+"""A Hugging Face hub on 127.0.0.1: enough of its API to list, download and upload models, and to fail as it does."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -31,11 +32,13 @@ class Repository:
         commits: Files by path, by commit.
         refs: Commit of each branch and tag.
         gated: Whether files are given only with a token.
+        private: Whether it is private.
     """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    private: bool = False
 
     def commit(self, files: Mapping[str, bytes], *refs: str) -> str:
         """Add a commit, which branch ``main`` and the given refs point to; returns its hash."""
@@ -55,6 +58,9 @@ class HubServer(ThreadingHTTPServer):
         cut: File names of which a response ends in the middle, and how many times it does.
         stall: File names of which a response stops in the middle until ``resume`` is set.
         down: Whether no connection is answered.
+        refused: Status and error code of the responses to writing requests, by the token that is used.
+        messages: Messages of the commits that clients made.
+        stored: Large files that were uploaded, by SHA-256.
     """
 
     daemon_threads = True
@@ -67,6 +73,9 @@ class HubServer(ThreadingHTTPServer):
         self.stall: set[str] = set()
         self.stalled, self.resume = threading.Event(), threading.Event()
         self.down = False
+        self.refused: dict[str, int] = {}
+        self.messages: list[str] = []
+        self.stored: dict[str, bytes] = {}
 
     @property
     def url(self) -> str:
@@ -107,11 +116,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer()
 
+    def do_POST(self) -> None:
+        self.answer()
+
+    def do_PUT(self) -> None:
+        self.answer()
+
     def answer(self) -> None:
         path = urlsplit(self.path).path
         self.server.requests.append((self.command, path, self.headers.get("Range")))
         if self.server.down:
             self.close_connection = True
+        elif self.command in ("POST", "PUT"):
+            self.write(path, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
             self.api(*match.groups())
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -137,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         repository, commit = found
         files = repository.commits[commit]
         siblings = [{"rfilename": path} for path in sorted(files)]
-        info = {"id": name, "modelId": name, "sha": commit, "private": False, "siblings": siblings}
+        info = {"id": name, "modelId": name, "sha": commit, "private": repository.private, "siblings": siblings}
         self.send(200, json.dumps(self.tree(files) if what == "tree" else info).encode())
 
     @staticmethod
@@ -150,6 +167,72 @@ class Handler(BaseHTTPRequestHandler):
                 entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
             listed.append(entry)
         return listed
+
+    def write(self, path: str, body: bytes) -> None:
+        """A request of an upload; anybody with a token may write."""
+        if self.command == "PUT":  # to the object storage, whose addresses are signed
+            self.server.stored[path.rpartition("/")[2]] = body
+            return self.send(200, b"")
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if status := self.server.refused.get(token, 0 if token else 401):
+            return self.send(status, json.dumps({"error": "Invalid username or password."}).encode())
+        if path == "/api/validate-yaml":
+            return self.send_json({"errors": [], "warnings": []})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            self.server.repository(name).private = asked.get("private") or asked.get("visibility") == "private"
+            self.server.repositories[name].commit({".gitattributes": b"*.safetensors filter=lfs"})
+            return self.send_json({"url": f"{self.server.url}/{name}", "name": name})
+        if match := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+            return self.send_json({"transfer": "basic", "objects": list(map(self.place, json.loads(body)["objects"]))})
+        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/([^/]+)", path)
+        if match is None or match[1] not in self.server.repositories:
+            return self.fail(404, "RepoNotFound")
+        name, what, revision = match[1], match[2], unquote(match[3])
+        if what == "branch":
+            refs = self.server.repositories[name].refs
+            refs[revision] = refs["main"]
+            return self.send_json({})
+        if (found := self.commit_of(name, revision)) is None:
+            return None
+        if what == "preupload":
+            return self.send_json({"files": [self.mode(file) for file in json.loads(body)["files"]]})
+        commit = self.store(*found, revision, [json.loads(line) for line in body.splitlines()])
+        return self.send_json({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit})
+
+    def place(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a large file is to be sent; nowhere if it is there."""
+        actions = {"upload": {"href": f"{self.server.url}/objects/{file['oid']}", "header": {}}}
+        return {**file, **({} if file["oid"] in self.server.stored else {"actions": actions})}
+
+    @staticmethod
+    def mode(file: Mapping[str, Any]) -> dict[str, Any]:
+        """How a file is uploaded."""
+        kind = "lfs" if file["size"] > LFS_BYTES or file["path"].endswith(".safetensors") else "regular"
+        return {"path": file["path"], "uploadMode": kind, "shouldIgnore": False}
+
+    def store(self, repository: Repository, parent: str, revision: str, lines: Sequence[dict[str, Any]]) -> str:
+        """A commit of what its lines say, on a branch."""
+        files = dict(repository.commits[parent])
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "header":
+                self.server.messages.append(value["summary"])
+            elif line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.server.stored[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
+        main = repository.refs["main"]
+        commit = repository.commit(files, revision)
+        if revision != "main":
+            repository.refs["main"] = main
+        return commit
+
+    def send_json(self, value: object) -> None:
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         """A file: a small one at once, a large one by a redirect."""
@@ -252,3 +335,12 @@ def run_commands(
     )
     assert process.returncode == 0, process.stderr
     return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
+
+
+def run_script(environment: Mapping[str, str], *lines: str) -> str:
+    """Run a script that succeeds in a process of its own, and return what it printed."""
+    process = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout

@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": ("prismaudio.cli.bench:main", "run the benchmark of a model, of rewards or of a plugin"),
     "convert": ("prismaudio.cli.convert:main", "convert a published checkpoint to a model folder"),
     "export": ("prismaudio.cli.export:main", "export a checkpoint of fit as a model folder"),
+    "push": ("prismaudio.cli.push:main", "upload a model folder to the Hugging Face hub, with a model card"),
     "plugins": ("prismaudio.cli.plugins:main", "list, check and create plugins"),
     "recipes": ("prismaudio.cli.recipes:main", "list, show and copy recipes; write their JSON schema"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from prismaudio.checkpoints import save_components
 from prismaudio.devices import PRECISIONS, find_device
 from prismaudio.encoders.base import as_components, by_stream
 from prismaudio.errors import MediaError, PrismAudioError, truncated
-from prismaudio.inference import features, hub, planning
+from prismaudio.inference import features, planning
 from prismaudio.inference.generated import GeneratedAudio
 from prismaudio.inference.rendering import Renderer
 from prismaudio.inference.sampling import make_sampler
@@ -28,6 +29,8 @@ from prismaudio.media import probe, read_audio_track, read_clip, read_clips
 from prismaudio.models.graphs import GraphedTransformer
 from prismaudio.paths import expanded
 from prismaudio.plan import CORE, Plan
+from prismaudio.pretrained.card import About
+from prismaudio.pretrained.upload import Hub, open_model
 from prismaudio.profiling import phase
 from prismaudio.registry import discover
 from prismaudio.samplers.euler import EulerSampler
@@ -214,18 +217,41 @@ class PrismAudio:
         parts |= {"planner": self.planner} if self.planner is not None else {}
         return parts | {**as_components(self.encoders), "sampler": self.sampler, "settings": self.settings}
 
-    def push_to_hub(self, repository: str, half: Collection[str] = (), *, private: bool = False) -> str:
-        """Upload the model, with a model card, to the Hugging Face hub, and return its URL.
+    def push_to_hub(
+        self,
+        repository: str,
+        half: Collection[str] = (),
+        *,
+        licence: str | None = None,
+        base_models: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        results: Sequence[str | Path] = (),
+        private: bool = False,
+        revision: str | None = None,
+    ) -> str:
+        """Upload the model, with a model card, to the Hugging Face hub, and return the URL of the commit.
+
+        The command ``prismaudio push`` does the same with a folder.
 
         Args:
             repository: ``owner/model``; created if it does not exist.
             half: Components whose weights are stored in half precision, such as ``transformer``.
+            licence: Identifier of the licence, such as ``"apache-2.0"``; None if the card on the hub states it.
+            base_models: Models on the hub that it was made of, for the card.
+            datasets: Data sets on the hub that it was trained on, for the card.
+            results: Files of ``prismaudio score --json`` or ``prismaudio bench --json``, for the card.
             private: Whether a new repository is private.
+            revision: The branch to write, created if it does not exist; None for ``main``.
 
         Raises:
-            CheckpointError: The upload fails.
+            CheckpointError: The licence is not known, or the upload fails.
+            DataError: A file with results cannot be read.
         """
-        return hub.push(self.parts(), repository, half, private=private)
+        about = About(licence, base_models, datasets, [expanded(path) for path in results])
+        with tempfile.TemporaryDirectory() as folder:
+            save_components(Path(folder), self.parts(), half)
+            url, _ = Hub(repository, private, revision).push(open_model(folder), about)
+        return url
 
     def to(self, device: str, precision: str | None = None) -> Self:
         """Move the model to a device; see :meth:`from_pretrained`."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prismaudio.metrics.base import AudioMetric
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
-from prismaudio_audiobox.rating import Rater
+from prismaudio_audiobox.rating import Implementation, make_rater
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ class AudioboxAesthetics(AudioMetric):
         weights: ``checkpoint.pt``, ``model.safetensors``, a folder with the latter or a repository of the hub; None for
             the default locations, then ``facebook/audiobox-aesthetics``.
         precision: ``"fp32"``, or ``"bf16"`` at half the cost.
-        network: A network to use instead of the published one.
+        network: A network to use instead of the published one; for the native implementation.
+        implementation: ``"native"`` or ``"official"``; see :class:`~prismaudio_audiobox.reward.AudioboxReward`.
     """
 
     dimension = "aesthetic"
@@ -39,9 +40,10 @@ class AudioboxAesthetics(AudioMetric):
         weights: str | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
         network: AudioboxNetwork | None = None,
+        implementation: Implementation = "native",
     ) -> None:
         super().__init__()
-        self.axis, self.rater = AXES.index(axis), Rater(weights, network, precision)
+        self.axis, self.rater = AXES.index(axis), make_rater(implementation, weights, network, precision)
         for name in ("ratings", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prismaudio.audio.resample import sinc_resample
 from prismaudio.errors import PrismAudioError
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
 from prismaudio_audiobox.weights import SCALES, load_published
 
+Implementation = Literal["native", "official"]
 RATE_HZ = 16_000
 CHUNK = 10 * RATE_HZ
 """Samples per chunk; the last chunk is padded."""
@@ -35,7 +37,7 @@ class Rater:
     def __init__(
         self,
         weights: str | None = None,
-        network: AudioboxNetwork | None = None,
+        network: nn.Module | None = None,
         precision: str = "fp32",
         scales: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
@@ -53,8 +55,7 @@ class Rater:
             audio: Audio ``(batch, channels, samples)``; the network moves to its device.
             sample_rate_hz: Its sample rate.
         """
-        if audio.ndim != 3 or audio.numel() == 0:
-            raise PrismAudioError(f"the audio has shape {tuple(audio.shape)}; expected (batch, 2, samples)")
+        check_audio(audio)
         mono = sinc_resample(audio.float().mean(1), sample_rate_hz, RATE_HZ)
         chunks, lengths = split(mono)
         ratings = self._scaled(chunks.flatten(0, 1), lengths.repeat(len(mono))).unflatten(0, chunks.shape[:2])
@@ -73,6 +74,16 @@ class Rater:
         return raw * deviation + mean
 
 
+def check_audio(audio: Tensor) -> None:
+    """Check the shape of audio.
+
+    Raises:
+        PrismAudioError: It is not ``(batch, channels, samples)``, or empty.
+    """
+    if audio.ndim != 3 or audio.numel() == 0:
+        raise PrismAudioError(f"the audio has shape {tuple(audio.shape)}; expected (batch, 2, samples)")
+
+
 def split(mono: Tensor) -> tuple[Tensor, Tensor]:
     """Chunks of 10 s ``(batch, chunks, samples)``, the last one padded, and the samples of each before padding.
 
@@ -84,3 +95,22 @@ def split(mono: Tensor) -> tuple[Tensor, Tensor]:
     padded = torch.nn.functional.pad(mono, (0, n_chunks * CHUNK - mono.shape[-1]))
     lengths = [min(CHUNK, mono.shape[-1] - i * CHUNK) for i in range(n_chunks)]
     return padded.unflatten(-1, (n_chunks, CHUNK)), torch.tensor(lengths)
+
+
+def make_rater(
+    implementation: Implementation, weights: str | None, network: AudioboxNetwork | None, precision: str
+) -> Rater:
+    """A rater of the implementation that an option names.
+
+    Raises:
+        PrismAudioError: The implementation of the authors is given a network of this one.
+        BrokenPluginError: The package of the authors cannot be imported.
+        CheckpointError: The weights cannot be found, or are those of another network.
+    """
+    if implementation == "native":
+        return Rater(weights, network, precision)
+    if network is not None:
+        raise PrismAudioError("implementation official makes its own network; give weights, or leave network out")
+    from prismaudio_audiobox.official import OfficialRater
+
+    return OfficialRater(weights, precision)

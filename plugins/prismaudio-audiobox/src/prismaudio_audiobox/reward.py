@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prismaudio.rewards.base import Cache, Reward
 from prismaudio_audiobox.network import AudioboxNetwork
-from prismaudio_audiobox.rating import Rater
+from prismaudio_audiobox.rating import Implementation, make_rater
 
 
 class AudioboxReward(Reward):
@@ -28,7 +28,10 @@ class AudioboxReward(Reward):
             another published reward.
         pq: Weight of production quality.
         precision: ``"fp32"``, or ``"bf16"`` at half the cost.
-        network: A network to use instead of the published one.
+        network: A network to use instead of the published one; for the native implementation.
+        implementation: ``"native"``, which needs no other package, or ``"official"``, the package
+            ``audiobox-aesthetics`` of the authors, installed by ``prismaudio-audiobox[official]``; the ratings are the
+            same within 2e-5.
 
     Source:
         ``meta_reward`` of PrismAudio, with the ratings of "Meta Audiobox Aesthetics" (arXiv 2502.05139). It resamples
@@ -46,9 +49,10 @@ class AudioboxReward(Reward):
         pq: float = 0.025,
         precision: Literal["fp32", "bf16"] = "fp32",
         network: AudioboxNetwork | None = None,
+        implementation: Implementation = "native",
     ) -> None:
         self.axis_weights = torch.tensor([ce, cu, pc, pq], dtype=torch.float32)
-        self.rater = Rater(weights, network, precision)
+        self.rater = make_rater(implementation, weights, network, precision)
 
     @property
     def networks(self) -> Sequence[nn.Module]:

@@ -73,6 +73,24 @@ def fill_published(network: AudioboxNetwork, weights: Mapping[str, Tensor], sour
     fill(network, {our_name(key.removeprefix("model.")): value for key, value in weights.items()}, source)
 
 
+def published_weights(
+    weights: str | None = None,
+) -> tuple[dict[str, Tensor], dict[str, tuple[float, float]], Path]:
+    """The published tensors by the names of the authors, mean and standard deviation of each axis, and the file.
+
+    Args:
+        weights: See :func:`load_published`.
+
+    Raises:
+        CheckpointError: They cannot be found, or cannot be read without executing code.
+    """
+    if weights is not None and (inside := expanded(weights) / "model.safetensors").exists():
+        weights = str(inside)
+    path = PUBLISHED.find(weights)
+    tensors = {key.removeprefix("model."): value for key, value in read_weights(path).items()}
+    return tensors, SCALES if path.suffix == ".safetensors" else _scales(path), path
+
+
 def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[str, tuple[float, float]]]:
     """The published network in eval mode, and mean and standard deviation of each axis.
 
@@ -83,14 +101,11 @@ def load_published(weights: str | None = None) -> tuple[AudioboxNetwork, dict[st
     Raises:
         CheckpointError: They cannot be found, or are those of another network.
     """
-    if weights is not None and (inside := expanded(weights) / "model.safetensors").exists():
-        weights = str(inside)
-    path = PUBLISHED.find(weights)
-    tensors = read_weights(path)
+    tensors, scales, path = published_weights(weights)
     with torch.device("meta"):
         network = AudioboxNetwork()
     fill_published(network, tensors, path)
-    return network, SCALES if path.suffix == ".safetensors" else _scales(path)
+    return network, scales
 
 
 def _scales(path: Path) -> dict[str, tuple[float, float]]:

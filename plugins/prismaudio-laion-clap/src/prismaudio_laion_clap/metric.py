@@ -27,7 +27,8 @@ class ClapScore(AudioCosine):
         weights: See :class:`~prismaudio_laion_clap.reward.LaionClapReward`, which loads the network.
         tokenizer: The ``tokenizer.json`` of RoBERTa; see there.
         text: ``"section"`` to compare with the section of the semantic dimension, ``"plan"`` with the whole plan.
-        network: A network to use instead of ``weights``.
+        network: A network to use instead of ``weights``; for the native implementation.
+        implementation: ``"native"`` or ``"official"``; see there.
 
     Source:
         av-benchmark at 050a5cdb. It compares with the first 77 tokens of a caption.
@@ -42,9 +43,10 @@ class ClapScore(AudioCosine):
         tokenizer: str | Tokenize | None = None,
         text: Literal["section", "plan"] = "section",
         network: LaionClap | None = None,
+        implementation: Literal["native", "official"] = "native",
     ) -> None:
         super().__init__()
-        self.reward = LaionClapReward(weights, tokenizer, text, network)
+        self.reward = LaionClapReward(weights, tokenizer, text, network, implementation)
 
     @property
     def networks(self) -> Sequence[nn.Module]:
