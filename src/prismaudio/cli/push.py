@@ -114,9 +114,9 @@ def recipe_of(folder: Path, given: str | None) -> Mapping[str, Any] | None:
     from prismaudio.cli.recipe_files import read_recipe
 
     if given is not None:
-        return read_recipe(expanded(given))
+        return read_recipe(expanded(given), given)
     places = (folder / RECIPE, folder.absolute().parent / RECIPE)
-    return next((read_recipe(path) for path in places if path.is_file()), None)
+    return next((read_recipe(path, str(path)) for path in places if path.is_file()), None)
 
 
 def listing(where: str, upload: Upload) -> Iterator[str]:
