@@ -55,6 +55,8 @@ def prismaudio_metrics() -> Iterable[Component]:
         ),
         Component("prismaudio.metrics.spatial:SideAdherence", "Share of clips with the correct side.", "spatial"),
         Component("prismaudio.metrics.itd:GccMse", "Error of time differences against the reference.", "spatial"),
+        Component("prismaudio.metrics.width:StereoWidth", "Width of the stereo image.", "spatial"),
+        Component("prismaudio.metrics.width:ReferenceWidth", "Width of the stereo image of the reference.", "spatial"),
     ]
 
 
@@ -137,6 +139,16 @@ def prismaudio_gates() -> Iterable[Component]:
         Component("prismaudio.cot.gates:OnsetGate", "Planned times are those of the sound, and the other way round."),
         Component("prismaudio.cot.gates:SideGate", "Sources are heard on the planned sides."),
         Component("prismaudio.cot.gates:AgreementGate", "Two plans of a clip agree in times, sources and sides."),
+    ]
+
+
+@hookimpl
+def prismaudio_suites() -> Iterable[Component]:
+    """Suites whose media are the user's."""
+    return [
+        Component("prismaudio.evaluation.suites:ManifestSuite", "Clips of a manifest, or the videos of a folder."),
+        Component("prismaudio.evaluation.suites:AudioCanvasSuite", "Clips with one sound event or several."),
+        Component("prismaudio.evaluation.suites:VggSoundSuite", "The test clips of VGGSound."),
     ]
 
 

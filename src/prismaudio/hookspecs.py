@@ -29,6 +29,7 @@ CONTRACTS = {
     "autoencoders": "prismaudio.autoencoders.base:Autoencoder",
     "gates": "prismaudio.cot.gates:Gate",
     "benchmarks": "prismaudio.benchmarks.base:Benchmark",
+    "suites": "prismaudio.evaluation.suites:Suite",
     "tasks": "lightning.pytorch:LightningModule",
     "data_modules": "lightning.pytorch:LightningDataModule",
     "training_parts": "builtins:object",
@@ -96,6 +97,11 @@ def prismaudio_gates() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prismaudio_benchmarks() -> Iterable[Component]:  # type: ignore[empty-body]
     """Benchmarks: ``prismaudio bench studio`` runs the ``StudioBenchmark``."""
+
+
+@hookspec
+def prismaudio_suites() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Suites: clips on which ``prismaudio evaluate`` compares systems."""
 
 
 @hookspec

@@ -78,7 +78,7 @@ def test_plans_of_a_manifest_are_scored_and_filtered(work, tmp_path, capsys):
         (["--planner", "FlashPlanner", "--planner", "FlashPlanner"], "--planner is given twice"),
         (["--annotator", "FlashPlanner", "--decoupler", "FlashPlanner"], "FlashPlanner is no Annotator"),
         (["--samples", "2"], "--samples 2 needs a model to ask"),
-        (["--annotator.model", "a"], "--annotator.model belongs to no planner; write --annotator CLASS before it"),
+        (["--annotator.model", "a"], "--annotator.model belongs to no annotator; write --annotator CLASS before it"),
         (["--min-reward", "TemporalReward"], "is not NAME=VALUE"),
         (["--min-reward", "LoudReward=1"], "--min-reward LoudReward: this reward is not computed"),
         (["--reward", "NoReward"], "no reward is named 'NoReward'"),

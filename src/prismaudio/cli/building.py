@@ -99,12 +99,10 @@ def join_planner_arguments(argv: Sequence[str], options: Sequence[str] = (PLANNE
             continue
         at = max((i for i, other in enumerate(joined) if other.startswith(f"{of}=")), default=None)
         if at is None:
-            raise PrismAudioError(
-                f"{option} belongs to no {'sampler' if of == SAMPLER else 'planner'}; write {of} CLASS before it"
-            )
-        class_name, arguments = parse_class(joined[at].partition("=")[2], of)
+            raise PrismAudioError(f"{option} belongs to no {of.lstrip('-')}; write {of} CLASS before it")
+        class_path, arguments = parse_described(joined[at].partition("=")[2], of)
         arguments[name] = _parse_yaml(value, option)
-        joined[at] = f"{of}={json.dumps({'class_path': class_name, 'init_args': arguments})}"
+        joined[at] = f"{of}={json.dumps({'class_path': class_path, 'init_args': arguments})}"
     return joined
 
 
@@ -246,6 +244,12 @@ def parse_class(text: str, where: str) -> tuple[str, dict[str, Any]]:
     Raises:
         RecipeError: It is not YAML of this form.
     """
+    path, arguments = parse_described(text, where)
+    return (path.rpartition(".")[2] if path != text else path), arguments
+
+
+def parse_described(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """What :func:`parse_class` returns, with the name as it is written, which may be a file that stands for a class."""
     expected = "{class_path: NAME, init_args: {argument: value}}"
     if text.endswith(YAML_SUFFIXES):
         where, value = text, _parse_yaml(_read_text(text), f"{text}:")
@@ -260,7 +264,7 @@ def parse_class(text: str, where: str) -> tuple[str, dict[str, Any]]:
         raise RecipeError(f"{where} has {', '.join(map(str, value)) or 'nothing'}; expected {expected}")
     if not isinstance(arguments, dict):
         raise RecipeError(f"{where}: init_args is {arguments!r}; expected arguments by name: {expected}")
-    return str(value["class_path"]).rpartition(".")[2], arguments
+    return str(value["class_path"]), arguments
 
 
 def _parse_yaml(text: str, where: str) -> Any:

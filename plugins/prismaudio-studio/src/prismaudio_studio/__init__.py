@@ -118,6 +118,12 @@ def prismaudio_benchmarks() -> Iterable[Component]:
 
 
 @hookimpl
+def prismaudio_suites() -> Iterable[Component]:
+    """Held-out clips with exact truth."""
+    return [Component("prismaudio_studio.suite:StudioSuite", "Held-out clips of the procedural world, exact truth.")]
+
+
+@hookimpl
 def prismaudio_models() -> Iterable[Pretrained]:
     """The small model."""
     folder = Path(__file__).with_name("model")

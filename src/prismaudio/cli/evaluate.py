@@ -1,0 +1,255 @@
+"""``prismaudio evaluate``: compare systems on a suite of clips."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.cli.arguments import Parser, number, seed, whole
+from prismaudio.cli.building import (
+    PLANNER,
+    SAMPLER,
+    add_planners,
+    add_sampler,
+    create,
+    join_planner_arguments,
+    parse_described,
+)
+from prismaudio.errors import DataError, PrismAudioError, UnknownNameError
+from prismaudio.media.files import check_writable, replacing
+from prismaudio.paths import expanded
+from prismaudio.registry import discover
+from prismaudio.untrusted import json_text, load_json, read_small
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prismaudio.data.manifest import ManifestEntry
+    from prismaudio.evaluation.comparison import EvaluationFolder, System
+    from prismaudio.evaluation.suites import Suite
+
+SUITE = "--suite"
+SUFFIX = "Suite"
+NAME = re.compile(r"[\w.+-]+")
+GIVEN = ("nothing", "caption", "plan")
+_EPILOG = """\
+A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
+Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
+and results.json, results.md and results.png, which are written anew by every run.
+
+examples:
+  prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
+  prismaudio evaluate --suite studio --suite.count 50 --model small=studio -o evaluation
+  prismaudio evaluate --suite vggsound --suite.videos vgg/ --suite.list vggsound.csv --model mine -o evaluation
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of ``prismaudio evaluate``."""
+    parser = Parser(
+        "prismaudio evaluate",
+        description="Compare systems on a suite of clips, with intervals.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        SUITE, required=True, metavar="NAME|MANIFEST|DIR", help="a suite, a manifest, or a folder of videos"
+    )
+    parser.add_argument(
+        f"{SUITE}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help=f"an argument of the suite, such as {SUITE}.split test",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the evaluation")
+    systems = parser.add_argument_group("systems, each as NAME=WHAT or WHAT alone")
+    systems.add_argument(
+        "--model", action="append", default=[], metavar="[NAME=]MODEL", help="a model that generates; repeatable"
+    )
+    systems.add_argument(
+        "--audio", action="append", default=[], metavar="[NAME=]DIR", help="a folder of audio files; repeatable"
+    )
+    systems.add_argument("--baseline", metavar="NAME", help="system that the others are compared with (default: first)")
+    how = parser.add_argument_group("generation")
+    how.add_argument(
+        "--given", choices=GIVEN, default="nothing",
+        help="what models are given beside the video (default: %(default)s)",
+    )  # fmt: skip
+    how.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: %(default)s)")
+    how.add_argument("--steps", type=whole(1, 1000), help="number of sampling steps")
+    how.add_argument("--guidance", type=number(0, 100), help="guidance scale")
+    how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos per batch (default: %(default)s)")
+    how.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="dtype of the transformer")
+    add_sampler(how)
+    add_planners(how)
+    scoring = parser.add_argument_group("scores")
+    scoring.add_argument("--rewards", type=_names, metavar="NAMES", help="comma-separated, or none (default: all)")
+    scoring.add_argument("--metrics", type=_names, metavar="NAMES", help="comma-separated, or none (default: all)")
+    scoring.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    scoring.add_argument("--force", action="store_true", help="score files again that are scored")
+    scoring.add_argument("--no-cache", action="store_true", help="do not cache the prepared inputs of rewards on disk")
+    parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else [name for name in text.split(",") if name]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``prismaudio evaluate``.
+
+    Returns:
+        0, or 2 if some clips could not be generated or scored.
+    """
+    options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
+    named = [_named(text, "--model") for text in options.model] + [_named(text, "--audio") for text in options.audio]
+    names = [name for name, _ in named]
+    if not names:
+        raise PrismAudioError("there is no system to evaluate; give --model MODEL or --audio DIR")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PrismAudioError(f"two systems are named {twice!r}; give them names, as in --audio mine=DIR")
+    baseline = options.baseline or names[0]
+    if baseline not in names:
+        raise PrismAudioError(f"--baseline {baseline} is no system; expected one of {', '.join(names)}")
+    output = expanded(options.output)
+    check_writable(output)
+    suite = find_suite(options.suite)
+    from prismaudio.evaluation.comparison import EvaluationFolder, System
+
+    folder = EvaluationFolder(output)
+    entries = suite.clips(folder.media, [dimension.name for dimension in discover().dimensions()])[: options.limit]
+    folder.keep_clips(suite, entries)
+    code, systems = 0, []
+    for at, (name, what) in enumerate(named):
+        if at < len(options.model):
+            failed, system = generate(name, what, entries, folder, options)
+            code |= failed
+        else:
+            system = System(name, expanded(what))
+        systems.append(system)
+    return code | _score(systems, entries, folder, suite, baseline, options)
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    """Name and value of a system; without a name it is that of the file."""
+    name, equals, what = text.partition("=")
+    if not equals:
+        name, what = expanded(text).name or text, text
+    if not NAME.fullmatch(name) or not what:
+        raise PrismAudioError(f"{option} {text}: the name {name!r} has other characters than letters, digits and ._+-")
+    return name, what
+
+
+def find_suite(text: str) -> Suite:
+    """The suite that ``--suite`` names: a manifest, a folder of videos, or a class by its name or its short name.
+
+    Raises:
+        PrismAudioError: There is none, or it does not take an argument.
+    """
+    from prismaudio.evaluation.suites import ManifestSuite, is_own
+
+    given, arguments = parse_described(text, SUITE)
+    if is_own(given):
+        return create("suites", ManifestSuite.__name__, {"manifest": given, **arguments}, SUITE)
+    registry = discover()
+    known = {found.removesuffix(SUFFIX).lower(): found for found in registry.names("suites")}
+    if given not in known.values() and given.lower() not in known:
+        raise UnknownNameError(f"no suite is named {given!r}; {registry.advice(given, known)}")
+    return create("suites", known.get(given.lower(), given), arguments, SUITE)
+
+
+def generate(
+    name: str, model: str, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace
+) -> tuple[int, System]:
+    """Generate the audio of a model for all clips; what is there is kept.
+
+    Returns:
+        The exit code of ``prismaudio generate``, and the system.
+    """
+    from prismaudio.cli.generate import main as run
+    from prismaudio.evaluation.comparison import System
+
+    audio = folder.audio_of(name)
+    audio.parent.mkdir(parents=True, exist_ok=True)
+    clips, took = audio.with_name("generate.jsonl"), audio.with_name("generation.json")
+    with replacing(clips) as part:
+        part.write_bytes(b"".join(json_text(_row(entry, options.given)) for entry in entries))
+    words = [str(clips), "-o", str(audio), "--model", model, "--seed", str(options.seed)]
+    words += ["--batch-size", str(options.batch_size), "--precision", options.precision, "--device", options.device]
+    for option in ("steps", "guidance", "sampler"):
+        if (value := getattr(options, option)) is not None:
+            words += [f"--{option}={value}"]
+    words += [f"--planner={value}" for value in options.planner]
+    before, begin_s = _n_written(audio), time.monotonic()
+    code = run(words)
+    if (n_new := _n_written(audio) - before) > 0:
+        with replacing(took) as part:
+            part.write_bytes(json_text({"seconds_per_clip": (time.monotonic() - begin_s) / n_new, "clips": n_new}))
+    seconds = load_json(read_small(took)).get("seconds_per_clip") if took.is_file() else None
+    return code, System(name, audio, model, seconds)
+
+
+def _n_written(audio: Path) -> int:
+    return sum(1 for _ in audio.rglob("*.json")) if audio.is_dir() else 0
+
+
+def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
+    """What a model is given of a clip."""
+    if entry.video is None:
+        raise DataError(f"clip {entry.id} has no video; models generate audio for videos")
+    row: dict[str, Any] = {"id": entry.id, "video": str(entry.video.resolve())}
+    if given == "caption":
+        if not entry.captions:
+            raise DataError(f"--given caption: clip {entry.id} has no caption")
+        row["caption"] = entry.captions[0]
+    if given == "plan":
+        if not entry.plans:
+            raise DataError(f"--given plan: clip {entry.id} has no plan")
+        row["plan"] = str(entry.plans[0])
+    return row
+
+
+def _score(
+    systems: Sequence[System], entries: Sequence[ManifestEntry], folder: EvaluationFolder, suite: Suite, baseline: str,
+    options: argparse.Namespace,
+) -> int:  # fmt: skip
+    """Score all systems, write the results and print them."""
+    from rich.console import Console
+
+    from prismaudio.evaluation import comparison, presentation
+    from prismaudio.progress import Reporter
+
+    runs, missing = {}, {}
+    with Reporter(len(systems) * len(entries), "files") as reporter:
+        for system in systems:
+            runs[system.name], missing[system.name] = comparison.score_system(
+                system, entries, folder, options, reporter
+            )
+    found = comparison.compare(runs, entries, baseline, suite.group)
+    for system in systems:
+        n_clips = len(entries) - len(missing[system.name])
+        told = {"model": system.model, "clips": n_clips, "seconds_per_clip": system.seconds}
+        found.systems[system.name] = {key: value for key, value in told.items() if value is not None}
+        if lost := missing[system.name]:
+            found.notes.append(comparison.missing_line(system.name, lost, len(entries)))
+    title = f"{type(suite).__name__}, {len(entries)} clips"
+    for path, data in (
+        (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
+        (folder.folder / "results.md", presentation.markdown(found, title).encode()),
+    ):
+        with replacing(path) as part:
+            part.write_bytes(data)
+    with replacing(folder.folder / "results.png") as part:
+        presentation.draw(found, part)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    for table in presentation.tables(found):
+        console.print(table)
+    for reason, left in presentation.unmeasured(found).items():
+        console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
+    return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

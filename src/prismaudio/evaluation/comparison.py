@@ -1,0 +1,354 @@
+"""Comparison of systems on a suite: the folder of an evaluation, its systems, and the table of their scores."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prismaudio.data.manifest import ManifestEntry
+from prismaudio.errors import DataError, PrismAudioError, first_of
+from prismaudio.evaluation.intervals import difference_interval, mean_interval
+from prismaudio.evaluation.jobs import ScoreJob
+from prismaudio.evaluation.run import ScoreRun
+from prismaudio.media.files import portable, replacing
+from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from prismaudio.plan import Plan
+from prismaudio.untrusted import json_text, load_json, read_small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from prismaudio.evaluation.results import ScoreRecord
+    from prismaudio.evaluation.suites import Suite
+    from prismaudio.progress import Reporter
+
+STEREO_WIDTH = 0.01
+"""Smallest :func:`prismaudio.metrics.width.stereo_width` of a reference that counts as stereo: -20 dB of all energy."""
+MIN_CLIPS = 5
+"""Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
+STEREO, ALL = "stereo references", "all clips"
+NAMED = 3
+_REFERENCE_WIDTH = "ReferenceWidth"
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is compared.
+
+    Args:
+        name: Its name in the table.
+        audio: The folder with its audio, one file for each clip, named after the id of the clip.
+        model: The model that generates the audio; None for audio that is there.
+        seconds: Seconds that a clip took to generate; None if that was not measured.
+    """
+
+    name: str
+    audio: Path
+    model: str | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Cell:
+    """What a scorer says of a system.
+
+    Args:
+        value: The value over the clips; None if there is none.
+        n: Number of clips that count.
+        low: Lower end of the interval of the value; None where there is none, as for a distance of distributions.
+        high: Its upper end.
+        difference: Mean difference from the baseline over the clips that both have, if these are enough.
+        difference_low: Lower end of its interval.
+        difference_high: Its upper end.
+        reason: Why there is no value.
+    """
+
+    value: float | None = None
+    n: int = 0
+    low: float | None = None
+    high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that are set."""
+        return {name: value for name, value in vars(self).items() if value not in (None, "")}
+
+
+@dataclass
+class Comparison:
+    """The scores of several systems on the same clips.
+
+    Args:
+        scorers: What each scorer is, see :func:`prismaudio.evaluation.results.scorer_info`, by name.
+        cells: Group of clips → scorer → system → cell.
+        systems: Facts about each system.
+        baseline: The system with which the others are compared.
+        notes: What a reader of the values must know.
+    """
+
+    scorers: dict[str, dict[str, Any]]
+    cells: dict[str, dict[str, dict[str, Cell]]] = field(default_factory=dict)
+    systems: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baseline: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of ``results.json``."""
+        groups = {
+            group: {name: {system: cell.as_dict() for system, cell in row.items()} for name, row in rows.items()}
+            for group, rows in self.cells.items()
+        }
+        return {
+            "baseline": self.baseline,
+            "systems": self.systems,
+            "scorers": self.scorers,
+            "groups": groups,
+            "notes": self.notes,
+        }
+
+
+class EvaluationFolder:
+    """The folder of an evaluation; a run that is repeated there goes on where the last one stopped.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def media(self) -> Path:
+        """The folder for media that the suite makes."""
+        return self.folder / "suite"
+
+    def audio_of(self, name: str) -> Path:
+        """The folder with the audio that a model generates."""
+        return self.folder / "systems" / name / "audio"
+
+    def scores_of(self, name: str) -> Path:
+        """The file with the scores of a system."""
+        return self.folder / "systems" / name / "scores.jsonl"
+
+    def keep_clips(self, suite: Suite, entries: Sequence[ManifestEntry]) -> None:
+        """Write the manifest of the clips, and check that the folder is not that of other clips.
+
+        Raises:
+            DataError: The folder holds the evaluation of other clips, or two clips have the same id.
+        """
+        ids = [entry.id for entry in entries]
+        if twice := next((name for name in ids if ids.count(name) > 1), None):
+            raise DataError(f"the suite has two clips with the id {twice!r}; expected each id once")
+        rows = [
+            {
+                "id": entry.id,
+                **{
+                    kind: portable(path, self.folder)
+                    for kind, path in (("video", entry.video), ("audio", entry.audio))
+                    if path is not None
+                },
+                **({"caption": list(entry.captions)} if entry.captions else {}),
+                **({"plan": str(entry.plans[0])} if entry.plans else {}),
+                **({suite.group: entry.columns.get(suite.group)} if suite.group else {}),
+            }
+            for entry in entries
+        ]
+        told = b"".join(map(json_text, rows))
+        named = hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        marker = self.folder / "evaluation.json"
+        described = {"suite": type(suite).__name__, "clips": len(ids), "ids": named}
+        if marker.exists():
+            found = self._read(marker)
+            if found.get("ids") != named:
+                raise DataError(
+                    f"{self.folder} holds the evaluation of {found.get('clips', 'other')} clips of "
+                    f"{found.get('suite', 'another suite')}, and this one is of {len(ids)} clips of "
+                    f"{type(suite).__name__}; choose another folder with -o"
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path, data in ((self.folder / "clips.jsonl", told), (marker, json_text(described))):
+            with replacing(path) as part:
+                part.write_bytes(data)
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        try:
+            found = load_json(read_small(path))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise DataError(f"{path} is not that of an evaluation; choose another folder with -o")
+        return found
+
+
+def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Path]:
+    """The audio of clips in a folder, by id: files of audio, or of video, named after the ids.
+
+    Raises:
+        DataError: There is no such folder, or it has the audio of no clip.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; expected one with a file of audio for each clip, such as ID.wav")
+    suffixes = [*sorted(AUDIO_SUFFIXES, key=lambda suffix: suffix != ".wav"), *sorted(VIDEO_SUFFIXES)]
+    found: dict[str, Path] = {}
+    for entry in entries:
+        for suffix in suffixes:
+            if (path := folder / f"{entry.id}{suffix}").is_file():
+                found[entry.id] = path
+                break
+    if not found:
+        raise DataError(
+            f"{folder} has the audio of no clip of the suite; expected files such as ID.wav, named after ids"
+        )
+    return found
+
+
+def score_system(
+    system: System, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace,
+    reporter: Reporter,
+) -> tuple[ScoreRun, list[str]]:  # fmt: skip
+    """Score the audio of a system; scores that are there are kept.
+
+    Args:
+        system: The system.
+        entries: The clips.
+        folder: The folder of the evaluation.
+        options: ``rewards``, ``metrics``, ``device``, ``force`` and ``no_cache``, as of ``prismaudio score``.
+        reporter: Reports progress and failures.
+
+    Returns:
+        The scores, and the ids of clips whose audio is missing.
+    """
+    files = audio_files(system.audio, entries)
+    target = folder.scores_of(system.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    given = argparse.Namespace(**vars(options) | {"json": str(target), "csv": None})
+    jobs = [_job(entry, files[entry.id]) for entry in entries if entry.id in files]
+    run = ScoreRun(given, [path for job in jobs for path in job.sources()])
+    run.run(jobs, reporter)
+    return run, [entry.id for entry in entries if entry.id not in files]
+
+
+def _job(entry: ManifestEntry, audio: Path) -> ScoreJob:
+    """The audio of a clip, compared with its plan or caption, its true audio and its video."""
+    plan = next(iter(entry.texts), Plan({}))
+    text = str(plan) if plan else ""
+    return ScoreJob(audio, text, _reference(entry), video=entry.video, columns={"id": entry.id})
+
+
+def _reference(entry: ManifestEntry) -> Path | None:
+    """The true audio of a clip; None if there is none."""
+    if entry.audio is not None or entry.video is None:
+        return entry.audio
+    from prismaudio.media.segments import survey
+
+    try:
+        return entry.video if survey(entry.video).sample_rate_hz is not None else None
+    except PrismAudioError:  # scoring says what is wrong with it
+        return None
+
+
+def compare(
+    runs: Mapping[str, ScoreRun], entries: Sequence[ManifestEntry], baseline: str, group: str = "", seed: int = 0
+) -> Comparison:
+    """Compare the scores of systems.
+
+    Args:
+        runs: The scores of each system by its name.
+        entries: The clips.
+        baseline: The system with which the others are compared.
+        group: Column whose values divide the clips into groups.
+        seed: Seed of the intervals.
+    """
+    from prismaudio.evaluation.results import scorer_info
+
+    first = next(iter(runs.values()))
+    found = Comparison({scorer.name: scorer_info(scorer) for scorer in first.scorers}, baseline=baseline)
+    values = {name: _values(run.records) for name, run in runs.items()}
+    totals = {name: run.totals() for name, run in runs.items()}
+    for title, ids in _groups(entries, group, values).items():
+        rows = found.cells.setdefault(title, {})
+        for scorer in first.scorers:
+            if title == STEREO and scorer.dimension != "spatial":
+                continue
+            base = values[baseline].get(scorer.name, {})
+            rows[scorer.name] = {
+                name: _cell(
+                    totals[name][scorer.name] if title == ALL else None,
+                    {key: value for key, value in values[name].get(scorer.name, {}).items() if key in ids},
+                    {key: value for key, value in base.items() if key in ids} if name != baseline else {},
+                    seed,
+                )
+                for name in runs
+            }
+    found.notes = list(dict.fromkeys(f"{name}: {note}" for name, run in runs.items() for note in run.notes))
+    return found
+
+
+def _values(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
+    """Scorer → id of the clip → value."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        for name, score in record.scores.items():
+            if score.value is not None:
+                found.setdefault(name, {})[str(record.columns["id"])] = score.value
+    return found
+
+
+def _groups(
+    entries: Sequence[ManifestEntry], group: str, values: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, set[str]]:
+    """All clips, those of each value of a column, and those whose reference is stereo."""
+    groups = {ALL: {entry.id for entry in entries}}
+    if group:
+        for entry in entries:
+            groups.setdefault(f"{group}: {entry.columns.get(group) or 'none'}", set()).add(entry.id)
+    widths: dict[str, float] = {}
+    for of_system in values.values():
+        widths |= of_system.get(_REFERENCE_WIDTH, {})
+    stereo = {name for name, width in widths.items() if width >= STEREO_WIDTH}
+    if stereo and stereo != groups[ALL]:
+        groups[STEREO] = stereo
+    return groups
+
+
+def _cell(
+    total: Mapping[str, Any] | None, values: Mapping[str, float], baseline: Mapping[str, float], seed: int
+) -> Cell:
+    """The cell of a system.
+
+    Args:
+        total: The value over all clips by the scorer's own rule; None for the mean of the clips.
+        values: Values of single clips by id.
+        baseline: Those of the baseline; empty for the baseline itself.
+        seed: Seed of the intervals.
+    """
+    whole = mean_interval(values.values(), seed=seed)
+    cell = Cell(n=whole.clips)
+    if total is None:
+        if whole.mean is None:
+            return replace(cell, reason="no clip of the group has a value")
+        cell.value = whole.mean
+    else:
+        cell.value, cell.n = total["value"], total["files"]
+        if cell.value is None:
+            return replace(cell, reason=total.get("reason", ""))
+    is_mean = whole.mean is not None and math.isclose(cell.value, whole.mean, rel_tol=1e-6, abs_tol=1e-9)
+    if is_mean and whole.clips >= MIN_CLIPS:
+        cell.low, cell.high = whole.low, whole.high
+    apart = difference_interval(values, baseline, seed=seed)
+    if apart.clips >= MIN_CLIPS:
+        cell.difference, cell.difference_low, cell.difference_high = apart.mean, apart.low, apart.high
+    return cell
+
+
+def missing_line(system: str, missing: Sequence[str], n_clips: int) -> str:
+    """A line about clips whose audio a system lacks."""
+    return f"{system}: the audio of {len(missing)} of {n_clips} clips is missing: {first_of(list(missing), NAMED)}"

@@ -1,0 +1,170 @@
+"""Suites: the clips on which systems are compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from prismaudio.checkpoints import Configured
+from prismaudio.data.manifest import SPLITS, SUFFIXES, ManifestEntry, read_manifest
+from prismaudio.errors import DataError, first_of, reason
+from prismaudio.paths import VIDEO_SUFFIXES, expanded
+from prismaudio.plan import CORE
+from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMED = 3
+"""Missing files that an error names; further ones are counted."""
+
+
+class Suite(Configured, ABC):
+    """Clips on which systems are compared, for ``prismaudio evaluate --suite NAME``.
+
+    A clip is an entry of a manifest: its id, its video, its true audio (``audio``, or the sound of the video), its
+    caption, its true plan if there is one, and other columns, of which one may divide the clips into groups.
+
+    Attributes:
+        group: Column whose values divide the clips into groups, such as ``events``; empty for none.
+        source: Where its media are to be had; empty if they are anybody's own.
+
+    Example:
+        >>> class TwoSuite(Suite):
+        ...     "Two clips."
+        ...     def clips(self, folder, sections):
+        ...         return [ManifestEntry("a", Path("a.mp4")), ManifestEntry("b", Path("b.mp4"))]
+        >>> [clip.id for clip in TwoSuite().clips(Path("out"), ())]
+        ['a', 'b']
+    """
+
+    group: str = ""
+    source: ClassVar[str] = ""
+
+    @abstractmethod
+    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """The clips; what is missing is an error that says where to get it.
+
+        Args:
+            folder: A folder for media that the suite makes, the same at every call.
+            sections: Sections that plans may have.
+
+        Raises:
+            DataError: Media are missing or cannot be read.
+        """
+
+
+class ManifestSuite(Suite):
+    """Clips of a manifest, or the videos of a folder.
+
+    Args:
+        manifest: A ``.csv``, ``.tsv`` or ``.jsonl`` manifest, or a folder of videos.
+        split: Only clips of this split: ``train``, ``val`` or ``test``; empty for all.
+        group: Column whose values divide the clips into groups.
+    """
+
+    def __init__(self, manifest: str, split: str = "", group: str = "") -> None:
+        if split and split not in SPLITS:
+            raise ValueError(f"the split is {split!r}; expected {', '.join(SPLITS)}")
+        self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group
+
+    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """See :meth:`Suite.clips`."""
+        if self.manifest.is_dir():
+            found = sorted(path for path in self.manifest.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+            entries = [ManifestEntry(path.stem, path) for path in found if not path.name.startswith(".")]
+            if not entries:
+                raise DataError(f"no videos in {self.manifest}; expected files such as {self.manifest / 'clip.mp4'}")
+        else:
+            entries = read_manifest(self.manifest, sections or CORE, some_may_lack=True)
+        kept = [entry for entry in entries if not self.split or entry.split == self.split]
+        if not kept:
+            raise DataError(f"{self.manifest} has no clips of the split {self.split}")
+        if self.group and not any(entry.columns.get(self.group) for entry in kept):
+            raise DataError(f"{self.manifest} has no column {self.group!r} to group clips by")
+        return kept
+
+
+class AudioCanvasSuite(ManifestSuite):
+    """Clips in the form of AudioCanvas: real videos with captions, each with one sound event or with several.
+
+    The clips of the paper are not published; a manifest of this form, with the column ``events`` (``single`` or
+    ``multi``), is read.
+
+    Args:
+        manifest: The manifest.
+        split: See :class:`ManifestSuite`.
+    """
+
+    GROUPS = ("single", "multi")
+
+    def __init__(self, manifest: str, split: str = "") -> None:
+        super().__init__(manifest, split, "events")
+
+    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """See :meth:`Suite.clips`."""
+        entries = super().clips(folder, sections)
+        wrong = [entry for entry in entries if entry.columns.get("events") not in self.GROUPS]
+        if wrong:
+            raise DataError(
+                f"{self.manifest}: the events of clip {wrong[0].id} are {wrong[0].columns.get('events')!r}; expected "
+                "single or multi"
+            )
+        return entries
+
+
+class VggSoundSuite(Suite):
+    """The test clips of VGGSound: ten seconds of a video each, with its label as caption.
+
+    The list is the data set's own CSV, without a header: id, start in seconds, label, ``train`` or ``test``. The videos
+    are files of ten seconds, ``ID_SSSSSS.mp4`` with the start in six digits, as they are usually cut.
+
+    Args:
+        videos: The folder of the videos.
+        list: The file ``vggsound.csv``.
+        allow_missing: Leave out clips whose video is missing, because it was withdrawn; their number is reported.
+    """
+
+    source = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"
+
+    def __init__(self, videos: str, list: str, allow_missing: bool = False) -> None:  # noqa: A002, FBT001, FBT002
+        self.videos, self.list, self.allow_missing = expanded(videos), expanded(list), allow_missing
+
+    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """See :meth:`Suite.clips`."""
+        expected = 'expected lines such as -0jeONf82dE,000021,"dog barking",test'
+        try:
+            text = read_small(self.list, MAX_TABLE_BYTES).decode("utf-8-sig")
+            rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(
+                f"cannot read {self.list}: {reason(error)}; {expected}; get it from {self.source}"
+            ) from error
+        if bad := next((row for row in rows if len(row) < 4 or not row[1].strip().isdecimal()), None):
+            raise DataError(f"{self.list}: the line {','.join(bad)[:80]!r} is not of VGGSound; {expected}")
+        wanted = {f"{row[0]}_{int(row[1]):06d}": row[2].strip() for row in rows if row[3].strip() == "test"}
+        if not wanted:
+            raise DataError(f"{self.list} has no clips of the split test; {expected}")
+        files = {path.stem: path for path in sorted(self.videos.glob("*")) if path.suffix.lower() in VIDEO_SUFFIXES}
+        missing = [name for name in wanted if name not in files]
+        if missing and (not self.allow_missing or len(missing) == len(wanted)):
+            raise DataError(
+                f"{len(missing)} of {len(wanted)} videos of VGGSound are not in {self.videos}: "
+                f"{first_of(missing, NAMED)}; the list is at {self.source}, the videos at YouTube; leave them out with "
+                "--suite.allow_missing true"
+            )
+        return [
+            ManifestEntry(
+                name, files[name], captions=(label,), split="test", columns={"caption": label, "label": label}
+            )
+            for name, label in wanted.items()
+            if name in files
+        ]
+
+
+def is_own(suite: str) -> bool:
+    """Whether a suite is a manifest or a folder of somebody's own, and not the name of a class."""
+    return Path(suite).suffix.lower() in SUFFIXES or Path(suite).is_dir()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from prismaudio.cli.main import main
+from prismaudio.data.manifest import read_manifest
+from prismaudio.media import write_video
+
+RATE_HZ = 16_000
+IDS = [f"clip{index}" for index in range(6)]
+SCORERS = ("--rewards", "AestheticReward,TemporalReward", "--metrics", "OnsetF1,GccMse,StereoWidth,ReferenceWidth")
+
+
+def sound(index, noise=0.0, *, mono=False):
+    """A click at the time of the clip, from the left or the right, and noise."""
+    rng = np.random.default_rng(index)
+    audio = 0.001 * rng.standard_normal((RATE_HZ, 2))
+    begin = round((0.3 + 0.05 * index) * RATE_HZ)
+    burst = 0.5 * rng.standard_normal(800) * np.exp(-np.arange(800) / 200)
+    late = 0 if mono else (-1) ** index * 6
+    audio[begin : begin + 800, 0] += burst
+    audio[begin + late : begin + late + 800, 1] += burst
+    return audio + noise * rng.standard_normal((RATE_HZ, 2))
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A manifest of six clips, half of whose references are mono, and the audio of two systems."""
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for index, name in enumerate(IDS):
+        write_video(torch.zeros(16, 3, 32, 32, dtype=torch.uint8), 16, tmp_path / f"{name}.mp4")
+        for folder, audio in (
+            ("true", sound(index, mono=index % 2 == 0)),
+            ("good", sound(index)),
+            ("bad", sound(index + 3, 0.1)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / folder / f"{name}.wav", audio, RATE_HZ)
+        plan = f"<Semantic> A click. <Temporal> The click sounds at {0.3 + 0.05 * index:.2f} s."
+        rows.append({"id": name, "video": f"{name}.mp4", "audio": f"true/{name}.wav", "plan": plan})
+        rows[-1]["events"] = "single" if index < 5 else "multi"
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def evaluate(*words):
+    return main(["evaluate", "--suite", "clips.jsonl", "-o", "out", *SCORERS, *words])
+
+
+def results():
+    return json.loads(Path("out/results.json").read_text(encoding="utf-8"))
+
+
+def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys):
+    assert evaluate("--audio", "good", "--audio", "worse=bad", "--suite.group", "events") == 0
+    found = results()
+    assert (found["baseline"], list(found["systems"])) == ("good", ["good", "worse"])
+    every = found["groups"]["all clips"]
+    good, worse = every["TemporalReward"]["good"], every["TemporalReward"]["worse"]
+    assert good["n"] == 6
+    assert good["low"] <= good["value"] <= good["high"]
+    assert worse["difference"] == pytest.approx(worse["value"] - good["value"])
+    assert worse["difference_high"] < 0
+    assert "difference" not in good
+    assert every["OnsetF1"]["good"]["value"] == 1
+    assert set(found["groups"]) == {"all clips", "events: single", "events: multi", "stereo references"}
+    assert "low" not in found["groups"]["events: multi"]["TemporalReward"]["good"]  # one clip
+    stereo = found["groups"]["stereo references"]
+    assert (stereo["GccMse"]["good"]["n"], "TemporalReward" in stereo) == (3, False)
+    printed = capsys.readouterr().out
+    assert "TemporalReward ↑" in printed
+    text = (work / "out/results.md").read_text(encoding="utf-8")
+    assert "| worse | " in text
+    assert "*" in text.partition("| worse |")[2].partition("\n")[0]
+    assert (work / "out/results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_scores_only_what_is_new(work, capsys):
+    assert evaluate("--audio", "good") == 0
+    before = results()
+    capsys.readouterr()
+    assert evaluate("--audio", "good", "--audio", "bad") == 0
+    assert capsys.readouterr().err.count("already scored") == 6
+    after = results()
+    assert after["groups"]["all clips"]["OnsetF1"]["good"] == before["groups"]["all clips"]["OnsetF1"]["good"]
+
+
+def test_a_model_generates_what_is_missing(work, tiny_model_folder, capsys):
+    words = ("--model", f"tiny={tiny_model_folder}", "--steps", "1", "--given", "plan", "--audio", "good")
+    assert evaluate(*words) == 0
+    assert sorted(path.stem for path in (work / "out/systems/tiny/audio").glob("*.wav")) == IDS
+    assert results()["systems"]["tiny"]["seconds_per_clip"] > 0
+    (work / "out/systems/tiny/audio/clip3.wav").unlink()
+    capsys.readouterr()
+    assert evaluate(*words) == 0
+    assert capsys.readouterr().err.count("already done") == 5
+    assert [entry.id for entry in read_manifest("out/clips.jsonl", ("semantic", "temporal"))] == IDS
+
+
+def test_audio_that_is_missing_is_counted_and_named(work, capsys):
+    for name in IDS[:2]:
+        (work / "good" / f"{name}.wav").unlink()
+    assert evaluate("--audio", "good", "--audio", "bad") == 0
+    assert "good: the audio of 2 of 6 clips is missing: clip0, clip1" in capsys.readouterr().out
+    cells = results()["groups"]["all clips"]["TemporalReward"]
+    assert (cells["good"]["n"], cells["bad"]["n"]) == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ((), "there is no system to evaluate"),
+        (("--audio", "gone"), "there is no folder gone"),
+        (("--audio", "empty"), "has the audio of no clip"),
+        (("--audio", "good", "--audio", "good"), "two systems are named 'good'"),
+        (("--audio", "a/b=good"), "has other characters than"),
+        (("--audio", "good", "--baseline", "mine"), "--baseline mine is no system"),
+        (("--audio", "good", "--suite.split", "test"), "has no clips of the split test"),
+    ],
+)
+def test_bad_input_is_one_line(work, capsys, words, error):
+    (work / "empty").mkdir()
+    assert evaluate(*words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert error in line
+
+
+def test_a_folder_keeps_to_its_clips(work, capsys):
+    assert evaluate("--audio", "good") == 0
+    before = (work / "out/results.json").read_bytes()
+    assert evaluate("--audio", "good", "--limit", "3") == 2
+    assert "out holds the evaluation of 6 clips of ManifestSuite, and this one is of 3" in capsys.readouterr().err
+    assert (work / "out/results.json").read_bytes() == before
+
+
+def test_a_sound_that_cannot_be_read_is_a_failure_of_its_clip(work, capsys):
+    (work / "good/clip1.wav").write_bytes(b"RIFF")
+    assert evaluate("--audio", "good") == 2
+    assert "clip1.wav" in capsys.readouterr().err
+    assert results()["groups"]["all clips"]["TemporalReward"]["good"]["n"] == 5
