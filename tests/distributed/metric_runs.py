@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine
+from prismaudio.metrics.features import FrechetDistance, InceptionScore, KernelDistance, KlDivergence, MeanCosine
 from prismaudio.metrics.itd import GccMse
 from prismaudio.metrics.target import Target
 from prismaudio.types import Clip
@@ -21,7 +21,13 @@ def measured(share: slice) -> dict[str, torch.Tensor]:
     """Every metric of the features and sounds of a share; computing adds up what all processes saw."""
     generator = torch.Generator().manual_seed(0)
     generated, true = torch.randn(2, N, WIDTH, generator=generator)
-    metrics = {"fd": FrechetDistance(WIDTH), "kl": KlDivergence(), "is": InceptionScore(2), "cosine": MeanCosine()}
+    metrics = {
+        "fd": FrechetDistance(WIDTH),
+        "kad": KernelDistance(),
+        "kl": KlDivergence(),
+        "is": InceptionScore(2),
+        "cosine": MeanCosine(),
+    }
     for metric in metrics.values():
         metric.update(generated[share], true[share])
     sounds = torch.randn(N, 2, 6000, generator=generator)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 
 import pytest
 import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from prismaudio.metrics.features import FrechetDistance, InceptionScore, KlDivergence, MeanCosine
-from prismaudio.metrics.networks import AudioCosine, AudioFrechetDistance, AudioInceptionScore, AudioKL, NetworkMetric
+from prismaudio.metrics import features
+from prismaudio.metrics.features import FrechetDistance, InceptionScore, KernelDistance, KlDivergence, MeanCosine
+from prismaudio.metrics.networks import (
+    AudioCosine,
+    AudioFrechetDistance,
+    AudioInceptionScore,
+    AudioKernelDistance,
+    AudioKL,
+    NetworkMetric,
+)
 from prismaudio.metrics.target import Target
 from prismaudio.types import Clip
 
 WIDTH = 6
 MAKERS = {
     "fd": lambda: FrechetDistance(WIDTH),
+    "kad": KernelDistance,
     "kl": KlDivergence,
     "kl sigmoid": lambda: KlDivergence("sigmoid"),
     "cosine": MeanCosine,
@@ -85,6 +96,67 @@ def test_a_shift_and_a_scale() -> None:
     assert float(metric.compute()) == pytest.approx(float(true.mean(0).square().sum()) + spread, rel=1e-6)
 
 
+def kernel_distance(generated: list[list[float]], true: list[list[float]]) -> float:
+    """The definition of KAD, pair by pair."""
+
+    def distance(a: list[float], b: list[float]) -> float:
+        return math.dist(a, b)
+
+    def mean(pairs: list[tuple[list[float], list[float]]]) -> float:
+        return sum(math.exp(-(distance(a, b) ** 2) / (2 * bandwidth**2 + 1e-8)) for a, b in pairs) / len(pairs)
+
+    def others(side: list[list[float]]) -> list[tuple[list[float], list[float]]]:
+        return list(itertools.permutations(side, 2))
+
+    bandwidth = statistics.median_low([distance(a, b) for a, b in itertools.combinations(true, 2)])
+    return 100 * (mean(others(true)) + mean(others(generated)) - 2 * mean(list(itertools.product(generated, true))))
+
+
+@pytest.mark.parametrize(("n", "offset"), [(2, 0.0), (12, 0.5), (31, 1e4)])
+def test_kernel_distance_is_that_of_all_pairs(n, offset, monkeypatch) -> None:
+    monkeypatch.setattr(features, "KERNEL_ROWS", 5)
+    generated, true = rows(n, 0).double() + offset, rows(n + 3, 1).double() + offset
+    metric = KernelDistance()
+    metric.update(generated, true)
+    expected = kernel_distance(generated.tolist(), true.tolist())
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-7, abs=1e-7)
+    assert metric.compute() != KernelDistance.compute(swapped(metric))  # the bandwidth is that of the reference
+
+
+def swapped(metric: KernelDistance) -> KernelDistance:
+    other = KernelDistance()
+    other.update(metric.reference[0], metric.generated[0])
+    return other
+
+
+def test_kernel_distance_of_equal_distributions_is_on_either_side_of_zero() -> None:
+    values = []
+    for seed in range(20):
+        metric = KernelDistance()
+        metric.update(*torch.randn(2, 40, WIDTH, generator=torch.Generator().manual_seed(seed)))
+        values.append(float(metric.compute()))
+    assert min(values) < 0 < max(values)
+    assert abs(statistics.mean(values)) < 3 * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def test_kernel_distance_needs_two_rows_and_takes_equal_ones(monkeypatch) -> None:
+    metric = KernelDistance()
+    metric.update(rows(1, 0), rows(5, 1))
+    assert metric.compute().isnan()
+    same = KernelDistance()
+    same.update(torch.ones(4, WIDTH), torch.ones(3, WIDTH))
+    assert same.compute() == 0
+    other = KernelDistance()
+    other.update(torch.zeros(4, WIDTH), torch.ones(3, WIDTH))
+    assert other.compute() == 200  # no pair of different sides has any similarity
+    exact, sampled = KernelDistance(), KernelDistance()
+    for each in (exact, sampled):
+        each.update(rows(100, 0), rows(500, 1))
+    expected = exact.compute()
+    monkeypatch.setattr(features, "MAX_BANDWIDTH_ROWS", 250)
+    assert float(sampled.compute()) == pytest.approx(float(expected), rel=0.1)
+
+
 class Levels(NetworkMetric):
     """A network whose features are the levels of the channels."""
 
@@ -94,6 +166,10 @@ class Levels(NetworkMetric):
 
 class LevelDistance(Levels, AudioFrechetDistance):
     """Fréchet distance of levels."""
+
+
+class LevelKernelDistance(Levels, AudioKernelDistance):
+    """Kernel distance of levels."""
 
 
 class LevelKl(Levels, AudioKL):
@@ -120,9 +196,10 @@ def test_a_plugin_has_all_of_them() -> None:
     audio, references = sounds(12), sounds(12, 1)
     targets = [Target.of(Clip("a", 0.1, audio=reference, sample_rate_hz=8000)) for reference in references]
     levels = [x.square().mean(-1) for x in (audio, references)]
-    distance, divergence, score, cosine = LevelDistance(2), LevelKl(), LevelScore(), LevelCosine()
-    direct = FrechetDistance(2), KlDivergence(), InceptionScore(), MeanCosine()
-    for metric, plain in zip((distance, divergence, score, cosine), direct, strict=True):
+    cosine = LevelCosine()
+    ours = LevelDistance(2), LevelKernelDistance(), LevelKl(), LevelScore(), cosine
+    direct = FrechetDistance(2), KernelDistance(), KlDivergence(), InceptionScore(), MeanCosine()
+    for metric, plain in zip(ours, direct, strict=True):
         metric.update(audio, 8000, targets)
         plain.update(levels[0], torch.ones(12, 2) if metric is cosine else levels[1])
         assert float(metric.compute()) == pytest.approx(float(plain.compute().flatten()[0]), rel=1e-6)

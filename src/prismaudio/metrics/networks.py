@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prismaudio.errors import NotApplicableError
 from prismaudio.metrics.base import AudioMetric
-from prismaudio.metrics.features import FeatureMetric, FrechetDistance, InceptionScore, KlDivergence, MeanCosine
+from prismaudio.metrics.features import (
+    FeatureMetric,
+    FrechetDistance,
+    InceptionScore,
+    KernelDistance,
+    KlDivergence,
+    MeanCosine,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,15 +62,20 @@ class AudioFrechetDistance(NetworkMetric, FrechetDistance):  # type: ignore[misc
     higher_is_better = False
     per_sample: ClassVar[bool] = False
 
-    def caution(self) -> str:
-        """That covariances of few features make the distance larger."""
-        n, dim = int(self.counts.min()), self.sums.shape[1]
-        if n > dim:
-            return ""
-        return (
-            f"{n} features of {dim} dimensions are too few for their covariance, which makes the distance larger; "
-            "compare it with distances of as many clips only"
-        )
+    caution = FrechetDistance.caution
+
+
+class AudioKernelDistance(NetworkMetric, KernelDistance):  # type: ignore[misc]
+    """Kernel audio distance (KAD) between generated and reference audio; a single pair has none.
+
+    Unlike the Fréchet distance, it assumes no distribution and its expectation does not depend on the number of clips;
+    it can be negative.
+    """
+
+    needs: frozenset[Need] = frozenset({"reference"})
+    range = (-math.inf, math.inf)
+    higher_is_better = False
+    per_sample: ClassVar[bool] = False
 
 
 class AudioKL(NetworkMetric, KlDivergence):  # type: ignore[misc]
@@ -81,15 +93,7 @@ class AudioInceptionScore(NetworkMetric, InceptionScore):  # type: ignore[misc]
     higher_is_better = True
     per_sample: ClassVar[bool] = False
 
-    def caution(self) -> str:
-        """That splits of few clips make the score smaller."""
-        n, classes = sum(map(len, self.logits)), self.logits[0].shape[1] if len(self.logits) else 0
-        if n >= classes * self.splits:
-            return ""
-        return (
-            f"{n} rows make {self.splits} splits with fewer rows than the {classes} classes, which makes the score "
-            "smaller; compare it with scores of as many clips only"
-        )
+    caution = InceptionScore.caution
 
     def compute(self) -> Tensor:
         """Mean over the splits."""

@@ -17,6 +17,7 @@ from prismaudio.benchmarks import Benchmark
 from prismaudio.cli import arguments
 from prismaudio.cot.strategies import STRATEGIES
 from prismaudio.errors import CheckpointError
+from prismaudio.evaluation.intervals import draw_clips, percentile_interval
 from prismaudio.inference import PrismAudio
 from prismaudio.paths import expanded
 from prismaudio_studio.benchmark.edits import EDITS
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from prismaudio.metrics.target import Target
 
 RECIPE = "studio/cot"
-SAMPLES = 1000
-"""Resampled sets of clips per interval."""
 Interval = tuple[float, float]
 
 
@@ -246,9 +245,7 @@ def resampled(
                 continue
             stacks = [torch.stack(metric.states) for metric in seeds if metric.states]
             states = torch.cat(stacks) if column in EDITS else torch.stack(stacks).sum(0)
-            source = torch.Generator().manual_seed(seed)
-            drawn = torch.randint(len(states), (SAMPLES, len(states)), generator=source)
-            sums = [states.sum(0), *(states[clips].sum(0) for clips in drawn)]
+            sums = [states.sum(0), *(states[clips].sum(0) for clips in draw_clips(len(states), seed=seed))]
             values[name] = torch.tensor([seeds[0].value(each) for each in sums], dtype=torch.float64)
             if (interval := _interval(values[name][1:])) is not None:
                 intervals[name][column] = interval
@@ -260,8 +257,5 @@ def resampled(
 
 
 def _interval(values: Tensor) -> Interval | None:
-    finite = values[values.isfinite()]
-    if not len(finite):
-        return None
-    low, high = finite.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return round(low, 6), round(high, 6)
+    bounds = percentile_interval(values)
+    return None if bounds is None else (round(bounds[0], 6), round(bounds[1], 6))
