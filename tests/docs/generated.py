@@ -29,6 +29,7 @@ COMMANDS = {
         "generate",
         "plan",
         "score",
+        "evaluate",
         "extract",
         "cot build",
         "cot inspect",

@@ -57,7 +57,9 @@ def test_bf16_moves_little(network):
         Rater(network=network, precision=precision).rate(noise(50_000), 16_000) for precision in ("fp32", "bf16")
     )
     assert rounded.dtype == torch.float32
-    assert (rounded - exact).abs().max() < 0.5  # of 1 to 10, with random weights; CPUs with AMX round products otherwise
+    assert (
+        rounded - exact
+    ).abs().max() < 0.5  # of 1 to 10, with random weights; CPUs with AMX round products otherwise
     assert not torch.equal(rounded, exact)
 
 
