@@ -1,15 +1,19 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 
+from prismaudio.errors import DataError
+from prismaudio.evaluation.av_benchmark import score_caches, write_cache
 from prismaudio.metrics.target import Target
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
 from prismaudio.testing.examples import example_clip
 from prismaudio_synchformer.metric import DeSync
-from prismaudio_synchformer.reward import SynchformerReward
+from prismaudio_synchformer.reward import SynchformerReward, mono
+from prismaudio_synchformer.segments import cut_audio
 
 
 def test_it_keeps_the_contract(network):
@@ -51,3 +55,48 @@ def test_a_clip_that_is_too_short_does_not_count(network, clip, sounds):
     metric.update(sounds, 16_000, targets)
     assert metric.windows == 2
     assert 0 <= metric.compute() <= 2
+
+
+def test_features_have_the_offsets_of_what_they_are_features_of(network, clip, sounds):
+    metric = DeSync(network=network, keep=False)
+    metric.update(sounds, 16_000, [Target.of(clip)] * 3)
+    seen = SynchformerReward(network=network).prepare(clip, Plan({}))["seen"]
+    heard = network.encode_audio(torch.cat([cut_audio(mono(row[None], 16_000)[0], len(seen)) for row in sounds]))
+    heard = heard.unflatten(0, (3, len(seen)))
+    windows = slice(0, 14), slice(-14, None)
+    found = [metric.feature_offset_s(seen[w].expand(3, -1, -1, -1), heard[:, w]) for w in windows]
+    assert torch.stack(found).mean().item() == pytest.approx(metric.compute().item(), abs=1e-6)
+
+
+def test_features_of_another_network_are_refused(network):
+    metric = DeSync(network=network, keep=False)
+    with pytest.raises(DataError, match="of 5 and 24 dimensions; expected 24"):
+        metric.feature_offset_s(torch.zeros(1, 14, 8, 5), torch.zeros(1, 14, 6, 24))
+
+
+def test_caches_of_av_benchmark_are_scored(network, tmp_path, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    network = deepcopy(network)  # whose likeliest offset is the same for all features
+    frames = {name: torch.randn(16, 8, 24, generator=generator) for name in "abc"}
+    audio = {name: torch.randn(16, 6, 24, generator=generator) for name in "cba"}
+    write_cache(tmp_path / "gt" / "synchformer_video.pth", frames)
+    write_cache(tmp_path / "generated" / "synchformer_audio.pth", audio)
+    logits = torch.cat(
+        [network.compare(frames[n][None, w], audio[n][None, w]) for w in (slice(14), slice(2, 16)) for n in "abc"]
+    ).detach()
+    network.transformer.off_head.bias.data -= logits.mean(0)
+    expected = ((logits - logits.mean(0)).argmax(-1) - 10).abs() / 5
+    monkeypatch.setattr("prismaudio_synchformer.reward.load_network", lambda weights: network)
+    scores = score_caches(tmp_path / "gt", tmp_path / "generated")["generated"]
+    assert scores.values["DeSync"] == pytest.approx(expected.mean().item(), abs=1e-6)
+    assert scores.per_clip["DeSync"] == pytest.approx(
+        dict(zip("cba", expected.view(2, 3).mean(0).flip(0), strict=True))
+    )
+    assert len(expected.unique()) > 2
+
+
+def test_caches_without_weights_have_a_reason(tmp_path):
+    write_cache(tmp_path / "gt" / "synchformer_video.pth", {"a": torch.zeros(14, 8, 768)})
+    write_cache(tmp_path / "generated" / "synchformer_audio.pth", {"a": torch.zeros(14, 6, 768)})
+    scores = score_caches(tmp_path / "gt", tmp_path / "generated")["generated"]
+    assert "synchformer_state_dict.pth" in scores.reasons["DeSync"]

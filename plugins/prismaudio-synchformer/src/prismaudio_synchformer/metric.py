@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prismaudio.downloads import cache_home
-from prismaudio.errors import NotApplicableError
+from prismaudio.errors import DataError, NotApplicableError
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
@@ -75,6 +75,25 @@ class DeSync(AudioMetric):
         distances = distance_s(logits, "argmax").double()
         self.total_s = self.total_s + distances.sum()
         self.windows = self.windows + len(distances)
+
+    @torch.no_grad()
+    def feature_offset_s(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """Absolute value in seconds ``(batch,)`` of the most likely offset, from features; the states do not change.
+
+        Args:
+            visual: Features of frames ``(batch, 14, 8, dim)``, such as those of ``synchformer_video.pth``.
+            audio: Features of audio ``(batch, 14, 6, dim)``, on the same device.
+
+        Raises:
+            DataError: The features are not those of this network.
+        """
+        dim = self.reward.network.vproj.in_features
+        if (visual.shape[-1], audio.shape[-1]) != (dim, dim):
+            raise DataError(
+                f"features of Synchformer of {visual.shape[-1]} and {audio.shape[-1]} dimensions; "
+                f"expected {dim} as of the weights"
+            )
+        return distance_s(self.reward.compare(visual, audio), "argmax")
 
     def compute(self) -> Tensor:
         """Seconds, 0 .. 2."""

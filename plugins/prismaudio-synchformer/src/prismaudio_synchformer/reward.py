@@ -138,6 +138,12 @@ class SynchformerReward(Reward):
             found = self.network.compare(visual, audible)
         return list(found.split([len(some) for some in places]))
 
+    def compare(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """Logits ``(batch, 21)`` of features ``(batch, 14, 8, dim)`` and ``(batch, 14, 6, dim)``, on their device."""
+        self._move(audio.device)
+        with self._autocast():
+            return self.network.compare(visual, audio)
+
     def _autocast(self) -> torch.autocast:
         device = self.network.vproj.weight.device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
