@@ -30,6 +30,7 @@ COMMANDS = {
         "plan",
         "score",
         "evaluate",
+        "evaluate caches",
         "extract",
         "cot build",
         "cot inspect",

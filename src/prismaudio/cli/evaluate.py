@@ -40,6 +40,8 @@ A system is a model, which generates the audio, or a folder with a file of audio
 Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
 and results.json, results.md and results.png, which are written anew by every run.
 
+prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches; see its own --help.
+
 examples:
   prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
   prismaudio evaluate --suite studio --suite.count 50 --model small=studio -o evaluation
@@ -103,6 +105,10 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0, or 2 if some clips could not be generated or scored.
     """
+    if argv[:1] == ["caches"]:
+        from prismaudio.cli.evaluate_caches import main as of_caches
+
+        return of_caches(argv[1:])
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
     named = [_named(text, "--model") for text in options.model] + [_named(text, "--audio") for text in options.audio]
     names = [name for name, _ in named]
