@@ -24,6 +24,7 @@ COMMANDS = {
     "validate": ("prismaudio.cli.fit:validate", "evaluate a checkpoint on the validation clips of a recipe"),
     "test": ("prismaudio.cli.fit:test", "evaluate a checkpoint on the test clips of a recipe"),
     "predict": ("prismaudio.cli.fit:predict", "run a checkpoint on the prediction clips of a recipe"),
+    "estimate": ("prismaudio.cli.estimate:main", "estimate memory, operations, storage and hours of a recipe"),
     "bench": ("prismaudio.cli.bench:main", "run the benchmark of a model, of rewards or of a plugin"),
     "convert": ("prismaudio.cli.convert:main", "convert a published checkpoint to a model folder"),
     "export": ("prismaudio.cli.export:main", "export a checkpoint of fit as a model folder"),

@@ -19,7 +19,7 @@ from prismaudio.errors import RecipeError
 from prismaudio.rewards.base import Reward
 from prismaudio.training.contracts import DryPhase, DryRuns
 from prismaudio.training.fast_grpo import FastGrpoTask
-from prismaudio.training.memory import Simulation
+from prismaudio.training.memory import Counter, DeviceKernels
 from prismaudio.training.schedule import make_optimizer
 from prismaudio.training.transformer import TransformerTask
 from prismaudio.types import LATENTS, Conditions, Features, LatentBatch
@@ -127,7 +127,8 @@ def estimate_step(task: TransformerTask, settings: RunSettings) -> StepCost:
     """
     if not isinstance(task, DryRuns):
         raise RecipeError(f"the step of {type(task).__name__} cannot be estimated; expected a task with dry_run")
-    _prepare(task, settings)
+    kernels = DeviceKernels(settings.kind, HALVES.get(settings.precision))
+    _prepare(task, settings, kernels)
     trained = [weight for weight in task.parameters() if weight.requires_grad]
     if settings.averaged:
         task.start_average()
@@ -139,10 +140,10 @@ def estimate_step(task: TransformerTask, settings: RunSettings) -> StepCost:
     states = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     cost = _held(task, settings, states)
     known = [*task.parameters(), *task.buffers(), *_decoders(task), *_reference(task), *states]
-    with Simulation(known, settings.kind, HALVES.get(settings.precision)) as simulation:
+    with Counter(known) as counter, kernels:
         for weight in trained:
             weight.grad = torch.zeros_like(weight)
-        _count(task, example_batch(task, settings), optimizer, simulation, cost)
+        _count(task, example_batch(task, settings), optimizer, counter, kernels, cost)
     return cost
 
 
@@ -190,7 +191,7 @@ def n_bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _prepare(task: TransformerTask, settings: RunSettings) -> None:
+def _prepare(task: TransformerTask, settings: RunSettings, kernels: DeviceKernels) -> None:
     """Move a task to the device ``meta``, as a trainer would to its device."""
     one = SimpleNamespace(root_device=META)
     task.trainer = cast("Any", SimpleNamespace(world_size=settings.devices, global_rank=0, strategy=one))
@@ -204,6 +205,8 @@ def _prepare(task: TransformerTask, settings: RunSettings) -> None:
             task.autoencoder.in_tiles = True
     if isinstance(task, FastGrpoTask) and settings.kind == "cpu" and task.rollout_options.rollout_batch_size is None:
         task.rollout_options = replace(task.rollout_options, rollout_batch_size=1)  # what a CPU uses
+    for block in task.transformer.blocks if task.gradient_checkpointing else ():
+        block.forward = kernels.within(block.forward)
     task.configure_model()
 
 
@@ -238,22 +241,22 @@ def _held(task: TransformerTask, settings: RunSettings, states: Sequence[Tensor]
 def _count(task: Any, batch: LatentBatch, optimizer: Optimizer, simulation: Simulation, cost: StepCost) -> None:
     """Run a step, and add memory and operations of its parts to a cost."""
     gradients = sum(map(n_bytes, (weight for group in optimizer.param_groups for weight in group["params"])))
-    autocast, phase, before = simulation.kernels.autocast, DryPhase(""), 0
+    autocast, phase, before = kernels.autocast, DryPhase(""), 0
 
     def close() -> None:
         found = cost.phases.setdefault(phase.name, PhaseCost())
-        found.bytes = max(found.bytes, simulation.memory.peak - gradients)
-        found.flop += phase.repeats * (simulation.flop - before)
+        found.bytes = max(found.bytes, counter.peak - gradients)
+        found.flop += phase.repeats * (counter.flop - before)
 
     for following in task.dry_run(batch, optimizer):
         if phase.name:
             close()
-            simulation.kernels.clear()
+            kernels.clear()
         # in automatic optimization, Lightning ends autocast after the forward pass
-        simulation.kernels.caches = not (phase.name and task.automatic_optimization)
-        simulation.kernels.autocast = autocast if following.autocast else None
-        phase, before = following, simulation.flop
-        simulation.memory.reset_peak()
+        kernels.caches = not (phase.name and task.automatic_optimization)
+        kernels.autocast = autocast if following.autocast else None
+        phase, before = following, counter.flop
+        counter.reset_peak()
     close()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - torch has no public name
 ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
@@ -33,10 +31,11 @@ RAISED = frozenset(
 """Functions that autocast computes in float32 on a GPU."""
 
 
-class MemoryCounter(TorchDispatchMode):
-    """Counts the bytes of the tensors on a device that are alive, by the results of each operation.
+class Counter(TorchDispatchMode):
+    """Counts the bytes of the tensors on a device that are alive, by the results of each operation, and the operations.
 
-    Memory that an operation takes while it runs is not counted, nor what an allocator adds.
+    Memory that an operation takes while it runs is not counted, nor what an allocator adds. torch's own counter of
+    operations keeps tensors alive, so it cannot be used beside this one.
 
     Args:
         known: Tensors that exist already; their memory is not counted.
@@ -45,18 +44,19 @@ class MemoryCounter(TorchDispatchMode):
     Attributes:
         live: Bytes that are alive now.
         peak: The largest number of them since :meth:`reset_peak`.
+        flop: Floating-point operations so far: matrix products, convolutions and attention.
 
     Example:
-        >>> with MemoryCounter(device="cpu") as memory:
-        ...     total = (torch.zeros(256) + torch.ones(256)).sum()
-        >>> memory.live, memory.peak
-        (4, 3072)
+        >>> with Counter(device="cpu") as counter:
+        ...     total = (torch.zeros(16, 16) @ torch.ones(16, 16)).sum()
+        >>> counter.live, counter.peak, counter.flop
+        (4, 3072, 8192)
     """
 
     def __init__(self, known: Iterable[Tensor] = (), device: str = "meta") -> None:
         super().__init__()
         self.device = device
-        self.live = self.peak = 0
+        self.live = self.peak = self.flop = 0
         self._alive: dict[int, weakref.ref[Any]] = {}
         for tensor in known:
             self._add(tensor, counted=False)
@@ -66,8 +66,12 @@ class MemoryCounter(TorchDispatchMode):
         self.peak = self.live
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and count its results."""
-        made = func(*args, **(kwargs or {}))
+        """Run an operation and count it, and its results."""
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        packet = func._overloadpacket  # noqa: SLF001 - the key of torch's registry
+        if packet in FORMULAS:
+            self.flop += int(FORMULAS[packet](*args, **kwargs, out_val=made))
         for value in tree_iter(made):
             if isinstance(value, Tensor) and value.device.type == self.device:
                 self._add(value)
@@ -109,6 +113,15 @@ class DeviceKernels(TorchFunctionMode):
     def clear(self) -> None:
         """Drop the rounded weights, as at the end of autocast."""
         self._copies.clear()
+
+    def within(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is computed in this mode, also where the backward pass calls it, which leaves modes."""
+
+        def wrapped(*args: Any) -> Any:
+            with self:
+                return function(*args)
+
+        return wrapped
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function, with inputs of the type that autocast chooses."""
@@ -163,40 +176,13 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
     return out
 
 
-def _attention_flop(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(q, k, v))
+def _attention_flop(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(q.shape, k.shape, v.shape))
 
 
-def _attention_backward_flop(gradient: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return 2 * int(sdpa_flop_count(q, k, v))  # without the recomputed product, as for other kernels
+def _attention_backward_flop(_gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * _attention_flop(q, k, v)  # without the product that is computed again, as for other kernels
 
 
-@dataclass
-class Simulation:
-    """Context that counts memory and operations on the device ``meta``.
-
-    Args:
-        known: Tensors that exist already; their memory is not counted.
-        kind: ``"cuda"`` or ``"cpu"``.
-        autocast: Data type of the matrix products; None without autocast.
-    """
-
-    known: Sequence[Tensor]
-    kind: str
-    autocast: torch.dtype | None = None
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        custom = {ATTENTION: _attention_flop, ATTENTION_BACKWARD: _attention_backward_flop}
-        self.operations = self._stack.enter_context(FlopCounterMode(display=False, custom_mapping=custom))
-        self.memory = self._stack.enter_context(MemoryCounter(self.known))
-        self.kernels = self._stack.enter_context(DeviceKernels(self.kind, self.autocast))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @property
-    def flop(self) -> int:
-        """Floating-point operations so far: matrix products, convolutions and attention."""
-        return int(self.operations.get_total_flops())
+FORMULAS = {**flop_registry, ATTENTION: _attention_flop, ATTENTION_BACKWARD: _attention_backward_flop}
+"""Floating-point operations of the operations that take most of the time."""
