@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 import yaml
 from torch.profiler import profile
 
@@ -86,5 +85,4 @@ def test_peak_memory_is_that_of_training(case, tmp_path, capsys, monkeypatch):
     found = estimated(capsys, *options)
     tensors = found["peak_bytes"] - found["memory_bytes"]["context and libraries"]
     peak = measured(*options)
-    print(case, tensors / peak, peak / 2**20, {k: v / 2**20 for k, v in found["memory_bytes"].items()}, found["phases"])
     assert tensors == pytest.approx(peak, rel=0.15)

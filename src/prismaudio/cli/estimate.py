@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -22,19 +22,13 @@ from prismaudio.checkpoints import MetaTensors
 from prismaudio.cli.arguments import Parser, number, whole
 from prismaudio.cli.estimate_recipe import MANY, Recipe, build_reward, read
 from prismaudio.errors import PrismAudioError, RecipeError, one_line
-from prismaudio.profiling import GIB, peak_bytes
+from prismaudio.profiling import peak_bytes
 from prismaudio.testing.examples import example_clip, example_plan
-from prismaudio.training.contracts import AveragedTask
 from prismaudio.training.estimate import HALVES, RunSettings, StepCost, estimate_step, n_bytes, storage_bytes
 from prismaudio.training.fast_grpo import FastGrpoTask
 from prismaudio.training.memory import Counter
 from prismaudio.training.speed import matmul_s
 from prismaudio.training.transformer import TransformerTask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import jsonargparse
 
 DURATION_S = 9.0
 """Length of the clips where neither the recipe nor an option states one: that of the published training."""
@@ -157,23 +151,27 @@ def estimate(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     devices = recipe.devices
     if devices is None:
         devices = 1
-        notes.append("trainer.devices is auto: one device is assumed; set --trainer.devices N")
+        if kind == "cuda":
+            notes.append("trainer.devices is auto: one device is assumed; set --trainer.devices N")
     duration_s = options.seconds or recipe.duration_s
     if duration_s is None:
         duration_s = DURATION_S
         notes.append(f"the recipe states no length of clips: {DURATION_S:g} s are assumed; set --seconds S")
-    n_clips = int(recipe.data.get("batch_size") or 1)
+    n_clips = int(recipe.data.get("batch_size", 1))
+    if n_clips < 1:
+        raise RecipeError(f"data.batch_size is {n_clips}; expected 1 or more")
     settings = RunSettings(kind, devices, recipe.sharded, precision, n_clips, duration_s, recipe.averaged)
-    rewards = _rewards(recipe, task, settings, notes) if isinstance(task, FastGrpoTask) else {}
     own_bytes = peak_bytes()
+    rewards = _rewards(recipe, task, settings, notes) if isinstance(task, FastGrpoTask) else {}
     compiled, clip_bytes = task.compile_blocks, storage_bytes(task, duration_s)
     cost = estimate_step(task, settings)
-    for name, found in rewards.items():
+    for found in rewards.values():
         cost.held["networks of rewards"] = cost.held.get("networks of rewards", 0) + found["held"]
-        if found["scoring"]:
-            decoding = cost.phases["decode"]
-            decoding.bytes = max(decoding.bytes, cost.phases["decode"].bytes) + found["scoring"]
-            notes.append(f"{name} scores while the next clip is decoded: {found['scoring'] / GIB:.2f} GiB were counted")
+    scoring = {name: found["scoring"] for name, found in rewards.items() if found["scoring"]}
+    if scoring:  # one after the other, while the next clip is decoded
+        most = max(scoring, key=lambda name: scoring[name])
+        cost.phases["decode"].bytes += scoring[most]
+        notes.append(f"rewards score while the next clip is decoded: decode has {_bytes(scoring[most])} of {most}")
     cost.held["context and libraries"] = own_bytes if device is None else CUDA_BYTES
     if compiled:
         notes.append("compile: compiled blocks keep fewer activations; those of the blocks as written are counted")
@@ -228,7 +226,11 @@ def _summary(
         "clips": n_stored,
         "clip_bytes": clip_bytes,
         "storage_bytes": n_stored * clip_bytes,
-        "notes": notes,
+        "notes": [
+            *notes,
+            f"{options.share:.0%} of the peak is an assumption: batches of a few clips reach less; set --share",
+            "validation, loading of data and what the allocator loses to fragmentation are not counted",
+        ],
     }
 
 
@@ -304,53 +306,60 @@ def _scoring_bytes(reward: Any, task: FastGrpoTask, duration_s: float) -> int:
 
 def listing(found: dict[str, Any]) -> str:
     """An estimate as text."""
-    of, plural = found["parameters"], "s" if found["devices"] > 1 else ""
+    of, several = found["parameters"], found["devices"] > 1
+    clips = "clip" if found["batch_size"] == 1 else "clips"
+    run = f"{found['devices']} × {found['device']}, {found['strategy']}, {found['precision']}"
     lines = [
-        f"{found['devices']} × {found['device']}, {found['strategy']}, {found['precision']}, "
-        f"{found['batch_size']} clip{'s' if found['batch_size'] > 1 else ''} of {found['duration_s']:g} s a batch",
-        f"parameters: {_count(of['trained'])} trained, {_count(of['frozen'])} frozen, "
-        f"{_count(of['autoencoder'])} of the autoencoder",
+        f"{run}, a batch of {found['batch_size']} {clips} of {found['duration_s']:g} s on each",
+        "parameters: " + ", ".join(f"{_scaled(count, '', 1000)}{name}" for name, count in of.items() if count),
         "",
-        f"memory of {'each' if plural else 'the'} device",
+        f"memory of {'each' if several else 'the'} device",
     ]
-    lines += [f"  {name:<36} {size / GIB:9.2f} GiB" for name, size in found["memory_bytes"].items()]
-    room = found["device_bytes"] / GIB
+    lines += [f"  {name:<34} {_bytes(size):>12}" for name, size in found["memory_bytes"].items()]
     share = found["peak_bytes"] / found["device_bytes"]
+    fits = "" if share <= 1 else ": it does not fit"
     lines += [
-        f"  {'peak':<36} {found['peak_bytes'] / GIB:9.2f} GiB, {share:.0%} of {room:.1f} GiB"
-        + ("" if share <= 1 else ": it does not fit"),
+        f"  {'peak':<34} {_bytes(found['peak_bytes']):>12}, {share:.0%} of {_bytes(found['device_bytes'])}{fits}",
         "",
-        f"work of {'each' if plural else 'the'} device in a step",
+        f"{'a step, on each device':<36} {'operations':>12} {'memory besides what stays':>27}",
     ]
     for name, phase in found["phases"].items():
-        lines.append(
-            f"  {name:<24} {phase['flop'] / 1e12:10.2f} TFLOP {phase['bytes'] / GIB:9.2f} GiB besides what stays"
-        )
+        lines.append(f"  {name:<34} {_flop(phase['flop']):>12} {_bytes(phase['bytes']):>27}")
     lines += [
-        f"  {'optimizer step':<24} {found['flop_per_step'] / 1e12:10.2f} TFLOP",
+        f"  {'optimizer step':<34} {_flop(found['flop_per_step']):>12}",
         "",
-        f"peak of the device: {found['peak_flops'] / 1e12:.4g} TFLOP/s ({found['peak_source']}); share of it reached: "
-        f"{found['share']:.0%} (assumed)",
-        f"time of an optimizer step: {found['step_s']:.3g} s",
+        f"peak: {found['peak_flops'] / 1e12:.4g} TFLOP/s ({found['peak_source']}); {found['share']:.0%} of it are assumed",
+        f"an optimizer step takes {found['step_s']:.3g} s",
     ]
     if found["steps"] is None:
-        lines.append("the recipe does not limit the steps: set --trainer.max_steps, or --clips with max_epochs")
+        lines.append("nothing limits the steps: set --trainer.max_steps, or --clips N with --trainer.max_epochs")
     else:
         lines.append(
-            f"{found['steps']:,} steps: {found['hours']:.3g} hours, {found['hours'] * found['devices']:.3g} device hours, "
-            f"{found['total_flop']:.3g} FLOP in all"
+            f"{found['steps']:,} steps take {found['hours']:.3g} hours, {found['hours'] * found['devices']:.3g} device "
+            f"hours, and {_flop(found['total_flop'])}"
         )
+    hours = found["clips"] * found["duration_s"] / 3600
+    stored = f"{_bytes(found['storage_bytes'])}: {_bytes(found['clip_bytes'])} a clip"
     lines += [
-        f"a checkpoint: {found['checkpoint_bytes'] / GIB:.2f} GiB",
-        f"features of {found['clips']:,} clips ({found['clips'] * found['duration_s'] / 3600:.3g} hours): "
-        f"{found['storage_bytes'] / GIB:.2f} GiB, {found['clip_bytes'] / 2**10:.0f} KiB a clip",
+        f"a checkpoint takes {_bytes(found['checkpoint_bytes'])}",
+        f"features of {found['clips']:,} clips, {hours:.3g} hours, take {stored}",
         "",
-        "Assumed or not counted:",
+        "assumed, or not counted:",
         *(f"- {note}" for note in found["notes"]),
-        "- validation, and what the allocator loses to fragmentation, are not counted",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e6:,.1f} M"
+def _scaled(number: float, unit: str, base: int) -> str:
+    prefixes = ("", "K", "M", "G", "T", "P", "E", "Z")
+    power = min(len(prefixes) - 1, int(math.log(number, base))) if number >= 1 else 0
+    prefix = prefixes[power] + ("i" if base == 1024 and power else "")
+    return f"{number / base**power:.{2 if power else 0}f} {prefix}{unit}{'' if unit or not prefix else ' '}"
+
+
+def _bytes(number: float) -> str:
+    return _scaled(number, "B", 1024)
+
+
+def _flop(number: float) -> str:
+    return _scaled(number, "FLOP", 1000)

@@ -69,12 +69,18 @@ class Recipe:
 
     @property
     def devices(self) -> int | None:
-        """Devices of all nodes; None where the recipe takes all that there are."""
+        """Devices of all nodes; None where the recipe takes all that there are.
+
+        Raises:
+            RecipeError: It is neither a number, nor a list, nor ``auto``.
+        """
         devices, nodes = self.trainer.get("devices"), int(self.trainer.get("num_nodes") or 1)
-        if isinstance(devices, (list, tuple)):
-            return len(devices) * nodes
-        count = int(devices) if str(devices).lstrip("-").isdigit() else -1
-        return count * nodes if count > 0 else None
+        listed = devices if isinstance(devices, list) else str(devices).split(",")
+        if str(devices) in ("auto", "-1", "None"):
+            return None
+        if not all(str(item).strip().isdigit() for item in listed) or str(devices) == "0":
+            raise RecipeError(f"trainer.devices is {devices!r}; expected a number, a list of numbers, or auto")
+        return (len(listed) if isinstance(devices, list) or len(listed) > 1 else int(listed[0])) * nodes
 
     @property
     def duration_s(self) -> float | None:
@@ -96,12 +102,11 @@ class _RecipeReader(CommandLine):
         given = config.model.init_args
         notes: list[str] = []
         rewards: dict[str, Any] = {}
-        for part in (given, given.get("scoring")):
-            for key in ("rewards", "held_out"):
-                named = {} if part is None or not part.get(key) else part[key]
-                rewards |= {f"{name} (held out)" if key == "held_out" else name: named[name] for name in named}
-                if named:
-                    part[key] = {name: jsonargparse.Namespace(class_path=PLACEHOLDER) for name in named}
+        for key in ("rewards", "scoring.held_out"):
+            named = given.get(key) or {}
+            rewards |= {f"{name} (held out)" if "." in key else name: named[name] for name in named}
+            if named:
+                given[key] = {name: jsonargparse.Namespace(class_path=PLACEHOLDER) for name in named}
         if given.get("metrics"):
             given.metrics = {}
         only = jsonargparse.Namespace(model=config.model)
@@ -160,7 +165,7 @@ def _without_unknown_rewards(words: Sequence[str], known: Known) -> Iterator[tup
                 continue
             path = word if is_value else path
             recipe, n_before = read_recipe(Path(path)), len(notes)
-            given = (recipe.get("model") or {}).get("init_args") or {}
+            given: Any = (recipe.get("model") or {}).get("init_args") or {}
             for named in (given.get("rewards"), (given.get("scoring") or {}).get("held_out")):
                 for name, value in named.items() if isinstance(named, dict) else ():
                     kind = value.get("class_path") if isinstance(value, dict) else value

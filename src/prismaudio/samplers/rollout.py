@@ -213,7 +213,7 @@ def n_evaluations(
 
 
 def n_samples(trajectories: Sequence[Trajectory], branch_size: int = 1, *, share_first: bool = False) -> int:
-    """How many samples :func:`rollout` evaluates the network for, in all, with Euler's method; for the arguments see there.
+    """How many samples :func:`rollout` evaluates the network for, with Euler's method; for the arguments see there.
 
     Example:
         >>> from prismaudio.training.grpo.windows import Window

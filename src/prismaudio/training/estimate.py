@@ -238,7 +238,9 @@ def _held(task: TransformerTask, settings: RunSettings, states: Sequence[Tensor]
     return StepCost(parameters, held, checkpoint_bytes=_total(trained) + kept + _total(average) + _total(states))
 
 
-def _count(task: Any, batch: LatentBatch, optimizer: Optimizer, simulation: Simulation, cost: StepCost) -> None:
+def _count(
+    task: Any, batch: LatentBatch, optimizer: Optimizer, counter: Counter, kernels: DeviceKernels, cost: StepCost
+) -> None:
     """Run a step, and add memory and operations of its parts to a cost."""
     gradients = sum(map(n_bytes, (weight for group in optimizer.param_groups for weight in group["params"])))
     autocast, phase, before = kernels.autocast, DryPhase(""), 0

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lightning.pytorch import Callback
-
     from torch.optim import Optimizer
 
     from prismaudio.models.dit import DiffusionTransformer
@@ -242,7 +241,7 @@ class FastGrpoTask(RewardedTask):
         return replace(prompts, conditions=self._complete(prompts.conditions, len(prompts.ids)))
 
     def dry_run(self, batch: LatentBatch, optimizer: Optimizer) -> Iterator[DryPhase]:
-        """See :meth:`prismaudio.training.contracts.DryRuns.dry_run`; the work of the roll-out is a mean over windows."""
+        """See :meth:`prismaudio.training.contracts.DryRuns.dry_run`; the work of roll-outs is a mean over windows."""
         count = len(batch) * self._n_shares
         each = torch.arange(count) // self._n_shares
         seconds = batch.latents.shape[-1] * self._decoder.hop / self._decoder.sample_rate_hz

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -19,14 +18,18 @@ if TYPE_CHECKING:
 ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - torch has no public name
 ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 LOWERED = frozenset(
-    "linear matmul mm bmm addmm addbmm baddbmm mv addmv addr einsum bilinear prelu scaled_dot_product_attention "
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d __matmul__ __rmatmul__".split()
+    """
+    linear matmul mm bmm addmm addbmm baddbmm mv addmv addr einsum bilinear prelu scaled_dot_product_attention
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d __matmul__ __rmatmul__
+    """.split()  # noqa: SIM905 - a list of words
 )
 """Functions that autocast computes in half precision on a GPU."""
 RAISED = frozenset(
-    "pow __pow__ __rpow__ rsqrt reciprocal exp expm1 log log2 log10 log1p sum prod cumsum cumprod norm layer_norm "
-    "group_norm rms_norm softmax log_softmax softplus mse_loss l1_loss smooth_l1_loss cross_entropy nll_loss "
-    "cosine_similarity normalize acos asin cosh sinh tan erfinv".split()
+    """
+    pow __pow__ __rpow__ rsqrt reciprocal exp expm1 log log2 log10 log1p sum prod cumsum cumprod norm layer_norm
+    group_norm rms_norm softmax log_softmax softplus mse_loss l1_loss smooth_l1_loss cross_entropy nll_loss
+    cosine_similarity normalize acos asin cosh sinh tan erfinv
+    """.split()  # noqa: SIM905
 )
 """Functions that autocast computes in float32 on a GPU."""
 
@@ -136,7 +139,7 @@ class DeviceKernels(TorchFunctionMode):
         if name == "scaled_dot_product_attention" and args[0].device.type == "meta":
             return _attention(*args, **kwargs)
         if name == "rms_norm" and self.kind == "cuda" and args[0].device.type == "meta":
-            return _FusedNorm.apply(*_norm_arguments(*args, **kwargs))
+            return _fused_norm(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _cast(self, value: Any, to: torch.dtype) -> Any:
@@ -162,13 +165,14 @@ class _FusedNorm(torch.autograd.Function):
         return torch.empty_like(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, _gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, weight, _ = ctx.saved_tensors
         return torch.empty_like(x), torch.empty_like(weight)
 
 
-def _norm_arguments(x: Tensor, shape: Any, weight: Tensor, eps: float | None = None) -> tuple[Tensor, Tensor]:
-    return x, weight
+def _fused_norm(x: Tensor, shape: Any, weight: Tensor, eps: float | None = None) -> Tensor:  # noqa: ARG001
+    made: Tensor = _FusedNorm.apply(x, weight)
+    return made
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
