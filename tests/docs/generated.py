@@ -31,6 +31,7 @@ COMMANDS = {
         "extract",
         "cot build",
         "cot inspect",
+        "estimate",
         "bench",
         "bench model",
         "bench train",

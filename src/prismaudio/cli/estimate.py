@@ -228,8 +228,8 @@ def _summary(
         "storage_bytes": n_stored * clip_bytes,
         "notes": [
             *notes,
-            f"{options.share:.0%} of the peak is an assumption: batches of a few clips reach less; set --share",
-            "validation, loading of data and what the allocator loses to fragmentation are not counted",
+            f"{options.share:.0%} of the peak is an assumption, without waiting for data or launches: set --share",
+            "validation, and what the allocator loses to fragmentation, are not counted",
         ],
     }
 
@@ -270,7 +270,8 @@ def _n_steps(
 
 def _rewards(recipe: Recipe, task: FastGrpoTask, settings: RunSettings, notes: list[str]) -> dict[str, dict[str, int]]:
     """Bytes of the networks of each reward, and, of a reward without one, bytes that scoring takes."""
-    found = {}
+    found: dict[str, dict[str, int]] = {}
+    counted: list[str] = []
     for name, described in recipe.rewards.items():
         kind = resolve_name(described.class_path)
         network = network_of(kind)
@@ -278,7 +279,7 @@ def _rewards(recipe: Recipe, task: FastGrpoTask, settings: RunSettings, notes: l
             with MetaTensors(MANY):
                 held = sum(map(n_bytes, network().parameters()))
             found[name] = {"held": held, "scoring": 0}
-            notes.append(f"reward {name}: the network of {kind.__name__} is counted, its activations are not")
+            counted.append(kind.__name__)
             continue
         try:
             reward = build_reward(described)
@@ -288,6 +289,8 @@ def _rewards(recipe: Recipe, task: FastGrpoTask, settings: RunSettings, notes: l
             notes.append(f"reward {name} is not counted: {one_line(error)}")
             continue
         found[name] = {"held": held, "scoring": scoring}
+    if counted:
+        notes.append(f"of rewards with a network, its weights are counted, not its work: {', '.join(counted)}")
     return found
 
 
@@ -328,7 +331,7 @@ def listing(found: dict[str, Any]) -> str:
     lines += [
         f"  {'optimizer step':<34} {_flop(found['flop_per_step']):>12}",
         "",
-        f"peak: {found['peak_flops'] / 1e12:.4g} TFLOP/s ({found['peak_source']}); {found['share']:.0%} of it are assumed",
+        f"peak: {found['peak_flops'] / 1e12:.4g} TFLOP/s ({found['peak_source']}), {found['share']:.0%} of it assumed",
         f"an optimizer step takes {found['step_s']:.3g} s",
     ]
     if found["steps"] is None:

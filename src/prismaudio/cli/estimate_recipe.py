@@ -166,8 +166,9 @@ def _without_unknown_rewards(words: Sequence[str], known: Known) -> Iterator[tup
             path = word if is_value else path
             recipe, n_before = read_recipe(Path(path)), len(notes)
             given: Any = (recipe.get("model") or {}).get("init_args") or {}
-            for named in (given.get("rewards"), (given.get("scoring") or {}).get("held_out")):
-                for name, value in named.items() if isinstance(named, dict) else ():
+            several: list[Any] = [given.get("rewards"), (given.get("scoring") or {}).get("held_out")]
+            for named in (some for some in several if isinstance(some, dict)):
+                for name, value in named.items():
                     kind = value.get("class_path") if isinstance(value, dict) else value
                     if isinstance(kind, str) and "." not in kind and kind not in known.names:
                         named[name] = {"class_path": PLACEHOLDER}
