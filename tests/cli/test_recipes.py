@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import yaml
 
@@ -60,3 +61,20 @@ def test_the_schema_allows_bare_names_and_paths(toy, capsys):
         part["$ref"] for value in schema["$defs"].values() for part in value.get("anyOf", []) if "$ref" in part
     }
     assert {reference.removeprefix("#/$defs/") for reference in references} <= set(schema["$defs"])
+
+
+def test_the_batch_script_is_copied_like_a_recipe(capsys, tmp_path):
+    assert main(["recipes", "copy", "slurm.sbatch", str(tmp_path)]) == 0
+    script = tmp_path / "slurm.sbatch"
+    assert capsys.readouterr().out.endswith(f"run it with: sbatch {script}\n")
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    text = script.read_text()
+    for needed in (
+        "--signal=SIGUSR1@",
+        "--requeue",
+        "--ntasks-per-node=8",
+        "--gpus-per-node=8",
+        "\nsrun prismaudio fit",
+    ):
+        assert needed in text
+    assert main(["recipes", "copy", "slurm.sbatch", str(script)]) == 2

@@ -34,6 +34,7 @@ COMMANDS = {
         "extract",
         "cot build",
         "cot inspect",
+        "estimate",
         "bench",
         "bench model",
         "bench train",

@@ -28,7 +28,7 @@ ADDITIONS = {
     "cot/vlm_fsdp": "cot/paper",
 }
 """What is given after another recipe, and that one."""
-SLURM = Path(str(RECIPES["foundation/paper"])).with_name("slurm.sbatch")
+SLURM = Path(str(RECIPES["foundation/paper"])).parents[1] / "slurm.sbatch"
 SMOKE = [name for name in RECIPES if name.startswith("smoke/") and name != "smoke/cot_vlm"]
 """Recipes that are trained here; prismaudio-vlm trains its own, for which a model is made first."""
 
@@ -104,7 +104,7 @@ def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     trainer = yaml.safe_load(done.stdout)["trainer"]
     assert (trainer["num_nodes"], int(trainer["devices"]), trainer["strategy"]) == (2, 8, "fsdp")
-    assert trainer["logger"]["init_args"]["save_dir"] == "runs/paper-7"
+    assert trainer["logger"]["init_args"]["save_dir"] == "runs/slurm-7"
 
 
 @pytest.fixture(scope="module")

@@ -144,6 +144,9 @@ class OobleckAutoencoder(Configured, Autoencoder):
         one_pass_frames: Maximum number of latent frames, over the whole batch, that are processed in one pass.
         chunk_frames: Latent frames of a chunk of longer inputs, without overlap.
 
+    Attributes:
+        in_tiles: Whether to compute in small tiles on any device, as on a CPU.
+
     Source:
         ``PrismAudio/models/autoencoders.py`` at 86eed40, from its specification (the Oobleck of Stable Audio Open,
         Evans et al. 2024). diffusers' ``AutoencoderOobleck`` computes bit-identical results, but it names every weight
@@ -159,6 +162,7 @@ class OobleckAutoencoder(Configured, Autoencoder):
 
     any_length = True
     half_precision = True
+    in_tiles = False
 
     def __init__(
         self,
@@ -245,7 +249,7 @@ class OobleckAutoencoder(Configured, Autoencoder):
         halo: int,
     ) -> Tensor:
         """Apply a network to a possibly long input; the arguments are those of :func:`in_chunks`."""
-        in_parts = x_BCT.device.type == "cpu" and not torch.is_grad_enabled()
+        in_parts = (self.in_tiles or x_BCT.device.type == "cpu") and not torch.is_grad_enabled()
 
         def network(x_BC1T: Tensor) -> Tensor:
             return functools.reduce(in_tiles, parts, x_BC1T) if in_parts else whole(x_BC1T)

@@ -191,15 +191,20 @@ def untrained(kind: type[Reward], tokenizer: str | None = None) -> Reward | None
         kind: Class of the reward.
         tokenizer: A tokenizer to use instead of the published one, for rewards with a text encoder.
     """
-    hint = type_hints(kind).get("network")
-    networks = [part for part in get_args(hint) if isinstance(part, type) and issubclass(part, nn.Module)]
-    if not networks:
+    network = network_of(kind)
+    if network is None:
         return None
     torch.manual_seed(0)
-    given: dict[str, Any] = {"network": networks[0]().eval().requires_grad_(requires_grad=False)}
+    given: dict[str, Any] = {"network": network().eval().requires_grad_(requires_grad=False)}
     if "tokenizer" in parameters(kind):
         given["tokenizer"] = tokenizer
     return kind(**given)
+
+
+def network_of(kind: type[Reward]) -> type[nn.Module] | None:
+    """The class of the network of a reward, which has the published size by default; None without one."""
+    parts = get_args(type_hints(kind).get("network"))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, nn.Module)), None)
 
 
 def in_half(reward: Reward) -> Reward | None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "cot": ("prismaudio.cli.cot:main", "build chain-of-thought data for the clips of a manifest"),
     "fit": ("prismaudio.cli.fit:fit", "train from a recipe (the fit command of LightningCLI)"),
     "validate": ("prismaudio.cli.fit:validate", "evaluate a checkpoint on the validation clips of a recipe"),
+    "estimate": ("prismaudio.cli.estimate:main", "estimate memory, operations, storage and hours of a recipe"),
     "bench": ("prismaudio.cli.bench:main", "run the benchmark of a model, of rewards or of a plugin"),
     "convert": ("prismaudio.cli.convert:main", "convert a published checkpoint to a model folder"),
     "export": ("prismaudio.cli.export:main", "export a checkpoint of fit as a model folder"),

@@ -10,6 +10,9 @@ from prismaudio.cli.plugins import recipe_summary
 from prismaudio.errors import PrismAudioError
 from prismaudio.registry import Registry, discover
 
+SCRIPT = "slurm.sbatch"
+"""The batch script for SLURM, which is shown and copied like a recipe."""
+
 
 def main(argv: list[str]) -> int:
     """Run ``prismaudio recipes``."""
@@ -19,7 +22,7 @@ def main(argv: list[str]) -> int:
     show = commands.add_parser("show", help="print a recipe")
     show.add_argument("name", help="name of a recipe, for example smoke/loudness")
     copy = commands.add_parser("copy", help="copy a recipe to a file that you can edit")
-    copy.add_argument("name", help="name of a recipe")
+    copy.add_argument("name", help=f"name of a recipe, or {SCRIPT} for a batch script")
     copy.add_argument(
         "to", nargs="?", help="file or folder; by default the recipe's file name in the working directory"
     )
@@ -50,7 +53,9 @@ def listing(registry: Registry) -> str:
 
 
 def find_recipe(registry: Registry, name: str) -> Path:
-    """The file of a recipe."""
+    """The file of a recipe, or of the batch script."""
+    if name == SCRIPT:
+        return Path(__file__).parents[1] / "recipes" / SCRIPT
     return Path(str(registry.find("recipes", name.removesuffix(".yaml")).item))
 
 
@@ -62,4 +67,5 @@ def copy_recipe(source: Path, to: str | None, *, force: bool) -> None:
     if target.exists() and not force:
         raise PrismAudioError(f"{target} exists; choose another name, or add --force to replace it")
     target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    sys.stdout.write(f"copied to {target}; run it with: prismaudio fit --config {target}\n")
+    command = f"sbatch {target}" if source.name == SCRIPT else f"prismaudio fit --config {target}"
+    sys.stdout.write(f"copied to {target}; run it with: {command}\n")

@@ -86,7 +86,7 @@ def release_grid(steps: int) -> Tensor:
         >>> release_grid(4).tolist()
         [1.0, 0.666..., 0.333..., 0.001..., 0.0]
     """
-    return torch.cat([torch.linspace(1, 0.001, steps, dtype=torch.float64).float(), torch.zeros(1)])
+    return torch.nn.functional.pad(torch.linspace(1, 0.001, steps, dtype=torch.float64).float(), (0, 1))
 
 
 def shorten_tail(grid: Tensor, head_steps: int, max_tail_steps: int) -> Tensor:

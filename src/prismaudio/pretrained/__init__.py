@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.components import Pretrained
@@ -15,12 +17,13 @@ from prismaudio.pretrained.layouts import ENCODERS, LAYOUTS, ModelFiles, recogni
 from prismaudio.registry import Registry, discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from prismaudio.models.dit import DiffusionTransformer
 
 NEEDED = ("transformer", "autoencoder")
+_REPLACEMENT: ContextVar[Callable[[str], dict[str, Any]] | None] = ContextVar("replacement", default=None)
 
 
 def load(source: str | Path | None = None, revision: str | None = None) -> tuple[dict[str, Any], str]:
@@ -77,7 +80,29 @@ def check_complete(folder: Path, components: Collection[str]) -> None:
 
 def load_parts(source: str | Path) -> dict[str, Any]:
     """Load the components of a model, complete or not; see :func:`load`."""
-    return find(source).load()
+    replacement = _REPLACEMENT.get()
+    return find(source).load() if replacement is None else replacement(str(source))
+
+
+def outline_parts(source: str | Path) -> dict[str, Any]:
+    """The components of a model, complete or not, without their weights; nothing is downloaded.
+
+    Raises:
+        CheckpointError: There is no such model on this machine, or it is damaged.
+    """
+    if not expanded(source).exists() and str(source) not in discover().names("models"):
+        raise CheckpointError(f"there is no model at {source}")
+    return {name: factory.outline() for name, factory in find(source).factories().items()}
+
+
+@contextmanager
+def loading_with(function: Callable[[str], dict[str, Any]]) -> Iterator[None]:
+    """Context in which :func:`load_parts` calls a function, such as one that loads no weights."""
+    token = _REPLACEMENT.set(function)
+    try:
+        yield
+    finally:
+        _REPLACEMENT.reset(token)
 
 
 def check_sizes(folder: Path, components: Mapping[str, Any]) -> None:

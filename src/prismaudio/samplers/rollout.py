@@ -212,6 +212,22 @@ def n_evaluations(
     return head + shared + stochastic + max(len(one.grid) - 1 - one.window.stop for one in trajectories)
 
 
+def n_samples(trajectories: Sequence[Trajectory], branch_size: int = 1, *, share_first: bool = False) -> int:
+    """How many samples :func:`rollout` evaluates the network for, with Euler's method; for the arguments see there.
+
+    Example:
+        >>> from prismaudio.training.grpo.windows import Window
+        >>> n_samples([Trajectory(torch.linspace(1, 0, 11), Window(4, 6))], branch_size=8)
+        52
+    """
+    shared = int(share_first and branch_size > 1)
+    total = 0
+    for one in trajectories:
+        first = shared if len(one.window) else 0
+        total += one.window.start + first + branch_size * (len(one.grid) - 1 - one.window.start - first)
+    return total
+
+
 def replay(velocity: Velocity, rollout: Rollout, index: int) -> Transition:
     """Recompute the stochastic step ``index``, from 0, under the current policy from the same latents, with gradients.
 

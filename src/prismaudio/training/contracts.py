@@ -7,6 +7,7 @@ its recipes use. The tasks of PrismAudio implement all that apply to them.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from torch.optim import Optimizer
+
     from prismaudio.components import Dimension
     from prismaudio.training.candidates import ScoredCandidates
+    from prismaudio.types import LatentBatch
 
 Contract = TypeVar("Contract")
 
@@ -98,6 +102,36 @@ class SamplesCandidates(Protocol):
 
     def kept_candidates(self) -> ScoredCandidates | None:
         """The candidates that were kept, once; None without any."""
+
+
+@dataclass(frozen=True)
+class DryPhase:
+    """A part of a step that :meth:`DryRuns.dry_run` runs next.
+
+    Args:
+        name: Its name; parts of one name are added up.
+        repeats: How often a real step does this work, one time after the other.
+        autocast: Whether it is computed in the precision of the trainer.
+    """
+
+    name: str
+    repeats: float = 1.0
+    autocast: bool = True
+
+
+@runtime_checkable
+class DryRuns(Protocol):
+    """A task that can do the work of a step without data, rewards or a loop, which ``prismaudio estimate`` counts."""
+
+    def dry_run(self, batch: LatentBatch, optimizer: Optimizer) -> Iterator[DryPhase]:
+        """Do the work of one step, and yield each part before it is done.
+
+        Tensors of the task and of the batch are on the device ``meta``, so that nothing may depend on their values.
+
+        Args:
+            batch: Clips of this process, all of one length.
+            optimizer: The optimizer of the trained parameters, which have gradients of an earlier step.
+        """
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -21,13 +21,21 @@ from prismaudio.flow.randomness import normal
 from prismaudio.flow.times import release_grid, shorten_tail, uniform_grid
 from prismaudio.rewards.base import Reward
 from prismaudio.samplers.base import Velocity
-from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, n_evaluations, rollout
+from prismaudio.samplers.rollout import Rollout, RowVelocity, Trajectory, n_evaluations, n_samples, rollout
 from prismaudio.training.candidates import Candidates, Prompts, ScoredCandidates, entropy
+from prismaudio.training.contracts import DryPhase
 from prismaudio.training.grpo.advantages import WeightedSumAdvantage, flat_groups, std_within_groups
 from prismaudio.training.grpo.losses import ClippedLoss
 from prismaudio.training.grpo.options import PolicyOptions, RewardOptions, RolloutOptions
 from prismaudio.training.grpo.reward_weights import RewardWeight, weight_at
-from prismaudio.training.grpo.update import Objective, ReplayBatch, accumulate_gradients, micro_batches
+from prismaudio.training.grpo.update import (
+    MicroBatch,
+    Objective,
+    ReplayBatch,
+    accumulate_gradients,
+    micro_batch_loss,
+    micro_batches,
+)
 from prismaudio.training.grpo.weighting import UniformWeighting
 from prismaudio.training.grpo.windows import RandomWindow, Window
 from prismaudio.training.reference import Reference
@@ -40,8 +48,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lightning.pytorch import Callback
+    from torch.optim import Optimizer
 
     from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio.types import LatentBatch
+
+DRY_UPDATES = 32
+"""Updates over whose windows the work of a dry run is averaged."""
 
 
 class FastGrpoTask(RewardedTask):
@@ -179,7 +192,7 @@ class FastGrpoTask(RewardedTask):
         update = self.update
         with self.update_log.phase("rollout"):
             prompts = self._prompts(batch)
-            windows = [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in prompts.ids]
+            windows = self._windows(prompts.ids, update)
             batches = prompts.batches(windows, self._rollout_batch_size, self._max_padding)
             idle = self._n_idle([[windows[row] for row in rows] for rows in batches])
         candidates = [self._candidates(prompts, rows, [windows[row] for row in rows], update) for rows in batches]
@@ -227,17 +240,58 @@ class FastGrpoTask(RewardedTask):
         prompts = prompts.gather(self.device)
         return replace(prompts, conditions=self._complete(prompts.conditions, len(prompts.ids)))
 
+    def dry_run(self, batch: LatentBatch, optimizer: Optimizer) -> Iterator[DryPhase]:
+        """See :meth:`prismaudio.training.contracts.DryRuns.dry_run`; the work of roll-outs is a mean over windows."""
+        count = len(batch) * self._n_shares
+        each = torch.arange(count) // self._n_shares
+        seconds = batch.latents.shape[-1] * self._decoder.hop / self._decoder.sample_rate_hz
+        names = [f"clip {row}" for row in range(count)]
+        conditions = batch.conditions.index(each.to(self.device))
+        prompts = Prompts(names, [batch.lengths[0]] * count, [seconds] * count, conditions, [{}] * count)
+        windows = [self._windows(names, update) for update in range(DRY_UPDATES)]
+        work = [
+            n_samples(self._trajectories(some), self.branch_size, share_first=self.rollout_options.share_first)
+            for some in windows
+        ]
+        yield DryPhase("rollout", sum(work) / len(work) / work[0])
+        batches = prompts.batches(windows[0], self._rollout_batch_size, self._max_padding)
+        sampled = [self._sampled(prompts, rows, [windows[0][row] for row in rows], 0) for rows in batches]
+        yield DryPhase("decode", count, autocast=False)
+        with torch.no_grad():
+            leveled(self._decoder.decode(sampled[0].rollout.latents[: len(self._members)]), self.peaks)
+        todo, objective = self._micro_batches(sampled, torch.zeros(count * len(self._members)))
+        alike: dict[tuple[int, int], list[MicroBatch]] = {}
+        for some in todo:
+            alike.setdefault((len(some.rows), some.source.rollout.evaluated(some.index)), []).append(some)
+        optimizer.zero_grad(set_to_none=len(todo) == 1)  # else a later micro-batch has the gradients of earlier ones
+        for first, *others in alike.values():
+            yield DryPhase("training", (1 + len(others)) * self.policy_options.num_inner_epochs)
+            terms, _ = micro_batch_loss(first, objective)
+            (first.share * terms.mean()).backward()
+            del terms
+        yield DryPhase("optimizer", self.policy_options.num_inner_epochs, autocast=False)
+        optimizer.step()
+
+    def _windows(self, names: Sequence[str], update: int) -> list[Window]:
+        """The window of each clip in an update."""
+        return [self.window.window(len(self.grid) - 1, self.seed, update, name) for name in names]
+
     def _candidates(self, prompts: Prompts, rows: list[int], windows: Sequence[Window], update: int) -> Candidates:
         """Sample candidates of some clips, and submit their audio to the rewards."""
+        with self.update_log.phase("rollout"):
+            sampled = self._sampled(prompts, rows, windows, update)
+        with self.update_log.phase("decode"):
+            parts = sampled.rollout.latents.split(len(self._members))
+            scores = [self._submit(prompts, row, latents) for row, latents in zip(rows, parts, strict=True)]
+        return replace(sampled, scores=scores)
+
+    def _sampled(self, prompts: Prompts, rows: list[int], windows: Sequence[Window], update: int) -> Candidates:
+        """Sample candidates of some clips, without scores."""
         names, members = [prompts.ids[row] for row in rows], self._members
         each = torch.tensor(rows).repeat_interleave(len(members))
         conditions = prompts.conditions.index(each.to(self.device, non_blocking=True))
-        with self.update_log.phase("rollout"):
-            sampled = self._roll_out(conditions, names, [prompts.n_frames[row] for row in rows], windows, update)
-        with self.update_log.phase("decode"):
-            parts = sampled.latents.split(len(members))
-            scores = [self._submit(prompts, row, latents) for row, latents in zip(rows, parts, strict=True)]
-        return Candidates([name for name in names for _ in members], sampled, conditions, scores)
+        sampled = self._roll_out(conditions, names, [prompts.n_frames[row] for row in rows], windows, update)
+        return Candidates([name for name in names for _ in members], sampled, conditions, [])
 
     def _roll_out(
         self, conditions: Conditions, ids: Sequence[str], lengths: Sequence[int], windows: Sequence[Window], update: int
@@ -386,11 +440,7 @@ class FastGrpoTask(RewardedTask):
     def _replay(self, candidates: Sequence[Candidates], advantages: Tensor, *, first: bool) -> None:
         """Replay all candidates and accumulate their gradient, see :mod:`prismaudio.training.grpo.update`."""
         torch.clear_autocast_cache()  # it holds the weights of before the last optimizer step
-        options = self.policy_options
-        objective = Objective(self.policy_loss, self.weighting, self.grid, self.kl_coef, options.kl_form)
-        sampled = [self._replay_batch(some) for some in candidates]
-        top_k = self.train_top_k // self._n_shares
-        todo = micro_batches(sampled, advantages, top_k, self._micro_batch_size)
+        todo, objective = self._micro_batches(candidates, advantages)
         # processes average their gradients once, with the last micro-batch
         found = accumulate_gradients(
             todo, objective, self.manual_backward, lambda: within_process(self.trainer.strategy)
@@ -400,6 +450,16 @@ class FastGrpoTask(RewardedTask):
                 self.update_log.add(name, value, share)
             elif first:
                 self.update_log.add_ratio_error(value, self.update)
+
+    def _micro_batches(
+        self, candidates: Sequence[Candidates], advantages: Tensor
+    ) -> tuple[list[MicroBatch], Objective]:
+        """The micro-batches of an update, and its objective."""
+        form = self.policy_options.kl_form
+        objective = Objective(self.policy_loss, self.weighting, self.grid, self.kl_coef, form)
+        sampled = [self._replay_batch(some) for some in candidates]
+        top_k = self.train_top_k // self._n_shares
+        return micro_batches(sampled, advantages, top_k, self._micro_batch_size), objective
 
     def _replay_batch(self, some: Candidates) -> ReplayBatch:
         """A rollout with the networks that its steps are replayed with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -12,12 +12,15 @@ from prismaudio.checkpoints import within
 from prismaudio.devices import HostCopy
 from prismaudio.flow.path import interpolate, velocity_target
 from prismaudio.flow.times import logit_normal_times, truncated_logit_normal_times
+from prismaudio.training.contracts import DryPhase
 from prismaudio.training.draws import draw
 from prismaudio.training.sharding import mean_over_processes
 from prismaudio.training.transformer import LOG, TransformerTask
 from prismaudio.types import ClipBatch, Conditions, LatentBatch
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from prismaudio.training.draws import Draws
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -130,6 +133,18 @@ class FoundationTask(TransformerTask):
                 "manifest without features, or remove the metrics and measure the exported model with prismaudio score",
                 ", ".join(self.metrics),
             )
+
+    def dry_run(self, batch: LatentBatch, optimizer: Optimizer) -> Iterator[DryPhase]:
+        """See :meth:`prismaudio.training.contracts.DryRuns.dry_run`."""
+        yield DryPhase("forward")
+        noise, times = torch.zeros_like(batch.latents), batch.latents.new_zeros(len(batch))
+        error, real = self._loss(batch, noise, times, batch.conditions)
+        loss = error / real
+        yield DryPhase("backward")
+        optimizer.zero_grad()
+        loss.backward()
+        yield DryPhase("optimizer", autocast=False)
+        optimizer.step()
 
     def _loss(self, batch: LatentBatch, noise: Tensor, times: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Squared error, summed over the real frames and averaged over the channels, and the number of real frames."""

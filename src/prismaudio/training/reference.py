@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
 
     from prismaudio.models.dit import DiffusionTransformer
@@ -30,6 +31,11 @@ class Reference:
     def __init__(self, transformer: DiffusionTransformer, *, adapters: bool) -> None:
         self._transformer = transformer
         self._copy = None if adapters else copy.deepcopy(transformer).requires_grad_(requires_grad=False)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights of the copy; none where only adapters are trained."""
+        return [] if self._copy is None else [*self._copy.parameters(), *self._copy.buffers()]
 
     def prepare(self, mesh: DeviceMesh | None, device: torch.device) -> None:
         """Move the copy to the device, and shard it like the transformer.

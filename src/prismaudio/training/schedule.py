@@ -21,9 +21,10 @@ from prismaudio.errors import RecipeError
 from prismaudio.training.contracts import UsesRunLength
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lightning.pytorch import LightningModule
+    from torch.nn import Parameter
 
 LOG = logging.getLogger("prismaudio.training")
 
@@ -185,15 +186,7 @@ def configure_optimizer(
         RecipeError: The optimizer or the schedule rejects its arguments.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1]},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    try:
-        made = AdamW(groups, **defaults) if optimizer is None else optimizer(groups)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"the optimizer rejects its arguments: {error}") from error
+    made = make_optimizer(trained, optimizer, defaults)
     # Lightning does not clip scaled gradients of a fused optimizer
     if all(p.is_cuda for p in trained) and module.trainer.precision != "16-mixed":
         fuse(made)
@@ -220,6 +213,30 @@ def configure_optimizer(
         if reached < 0.9 * schedule.end_factor:
             warn_of_warmup(f"total_iters is {schedule.total_iters}", num_steps, reached / schedule.end_factor)
     return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def make_optimizer(
+    trained: Sequence[Parameter], optimizer: OptimizerCallable | None, defaults: Mapping[str, Any]
+) -> Optimizer:
+    """The optimizer of some parameters; those of at most one dimension have no weight decay.
+
+    Args:
+        trained: The parameters.
+        optimizer: Called with the parameter groups; None for AdamW.
+        defaults: Arguments of AdamW where ``optimizer`` is None.
+
+    Raises:
+        RecipeError: The optimizer rejects its arguments.
+    """
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    try:
+        return AdamW(groups, **defaults) if optimizer is None else optimizer(groups)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"the optimizer rejects its arguments: {error}") from error
 
 
 def fuse(optimizer: Optimizer) -> None:

@@ -143,11 +143,16 @@ class TransformerTask(AveragedTask):
         if self.autoencoder is not None:
             device = self.trainer.strategy.root_device
             self.autoencoder.to(device)
-            if device.type == "cuda" and self.trainer.precision == "bf16-mixed" and self.autoencoder.half_precision:
-                decoder = HalfPrecisionDecoder(self.autoencoder)
-                if self.compile_blocks:
-                    decoder.compile_decoder()
-                object.__setattr__(self, "_half_decoder", decoder)
+            if device.type == "cuda" and self.trainer.precision == "bf16-mixed":
+                self.decode_in_half()
+
+    def decode_in_half(self) -> None:
+        """Decode with a copy of the autoencoder in half precision, if there is one that can."""
+        if self.autoencoder is not None and self.autoencoder.half_precision:
+            decoder = HalfPrecisionDecoder(self.autoencoder)
+            if self.compile_blocks:
+                decoder.compile_decoder()
+            object.__setattr__(self, "_half_decoder", decoder)
 
     def teardown(self, stage: str) -> None:
         """Free what rendering holds on a GPU."""
@@ -352,6 +357,11 @@ class TransformerTask(AveragedTask):
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
         """Accumulate the scores of a clip; metrics accumulate theirs themselves."""
+
+    @property
+    def decoder_in_use(self) -> Autoencoder | None:
+        """The autoencoder, or its copy in half precision where that decodes; None without one."""
+        return self._half_decoder or self.autoencoder
 
     @property
     def _decoder(self) -> Autoencoder:
