@@ -357,7 +357,7 @@ class _Scoring:
             total = torch.zeros(len(some), dtype=torch.float64)
             for window in (slice(0, WINDOW), slice(-WINDOW, None)):
                 pieces = [_rows({name: cache[name][window] for name in some}, some, path) for cache, path in sides]
-                stacked = [piece.unflatten(0, (len(some), WINDOW, -1)).to(self.device) for piece in pieces]
+                stacked = [piece.unflatten(0, (len(some), WINDOW, -1)).float().to(self.device) for piece in pieces]
                 total += head(*stacked).detach().double().cpu() / 2
             found.update(zip(some, total.tolist(), strict=True))
         return found
@@ -369,12 +369,13 @@ def _rows(cache: Cache, names: Sequence[str], path: Path) -> Tensor:
     Raises:
         DataError: They are not finite, or of different dimensions.
     """
-    parts = [cache[name].reshape(-1, cache[name].shape[-1]).float() for name in names]
+    parts = [cache[name].reshape(-1, cache[name].shape[-1]) for name in names]
     if len(dims := {part.shape[1] for part in parts}) > 1:
         raise DataError(
             f"{path} has features of {first_of(sorted(map(str, dims)), SHOWN)} dimensions; expected the same"
         )
     rows = torch.cat(parts)
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     if not bool(rows.isfinite().all()):
         lost = [name for name, part in zip(names, parts, strict=True) if not bool(part.isfinite().all())]
         raise DataError(
@@ -478,12 +479,13 @@ def _checked(path: Path, found: Any) -> Cache:
         raise DataError(f"{path} has no clips; expected {what}")
     tensors: dict[str, Tensor] = {}
     for name, value in found.items():
-        layers = value if isinstance(value, Mapping) and path.name not in _PLAIN else {"": value}
-        for layer in LAYERS if layered else layers:
-            tensor = layers.get(layer)
-            place = f"{path}: {name!r}" + f", layer {layer!r}" * bool(layer)
-            if not isinstance(tensor, Tensor):
-                raise DataError(f"{place} is a {type(tensor or value).__name__}; expected {what}")
+        nested = isinstance(value, Mapping) and path.name not in _PLAIN
+        if layered and nested and (missing := [layer for layer in LAYERS if layer not in value]):
+            raise DataError(f"{path}: {name!r} has no layer {' or '.join(missing)}; expected {what}")
+        for layer, tensor in value.items() if nested else [("", value)]:
+            place = f"{path}: {name!r}" + f", layer {layer!r}" * nested
+            if not isinstance(tensor, Tensor) or nested < layered:
+                raise DataError(f"{place} is a {type(tensor).__name__}; expected {what}")
             if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.is_floating_point():
                 raise DataError(f"{place} is a tensor of {tensor.dtype}, {tensor.layout}; expected dense real numbers")
             if not tensor.numel() or not _has_form(path.name, tensor):
