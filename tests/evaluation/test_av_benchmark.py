@@ -289,14 +289,17 @@ def test_few_clips(truth, tmp_path) -> None:
     assert "fewer rows than the 5 classes" in few.warnings["ISC-PANNS-mean"]
 
 
-def test_offsets_need_segments_and_a_head(truth, generated) -> None:
+def test_offsets_need_segments_and_a_head(truth, generated, monkeypatch) -> None:
     audio = features(NAMES, 0, 17, 6, 4) | {"clip5": torch.ones(13, 6, 4)}
     write_cache(generated / SYNC_AUDIO, audio)
     assert "1 of 24 clips (clip5) have fewer than the 14 segments" in scored(truth, generated).reasons["DeSync"]
     write_cache(generated / SYNC_AUDIO, features(NAMES, 0, 17, 6, 4))
+    monkeypatch.setenv("PRISMAUDIO_DISABLE_PLUGINS", "synchformer")
     (scores,) = score_caches(truth, generated).values()
-    assert "DeSync" not in scores.values
+    assert list(scores.reasons) == ["DeSync"]
     assert "prismaudio-synchformer" in scores.reasons["DeSync"]
+    (scores,) = score_caches(truth, generated, offsets=lambda frames, audio: 1 / 0).values()
+    assert scores.reasons == {"DeSync": "ZeroDivisionError: division by zero"}
 
 
 def test_other_dimensions_are_named(truth, generated) -> None:

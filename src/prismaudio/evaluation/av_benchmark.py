@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from prismaudio.errors import (
     DuplicateNameError,
     PrismAudioError,
     first_of,
+    print_traceback,
     reason,
     with_class,
 )
@@ -350,7 +352,8 @@ class _Scoring:
                     f"{path}: {len(short)} of {len(names)} clips ({first_of(short, SHOWN)}) have fewer than the "
                     f"{WINDOW} segments (4.8 s) that Synchformer compares; remove these clips"
                 )
-        head = self.head()
+        with _failures_are_reasons():
+            head = self.head()
         found: dict[str, float] = {}
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
@@ -358,7 +361,8 @@ class _Scoring:
             for window in (slice(0, WINDOW), slice(-WINDOW, None)):
                 pieces = [_rows({name: cache[name][window] for name in some}, some, path) for cache, path in sides]
                 stacked = [piece.unflatten(0, (len(some), WINDOW, -1)).float().to(self.device) for piece in pieces]
-                total += head(*stacked).detach().double().cpu() / 2
+                with _failures_are_reasons():
+                    total += head(*stacked).detach().double().cpu() / 2
             found.update(zip(some, total.tolist(), strict=True))
         return found
 
@@ -383,6 +387,16 @@ def _rows(cache: Cache, names: Sequence[str], path: Path) -> Tensor:
             "extract them again, or remove these clips"
         )
     return rows
+
+
+@contextmanager
+def _failures_are_reasons() -> Iterator[None]:
+    """Around calls of a plugin, whose failures may be of any kind."""
+    try:
+        yield
+    except Exception as error:
+        print_traceback(error)
+        raise DataError(with_class(error, MAX_REASON)) from error
 
 
 def _installed_offsets() -> Offsets:
