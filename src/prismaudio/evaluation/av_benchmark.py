@@ -334,10 +334,8 @@ class _Scoring:
         both = set(shared)
         without = [name for name in true_names if name not in both], [name for name in names if name not in both]
         sides = [
-            f"{len(some)} {side} ({first_of(some, SHOWN)})"
-            for some, side in zip(
-                without, ("reference clips are not generated", "generated clips have no reference"), strict=True
-            )
+            f"{len(some)} clips have {side} ({first_of(some, SHOWN)})"
+            for some, side in zip(without, ("only a reference", "no reference"), strict=True)
             if some
         ]
         counted = "are compared as sets with the others" if entry.all_clips else "do not count"
