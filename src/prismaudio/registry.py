@@ -55,7 +55,13 @@ OFFICIAL = {
     "prismaudio-timm": ("TimmEncoder",),
     "prismaudio-videoprism": ("VideoPrismEncoder",),
     "prismaudio-vlm": ("VlmPlanner", "LlmPlanner", "ApiPlanner", "prompts"),
-    "prismaudio-yamnet": ("YamnetReward", "YamnetFrechetDistance", "YamnetKlDivergence", "YamnetInceptionScore"),
+    "prismaudio-yamnet": (
+        "YamnetReward",
+        "YamnetFrechetDistance",
+        "YamnetKernelDistance",
+        "YamnetKlDivergence",
+        "YamnetInceptionScore",
+    ),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""
 

@@ -159,7 +159,14 @@ API: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "Metrics and scores": (
         "",
         ("prismaudio.metrics", "prismaudio.evaluation", "prismaudio.scorers"),
-        ("prismaudio.metrics.features", "prismaudio.metrics.networks", "prismaudio.metrics.itd", "prismaudio.scorers"),
+        (
+            "prismaudio.metrics.features",
+            "prismaudio.metrics.networks",
+            "prismaudio.metrics.itd",
+            "prismaudio.scorers",
+            "prismaudio.evaluation.av_benchmark",
+            "prismaudio.evaluation.intervals",
+        ),
     ),
     "Encoders": ("", ("prismaudio.encoders", "prismaudio.models.conditioners"), ()),
     "Planners and gates": ("", ("prismaudio.planners", "prismaudio.cot"), ()),

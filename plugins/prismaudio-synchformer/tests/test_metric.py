@@ -90,7 +90,7 @@ def test_caches_of_av_benchmark_are_scored(network, tmp_path, monkeypatch):
     scores = score_caches(tmp_path / "gt", tmp_path / "generated")["generated"]
     assert scores.values["DeSync"] == pytest.approx(expected.mean().item(), abs=1e-6)
     assert scores.per_clip["DeSync"] == pytest.approx(
-        dict(zip("cba", expected.view(2, 3).mean(0).flip(0), strict=True))
+        dict(zip("cba", expected.view(2, 3).mean(0).flip(0).tolist(), strict=True))
     )
     assert len(expected.unique()) > 2
 

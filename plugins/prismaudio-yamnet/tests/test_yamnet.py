@@ -14,7 +14,12 @@ from prismaudio.testing.examples import example_audio, example_clip, example_pla
 from prismaudio_studio.words import CLASSES
 from prismaudio_yamnet import labels, weights
 from prismaudio_yamnet.labels import OURS, named_classes, read_labels
-from prismaudio_yamnet.metrics import YamnetFrechetDistance, YamnetInceptionScore, YamnetKlDivergence
+from prismaudio_yamnet.metrics import (
+    YamnetFrechetDistance,
+    YamnetInceptionScore,
+    YamnetKernelDistance,
+    YamnetKlDivergence,
+)
 from prismaudio_yamnet.network import PATCH, Yamnet
 from prismaudio_yamnet.reward import YamnetReward
 from prismaudio_yamnet.weights import FILE, load_yamnet
@@ -124,6 +129,13 @@ def test_the_same_sounds_are_no_distance_apart(network):
         metric.update(clip.audio[None], clip.sample_rate_hz, [Target.of(clip)])
         assert metric.compute().item() == pytest.approx(0, abs=1e-2)
         assert not metric.state_dict()
+    kernel = YamnetKernelDistance(network=network)
+    kernel.update(clip.audio[None], clip.sample_rate_hz, [Target.of(clip)])
+    same = kernel.compute().item()
+    assert same <= 0  # no segment has itself as a pair on its own side
+    other = YamnetKernelDistance(network=network)
+    other.update(example_audio(1.5)[1:2], RATE_HZ, [Target.of(clip)])
+    assert other.compute() > same
     metrics[1].update(example_audio(1.5)[1:2], RATE_HZ, [Target.of(clip)])
     assert metrics[1].compute() > 0.5
     with warnings.catch_warnings():
@@ -131,7 +143,9 @@ def test_the_same_sounds_are_no_distance_apart(network):
         assert math.isnan(YamnetFrechetDistance(network=network).compute())
 
 
-@pytest.mark.parametrize("kind", [YamnetFrechetDistance, YamnetKlDivergence, YamnetInceptionScore])
+@pytest.mark.parametrize(
+    "kind", [YamnetFrechetDistance, YamnetKernelDistance, YamnetKlDivergence, YamnetInceptionScore]
+)
 def test_the_metrics_ignore_dc(network, kind):
     sound, metric = 0.5 * example_audio(1.5)[1], kind(network=network)
     torch.testing.assert_close(

@@ -14,9 +14,10 @@ import yaml
 
 from prismaudio.autoencoders.oobleck import OobleckAutoencoder
 from prismaudio.checkpoints import MetaTensors
-from prismaudio.cli.fit import CONFIG_OPTIONS, SHARDED_STRATEGY, CommandLine, Known, find_recipes, run
+from prismaudio.cli.fit import SHARDED_STRATEGY, CommandLine, Known, find_recipes, run
 from prismaudio.cli.recipe_errors import refusal
 from prismaudio.cli.recipe_files import read_recipe
+from prismaudio.cli.recipe_merging import CONFIG_OPTIONS
 from prismaudio.errors import CheckpointError, RecipeError, one_line
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.pretrained import loading_with, outline_parts
@@ -164,7 +165,7 @@ def _without_unknown_rewards(words: Sequence[str], known: Known) -> Iterator[tup
             if not is_value and not (equals and option in CONFIG_OPTIONS):
                 continue
             path = word if is_value else path
-            recipe, n_before = read_recipe(Path(path)), len(notes)
+            recipe, n_before = read_recipe(Path(path), path), len(notes)
             given: Any = (recipe.get("model") or {}).get("init_args") or {}
             several: list[Any] = [given.get("rewards"), (given.get("scoring") or {}).get("held_out")]
             for named in (some for some in several if isinstance(some, dict)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from prismaudio.errors import (
     DuplicateNameError,
     PrismAudioError,
     first_of,
+    print_traceback,
     reason,
     with_class,
 )
@@ -332,10 +334,8 @@ class _Scoring:
         both = set(shared)
         without = [name for name in true_names if name not in both], [name for name in names if name not in both]
         sides = [
-            f"{len(some)} {side} ({first_of(some, SHOWN)})"
-            for some, side in zip(
-                without, ("reference clips are not generated", "generated clips have no reference"), strict=True
-            )
+            f"{len(some)} clips have {side} ({first_of(some, SHOWN)})"
+            for some, side in zip(without, ("only a reference", "no reference"), strict=True)
             if some
         ]
         counted = "are compared as sets with the others" if entry.all_clips else "do not count"
@@ -350,15 +350,17 @@ class _Scoring:
                     f"{path}: {len(short)} of {len(names)} clips ({first_of(short, SHOWN)}) have fewer than the "
                     f"{WINDOW} segments (4.8 s) that Synchformer compares; remove these clips"
                 )
-        head = self.head()
+        with _failures_are_reasons():
+            head = self.head()
         found: dict[str, float] = {}
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
             total = torch.zeros(len(some), dtype=torch.float64)
             for window in (slice(0, WINDOW), slice(-WINDOW, None)):
                 pieces = [_rows({name: cache[name][window] for name in some}, some, path) for cache, path in sides]
-                stacked = [piece.unflatten(0, (len(some), WINDOW, -1)).to(self.device) for piece in pieces]
-                total += head(*stacked).detach().double().cpu() / 2
+                stacked = [piece.unflatten(0, (len(some), WINDOW, -1)).float().to(self.device) for piece in pieces]
+                with _failures_are_reasons():
+                    total += head(*stacked).detach().double().cpu() / 2
             found.update(zip(some, total.tolist(), strict=True))
         return found
 
@@ -369,12 +371,13 @@ def _rows(cache: Cache, names: Sequence[str], path: Path) -> Tensor:
     Raises:
         DataError: They are not finite, or of different dimensions.
     """
-    parts = [cache[name].reshape(-1, cache[name].shape[-1]).float() for name in names]
+    parts = [cache[name].reshape(-1, cache[name].shape[-1]) for name in names]
     if len(dims := {part.shape[1] for part in parts}) > 1:
         raise DataError(
             f"{path} has features of {first_of(sorted(map(str, dims)), SHOWN)} dimensions; expected the same"
         )
     rows = torch.cat(parts)
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     if not bool(rows.isfinite().all()):
         lost = [name for name, part in zip(names, parts, strict=True) if not bool(part.isfinite().all())]
         raise DataError(
@@ -382,6 +385,16 @@ def _rows(cache: Cache, names: Sequence[str], path: Path) -> Tensor:
             "extract them again, or remove these clips"
         )
     return rows
+
+
+@contextmanager
+def _failures_are_reasons() -> Iterator[None]:
+    """Around calls of a plugin, whose failures may be of any kind."""
+    try:
+        yield
+    except Exception as error:
+        print_traceback(error)
+        raise DataError(with_class(error, MAX_REASON)) from error
 
 
 def _installed_offsets() -> Offsets:
@@ -478,12 +491,13 @@ def _checked(path: Path, found: Any) -> Cache:
         raise DataError(f"{path} has no clips; expected {what}")
     tensors: dict[str, Tensor] = {}
     for name, value in found.items():
-        layers = value if isinstance(value, Mapping) and path.name not in _PLAIN else {"": value}
-        for layer in LAYERS if layered else layers:
-            tensor = layers.get(layer)
-            place = f"{path}: {name!r}" + f", layer {layer!r}" * bool(layer)
-            if not isinstance(tensor, Tensor):
-                raise DataError(f"{place} is a {type(tensor or value).__name__}; expected {what}")
+        nested = isinstance(value, Mapping) and path.name not in _PLAIN
+        if layered and nested and (missing := [layer for layer in LAYERS if layer not in value]):
+            raise DataError(f"{path}: {name!r} has no layer {' or '.join(missing)}; expected {what}")
+        for layer, tensor in value.items() if nested else [("", value)]:
+            place = f"{path}: {name!r}" + f", layer {layer!r}" * nested
+            if not isinstance(tensor, Tensor) or nested < layered:
+                raise DataError(f"{place} is a {type(tensor).__name__}; expected {what}")
             if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.is_floating_point():
                 raise DataError(f"{place} is a tensor of {tensor.dtype}, {tensor.layout}; expected dense real numbers")
             if not tensor.numel() or not _has_form(path.name, tensor):

@@ -29,6 +29,10 @@ def prismaudio_metrics() -> Iterable[Component]:
             "FD between YAMNet embeddings of generated and reference audio.",
         ),
         Component(
+            "prismaudio_yamnet.metrics:YamnetKernelDistance",
+            "KAD between YAMNet embeddings of generated and reference audio.",
+        ),
+        Component(
             "prismaudio_yamnet.metrics:YamnetKlDivergence",
             "KL between YAMNet classes of reference and generated audio.",
         ),

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from prismaudio.metrics.networks import AudioFrechetDistance, AudioInceptionScore, AudioKL, NetworkMetric
+from prismaudio.metrics.networks import (
+    AudioFrechetDistance,
+    AudioInceptionScore,
+    AudioKernelDistance,
+    AudioKL,
+    NetworkMetric,
+)
 from prismaudio_yamnet.network import WIDTH, Yamnet
 from prismaudio_yamnet.weights import load_yamnet
 
@@ -33,6 +39,23 @@ class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore
 
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__(WIDTH)
+        self.yamnet = (network or load_yamnet(weights),)
+
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
+
+
+class YamnetKernelDistance(YamnetMetric, AudioKernelDistance):  # type: ignore[misc]
+    """Kernel audio distance (KAD) between YAMNet embeddings of segments of 0.96 s of generated and reference audio.
+
+    Args:
+        weights: ``YamNet_w8a8.onnx.zip``, or this network as ``.safetensors``; None for the default locations.
+        network: A network to use instead of published weights.
+    """
+
+    def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
+        super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
     def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
