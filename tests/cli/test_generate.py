@@ -178,6 +178,19 @@ def test_a_manifest_and_its_other_columns_in_the_results(generate, videos, tmp_p
     assert [entry.id for entry in read_manifest(tmp_path / "made.jsonl", list(both["plan"]))] == ["bell", "both"]
     assert generate(*words) == 0  # both are done already
     assert (tmp_path / "made.jsonl").read_text() == first
+    (videos / "b.mkv").write_bytes(b"broken")
+    assert generate(*words) == 2  # what is left of another video is no result
+    assert [json.loads(line)["id"] for line in (tmp_path / "made.jsonl").read_text().splitlines()] == ["bell"]
+
+
+def test_the_manifest_of_results_names_outputs_by_their_place(generate, videos, tmp_path):
+    (videos / "clips.csv").write_text("video,output,box\na.mp4,x/one,1\nb.mkv,y/one,2\n")
+    elsewhere = tmp_path / "made" / "of" / "results.jsonl"
+    elsewhere.parent.mkdir(parents=True)
+    assert generate(videos / "clips.csv", "--manifest", elsewhere) == 0
+    entries = read_manifest(elsewhere, ("semantic", "temporal", "aesthetic", "spatial", "loudness", "speechfree"))
+    assert [entry.id for entry in entries] == ["x/one", "y/one"]
+    assert all(entry.audio.is_file() and entry.video.is_file() for entry in entries)
 
 
 def test_compiling_without_a_gpu_is_said_to_have_no_effect(generate, videos, capsys):

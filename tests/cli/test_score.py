@@ -127,7 +127,7 @@ def test_without_a_plan_or_a_reference_the_reason_is_printed(folder, capsys):
     _, out, _ = run(capsys, "one.wav")
     assert "OnsetF1" in out.split("skipped:")[1]
     assert "it needs a plan, but there is none" in out
-    assert "GccMse, WideDistance: it needs reference audio, but there is none" in out
+    assert "GccMse, ReferenceWidth, WideDistance: it needs reference audio, but there is none" in out
 
 
 def test_json_and_csv_agree_and_all_files_are_summed_up(folder, capsys):
@@ -604,13 +604,14 @@ def test_a_manifest_says_what_each_file_is_compared_with(folder, capsys):
         {"audio": "one.wav", "plan": PLAN, "reference": "two.wav", "speaker": "Kim", "name": "first"},
         {"audio": "two.wav", "semantic": "A bell rings."},
     ]
+    rows[0] |= {"source": "tape", "manifest_name": "second"}
     Path("clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("clips.jsonl", "--rewards", "FallingReward", "--metrics", "OnsetF1,GccMse")
     results = ("--json", "scores.jsonl", "--csv", "scores.csv")
     assert run(capsys, *given, *results)[0] == 0
     files, _ = read()
     first, second = (files[name] for name in ("one.wav", "two.wav"))
-    assert first["columns"] == {"speaker": "Kim", "name": "first"}
+    assert first["columns"] == {"speaker": "Kim", "name": "first", "source": "tape", "manifest_name": "second"}
     assert "columns" not in second
     assert first["scores"]["GccMse"]["value"] is not None
     assert second["scores"]["GccMse"]["reason"] == "it needs reference audio, but there is none"
@@ -619,6 +620,8 @@ def test_a_manifest_says_what_each_file_is_compared_with(folder, capsys):
         ("one.wav", "Kim", "first"),
         ("two.wav", "", ""),
     }
+    assert {row["source"] for row in table if row["file"] != "one.wav"} == {""}
+    assert {row["manifest_manifest_name"] for row in table if row["file"] == "one.wav"} == {"second"}
     rows[0]["speaker"] = "Ann"
     Path("clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = run(capsys, *given, *results)

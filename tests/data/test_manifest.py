@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from prismaudio.data.manifest import read_manifest
+from prismaudio.data.manifest import check_whole, other_columns, read_manifest
 from prismaudio.errors import DataError
 
 
@@ -163,3 +163,19 @@ def test_a_line_separator_in_a_caption_ends_no_line_of_json(manifest):
     path = manifest("")
     path.with_suffix(".jsonl").write_text('{"video": "a.mp4", "caption": "One.\u2028Two."}\n', encoding="utf-8")
     assert read_manifest(path.with_suffix(".jsonl"))[0].captions == ("One. Two.",)
+
+
+@pytest.mark.parametrize("cells", [{"start_s": "0.0"}, {"start_s": 0, "end_s": ""}, {}])
+def test_a_whole_file_may_say_that_it_starts_at_zero(cells):
+    check_whole("here", cells, "score")
+
+
+@pytest.mark.parametrize("cells", [{"start_s": "0.5"}, {"end_s": 2.0}])
+def test_a_piece_of_a_file_is_no_whole_file(cells):
+    with pytest.raises(DataError, match="score takes whole files"):
+        check_whole("here", cells, "score")
+
+
+def test_other_columns_leave_out_what_json_cannot_hold():
+    cells = {"id": "a", "box": [float("nan"), 1], "size": float("inf"), "tags": ["x"], "note": "", "n": 0}
+    assert other_columns(cells, ["id"]) == {"tags": ["x"], "n": 0}

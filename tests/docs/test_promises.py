@@ -46,7 +46,7 @@ ON_PAGES = (
 """What no page says, though a docstring may: there it is about a state of the program."""
 HARMLESS = re.compile(
     r"as soon as"
-    r"|(?:…|weight|file|encoder|stream|its end|column|section|folder)`? is missing"  # of a user's files and options
+    r"|(?:…|weight|file|encoder|stream|its end|column|section|folder|\.pth)`? is missing"  # of users' files
 )
 ABSENT = ("VisionLanguage",)
 """Names of classes for what README and the map of the paper say is not included."""

@@ -10,6 +10,7 @@ import torch
 
 from prismaudio.cli.main import main
 from prismaudio.data.manifest import read_manifest
+from prismaudio.evaluation.comparison import _cell
 from prismaudio.media import write_video
 
 RATE_HZ = 16_000
@@ -120,7 +121,9 @@ def test_audio_that_is_missing_is_counted_and_named(work, capsys):
         (("--audio", "gone"), "there is no folder gone"),
         (("--audio", "empty"), "has the audio of no clip"),
         (("--audio", "good", "--audio", "good"), "two systems are named 'good'"),
-        (("--audio", "a/b=good"), "has other characters than"),
+        (("--audio", "a/b=good"), "is not of letters, digits"),
+        (("--audio", "..=good"), "is not of letters, digits"),
+        (("--audio", "good", "--rewards", "NoReward"), "no reward is named 'NoReward'"),
         (("--audio", "good", "--baseline", "mine"), "--baseline mine is no system"),
         (("--audio", "good", "--suite.split", "test"), "has no clips of the split test"),
     ],
@@ -145,3 +148,54 @@ def test_a_sound_that_cannot_be_read_is_a_failure_of_its_clip(work, capsys):
     assert evaluate("--audio", "good") == 2
     assert "clip1.wav" in capsys.readouterr().err
     assert results()["groups"]["all clips"]["TemporalReward"]["good"]["n"] == 5
+
+
+def test_files_of_the_user_are_not_replaced(work, capsys):
+    before = (work / "clips.jsonl").read_bytes()
+    assert main(["evaluate", "--suite", "clips.jsonl", "-o", ".", "--audio", "good", *SCORERS]) == 2
+    assert "clips.jsonl exists and is not that of an evaluation" in capsys.readouterr().err
+    assert (work / "clips.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([{"id": "a.mp4"}], "the id 'a.mp4' is no name for the files of a clip"),
+        ([{"id": "x/../../a"}], "is no name for the files"),
+        ([{"id": "Dog"}, {"id": "dog"}], "several clips with the id 'Dog', apart from case"),
+        ([{"id": "x" * 300}], "is no name for the files"),
+        ([{"id": "a", "start_s": 1.5}], "clip a: start_s is 1.5; evaluate takes whole files"),
+    ],
+)
+def test_clips_that_cannot_be_evaluated(work, capsys, rows, error):
+    (work / "clips.jsonl").write_text("".join(json.dumps({"video": "clip0.mp4", **row}) + "\n" for row in rows))
+    assert evaluate("--audio", "good") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert error in line
+    assert not (work / "out").exists()
+
+
+def test_a_group_may_have_any_name(work):
+    lines = [json.loads(line) | {"Kind": "[/x]"} for line in (work / "clips.jsonl").read_text().splitlines()]
+    (work / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert evaluate("--audio", "good", "--suite.group", "Kind") == 0
+    assert "kind: [/x]" in results()["groups"]
+
+
+def test_another_request_is_generated_anew_and_only_what_belongs_to_it_is_scored(work, tiny_model_folder, capsys):
+    words = ("--model", f"tiny={tiny_model_folder}", "--steps", "1", "--given", "plan")
+    assert evaluate(*words) == 0
+    (work / "out/systems/tiny/generation.json").write_text('{"seconds_per_clip": 1000.0, "clips": 6}\n')
+    (work / "clip4.mp4").write_bytes(b"broken")
+    assert evaluate(*words, "--seed", "5") == 2
+    found = results()
+    assert found["systems"]["tiny"]["seconds_per_clip"] < 1000
+    assert found["groups"]["all clips"]["AestheticReward"]["tiny"]["n"] == 5
+    assert "the audio of 1 of 6 clips is missing: clip4" in capsys.readouterr().out
+
+
+def test_a_value_that_is_not_a_mean_has_neither_interval_nor_difference():
+    cell = _cell({"value": 0.5, "files": 6}, dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1), 0)
+    assert cell.as_dict() == {"value": 0.5, "n": 6}
+    cell = _cell({"value": 0.7, "files": 6}, dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1), 0)
+    assert cell.as_dict()["difference"] == pytest.approx(0.6)

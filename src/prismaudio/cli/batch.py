@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prismaudio import __version__
 from prismaudio.cli.building import make_planners, parse_sampler
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.launching import n_cpus
@@ -19,13 +20,13 @@ from prismaudio.data.read_ahead import read_ahead
 from prismaudio.errors import DataError, MediaError, PlanError, PrismAudioError, reason
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.sampling import make_sampler
-from prismaudio.media.files import check_writable, make_writable, portable, replacing, spare
+from prismaudio.media.files import check_writable, make_writable, portable, relative, replacing, spare
 from prismaudio.media.threads import MediaThreads
 from prismaudio.paths import expanded
 from prismaudio.pretrained import check_encoders, find
 from prismaudio.profiling import phase
 from prismaudio.progress import Reporter
-from prismaudio.untrusted import check_regular, json_text, load_json, read_small
+from prismaudio.untrusted import MAX_TEXT_BYTES, check_file, check_regular, json_text, load_json, read_small
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,8 @@ _REQUEST_OPTIONS = (
 )
 
 
-_GENERATED = {"id", "plan", "seed", "model"}
+MADE_BY = "made_by"
+"""Column of the manifest of results by which one is known."""
 MAX_THREADS = 8
 """Threads at most that read and write files; more take the interpreter's lock from the thread that generates."""
 
@@ -116,7 +118,7 @@ class Batch:
                     make_writable(self.folder)
                 self._run(waiting, reporter)
         if self.options.manifest:
-            write_manifest(expanded(self.options.manifest), jobs)
+            write_manifest(expanded(self.options.manifest), [job for job in jobs if self._is_done(job)], self.folder)
         return reporter.conclude(f"{len(reporter.failures)} of {len(jobs)} failed")
 
     def _run(self, jobs: Sequence[Job], reporter: Reporter) -> None:
@@ -337,38 +339,39 @@ def check_manifest(file: Path, sources: Iterable[Path]) -> None:
         raise DataError(f"--manifest {file} is no name for JSON lines; expected .jsonl")
     if file.exists():
         try:
-            first = load_json(read_small(file).partition(b"\n")[0])
-            ours = isinstance(first, dict) and first.keys() >= _GENERATED
-        except (OSError, ValueError):
+            check_file(file)
+            with file.open("rb") as opened:
+                first = opened.readline(MAX_TEXT_BYTES)
+            ours = not first or MADE_BY in load_json(first)
+        except (OSError, ValueError, TypeError):
             ours = False
         if not ours:
             raise DataError(f"{file} exists and is no manifest of generate; choose another name")
 
 
-def write_manifest(file: Path, jobs: Sequence[Job]) -> None:
-    """Write the results of jobs, without those that failed, as a manifest for ``score``, ``extract`` and other tools.
+def write_manifest(file: Path, jobs: Sequence[Job], folder: Path) -> None:
+    """Write the results of jobs as a manifest for ``score``, ``extract`` and other tools.
 
     Args:
         file: The ``.jsonl``; its paths are relative to its folder.
-        jobs: The jobs.
+        jobs: The jobs whose results are there.
+        folder: The output folder, from which results are named that have no id.
     """
     rows = []
     for job in jobs:
         result = result_files(job.output)
-        made = result.read()
-        if made is None:
-            continue
-        outputs = [job.output.parent / name for name in output_names(made)]
-        files = {
-            kind: portable(path, file.parent)
-            for kind, suffix in (("video", ".mp4"), ("audio", ".wav"))
-            for path in outputs
-            if path.suffix == suffix
-        }
-        if job.reference is not None:
-            files["reference"] = portable(job.reference, file.parent)
-        told = {"plan": made["plan_text"], "seed": made["seed"], "model": made["model"]}
-        rows.append({"id": job.output.name, **job.columns, **files, **told})
+        made = result.read() or {}
+        outputs = {path.suffix: path for name in output_names(made) for path in [job.output.parent / name]}
+        files = {"video": outputs.get(".mp4"), "audio": outputs.get(".wav"), "reference": job.reference}
+        rows.append(
+            {
+                "id": relative(job.output, folder),
+                **job.columns,
+                **{name: relative(path, file.parent) for name, path in files.items() if path is not None},
+                **{name: made[key] for name, key in (("plan", "plan_text"), ("seed", "seed"), ("model", "model"))},
+                MADE_BY: f"prismaudio {__version__}",
+            }
+        )
     with replacing(file) as part:
         part.write_bytes(b"".join(map(json_text, rows)))
 

@@ -21,10 +21,10 @@ from prismaudio.errors import DataError, PrismAudioError, UnknownNameError
 from prismaudio.media.files import check_writable, replacing
 from prismaudio.paths import expanded
 from prismaudio.registry import discover
-from prismaudio.untrusted import json_text, load_json, read_small
+from prismaudio.untrusted import escaped, json_text, load_json, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from prismaudio.data.manifest import ManifestEntry
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SUITE = "--suite"
 SUFFIX = "Suite"
-NAME = re.compile(r"[\w.+-]+")
+NAME = re.compile(r"\w[\w.+-]*")
 GIVEN = ("nothing", "caption", "plan")
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
@@ -110,31 +110,24 @@ def main(argv: Sequence[str]) -> int:
 
         return of_caches(argv[1:])
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
-    named = [_named(text, "--model") for text in options.model] + [_named(text, "--audio") for text in options.audio]
-    names = [name for name, _ in named]
-    if not names:
-        raise PrismAudioError("there is no system to evaluate; give --model MODEL or --audio DIR")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise PrismAudioError(f"two systems are named {twice!r}; give them names, as in --audio mine=DIR")
-    baseline = options.baseline or names[0]
-    if baseline not in names:
-        raise PrismAudioError(f"--baseline {baseline} is no system; expected one of {', '.join(names)}")
+    models = dict(named := [_named(text, "--model") for text in options.model])
+    folders = dict(given := [_named(text, "--audio") for text in options.audio])
+    names = [name for name, _ in (*named, *given)]
+    baseline = _check_names(names, options.baseline)
     output = expanded(options.output)
     check_writable(output)
     suite = find_suite(options.suite)
-    from prismaudio.evaluation.comparison import EvaluationFolder, System
+    _check_inputs(folders, output, options)
+    from prismaudio.evaluation.comparison import EvaluationFolder, System, audio_files
 
     folder = EvaluationFolder(output)
+    folder.check()
     entries = suite.clips(folder.media, [dimension.name for dimension in discover().dimensions()])[: options.limit]
     folder.keep_clips(suite, entries)
-    code, systems = 0, []
-    for at, (name, what) in enumerate(named):
-        if at < len(options.model):
-            failed, system = generate(name, what, entries, folder, options)
-            code |= failed
-        else:
-            system = System(name, expanded(what))
-        systems.append(system)
+    others = [System(name, audio_files(expanded(what), entries)) for name, what in folders.items()]
+    generated = [generate(name, model, entries, folder, options) for name, model in models.items()]
+    code = max((failed for failed, _ in generated), default=0)
+    systems = [*(system for _, system in generated), *others]
     return code | _score(systems, entries, folder, suite, baseline, options)
 
 
@@ -142,10 +135,34 @@ def _named(text: str, option: str) -> tuple[str, str]:
     """Name and value of a system; without a name it is that of the file."""
     name, equals, what = text.partition("=")
     if not equals:
-        name, what = expanded(text).name or text, text
+        name, what = expanded(text).resolve().name, text
     if not NAME.fullmatch(name) or not what:
-        raise PrismAudioError(f"{option} {text}: the name {name!r} has other characters than letters, digits and ._+-")
+        raise PrismAudioError(
+            f"{option} {text}: the name {name!r} is not of letters, digits and ._+-; write NAME={what or 'DIR'}"
+        )
     return name, what
+
+
+def _check_names(names: Sequence[str], baseline: str | None) -> str:
+    """The baseline, after a check of the names of the systems."""
+    if not names:
+        raise PrismAudioError("there is no system to evaluate; give --model MODEL or --audio DIR")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PrismAudioError(f"two systems are named {twice!r}; give them names, as in --audio mine=DIR")
+    if baseline is not None and baseline not in names:
+        raise PrismAudioError(f"--baseline {baseline} is no system; expected one of {', '.join(names)}")
+    return baseline or names[0]
+
+
+def _check_inputs(folders: Mapping[str, str], output: Path, options: argparse.Namespace) -> None:
+    """Check the names of scorers and the folders of audio before anything is generated."""
+    for kind in ("rewards", "metrics"):
+        for scorer in getattr(options, kind) or ():
+            discover().find(kind, scorer)
+    for what in folders.values():
+        given = expanded(what)
+        if not given.is_dir() and not given.absolute().is_relative_to(output.absolute()):  # a suite may make media
+            raise DataError(f"there is no folder {what}; expected one with a file of audio for each clip: ID.wav")
 
 
 def find_suite(text: str) -> Suite:
@@ -175,30 +192,29 @@ def generate(
         The exit code of ``prismaudio generate``, and the system.
     """
     from prismaudio.cli.generate import main as run
+    from prismaudio.data.manifest import read_manifest
     from prismaudio.evaluation.comparison import System
 
     audio = folder.audio_of(name)
     audio.parent.mkdir(parents=True, exist_ok=True)
-    clips, took = audio.with_name("generate.jsonl"), audio.with_name("generation.json")
+    clips, made, took = (audio.with_name(file) for file in ("generate.jsonl", "generated.jsonl", "generation.json"))
     with replacing(clips) as part:
         part.write_bytes(b"".join(json_text(_row(entry, options.given)) for entry in entries))
-    words = [str(clips), "-o", str(audio), "--model", model, "--seed", str(options.seed)]
+    words = [str(clips), "-o", str(audio), "--manifest", str(made), "--model", model, "--seed", str(options.seed)]
     words += ["--batch-size", str(options.batch_size), "--precision", options.precision, "--device", options.device]
     for option in ("steps", "guidance", "sampler"):
         if (value := getattr(options, option)) is not None:
             words += [f"--{option}={value}"]
     words += [f"--planner={value}" for value in options.planner]
-    before, begin_s = _n_written(audio), time.monotonic()
+    begin_s, began_s = time.time(), time.monotonic()
     code = run(words)
-    if (n_new := _n_written(audio) - before) > 0:
+    n_new = sum(1 for path in audio.rglob("*.json") if path.stat().st_mtime >= begin_s) if audio.is_dir() else 0
+    if n_new:
         with replacing(took) as part:
-            part.write_bytes(json_text({"seconds_per_clip": (time.monotonic() - begin_s) / n_new, "clips": n_new}))
+            part.write_bytes(json_text({"seconds_per_clip": (time.monotonic() - began_s) / n_new, "clips": n_new}))
     seconds = load_json(read_small(took)).get("seconds_per_clip") if took.is_file() else None
-    return code, System(name, audio, model, seconds)
-
-
-def _n_written(audio: Path) -> int:
-    return sum(1 for _ in audio.rglob("*.json")) if audio.is_dir() else 0
+    done = read_manifest(made, [], some_may_lack=True) if made.stat().st_size else []
+    return code, System(name, {entry.id: entry.audio for entry in done if entry.audio}, model, seconds)
 
 
 def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
@@ -243,7 +259,7 @@ def _score(
     title = f"{type(suite).__name__}, {len(entries)} clips"
     for path, data in (
         (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
-        (folder.folder / "results.md", presentation.markdown(found, title).encode()),
+        (folder.folder / "results.md", escaped(presentation.markdown(found, title)).encode()),
     ):
         with replacing(path) as part:
             part.write_bytes(data)

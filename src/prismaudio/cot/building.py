@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from prismaudio.cot.rows import VALID, CotRow, RowFolder, relative
+from prismaudio.cot.rows import VALID, CotRow, RowFolder
 from prismaudio.cot.strategies import COLUMNS
 from prismaudio.cot.writers import ManifestPlans, Source, Writer, Written
 from prismaudio.data.clips import read_whole
@@ -27,6 +27,7 @@ from prismaudio.errors import (
     print_traceback,
     with_class,
 )
+from prismaudio.media.files import relative
 from prismaudio.media.threads import MediaThreads
 from prismaudio.plan import Plan
 from prismaudio.scorers import RewardScorer, Segment, evaluate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -310,12 +309,3 @@ def _has_rows(part: Path) -> bool:
 def _is_locked(path: Path) -> bool:
     with path.open("rb") as file:
         return not _lock(file)
-
-
-def relative(path: Path, folder: Path) -> str:
-    """A path from a folder; the absolute one on another drive. Links are not resolved, except those to the folder."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
-    try:
-        return Path(os.path.relpath(absolute, folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        return absolute

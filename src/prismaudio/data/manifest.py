@@ -331,8 +331,9 @@ def check_whole(where: str, cells: Mapping[str, Any], command: str) -> None:
     Raises:
         DataError: It states where its piece starts or ends.
     """
-    for name in ("start_s", "end_s"):
-        if cells.get(name) not in (None, "", 0, "0"):
+    stated = {name: _seconds(where, name, cells.get(name)) for name in ("start_s", "end_s")}
+    for name, seconds in stated.items():
+        if seconds or (name == "end_s" and seconds is not None):
             raise DataError(
                 f"{where}: {name} is {_shown(cells[name])}; {command} takes whole files, so cut the piece into a file"
             )
@@ -343,8 +344,14 @@ def other_columns(cells: Mapping[str, Any], known: Sequence[str]) -> dict[str, A
     return {
         name: value
         for name, value in cells.items()
-        if name not in known and value not in (None, "") and not (isinstance(value, float) and not isfinite(value))
+        if name not in known and value not in (None, "") and _is_finite(value)
     }
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _plan(where: str, folder: Path, value: Any, sections: Sequence[str]) -> Plan:

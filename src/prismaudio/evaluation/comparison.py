@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.errors import DataError, PrismAudioError, first_of
-from prismaudio.evaluation.intervals import difference_interval, mean_interval
+from prismaudio.evaluation.intervals import MeanInterval, difference_interval, mean_interval
 from prismaudio.evaluation.jobs import ScoreJob
 from prismaudio.evaluation.run import ScoreRun
-from prismaudio.media.files import portable, replacing
+from prismaudio.media.files import relative, replacing
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from prismaudio.plan import Plan
-from prismaudio.untrusted import json_text, load_json, read_small
+from prismaudio.untrusted import escaped, json_text, load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +33,9 @@ STEREO_WIDTH = 0.01
 MIN_CLIPS = 5
 """Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
 STEREO, ALL = "stereo references", "all clips"
+NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
+"""What an evaluation writes into its folder, besides the file by which the folder is known."""
+MAX_ID_BYTES = 200
 NAMED = 3
 _REFERENCE_WIDTH = "ReferenceWidth"
 
@@ -41,13 +46,13 @@ class System:
 
     Args:
         name: Its name in the table.
-        audio: The folder with its audio, one file for each clip, named after the id of the clip.
+        audio: Its audio by id of the clip.
         model: The model that generates the audio; None for audio that is there.
         seconds: Seconds that a clip took to generate; None if that was not measured.
     """
 
     name: str
-    audio: Path
+    audio: Mapping[str, Path]
     model: str | None = None
     seconds: float | None = None
 
@@ -61,9 +66,8 @@ class Cell:
         n: Number of clips that count.
         low: Lower end of the interval of the value; None where there is none, as for a distance of distributions.
         high: Its upper end.
-        difference: Mean difference from the baseline over the clips that both have, if these are enough.
-        difference_low: Lower end of its interval.
-        difference_high: Its upper end.
+        difference: Mean difference from the baseline over the clips that both have, with its interval; None where
+            these are too few, or the value is no mean over clips.
         reason: Why there is no value.
     """
 
@@ -71,14 +75,15 @@ class Cell:
     n: int = 0
     low: float | None = None
     high: float | None = None
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
+    difference: MeanInterval | None = None
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that are set."""
-        return {name: value for name, value in vars(self).items() if value not in (None, "")}
+        """The fields that are set, as numbers and text."""
+        found: dict[str, Any] = {name: value for name, value in vars(self).items() if value not in (None, "")}
+        if (apart := found.pop("difference", None)) is not None:
+            found |= {"difference": apart.mean, "difference_low": apart.low, "difference_high": apart.high}
+        return found
 
 
 @dataclass
@@ -137,20 +142,35 @@ class EvaluationFolder:
         """The file with the scores of a system."""
         return self.folder / "systems" / name / "scores.jsonl"
 
+    def check(self) -> None:
+        """Check that the folder is new, or that of an evaluation.
+
+        Raises:
+            DataError: It holds other files of the names that an evaluation writes.
+        """
+        if self._marker.exists():
+            self._read(self._marker)
+        elif taken := next((name for name in NAMES if (self.folder / name).exists()), None):
+            raise DataError(
+                f"{self.folder / taken} exists and is not that of an evaluation; choose another folder with -o"
+            )
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "evaluation.json"
+
     def keep_clips(self, suite: Suite, entries: Sequence[ManifestEntry]) -> None:
         """Write the manifest of the clips, and check that the folder is not that of other clips.
 
         Raises:
-            DataError: The folder holds the evaluation of other clips, or two clips have the same id.
+            DataError: The folder holds the evaluation of other clips, or an id is no name for a file.
         """
-        ids = [entry.id for entry in entries]
-        if twice := next((name for name in ids if ids.count(name) > 1), None):
-            raise DataError(f"the suite has two clips with the id {twice!r}; expected each id once")
+        check_ids([entry.id for entry in entries])
         rows = [
             {
                 "id": entry.id,
                 **{
-                    kind: portable(path, self.folder)
+                    kind: relative(path, self.folder)
                     for kind, path in (("video", entry.video), ("audio", entry.audio))
                     if path is not None
                 },
@@ -160,20 +180,22 @@ class EvaluationFolder:
             }
             for entry in entries
         ]
-        told = b"".join(map(json_text, rows))
-        named = hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        marker = self.folder / "evaluation.json"
-        described = {"suite": type(suite).__name__, "clips": len(ids), "ids": named}
-        if marker.exists():
-            found = self._read(marker)
-            if found.get("ids") != named:
+        ids = sorted(entry.id for entry in entries)
+        named = hashlib.sha256("\n".join(ids).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        if self._marker.exists():
+            found = self._read(self._marker)
+            if found["ids"] != named:
                 raise DataError(
                     f"{self.folder} holds the evaluation of {found.get('clips', 'other')} clips of "
                     f"{found.get('suite', 'another suite')}, and this one is of {len(ids)} clips of "
                     f"{type(suite).__name__}; choose another folder with -o"
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path, data in ((self.folder / "clips.jsonl", told), (marker, json_text(described))):
+        described = {"suite": type(suite).__name__, "clips": len(ids), "ids": named}
+        for path, data in (
+            (self._marker, json_text(described)),
+            (self.folder / "clips.jsonl", b"".join(map(json_text, rows))),
+        ):
             with replacing(path) as part:
                 part.write_bytes(data)
 
@@ -183,9 +205,29 @@ class EvaluationFolder:
             found = load_json(read_small(path))
         except (OSError, ValueError):
             found = None
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or "ids" not in found:
             raise DataError(f"{path} is not that of an evaluation; choose another folder with -o")
         return found
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Check that ids name files, the same on every file system.
+
+    Raises:
+        DataError: Two are the same apart from case, or one is no name for a file without a suffix.
+    """
+    counts = Counter(unicodedata.normalize("NFC", name).casefold() for name in ids)
+    for name in ids:
+        if counts[unicodedata.normalize("NFC", name).casefold()] > 1:
+            raise DataError(f"the suite has several clips with the id {name!r}, apart from case; expected each id once")
+        parts = name.split("/")
+        long = max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > MAX_ID_BYTES
+        media = Path(name).suffix.lower() in {*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, ".json", ".png"}
+        if long or media or not all(part.strip(".") for part in parts) or "\\" in name or "\0" in name:
+            raise DataError(
+                f"the id {name[:80]!r} is no name for the files of a clip; give clips plain names, such as dog_1, in "
+                "the column id"
+            )
 
 
 def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Path]:
@@ -226,7 +268,7 @@ def score_system(
     Returns:
         The scores, and the ids of clips whose audio is missing.
     """
-    files = audio_files(system.audio, entries)
+    files = system.audio
     target = folder.scores_of(system.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     given = argparse.Namespace(**vars(options) | {"json": str(target), "csv": None})
@@ -309,7 +351,8 @@ def _groups(
     groups = {ALL: {entry.id for entry in entries}}
     if group:
         for entry in entries:
-            groups.setdefault(f"{group}: {entry.columns.get(group) or 'none'}", set()).add(entry.id)
+            value = entry.columns.get(group)
+            groups.setdefault(escaped(f"{group}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
     widths: dict[str, float] = {}
     for of_system in values.values():
         widths |= of_system.get(_REFERENCE_WIDTH, {})
@@ -344,8 +387,8 @@ def _cell(
     if is_mean and whole.clips >= MIN_CLIPS:
         cell.low, cell.high = whole.low, whole.high
     apart = difference_interval(values, baseline, seed=seed)
-    if apart.clips >= MIN_CLIPS:
-        cell.difference, cell.difference_low, cell.difference_high = apart.mean, apart.low, apart.high
+    if is_mean and apart.clips >= MIN_CLIPS:
+        cell.difference = apart
     return cell
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from prismaudio.evaluation.comparison import ALL
 from prismaudio.evaluation.table import ARROWS
@@ -27,16 +28,18 @@ def unmeasured(comparison: Comparison) -> dict[str, list[str]]:
     left_out: dict[str, list[str]] = {}
     for name, row in comparison.cells[ALL].items():
         if all(cell.value is None for cell in row.values()):
-            left_out.setdefault(next(iter(row.values())).reason, []).append(name)
+            reason = next((cell.reason for cell in row.values() if cell.reason), "no file was scored")
+            left_out.setdefault(reason, []).append(name)
     return left_out
 
 
-def text_of(cell: Cell, *, is_baseline: bool) -> str:
+def text_of(cell: Cell) -> str:
     """Value and interval of a cell; a star marks an interval of the difference from the baseline without zero.
 
     Example:
         >>> from prismaudio.evaluation.comparison import Cell
-        >>> text_of(Cell(0.5, 9, 0.4, 0.6, 0.1, 0.02, 0.2), is_baseline=False)
+        >>> from prismaudio.evaluation.intervals import MeanInterval
+        >>> text_of(Cell(0.5, 9, 0.4, 0.6, MeanInterval(0.1, 0.02, 0.2, 9, 0)))
         '0.5 [0.4, 0.6]*'
     """
     if cell.value is None:
@@ -44,8 +47,7 @@ def text_of(cell: Cell, *, is_baseline: bool) -> str:
     text = f"{cell.value:.4g}"
     if cell.low is not None and cell.high is not None:
         text += f" [{cell.low:.3g}, {cell.high:.3g}]"
-    apart = cell.difference_low is not None and cell.difference_high is not None
-    if not is_baseline and apart and not cell.difference_low <= 0 <= cell.difference_high:  # type: ignore[operator]
+    if cell.difference is not None and cell.difference.excludes_zero:
         text += "*"
     return text
 
@@ -54,7 +56,7 @@ def tables(comparison: Comparison) -> list[Table]:
     """A table for each group of clips: a line for each scorer, a column for each system."""
     made = []
     for group in comparison.cells:
-        table = Table(title=group, show_edge=False)
+        table = Table(title=Text(group), show_edge=False)
         table.add_column("", no_wrap=True)
         table.add_column("dimension")
         for system in comparison.systems:
@@ -62,7 +64,7 @@ def tables(comparison: Comparison) -> list[Table]:
         table.add_column("clips", justify="right")
         for name, row in measured(comparison, group).items():
             about = comparison.scorers[name]
-            cells = [text_of(row[system], is_baseline=system == comparison.baseline) for system in comparison.systems]
+            cells = [text_of(row[system]) for system in comparison.systems]
             clips = sorted({cell.n for cell in row.values()})
             counted = str(clips[0]) if len(clips) == 1 else f"{clips[0]}–{clips[-1]}"
             table.add_row(f"{name} {ARROWS[about['higher_is_better']]}", about["dimension"] or "", *cells, counted)
@@ -80,7 +82,7 @@ def markdown(comparison: Comparison, title: str) -> str:
             f"\n## {group}\n\n| System | {' | '.join([*heads, 's per clip'])} |\n|{'---|' * (len(heads) + 2)}\n"
         )
         for system, facts in comparison.systems.items():
-            cells = [text_of(row[system], is_baseline=system == comparison.baseline) for row in rows.values()]
+            cells = [text_of(row[system]) for row in rows.values()]
             seconds = facts.get("seconds_per_clip")
             cells.append("–" if seconds is None else f"{seconds:.2f}")
             parts.append(f"| {system} | {' | '.join(cells)} |\n")

@@ -242,7 +242,8 @@ class Csv(ResultsFile):
         return [*self.COLUMNS, *dict.fromkeys(self._name(name) for columns in held for name in columns)]
 
     def _name(self, column: str) -> str:
-        return f"{self.PREFIX}{column}" if column in self.COLUMNS else column
+        is_taken = column in self.COLUMNS or column.startswith(self.PREFIX)
+        return f"{self.PREFIX}{column}" if is_taken else column
 
     def lines(self, record: ScoreRecord) -> str:
         """A row for each score."""
@@ -271,7 +272,8 @@ class Csv(ResultsFile):
             scorer = self.scorers.get(str(row["name"]))
             about = {} if scorer is None else scorer_info(scorer)
             lowest, highest = about.get("range", (None, None))
-            writer.writerow({**about, "lowest": lowest, "highest": highest, **row})
+            own: dict[str, Any] = {k: v for k, v in about.items() if k in ("kind", "dimension", "higher_is_better")}
+            writer.writerow({**own, "lowest": lowest, "highest": highest, **row})
         return out.getvalue()
 
 

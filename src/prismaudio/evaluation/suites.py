@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from prismaudio.checkpoints import Configured
-from prismaudio.data.manifest import SPLITS, SUFFIXES, ManifestEntry, read_manifest
+from prismaudio.data.manifest import SPLITS, SUFFIXES, ManifestEntry, check_whole, read_manifest
 from prismaudio.errors import DataError, first_of, reason
 from prismaudio.paths import VIDEO_SUFFIXES, expanded
 from prismaudio.plan import CORE
@@ -69,7 +69,7 @@ class ManifestSuite(Suite):
     def __init__(self, manifest: str, split: str = "", group: str = "") -> None:
         if split and split not in SPLITS:
             raise ValueError(f"the split is {split!r}; expected {', '.join(SPLITS)}")
-        self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group
+        self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group.lower()
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
         """See :meth:`Suite.clips`."""
@@ -83,7 +83,9 @@ class ManifestSuite(Suite):
         kept = [entry for entry in entries if not self.split or entry.split == self.split]
         if not kept:
             raise DataError(f"{self.manifest} has no clips of the split {self.split}")
-        if self.group and not any(entry.columns.get(self.group) for entry in kept):
+        for entry in kept:
+            check_whole(f"{self.manifest}, clip {entry.id}", entry.columns, "evaluate")
+        if self.group and all(entry.columns.get(self.group) in (None, "") for entry in kept):
             raise DataError(f"{self.manifest} has no column {self.group!r} to group clips by")
         return kept
 
@@ -125,7 +127,7 @@ class VggSoundSuite(Suite):
     Args:
         videos: The folder of the videos.
         list: The file ``vggsound.csv``.
-        allow_missing: Leave out clips whose video is missing, because it was withdrawn; their number is reported.
+        allow_missing: Leave out clips whose video is missing, because it was withdrawn.
     """
 
     source = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"

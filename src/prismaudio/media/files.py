@@ -131,6 +131,15 @@ def spare(target: Path, sources: Iterable[str | Path]) -> None:
             raise MediaError(f"{target} is an input file of this command and is never overwritten; choose another name")
 
 
+def relative(path: Path, folder: Path) -> str:
+    """A path from a folder; the absolute one on another drive. Links are not resolved, except those to the folder."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
+    try:
+        return Path(os.path.relpath(absolute, folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return absolute
+
+
 def portable(path: Path, folder: Path) -> str:
     """Return a path relative to a folder, so that file and folder can be moved together.
 

@@ -19,7 +19,7 @@ from torchmetrics.utilities import dim_zero_cat
 SPLITS, SEED = 10, 2020
 KAD_SCALE, KAD_EPSILON = 100.0, 1e-8
 """Factor of the kernel audio distance, and what is added to twice the squared bandwidth, as in kadtk."""
-MAX_BANDWIDTH_ROWS = 16_384
+MAX_BANDWIDTH_ROWS = 8192
 """Reference rows whose pairs set the bandwidth of the kernel; of more rows, as many at equal distances."""
 KERNEL_ROWS = 1024
 """Rows per block of the kernel matrix, which bounds the memory."""
@@ -269,7 +269,7 @@ class InceptionScore(FeatureMetric):
 
     def caution(self) -> str:
         """That splits of few rows make the score smaller."""
-        n, classes = sum(map(len, self.logits)), self.logits[0].shape[1] if len(self.logits) else 0
+        n, classes = dim_zero_cat(self.logits).shape if len(self.logits) else (0, 0)
         if n >= classes * self.splits:
             return ""
         return (

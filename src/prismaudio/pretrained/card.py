@@ -21,10 +21,14 @@ MARK = "<!-- Written by prismaudio push, which replaces this text; without this 
 TAGS = ("prismaudio", "video-to-audio", "flow-matching")
 REFERENCES = ("truth", "codec", "shuffled", "matmul")
 """Rows of benchmarks that are not measurements of a model, such as the best and the worst possible values."""
-_SECRET = re.compile(r"(^|[_-])(api_?key|key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(^|[_-])(api_?keys?|key|token|secrets?|passwords?|auth|authorization|credentials?)$", re.IGNORECASE
+)
 """Names of options whose values are not shown."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|\b(hf|sk)[_-][\w-]{8,}")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@|\b(hf|sk)[_-][\w-]{8,}")
 """Users and passwords in addresses, and what looks like a key."""
+_PLACES = re.compile(r"(?:(?<==)|(?<=\bfile://))[/~]\S*/")
+"""Folders inside a value, such as an option of another program."""
 _TRAINER = ("max_steps", "max_epochs", "precision", "devices", "num_nodes", "strategy", "gradient_clip_val")
 """Settings of the trainer that a card shows; the others say where files of the run are."""
 
@@ -207,6 +211,10 @@ def write_card(repository: str, known: Known, about: About, existing: str | None
         stays = {key for key, value in (*given.items(), ("model-index", results)) if value}
         data |= {key: value for key, value in stated.items() if value and key not in stays}
     stated = {key: value for key, value in data.items() if value}
+    if not isinstance(stated.get("license", ""), str):
+        raise CheckpointError(
+            f"the README.md of {repository} states the licence {stated['license']!r}; expected one identifier"
+        )
     options = {
         "license": "the licence (--license ID)",
         "base_model": "the base model (--base-model ID)",
@@ -340,7 +348,7 @@ def _public(value: Any) -> Any:
         path = PureWindowsPath(value) if PureWindowsPath(value).drive else PurePosixPath(value)
         if path.is_absolute() or value.startswith(("~", "../")):
             return f"…/{path.name}"
-        return _CREDENTIALS.sub("", value)
+        return _PLACES.sub("…/", _CREDENTIALS.sub("", value))
     return value if isinstance(value, int | float) else str(value)
 
 

@@ -281,7 +281,7 @@ def prepare(model: Model, repository: str, about: About, page: str | None = None
         if local.is_file():
             if not local.resolve().is_relative_to(model.folder.resolve()):
                 raise CheckpointError(f"{local} is a link to a place outside the folder; copy the file into it")
-            where, text = f"in {model.folder}", read_small(local, MAX_TEXT_BYTES).decode()
+            where, text = f"in {model.folder}", read_small(local, MAX_TEXT_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {local}: {reason(error)}") from error
     kept = text if text is not None and text.strip() and MARK not in text and not rewrite else None
@@ -372,7 +372,7 @@ class Hub:
 
     def _page(self, api: Any, commit: str) -> str:
         path = api.hf_hub_download(self.repository, README, revision=commit)
-        return read_small(path, MAX_TEXT_BYTES).decode()
+        return read_small(path, MAX_TEXT_BYTES).decode("utf-8-sig")
 
     def _error(self, error: Exception) -> CheckpointError:
         """Explain an exception of the client in one line."""

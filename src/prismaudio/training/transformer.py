@@ -130,6 +130,7 @@ class TransformerTask(AveragedTask):
         self._configured = False
         self._skipped: dict[str, str] = {}  # why a clip of this validation was not measured, by metric
         self._explained: set[str] = set()
+        self._cautioned: set[str] = set()
         self._has_evaluated = False
 
     # Set-up ------------------------------------------------------------------------------------------------------
@@ -349,11 +350,15 @@ class TransformerTask(AveragedTask):
             if is_new and bool(value.isnan().any()):
                 self._explained.add(name)
                 LOG.warning("val_%s is NaN, because no clip was measured (%s)", name, skipped[name])
-            with metric.sync_context():  # type: ignore[operator]
-                caution = cast("AudioMetric", metric).caution()
-            if caution and self.trainer.is_global_zero and name not in self._explained:
-                self._explained.add(name)
-                LOG.warning("val_%s: %s", name, caution)
+            measured = cast("AudioMetric", metric)
+            if name in self._cautioned or type(measured).caution is AudioMetric.caution:
+                continue
+            with measured.sync_context():  # all processes read the same, so that they go on alike
+                caution = measured.caution()
+            if caution:
+                self._cautioned.add(name)
+                if self.trainer.is_global_zero:
+                    LOG.warning("val_%s: %s", name, caution)
 
     def _log_scores(self, clip: Clip, scores: Mapping[str, Score]) -> None:
         """Accumulate the scores of a clip; metrics accumulate theirs themselves."""
