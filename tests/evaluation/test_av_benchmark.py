@@ -219,8 +219,8 @@ def test_clips_of_one_side_count_where_they_count_in_av_benchmark(truth, tmp_pat
     assert scores.values == pytest.approx(shared | everything, rel=1e-6)
     assert {key: scores.clips[key] for key in ("FD-PANN", "FD-PASST")} == {"FD-PANN": 22, "FD-PASST": 20}
     assert scores.warnings["FD-PASST"].startswith(
-        "4 clips have only a reference (clip0, clip1, clip2 and 1 more) and 2 clips have no reference (other, another); "
-        "they do not count"
+        "4 clips have only a reference (clip0, clip1, clip2 and 1 more) and 2 clips have no reference (other, another)"
+        "; they do not count"
     )
     assert "are compared as sets with the others" in scores.warnings["FD-VGG"]
 
