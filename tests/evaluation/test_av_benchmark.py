@@ -219,8 +219,8 @@ def test_clips_of_one_side_count_where_they_count_in_av_benchmark(truth, tmp_pat
     assert scores.values == pytest.approx(shared | everything, rel=1e-6)
     assert {key: scores.clips[key] for key in ("FD-PANN", "FD-PASST")} == {"FD-PANN": 22, "FD-PASST": 20}
     assert scores.warnings["FD-PASST"].startswith(
-        "4 clips have only a reference (clip0, clip1, clip2 and 1 more) and 2 clips have no reference (other, "
-        "another); they do not count"
+        "4 clips have only a reference (clip0, clip1, clip2 and 1 more) and 2 clips have no reference (other, another)"
+        "; they do not count"
     )
     assert "are compared as sets with the others" in scores.warnings["FD-VGG"]
 
@@ -259,7 +259,7 @@ def test_missing_files_are_named_for_their_values_alone(truth, generated) -> Non
     scores = scored(truth, generated)
     lost = {"FD-PANN", "KL-PANNS-softmax", "ISC-PANNS-mean", "ISC-PANNS-std", "MS-CLAP-Score"}
     assert set(scores.reasons) == lost
-    assert scores.reasons["FD-PANN"] == f"{generated / PANN} is missing"
+    assert scores.reasons["FD-PANN"] == f"no such file: {generated / PANN}"
     assert scores.values == {key: value for key, value in whole.items() if key not in lost}
 
 
@@ -363,6 +363,8 @@ def test_folders(truth, generated, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no caches of av-benchmark; expected some of pann_features"):
         score_caches(tmp_path / "empty", generated)
+    with pytest.raises(DataError, match="no folders of generated caches"):
+        score_caches(truth, [])
     with pytest.raises(DuplicateNameError, match="are named system"):
         score_caches(truth, [generated, generated])
 

@@ -37,7 +37,7 @@ def test_values_and_reasons_are_printed_and_written(caches, capsys):
     assert ours["metrics"]["FD-VGG"] == pytest.approx(float(metric.compute()))
     assert ours["metrics"]["IB-Score"] == pytest.approx(-1.0)
     assert ours["intervals"]["IB-Score"] == pytest.approx([-1.0, -1.0])
-    assert "pann_features.pth is missing" in ours["reasons"]["KL-PANNS-softmax"]
+    assert "no such file: ours/pann_features.pth" in ours["reasons"]["KL-PANNS-softmax"]
     assert "not computed: ours, KL-PANNS-softmax" in printed
     assert main(words) == 0  # its own results are replaced
 

@@ -11,7 +11,8 @@ from prismaudio.plan import Plan
 from prismaudio.rewards.preparing import prepare
 from prismaudio.testing import check_metric
 from prismaudio.testing.examples import example_clip
-from prismaudio_synchformer.metric import DeSync
+from prismaudio_synchformer.metric import DeSync, ends
+from prismaudio_synchformer.offsets import distance_s
 from prismaudio_synchformer.reward import SynchformerReward, mono
 from prismaudio_synchformer.segments import cut_audio
 
@@ -58,14 +59,16 @@ def test_a_clip_that_is_too_short_does_not_count(network, clip, sounds):
 
 
 def test_features_have_the_offsets_of_what_they_are_features_of(network, clip, sounds):
-    metric = DeSync(network=network, keep=False)
-    metric.update(sounds, 16_000, [Target.of(clip)] * 3)
-    seen = SynchformerReward(network=network).prepare(clip, Plan({}))["seen"]
-    heard = network.encode_audio(torch.cat([cut_audio(mono(row[None], 16_000)[0], len(seen)) for row in sounds]))
-    heard = heard.unflatten(0, (3, len(seen)))
-    windows = slice(0, 14), slice(-14, None)
-    found = [metric.feature_offset_s(seen[w].expand(3, -1, -1, -1), heard[:, w]) for w in windows]
-    assert torch.stack(found).mean().item() == pytest.approx(metric.compute().item(), abs=1e-6)
+    reward = SynchformerReward(network=network)
+    cache = reward.prepare(clip, Plan({}))
+    expected = torch.stack(reward.logits(sounds, 16_000, [cache] * 3, ends))
+    seen = cache["seen"]
+    heard = network.encode_audio(torch.cat([cut_audio(row, len(seen)) for row in mono(sounds, 16_000)])).detach()
+    heard, metric = heard.unflatten(0, (3, len(seen))), DeSync(network=network, keep=False)
+    for index, window in enumerate((slice(0, 14), slice(-14, None))):
+        pair = seen[window].expand(3, -1, -1, -1), heard[:, window]
+        torch.testing.assert_close(reward.compare(*pair).detach(), expected[:, index], atol=1e-5, rtol=0)
+        torch.testing.assert_close(metric.feature_offset_s(*pair), distance_s(expected[:, index], "argmax"))
 
 
 def test_features_of_another_network_are_refused(network):

@@ -213,7 +213,8 @@ def generate(
         with replacing(took) as part:
             part.write_bytes(json_text({"seconds_per_clip": (time.monotonic() - began_s) / n_new, "clips": n_new}))
     seconds = load_json(read_small(took)).get("seconds_per_clip") if took.is_file() else None
-    done = read_manifest(made, [], some_may_lack=True) if made.stat().st_size else []
+    sections = [dimension.name for dimension in discover().dimensions()]
+    done = read_manifest(made, sections) if made.stat().st_size else []
     return code, System(name, {entry.id: entry.audio for entry in done if entry.audio}, model, seconds)
 
 

@@ -139,6 +139,8 @@ def score_caches(
     ```
     """
     systems = _systems(generated)
+    if not systems:
+        raise DataError("no folders of generated caches are given; expected one or more")
     truth = CacheFolder(reference)
     head = lru_cache(maxsize=1)(lambda: _installed_offsets() if offsets is None else offsets)
     keys, on = (*KEYS, *KAD_KEYS) if kernel else KEYS, find_device(device)
@@ -194,7 +196,7 @@ class CacheFolder:
         if name not in self._caches:
             path = self.path / name
             if not path.exists():
-                raise DataError(f"{path} is missing")
+                raise DataError(f"no such file: {path}")
             self._caches[name] = read_cache(path)
         cache = self._caches[name]
         return cache if layer is None else {clip: layers[layer] for clip, layers in cache.items()}
