@@ -115,6 +115,10 @@ class Rollout:
             mask=None if self.mask is None else self.mask[there],
         )
 
+    def clone(self) -> Rollout:
+        """The same rollout in memory of its own; steps, times and mask are shared."""
+        return replace(self, **{name: getattr(self, name).clone() for name in ("states", "means", "stds", "latents")})
+
     def to(self, device: torch.device | str) -> Rollout:
         """Copy to another device; steps and times stay on the CPU."""
         moved = {name: getattr(self, name).to(device) for name in ("states", "means", "stds", "latents")}

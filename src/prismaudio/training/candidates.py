@@ -98,6 +98,10 @@ class Candidates:
     conditions: Conditions
     scores: list[dict[str, Future[Tensor]]]
 
+    def clone(self) -> Candidates:
+        """The same candidates in memory of their own, without scores."""
+        return Candidates(self.ids, self.rollout.clone(), self.conditions.map(lambda x: x.map(Tensor.clone)), [])
+
     @property
     def groups(self) -> Tensor:
         """Group of each row, ``(rows,)``: candidates of one clip have the same number in all processes."""

@@ -249,28 +249,39 @@ class FastGrpoTask(RewardedTask):
         conditions = batch.conditions.index(each.to(self.device))
         prompts = Prompts(names, [batch.lengths[0]] * count, [seconds] * count, conditions, [{}] * count)
         windows = [self._windows(names, update) for update in range(DRY_UPDATES)]
-        work = [
-            n_samples(self._trajectories(some), self.branch_size, share_first=self.rollout_options.share_first)
-            for some in windows
-        ]
-        yield DryPhase("rollout", sum(work) / len(work) / work[0])
-        batches = prompts.batches(windows[0], self._rollout_batch_size, self._max_padding)
-        sampled = [self._sampled(prompts, rows, [windows[0][row] for row in rows], 0) for rows in batches]
+        per_clip = sum(map(self._n_samples, windows)) / len(windows) / count
+        sampled: list[Candidates] = []
+        alike: dict[int, list[list[int]]] = {}
+        for rows in prompts.batches(windows[0], self._rollout_batch_size, self._max_padding):
+            alike.setdefault(len(rows), []).append(rows)
+        for rows, *others in alike.values():
+            own = [windows[0][row] for row in rows]
+            yield DryPhase("rollout", per_clip * len(rows) * (1 + len(others)) / self._n_samples(own))
+            first = self._sampled(prompts, rows, own, 0)
+            sampled += [first, *(first.clone() for _ in others[:-1])]
+            if others:  # the last one, beside the candidates of the others
+                yield DryPhase("rollout", 0)
+                sampled.append(self._sampled(prompts, others[-1], [windows[0][row] for row in others[-1]], 0))
         yield DryPhase("decode", count, autocast=False)
         with torch.no_grad():
             leveled(self._decoder.decode(sampled[0].rollout.latents[: len(self._members)]), self.peaks)
         todo, objective = self._micro_batches(sampled, torch.zeros(count * len(self._members)))
-        alike: dict[tuple[int, int], list[MicroBatch]] = {}
+        same: dict[tuple[int, int], list[MicroBatch]] = {}
         for some in todo:
-            alike.setdefault((len(some.rows), some.source.rollout.evaluated(some.index)), []).append(some)
+            same.setdefault((len(some.rows), some.source.rollout.evaluated(some.index)), []).append(some)
         optimizer.zero_grad(set_to_none=len(todo) == 1)  # else a later micro-batch has the gradients of earlier ones
-        for first, *others in alike.values():
-            yield DryPhase("training", (1 + len(others)) * self.policy_options.num_inner_epochs)
-            terms, _ = micro_batch_loss(first, objective)
-            (first.share * terms.mean()).backward()
+        for one, *more in same.values():
+            yield DryPhase("training", (1 + len(more)) * self.policy_options.num_inner_epochs)
+            terms, _ = micro_batch_loss(one, objective)
+            (one.share * terms.mean()).backward()
             del terms
         yield DryPhase("optimizer", self.policy_options.num_inner_epochs, autocast=False)
         optimizer.step()
+
+    def _n_samples(self, windows: Sequence[Window]) -> int:
+        """How many samples the network is evaluated for in the roll-outs of clips with these windows."""
+        share_first = self.rollout_options.share_first
+        return n_samples(self._trajectories(windows), self.branch_size, share_first=share_first)
 
     def _windows(self, names: Sequence[str], update: int) -> list[Window]:
         """The window of each clip in an update."""
