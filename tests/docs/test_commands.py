@@ -42,7 +42,7 @@ ELSEWHERE = {name for names in OFFICIAL.values() for name in names} | RECIPES
 """What plugins provide, which need not be installed here."""
 OF_PLUGINS = {"prompts", "studio"}
 """Commands of plugins of the repository, which need not be installed here."""
-INCOMPLETE = re.compile(r"arguments? (are|is) required|expected (one|at least one) argument")
+INCOMPLETE = re.compile(r"arguments? (are|is) required|expected (one|at least one) argument|no recipe is given")
 """A sentence may name a command, or an option, without what belongs to it."""
 OPEN = re.compile(r"…|\.\.\.|\b[A-Z]{3,}\b(?!=)|\bX\b")
 """In a command inside a sentence: what stands for something else."""
@@ -122,6 +122,7 @@ def only_parsing(monkeypatch, tmp_path):
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
     monkeypatch.setattr(CommandLine, "instantiate_classes", stop)
+    monkeypatch.setattr("prismaudio.cli.estimate.estimate", lambda *_: stop(None))
     monkeypatch.setattr("prismaudio.cli.main.fail", raise_error)
     monkeypatch.chdir(tmp_path)
 

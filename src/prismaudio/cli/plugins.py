@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     )
     listing.add_argument("--json", action="store_true", help="print JSON")
     check = commands.add_parser("check", help="import and check each component of a plugin in a separate process")
-    check.add_argument("name", help="name of a plugin, of a distribution, or of one component")
+    check.add_argument("name", nargs="+", help="name of a plugin, of a distribution, or of one component")
     new = commands.add_parser("new", help="write a small working plugin as a starting point")
     new.add_argument("name", help="name such as room-tone; the folder is then prismaudio-room-tone")
     new.add_argument(
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     if options.command == "check":
         from prismaudio.cli.plugin_check import check_plugin
 
-        return check_plugin(registry, options.name)
+        return max(check_plugin(registry, name) for name in options.name)
     rows = list_rows(registry)
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
     return 0
