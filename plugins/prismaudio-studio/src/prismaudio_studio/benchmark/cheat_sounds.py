@@ -38,7 +38,8 @@ Sounds = Mapping[str, Callable[[], Tensor]]
 def sound_cheats(audio: Tensor, rate_hz: int, onsets_s: Sequence[float]) -> Sounds:
     """The cheats that need no more than the true sound of a clip.
 
-    ``silence``; ``noise``, white and different in both channels; ``clicks_at_onsets``, one loud sample in both channels at each onset.
+    ``silence``; ``noise``, white and different in both channels; ``clicks_at_onsets``, one loud sample in both channels
+    at each onset.
 
     Args:
         audio: The true sound ``(2, samples)``.
@@ -63,8 +64,8 @@ def scene_cheats(scene: Scene, audio: Tensor, rate_hz: int) -> Sounds:
 
     ``noise_with_delay``: white noise from the direction of the thing that sounded last; ``clicks_with_delay``: a click
     at each onset, from the direction of its thing; ``looped_class``: one second with a sound of each thing, from the
-    middle, again and again; ``planned_quality``: bursts of noise at fixed times, at -23 LUFS, with the hiss, the clipping,
-    the highs and the room that the plan states, whatever else it says.
+    middle, again and again; ``planned_quality``: bursts of noise at fixed times, at -23 LUFS, with the hiss, the
+    clipping, the highs and the room that the plan states, whatever else it says.
 
     Args:
         scene: The scene.

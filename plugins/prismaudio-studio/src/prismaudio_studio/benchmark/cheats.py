@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 
 from prismaudio import __version__
 from prismaudio.audio.onsets import detect_onsets
+from prismaudio.audio.spectral import decibels
 from prismaudio.benchmarks import Benchmark, Report
 from prismaudio.cli import arguments
 from prismaudio.errors import MediaError, PrismAudioError
@@ -47,6 +48,8 @@ MIN_CLIPS = 2 * PARTS
 CAUGHT = 0.5
 """Smallest fall of a metric that catches a cheat: half the way from the truth to the sound of another clip."""
 VIDEO_RATE_HZ = 44_100
+STEREO_DB = -20.0
+"""Side energy relative to the total from which a reference has sides that can be told."""
 Step = Callable[[int, int], None]
 Values = dict[str, dict[str, list[float]]]
 """Values of a metric by row and name: of all clips, then of each part of them; NaN for nothing to measure."""
@@ -126,6 +129,11 @@ class CheatsBenchmark(Benchmark):
             "fall: 0 at the truth, 1 at the true sound of another clip; a metric catches from "
             f"{CAUGHT} on, in each of {PARTS} parts of the clips"
         )
+        wide = sum(side_db >= STEREO_DB for side_db in report.meta["side_db"].values())
+        console.print(
+            f"{wide} of the {report.meta['clips']} true sounds have {STEREO_DB:.0f} dB or more of their energy in the "
+            "difference of the channels; where there is less, mono sound scores like the truth in direction"
+        )
         for name, reason in report.meta["without_score"].items():
             console.print(f"{name} has no value: {reason}", highlight=False, markup=False)
 
@@ -201,6 +209,7 @@ def run(cases: Sequence[Case], scorers: Sequence[Scorer], on_step: Step = lambda
     rewards = [scorer for scorer in scorers if scorer.kind == "rewards" and report.cell(TRUTH, scorer.name)]
     report.meta = {
         "clips": len(cases),
+        "side_db": {case.clip.id: _side_db(case.clip) for case in cases},
         "rewards": {scorer.name: _best(report, scorer, falls) for scorer in rewards},
         "falls": {row: {name: _rounded(each) for name, each in found.items()} for row, found in falls.items()},
         "without_score": missing,
@@ -260,6 +269,13 @@ def _segment(cases: Sequence[Case], index: int, row: str) -> Segment:
     length = own.shape[-1]
     audio = pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
     return Segment(audio, clip.sample_rate_hz, case.clip, case.plan)
+
+
+def _side_db(clip: Clip) -> float:
+    """Energy of the difference of the channels relative to the total, in dB, at least -120."""
+    left, right = torch.zeros(2, 1) if clip.audio is None else clip.audio.double()
+    side, middle = (left - right).square().sum(), (left + right).square().sum()
+    return round(float(decibels(side / (side + middle).clamp(min=1e-12), -120.0)), 1)
 
 
 def _number(value: float | None) -> float:
