@@ -53,6 +53,7 @@ COMMANDS = {
         "bench plan",
         "bench cot",
         "bench degradation",
+        "bench cheats",
         "bench instruments",
     ),
 }

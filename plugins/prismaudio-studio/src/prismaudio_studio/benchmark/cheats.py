@@ -22,6 +22,7 @@ from prismaudio import __version__
 from prismaudio.audio.onsets import detect_onsets
 from prismaudio.audio.spectral import decibels
 from prismaudio.benchmarks import Benchmark, Report
+from prismaudio.benchmarks.plans import unique_names
 from prismaudio.cli import arguments
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.evaluation.files import installed_scorers
@@ -95,7 +96,7 @@ class CheatsBenchmark(Benchmark):
     def measure(cls, options: argparse.Namespace) -> Report:
         """Score the truth and the cheats with the rewards and metrics that the options name."""
         start_s = time.monotonic()
-        rewards, metrics = (text and text.split(",") for text in (options.rewards, options.metrics))
+        rewards, metrics = (text and [*dict.fromkeys(text.split(","))] for text in (options.rewards, options.metrics))
         with TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
             scorers = installed_scorers(rewards, metrics, options.device, Path(folder))
             cases = video_cases(options.videos, options.limit) if options.videos else studio_cases(options)
@@ -156,7 +157,8 @@ def video_cases(texts: Sequence[str], limit: int) -> list[Case]:
         MediaError: There are too few videos with sound.
     """
     cases = []
-    for file in [file for text in texts for file in _files(expanded(text))][:limit]:
+    files = [file for text in texts for file in _files(expanded(text))][:limit]
+    for name, file in zip(unique_names(file.stem for file in files), files, strict=True):
         try:
             info = probe(file)
             audio = read_audio_track(file, VIDEO_RATE_HZ, info.duration_s, info.start_s)
@@ -167,7 +169,7 @@ def video_cases(texts: Sequence[str], limit: int) -> list[Case]:
             sys.stderr.write(f"warning: {file} has no sound\n")
             continue
         duration_s = audio.shape[-1] / VIDEO_RATE_HZ
-        clip = Clip(file.stem, duration_s, audio=audio, sample_rate_hz=VIDEO_RATE_HZ)
+        clip = Clip(name, duration_s, audio=audio, sample_rate_hz=VIDEO_RATE_HZ)
         cases.append(Case(clip, None, sound_cheats(audio, VIDEO_RATE_HZ, detect_onsets(audio, VIDEO_RATE_HZ))))
     if len(cases) < MIN_CLIPS:
         raise MediaError(f"{len(cases)} videos have sound that can be read; expected at least {MIN_CLIPS}")
@@ -206,7 +208,13 @@ def run(cases: Sequence[Case], scorers: Sequence[Scorer], on_step: Step = lambda
         for row in rows
         if row not in (TRUTH, OTHER)
     }
-    rewards = [scorer for scorer in scorers if scorer.kind == "rewards" and report.cell(TRUTH, scorer.name)]
+    rewards = [
+        scorer
+        for scorer in scorers
+        if scorer.kind == "rewards"
+        and report.cell(TRUTH, scorer.name)
+        and any(report.cell(row, scorer.name) for row in cases[0].sounds)
+    ]
     report.meta = {
         "clips": len(cases),
         "side_db": {case.clip.id: _side_db(case.clip) for case in cases},
