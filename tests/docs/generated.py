@@ -57,6 +57,7 @@ COMMANDS = {
         "bench plan",
         "bench cot",
         "bench degradation",
+        "bench cheats",
         "bench instruments",
     ),
 }

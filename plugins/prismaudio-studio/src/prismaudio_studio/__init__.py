@@ -111,6 +111,10 @@ def prismaudio_benchmarks() -> Iterable[Component]:
             "Scores of held-out clips, unchanged and degraded in one dimension.",
         ),
         Component(
+            "prismaudio_studio.benchmark.cheats:CheatsBenchmark",
+            "Scores of sounds made to fool the rewards, and the metrics that catch them.",
+        ),
+        Component(
             "prismaudio_studio.benchmark.instruments:InstrumentsBenchmark",
             "Refits the class classifier and measures its accuracy.",
         ),

@@ -55,7 +55,7 @@ def _delayed(voice: Signal, delay: NDArray[np.float64]) -> Signal:
     )
 
 
-def _panned(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
+def panned(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
     """Pan the part of a voice that is not silent to stereo ``(2, samples)``; returns its slice, too."""
     nonzero = np.flatnonzero(voice)
     if not len(nonzero):
@@ -147,7 +147,7 @@ def render_audio(scene: Scene, sample_rate_hz: int = 16_000) -> Signal:
     audio, mono = np.zeros((2, n_samples), np.float32), np.zeros(n_samples, np.float32)
     for thing in scene.things:
         voice = render_voice(thing, n_samples, sample_rate_hz)
-        part, panned = _panned(thing, voice, sample_rate_hz)
-        audio[:, part] += panned
+        part, sound = panned(thing, voice, sample_rate_hz)
+        audio[:, part] += sound
         mono += voice
     return _recorded(scene, _through_room(scene, audio, mono, sample_rate_hz))
