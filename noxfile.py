@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
     The recipes and the documentation have sessions of their own.
     """
     install(session, "test", plugins=())
-    words = session.posargs or ["--ignore", "tests/recipes", "--ignore", "tests/docs"]
+    words = session.posargs or ["--ignore", "tests/recipes", "--ignore", "tests/docs", "--ignore", "tests/journeys"]
     session.run("pytest", "-n", "2", "--dist", "loadfile", *words, env=THREADS)
 
 
@@ -106,10 +106,11 @@ def recipes(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run what the documentation shows, and compare its reference with the core and the studio."""
+    """Run what the documentation shows and what a user does, and compare the reference with the core and the studio."""
     install(session, "test", plugins=[STUDIO])
     # the pages are the tests of one file, and each takes seconds
-    session.run("pytest", "-n", "2", "--dist", "worksteal", "tests/docs", *session.posargs, env=THREADS)
+    words = session.posargs or ["tests/docs", "tests/journeys"]
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *words, env=THREADS)
 
 
 @nox.session

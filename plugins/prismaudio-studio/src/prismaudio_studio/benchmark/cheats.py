@@ -243,11 +243,11 @@ def _score(
         segments = ([_segment(cases, index, row)] for index in range(part, len(cases), PARTS))
         for scores in evaluate(segments, scorers):
             on_clip()
-            for scorer in scorers:
-                score = scores[scorer.name]
-                reasons.setdefault(scorer.name, score.reason)
-                if score.value is not None and scorer.kind == "rewards":
-                    report.add(row, scorer.name, score.value)
+            for each in scorers:
+                score = scores[each.name]
+                reasons.setdefault(each.name, score.reason)
+                if score.value is not None and each.kind == "rewards":
+                    report.add(row, each.name, score.value)
         for scorer in metrics:
             states[scorer.name].append(scorer.all)
             values[scorer.name].append(_number(scorer.total().value))
