@@ -34,9 +34,3 @@ def test_a_new_reward_is_edited_checked_installed_and_used(shell, folder):
         "prismaudio fit --config smoke/fast_grpo --model.rewards.warmth WarmthReward --trainer.max_steps 1 "
         "--trainer.default_root_dir runs --trainer.logger.save_dir runs"
     )
-
-
-@pytest.mark.parametrize("kind", ["encoder", "planner"])
-def test_a_plugin_of_another_kind_passes_its_own_tests_and_checks(shell, kind):
-    shell(f"prismaudio plugins new mine-{kind} --kind {kind} && pip install prismaudio-mine-{kind}")
-    shell(f"python -m pytest -q -p no:cacheprovider prismaudio-mine-{kind} && prismaudio plugins check mine-{kind}")

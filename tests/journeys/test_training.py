@@ -1,4 +1,4 @@
-"""Somebody trains twice, builds on a shipped recipe, mistypes, and looks at what was logged."""
+"""Somebody trains twice, builds on a shipped recipe, mistypes, looks at what was logged, and shares the model."""
 
 from __future__ import annotations
 
@@ -14,29 +14,26 @@ FIT = (
 )
 
 
-def metrics(file):
-    with file.open(newline="") as opened:
-        return {name for row in csv.DictReader(opened) for name, value in row.items() if value}
+def exporting(where):
+    return f"--config <(echo 'trainer: {{callbacks: [{{class_path: ExportComponents, init_args: {where}}}]}}')"
 
 
-def test_two_runs_lie_side_by_side_with_their_models_and_tables(shell, folder):
-    for _ in range(2):
-        shell(f"{FIT.replace('runs', 'two')} --config <(echo 'trainer: {{callbacks: [ExportComponents]}}')")
-    versions = sorted(path.name for path in (folder / "two").glob("version_*"))
-    assert versions == ["version_0", "version_1"]
-    for version in versions:
-        run = folder / "two" / version
+def test_runs_lie_side_by_side_and_their_model_is_shared(shell, folder):
+    slow = "--model.lr_scheduler CosineWithWarmup --model.lr_scheduler.warmup_steps 50"
+    assert "warm" in shell(f"{FIT} {slow} {exporting('{}')}")  # the warm-up is longer than the run
+    shell(f"{FIT} {exporting('{}')}")
+    assert sorted(path.name for path in (folder / "runs").glob("version_*")) == ["version_0", "version_1"]
+    for version in ("version_0", "version_1"):
+        run = folder / "runs" / version
         assert (run / "model" / "model.safetensors").is_file()
         assert "lr" in (run / "hparams.yaml").read_text()
-
-
-def test_a_model_of_another_run_is_kept(shell, folder):
-    export = "--config <(echo 'trainer: {callbacks: [{class_path: ExportComponents, init_args: {folder: kept}}]}')"
-    shell(f"{FIT} {export}")
-    before = (folder / "kept/model.safetensors").read_bytes()
-    said = shell(f"{FIT} {export} --seed_everything 9")
-    assert "kept.1" in said
-    assert (folder / "kept.1/model.safetensors").read_bytes() == before
+    kept = (folder / "runs/version_0/model/model.safetensors").read_bytes()
+    said = shell(f"{FIT} --seed_everything 9 {exporting('{folder: runs/version_0/model}')}")
+    assert "model.1" in said
+    assert (folder / "runs/version_0/model.1/model.safetensors").read_bytes() == kept
+    said = shell("prismaudio push runs/version_1/model me/mine --license mit --dry-run")
+    assert "model.safetensors" in said
+    assert "license: mit" in said
 
 
 def test_fast_grpo_logs_what_one_monitors(shell, folder):
@@ -45,54 +42,29 @@ def test_fast_grpo_logs_what_one_monitors(shell, folder):
         "--trainer.logger.save_dir grpo --config <(echo 'trainer: {callbacks+: [{class_path: ModelCheckpoint, "
         "init_args: {monitor: val_reward, mode: max}}]}')"
     )
-    logged = metrics(folder / "grpo/version_0/metrics.csv")
+    with (folder / "grpo/version_0/metrics.csv").open(newline="") as opened:
+        logged = {name for row in csv.DictReader(opened) for name, value in row.items() if value}
     assert {"val_reward", "reward_std", "grad_norm", "learning_rate", "reward/temporal", "clip_fraction"} <= logged
     assert list((folder / "grpo/version_0/checkpoints").glob("*.ckpt"))
 
 
-def test_a_shipped_recipe_is_the_base_of_one_with_other_rewards(shell, folder, refused):
-    none = {"PRISMAUDIO_DISABLE_PLUGINS": "msclap,synchformer,audiobox,stereocrw,laion-clap"}
-    assert "prismaudio-msclap" in refused("prismaudio fit --config fast_grpo/recommended --print_config", **none)
+def test_a_shipped_recipe_is_the_base_of_one_with_other_rewards(shell, folder):
     (folder / "mine.yaml").write_text(
         "model: {init_args: {rewards: {semantic: AestheticReward, temporal: TemporalReward, aesthetic: AestheticReward,"
         " spatial: SpatialReward}, scoring: {held_out: {}}, pretrained: studio}}\n"
     )
-    printed = shell("prismaudio fit --config fast_grpo/recommended --config mine.yaml --print_config", **none)
+    printed = shell(
+        "prismaudio fit --config fast_grpo/recommended --config mine.yaml --print_config",
+        PRISMAUDIO_DISABLE_PLUGINS="msclap,synchformer,audiobox,stereocrw,laion-clap",
+    )
     assert "MsClapReward" not in printed
     assert "SpatialReward" in printed
 
 
-@pytest.mark.parametrize(
-    ("words", "advice"),
-    [
-        ("--trainer.max_step 3", "max_steps"),
-        ("--trainer.callbacks+=ExportComponent", "ExportComponents"),
-    ],
-)
-def test_a_misspelt_option_is_one_line_that_names_the_right_one(refused, words, advice):
-    assert advice in refused(f"prismaudio fit --config smoke/foundation {words}")
+def test_a_misspelt_option_is_one_line_that_names_the_right_one(refused):
+    assert "max_steps" in refused("prismaudio fit --config smoke/foundation --trainer.max_step 3")
 
 
-def test_optimizer_and_schedule_are_chosen_on_the_command_line(shell):
-    said = shell(
-        f"{FIT} --model.optimizer SGD --model.optimizer.lr 0.01 --model.lr_scheduler CosineWithWarmup "
-        "--model.lr_scheduler.warmup_steps 50"
-    )
-    assert "warm" in said  # the warm-up is longer than the run
-
-
-def test_stopping_on_a_metric_that_is_not_there_names_those_that_are(refused):
-    error = refused(
-        f"{FIT} --config <(echo 'trainer: {{callbacks: [{{class_path: EarlyStopping, "
-        "init_args: {monitor: val_los}}]}')"
-    )
-    assert "val_loss" in error
-
-
-def test_a_trained_model_is_shared_and_a_large_run_planned(shell, folder):
-    shell(f"{FIT.replace('runs', 'shared')} --config <(echo 'trainer: {{callbacks: [ExportComponents]}}')")
-    said = shell("prismaudio push shared/version_0/model me/mine --license mit --dry-run")
-    assert "model.safetensors" in said
-    assert "license: mit" in said
+def test_a_large_run_is_planned(shell):
     shell("prismaudio recipes copy slurm.sbatch && bash -n slurm.sbatch")
     assert "GiB" in shell("prismaudio estimate smoke/foundation --gpu h100")
