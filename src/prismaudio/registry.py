@@ -45,6 +45,7 @@ OFFICIAL = {
     "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare", "SpeechClaimGate"),
     "prismaudio-studio": (
         *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark", "PlanBenchmark", "CotBenchmark"),
+        *("CheatsBenchmark", "StudioSuite"),
         *("StudioDataModule", "AutoencoderFittingTask", "EventDescriber"),
         *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
         *("SemanticReward", "ClassAccuracy", "NoiseFloorAdherence", "LateEnergyAdherence"),

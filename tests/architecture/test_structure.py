@@ -20,6 +20,7 @@ KINDS_WITH_FOLDER = tuple(
     if target.startswith("prismaudio.")
     and kind != "conditioners"  # they are networks, and stand with the networks
     and kind != "gates"  # they stand with the chain-of-thought data that they check
+    and kind != "suites"  # they stand with the evaluation that compares systems on them
 )
 STUDIO = (
     *("bell", "woodblock", "glass", "drum", "ball", "coin", "shaker"),

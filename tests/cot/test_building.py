@@ -12,13 +12,14 @@ from prismaudio.builtin import CORE_DIMENSIONS
 from prismaudio.checkpoints import Configured
 from prismaudio.cot.building import Checks, CotBuild
 from prismaudio.cot.results import Correction, conclude, decided
-from prismaudio.cot.rows import CotRow, RowFolder, read_rows, relative
+from prismaudio.cot.rows import CotRow, RowFolder, read_rows
 from prismaudio.cot.strategies import strategy_plans
 from prismaudio.cot.writers import ManifestPlans, Source, TwoSteps, Written
 from prismaudio.data.manifest import read_manifest
 from prismaudio.data.synthetic import SyntheticClips
 from prismaudio.errors import DataError, NotApplicableError, PlanError, PrismAudioError
 from prismaudio.media import write_video, write_video_with_audio
+from prismaudio.media.files import relative
 from prismaudio.plan import Plan
 from prismaudio.planners.base import Annotation, Annotator, Decoupler
 from prismaudio.progress import Reporter
