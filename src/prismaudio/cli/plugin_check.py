@@ -8,26 +8,52 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from prismaudio.components import Command, Component, Dimension, Pretrained
 from prismaudio.errors import PlanError, UnknownNameError
 from prismaudio.registry import Entry, Plugin, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIMEOUT_S = 900.0
 MAX_PROCESSES = 4
 """Maximum number of components that are checked at a time; each takes up to some gigabytes."""
 
 
-def check_plugin(registry: Registry, name: str) -> int:
-    """Check everything that a plugin provides and print the results.
+def check_plugins(registry: Registry, names: Sequence[str]) -> int:
+    """Check everything that plugins provide and print the results.
 
     Args:
         registry: The installed plugins.
-        name: Name of a plugin, of a distribution, or of one component.
+        names: Names of plugins, of distributions, or of components.
 
     Returns:
         1 if a check failed, else 0.
+
+    Raises:
+        UnknownNameError: A name is that of nothing.
     """
+    named = [_named(registry, name) for name in names]
+    n_failed = 0
+    with ThreadPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1)) as pool:
+        checks = pool.map(check_entry, [entry for _, entries in named for entry in entries])
+        for plugins, entries in named:
+            n_failed += sum(not report_plugin(plugin) for plugin in plugins)
+            for entry in entries:
+                report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
+                report |= next(checks)
+                n_failed += sum(text.startswith("FAIL ") for text in report.values())
+                sys.stdout.write(f"{entry.kind} {entry.name}\n")
+                sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
+                sys.stdout.flush()
+    sys.stdout.write(f"{n_failed} failed\n" if n_failed else "all checks passed\n")
+    return 1 if n_failed else 0
+
+
+def _named(registry: Registry, name: str) -> tuple[list[Plugin], list[Entry]]:
+    """The plugins of a name, and what they provide; or the components of that name."""
     spelled = name.replace("-", "_")  # pip takes either
     plugins = [
         plugin
@@ -38,17 +64,7 @@ def check_plugin(registry: Registry, name: str) -> int:
     if not plugins and not entries:
         known = dict.fromkeys(n for p in registry.plugins for n in (p.name, p.distribution) if n)
         raise UnknownNameError(f"no plugin or component is named {name!r}; {registry.advice(name, known)}")
-    n_failed = sum(not report_plugin(plugin) for plugin in plugins)
-    with ThreadPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1)) as pool:
-        for entry, checked in zip(entries, pool.map(check_entry, entries), strict=True):
-            report = {"clash": f"FAIL {clash}"} if (clash := registry.clash(entry)) else {}
-            report |= checked
-            n_failed += sum(text.startswith("FAIL ") for text in report.values())
-            sys.stdout.write(f"{entry.kind} {entry.name}\n")
-            sys.stdout.write("".join(f"  {check:10}  {text}\n" for check, text in report.items()))
-            sys.stdout.flush()
-    sys.stdout.write(f"{n_failed} failed\n" if n_failed else "all checks passed\n")
-    return 1 if n_failed else 0
+    return plugins, entries
 
 
 def report_plugin(plugin: Plugin) -> bool:

@@ -52,9 +52,9 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"wrote {folder}; next: {next_steps(folder)}\n")
         return 0
     if options.command == "check":
-        from prismaudio.cli.plugin_check import check_plugin
+        from prismaudio.cli.plugin_check import check_plugins
 
-        return max(check_plugin(registry, name) for name in options.name)
+        return check_plugins(registry, options.name)
     rows = list_rows(registry)
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else table(rows))
     return 0
