@@ -355,6 +355,10 @@ class MetricScorer(Scorer):
             self.metric.merge_state(self.all)
         self.all = self._state()
 
+    def forget(self) -> None:
+        """Begin anew: the value over all items is that of the items from now on."""
+        self.all = None
+
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.metric.reset()
         for name, value in state.items():

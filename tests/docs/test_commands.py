@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
 import shlex
-import sys
-from pathlib import Path
 
+import doc_pages as pages
 import pytest
 
 from prismaudio.cli.fit import CommandLine
@@ -16,11 +14,6 @@ from prismaudio.cli.main import COMMANDS, main
 from prismaudio.errors import PrismAudioError
 from prismaudio.hookspecs import KINDS
 from prismaudio.registry import OFFICIAL, discover
-
-_SPEC = importlib.util.spec_from_file_location("docs_pages", Path(__file__).with_name("pages.py"))
-pages = importlib.util.module_from_spec(_SPEC)  # tests are no package, so their own modules are loaded by path
-sys.modules["docs_pages"] = pages
-_SPEC.loader.exec_module(pages)
 
 ROOT = pages.ROOT
 RUN = sorted(pages.DOCS.rglob("*.md"))

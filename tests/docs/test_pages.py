@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
+import doc_pages as pages
 import pytest
-
-_SPEC = importlib.util.spec_from_file_location("docs_pages", Path(__file__).with_name("pages.py"))
-pages = importlib.util.module_from_spec(_SPEC)  # tests are no package, so their own modules are loaded by path
-sys.modules["docs_pages"] = pages
-_SPEC.loader.exec_module(pages)
 
 ALL = sorted(pages.DOCS.rglob("*.md"))
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
+import doc_pages as pages
 import pytest
-
-_SPEC = importlib.util.spec_from_file_location("journey_pages", Path(__file__).parents[1] / "docs" / "pages.py")
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """Variables of a virtual environment that sees the packages of this one; what it installs is its own."""
-    import sys
-
-    pages = importlib.util.module_from_spec(_SPEC)
-    sys.modules["journey_pages"] = pages
-    _SPEC.loader.exec_module(pages)
     if not pages.HAS_STUDIO:
         pytest.skip("prismaudio-studio is not installed")
     return pages.make_environment(tmp_path_factory.mktemp("journeys"))

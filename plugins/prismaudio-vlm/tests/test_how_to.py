@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import doc_pages as pages
 import pytest
 from chat_server import serving
-
-DOCS = Path(__file__).parents[3] / "tests" / "docs"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["let-a-vlm-plan", "build-cot-data"])
 def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("docs_pages", DOCS / "pages.py")
-    pages = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "docs_pages", pages)
-    spec.loader.exec_module(pages)
     if not pages.HAS_STUDIO:
         pytest.skip("prismaudio-studio is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -84,6 +84,20 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scorers(group: argparse._ActionsContainer) -> None:
+    """Add the options that select rewards and metrics, their device and their cache."""
+    for kind in ("rewards", "metrics"):
+        group.add_argument(
+            f"--{kind}", type=_scorer_names, metavar="NAMES", help="comma-separated names, or none (default: all)"
+        )
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    group.add_argument("--no-cache", action="store_true", help="do not cache the prepared inputs of rewards on disk")
+
+
+def _scorer_names(text: str) -> list[str]:
+    return [] if text == "none" else [name for name in text.split(",") if name]
+
+
 def add_revision(parser: argparse._ActionsContainer) -> None:
     """Add the option ``--revision`` of a model on the hub."""
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the hub")

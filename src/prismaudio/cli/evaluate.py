@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.cli.arguments import Parser, number, seed, whole
+from prismaudio.cli.arguments import Parser, add_scorers, number, seed, whole
 from prismaudio.cli.building import (
     PLANNER,
     SAMPLER,
@@ -86,17 +86,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_sampler(how)
     add_planners(how)
     scoring = parser.add_argument_group("scores")
-    scoring.add_argument("--rewards", type=_names, metavar="NAMES", help="comma-separated, or none (default: all)")
-    scoring.add_argument("--metrics", type=_names, metavar="NAMES", help="comma-separated, or none (default: all)")
-    scoring.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    add_scorers(scoring)
     scoring.add_argument("--force", action="store_true", help="score files again that are scored")
-    scoring.add_argument("--no-cache", action="store_true", help="do not cache the prepared inputs of rewards on disk")
     parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
     return parser
-
-
-def _names(text: str) -> list[str]:
-    return [] if text == "none" else [name for name in text.split(",") if name]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -242,13 +235,15 @@ def _score(
     from rich.console import Console
 
     from prismaudio.evaluation import comparison, presentation
+    from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
 
     runs, missing = {}, {}
+    scorers = make_scorers(options)
     with Reporter(len(systems) * len(entries), "files") as reporter:
         for system in systems:
             runs[system.name], missing[system.name] = comparison.score_system(
-                system, entries, folder, options, reporter
+                system, entries, folder, options, scorers, reporter
             )
     found = comparison.compare(runs, entries, baseline, suite.group)
     for system in systems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from prismaudio.cli.arguments import Parser, plan
+from prismaudio.cli.arguments import Parser, add_scorers, plan
 from prismaudio.errors import PrismAudioError
 from prismaudio.progress import Reporter
 
@@ -22,10 +22,6 @@ examples:
   prismaudio score generated/ --plan generated/ --reference originals/ --json scores.jsonl --csv scores.csv
   prismaudio score clip.wav --rewards AestheticReward --metrics none --json -
 """
-
-
-def _names(text: str) -> list[str]:
-    return [] if text == "none" else [name for name in text.split(",") if name]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,21 +42,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--reference", default="", metavar="FILE|DIR",
         help="audio or video file with the reference audio, or a folder of references named after the files",
     )  # fmt: skip
-    scorers = parser.add_argument_group("scorers")
-    scorers.add_argument(
-        "--rewards", type=_names, metavar="NAMES", help="comma-separated names, or none (default: all)"
-    )
-    scorers.add_argument(
-        "--metrics", type=_names, metavar="NAMES", help="comma-separated names, or none (default: all)"
-    )
-    scorers.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: %(default)s)")
+    add_scorers(parser.add_argument_group("scorers"))
     files = parser.add_argument_group("files")
     files.add_argument(
         "--json", metavar="OUT", help="write JSON lines, one object per file, to OUT; - for standard output"
     )
     files.add_argument("--csv", metavar="OUT", help="write CSV, one row per score, to OUT; - for standard output")
     files.add_argument("--force", action="store_true", help="score files again that OUT already contains")
-    files.add_argument("--no-cache", action="store_true", help="do not cache the prepared inputs of rewards on disk")
     return parser
 
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.data.manifest import ManifestEntry
+from prismaudio.data.manifest import NAMED_FILES, ManifestEntry
 from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.evaluation.intervals import MeanInterval, difference_interval, mean_interval
 from prismaudio.evaluation.jobs import ScoreJob
+from prismaudio.evaluation.results import scorer_info
 from prismaudio.evaluation.run import ScoreRun
 from prismaudio.media.files import relative, replacing
+from prismaudio.media.segments import has_audio
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from prismaudio.plan import Plan
 from prismaudio.untrusted import escaped, json_text, load_json, read_small
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from prismaudio.evaluation.results import ScoreRecord
     from prismaudio.evaluation.suites import Suite
     from prismaudio.progress import Reporter
+    from prismaudio.scorers import Scorer
 
 STEREO_WIDTH = 0.01
 """Smallest :func:`prismaudio.metrics.width.stereo_width` of a reference that counts as stereo: -20 dB of all energy."""
@@ -36,7 +39,6 @@ STEREO, ALL = "stereo references", "all clips"
 NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
 MAX_ID_BYTES = 200
-NAMED = 3
 _REFERENCE_WIDTH = "ReferenceWidth"
 
 
@@ -254,7 +256,7 @@ def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Pat
 
 def score_system(
     system: System, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace,
-    reporter: Reporter,
+    scorers: Sequence[Scorer], reporter: Reporter,
 ) -> tuple[ScoreRun, list[str]]:  # fmt: skip
     """Score the audio of a system; scores that are there are kept.
 
@@ -262,7 +264,8 @@ def score_system(
         system: The system.
         entries: The clips.
         folder: The folder of the evaluation.
-        options: ``rewards``, ``metrics``, ``device``, ``force`` and ``no_cache``, as of ``prismaudio score``.
+        options: ``force``, and the other options of ``prismaudio score``.
+        scorers: The scorers, the same for all systems.
         reporter: Reports progress and failures.
 
     Returns:
@@ -273,7 +276,7 @@ def score_system(
     target.parent.mkdir(parents=True, exist_ok=True)
     given = argparse.Namespace(**vars(options) | {"json": str(target), "csv": None})
     jobs = [_job(entry, files[entry.id]) for entry in entries if entry.id in files]
-    run = ScoreRun(given, [path for job in jobs for path in job.sources()])
+    run = ScoreRun(given, [path for job in jobs for path in job.sources()], scorers)
     run.run(jobs, reporter)
     return run, [entry.id for entry in entries if entry.id not in files]
 
@@ -289,10 +292,8 @@ def _reference(entry: ManifestEntry) -> Path | None:
     """The true audio of a clip; None if there is none."""
     if entry.audio is not None or entry.video is None:
         return entry.audio
-    from prismaudio.media.segments import survey
-
     try:
-        return entry.video if survey(entry.video).sample_rate_hz is not None else None
+        return entry.video if has_audio(entry.video) else None
     except PrismAudioError:  # scoring says what is wrong with it
         return None
 
@@ -309,12 +310,9 @@ def compare(
         group: Column whose values divide the clips into groups.
         seed: Seed of the intervals.
     """
-    from prismaudio.evaluation.results import scorer_info
-
     first = next(iter(runs.values()))
     found = Comparison({scorer.name: scorer_info(scorer) for scorer in first.scorers}, baseline=baseline)
     values = {name: _values(run.records) for name, run in runs.items()}
-    totals = {name: run.totals() for name, run in runs.items()}
     for title, ids in _groups(entries, group, values).items():
         rows = found.cells.setdefault(title, {})
         for scorer in first.scorers:
@@ -323,7 +321,7 @@ def compare(
             base = values[baseline].get(scorer.name, {})
             rows[scorer.name] = {
                 name: _cell(
-                    totals[name][scorer.name] if title == ALL else None,
+                    runs[name].totals[scorer.name] if title == ALL else None,
                     {key: value for key, value in values[name].get(scorer.name, {}).items() if key in ids},
                     {key: value for key, value in base.items() if key in ids} if name != baseline else {},
                     seed,
@@ -394,4 +392,4 @@ def _cell(
 
 def missing_line(system: str, missing: Sequence[str], n_clips: int) -> str:
     """A line about clips whose audio a system lacks."""
-    return f"{system}: the audio of {len(missing)} of {n_clips} clips is missing: {first_of(list(missing), NAMED)}"
+    return f"{system}: the audio of {len(missing)} of {n_clips} clips is missing: {first_of(missing, NAMED_FILES)}"

@@ -29,9 +29,23 @@ if TYPE_CHECKING:
     from prismaudio.evaluation.jobs import ScoreJob
     from prismaudio.plan import Plan
     from prismaudio.progress import Reporter
+    from prismaudio.scorers import Scorer
 
 MAX_NUMBERS = 1024
 """Maximum size of a metric's state in a results file; larger states are recomputed when a run is resumed."""
+
+
+def make_scorers(options: argparse.Namespace) -> list[Scorer]:
+    """The scorers that the options of the command line name.
+
+    Raises:
+        PrismAudioError: There are none, or one that is named cannot be created.
+    """
+    folder = None if options.no_cache else cache_home() / "prepared"
+    scorers = installed_scorers(options.rewards, options.metrics, options.device, folder)
+    if not scorers:
+        raise PrismAudioError("there are no scorers; give a reward or a metric, see prismaudio plugins list")
+    return scorers
 
 
 class ScoreRun:
@@ -40,14 +54,18 @@ class ScoreRun:
     Args:
         options: The parsed command line.
         sources: Files that are read and must not be overwritten.
+        scorers: The scorers, which several runs may share one after another; None for those of the options.
+
+    Attributes:
+        totals: The value of each scorer over all files, once :meth:`run` is done: the mean of a reward, a metric's own.
     """
 
-    def __init__(self, options: argparse.Namespace, sources: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, options: argparse.Namespace, sources: Sequence[Path] = (), scorers: Sequence[Scorer] | None = None
+    ) -> None:
         self.options = options
-        folder = None if options.no_cache else cache_home() / "prepared"
-        self.scorers = installed_scorers(options.rewards, options.metrics, options.device, folder)
-        if not self.scorers:
-            raise PrismAudioError("there are no scorers; give a reward or a metric, see prismaudio plugins list")
+        self.scorers = list(make_scorers(options) if scorers is None else scorers)
+        self.totals: dict[str, dict[str, Any]] = {}
         kinds = ((JsonLines, options.json), (Csv, options.csv))
         self.results: list[ResultsFile] = [kind(target, self.scorers, sources) for kind, target in kinds if target]
         self.identities = [scorer.identity for scorer in self.scorers]
@@ -63,6 +81,10 @@ class ScoreRun:
             jobs: The files.
             reporter: Reports progress and failures.
         """
+        n_before = len(reporter.failures)
+        for scorer in self.scorers:
+            if isinstance(scorer, MetricScorer):
+                scorer.forget()
         done = {} if self.options.force else {job.path: found for job in jobs if (found := self._found(job))}
         for results in self.results:
             results.columns.update((str(job.path), job.columns) for job in jobs if job.columns)
@@ -80,16 +102,16 @@ class ScoreRun:
         self.notes = [*self._unused_options(jobs), *self._cautions()]
         for note in self.notes:
             reporter.write(f"note: {note}")
+        self.totals = self._totals()
         for results in self.results:
-            results.finish(len(self.records), self.totals(), reporter.failures, self.notes)
+            results.finish(len(self.records), self.totals, reporter.failures[n_before:], self.notes)
 
     def show(self) -> None:
         """Print the scores, unless results are written to standard output."""
         if self.records and not any(results.path is None for results in self.results):
-            show(self.scorers, self.records, self.totals())
+            show(self.scorers, self.records, self.totals)
 
-    def totals(self) -> dict[str, dict[str, Any]]:
-        """Totals over all files: the mean of rewards, and metrics by their own aggregation."""
+    def _totals(self) -> dict[str, dict[str, Any]]:
         totals: dict[str, dict[str, Any]] = {}
         for scorer in self.scorers:
             scores = [record.scores[scorer.name] for record in self.records if scorer.name in record.scores]

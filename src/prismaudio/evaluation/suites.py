@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from prismaudio.checkpoints import Configured
-from prismaudio.data.manifest import SPLITS, SUFFIXES, ManifestEntry, check_whole, read_manifest
+from prismaudio.data.manifest import NAMED_FILES, SPLITS, SUFFIXES, ManifestEntry, check_whole, read_manifest
 from prismaudio.errors import DataError, first_of, reason
 from prismaudio.paths import VIDEO_SUFFIXES, expanded
 from prismaudio.plan import CORE
@@ -17,9 +17,6 @@ from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-NAMED = 3
-"""Missing files that an error names; further ones are counted."""
 
 
 class Suite(Configured, ABC):
@@ -155,8 +152,8 @@ class VggSoundSuite(Suite):
         if missing and (not self.allow_missing or len(missing) == len(wanted)):
             raise DataError(
                 f"{len(missing)} of {len(wanted)} videos of VGGSound are not in {self.videos}: "
-                f"{first_of(missing, NAMED)}; the list is at {self.source}, the videos at YouTube; leave them out with "
-                "--suite.allow_missing true"
+                f"{first_of(missing, NAMED_FILES)}; the list is at {self.source}, the videos at YouTube; leave out "
+                "these with --suite.allow_missing true"
             )
         return [
             ManifestEntry(

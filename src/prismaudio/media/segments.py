@@ -60,6 +60,16 @@ def has_video(path: str | Path) -> bool:
         return bool(video_streams(container))
 
 
+def has_audio(path: str | Path) -> bool:
+    """Return whether a file has an audio track.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    with opened(path) as container:
+        return bool(container.streams.audio)
+
+
 def survey(path: str | Path) -> Survey:
     """Determine the properties of an audio or video file; its audio is decoded but not kept.
 

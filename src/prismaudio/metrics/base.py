@@ -95,6 +95,27 @@ class AudioMetric(Metric, ABC):
         """
 
 
+class MeanOfClips(AudioMetric):
+    """Mean over clips of a value of each clip."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "count"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def add(self, values: Tensor) -> None:
+        """Add the values of clips."""
+        self.total = self.total + values.double().sum().to(self.total)
+        self.count = self.count + values.numel()
+
+    def compute(self) -> Tensor:
+        """The mean over clips."""
+        return self.total / self.count
+
+
 class Share(AudioMetric):
     """Share of the measured clips that fulfil a criterion."""
 

@@ -111,7 +111,7 @@ class KernelDistance(FeatureMetric):
     Source:
         Chung et al., "KAD: No More FAD! An Effective and Efficient Evaluation Metric for Audio Generation",
         arXiv 2502.15602, with the bandwidth and the factor of kadtk 1.1. Computed in float64, not in float32; of more
-        than 16,384 reference rows, as many at equal distances set the bandwidth.
+        than 8,192 reference rows, as many at equal distances set the bandwidth.
 
     Example:
         >>> metric = KernelDistance()

@@ -12,7 +12,7 @@ from torch import Tensor
 from prismaudio.audio.interaural import PUBLISHED_FRAME, gcc_phat_itds_s
 from prismaudio.audio.resample import resample
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.base import MeanOfClips
 
 if TYPE_CHECKING:
     from prismaudio.metrics.target import Target
@@ -55,20 +55,13 @@ def windows(audio: Tensor, n_windows: int) -> Tensor:
     return audio.unfold(-1, WINDOW, 1).transpose(0, 1)[window_starts(audio.shape[-1], n_windows)]
 
 
-class ItdMse(AudioMetric):
+class ItdMse(MeanOfClips):
     """1000 times the mean squared error of the mean time difference of a clip, in square milliseconds."""
 
     dimension = "spatial"
     needs: frozenset[Need] = frozenset({"reference"})
     range = (0.0, math.inf)
     higher_is_better = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("total", "count"):
-            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     @abstractmethod
     def itd_ms(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
@@ -83,12 +76,7 @@ class ItdMse(AudioMetric):
 
     def add(self, errors_ms: Tensor) -> None:
         """Add the errors of clips, in milliseconds."""
-        self.total = self.total + 1000 * errors_ms.double().square().sum().to(self.total)
-        self.count = self.count + errors_ms.numel()
-
-    def compute(self) -> Tensor:
-        """The mean over clips."""
-        return self.total / self.count
+        super().add(1000 * errors_ms.double().square())
 
 
 class GccMse(ItdMse):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.base import MeanOfClips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def stereo_width(audio: Tensor) -> float:
     return float(side / (mid + side))
 
 
-class StereoWidth(AudioMetric):
+class StereoWidth(MeanOfClips):
     """Mean width of the stereo image: energy of the difference of the channels over that of sum and difference.
 
     Neither more nor less is better by itself: it tells how much spatial scores can mean. Nearly mono audio agrees with
@@ -50,13 +50,6 @@ class StereoWidth(AudioMetric):
 
     dimension, range = "spatial", (0.0, 1.0)
     higher_is_better = None  # type: ignore[assignment]
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("total", "count"):
-            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def measured(self, audio: Tensor, target: Target) -> Tensor:
         """The audio ``(2, samples)`` whose width counts."""
@@ -64,12 +57,7 @@ class StereoWidth(AudioMetric):
 
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add the width of one clip."""
-        self.total = self.total + stereo_width(self.measured(audio, target))
-        self.count = self.count + 1
-
-    def compute(self) -> Tensor:
-        """Mean width in 0 .. 1."""
-        return self.total / self.count
+        self.add(torch.tensor(stereo_width(self.measured(audio, target)), dtype=torch.float64))
 
 
 class ReferenceWidth(StereoWidth):

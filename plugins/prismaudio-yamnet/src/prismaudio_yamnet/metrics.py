@@ -29,7 +29,23 @@ class YamnetMetric(NetworkMetric):
         return self.yamnet
 
 
-class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore[misc]
+class EmbeddingMetric(YamnetMetric):
+    """A metric of the embeddings of segments."""
+
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
+
+
+class LogitMetric(YamnetMetric):
+    """A metric of the classes of clips."""
+
+    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
+        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
+
+
+class YamnetFrechetDistance(EmbeddingMetric, AudioFrechetDistance):  # type: ignore[misc]
     """Fréchet distance (FD) between YAMNet embeddings of segments of 0.96 s of generated and reference audio.
 
     Args:
@@ -41,12 +57,8 @@ class YamnetFrechetDistance(YamnetMetric, AudioFrechetDistance):  # type: ignore
         super().__init__(WIDTH)
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
-        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
 
-
-class YamnetKernelDistance(YamnetMetric, AudioKernelDistance):  # type: ignore[misc]
+class YamnetKernelDistance(EmbeddingMetric, AudioKernelDistance):  # type: ignore[misc]
     """Kernel audio distance (KAD) between YAMNet embeddings of segments of 0.96 s of generated and reference audio.
 
     Args:
@@ -58,12 +70,8 @@ class YamnetKernelDistance(YamnetMetric, AudioKernelDistance):  # type: ignore[m
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings ``(segments, 1024)`` of audio ``(2, samples)``."""
-        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[1]
 
-
-class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
+class YamnetKlDivergence(LogitMetric, AudioKL):  # type: ignore[misc]
     """Mean KL divergence between the YAMNet classes of reference and generated audio.
 
     Args:
@@ -75,12 +83,8 @@ class YamnetKlDivergence(YamnetMetric, AudioKL):  # type: ignore[misc]
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
 
-    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
-
-class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[misc]
+class YamnetInceptionScore(LogitMetric, AudioInceptionScore):  # type: ignore[misc]
     """Inception score (IS) of the YAMNet classes.
 
     Args:
@@ -91,10 +95,6 @@ class YamnetInceptionScore(YamnetMetric, AudioInceptionScore):  # type: ignore[m
     def __init__(self, weights: str | None = None, network: Yamnet | None = None) -> None:
         super().__init__()
         self.yamnet = (network or load_yamnet(weights),)
-
-    def features(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
-        """Mean logits ``(1, 521)`` of audio ``(2, samples)``."""
-        return classify_audio(self.yamnet[0], audio, sample_rate_hz)[0].mean(0, keepdim=True)
 
 
 def classify_audio(network: Yamnet, audio: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:

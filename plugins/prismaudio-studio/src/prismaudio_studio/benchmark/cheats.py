@@ -239,7 +239,7 @@ def _score(
     reasons: dict[str, str] = {}
     for part in range(PARTS):
         for scorer in metrics:
-            scorer.all = None
+            scorer.forget()
         segments = ([_segment(cases, index, row)] for index in range(part, len(cases), PARTS))
         for scores in evaluate(segments, scorers):
             on_clip()
@@ -252,7 +252,7 @@ def _score(
             states[scorer.name].append(scorer.all)
             values[scorer.name].append(_number(scorer.total().value))
     for scorer in metrics:
-        scorer.all = None
+        scorer.forget()
         for state in states[scorer.name]:
             if state is not None:
                 scorer.add(state)
