@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
-import re
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import torch
 
@@ -19,6 +13,7 @@ from prismaudio.audio.onsets import RATE_HZ, detect_onsets
 from prismaudio.audio.spectral import decibels
 from prismaudio.errors import PrismAudioError
 from prismaudio.media import probe, read_audio_track
+from prismaudio.pages import is_page_of, page, relative_url
 from prismaudio.plan import CORE
 
 if TYPE_CHECKING:
@@ -73,7 +68,7 @@ def sound_of(row: CotRow, folder: Path) -> dict[str, Any]:
 
 
 def entry_of(
-    row: CotRow, story: Story, sound: dict[str, Any], folder: Path, page: Path, rewards: Collection[str] = ()
+    row: CotRow, story: Story, sound: dict[str, Any], folder: Path, place: Path, rewards: Collection[str] = ()
 ) -> dict[str, Any]:
     """What the page knows about a row, as JSON types.
 
@@ -82,14 +77,14 @@ def entry_of(
         story: What its sections state.
         sound: What :func:`sound_of` returns.
         folder: Folder that its paths are relative to.
-        page: The page, which links its video and its audio.
+        place: The file of the page, which links its video and its audio.
         rewards: Names of the rewards; what else was skipped is a gate.
     """
     caption = row.clip.get("caption")
     return {
         "id": row.id,
         "files": {
-            kind: {"name": named, "url": relative_url(folder / named, page.parent)}
+            kind: {"name": named, "url": relative_url(folder / named, place.parent)}
             for kind in ("video", "audio")
             if isinstance(named := row.clip.get(kind), str) and named
         },
@@ -137,20 +132,6 @@ def _origin(origin: dict[str, Any]) -> list[str]:
     ]
 
 
-def relative_url(path: Path, folder: Path) -> str:
-    """URL of a file, relative to the folder of the page.
-
-    Example:
-        >>> relative_url(Path("/clips/a dog#1.mp4"), Path("/clips/cot"))
-        './../a%20dog%231.mp4'
-    """
-    try:
-        relative = os.path.relpath(path, folder)
-    except ValueError:  # another drive
-        return path.absolute().as_uri()
-    return f"./{quote(os.fsencode(Path(relative).as_posix()))}"
-
-
 def page_html(
     title: str, entries: Sequence[dict[str, Any]], minimums: Mapping[str, float] = MappingProxyType({})
 ) -> str:
@@ -163,51 +144,10 @@ def page_html(
     """
     used = {name for entry in entries for name in entry["sections"]}
     sections = [*(name for name in CORE if name in used), *sorted(used - set(CORE))]
-    script, style = _asset("page.js"), _asset("page.css")
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; media-src 'self' file:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    parts = {
-        "generator": GENERATOR,
-        "policy": policy,
-        "title": _escaped(title),
-        "style": style,
-        "script": script,
-        "data": json_for_script(
-            {"title": title, "sections": sections, "digits": DIGITS, "minimums": dict(minimums), "rows": entries}
-        ),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
-
-
-def json_for_script(value: Any) -> str:
-    r"""JSON that can be the content of a ``<script>`` element: no character of it ends the element or is not ASCII.
-
-    Example:
-        >>> print(json_for_script("</script>"))
-        "\u003c/script\u003e"
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+    data = {"title": title, "sections": sections, "digits": DIGITS, "minimums": dict(minimums), "rows": entries}
+    return page(Path(__file__).with_name("page.html"), GENERATOR, title, data, media="'self' file:")
 
 
 def is_page(path: Path) -> bool:
     """Whether a file is a page that :func:`page_html` wrote."""
-    with path.open("rb") as file:
-        return f'name="generator" content="{GENERATOR}"'.encode() in file.read(1024)
-
-
-@cache
-def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"sha256-{digest}"
-
-
-def _escaped(text: str) -> str:
-    clean = "".join(char if char.isprintable() else "�" for char in text)
-    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return is_page_of(path, GENERATOR)
