@@ -162,6 +162,9 @@ def prismaudio_suites() -> Iterable[Component]:
     return [
         Component("prismaudio.evaluation.suites:ManifestSuite", "Clips of a manifest, or the videos of a folder."),
         Component("prismaudio.evaluation.suites:AudioCanvasSuite", "Clips with one sound event or several."),
+        Component(
+            "prismaudio.evaluation.suites:FoleyBenchSuite", "Clips by kind of sound, number of sources and category."
+        ),
         Component("prismaudio.evaluation.suites:VggSoundSuite", "The test clips of VGGSound."),
     ]
 

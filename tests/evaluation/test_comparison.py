@@ -61,7 +61,7 @@ def work(tmp_path, monkeypatch):
             soundfile.write(tmp_path / folder / f"{name}.wav", audio, RATE_HZ)
         plan = f"<Semantic> A click. <Temporal> The click sounds at {0.3 + 0.05 * index:.2f} s."
         rows.append({"id": name, "video": f"{name}.mp4", "audio": f"true/{name}.wav", "plan": plan})
-        rows[-1]["events"] = "single" if index < 5 else "multi"
+        rows[-1] |= {"events": "single" if index < 5 else "multi", "half": "first" if index < 3 else "second"}
     (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 
@@ -75,7 +75,7 @@ def results():
 
 
 def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys):
-    assert evaluate("--audio", "good", "--audio", "worse=bad", "--suite.group", "events") == 0
+    assert evaluate("--audio", "good", "--audio", "worse=bad", "--suite.group", "events, Half") == 0
     found = results()
     assert (found["baseline"], list(found["systems"])) == ("good", ["good", "worse"])
     every = found["groups"]["all clips"]
@@ -86,7 +86,10 @@ def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys
     assert worse["difference_high"] < 0
     assert "difference" not in good
     assert every["OnsetF1"]["good"]["value"] == 1
-    assert set(found["groups"]) == {"all clips", "events: single", "events: multi", "stereo references"}
+    of_columns = {"events: single", "events: multi", "half: first", "half: second"}
+    assert set(found["groups"]) == {"all clips", *of_columns, "stereo references"}
+    counts = [every["OnsetF1"][name]["n"] for name in ("good", "worse")]
+    assert (counts, found["groups"]["half: first"]["OnsetF1"]["good"]["n"]) == ([6, 6], 3)
     assert "low" not in found["groups"]["events: multi"]["TemporalReward"]["good"]  # one clip
     stereo = found["groups"]["stereo references"]
     assert (stereo["GccMse"]["good"]["n"], "TemporalReward" in stereo) == (3, False)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SUITE = "--suite"
 SUFFIX = "Suite"
 NAME = re.compile(r"\w[\w.+-]*")
+MAX_TABLES = 12
+"""Maximum number of groups of clips whose tables are printed."""
 GIVEN = ("nothing", "caption", "plan")
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
@@ -256,17 +258,10 @@ def _score(
             run, lost = comparison.score_system(system, entries, folder, options, scorers, reporter)
             runs.setdefault(system.name, []).append(run)
             missing.setdefault(system.name, []).extend(lost)
-    found = comparison.compare(runs, entries, baseline, suite.group)
-    for system in systems:
-        if system.name in found.systems:  # of another seed
-            continue
-        lost = list(dict.fromkeys(missing[system.name]))
-        n_seeds = len(runs[system.name])
-        told = {"model": system.model, "clips": len(entries) - len(lost), "seconds_per_clip": system.seconds}
-        told |= {"seeds": n_seeds} if n_seeds > 1 else {}
-        found.systems[system.name] = {key: value for key, value in told.items() if value is not None}
-        if lost:
-            found.notes.append(comparison.missing_line(system.name, lost, len(entries)))
+    found = comparison.compare(runs, entries, baseline, suite.group_columns)
+    for name, of_system in runs.items():
+        first = next(system for system in systems if system.name == name)
+        found.describe(first, len(of_system), list(dict.fromkeys(missing[name])), len(entries))
     title = f"{type(suite).__name__}, {len(entries)} clips"
     for path, data in (
         (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
@@ -279,8 +274,11 @@ def _score(
     console = Console()
     if not console.is_terminal:
         console.width = 200
-    for table in presentation.tables(found):
+    tables = presentation.tables(found)
+    for table in tables[:MAX_TABLES]:
         console.print(table)
+    if len(tables) > MAX_TABLES:
+        console.print(f"  {len(tables) - MAX_TABLES} more groups are in {folder.folder / 'results.md'}", markup=False)
     for reason, left in presentation.unmeasured(found).items():
         console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:

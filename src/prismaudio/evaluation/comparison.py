@@ -120,6 +120,22 @@ class Comparison:
     baseline: str = ""
     notes: list[str] = field(default_factory=list)
 
+    def describe(self, system: System, n_seeds: int, missing: Sequence[str], n_clips: int) -> None:
+        """Add the facts about a system.
+
+        Args:
+            system: The system.
+            n_seeds: Number of seeds that it is measured with.
+            missing: Ids of clips whose audio is missing.
+            n_clips: Number of clips of the suite.
+        """
+        facts = {"model": system.model, "clips": n_clips - len(missing), "seconds_per_clip": system.seconds}
+        facts |= {"seeds": n_seeds} if n_seeds > 1 else {}
+        self.systems[system.name] = {key: value for key, value in facts.items() if value is not None}
+        if missing:
+            names = first_of(missing, NAMED_FILES)
+            self.notes.append(f"{system.name}: the audio of {len(missing)} of {n_clips} clips is missing: {names}")
+
     def as_dict(self) -> dict[str, Any]:
         """The content of ``results.json``."""
         groups = {
@@ -189,7 +205,7 @@ class EvaluationFolder:
                 },
                 **({"caption": list(entry.captions)} if entry.captions else {}),
                 **({"plan": str(entry.plans[0])} if entry.plans else {}),
-                **({suite.group: entry.columns.get(suite.group)} if suite.group else {}),
+                **{name: entry.columns.get(name) for name in suite.group_columns},
             }
             for entry in entries
         ]
@@ -364,7 +380,7 @@ def compare(
     runs: Mapping[str, Sequence[ScoreRun]],
     entries: Sequence[ManifestEntry],
     baseline: str,
-    group: str = "",
+    groups: Sequence[str] = (),
     seed: int = 0,
 ) -> Comparison:
     """Compare the scores of systems.
@@ -373,7 +389,7 @@ def compare(
         runs: The scores of each system by its name, one run for each seed.
         entries: The clips.
         baseline: The system with which the others are compared.
-        group: Column whose values divide the clips into groups.
+        groups: Columns whose values divide the clips into groups.
         seed: Seed of the intervals.
     """
     scorers = next(iter(runs.values()))[0].scorers
@@ -381,7 +397,7 @@ def compare(
     scored = {
         name: {scorer.name: _scored(scorer, system_runs) for scorer in scorers} for name, system_runs in runs.items()
     }
-    for title, ids in _groups(entries, group, scored.values()).items():
+    for title, ids in _groups(entries, groups, scored.values()).items():
         rows = found.cells.setdefault(title, {})
         for scorer in scorers:
             if title == STEREO and scorer.dimension != "spatial":
@@ -419,14 +435,14 @@ def _scored(scorer: Scorer, runs: Sequence[ScoreRun]) -> _Scored:
 
 
 def _groups(
-    entries: Sequence[ManifestEntry], group: str, scored: Iterable[Mapping[str, _Scored]]
+    entries: Sequence[ManifestEntry], columns: Sequence[str], scored: Iterable[Mapping[str, _Scored]]
 ) -> dict[str, set[str]]:
-    """All clips, those of each value of a column, and those whose reference is stereo."""
+    """All clips, those of each value of each column, and those whose reference is stereo."""
     groups = {ALL: {entry.id for entry in entries}}
-    if group:
+    for name in columns:
         for entry in entries:
-            value = entry.columns.get(group)
-            groups.setdefault(escaped(f"{group}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
+            value = entry.columns.get(name)
+            groups.setdefault(escaped(f"{name}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
     widths: dict[str, float] = {}
     for of_system in scored:
         widths |= of_system[_REFERENCE_WIDTH].values if _REFERENCE_WIDTH in of_system else {}
@@ -473,8 +489,3 @@ def _interval(systems: Sequence[_Scored], seed: int) -> MeanInterval:
     values = first - others[0] if others else first
     low, high = percentile_interval(values[1:]) or (None, None)
     return MeanInterval(float(values[0]), low, high, len(ids), left_out)
-
-
-def missing_line(system: str, missing: Sequence[str], n_clips: int) -> str:
-    """A line about clips whose audio a system lacks."""
-    return f"{system}: the audio of {len(missing)} of {n_clips} clips is missing: {first_of(missing, NAMED_FILES)}"
