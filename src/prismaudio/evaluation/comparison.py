@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.data.manifest import NAMED_FILES, ManifestEntry
+from prismaudio.data.manifest import COLUMNS, NAMED_FILES, ManifestEntry
 from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.evaluation.intervals import MeanInterval, difference_interval, mean_interval
 from prismaudio.evaluation.jobs import ScoreJob
@@ -20,7 +20,7 @@ from prismaudio.evaluation.run import ScoreRun
 from prismaudio.media.files import relative, replacing
 from prismaudio.media.segments import has_audio
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from prismaudio.plan import Plan
+from prismaudio.plan import CORE, Plan
 from prismaudio.untrusted import escaped, json_text, load_json, read_small
 
 if TYPE_CHECKING:
@@ -36,8 +36,15 @@ STEREO_WIDTH = 0.01
 MIN_CLIPS = 5
 """Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
 STEREO, ALL = "stereo references", "all clips"
-NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
+FORMAT = 1
+"""Version of the form of ``results.json``."""
+NAMES = (
+    *("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png", "results.tex", "results.csv"),
+    *("clips.csv", "report.html", "report"),
+)
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
+MAX_COLUMN_CHARACTERS = 80
+"""Longest text of another column of a manifest that is kept with the clips, such as a class."""
 MAX_ID_BYTES = 200
 _REFERENCE_WIDTH = "ReferenceWidth"
 
@@ -98,6 +105,7 @@ class Comparison:
         systems: Facts about each system.
         baseline: The system with which the others are compared.
         notes: What a reader of the values must know.
+        group: Column whose values divide the clips into groups; empty for none.
     """
 
     scorers: dict[str, dict[str, Any]]
@@ -105,6 +113,7 @@ class Comparison:
     systems: dict[str, dict[str, Any]] = field(default_factory=dict)
     baseline: str = ""
     notes: list[str] = field(default_factory=list)
+    group: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``results.json``."""
@@ -113,7 +122,9 @@ class Comparison:
             for group, rows in self.cells.items()
         }
         return {
+            "format": FORMAT,
             "baseline": self.baseline,
+            "group": self.group,
             "systems": self.systems,
             "scorers": self.scorers,
             "groups": groups,
@@ -178,6 +189,7 @@ class EvaluationFolder:
                 },
                 **({"caption": list(entry.captions)} if entry.captions else {}),
                 **({"plan": str(entry.plans[0])} if entry.plans else {}),
+                **_short_columns(entry),
                 **({suite.group: entry.columns.get(suite.group)} if suite.group else {}),
             }
             for entry in entries
@@ -232,6 +244,19 @@ def check_ids(ids: Sequence[str]) -> None:
             )
 
 
+def _short_columns(entry: ManifestEntry) -> dict[str, Any]:
+    """Other columns of a clip that may be a class: short texts and numbers."""
+    taken = {*COLUMNS, *CORE, *(name for plan in entry.plans for name in plan)}
+    return {
+        name: value
+        for name, value in entry.columns.items()
+        if name not in taken
+        and isinstance(value, str | int | float)
+        and 0 < len(str(value)) <= MAX_COLUMN_CHARACTERS
+        and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
 def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Path]:
     """The audio of clips in a folder, by id: files of audio, or of video, named after the ids.
 
@@ -252,6 +277,14 @@ def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Pat
             f"{folder} has the audio of no clip of the suite; expected files such as ID.wav, named after ids"
         )
     return found
+
+
+def audio_folder(system: System, folder: Path) -> str | None:
+    """The folder of a system's audio, from that of the evaluation; None if the files are not named after ids."""
+    for name, path in system.audio.items():
+        if path.as_posix().endswith(named := f"/{name}{path.suffix}"):
+            return relative(Path(path.as_posix().removesuffix(named)), folder)
+    return None
 
 
 def score_system(
@@ -311,9 +344,9 @@ def compare(
         seed: Seed of the intervals.
     """
     first = next(iter(runs.values()))
-    found = Comparison({scorer.name: scorer_info(scorer) for scorer in first.scorers}, baseline=baseline)
-    values = {name: _values(run.records) for name, run in runs.items()}
-    for title, ids in _groups(entries, group, values).items():
+    found = Comparison({scorer.name: scorer_info(scorer) for scorer in first.scorers}, baseline=baseline, group=group)
+    values = {name: values_of(run.records) for name, run in runs.items()}
+    for title, ids in groups_of(entries, group, values).items():
         rows = found.cells.setdefault(title, {})
         for scorer in first.scorers:
             if title == STEREO and scorer.dimension != "spatial":
@@ -332,7 +365,7 @@ def compare(
     return found
 
 
-def _values(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
+def values_of(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
     """Scorer → id of the clip → value."""
     found: dict[str, dict[str, float]] = {}
     for record in records:
@@ -342,7 +375,7 @@ def _values(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _groups(
+def groups_of(
     entries: Sequence[ManifestEntry], group: str, values: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> dict[str, set[str]]:
     """All clips, those of each value of a column, and those whose reference is stereo."""
