@@ -25,10 +25,10 @@ def number(value: float, digits: int = 4, *, signed: bool = False) -> str:
     """A number with its sign as a minus, not a hyphen.
 
     Example:
-        >>> number(-0.123456), number(0.5, 3, signed=True)
-        ('−0.1235', '+0.5')
+        >>> number(-0.123456), number(0.5, 3, signed=True), number(0.0, signed=True)
+        ('−0.1235', '+0.5', '0')
     """
-    return f"{value:{'+' if signed else ''}.{digits}g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value or 0.0:{'+' if signed and value else ''}.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def best(comparison: Comparison, row: Mapping[str, Cell], name: str, left_out: Collection[str] = ()) -> set[str]:

@@ -74,7 +74,7 @@ function sortButton(cell, isSorted, direction, onSort) {
 // A table of columns {label, get(row), show(row), higher} and a first column; sort is {column, direction}.
 function fillTable(table, { first, columns: shownColumns, rows, sort, onSort, onRow, number }) {
   const heads = [first, ...shownColumns].map((column, index) => {
-    const cell = element("th", { scope: "col" }, ...[column.label].flat());
+    const cell = element("th", { scope: "col", className: column.isText ? "text" : "" }, ...[column.label].flat());
     sortButton(cell, sort.column === index, sort.direction, () => {
       const start = column.start || -1;
       onSort({ column: index, direction: sort.column === index ? -sort.direction : start });
@@ -140,7 +140,7 @@ function showGroup() {
 
 function showChips() {
   $("chips").replaceChildren(
-    element("span", {}, "Shown below"),
+    element("span", {}, "Systems below"),
     ...systems.map((_, number) => {
       const button = element("button", { type: "button", onclick: () => toggleSystem(number, button) }, dot(number), systems[number].name);
       button.setAttribute("aria-pressed", String(visible[number]));
@@ -315,6 +315,7 @@ function clipColumns() {
   const number = Number(view.slice(1));
   const made = columns.slice(0, 2).map((column, place) => ({
     label: column.name,
+    isText: true,
     start: 1,
     get: (clip) => column.values[clips[clip].classes[place]],
     show: (clip) => element("td", { className: "text" }, column.values[clips[clip].classes[place]]),
@@ -826,7 +827,8 @@ function fill() {
   options($("breakdown-by"), ["groups", ...columns.map((column) => column.name)]);
   $("breakdown-by-label").hidden = !columns.length;
   options($("scatter-x"), scorers.map(titled));
-  options($("scatter-y"), scorers.map(titled), Math.min(1, scorers.length - 1));
+  const other = scorers.findIndex((scorer) => scorer.dimension !== scorers[0].dimension);
+  options($("scatter-y"), scorers.map(titled), other < 0 ? Math.min(1, scorers.length - 1) : other);
   options($("in-group"), ["all", ...groups.slice(1).map((one) => one.name)]);
   $("in-class").replaceChildren(element("option", { value: "" }, "all"));
   columns.forEach((column, place) => {
