@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from prismaudio.data.manifest import ManifestEntry
-from prismaudio.evaluation.comparison import EvaluationFolder, System, audio_folder, compare
+from prismaudio.evaluation.comparison import EvaluationFolder, System, compare
 from prismaudio.evaluation.intervals import mean_interval
 from prismaudio.evaluation.results import JsonLines, ScoreRecord
 from prismaudio.plan import Plan
@@ -57,9 +57,9 @@ def make_evaluation(
     """
     clips = clips if clips is not None else [clip(index, folder) for index in range(n_clips)]
     files = EvaluationFolder(folder)
-    files.keep_clips(SimpleNamespace(group="events"), clips)  # type: ignore[arg-type]
+    files.keep_clips(SimpleNamespace(group_columns=("events",)), clips)  # type: ignore[arg-type]
     scorers = [scorer(name, *(of or SCORERS)[name]) for name in names]
-    runs, facts = {}, {}
+    runs, made_systems = {}, []
     for number, system in enumerate(systems):
         rng = random.Random(number)
         made = clips[: len(clips) - lacking] if number == len(systems) - 1 else clips
@@ -73,18 +73,22 @@ def make_evaluation(
             )
             for one in made
         ]
-        path = files.scores_of(system)
+        path = files.of_system(system) / "scores.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = JsonLines(str(path), scorers)
         path.write_text("".join(writer.lines(record) for record in records), encoding="utf-8")
         totals = {
-            each.name: {"value": mean_interval([r.scores[each.name].value for r in records]).mean, "files": len(records)}
+            each.name: {
+                "value": mean_interval([r.scores[each.name].value for r in records]).mean,
+                "files": len(records),
+            }
             for each in scorers
         }
-        runs[system] = SimpleNamespace(records=records, scorers=scorers, totals=totals, notes=[])
-        facts[system] = {"clips": len(made), "audio": audio_folder(System(system, audio), folder)}
-    found = compare(runs, clips, systems[0], "events")  # type: ignore[arg-type]
-    found.systems = facts
+        runs[system] = [SimpleNamespace(records=records, scorers=scorers, totals=totals, notes=[])]
+        made_systems.append((System(system, audio), [one.id for one in clips if one.id not in audio]))
+    found = compare(runs, clips, systems[0], ["events"])  # type: ignore[arg-type]
+    for one, missing in made_systems:
+        found.describe([one], missing, len(clips), folder)
     (folder / "results.json").write_bytes(json_text(found.as_dict(), indent=2))
     return clips
 

@@ -113,7 +113,7 @@ def _latex_cell(cell: Cell, is_best: bool) -> str:  # noqa: FBT001
 
 def results_csv(comparison: Comparison) -> str:
     """The comparison as CSV: a row for each group, scorer and system."""
-    keys = ("value", "n", "low", "high", "difference", "difference_low", "difference_high", "reason")
+    keys = ("value", "n", "low", "high", "seed_sd", "difference", "difference_low", "difference_high", "reason")
     rows = (
         {
             "group": group,
@@ -132,15 +132,18 @@ def results_csv(comparison: Comparison) -> str:
 
 def clips_csv(found: Evaluation) -> str:
     """The scores of single clips as CSV: a row for each clip and system, a column for each scorer."""
-    group = found.comparison.group
-    rows = []
-    for clip in found.clips:
-        for system, records in found.records.items():
-            record = records.get(clip.id)
-            scores = {} if record is None else {name: score.value for name, score in record.scores.items()}
-            rows.append({"id": clip.id, "system": system, **({group: clip.columns.get(group)} if group else {}), **scores})
-    names = [name for name in found.comparison.scorers if name not in ("id", "system", group)]
-    return _csv(("id", "system", *([group] if group else []), *names), rows)
+    columns = found.comparison.columns
+    rows = [
+        {
+            **{name: clip.columns.get(name) for name in columns},
+            **{name: row.get(clip.id) for name, row in scores.items()},
+            **{"id": clip.id, "system": system},
+        }
+        for clip in found.clips
+        for system, scores in found.scores.items()
+    ]
+    names = [name for name in found.comparison.scorers if name not in ("id", "system", *columns)]
+    return _csv(("id", "system", *columns, *names), rows)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

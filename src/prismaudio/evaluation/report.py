@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+import os
+import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,12 @@ from prismaudio.evaluation import exports
 from prismaudio.evaluation.comparison import (
     ALL,
     FORMAT,
+    REFERENCE_WIDTH,
     Cell,
     Comparison,
     EvaluationFolder,
     check_ids,
     groups_of,
-    values_of,
 )
 from prismaudio.evaluation.intervals import MeanInterval
 from prismaudio.evaluation.presentation import unmeasured
@@ -63,8 +65,9 @@ class Evaluation:
         title: The suite and its number of clips.
         comparison: The content of ``results.json``.
         clips: The clips; their files need not exist.
-        records: The scores of each system: id of the clip → record.
-        audio: The audio of each system: id of the clip → file; one that has moved away is where it was.
+        scores: The scores of each system: scorer → id of the clip → mean over the seeds.
+        audio: The audio of each system, of its first seed: id of the clip → file; one that has moved away is where it
+            was.
         references: The true audio by id of the clip.
         sections: Sections that plans may have.
     """
@@ -73,7 +76,7 @@ class Evaluation:
     title: str
     comparison: Comparison
     clips: list[ManifestEntry]
-    records: dict[str, dict[str, ScoreRecord]]
+    scores: dict[str, dict[str, dict[str, float]]]
     audio: dict[str, dict[str, Path]]
     references: dict[str, Path]
     sections: Sequence[str] = CORE
@@ -104,15 +107,36 @@ def read_evaluation(folder: Path, sections: Sequence[str] = CORE) -> Evaluation:
     check_ids([clip.id for clip in clips])
     check_ids(list(comparison.systems))
     ids = [clip.id for clip in clips]
-    records, audio = {}, {}
+    scores, audio = {}, {}
     for name, facts in comparison.systems.items():
-        found = JsonLines(str(files.scores_of(name)), ()).records.values()
-        records[name] = {str(record.columns["id"]): record for record in found if "id" in record.columns}
         stated = facts.get("audio")
         roots = [folder / stated] if isinstance(stated, str) else []
-        audio[name] = _audio_of(ids, records[name], [*roots, files.audio_of(name)])
+        roots.append(files.of_system(name) / "audio")
+        records = _records(files.of_system(name), roots[0])
+        further = [seed for seed in facts.get("further_seeds") or [] if isinstance(seed, int)]
+        others = [_records(place := files.of_system(name, seed), place / "audio") for seed in further]
+        scores[name] = _means([records, *others])
+        audio[name] = _audio_of(ids, records, roots)
     title = f"{marker.get('suite', 'evaluation')}, {len(clips)} clips"
-    return Evaluation(folder, title, comparison, clips, records, audio, _references(clips), sections)
+    return Evaluation(folder, title, comparison, clips, scores, audio, _references(clips), sections)
+
+
+def _records(place: Path, audio: Path) -> dict[str, ScoreRecord]:
+    """The scores in the folder of a system, by id; where a clip was scored twice, those of the audio that it has now."""
+    found = [record for record in JsonLines(str(place / "scores.jsonl"), ()).records.values() if "id" in record.columns]
+    now = os.path.abspath(audio)  # noqa: PTH100 - links are not resolved
+    found.sort(key=lambda record: os.path.abspath(record.file).startswith(f"{now}{os.sep}"))  # noqa: PTH100
+    return {str(record.columns["id"]): record for record in found}
+
+
+def _means(seeds: Sequence[Mapping[str, ScoreRecord]]) -> dict[str, dict[str, float]]:
+    """Scorer → id of the clip → mean over the seeds."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for clip, record in (item for records in seeds for item in records.items()):
+        for name, score in record.scores.items():
+            if score.value is not None:
+                found.setdefault(name, {}).setdefault(clip, []).append(score.value)
+    return {name: {clip: statistics.fmean(each) for clip, each in row.items()} for name, row in found.items()}
 
 
 def read_comparison(path: Path, folder: Path) -> Comparison:
@@ -142,7 +166,7 @@ def read_comparison(path: Path, folder: Path) -> Comparison:
         if not systems or ALL not in cells or any(name not in scorers for rows in cells.values() for name in rows):
             raise ValueError("it lacks systems, groups or scorers")
         notes = [str(note) for note in found["notes"]]
-        return Comparison(scorers, cells, systems, str(found["baseline"]), notes, str(found["group"]))
+        return Comparison(scorers, cells, systems, str(found["baseline"]), notes, list(map(str, found["columns"])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not as prismaudio evaluate writes it ({error}); {again}") from error
 
@@ -168,6 +192,7 @@ def _cell(found: Mapping[str, Any]) -> Cell:
     if number.get("difference") is not None:
         low, high = number.get("difference_low"), number.get("difference_high")
         cell.difference = MeanInterval(number["difference"], low, high, cell.n, 0)
+    cell.seed_sd = number.get("seed_sd")
     cell.reason = str(found.get("reason", "")) or ("" if cell.value is not None else "it is not a number")
     return cell
 
@@ -182,7 +207,9 @@ def _entry(folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> M
     captions = cells.get("caption") or []
     captions = tuple(map(str, [captions] if isinstance(captions, str) else captions))
     plan = _plan(cells.get("plan"), sections)
-    return ManifestEntry(str(cells.get("id", "")), **files, captions=captions, plans=(plan,) if plan else (), columns=cells)
+    return ManifestEntry(
+        str(cells.get("id", "")), **files, captions=captions, plans=(plan,) if plan else (), columns=cells
+    )
 
 
 def _plan(text: Any, sections: Sequence[str]) -> Plan | None:
@@ -221,7 +248,9 @@ def _references(clips: Iterable[ManifestEntry]) -> dict[str, Path]:
 
 
 # Data of the page ---------------------------------------------------------------------------------------------------
-def report_data(found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None = None) -> dict[str, Any]:
+def report_data(
+    found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None = None
+) -> dict[str, Any]:
     """What the script of the page reads, as JSON types.
 
     Args:
@@ -233,8 +262,9 @@ def report_data(found: Evaluation, place: Path, sounds: Sounds | None, reporter:
     comparison = found.comparison
     systems = list(comparison.systems)
     names = [name for name in ordered(comparison) if _is_measured(comparison, name)]
-    scores = {system: values_of(found.records[system].values()) for system in systems}
-    groups = groups_of(found.clips, comparison.group, scores)
+    scores = found.scores
+    widths = [of_system.get(REFERENCE_WIDTH, {}) for of_system in scores.values()]
+    groups = groups_of(found.clips, comparison.columns, widths)
     known = [group for group in comparison.cells if group in groups]
     columns = _class_columns(found.clips)
     return {
@@ -263,7 +293,8 @@ def report_data(found: Evaluation, place: Path, sounds: Sounds | None, reporter:
             {
                 "name": group,
                 "cells": [
-                    [_plain_cell(comparison.cells[group].get(name, {}).get(system)) for system in systems] for name in names
+                    [_plain_cell(comparison.cells[group].get(name, {}).get(system)) for system in systems]
+                    for name in names
                 ],
             }
             for group in comparison.cells
@@ -276,7 +307,11 @@ def report_data(found: Evaluation, place: Path, sounds: Sounds | None, reporter:
                 **({"lost": True} if clip.video is not None and not clip.video.is_file() else {}),
                 **({"plan": str(clip.plans[0])} if clip.plans else {}),
                 **({"caption": clip.captions[0]} if clip.captions else {}),
-                "groups": [number for number, group in enumerate(comparison.cells) if group in known and clip.id in groups[group]],
+                "groups": [
+                    number
+                    for number, group in enumerate(comparison.cells)
+                    if group in known and clip.id in groups[group]
+                ],
                 "classes": [values.index(_class(clip, name)) for name, values in columns.items()],
                 **_events(clip.plans[0].story if clip.plans else None),
             }
@@ -347,14 +382,10 @@ def _events(story: Story | None) -> dict[str, Any]:
     return {"events": made} if made else {}
 
 
-def _sources(
-    found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None
-) -> list[dict[str, Any]]:
+def _sources(found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None) -> list[dict[str, Any]]:
     """The audio to listen to: that of each system, and the true one where no system has it."""
     known = [set(found.audio[name].values()) for name in found.audio]
-    references = {
-        clip: path for clip, path in found.references.items() if not any(path in files for files in known)
-    }
+    references = {clip: path for clip, path in found.references.items() if not any(path in files for files in known)}
     made = []
     for number, (name, files) in enumerate([*found.audio.items(), (REFERENCE, references)]):
         is_system = number < len(found.audio)
@@ -404,7 +435,11 @@ def _source_clip(
         return made | {"lost": True}
     if drawn is not None:
         facts = drawn[0].of(drawn[1], clip, path)
-        made |= {key: facts[name] for key, name in (("s", "duration_s"), ("on", "onsets_s"), ("problem", "problem")) if name in facts}
+        made |= {
+            key: facts[name]
+            for key, name in (("s", "duration_s"), ("on", "onsets_s"), ("problem", "problem"))
+            if name in facts
+        }
     return made
 
 
@@ -446,7 +481,9 @@ def table_html(found: Evaluation, group: str) -> str:
     """The table of a group of clips: a row for each system, a column for each scorer, without any script."""
     comparison = found.comparison
     rows = comparison.cells[group]
-    names = [name for name in ordered(comparison) if any(cell.value is not None for cell in rows.get(name, {}).values())]
+    names = [
+        name for name in ordered(comparison) if any(cell.value is not None for cell in rows.get(name, {}).values())
+    ]
     dimensions = [str(comparison.scorers[name]["dimension"] or "other") for name in names]
     spans = [
         f'<th scope="colgroup" colspan="{dimensions.count(dimension)}">{html_text(dimension)}</th>'
@@ -488,6 +525,7 @@ def _facts_html(found: Evaluation, system: str) -> str:
     facts = found.comparison.systems[system]
     n_clips = len(found.audio[system])
     told = [str(facts["model"])] if facts.get("model") else []
+    told += [f"{facts['seeds']} seeds"] if isinstance(facts.get("seeds"), int) else []
     told += ["baseline"] if system == found.comparison.baseline else []
     told += ["the reference itself"] if system in found.truths else []
     told += [f"{n_clips} of {len(found.clips)} clips"] if n_clips < len(found.clips) else []
@@ -503,6 +541,8 @@ def _cell_html(cell: Cell, *, is_best: bool) -> str:
         parts.append('<span class="hidden"> best</span>')
     if cell.low is not None and cell.high is not None:
         parts.append(f"<small>[{exports.number(cell.low, 3)}, {exports.number(cell.high, 3)}]</small>")
+    if cell.seed_sd is not None:
+        parts.append(f"<small>± {exports.number(cell.seed_sd, 2)} over seeds</small>")
     if cell.difference is not None and cell.difference.mean is not None:
         star = "*" if cell.difference.excludes_zero else ""
         parts.append(f"<small>Δ {exports.number(cell.difference.mean, 3, signed=True)}{star}</small>")
@@ -526,7 +566,9 @@ def embedded(found: Evaluation, data: Mapping[str, Any], place: Path) -> dict[st
     paths += [path for files in (*found.audio.values(), found.references) for path in files.values()]
     for source in data["sources"]:
         name = REFERENCE if source["system"] is None else f"systems/{source['name']}"
-        paths += [sounds.image(name, clip.id) for clip, facts in zip(found.clips, source["clips"], strict=True) if facts]
+        paths += [
+            sounds.image(name, clip.id) for clip, facts in zip(found.clips, source["clips"], strict=True) if facts
+        ]
     files = {relative_url(path, place.parent): path for path in paths if path.is_file()}
     n_bytes = sum(path.stat().st_size for path in files.values())
     if n_bytes > MAX_EMBEDDED_BYTES:
