@@ -41,9 +41,10 @@ GIVEN = ("nothing", "caption", "plan")
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
 Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
-and results.json, results.md and results.png, which are written anew by every run.
+and the results (report.html, results.json, .md, .png, .tex and .csv, clips.csv), which are written anew by every run.
 
-prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches; see its own --help.
+prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches, and prismaudio evaluate report
+writes the report of a folder anew; see their own --help.
 
 examples:
   prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
@@ -109,6 +110,10 @@ def main(argv: Sequence[str]) -> int:
         from prismaudio.cli.evaluate_caches import main as of_caches
 
         return of_caches(argv[1:])
+    if argv[:1] == ["report"]:
+        from prismaudio.cli.evaluate_report import main as of_report
+
+        return of_report(argv[1:])
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
     models = dict(named := [_named(text, "--model") for text in options.model])
     folders = dict(given := [_named(text, "--audio") for text in options.audio])
@@ -246,6 +251,7 @@ def _score(
     """Score all systems, write the results and print them."""
     from rich.console import Console
 
+    from prismaudio.cli.evaluate_report import write as write_report
     from prismaudio.evaluation import comparison, presentation
     from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
@@ -259,9 +265,9 @@ def _score(
             runs.setdefault(system.name, []).append(run)
             missing.setdefault(system.name, []).extend(lost)
     found = comparison.compare(runs, entries, baseline, suite.group_columns)
-    for name, of_system in runs.items():
-        first = next(system for system in systems if system.name == name)
-        found.describe(first, len(of_system), list(dict.fromkeys(missing[name])), len(entries))
+    for name in runs:
+        seeds = [system for system in systems if system.name == name]
+        found.describe(seeds, list(dict.fromkeys(missing[name])), len(entries), folder.folder)
     title = f"{type(suite).__name__}, {len(entries)} clips"
     for path, data in (
         (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
@@ -271,6 +277,7 @@ def _score(
             part.write_bytes(data)
     with replacing(folder.folder / "results.png") as part:
         presentation.draw(found, part)
+    write_report(folder.folder)
     console = Console()
     if not console.is_terminal:
         console.width = 200

@@ -90,8 +90,11 @@ def _questions(text: str) -> tuple[str, ...]:
     return tuple(name for name in QUESTIONS if name in given)
 
 
+_lufs = number(-60, -5)
+
+
 def _loudness(text: str) -> float | None:
-    return None if text == KEEP else float(number(-60, -5)(text))
+    return None if text == KEEP else _lufs(text)
 
 
 def _address(text: str) -> str:
