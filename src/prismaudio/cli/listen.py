@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from prismaudio.cli.arguments import Parser, number, seed, whole
+from prismaudio.cli.arguments import Parser, seed, whole
 from prismaudio.errors import DataError, PrismAudioError, UnknownNameError, first_of
 from prismaudio.media.files import check_writable, replacing
 from prismaudio.paths import expanded
@@ -68,9 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="loudness of all sounds, or keep (default: %(default)g)",
     )  # fmt: skip
     making.add_argument("--title", default="Listening test", help="title of the page (default: %(default)s)")
-    making.add_argument(
-        "--post", type=_address, default="", metavar="URL", help="address that the page sends answers to"
-    )
+    making.add_argument("--post", type=_address, metavar="URL", help="address that the page sends answers to")
     making.add_argument("--seed", type=seed, default=0, help="seed of clips, pairs and orders (default: %(default)s)")
     making.add_argument("--force", action="store_true", help="replace a test that is there; its answers are then lost")
     collecting = parser.add_argument_group("its answers")
@@ -90,11 +88,16 @@ def _questions(text: str) -> tuple[str, ...]:
     return tuple(name for name in QUESTIONS if name in given)
 
 
-_lufs = number(-60, -5)
-
-
 def _loudness(text: str) -> float | None:
-    return None if text == KEEP else _lufs(text)
+    if text == KEEP:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not -60 <= value <= -5:
+        raise argparse.ArgumentTypeError(f"expected a loudness from -60 to -5 LUFS, or {KEEP}, not {text!r}")
+    return value
 
 
 def _address(text: str) -> str:
@@ -137,7 +140,7 @@ def _make(folder: Path, options: argparse.Namespace) -> int:
     videos = {clip.id: clip.video for clip in found.clips if clip.video is not None}
     with Reporter(len(key.stimuli), "stimuli") as reporter:
         write_media(key, folder / FOLDER, videos, found.audio, found.references, reporter)
-    page = write_page(key, folder / FOLDER, options.title, options.post)
+    page = write_page(key, folder / FOLDER, options.title, options.post or "")
     for note in notes:
         sys.stderr.write(f"note: {escaped(note)}\n")
     longest = max(len(form) for form in key.forms)

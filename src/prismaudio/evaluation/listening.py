@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import random
 import secrets
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,9 +102,10 @@ class Key:
             raise DataError(f"{where} is damaged: a trial has a stimulus that is not listed; {expected}")
         return made
 
-    def is_check(self, trial: Mapping[str, str]) -> bool:
-        """Whether a trial shows whether somebody listens."""
-        return any(self.stimuli[name][1] == NOISE for name in trial.values())
+    @property
+    def compared(self) -> list[str]:
+        """What is compared in pairs: the systems, or a single one with the truth."""
+        return self.systems if len(self.systems) > 1 else [*self.systems, TRUTH]
 
 
 def plan_test(
@@ -139,7 +140,10 @@ def plan_test(
         return hashlib.sha256(f"{secret}\0{clip}\0{system}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
     deal_clips, deal_checks = itertools.cycle(clips), itertools.cycle(rng.sample(clips, len(clips)))
-    all_pairs = [(clip, pair) for clip in clips for pair in itertools.combinations(systems, 2)]
+    if len(systems) > 1:
+        all_pairs = [(clip, pair) for clip in clips for pair in itertools.combinations(systems, 2)]
+    else:
+        all_pairs = [(clip, (systems[0], TRUTH)) for clip in clips if clip in truths]
     deal_pairs = itertools.cycle(rng.sample(all_pairs, len(all_pairs)))
     stimuli: dict[str, tuple[str, str]] = {}
     forms = []

@@ -208,14 +208,14 @@ def _add_preferences(found: Opinions, counted: Sequence[Answers]) -> None:
     """Add the preferences, and how well listeners agree on them."""
     counts: dict[tuple[str, str], list[int]] = {}
     by_pair: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for pair in itertools.combinations(found.key.systems, 2):
+    for pair in itertools.combinations(found.key.compared, 2):
         counts[pair] = [0, 0, 0]
     for answers in counted:
         for (left, right), choice in answers.choices.items():
             systems = (found.key.stimuli[left][1], found.key.stimuli[right][1])
-            if NOISE in systems or TRUTH in systems:
-                continue
             is_turned = systems not in counts
+            if is_turned and systems[::-1] not in counts:  # an attention check
+                continue
             first, second = (right, left) if is_turned else (left, right)
             place = CHOICES.index(choice)
             place = place if choice == "none" or not is_turned else 1 - place
