@@ -163,8 +163,7 @@ def plan_test(
         stimuli |= {name(*one): one for one in rated}
         stimuli |= {name(clip, system): (clip, system) for clip, pair in compared for system in pair}
         forms.append(form)
-    numbers = f"{secret} {seed} {design}"
-    test = hashlib.sha256(numbers.encode()).hexdigest()[:12]
+    test = hashlib.sha256(f"{forms} {design}".encode()).hexdigest()[:12]
     stimuli = dict(sorted(stimuli.items()))
     return Key(test, systems, stimuli, forms, design.questions, design.loudness_lufs, seed, secret)
 
