@@ -39,6 +39,7 @@ HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
     "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
     "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
+    "prismaudio-footage": ("FootagePlanner", "FootageBenchmark"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore", "SegmentClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),

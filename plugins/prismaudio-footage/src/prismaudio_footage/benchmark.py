@@ -241,7 +241,7 @@ def _heard(files: Sequence[Path], listen: Listen) -> tuple[dict[str, Heard], dic
             continue
         heard[name], named[name] = _listened(audio, listen), file
     if not heard:
-        raise MediaError(f"none of the {len(files)} videos can be measured; expected videos with sound")
+        raise MediaError(f"none of the {len(files)} videos can be measured ({skipped[0]}); expected videos with sound")
     return heard, named, skipped
 
 
@@ -279,9 +279,7 @@ def _stated(plan: Plan, classes_of: Callable[[str], list[list[int]]]) -> Stated:
     return Stated(sources, onsets_s, fmean(places) if places else None)
 
 
-def _plan(
-    planner: Planner, spec: FrameSpec, file: Path, dimensions: Sequence[Dimension]
-) -> Plan | PrismAudioError:
+def _plan(planner: Planner, spec: FrameSpec, file: Path, dimensions: Sequence[Dimension]) -> Plan | PrismAudioError:
     try:
         with torch.no_grad():
             return planner.plan(replace(read_clip(file, spec)), dimensions)

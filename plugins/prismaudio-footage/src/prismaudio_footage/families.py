@@ -37,7 +37,7 @@ class Family:
             sustained sound while it is seen; ``cue``: it has no sound of its own, and :data:`RULES` use it.
         words: Other nouns for it in prompts and plans.
         heard_as: AudioSet classes of YAMNet that count as hearing it.
-        classes: Indices of the ImageNet classes that mean it.
+        classes: Indices of the ImageNet classes that mean it; empty for one that only rules or prompts name.
     """
 
     name: str
@@ -125,7 +125,7 @@ def family_of(noun: str) -> Family | None:
 
 def verbs() -> dict[str, Sequence[str]]:
     """Verb phrases by noun, for :func:`prismaudio.plan.writing.describe`."""
-    return {family.name: (family.verb,) for family in sounding()} | {UNKNOWN: (UNKNOWN_VERB,)}
+    return {UNKNOWN: (UNKNOWN_VERB,), **{family.name: (family.verb,) for family in sounding()}}
 
 
 def table() -> str:
@@ -135,6 +135,11 @@ def table() -> str:
         concluded = [rule for rule in RULES if rule.family == family.name]
         seen = str(len(family.classes)) if family.classes else ""
         by_rule = "; ".join(f"{' or '.join(rule.cues)} in periodic motion" for rule in concluded)
-        cells = (family.name, family.verb, family.kind, ", ".join(part for part in (seen, by_rule) if part))
+        cells = (
+            family.name,
+            family.verb,
+            family.kind,
+            ", ".join(part for part in (seen, by_rule) if part) or "prompts",
+        )
         lines.append(f"| {' | '.join(cells)} | {', '.join(family.words)} |")
     return "\n".join(lines)

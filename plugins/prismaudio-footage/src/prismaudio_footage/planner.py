@@ -15,7 +15,7 @@ from prismaudio.plan.writing import describe
 from prismaudio.planners.base import Planner
 from prismaudio_footage.families import MIN_GAP_S, UNKNOWN, Family, families, family_of, nouns, verbs
 from prismaudio_footage.network import load_recogniser
-from prismaudio_footage.watching import MAX_S, Motion, Sight, recognise, small_frames, watch_motion
+from prismaudio_footage.watching import MAX_S, Motion, Sight, peaks_s, recognise, small_frames, watch_motion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ class FootagePlanner(Configured, Planner):
         shows = clip.file is not None or clip.frames is not None
         if not shows and given is None:
             raise PlanError(f"clip {clip.id} has no frames and no prompt or plan; give at least one of them")
-        seen = self.see(clip) if shows else _Seen(Story(), (), {})
+        seen = self._see(clip) if shows else _Seen(Story(), (), {})
         kept = Plan({"semantic": given}) if isinstance(given, str) else given or Plan({})
         story, warnings = seen.story, [*kept.warnings]
         if given is None:
@@ -86,7 +86,7 @@ class FootagePlanner(Configured, Planner):
         texts = {name: text for name, text in written.items() if name in names and not kept.get(name)}
         plan = Plan({**texts, **{name: text for name, text in kept.items() if text}}, warnings)
         ordered = {name: plan[name] for name in (*CORE, *plan) if name in plan}
-        origins = {name: seen.origin for name in texts} if seen.origin else {}
+        origins = dict.fromkeys(texts, seen.origin) if seen.origin else {}
         return Plan(ordered, plan.warnings, {**origins, **kept.origins})
 
     def unload(self) -> None:
@@ -94,7 +94,7 @@ class FootagePlanner(Configured, Planner):
         load_recogniser.cache_clear()
 
     @torch.no_grad()
-    def see(self, clip: Clip) -> _Seen:
+    def _see(self, clip: Clip) -> _Seen:
         """Recognise what a clip shows, and when and where it moves."""
         small = small_frames(clip)
         motion = watch_motion(small)
@@ -109,7 +109,8 @@ class FootagePlanner(Configured, Planner):
             named = self._named(sight)
             if not named:
                 unknown.append(sight)
-            for family in named or [None]:
+            whats: list[Family | None] = [*named] or [None]
+            for family in whats:
                 source = _source(family, sight, motion)
                 if source is not None:
                     found[source.what] = _joined(found[source.what], source) if source.what in found else source
@@ -119,9 +120,7 @@ class FootagePlanner(Configured, Planner):
         longest = sorted(found, key=lambda what: -seen_s[what])[: self.max_sources]
         sources = tuple(source for what, source in found.items() if what in longest)
         seen = {
-            f"{sight.begin_s:.2f} s": {
-                name: round(score, 3) for name, score in list(sight.scores.items())[:3]
-            }
+            f"{sight.begin_s:.2f} s": {name: round(score, 3) for name, score in list(sight.scores.items())[:3]}
             for sight in sights[:20]
         }
         return _Seen(Story(sources, "clean"), tuple(warnings), {"model": "efficientnet-lite2", "seen": seen})
@@ -148,7 +147,7 @@ def _source(family: Family | None, sight: Sight, motion: Motion) -> Source | Non
     if family is not None and family.lasts:
         onsets, end_s = [round(sight.begin_s, 2)], round(sight.end_s, 2)
     else:
-        onsets = _spaced((t for t in motion.peaks_s if sight.begin_s <= t < sight.end_s), MIN_GAP_S[kind])
+        onsets = _spaced(peaks_s(motion, sight.begin_s, sight.end_s), MIN_GAP_S[kind])
         if not onsets and family is not None:
             onsets = [round(sight.begin_s, 2)]
         elif not onsets and motion.moves(sight.begin_s, sight.end_s):
@@ -167,9 +166,7 @@ def _spaced(times_s: Iterable[float], gap_s: float) -> list[float]:
     return kept
 
 
-def _azimuth(
-    family: Family | None, sight: Sight, motion: Motion, first_s: float, last_s: float
-) -> tuple[float, float]:
+def _azimuth(family: Family | None, sight: Sight, motion: Motion, first_s: float, last_s: float) -> tuple[float, float]:
     """Directions at two times: a straight path through where the family is seen, or where something moves."""
     if family is None or family.name not in sight.columns:
         shares = motion.change[motion.part(sight.begin_s, sight.end_s)]
@@ -188,9 +185,7 @@ def _azimuth(
     return float(round(first_deg)), float(round(last_deg))
 
 
-def _path(
-    places_deg: Tensor, times_s: Tensor, weight: Tensor, first_s: float, last_s: float
-) -> tuple[float, float]:
+def _path(places_deg: Tensor, times_s: Tensor, weight: Tensor, first_s: float, last_s: float) -> tuple[float, float]:
     """Directions at two times by a weighted linear fit, or twice the mean one where there is no clear movement."""
     share = weight / weight.sum()
     mean_deg, mean_s = float(share @ places_deg), float(share @ times_s)
@@ -236,18 +231,20 @@ def _completed(stated: Story, seen: Story, duration_s: float, *, is_prompt: bool
         timed = source
         if not source.onsets_s:
             lasts = family is not None and family.lasts
-            timed = replace(source, **_times(lasts, match, duration_s))
+            onsets_s, end_s = _times(lasts, match, duration_s)
+            timed = replace(source, onsets_s=onsets_s, end_s=end_s)
         done.append(replace(timed, azimuth_deg=source.azimuth_deg or (match.azimuth_deg if match else None)))
     return Story(tuple(done), quality, room)
 
 
-def _times(lasts: bool, seen: Source | None, duration_s: float) -> dict[str, object]:  # noqa: FBT001
+def _times(lasts: bool, seen: Source | None, duration_s: float) -> tuple[tuple[float, ...], float | None]:  # noqa: FBT001
     """Onsets and end of a source that states none."""
     if lasts:
-        end_s = round(duration_s, 2) if seen is None or seen.end_s is None else seen.end_s
-        return {"onsets_s": (0.0 if seen is None or seen.end_s is None else seen.onsets_s[0],), "end_s": end_s}
+        if seen is not None and seen.end_s is not None:
+            return seen.onsets_s[:1], seen.end_s
+        return (0.0,), round(duration_s, 2)
     if seen is not None and seen.end_s is None:
-        return {"onsets_s": seen.onsets_s, "end_s": None}
+        return seen.onsets_s, None
     first_s = round(min(FIRST_S, duration_s / 4), 2)
     n_times = 1 + max(0, int((duration_s - first_s - 0.1) / EVERY_S))
-    return {"onsets_s": tuple(round(first_s + EVERY_S * i, 2) for i in range(n_times)), "end_s": None}
+    return tuple(round(first_s + EVERY_S * i, 2) for i in range(n_times)), None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate
+from torch.nn.functional import avg_pool1d, avg_pool2d, cosine_similarity, interpolate, max_pool1d
 
 from prismaudio.audio.motion import change_peaks
 from prismaudio.errors import MediaError
-from prismaudio.media import probe, read_clip
-from prismaudio.media.reading import read_frames_at
+from prismaudio.media import probe
+from prismaudio.media.reading import clip_frames, read_frames_at
 from prismaudio.types import Clip, FrameSpec
 from prismaudio_footage.families import RULES, families
 from prismaudio_footage.network import SIZE
@@ -105,22 +106,33 @@ def small_frames(clip: Clip) -> Clip:
     if clip.file is not None:
         info = probe(clip.file)
         fps = min(MAX_FPS, 1 / info.frame_s if info.frame_s > 0 else 1.0)
-        read = read_clip(clip.file, FrameSpec(fps, SMALL, keep_aspect_ratio=True))
         first = round(clip.start_s * fps)
         n_frames = max(1, round(min(clip.duration_s, MAX_S) * fps))
-        assert read.frames is not None  # noqa: S101 - a video has frames
-        return replace(clip, frames=read.frames[first : first + n_frames], fps=fps)
-    if clip.frames is None or clip.fps is None:
-        raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
-    frames = clip.frames[: max(1, round(MAX_S * clip.fps))]
+        read = clip_frames(info, FrameSpec(fps, SMALL, keep_aspect_ratio=True))
+        shown = [*islice(read, first, first + n_frames)]
+        if not shown:
+            raise MediaError(f"{clip.file} has no frame at {clip.start_s:.2f} s; it lasts {info.duration_s:.2f} s")
+        return replace(clip, frames=torch.stack(shown), fps=fps)
+    frames, fps = _of_memory(clip)
+    frames = frames[: max(1, round(MAX_S * fps))]
     step = max(1, min(frames.shape[-2:]) // SMALL)
     return replace(clip, frames=avg_pool2d(frames.float(), step, ceil_mode=True).round().to(torch.uint8))
 
 
+def _of_memory(clip: Clip) -> tuple[Tensor, float]:
+    """The frames of a clip, and their rate.
+
+    Raises:
+        MediaError: It has none.
+    """
+    if clip.frames is None or clip.fps is None:
+        raise MediaError(f"clip {clip.id} has no frames to plan from; give a plan or a prompt")
+    return clip.frames, clip.fps
+
+
 def watch_motion(clip: Clip) -> Motion:
     """Measure the motion of small frames and find the cuts."""
-    assert clip.frames is not None and clip.fps is not None  # noqa: S101 - see small_frames
-    frames, fps = clip.frames, clip.fps
+    frames, fps = _of_memory(clip)
     light = frames.float().mean(1) / 255
     is_black = bool(frames.amax() < DARK)
     if len(frames) < 2:
@@ -134,12 +146,12 @@ def watch_motion(clip: Clip) -> Motion:
     strength = strength.topk(max(1, strength.shape[1] // 16), 1).values.mean(1)  # of the cells that change most
     peaks: list[float] = []
     starts = [0, *(cut + 1 for cut in cuts), len(frames)]
-    for first, last in zip(starts, starts[1:], strict=False):  # a cut is no motion
+    for first, last in pairwise(starts):  # a cut is no motion
         times_s, weights = change_peaks(frames[first:last], fps)
         moves = strength[first : last - 1]
         if len(moves) and float(moves.mean()) >= MIN_MOTION:
             peaks += [first / fps + t for t in times_s[weights >= SURE_PEAK].tolist()]
-    cuts_s = tuple((cut + 1) / fps for cut in cuts)
+    cuts_s = tuple(round((cut + 1) / fps, 4) for cut in cuts)
     return Motion(fps, change.mean(1), strength, tuple(peaks), cuts_s, is_black)
 
 
@@ -166,23 +178,43 @@ def shots(motion: Motion, duration_s: float) -> list[tuple[float, float]]:
     return list(zip(begins, [*begins[1:], duration_s], strict=True))
 
 
-def is_periodic(motion: Motion, begin_s: float, end_s: float) -> bool:
-    """Whether the motion of a shot repeats every 0.25 to 1 s."""
+def period_s(motion: Motion, begin_s: float, end_s: float) -> float | None:
+    """The time after which the motion of a shot repeats, 0.25 to 1 s; None if it does not."""
     curve = motion.strength[motion.part(begin_s, end_s)]
     least, most = max(2, round(0.25 * motion.fps)), round(motion.fps)
     if len(curve) < 3 * most or most <= least:
-        return False
-    smooth = avg_pool2d(curve[None, None, None], (1, 3), 1, (0, 1))[0, 0, 0]
-    trend = avg_pool2d(
-        smooth[None, None, None], (1, 2 * most + 1), 1, (0, most), count_include_pad=False
-    )[0, 0, 0]
-    rest = smooth - trend
+        return None
+    smooth = _mean(curve, 3)
+    rest = smooth - _mean(smooth, 2 * most + 1)
     power = float(rest.square().sum())
     if power <= 1e-12:
-        return False
+        return None
     lags = torch.tensor([float((rest[lag:] * rest[:-lag]).sum()) / power for lag in range(1, most + 1)])
-    inner = lags[least - 1 :]
-    return float(inner.max()) >= MIN_PERIODICITY and float(lags[: least - 1].min()) < float(inner.max())
+    best = least - 1 + int(lags[least - 1 :].argmax())
+    is_clear = float(lags[best]) >= MIN_PERIODICITY and float(lags[:best].min()) < float(lags[best])
+    return (best + 1) / motion.fps if is_clear else None
+
+
+def _mean(curve: Tensor, width: int) -> Tensor:
+    return avg_pool1d(curve[None, None], width, 1, width // 2, count_include_pad=False)[0, 0]
+
+
+def peaks_s(motion: Motion, begin_s: float, end_s: float) -> list[float]:
+    """Times at which something in a shot may strike: each period of a periodic motion, else its sudden changes.
+
+    Args:
+        motion: The motion of the clip.
+        begin_s: Start of the shot.
+        end_s: End of the shot.
+    """
+    every_s = period_s(motion, begin_s, end_s)
+    if every_s is None:
+        return [t for t in motion.peaks_s if begin_s <= t < end_s]
+    curve = motion.strength[motion.part(begin_s, end_s)]
+    reach = max(1, round(0.4 * every_s * motion.fps))
+    highest = max_pool1d(curve[None, None], 2 * reach + 1, 1, reach)[0, 0]
+    found = torch.nonzero((curve == highest) & (curve >= 0.5 * curve.quantile(0.95))).flatten()
+    return [begin_s + (int(index) + 1) / motion.fps for index in found]
 
 
 @torch.no_grad()
@@ -213,7 +245,7 @@ def recognise(network: EfficientNetLite2, clip: Clip, motion: Motion, n_frames: 
         names = list(seen[0][0])
         votes = {name: sum(seen[i][0][name] for i in inside) / len(inside) for name in names}
         columns = {name: torch.stack([seen[i][1][name] for i in inside]) for name in names}
-        if is_periodic(motion, begin_s, end_s):
+        if period_s(motion, begin_s, end_s) is not None:
             votes, columns = _concluded(votes, columns)
         scores = dict(sorted(votes.items(), key=lambda item: -item[1]))
         sights.append(Sight(begin_s, end_s, scores, columns, torch.tensor([shown_s[i] for i in inside])))
@@ -237,9 +269,9 @@ def _frames_at(clip: Clip, times_s: Sequence[float]) -> tuple[list[Tensor], list
         found, found_s = read_frames_at(clip.file, [clip.start_s + t for t in times_s], SIZE)
         shown_s = [t - clip.start_s for t in found_s]
     else:
-        assert clip.frames is not None and clip.fps is not None  # noqa: S101 - see small_frames
-        rows = sorted({min(int(t * clip.fps), len(clip.frames) - 1) for t in times_s})
-        found, shown_s = clip.frames[rows], [row / clip.fps for row in rows]
+        frames, fps = _of_memory(clip)
+        rows = sorted({min(int(t * fps), len(frames) - 1) for t in times_s})
+        found, shown_s = frames[rows], [row / fps for row in rows]
     side = min(found.shape[-2:])
     scale = min(max(side, MIN_SIZE), SIZE) / side
     if scale != 1:
@@ -261,5 +293,3 @@ def _look(network: EfficientNetLite2, frame: Tensor) -> tuple[dict[str, float], 
             share = across[:, rows].sum(1)
             columns[family.name] = interpolate(share[None, None], COLUMNS, mode="linear")[0, 0]
     return scores, columns
-
-
