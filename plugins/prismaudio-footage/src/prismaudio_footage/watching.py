@@ -39,7 +39,7 @@ those of the frames around it."""
 SURE_PEAK = 0.3
 """Weight of a change above which it is an onset, see :func:`prismaudio.audio.motion.change_peaks`."""
 MIN_PERIODICITY = 0.35
-"""Autocorrelation of the motion at a lag of 0.25 to 1 s from which on it is periodic."""
+"""Autocorrelation of the motion at a lag of 0.25 to 1 s from which on it is periodic; half of it at twice the lag."""
 DARK = 12.0
 """Brightness, 0 .. 255, of the brightest cell of a frame below which it is black."""
 COLUMNS = 16
@@ -189,10 +189,11 @@ def period_s(motion: Motion, begin_s: float, end_s: float) -> float | None:
     power = float(rest.square().sum())
     if power <= 1e-12:
         return None
-    lags = torch.tensor([float((rest[lag:] * rest[:-lag]).sum()) / power for lag in range(1, most + 1)])
-    best = least - 1 + int(lags[least - 1 :].argmax())
-    is_clear = float(lags[best]) >= MIN_PERIODICITY and float(lags[:best].min()) < float(lags[best])
-    return (best + 1) / motion.fps if is_clear else None
+    lags = torch.tensor([float((rest[lag:] * rest[:-lag]).sum()) / power for lag in range(1, 2 * most + 1)])
+    best = least - 1 + int(lags[least - 1 : most].argmax())
+    again = lags[2 * best : 2 * best + 3].max()  # twice the period, within a frame
+    is_clear = lags[best] >= MIN_PERIODICITY and again >= 0.5 * MIN_PERIODICITY and lags[:best].min() < lags[best]
+    return (best + 1) / motion.fps if bool(is_clear) else None
 
 
 def _mean(curve: Tensor, width: int) -> Tensor:
@@ -214,7 +215,12 @@ def peaks_s(motion: Motion, begin_s: float, end_s: float) -> list[float]:
     reach = max(1, round(0.4 * every_s * motion.fps))
     highest = max_pool1d(curve[None, None], 2 * reach + 1, 1, reach)[0, 0]
     found = torch.nonzero((curve == highest) & (curve >= 0.5 * curve.quantile(0.95))).flatten()
-    return [begin_s + (int(index) + 1) / motion.fps for index in found]
+    kept: list[float] = []
+    for index in found.tolist():
+        time_s = begin_s + (index + 1) / motion.fps
+        if not kept or time_s - kept[-1] >= 0.6 * every_s:
+            kept.append(time_s)
+    return kept
 
 
 @torch.no_grad()
