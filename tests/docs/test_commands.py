@@ -31,7 +31,10 @@ RECIPES = {
     for path in folder.rglob("*.yaml")
 }
 INLINE = re.compile(r"`((?:\w+=\S+ )*prismaudio [a-z][^`\n]*)`")
-ELSEWHERE = {name for names in OFFICIAL.values() for name in names} | RECIPES
+BENCHMARKS = {
+    name.removesuffix("Benchmark").lower() for names in OFFICIAL.values() for name in names if "Benchmark" in name
+}
+ELSEWHERE = {name for names in OFFICIAL.values() for name in names} | RECIPES | BENCHMARKS
 """What plugins provide, which need not be installed here."""
 OF_PLUGINS = {"prompts", "studio"}
 """Commands of plugins of the repository, which need not be installed here."""
