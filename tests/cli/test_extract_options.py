@@ -197,6 +197,7 @@ def test_a_planner_by_name_and_before_the_manifest(run, tmp_path, tiny_model_fol
         ([*VIDEO, *VIDEO], "--encoder names the stream video twice"),
         ([*VIDEO, "--planner"], "--planner without a name is that of the model"),
         ([*VIDEO, "--planner", "nobody"], "no model at nobody"),
+        ([*VIDEO, "--planner", "FootagePlanner"], "no planner is named 'FootagePlanner'"),
         ([*VIDEO, "--autoencoder", "nothing"], "no model at nothing"),
         ([*VIDEO, "--format", "npz", "--dtype", "bfloat16"], "has no bfloat16"),
         ([*VIDEO, "--devices", "2", "--part", "1/2"], "exclude each other"),

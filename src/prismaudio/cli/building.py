@@ -194,7 +194,9 @@ def parse_sampler(text: str, steps: int | None) -> tuple[str, dict[str, Any]]:
 
 def is_class(text: str) -> bool:
     """Whether a planner is named by its class, and not by a model that has one."""
-    return text.endswith(YAML_SUFFIXES) or text.startswith("{") or text in discover().names("planners")
+    registry = discover()
+    known = text in registry.names("planners") or (text.endswith("Planner") and registry.provider(text) is not None)
+    return known or text.endswith(YAML_SUFFIXES) or text.startswith("{")
 
 
 def on_device(component: Part, device: torch.device) -> Part:
