@@ -62,6 +62,7 @@ OFFICIAL = {
         "YamnetKernelDistance",
         "YamnetKlDivergence",
         "YamnetInceptionScore",
+        "YamnetProbability",
     ),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""

@@ -272,8 +272,10 @@ def _rules(described: Mapping[str, Any]) -> list[str]:
     """How the clips were chosen, one sentence each."""
     options = described["options"]
     rules = [
-        f"at most {options['per_class']} single-event clips of a class, and a class in at most that many multi-event "
-        f"clips; seed {options['seed']}",
+        (
+            f"at most {options['per_class']} single-event clips of a class, and a class in at most that many "
+            f"multi-event clips; seed {options['seed']}"
+        ),
         f"classes: {described['classes_of']}",
     ]
     if options["exclude"]:
