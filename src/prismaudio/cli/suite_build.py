@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from prismaudio import __version__
 from prismaudio.cli.arguments import Parser, seed, whole
 from prismaudio.cli.building import create, parse_class
 from prismaudio.errors import PrismAudioError, UnknownNameError
@@ -137,11 +139,11 @@ def main(argv: Sequence[str]) -> int:
     from prismaudio.evaluation.suite_folder import SuiteFolder
 
     solved = [Condition.parse(text) for text in options.solved]
-    conditions, scorers = _scorers(options.heard, options.device)
+    conditions, scorers, arguments = _scorers(options.heard, options.device)
     exclude = VOICE if options.exclude is None else [name for name in options.exclude if name != "none"]
     how = BuildOptions(
         options.per_class, options.min_per_class, options.multi, options.seed, tuple(exclude), tuple(solved),
-        options.solved_by, tuple(conditions), options.only_kept,
+        options.solved_by, tuple(conditions), arguments, options.only_kept,
     )  # fmt: skip
     manifest, folder = expanded(options.manifest), SuiteFolder(expanded(options.output))
     folder.check([manifest])
@@ -180,8 +182,10 @@ def _ontology(file: str | None) -> tuple[Ontology | None, str]:
     return ontology, f"the ontology {path.name}, {len(ontology.names)} entries, SHA-256 {digest}"
 
 
-def _scorers(texts: Sequence[str], device: str) -> tuple[list[Condition], list[Scorer]]:
-    """The conditions of ``--heard``, and the rewards and metrics that they are about.
+def _scorers(
+    texts: Sequence[str], device: str
+) -> tuple[list[Condition], list[Scorer], dict[str, dict[str, Any]]]:  # fmt: skip
+    """The conditions of ``--heard``, the rewards and metrics that they are about, and the arguments of these.
 
     Raises:
         PrismAudioError: There is no such class, or it cannot be made.
@@ -190,6 +194,7 @@ def _scorers(texts: Sequence[str], device: str) -> tuple[list[Condition], list[S
 
     conditions: list[Condition] = []
     scorers: dict[str, Scorer] = {}
+    given_arguments: dict[str, dict[str, Any]] = {}
     registry = discover()
     for text in texts:
         given = Condition.parse(text)
@@ -204,16 +209,20 @@ def _scorers(texts: Sequence[str], device: str) -> tuple[list[Condition], list[S
             raise PrismAudioError(f"--heard names {name} twice, with other arguments; expected it once")
         if name not in scorers:
             scorers[name] = _scorer(kind, name, arguments, device)
+            given_arguments |= {name: arguments} if arguments else {}
         conditions.append(Condition(name, given.comparison, given.limit))
-    return conditions, list(scorers.values())
+    return conditions, list(scorers.values()), given_arguments
 
 
 def _scorer(kind: str, name: str, arguments: dict[str, Any], device: str) -> Scorer:
     from prismaudio.devices import find_device
     from prismaudio.scorers import MetricScorer, RewardScorer
 
+    given = json.dumps(arguments, sort_keys=True, default=str)  # scores of other arguments are other scores
     made, target = create(kind, name, arguments, "--heard"), find_device(device)
-    return RewardScorer(made, name, device=target) if kind == "rewards" else MetricScorer(made, name, device=target)
+    if kind == "rewards":
+        return RewardScorer(made, name, source=f"{__version__} {given}", device=target)
+    return MetricScorer(made, name, source=f"{__version__} {given}", device=target)
 
 
 def _hear(clips: Sequence[SuiteClip], scorers: Sequence[Scorer], path: Path) -> dict[str, Mapping[str, Score]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prismaudio.errors import DataError, first_of
@@ -50,6 +51,7 @@ class BuildOptions:
         solved: Conditions on the scores of systems; clips for which all hold are left out.
         solved_by: Whether every system must solve a clip, or any.
         heard: Conditions on the scores of the clips' own sound; clips for which one holds are left out.
+        arguments: Arguments of the classes of these scores, by class.
         only_kept: Whether only clips that a person has kept may be chosen.
     """
 
@@ -61,16 +63,25 @@ class BuildOptions:
     solved: Sequence[Condition] = ()
     solved_by: Literal["all", "any"] = "all"
     heard: Sequence[Condition] = ()
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only_kept: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """The options as JSON types."""
+        """The options as JSON types, without the folders of files."""
         return {
             **vars(self),
             "exclude": list(self.exclude),
             "solved": list(map(str, self.solved)),
             "heard": list(map(str, self.heard)),
+            "arguments": {
+                scorer: {name: _without_folder(value) for name, value in given.items()}
+                for scorer, given in self.arguments.items()
+            },
         }
+
+
+def _without_folder(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).exists() else value
 
 
 @dataclass

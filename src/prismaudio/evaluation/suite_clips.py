@@ -217,6 +217,8 @@ def read_plans(path: Path, sections: Sequence[str], clips: Iterable[SuiteClip]) 
     """
     file = path / "manifest.jsonl" if path.is_dir() else path
     expected = "expected what prismaudio cot build makes of the suite's clips.jsonl"
+    if not file.is_file():
+        raise DataError(f"there is no {file}; {expected}")
     known = {clip.id for clip in clips}
     found: dict[str, Plan] = {}
     for line, cells in read_rows(file, [ORIGINAL, "plan", *sections]):

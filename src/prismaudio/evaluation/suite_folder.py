@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MARKER, CLIPS, IDS, DROPPED, PAGE = "suite.json", "clips.jsonl", "ids.csv", "left_out.jsonl", "screening.html"
 REPORT, PICTURE, HEARD = "report.md", "classes.png", "heard.jsonl"
 PUBLISHED, MANIFEST, README = "published", "manifest.jsonl", "README.md"
-NAMES = (MARKER, CLIPS, IDS, DROPPED, PAGE, REPORT, PICTURE, HEARD, f"{PUBLISHED}/{MANIFEST}", f"{PUBLISHED}/{README}")
-"""What ``prismaudio suite build`` writes into its folder."""
+NAMES = (MARKER, CLIPS, IDS, DROPPED, PAGE, REPORT, PICTURE, f"{PUBLISHED}/{MANIFEST}", f"{PUBLISHED}/{README}")
+"""What ``prismaudio suite build`` writes into its folder, besides :data:`HEARD`, which a stopped run leaves too."""
 BARS = 60
 """Most classes that the picture names; of more it shows the counts in order."""
 _NOT_STATED = "not stated"
@@ -108,7 +108,7 @@ class SuiteFolder:
             raise DataError(
                 f"{self.folder / taken} exists and is not that of prismaudio suite build; choose another folder with -o"
             )
-        written = {(self.folder / name).resolve() for name in NAMES}
+        written = {(self.folder / name).resolve() for name in (*NAMES, HEARD)}
         if read := next((path for path in sources if path.resolve() in written), None):
             raise DataError(f"{read} is written by this command; give the manifest that the suite is built from")
 
@@ -281,7 +281,8 @@ def _rules(described: Mapping[str, Any]) -> list[str]:
     if options["exclude"]:
         rules.append(f"excluded classes, with what is narrower: {', '.join(options['exclude'])}")
     if options["heard"]:
-        rules.append(f"left out by their own sound: {'; '.join(options['heard'])}")
+        given = "; ".join([*options["heard"], *(f"{name}: {text}" for name, text in options["arguments"].items())])
+        rules.append(f"left out by their own sound: {given}")
     if options["solved"]:
         who = f"{options['solved_by']} of {', '.join(described['solved_by_system'])}"
         rules.append(f"left out as solved, by {who}: {' and '.join(options['solved'])}")
