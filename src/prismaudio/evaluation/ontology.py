@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -168,15 +167,13 @@ class Labels:
         Raises:
             DataError: Some are not, or the name of a label is that of several classes.
         """
-        if unknown := Counter({label: n for label, n in labels.items() if not self.find(label)}):
-            named = [f"{label!r} ({n})" for label, n in sorted(unknown.items(), key=lambda item: (-item[1], item[0]))]
-            first = named[0].rpartition(" ")[0][1:-1]
-            near = get_close_matches(first.casefold(), self._found, n=1)
-            hint = f"; did you mean {self.ontology.names[self._found[near[0]][0]]!r}" if near else ""
-            raise DataError(
-                f"{where} has {len(unknown)} label{'s' * (len(unknown) > 1)} in {sum(unknown.values())} clips that "
-                f"{'are' if len(unknown) > 1 else 'is'} no class of the ontology: {first_of(named, NAMED)}{hint}"
-            )
+        if unknown := {label: n for label, n in labels.items() if not self.find(label)}:
+            ordered = sorted(unknown, key=lambda label: (-unknown[label], label))
+            named = first_of([f"{label!r} ({unknown[label]} clips)" for label in ordered], NAMED)
+            near = get_close_matches(ordered[0].casefold(), self._found, n=1)
+            hint = f"; did you mean {self.ontology.names[self._found[near[0]][0]]!r}?" if near else ""
+            are = "label that is" if len(unknown) == 1 else "labels that are"
+            raise DataError(f"{where} has {len(unknown)} {are} no class of the ontology: {named}{hint}")
         if twice := next((label for label in labels if len(self.find(label)) > 1), None):
             raise DataError(
                 f"{where}: several classes have the name {twice!r}: {', '.join(self.find(twice))}; give the id instead"
