@@ -31,6 +31,8 @@ COMMANDS = {
         "score",
         "evaluate",
         "evaluate caches",
+        "suite build",
+        "suite missing",
         "extract",
         "cot build",
         "cot inspect",

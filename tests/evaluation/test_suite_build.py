@@ -96,8 +96,8 @@ def test_what_is_published_has_links_and_neither_media_nor_paths_nor_ids(work):
     assert set(rows) >= {"Dog_1", "Dog_2", "Bell_1", "Bell_2", "Rain_1", "Multiple events_1"}
     row = rows["Rain_1"]
     assert row == {
-        "id": "Rain_1", "video": "Rain_1.mp4", "link": "https://example.org/16", "link_start_s": 3.0, "link_end_s": 13.5,
-        "class": "Rain", "events": "single", "caption": "Caption 16.", "licence": "CC-BY-4.0",
+        "id": "Rain_1", "video": "Rain_1.mp4", "link": "https://example.org/16", "link_start_s": 3.0,
+        "link_end_s": 13.5, "class": "Rain", "events": "single", "caption": "Caption 16.", "licence": "CC-BY-4.0",
     }  # fmt: skip
     assert rows["Multiple events_1"]["events"] == "multi"
     assert rows["Multiple events_1"]["class"] in ("Bell; Dog", "Bark; Dog")
