@@ -161,7 +161,8 @@ def main(argv: Sequence[str]) -> int:
 
     suite = build_suite(clips, ontology, how, systems, hear, decisions)
     suite.notes += notes
-    about = {"name": options.name, "licence": options.licence, "classes_of": classes_of}
+    name, licence = (" ".join(given.split()) for given in (options.name, options.licence))
+    about = {"name": name, "licence": licence, "classes_of": classes_of}
     described = folder.write(suite, how.describe(), about, plans, _shown(how, systems, heard), decisions)
     _say(options, described)
     return 0
@@ -238,9 +239,9 @@ def _hear(clips: Sequence[SuiteClip], scorers: Sequence[Scorer], path: Path) -> 
     with Reporter(len(jobs), "clips") as reporter:
         run = ScoreRun(given, [file for job in jobs for file in job.sources()], scorers)
         run.run(jobs, reporter)
-    found: dict[str, Mapping[str, Score]] = {str(record.columns["id"]): record.scores for record in run.records}
+    found: dict[str, Mapping[str, Score]] = {record.file: record.scores for record in run.records}
     failed = Score(reason="its sound cannot be read")
-    return {clip.id: found.get(clip.id, {scorer.name: failed for scorer in scorers}) for clip in clips}
+    return {clip.id: found.get(str(clip.sound), {scorer.name: failed for scorer in scorers}) for clip in clips}
 
 
 def _shown(how: BuildOptions, systems: Scores, heard: Mapping[str, Mapping[str, Score]]) -> dict[str, dict[str, float]]:
