@@ -134,12 +134,14 @@ def test_labels_of_an_ontology_may_be_ids_and_wider_classes_are_no_events(work):
     ]
     nodes = [{"id": key, "name": name, "child_ids": below, "restrictions": []} for key, name, below in nodes]
     nodes[0]["restrictions"] = ["abstract"]
+    nodes.append({"id": "w", "name": "Singing bowl", "child_ids": []})
     (work / "ontology.json").write_text(json.dumps(nodes))
-    write_clips(work, ["d,b", "Dog", "bell", "Bell; b; Dog", "s", "Human voice", "dog"])
+    write_clips(work, ["d,b", "Dog", "bell", "Bell; b; Dog", "s", "Human voice", "dog", "w"])
     assert run("--ontology", "ontology.json", "--per-class", "5") == 0
     rows = {row["original"]: row for row in lines(work / "suite/clips.jsonl")}
     assert {name: row["class"] for name, row in rows.items()} == {
         "c00": "Bark", "c01": "Dog", "c02": "Bell", "c03": "Bark; Bell", "c06": "Dog",
+        "c07": "Singing bowl",
     }  # fmt: skip
     left = {one["id"]: (one["step"], one["reason"]) for one in lines(work / "suite/left_out.jsonl")}
     assert left == {
@@ -147,6 +149,26 @@ def test_labels_of_an_ontology_may_be_ids_and_wider_classes_are_no_events(work):
         "c05": ("groups of classes", "Human voice is a group of classes and no class"),
     }
     assert "SHA-256" in (work / "suite/published/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("label", "is_voice"),
+    [
+        ("male singing", True),
+        ("Child speech, kid speaking", True),
+        ("people whispering", True),
+        ("Rapping", True),
+        ("singing bowl", False),
+        ("bird chirping", False),
+        ("vibraphone", False),
+    ],
+)
+def test_labels_of_speech_and_singing_without_an_ontology(work, label, is_voice):
+    write_clips(work, [label, "dog"])
+    assert run() == 0
+    assert ("c00" in {one["id"] for one in lines(work / "suite/left_out.jsonl")}) is is_voice
+    assert run("--exclude", "none") == 0
+    assert len(lines(work / "suite/clips.jsonl")) == 2
 
 
 def test_solved_clips_are_left_out_by_the_scores_of_all_or_any_systems(work):

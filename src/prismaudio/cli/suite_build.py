@@ -134,15 +134,17 @@ def main(argv: Sequence[str]) -> int:
         raise PrismAudioError(f"{there} without {lacking} leaves out nothing; give both")
     from prismaudio.evaluation.screening import read_decisions
     from prismaudio.evaluation.selection import Condition
-    from prismaudio.evaluation.suite_build import VOICE, BuildOptions, build_suite
+    from prismaudio.evaluation.suite_build import VOICE, VOICE_LABELS, BuildOptions, build_suite
     from prismaudio.evaluation.suite_clips import read_clips, read_plans, read_scores
     from prismaudio.evaluation.suite_folder import SuiteFolder
 
     solved = [Condition.parse(text) for text in options.solved]
     conditions, scorers, arguments = _scorers(options.heard, options.device)
-    exclude = VOICE if options.exclude is None else [name for name in options.exclude if name != "none"]
+    exclude = VOICE if options.ontology else VOICE_LABELS
+    if options.exclude is not None:
+        exclude = tuple(name for name in options.exclude if name != "none")
     how = BuildOptions(
-        options.per_class, options.min_per_class, options.multi, options.seed, tuple(exclude), tuple(solved),
+        options.per_class, options.min_per_class, options.multi, options.seed, exclude, tuple(solved),
         options.solved_by, tuple(conditions), arguments, options.only_kept,
     )  # fmt: skip
     manifest, folder = expanded(options.manifest), SuiteFolder(expanded(options.output))

@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from prismaudio.scorers import Score
 
 VOICE = (
-    *("Human voice", "Vocal music", "A capella", "Song", "Chatter", "Hubbub, speech noise, speech babble"),
-    *("*speech*", "*speaking*", "*singing*", "*conversation*", "rapping", "*choir*"),
+    *("Human voice", "Vocal music", "A capella", "Song", "Beatboxing"),
+    *("Chatter", "Hubbub, speech noise, speech babble"),
 )
-"""Classes of speech and singing, with what is narrower: of AudioSet, and by their names in other lists of labels."""
+"""Classes of AudioSet with speech and singing, with what is narrower."""
+VOICE_LABELS = (
+    *("*speech*", "*speaking*", "*conversation*", "*narration*", "*whispering*", "*babbling*", "*vocal music*"),
+    *("singing", "* singing", "rapping", "*choir*", "chant", "mantra", "yodel*", "beatbox*", "chatter", "human voice"),
+)
+"""Names of speech and singing in other lists of labels."""
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 """System → clip → scorer → value."""
 Hearing = Callable[[Sequence["SuiteClip"]], Mapping[str, Mapping[str, "Score"]]]
@@ -233,7 +238,9 @@ def _excluded(
         DataError: A pattern that is no default matches no class.
     """
     found = {pattern: ontology.matching(pattern) for pattern in patterns}
-    if unknown := [pattern for pattern, classes in found.items() if not classes and pattern not in VOICE]:
+    if unknown := [
+        pattern for pattern, classes in found.items() if not classes and pattern not in (*VOICE, *VOICE_LABELS)
+    ]:
         raise DataError(f"--exclude {unknown[0]!r} is no class; expected an id, a name, or a pattern such as *singing*")
     excluded = frozenset().union(*found.values()) if found else frozenset()
     why = {}
