@@ -139,7 +139,11 @@ class Comparison:
             folder: The folder of the evaluation.
         """
         system = seeds[0]
-        facts = {"model": system.model, "clips": n_clips - len(missing), "seconds_per_clip": system.seconds}
+        facts: dict[str, Any] = {
+            "model": system.model,
+            "clips": n_clips - len(missing),
+            "seconds_per_clip": system.seconds,
+        }
         facts |= {"seeds": len(seeds), "further_seeds": [one.seed for one in seeds[1:]]} if len(seeds) > 1 else {}
         facts["audio"] = audio_folder(system, folder)
         self.systems[system.name] = {key: value for key, value in facts.items() if value is not None}
