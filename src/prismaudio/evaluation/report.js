@@ -894,7 +894,10 @@ canvas.addEventListener("keydown", (event) => {
     event.preventDefault();
     movePick(event.key);
     if (points[picked]) $("scatter-note").textContent = $("tip").textContent;
-  } else if (event.key === "Enter" && points[picked]) openClip(points[picked].clip);
+  } else if (event.key === "Enter" && points[picked]) {
+    event.preventDefault();
+    openClip(points[picked].clip);
+  }
 });
 window.addEventListener("resize", () => soon(paint));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
@@ -907,10 +910,14 @@ $("clip-before").addEventListener("click", () => stepClip(-1));
 $("clip-after").addEventListener("click", () => stepClip(1));
 $("clip-close").addEventListener("click", () => $("clip").close());
 $("clip").addEventListener("close", closed);
+$("clip").addEventListener("click", (event) => {
+  if (event.detail && event.target.closest("button, label")) $("clip-id").focus({ preventScroll: true }); // keys go to the player
+});
 $("clip").addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = event.target;
-  const isPressed = target.matches("button, summary, input") && [" ", "Enter"].includes(event.key);
+  const isRadio = target.getAttribute("aria-checked") === "true"; // chosen already, so that a key is for the player
+  const isPressed = !isRadio && target.matches("button, summary, input") && [" ", "Enter"].includes(event.key);
   const places = [...$("sources").children].map((_, place) => place).filter((place) => !$("sources").children[place].disabled);
   const chosenPlace = places.indexOf(player.chosen);
   const acts = {
