@@ -28,6 +28,7 @@ ORACLES = (
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
 )
 """Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREADS = {"OMP_NUM_THREADS": "1"}
 """Small tensors, several test processes: one thread each is quickest."""
 
@@ -111,6 +112,18 @@ def examples(session: nox.Session) -> None:
     # the pages are the tests of one file, and each takes seconds
     words = session.posargs or ["tests/docs", "tests/journeys"]
     session.run("pytest", "-n", "2", "--dist", "worksteal", *words, env=THREADS)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open, play, sort and filter the report of an evaluation in Chromium, which root gets from Debian."""
+    if not any(map(shutil.which, CHROMIUM)):
+        if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")):
+            session.skip("there is no Chromium to open pages in; get it with: sudo apt-get install chromium")
+        session.run("apt-get", "update", external=True, silent=True)
+        session.run("apt-get", "install", "-y", "chromium", external=True, silent=True)
+    install(session, "test", "browser", plugins=[STUDIO])
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=THREADS)
 
 
 @nox.session

@@ -67,7 +67,9 @@ def test_a_clip_is_opened_played_and_switched_by_keyboard(evaluation, opened):
     assert page.inner_text("#clip-id") == name
     page.wait_for_function(IS_READY)
     assert page.locator("#lanes .spectrum img").count() == 2
-    assert page.evaluate("[...document.querySelectorAll('#lanes img')].every((one) => one.complete && one.naturalWidth)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#lanes img')].every((one) => one.complete && one.naturalWidth)"
+    )
     assert page.locator("#lanes .planned").count() >= 2
     assert page.locator("#lanes .detected").count() >= 2
     page.keyboard.press("Space")
@@ -207,7 +209,9 @@ def test_media_inside_the_page_are_played_without_the_folder(evaluation, opened,
     page.wait_for_function(IS_READY)
     page.locator("#play").click()
     page.wait_for_function(IS_PLAYING)
-    assert page.evaluate("[...document.querySelectorAll('#lanes img')].every((one) => one.complete && one.naturalWidth)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#lanes img')].every((one) => one.complete && one.naturalWidth)"
+    )
     assert {url.partition(":")[0] for url in page.loaded[1:]} == {"blob"}
 
 
@@ -230,7 +234,9 @@ def test_lost_media_are_a_line(evaluation, opened, tmp_path):
 def test_thousands_of_clips_stay_usable(evaluation, opened, tmp_path):
     found = read_evaluation(evaluation)
     data = report_data(found, tmp_path / "big.html", None)
-    data["clips"] = [one | {"id": f"{one['id']}-{number}"} for number in range(500) for one in copy.deepcopy(data["clips"])]
+    data["clips"] = [
+        one | {"id": f"{one['id']}-{number}"} for number in range(500) for one in copy.deepcopy(data["clips"])
+    ]
     data["values"] = [[column * 500 for column in rows] for rows in data["values"]]
     for source in data["sources"]:
         source["clips"] *= 500
@@ -239,7 +245,10 @@ def test_thousands_of_clips_stay_usable(evaluation, opened, tmp_path):
     assert page.evaluate("performance.timing.domComplete - performance.timing.navigationStart") < 5000
     assert page.inner_text("#page-at") == "Page 1 of 120"
     assert len(ids(page)) == 25
-    assert page.evaluate("() => { const begin = performance.now(); order(false); return performance.now() - begin; }") < 1000
+    assert (
+        page.evaluate("() => { const begin = performance.now(); order(false); return performance.now() - begin; }")
+        < 1000
+    )
     page.locator("#page-after").click()
     assert page.inner_text("#page-at") == "Page 2 of 120"
     assert page.loaded == [(tmp_path / "big.html").as_uri()]
