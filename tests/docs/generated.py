@@ -31,6 +31,7 @@ COMMANDS = {
         "score",
         "evaluate",
         "evaluate caches",
+        "evaluate report",
         "extract",
         "cot build",
         "cot inspect",

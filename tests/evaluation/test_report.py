@@ -1,4 +1,4 @@
-"""The report of an evaluation: its data, that nothing in them becomes markup, its tables, and folders that are not whole."""
+"""The report of an evaluation: its data, that nothing in them becomes markup, its tables, and damaged folders."""
 
 from __future__ import annotations
 
@@ -193,9 +193,12 @@ def test_nothing_in_an_evaluation_becomes_markup_or_a_script(tmp_path):
     name = HOSTILE.replace("/", "").replace("\u2028", "")
     plan = Plan({"semantic": HOSTILE, "temporal": HOSTILE})
     clips = [
-        ManifestEntry(f"{name}{index}", tmp_path / name, tmp_path / name, (HOSTILE,), (plan,), columns={"events": name, "kind": f"{name}{index % 2}"})
+        ManifestEntry(
+            *(f"{name}{index}", tmp_path / name, tmp_path / name, (HOSTILE,), (plan,)),
+            columns={"events": name, "kind": f"{name}{index % 2}"},
+        )
         for index in range(5)
-    ]  # fmt: skip
+    ]
     evaluations.make_evaluation(tmp_path / "out", clips=clips)
     evaluations.make_evaluation(tmp_path / "plain", n_clips=5)
 
@@ -311,8 +314,8 @@ def test_media_are_put_into_the_page_up_to_a_size(folder, monkeypatch):
     assert base64.b64decode(text) == (folder / "media/clip0000.mp4").read_bytes()
     assert {url.rpartition(".")[2] for url in data["media"]} == {"mp4", "wav", "webp"}
     assert len(data["media"]) == 2 + 3 * 2 * 2
-    policy = next(found["content"] for tag, found in Elements((folder.parent / "share.html").read_text(encoding="utf-8")).found if "http-equiv" in found)  # fmt: skip
-    assert "media-src blob:;" in policy
+    elements = Elements((folder.parent / "share.html").read_text(encoding="utf-8")).found
+    assert "media-src blob:;" in next(found["content"] for _, found in elements if "http-equiv" in found)
     monkeypatch.setattr(report, "MAX_EMBEDDED_BYTES", 1000)
     with pytest.raises(DataError, match="the media of 7 clips have 0 MB; --embed puts at most 0 MB into the page"):
         write_report(folder, embed=True)
