@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import replace
 
+import evaluations
+import numpy as np
 import pytest
+import soundfile
 
 from prismaudio.cli.main import main
+from prismaudio.data.manifest import ManifestEntry
 from prismaudio.evaluation.reading import read_evaluation
-from prismaudio.evaluation.report import page_html, report_data
+from prismaudio.evaluation.report import page_html
+from prismaudio.evaluation.report_data import report_data
+from prismaudio.evaluation.results import JsonLines
 
 pytestmark = pytest.mark.browser
 
@@ -213,6 +220,59 @@ def test_media_inside_the_page_are_played_without_the_folder(evaluation, opened,
         "[...document.querySelectorAll('#lanes img')].every((one) => one.complete && one.naturalWidth)"
     )
     assert {url.partition(":")[0] for url in page.loaded[1:]} == {"blob"}
+
+
+def test_names_and_formats_of_any_kind(opened, tmp_path):
+    """Names that are quoted in addresses, audio that is no wav, a clip without video and one whose video is none."""
+    rate_hz = 16_000
+    audio = 0.1 * np.random.default_rng(0).standard_normal((rate_hz, 2))
+    names = ["a b/Ü#1 100%25?", "+x&y=<i>"]
+    folder = tmp_path / "my #1 evaluation"
+    video = tmp_path / "no video.mp4"
+    clips = [
+        ManifestEntry(names[0], None, folder / "media" / f"{names[0]}.wav", columns={"events": "single"}),
+        ManifestEntry(names[1], video, folder / "media" / f"{names[1]}.wav", columns={"events": "single"}),
+    ]
+    evaluations.make_evaluation(folder, clips=clips, names=())
+    video.write_bytes(b"0" * 1000)
+    for name in names:
+        for path in (
+            folder / "media" / f"{name}.wav",
+            folder / "audio/one" / f"{name}.flac",
+            folder / "audio/two" / f"{name}.mp3",
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, audio, rate_hz)
+    for system, suffix in (("one", "flac"), ("two", "mp3")):
+        scores = folder / "systems" / system / "scores.jsonl"
+        records = JsonLines(str(scores), ())
+        lines = [
+            records.lines(replace(one, file=one.file.replace(".wav", f".{suffix}"))) for one in records.records.values()
+        ]
+        scores.write_text("".join(lines), encoding="utf-8")
+    assert main(["evaluate", "report", str(folder)]) == 0
+    page = opened(folder / "report.html")
+    assert sorted(ids(page)) == sorted(names)
+    for name in names:
+        page.locator("#clips-table .link", has_text=name).click()
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('#media audio')].every((one) => one.readyState >= 3)"
+        )
+        assert page.locator("#media audio").count() == 3
+        page.locator("#play").click()
+        page.wait_for_function("() => player.time > 0.2")
+        assert (
+            page.evaluate("[...document.querySelectorAll('#lanes img')].map((one) => one.naturalWidth > 0)")
+            == [True] * 3
+        )
+        told = (
+            "The clip has no video." if name == names[0] else "The video cannot be played here; it may have been moved."
+        )
+        assert page.inner_text("#problems") == told
+        address = page.evaluate("location.href")
+        page.keyboard.press("Escape")
+        fresh = opened(folder / "report.html", fragment=address.partition(".html")[2])
+        assert fresh.inner_text("#clip-id") == name
 
 
 def test_lost_media_are_a_line(evaluation, opened, tmp_path):

@@ -25,7 +25,8 @@ from prismaudio.evaluation import exports, report
 from prismaudio.evaluation.comparison import Cell, Comparison, EvaluationFolder
 from prismaudio.evaluation.intervals import MeanInterval
 from prismaudio.evaluation.reading import read_evaluation
-from prismaudio.evaluation.report import page_html, report_data, write_report
+from prismaudio.evaluation.report import page_html, write_report
+from prismaudio.evaluation.report_data import report_data
 from prismaudio.media import write_video
 from prismaudio.plan import Plan
 

@@ -277,7 +277,6 @@ def _score(
             part.write_bytes(data)
     with replacing(folder.folder / "results.png") as part:
         presentation.draw(found, part)
-    write_report(folder.folder)
     console = Console()
     if not console.is_terminal:
         console.width = 200
@@ -290,4 +289,5 @@ def _score(
         console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:
         console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
+    write_report(folder.folder)
     return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

@@ -156,7 +156,7 @@ function toggleSystem(number, button) {
   clipSort.column = 0;
   clipSort.direction = 1;
   showBars();
-  showBreakdown();
+  if (scorers.length) showBreakdown();
   fillViews();
   filter();
 }
@@ -417,6 +417,7 @@ let points = [];
 let picked = -1;
 
 function drawScatter() {
+  if (!scorers.length) return;
   const [x, y] = [Number($("scatter-x").value), Number($("scatter-y").value)];
   points = [];
   for (const system of shownSystems()) {
@@ -825,7 +826,7 @@ function fill() {
   options($("breakdown-by"), ["groups", ...columns.map((column) => column.name)]);
   $("breakdown-by-label").hidden = !columns.length;
   options($("scatter-x"), scorers.map(titled));
-  const other = scorers.findIndex((scorer) => scorer.dimension !== scorers[0].dimension);
+  const other = scorers.findIndex((scorer, _, [first]) => scorer.dimension !== first.dimension);
   options($("scatter-y"), scorers.map(titled), other < 0 ? Math.min(1, scorers.length - 1) : other);
   options($("in-group"), ["all", ...groups.slice(1).map((one) => one.name)]);
   $("in-class").replaceChildren(element("option", { value: "" }, "all"));
@@ -841,10 +842,8 @@ function fill() {
   fillViews();
   showChips();
   showGroup();
-  if (scorers.length) {
-    showBreakdown();
-    filter();
-  } else $("clips").hidden = true;
+  if (scorers.length) showBreakdown();
+  filter();
 }
 
 let waiting;

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import base64
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.data.manifest import COLUMNS, NAMED_FILES
+from prismaudio.data.manifest import NAMED_FILES
 from prismaudio.errors import DataError, first_of
 from prismaudio.evaluation import exports
-from prismaudio.evaluation.comparison import REFERENCE_WIDTH, groups_of
 from prismaudio.evaluation.presentation import unmeasured
-from prismaudio.evaluation.reading import is_finite, read_evaluation, read_plan
+from prismaudio.evaluation.reading import is_finite, read_evaluation
+from prismaudio.evaluation.report_data import ordered, report_data, sources_of
 from prismaudio.evaluation.sounds import IMAGE_SUFFIX, Sounds
 from prismaudio.evaluation.table import ARROWS
 from prismaudio.media.files import replacing
 from prismaudio.pages import html_text, is_page_of, page, relative_url
 from prismaudio.plan import CORE
-from prismaudio.untrusted import load_json, read_small
+from prismaudio.progress import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from prismaudio.data.manifest import ManifestEntry
-    from prismaudio.evaluation.comparison import Cell, Comparison
+    from prismaudio.evaluation.comparison import Cell
     from prismaudio.evaluation.reading import Evaluation
-    from prismaudio.plan.story import Story
-    from prismaudio.progress import Reporter
 
 GENERATOR = "prismaudio evaluate report"
 """Marks pages, so that only these are overwritten."""
 MAX_EMBEDDED_BYTES = 50_000_000
 """Most bytes of media that a page has inside."""
-MAX_CLASSES = 500
-"""Most values of a column by which clips are divided."""
-REFERENCE = "reference"
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/mp4",
@@ -51,214 +44,6 @@ MEDIA_TYPES = {
     ".aac": "audio/aac",
     IMAGE_SUFFIX: "image/webp",
 }
-
-
-# Data of the page ---------------------------------------------------------------------------------------------------
-def report_data(
-    found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None = None
-) -> dict[str, Any]:
-    """What the script of the page reads, as JSON types.
-
-    Args:
-        found: The evaluation.
-        place: The file of the page, from which media are linked.
-        sounds: Draws spectrograms; None for a page without.
-        reporter: Counts the files of audio.
-    """
-    comparison = found.comparison
-    systems = list(comparison.systems)
-    names = [name for name in ordered(comparison) if _is_measured(comparison, name)]
-    scores = found.scores
-    widths = [of_system.get(REFERENCE_WIDTH, {}) for of_system in scores.values()]
-    groups = groups_of(found.clips, comparison.columns, widths)
-    known = [group for group in comparison.cells if group in groups]
-    columns = _class_columns(found.clips)
-    return {
-        "title": found.title,
-        "baseline": systems.index(comparison.baseline) if comparison.baseline in systems else 0,
-        "systems": [
-            {
-                "name": name,
-                "model": str(facts.get("model") or ""),
-                "clips": sum(clip.id in found.audio[name] for clip in found.clips),
-                "is_truth": name in found.truths,
-            }
-            for name, facts in comparison.systems.items()
-        ],
-        "scorers": [
-            {
-                "name": name,
-                "dimension": str(comparison.scorers[name]["dimension"] or "other"),
-                "range": comparison.scorers[name]["range"],
-                "higher": comparison.scorers[name]["higher_is_better"],
-                "source": str(comparison.scorers[name]["source"]),
-            }
-            for name in names
-        ],
-        "groups": [
-            {
-                "name": group,
-                "cells": [
-                    [_plain_cell(comparison.cells[group].get(name, {}).get(system)) for system in systems]
-                    for name in names
-                ],
-            }
-            for group in comparison.cells
-        ],
-        "columns": [
-            {"name": name, "values": values, "grouped": name in comparison.columns} for name, values in columns.items()
-        ],
-        "clips": [
-            {
-                "id": clip.id,
-                **({"video": relative_url(clip.video, place.parent)} if clip.video is not None else {}),
-                **({"lost": True} if clip.video is not None and not clip.video.is_file() else {}),
-                **({"plan": dict(clip.plans[0])} if clip.plans else {}),
-                **({"caption": clip.captions[0]} if clip.captions else {}),
-                "groups": [
-                    number
-                    for number, group in enumerate(comparison.cells)
-                    if group in known and clip.id in groups[group]
-                ],
-                "classes": [values.index(_class(clip, name)) for name, values in columns.items()],
-                **_events(clip.plans[0].story if clip.plans else None),
-            }
-            for clip in found.clips
-        ],
-        "values": [
-            [[_rounded(scores[system].get(name, {}).get(clip.id)) for clip in found.clips] for name in names]
-            for system in systems
-        ],
-        "sources": _sources(found, place, sounds, reporter),
-        "image": IMAGE_SUFFIX,
-    }
-
-
-def ordered(comparison: Comparison) -> list[str]:
-    """Names of the scorers by dimension, those of plans first."""
-    order = {name: number for number, name in enumerate(CORE)}
-    dimensions = [str(about["dimension"] or "") for about in comparison.scorers.values()]
-    for name in sorted({name for name in dimensions if name}):
-        order.setdefault(name, len(order))
-    names = list(comparison.scorers)
-    return sorted(names, key=lambda name: order.get(str(comparison.scorers[name]["dimension"] or ""), len(order)))
-
-
-def _is_measured(comparison: Comparison, name: str) -> bool:
-    return any(cell.value is not None for rows in comparison.cells.values() for cell in rows.get(name, {}).values())
-
-
-def _plain_cell(cell: Cell | None) -> list[float | None] | None:
-    """Value, clips, interval, difference and its interval; None if there is no value."""
-    if cell is None or cell.value is None:
-        return None
-    found = [cell.value, cell.n, cell.low, cell.high]
-    if cell.difference is not None:
-        found += [cell.difference.mean, cell.difference.low, cell.difference.high]
-    return [_rounded(value) for value in found]
-
-
-def _rounded(value: float | None) -> float | None:
-    """Five significant digits, for the size of the page.
-
-    Example:
-        >>> _rounded(0.123456789), _rounded(3.0), _rounded(math.nan)
-        (0.12346, 3, None)
-    """
-    if value is None or not math.isfinite(value):
-        return None
-    short = float(f"{value:.5g}")
-    return int(short) if short.is_integer() and abs(short) < 1e6 else short
-
-
-def _class_columns(clips: Sequence[ManifestEntry]) -> dict[str, list[str]]:
-    """Other columns that divide the clips, with their values."""
-    names = dict.fromkeys(name for clip in clips for name in clip.columns if name not in COLUMNS)
-    found = {name: sorted({_class(clip, name) for clip in clips}) for name in names}
-    return {name: values for name, values in found.items() if 1 < len(values) <= min(MAX_CLASSES, len(clips) - 1)}
-
-
-def _class(clip: ManifestEntry, name: str) -> str:
-    value = clip.columns.get(name)
-    return "none" if value in (None, "") else str(value)
-
-
-def _events(story: Story | None) -> dict[str, Any]:
-    """The events that a plan states: what, times, end and directions."""
-    sources = [] if story is None else [source for source in story.sources if source.onsets_s]
-    made = [[one.what, list(one.onsets_s), one.end_s, one.azimuth_deg and list(one.azimuth_deg)] for one in sources]
-    return {"events": made} if made else {}
-
-
-def _sources(found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None) -> list[dict[str, Any]]:
-    """The audio to listen to: that of each system, and the true one where no system has it."""
-    known = [set(found.audio[name].values()) for name in found.audio]
-    references = {clip: path for clip, path in found.references.items() if not any(path in files for files in known)}
-    made = []
-    for number, (name, files) in enumerate([*found.audio.items(), (REFERENCE, references)]):
-        is_system = number < len(found.audio)
-        if not is_system and not files:
-            continue
-        folder = f"systems/{name}" if is_system else REFERENCE
-        root = _root(files)
-        images = found.folder / "report" / folder
-        clips = []
-        for clip in found.clips:
-            facts = _source_clip(clip.id, files.get(clip.id), root, None if sounds is None else (sounds, folder))
-            if facts is not None and is_system:
-                facts |= _own_plan(files[clip.id], found.sections)
-            clips.append(facts)
-            if reporter is not None and facts is not None:
-                reporter.count()
-        made.append(
-            {
-                "name": name,
-                "system": number if is_system else None,
-                "folder": relative_url(root, place.parent) if root is not None else "",
-                "images": relative_url(images, place.parent),
-                "clips": clips,
-            }
-        )
-    return made
-
-
-def _root(files: Mapping[str, Path]) -> Path | None:
-    """The folder with files that are named after the ids of clips."""
-    for clip, path in files.items():
-        if path.as_posix().endswith(f"/{clip}{path.suffix}"):
-            return Path(path.as_posix()[: -len(f"{clip}{path.suffix}")])
-    return next(iter(files.values())).parent if files else None
-
-
-def _source_clip(
-    clip: str, path: Path | None, root: Path | None, drawn: tuple[Sounds, str] | None
-) -> dict[str, Any] | None:
-    """The audio of a clip: ``file`` within the folder where it is not ``ID.wav``, its length, onsets and problem."""
-    if path is None or root is None:
-        return None
-    made: dict[str, Any] = {}
-    if path != root / f"{clip}.wav":
-        made["file"] = relative_url(path, root)
-    if not path.is_file():
-        return made | {"lost": True}
-    if drawn is not None:
-        facts = drawn[0].of(drawn[1], clip, path)
-        made |= {
-            key: facts[name]
-            for key, name in (("s", "duration_s"), ("on", "onsets_s"), ("problem", "problem"))
-            if name in facts
-        }
-    return made
-
-
-def _own_plan(audio: Path, sections: Sequence[str]) -> dict[str, Any]:
-    """The plan that a model wrote for its audio, and the events that it states."""
-    try:
-        written = load_json(read_small(audio.with_suffix(".json")))
-        plan = read_plan(written["plan_text"], sections) if "outputs" in written else None
-    except (OSError, ValueError, LookupError, TypeError):  # no model of ours wrote it
-        return {}
-    return {"plan": dict(plan), **_events(plan.story)} if plan else {}
 
 
 # Page ---------------------------------------------------------------------------------------------------------------
@@ -363,20 +148,15 @@ def _notes_html(found: Evaluation) -> str:
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
-def embedded(found: Evaluation, data: Mapping[str, Any], place: Path) -> dict[str, list[str]]:
+def embedded(found: Evaluation, place: Path, sounds: Sounds) -> dict[str, list[str]]:
     """The media of an evaluation by their address on the page, as media type and base64.
 
     Raises:
         DataError: They are larger than :data:`MAX_EMBEDDED_BYTES`.
     """
-    sounds = Sounds(found.folder / "report")
     paths = [clip.video for clip in found.clips if clip.video is not None]
-    paths += [path for files in (*found.audio.values(), found.references) for path in files.values()]
-    for source in data["sources"]:
-        name = REFERENCE if source["system"] is None else f"systems/{source['name']}"
-        paths += [
-            sounds.image(name, clip.id) for clip, facts in zip(found.clips, source["clips"], strict=True) if facts
-        ]
+    for source in sources_of(found):
+        paths += [*source.files.values(), *(sounds.image(source.folder, clip) for clip in source.files)]
     files = {relative_url(path, place.parent): path for path in paths if path.is_file()}
     n_bytes = sum(path.stat().st_size for path in files.values())
     if n_bytes > MAX_EMBEDDED_BYTES:
@@ -399,7 +179,6 @@ def write_report(
     *,
     target: Path | None = None,
     embed: bool = False,
-    reporter: Reporter | None = None,
 ) -> list[str]:
     """Write the report of an evaluation, and its tables ``results.tex``, ``results.csv`` and ``clips.csv``.
 
@@ -408,7 +187,6 @@ def write_report(
         sections: Sections that plans may have.
         target: The page; None for ``report.html`` in the folder.
         embed: Whether the page has the media inside.
-        reporter: Counts the files of audio, whose spectrograms are drawn.
 
     Returns:
         What a reader must know, such as media that are not there, one line each.
@@ -421,8 +199,16 @@ def write_report(
         raise DataError(f"{place} exists and is no report; choose another name with -o")
     found = read_evaluation(folder, sections)
     (folder / "report").mkdir(exist_ok=True)
-    data = report_data(found, place, Sounds(folder / "report"), reporter)
-    media = embedded(found, data, place) if embed else None
+    sounds = Sounds(folder / "report")
+    files = [
+        (one.folder, clip, path) for one in sources_of(found) for clip, path in one.files.items() if path.is_file()
+    ]
+    with Reporter(len(files), "spectrograms") as reporter:
+        for name, clip, path in files:
+            sounds.of(name, clip, path)
+            reporter.count()
+    data = report_data(found, place, sounds)
+    media = embedded(found, place, sounds) if embed else None
     for path, text in (
         (folder / "results.tex", exports.latex(found.comparison, found.title, found.truths, ordered(found.comparison))),
         (folder / "results.csv", exports.results_csv(found.comparison)),
