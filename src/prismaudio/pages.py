@@ -23,6 +23,7 @@ def page(
     data: Any,
     media: str = "'none'",
     shared: Sequence[Path] = (),
+    connect: str = "'none'",
     **parts: str,
 ) -> str:
     """A page: an HTML file with the style, the script and the data in their places.
@@ -38,6 +39,7 @@ def page(
         data: What the script reads, as JSON types.
         media: Sources of video, audio and pictures, in the words of a content security policy.
         shared: Scripts that several pages have.
+        connect: Where the script may send data, in the same words.
         **parts: HTML that stands in other places.
     """
     common = Path(__file__)
@@ -45,7 +47,7 @@ def page(
     style = "".join(map(_text, (common.with_suffix(".css"), template.with_suffix(".css"))))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; media-src {media}; "
-        f"img-src {media}; base-uri 'none'; form-action 'none'"
+        f"img-src {media}; connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
     found = {
         "policy": policy,

@@ -1,22 +1,19 @@
-"""A listening test: blind trials for listeners, and mean opinion scores and preferences from their answers."""
+"""A listening test: blind trials for listeners, and their answers."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import random
 import secrets
-import statistics
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prismaudio.errors import DataError
-from prismaudio.evaluation.intervals import MeanInterval, mean_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 FORMAT = 1
 """Version of the key and of the answers."""
@@ -24,12 +21,10 @@ TRUTH, NOISE = "truth", "noise"
 """The hidden anchor, the true sound of a clip; and the noise of attention checks."""
 QUESTIONS = ("quality", "consistency")
 """Mean opinion scores of the sound by itself (MOS-Q) and of how it fits the video (MOS-C), each from 1 to 5."""
-TITLES = {"quality": "MOS-Q", "consistency": "MOS-C"}
 WORST, BEST = 1, 5
 MAX_NOISE_RATING = 2
 """Highest rating of noise by a listener who listens."""
 CHOICES = ("left", "right", "none")
-Z_95 = statistics.NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ class Design:
         pairs: Pairs of systems per form that are compared.
         checks: Ratings of noise per form.
         questions: What is rated.
+        loudness_lufs: Loudness of all stimuli; None to leave them as they are.
     """
 
     forms: int = 24
@@ -49,6 +45,7 @@ class Design:
     pairs: int = 8
     checks: int = 2
     questions: tuple[str, ...] = QUESTIONS
+    loudness_lufs: float | None = -23.0
 
 
 @dataclass
@@ -63,6 +60,7 @@ class Key:
         questions: What is rated.
         loudness_lufs: Loudness of all stimuli; None if they are as they were.
         seed: Seed of the choice of clips and of the forms.
+        secret: What the names of the stimuli are made from.
     """
 
     test: str
@@ -72,6 +70,7 @@ class Key:
     questions: tuple[str, ...] = QUESTIONS
     loudness_lufs: float | None = None
     seed: int = 0
+    secret: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``key.json``."""
@@ -93,17 +92,20 @@ class Key:
             stimuli = {str(name): (str(clip), str(system)) for name, (clip, system) in found["stimuli"].items()}
             forms = [[{str(k): str(v) for k, v in trial.items()} for trial in form] for form in found["forms"]]
             questions = tuple(str(question) for question in found["questions"])
-            test, systems = str(found["test"]), [str(system) for system in found["systems"]]
+            systems = [str(system) for system in found["systems"]]
+            rest = {name: found[name] for name in ("loudness_lufs", "seed", "secret")}
+            made = cls(str(found["test"]), systems, stimuli, forms, questions, **rest)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where} is damaged; {expected}") from error
         named = {name for form in forms for trial in form for name in trial.values()}
         if not named <= stimuli.keys() or not set(questions) <= set(QUESTIONS):
             raise DataError(f"{where} is damaged: a trial has a stimulus that is not listed; {expected}")
-        return cls(test, systems, stimuli, forms, questions, found.get("loudness_lufs"), found.get("seed", 0))
+        return made
 
-    def is_check(self, trial: Mapping[str, str]) -> bool:
-        """Whether a trial shows whether somebody listens."""
-        return any(self.stimuli[name][1] == NOISE for name in trial.values())
+    @property
+    def compared(self) -> list[str]:
+        """What is compared in pairs: the systems, or a single one with the truth."""
+        return self.systems if len(self.systems) > 1 else [*self.systems, TRUTH]
 
 
 def plan_test(
@@ -138,7 +140,10 @@ def plan_test(
         return hashlib.sha256(f"{secret}\0{clip}\0{system}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
     deal_clips, deal_checks = itertools.cycle(clips), itertools.cycle(rng.sample(clips, len(clips)))
-    all_pairs = [(clip, pair) for clip in clips for pair in itertools.combinations(systems, 2)]
+    if len(systems) > 1:
+        all_pairs = [(clip, pair) for clip in clips for pair in itertools.combinations(systems, 2)]
+    else:
+        all_pairs = [(clip, (systems[0], TRUTH)) for clip in clips if clip in truths]
     deal_pairs = itertools.cycle(rng.sample(all_pairs, len(all_pairs)))
     stimuli: dict[str, tuple[str, str]] = {}
     forms = []
@@ -158,9 +163,9 @@ def plan_test(
         stimuli |= {name(*one): one for one in rated}
         stimuli |= {name(clip, system): (clip, system) for clip, pair in compared for system in pair}
         forms.append(form)
-    numbers = f"{secret} {seed} {design}"
-    test = hashlib.sha256(numbers.encode()).hexdigest()[:12]
-    return Key(test, systems, dict(sorted(stimuli.items())), forms, design.questions, seed=seed)
+    test = hashlib.sha256(f"{forms} {design}".encode()).hexdigest()[:12]
+    stimuli = dict(sorted(stimuli.items()))
+    return Key(test, systems, stimuli, forms, design.questions, design.loudness_lufs, seed, secret)
 
 
 _Item = TypeVar("_Item", bound=tuple[Any, ...])
@@ -256,240 +261,3 @@ class Answers:
             if choice != "none" and key.stimuli[pair[CHOICES.index(choice)]][1] == NOISE:
                 wrong += 1
         return wrong
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """A mean opinion score.
-
-    Args:
-        mean: Mean of the ratings.
-        half: Half of its 95% interval, 1.96 standard errors, as papers print it; None with one rating.
-        n: Number of ratings.
-        over_listeners: Bootstrap interval of the mean over listeners, whose ratings are not independent.
-    """
-
-    mean: float
-    half: float | None
-    n: int
-    over_listeners: MeanInterval
-
-    @classmethod
-    def of(cls, by_rater: Mapping[str, Sequence[int]]) -> Opinion:
-        """The score of the ratings of each listener."""
-        ratings = [rating for given in by_rater.values() for rating in given]
-        half = Z_95 * statistics.stdev(ratings) / math.sqrt(len(ratings)) if len(ratings) > 1 else None
-        means = [statistics.fmean(given) for given in by_rater.values() if given]
-        return cls(statistics.fmean(ratings), half, len(ratings), mean_interval(means))
-
-
-@dataclass(frozen=True)
-class Preference:
-    """How often a system was preferred to another one.
-
-    Args:
-        wins: How often the first was preferred.
-        losses: How often the second was.
-        ties: How often neither was.
-    """
-
-    wins: int
-    losses: int
-    ties: int
-
-    @property
-    def rate(self) -> float | None:
-        """Share of wins among wins and losses; None without either."""
-        return self.wins / (self.wins + self.losses) if self.wins + self.losses else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Wilson's 95% interval of :attr:`rate`.
-
-        Example:
-            >>> low, high = Preference(8, 2, 5).interval
-            >>> round(low, 3), round(high, 3)
-            (0.49, 0.943)
-        """
-        n = self.wins + self.losses
-        if not n:
-            return None
-        rate, z = self.wins / n, Z_95
-        middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
-
-
-@dataclass
-class Opinions:
-    """The result of a listening test.
-
-    Args:
-        key: The test.
-        scores: Question → system, or :data:`TRUTH` → opinion.
-        preferences: The first and the second system → preference.
-        agreement: Krippendorff's alpha of each question, and of ``"preference"``; None where too little was answered
-            by several listeners.
-        raters: Number of listeners that count.
-        notes: Who was left out, and what else a reader must know.
-    """
-
-    key: Key
-    scores: dict[str, dict[str, Opinion]] = field(default_factory=dict)
-    preferences: dict[tuple[str, str], Preference] = field(default_factory=dict)
-    agreement: dict[str, float | None] = field(default_factory=dict)
-    raters: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The content of ``listening.json``."""
-        scores: dict[str, Any] = {}
-        for question, row in self.scores.items():
-            for system, opinion in row.items():
-                over = opinion.over_listeners
-                scores.setdefault(system, {})[TITLES[question]] = {
-                    "mean": opinion.mean,
-                    "plus_minus": opinion.half,
-                    "ratings": opinion.n,
-                    "listeners": over.clips,
-                    "low_over_listeners": over.low,
-                    "high_over_listeners": over.high,
-                }
-        pairs = [
-            {
-                "first": first,
-                "second": second,
-                **vars(found),
-                "rate": found.rate,
-                "low": found.interval and found.interval[0],
-                "high": found.interval and found.interval[1],
-            }
-            for (first, second), found in self.preferences.items()
-        ]
-        return {
-            "format": FORMAT,
-            "test": self.key.test,
-            "listeners": self.raters,
-            "scores": scores,
-            "preferences": pairs,
-            "agreement": self.agreement,
-            "notes": self.notes,
-        }
-
-
-def collect(key: Key, given: Iterable[Answers], *, keep_failed: bool = False) -> Opinions:
-    """Mean opinion scores, preferences and agreement of the answers of listeners.
-
-    Of several files of one listener that with most answers counts. A listener who failed an attention check is left
-    out.
-
-    Args:
-        key: The test.
-        given: The answers.
-        keep_failed: Keep listeners who failed an attention check.
-    """
-    found = Opinions(key)
-    counted = [answers for answers in _latest(given, found) if _counts(answers, found, keep_failed)]
-    found.notes = list(dict.fromkeys(found.notes))
-    found.raters = len({answers.rater for answers in counted})
-    for question in key.questions:
-        by_system: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        by_stimulus: dict[str, list[float]] = defaultdict(list)
-        for answers in counted:
-            for name, ratings in answers.ratings.items():
-                system = key.stimuli[name][1]
-                if system != NOISE:
-                    by_system[system][answers.rater].append(ratings[question])
-                    by_stimulus[name].append(ratings[question])
-        ordered = [system for system in (*key.systems, TRUTH) if system in by_system]
-        found.scores[question] = {system: Opinion.of(by_system[system]) for system in ordered}
-        found.agreement[question] = krippendorff_alpha(by_stimulus.values())
-    _add_preferences(found, counted)
-    return found
-
-
-def _latest(given: Iterable[Answers], found: Opinions) -> list[Answers]:
-    """Of several files of a listener the one with most answers."""
-    latest: dict[tuple[str, int], Answers] = {}
-    for answers in given:
-        who = (answers.rater, answers.form)
-        if who in latest:
-            found.notes.append(f"{answers.rater} has several files; the one with most answers counts")
-        if who not in latest or (answers.n, answers.finished) > (latest[who].n, latest[who].finished):
-            latest[who] = answers
-    return list(latest.values())
-
-
-def _counts(answers: Answers, found: Opinions, keep_failed: bool) -> bool:  # noqa: FBT001
-    """Whether the answers of a listener count; notes say why not, and what they lack."""
-    if not answers.n:
-        found.notes.append(f"{answers.rater} answered nothing and is left out")
-        return False
-    if wrong := answers.failed_checks(found.key):
-        checks = "1 attention check" if wrong == 1 else f"{wrong} attention checks"
-        found.notes.append(f"{answers.rater} failed {checks} and {'counts' if keep_failed else 'is left out'}")
-        if not keep_failed:
-            return False
-    n_trials = len(found.key.forms[answers.form])
-    if answers.n < n_trials:
-        found.notes.append(f"{answers.rater} left {n_trials - answers.n} of {n_trials} trials unanswered")
-    return True
-
-
-def _add_preferences(found: Opinions, counted: Sequence[Answers]) -> None:
-    """Add the preferences, and how well listeners agree on them."""
-    counts: dict[tuple[str, str], list[int]] = {}
-    by_pair: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for pair in itertools.combinations(found.key.systems, 2):
-        counts[pair] = [0, 0, 0]
-    for answers in counted:
-        for (left, right), choice in answers.choices.items():
-            systems = (found.key.stimuli[left][1], found.key.stimuli[right][1])
-            if NOISE in systems or TRUTH in systems:
-                continue
-            is_turned = systems not in counts
-            first, second = (right, left) if is_turned else (left, right)
-            place = CHOICES.index(choice)
-            place = place if choice == "none" or not is_turned else 1 - place
-            counts[systems[::-1] if is_turned else systems][place] += 1
-            by_pair[first, second].append(place)
-    found.preferences = {pair: Preference(*row) for pair, row in counts.items() if any(row)}
-    if counts:
-        found.agreement["preference"] = krippendorff_alpha(by_pair.values(), is_nominal=True)
-
-
-def krippendorff_alpha(units: Iterable[Sequence[float]], *, is_nominal: bool = False) -> float | None:
-    """Krippendorff's alpha: agreement of raters, 1 for perfect, 0 for chance, of whom each rates only some units.
-
-    Args:
-        units: The values that raters gave each unit; units with fewer than two count for nothing.
-        is_nominal: Whether values are names; otherwise their squared differences count.
-
-    Returns:
-        Alpha; None if no unit has two values, or all values are the same.
-
-    Source:
-        Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
-
-    Example:
-        >>> round(krippendorff_alpha([[1, 1], [2, 2], [3, 3], [3, 3, 3, 4], [1, 2]]), 4)
-        0.858
-    """
-    rated = [unit for unit in units if len(unit) > 1]
-    values = [value for unit in rated for value in unit]
-    n = len(values)
-    if not n:
-        return None
-
-    def apart(some: Sequence[float]) -> float:
-        """Sum of the differences of all ordered pairs."""
-        if is_nominal:
-            return float(len(some) ** 2 - sum(some.count(value) ** 2 for value in set(some)))
-        mean = statistics.fmean(some)
-        return 2 * len(some) * sum((value - mean) ** 2 for value in some)
-
-    expected = apart(values) / (n * (n - 1))
-    if expected <= 0:
-        return None
-    observed = sum(apart(unit) / (len(unit) - 1) for unit in rated) / n
-    return 1 - observed / expected
