@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.evaluation.listening import Answers, Design, Key
-    from prismaudio.evaluation.report import Evaluation
+    from prismaudio.evaluation.reading import Evaluation
 
 FOLDER, KEY = "listening", "listening-key.json"
 RESULTS = ("listening.json", "listening.md")
@@ -125,7 +125,7 @@ def _make(folder: Path, options: argparse.Namespace) -> int:
     """Write the test of an evaluation."""
     from prismaudio.evaluation.listening import QUESTIONS, Design
     from prismaudio.evaluation.listening_page import write_media, write_page
-    from prismaudio.evaluation.report import read_evaluation
+    from prismaudio.evaluation.reading import read_evaluation
     from prismaudio.progress import Reporter
 
     found = read_evaluation(folder, [dimension.name for dimension in discover().dimensions()])
