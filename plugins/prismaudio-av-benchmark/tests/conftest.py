@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from prismaudio.media import write_wav
+from prismaudio.testing.examples import example_audio
 from prismaudio_av_benchmark.imagebind import ImageBind, Tower
 from prismaudio_av_benchmark.panns import Panns
 from prismaudio_av_benchmark.passt import Passt
@@ -96,3 +98,14 @@ def frames():
 def forms():
     """The sizes of the small networks."""
     return {"panns": PANNS, "passt": PASST, "vggish": VGGISH, "imagebind": IMAGEBIND}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders of generated and of reference audio, two clips each."""
+    for folder in ("made", "true"):
+        (tmp_path / folder).mkdir()
+        for index, noise in enumerate(example_audio(1.2)[:2]):
+            audio = noise if folder == "true" else 0.5 * noise + 0.1 * noise.flip(1)
+            write_wav(audio, 16_000, tmp_path / folder / f"clip{index}.wav")
+    return tmp_path

@@ -1,9 +1,11 @@
 """The packages of the authors compute the same from the same weights, and made the golden numbers of the other tests.
 
-The golden file is written by the first test when it is not there.
+The files in `data` are written by the tests that compare them when they are not there.
 """
 
 import importlib
+import json
+import re
 import sys
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -197,9 +199,21 @@ def rate(network, sound):
     return network.eval().embed(sound, RATE_HZ)
 
 
+def check_names(network, state):
+    """Compare names and shapes of tensors with those in the file; those of numbered blocks are there once, with their count."""
+    found = {}
+    for name, value in state.items():
+        found.setdefault(re.sub(r"(?<=blocks\.)\d+", "#", name), [0, list(value.shape)])[0] += 1
+    known = json.loads(NAMES.read_text()) if NAMES.exists() else {}
+    if network not in known:
+        NAMES.write_text(json.dumps(known | {network: found}, indent=1) + "\n")
+    assert known.get(network, found) == found
+
+
 def test_panns_of_the_published_size(packages, sound):
     torch.manual_seed(0)
     theirs = packages["panns_inference.models"].Cnn14(16_000, 512, 160, 64, 50, 8000, 527).eval()
+    check_names("panns", theirs.state_dict())
     ours = Panns()
     ours.load_state_dict(our_panns.our_names(theirs.state_dict()))
     _, embedding, logits = their_panns(theirs, sound)
@@ -214,6 +228,7 @@ def test_passt_of_the_published_size(packages, sound):
     theirs = passt_wrapper(packages, small_passt(packages, {"classes": 527, "dim": 768, "depth": 12, "num_heads": 12}))
     for parameter in theirs.net.head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
+    check_names("passt", theirs.net.state_dict())
     ours = Passt()
     ours.load_state_dict(our_passt.our_names(theirs.eval().net.state_dict()))
     _, embedding, logits = their_passt(theirs, sound)
@@ -225,6 +240,7 @@ def test_passt_of_the_published_size(packages, sound):
 def test_vggish_of_the_published_size(packages, sound):
     torch.manual_seed(0)
     theirs = full_vggish(packages).eval()
+    check_names("vggish", theirs.state_dict())
     ours = Vggish()
     ours.load_state_dict(our_vggish.our_names(theirs.state_dict()))
     segments, embeddings = their_vggish(packages, theirs, sound)
@@ -235,6 +251,7 @@ def test_vggish_of_the_published_size(packages, sound):
 def test_imagebind_of_the_published_size(packages, sound, frames):
     torch.manual_seed(0)
     theirs = packages["imagebind.models.imagebind_model"].imagebind_huge().eval()
+    check_names("imagebind", theirs.state_dict())
     with torch.device("meta"):
         ours = ImageBind()
     ours.load_state_dict(our_imagebind.our_names(theirs.state_dict()), assign=True)
