@@ -126,4 +126,6 @@ def test_score_has_a_column_with_a_reason_for_what_has_no_weights(folders, monke
         row = total[kind.__name__]
         assert row["value"] is None
         assert re.search(r"is not on this machine; .* from https://.* put it at .*/none/weights/", row["reason"])
-    assert "PasstFrechetDistance, PasstKernelDistance, PasstKlDivergence, PasstInceptionScore: " in capsys.readouterr().out
+    assert (
+        "PasstFrechetDistance, PasstKernelDistance, PasstKlDivergence, PasstInceptionScore: " in capsys.readouterr().out
+    )

@@ -147,7 +147,7 @@ def test_published_names_and_shapes_are_those_of_the_network(name):
 @pytest.mark.parametrize("name", ["panns", "vggish"])
 def test_a_file_with_published_names_is_loaded(name, tmp_path, request, forms, monkeypatch):
     small = request.getfixturevalue(name)
-    theirs = {key: value for key, value in small.state_dict().items()}
+    theirs = dict(small.state_dict())
     if name == "panns":
         theirs = {
             key.replace("bands", "logmel_extractor.melW")

@@ -64,7 +64,11 @@ def small_panns(packages, form):
 def small_vggish(packages, form):
     theirs = packages["torchvggish.torchvggish"].VGG(torch.nn.Sequential(*our_vggish._layers(form["channels"])), False)
     flat = form["channels"][-1] * 24
-    for index, (before, after) in {0: (flat, form["hidden"]), 2: (form["hidden"],) * 2, 4: (form["hidden"], form["dim"])}.items():
+    for index, (before, after) in {
+        0: (flat, form["hidden"]),
+        2: (form["hidden"],) * 2,
+        4: (form["hidden"], form["dim"]),
+    }.items():
         theirs.embeddings[index] = torch.nn.Linear(before, after)
     return theirs
 
@@ -133,7 +137,9 @@ def their_passt(wrapper, sound):
 
 def their_vggish(packages, network, sound):
     """Without the last ReLU, as in av-benchmark."""
-    segments = packages["torchvggish.vggish_input"].waveform_to_examples(mono(sound, 16_000).numpy().astype("float64"), 16_000)
+    segments = packages["torchvggish.vggish_input"].waveform_to_examples(
+        mono(sound, 16_000).numpy().astype("float64"), 16_000
+    )
     network.embeddings = network.embeddings[:5]
     with torch.no_grad():
         return segments[:, 0].detach(), network(segments)
@@ -200,7 +206,7 @@ def rate(network, sound):
 
 
 def check_names(network, state):
-    """Compare names and shapes of tensors with those in the file; those of numbered blocks are there once, with their count."""
+    """Compare names and shapes of tensors with those in the file, where numbered blocks are there once and counted."""
     found = {}
     for name, value in state.items():
         found.setdefault(re.sub(r"(?<=blocks\.)\d+", "#", name), [0, list(value.shape)])[0] += 1

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, number
-from prismaudio.errors import CheckpointError, DataError, MediaError, PrismAudioError
+from prismaudio.errors import CheckpointError, MediaError, PrismAudioError, first_of
 from prismaudio.paths import expanded
 from prismaudio.progress import Reporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from prismaudio_av_benchmark.embedder import AudioEmbedder
+    from collections.abc import Sequence
+    from pathlib import Path
 
 NETWORKS = ("panns", "vggish", "passt", "imagebind")
 _EPILOG = """\
@@ -69,27 +68,33 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from prismaudio.devices import find_device
     from prismaudio.media import make_writable
+    from prismaudio_av_benchmark.caches import LOADERS, OF_AUDIO, OF_FRAMES
 
     device, folder = find_device(options.device), expanded(options.output)
-    sources = {"audio": _files(options.audio)}
-    if options.videos is not None:
-        sources["frames"] = _files(options.videos, videos=True)
+    audio = _files(options.audio)
+    tasks = [(task, audio) for task in OF_AUDIO if task.network in options.networks]
+    if options.videos is not None and OF_FRAMES.network in options.networks:
+        tasks.append((OF_FRAMES, _files(options.videos, videos=True)))
     make_writable(folder)
-    missing: list[str] = []
-    failed = ran = 0
-    for name in options.networks:
-        for kind in ("audio", "frames") if name == "imagebind" and options.videos is not None else ("audio",):
-            try:
-                code = _run(name, kind, sources[kind], folder, options, device)
-            except CheckpointError as error:
-                missing.append(f"{name}: {error}")
-                break
-            ran, failed = ran + 1, max(failed, code)
-    with Reporter(1) as reporter:
-        for line in missing:
-            reporter.write(f"left out: {line}")
-    if not ran:
-        raise PrismAudioError(f"no network can run; {missing[0]}")
+    missing: dict[str, str] = {}
+    failed = 0
+    for task, files in tasks:
+        names = ", ".join(task.files)
+        if not options.force and task.is_done(folder, [path.stem for path in files]):
+            sys.stderr.write(f"{task.network}: {names}: exists, kept\n")
+            continue
+        try:
+            network = LOADERS[task.network](options.weights).to(device).eval()
+        except CheckpointError as error:
+            missing[task.network] = str(error)
+            continue
+        with Reporter(len(files), f"clips by {task.network}") as reporter:
+            task.run(network, files, options.audio_length, folder, reporter)
+            reporter.write(f"{task.network}: {names}: {len(files) - len(reporter.failures)} clips")
+        failed = max(failed, reporter.conclude(f"{len(reporter.failures)} of {len(files)} files are not in {names}"))
+    if len(missing) == len({task.network for task, _ in tasks}):
+        raise PrismAudioError(f"no network can run; {first_of([f'{k}: {v}' for k, v in missing.items()], 1)}")
+    sys.stderr.writelines(f"{name} is left out: {reason}\n" for name, reason in missing.items())
     return failed
 
 
@@ -109,52 +114,3 @@ def _files(folder: str, *, videos: bool = False) -> list[Path]:
     if not found:
         raise MediaError(f"no videos in {folder}; expected files such as {place / 'clip.mp4'}")
     return found
-
-
-def _run(name: str, kind: str, files: Sequence[Path], folder: Path, options: Any, device: Any) -> int:
-    """Write the caches of one network.
-
-    Returns:
-        0, or 2 if some files could not be read.
-
-    Raises:
-        CheckpointError: Its weights are missing.
-        DataError: A cache exists with other clips, or no file can be read.
-    """
-    from prismaudio_av_benchmark.caches import IB_VIDEO, LOADERS, OF_AUDIO, has_caches, store
-
-    targets = OF_AUDIO[name] if kind == "audio" else (IB_VIDEO,)
-    if not options.force and has_caches(folder, targets, [path.stem for path in files]):
-        with Reporter(1) as reporter:
-            reporter.write(f"{name}: {', '.join(targets)} exist, kept")
-        return 0
-    network = LOADERS[name](options.weights).to(device).eval()
-    compute = _feature_function(name, kind, network, options.audio_length)
-    features: dict[str, dict[str, object]] = {target: {} for target in targets}
-    with Reporter(len(files), f"clips by {name}") as reporter:
-        for path in files:
-            try:
-                for target, value in compute(path).items():
-                    features[target][path.stem] = value
-                reporter.count()
-            except (MediaError, DataError) as error:
-                reporter.fail(path, error)
-        if not any(features.values()):
-            raise DataError(f"no file could be read: {reporter.failures[0]}")
-        store(folder, features)
-        reporter.write(f"{name}: {len(files) - len(reporter.failures)} clips in {', '.join(targets)}")
-    return reporter.conclude(f"{len(reporter.failures)} of {len(files)} files are not in {', '.join(targets)}")
-
-
-def _feature_function(
-    name: str, kind: str, network: AudioEmbedder, length_s: float
-) -> Callable[[Path], dict[str, Any]]:
-    from prismaudio_av_benchmark.caches import audio_features, frame_features
-    from prismaudio_av_benchmark.imagebind import ImageBind
-
-    def compute(path: Path) -> dict[str, Any]:
-        if kind == "frames" and isinstance(network, ImageBind):
-            return frame_features(network, path, length_s)
-        return dict(audio_features(name, network, path, length_s))
-
-    return compute

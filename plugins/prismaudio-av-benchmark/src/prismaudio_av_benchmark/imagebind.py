@@ -85,7 +85,7 @@ class ImageBind(AudioEmbedder):
         self.register_buffer("log_scale", torch.tensor(math.log(20.0)))
         self.log_scale: Tensor
 
-    def compute(self, audio: Tensor, sample_rate_hz: int, length_s: float | None = None) -> dict[str, Tensor]:  # noqa: ARG002
+    def compute(self, audio: Tensor, sample_rate_hz: int, length_s: float | None = None) -> dict[str, Tensor]:
         """``audio``: the embedding of audio ``(1, 1024)``, the mean of its clips, of the whole audio in any case."""
         found = F.normalize(self.audio(log_mel_clips(audio, sample_rate_hz)[:, None]), dim=-1)
         return {"audio": (self.log_scale.exp().clamp(max=100) * found).mean(0, keepdim=True)}
@@ -183,7 +183,9 @@ def crops(frames: Tensor) -> Tensor:
     if shorter != SIZE:  # in bytes, as torchvision's Resize
         size = [SIZE * length // shorter for length in (height, width)]
         frames = F.interpolate(frames.cpu(), size, mode="bicubic", antialias=True)
-    mean, spread = (torch.tensor(values, device=frames.device)[:, None, None] for values in (COLOUR_MEAN, COLOUR_SPREAD))
+    mean, spread = (
+        torch.tensor(values, device=frames.device)[:, None, None] for values in (COLOUR_MEAN, COLOUR_SPREAD)
+    )
     pixels = (frames.float() / 255 - mean) / spread
     if len(pixels) == 1:
         pixels = pixels.expand(2, -1, -1, -1)

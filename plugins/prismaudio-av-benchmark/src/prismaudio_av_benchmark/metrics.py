@@ -272,7 +272,7 @@ class ImageBindReward(Reward):
         """The network."""
         return (self.network,)
 
-    def prepare(self, clip: Clip, plan: Plan) -> Cache:  # noqa: ARG002
+    def prepare(self, clip: Clip, plan: Plan) -> Cache:
         """``frames``: the embedding ``(1, 1024)``."""
         return {"frames": self.network.embed_frames(sparse_frames(clip))}
 
