@@ -208,6 +208,7 @@ API: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "prismaudio.devices",
             "prismaudio.hyperparameters",
             "prismaudio.paths",
+            "prismaudio.progress",
             "prismaudio.registry",
             "prismaudio.untrusted",
         ),
