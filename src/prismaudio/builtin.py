@@ -46,7 +46,21 @@ def prismaudio_rewards() -> Iterable[Component]:
 def prismaudio_metrics() -> Iterable[Component]:
     """Metrics that need no weights."""
     return [
-        Component("prismaudio.metrics.onset:OnsetF1", "F1 score of onsets within 50 ms of the reference.", "temporal"),
+        Component("prismaudio.metrics.onset:OnsetF1", "F1 score of onsets within 50 ms of the plan.", "temporal"),
+        Component("prismaudio.metrics.onset:OnsetPrecision", "Share of onsets that are planned.", "temporal"),
+        Component("prismaudio.metrics.onset:OnsetRecall", "Share of planned onsets that are there.", "temporal"),
+        Component(
+            "prismaudio.metrics.onset:ReferenceOnsetF1",
+            "F1 score of onsets within 100 ms of those of the reference.",
+            "temporal",
+        ),
+        Component("prismaudio.metrics.events:TemporalIoU", "Overlap in time with the events of the plan.", "temporal"),
+        Component("prismaudio.metrics.events:ReferenceTemporalIoU", "Overlap in time with the reference.", "temporal"),
+        Component(
+            "prismaudio.metrics.events:EventLevelError",
+            "Error of the levels of events, relative to one another, in dB.",
+            "temporal",
+        ),
         Component(
             "prismaudio.metrics.spatial:ItdCorrelation", "Correlation of time differences with directions.", "spatial"
         ),
@@ -148,6 +162,9 @@ def prismaudio_suites() -> Iterable[Component]:
     return [
         Component("prismaudio.evaluation.suites:ManifestSuite", "Clips of a manifest, or the videos of a folder."),
         Component("prismaudio.evaluation.suites:AudioCanvasSuite", "Clips with one sound event or several."),
+        Component(
+            "prismaudio.evaluation.suites:FoleyBenchSuite", "Clips by kind of sound, number of sources and category."
+        ),
         Component("prismaudio.evaluation.suites:VggSoundSuite", "The test clips of VGGSound."),
     ]
 

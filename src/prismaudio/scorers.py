@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torchmetrics.utilities import dim_zero_sum
 
 from prismaudio.errors import CheckpointError, NotApplicableError, PrismAudioError, with_class
 from prismaudio.metrics.target import Target
@@ -375,6 +376,27 @@ class MetricScorer(Scorer):
                 return finite(float(self.metric.compute()))
         except Exception as error:  # noqa: BLE001 - a third-party metric may raise anything
             return failure(error)
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of the states, if the value over items is that of their sums; else empty."""
+        reductions = self.metric._reductions  # noqa: SLF001 - what add_state was given; there is no other name for it
+        if not all(found is dim_zero_sum for found in reductions.values()):
+            return ()
+        return tuple(reductions)
+
+    def value_of(self, sums: Tensor) -> float:
+        """Value of summed states; NaN if there is none.
+
+        Args:
+            sums: The states flattened one after the other, in the order of :attr:`sums`.
+        """
+        defaults = [(name, torch.as_tensor(self.metric._defaults[name])) for name in self.sums]  # noqa: SLF001
+        parts = sums.split([like.numel() for _, like in defaults])
+        for (name, like), part in zip(defaults, parts, strict=True):
+            setattr(self.metric, name, part.reshape(like.shape).to(like))
+        compute = getattr(self.metric.compute, "__wrapped__", self.metric.compute)  # without the cache of torchmetrics
+        return float(compute())
 
     def caution(self) -> str:
         """What the reader of the value over all items must know; empty for nothing."""

@@ -10,12 +10,27 @@ import torch
 
 from prismaudio.cli.main import main
 from prismaudio.data.manifest import read_manifest
-from prismaudio.evaluation.comparison import _cell
+from prismaudio.evaluation.comparison import _cell, _Scored
 from prismaudio.media import write_video
+from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.onset import OnsetF1
+from prismaudio.scorers import MetricScorer
 
 RATE_HZ = 16_000
 IDS = [f"clip{index}" for index in range(6)]
 SCORERS = ("--rewards", "AestheticReward,TemporalReward", "--metrics", "OnsetF1,GccMse,StereoWidth,ReferenceWidth")
+
+
+class RowsMetric(AudioMetric):
+    def __init__(self):
+        super().__init__()
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def observe(self, audio, sample_rate_hz, target):
+        self.rows.append(audio.mean(1))
+
+    def compute(self):
+        return torch.stack(self.rows).mean()
 
 
 def sound(index, noise=0.0, *, mono=False):
@@ -46,7 +61,7 @@ def work(tmp_path, monkeypatch):
             soundfile.write(tmp_path / folder / f"{name}.wav", audio, RATE_HZ)
         plan = f"<Semantic> A click. <Temporal> The click sounds at {0.3 + 0.05 * index:.2f} s."
         rows.append({"id": name, "video": f"{name}.mp4", "audio": f"true/{name}.wav", "plan": plan})
-        rows[-1]["events"] = "single" if index < 5 else "multi"
+        rows[-1] |= {"events": "single" if index < 5 else "multi", "half": "first" if index < 3 else "second"}
     (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 
@@ -60,7 +75,7 @@ def results():
 
 
 def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys):
-    assert evaluate("--audio", "good", "--audio", "worse=bad", "--suite.group", "events") == 0
+    assert evaluate("--audio", "good", "--audio", "worse=bad", "--suite.group", "events, Half") == 0
     found = results()
     assert (found["baseline"], list(found["systems"])) == ("good", ["good", "worse"])
     every = found["groups"]["all clips"]
@@ -71,7 +86,10 @@ def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys
     assert worse["difference_high"] < 0
     assert "difference" not in good
     assert every["OnsetF1"]["good"]["value"] == 1
-    assert set(found["groups"]) == {"all clips", "events: single", "events: multi", "stereo references"}
+    of_columns = {"events: single", "events: multi", "half: first", "half: second"}
+    assert set(found["groups"]) == {"all clips", *of_columns, "stereo references"}
+    counts = [every["OnsetF1"][name]["n"] for name in ("good", "worse")]
+    assert (counts, found["groups"]["half: first"]["OnsetF1"]["good"]["n"]) == ([6, 6], 3)
     assert "low" not in found["groups"]["events: multi"]["TemporalReward"]["good"]  # one clip
     stereo = found["groups"]["stereo references"]
     assert (stereo["GccMse"]["good"]["n"], "TemporalReward" in stereo) == (3, False)
@@ -194,8 +212,69 @@ def test_another_request_is_generated_anew_and_only_what_belongs_to_it_is_scored
     assert "the audio of 1 of 6 clips is missing: clip4" in capsys.readouterr().out
 
 
-def test_a_value_that_is_not_a_mean_has_neither_interval_nor_difference():
-    cell = _cell({"value": 0.5, "files": 6}, dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1), 0)
+def total(value):
+    return [{"value": value, "files": 6}]
+
+
+def test_a_value_that_no_sums_of_clips_give_has_neither_interval_nor_difference():
+    values, lower = dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1)
+    cell = _cell(_Scored(values, {}, total(0.5)), _Scored(lower, {}, total(0.1)), 0)
     assert cell.as_dict() == {"value": 0.5, "n": 6}
-    cell = _cell({"value": 0.7, "files": 6}, dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1), 0)
+    cell = _cell(_Scored(values, {}, total(0.7)), _Scored(lower, {}, total(0.1)), 0)
     assert cell.as_dict()["difference"] == pytest.approx(0.6)
+
+
+def test_the_interval_of_an_f1_is_that_of_resampled_clips():
+    rng = np.random.default_rng(0)
+    numbers = {}
+    for system, most in (("one", 5), ("other", 3)):
+        matched = rng.integers(0, most, 40)
+        numbers[system] = np.stack([matched, matched + rng.integers(1, 4, 40), matched + rng.integers(1, 4, 40)], 1)
+    scorer = MetricScorer(OnsetF1(), "OnsetF1")
+    assert scorer.sums == ("matched", "found", "true")
+    made = {
+        system: _Scored(
+            {str(i): 0.0 for i in range(40)}, {str(i): torch.tensor(row).double() for i, row in enumerate(rows)}, [],
+            scorer.value_of,
+        )
+        for system, rows in numbers.items()
+    }  # fmt: skip
+    cell = _cell(made["one"], made["other"], 0)
+
+    def f1(rows):
+        matched, found, true = rows.sum(0)
+        return 2 * matched / (found + true)
+
+    drawn = [rng.integers(0, 40, 40) for _ in range(4000)]
+    own = np.quantile([f1(numbers["one"][clips]) for clips in drawn], (0.025, 0.975))
+    apart = np.quantile([f1(numbers["one"][clips]) - f1(numbers["other"][clips]) for clips in drawn], (0.025, 0.975))
+    assert cell.value == pytest.approx(f1(numbers["one"]))
+    assert (cell.low, cell.high) == pytest.approx(own, abs=0.01)
+    assert cell.difference.mean == pytest.approx(f1(numbers["one"]) - f1(numbers["other"]))
+    assert (cell.difference.low, cell.difference.high) == pytest.approx(apart, abs=0.015)
+
+
+def test_a_metric_whose_rows_are_kept_has_no_sums():
+    assert MetricScorer(RowsMetric(), "Rows").sums == ()
+
+
+def test_several_seeds_are_one_system(work, tiny_model_folder):
+    words = ("--model", f"tiny={tiny_model_folder}", "--steps", "1", "--seed", "4", "--audio", "good")
+    assert evaluate(*words, "--seeds", "2") == 0
+    both = results()
+    assert both["systems"]["tiny"]["seeds"] == 2
+    assert sorted(path.name for path in Path("out/systems/tiny").iterdir() if path.is_dir()) == ["audio", "seed-5"]
+    first, second = (
+        [json.loads(line) for line in Path("out/systems/tiny", part, "scores.jsonl").read_text().splitlines()]
+        for part in ("", "seed-5")
+    )
+    values = [
+        [row["scores"]["AestheticReward"]["value"] for row in rows if "scores" in row] for rows in (first, second)
+    ]
+    assert len(values[0]) == len(values[1]) == len(IDS)
+    assert values[0] != values[1]
+    cell = both["groups"]["all clips"]["AestheticReward"]["tiny"]
+    assert cell["value"] == pytest.approx(np.mean(values))
+    assert cell["seed_sd"] == pytest.approx(np.std(np.mean(values, 1), ddof=1))
+    assert (cell["n"], "seed_sd" in both["groups"]["all clips"]["AestheticReward"]["good"]) == (6, False)
+    assert "standard deviation over the seeds" in Path("out/results.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import pytest
 
 from prismaudio.cli.evaluate import find_suite
 from prismaudio.errors import DataError, PrismAudioError
-from prismaudio.evaluation.suites import AudioCanvasSuite, ManifestSuite, VggSoundSuite
+from prismaudio.evaluation.suites import AudioCanvasSuite, FoleyBenchSuite, ManifestSuite, VggSoundSuite
 
 
 @pytest.fixture
@@ -36,7 +36,18 @@ def test_audiocanvas_has_single_and_multi_event_clips(work):
     suite = AudioCanvasSuite("clips.csv")
     assert (suite.group, [clip.columns["events"] for clip in suite.clips(work, ())]) == ("events", ["single", "multi"])
     (work / "clips.csv").write_text("video,events\na.mp4,many\n")
-    with pytest.raises(DataError, match="the events of clip a are 'many'; expected single or multi"):
+    with pytest.raises(DataError, match="clip a has 'many' in the column events; expected single or multi"):
+        suite.clips(work, ())
+
+
+def test_foleybench_has_three_groups(work):
+    (work / "foley.csv").write_text(
+        "video,sound,sources,category\na.mp4,discrete,single,DOORS\nb.mp4,rest,multi,RAIN\n"
+    )
+    suite = FoleyBenchSuite("foley.csv")
+    assert (len(suite.clips(work, ())), suite.group_columns) == (2, ("sound", "sources", "category"))
+    (work / "foley.csv").write_text("video,sound,sources\na.mp4,discrete,single\n")
+    with pytest.raises(DataError, match="no column 'category'"):
         suite.clips(work, ())
 
 

@@ -9,7 +9,7 @@ from prismaudio.plan import Plan
 from prismaudio.testing.metrics import check_metric
 from prismaudio.testing.rewards import check_reward
 from prismaudio.types import Clip
-from prismaudio_laion_clap.metric import ClapScore
+from prismaudio_laion_clap.metric import ClapScore, SegmentClapScore
 from prismaudio_laion_clap.network import RATE_HZ, LaionClap
 from prismaudio_laion_clap.published import load, mel_bands
 from prismaudio_laion_clap.reward import LaionClapReward
@@ -62,6 +62,22 @@ def test_the_metric_is_the_mean_of_the_reward_without_dc(network, tokenizer):
     expected = reward.score(centred, RATE_HZ, [reward.prepare(None, plan) for plan in plans]).mean()
     assert metric.compute().item() == pytest.approx(expected.item(), abs=1e-5)
     assert not any("clap" in key for key in metric.state_dict())
+
+
+@torch.no_grad()
+def test_segments_are_compared_with_the_names_of_their_sources(network, tokenizer):
+    metric, reward = (kind(network=network, tokenizer=tokenizer) for kind in (SegmentClapScore, LaionClapReward))
+    sounds = torch.cat([noise(4), noise(4, 1)])
+    plans = [Plan({"temporal": text}) for text in ("The dog sounds at 1.00 s. The bell sounds at 3.5 s.", "A dog.")]
+    metric.update(sounds, RATE_HZ, [Target.of(Clip("x", 4.0), plan) for plan in plans])
+    assert metric.skipped == {1: "the plan states no times"}
+    cosines = []
+    for name, begin_s in (("dog", 0.9), ("bell", 3.0)):  # the last second of the clip, so that it is a whole one
+        part = sounds[:1, :, round(begin_s * RATE_HZ) : round((begin_s + 1) * RATE_HZ)]
+        part, text = part - part.mean(), reward.embed_text(f"This is a sound of {name}.")
+        cosines.append(torch.cosine_similarity(reward.embed_audio(part, RATE_HZ)[0], text, dim=0))
+    assert metric.compute().item() == pytest.approx(float(sum(cosines) / 2), abs=1e-5)
+    check_metric(metric)
 
 
 @pytest.mark.parametrize("fusion", [False, True])

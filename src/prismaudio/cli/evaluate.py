@@ -29,18 +29,22 @@ if TYPE_CHECKING:
 
     from prismaudio.data.manifest import ManifestEntry
     from prismaudio.evaluation.comparison import EvaluationFolder, System
+    from prismaudio.evaluation.run import ScoreRun
     from prismaudio.evaluation.suites import Suite
 
 SUITE = "--suite"
 SUFFIX = "Suite"
 NAME = re.compile(r"\w[\w.+-]*")
+MAX_TABLES = 12
+"""Maximum number of groups of clips whose tables are printed."""
 GIVEN = ("nothing", "caption", "plan")
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
 Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
-and results.json, results.md and results.png, which are written anew by every run.
+and the results (report.html, results.json, .md, .png, .tex and .csv, clips.csv), which are written anew by every run.
 
-prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches; see its own --help.
+prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches, and prismaudio evaluate report
+writes the report of a folder anew; see their own --help.
 
 examples:
   prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
@@ -79,6 +83,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="what models are given beside the video (default: %(default)s)",
     )  # fmt: skip
     how.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: %(default)s)")
+    how.add_argument(
+        "--seeds", type=whole(1, 100), default=1, metavar="N",
+        help="generate with N seeds, SEED and those that follow; a clip counts with the mean of its seeds",
+    )  # fmt: skip
     how.add_argument("--steps", type=whole(1, 1000), help="number of sampling steps")
     how.add_argument("--guidance", type=number(0, 100), help="guidance scale")
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos per batch (default: %(default)s)")
@@ -102,6 +110,10 @@ def main(argv: Sequence[str]) -> int:
         from prismaudio.cli.evaluate_caches import main as of_caches
 
         return of_caches(argv[1:])
+    if argv[:1] == ["report"]:
+        from prismaudio.cli.evaluate_report import main as of_report
+
+        return of_report(argv[1:])
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
     models = dict(named := [_named(text, "--model") for text in options.model])
     folders = dict(given := [_named(text, "--audio") for text in options.audio])
@@ -118,7 +130,10 @@ def main(argv: Sequence[str]) -> int:
     entries = suite.clips(folder.media, [dimension.name for dimension in discover().dimensions()])[: options.limit]
     folder.keep_clips(suite, entries)
     others = [System(name, audio_files(expanded(what), entries)) for name, what in folders.items()]
-    generated = [generate(name, model, entries, folder, options) for name, model in models.items()]
+    seeds = range(options.seed, options.seed + options.seeds)
+    generated = [
+        generate(name, model, entries, folder, options, seed) for name, model in models.items() for seed in seeds
+    ]
     code = max((failed for failed, _ in generated), default=0)
     systems = [*(system for _, system in generated), *others]
     return code | _score(systems, entries, folder, suite, baseline, options)
@@ -177,9 +192,10 @@ def find_suite(text: str) -> Suite:
 
 
 def generate(
-    name: str, model: str, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace
-) -> tuple[int, System]:
-    """Generate the audio of a model for all clips; what is there is kept.
+    name: str, model: str, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace,
+    seed: int,
+) -> tuple[int, System]:  # fmt: skip
+    """Generate the audio of a model for all clips with one seed; what is there is kept.
 
     Returns:
         The exit code of ``prismaudio generate``, and the system.
@@ -188,12 +204,13 @@ def generate(
     from prismaudio.data.manifest import read_manifest
     from prismaudio.evaluation.comparison import System
 
-    audio = folder.audio_of(name)
+    further = None if seed == options.seed else seed
+    audio = folder.of_system(name, further) / "audio"
     audio.parent.mkdir(parents=True, exist_ok=True)
     clips, made, took = (audio.with_name(file) for file in ("generate.jsonl", "generated.jsonl", "generation.json"))
     with replacing(clips) as part:
         part.write_bytes(b"".join(json_text(_row(entry, options.given)) for entry in entries))
-    words = [str(clips), "-o", str(audio), "--manifest", str(made), "--model", model, "--seed", str(options.seed)]
+    words = [str(clips), "-o", str(audio), "--manifest", str(made), "--model", model, "--seed", str(seed)]
     words += ["--batch-size", str(options.batch_size), "--precision", options.precision, "--device", options.device]
     for option in ("steps", "guidance", "sampler"):
         if (value := getattr(options, option)) is not None:
@@ -208,7 +225,7 @@ def generate(
     seconds = load_json(read_small(took)).get("seconds_per_clip") if took.is_file() else None
     sections = [dimension.name for dimension in discover().dimensions()]
     done = read_manifest(made, sections) if made.stat().st_size else []
-    return code, System(name, {entry.id: entry.audio for entry in done if entry.audio}, model, seconds)
+    return code, System(name, {entry.id: entry.audio for entry in done if entry.audio}, model, seconds, further)
 
 
 def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
@@ -234,24 +251,23 @@ def _score(
     """Score all systems, write the results and print them."""
     from rich.console import Console
 
+    from prismaudio.cli.evaluate_report import write as write_report
     from prismaudio.evaluation import comparison, presentation
     from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
 
-    runs, missing = {}, {}
+    runs: dict[str, list[ScoreRun]] = {}
+    missing: dict[str, list[str]] = {}
     scorers = make_scorers(options)
     with Reporter(len(systems) * len(entries), "files") as reporter:
         for system in systems:
-            runs[system.name], missing[system.name] = comparison.score_system(
-                system, entries, folder, options, scorers, reporter
-            )
-    found = comparison.compare(runs, entries, baseline, suite.group)
-    for system in systems:
-        n_clips = len(entries) - len(missing[system.name])
-        told = {"model": system.model, "clips": n_clips, "seconds_per_clip": system.seconds}
-        found.systems[system.name] = {key: value for key, value in told.items() if value is not None}
-        if lost := missing[system.name]:
-            found.notes.append(comparison.missing_line(system.name, lost, len(entries)))
+            run, lost = comparison.score_system(system, entries, folder, options, scorers, reporter)
+            runs.setdefault(system.name, []).append(run)
+            missing.setdefault(system.name, []).extend(lost)
+    found = comparison.compare(runs, entries, baseline, suite.group_columns)
+    for name in runs:
+        seeds = [system for system in systems if system.name == name]
+        found.describe(seeds, list(dict.fromkeys(missing[name])), len(entries), folder.folder)
     title = f"{type(suite).__name__}, {len(entries)} clips"
     for path, data in (
         (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
@@ -264,10 +280,14 @@ def _score(
     console = Console()
     if not console.is_terminal:
         console.width = 200
-    for table in presentation.tables(found):
+    tables = presentation.tables(found)
+    for table in tables[:MAX_TABLES]:
         console.print(table)
+    if len(tables) > MAX_TABLES:
+        console.print(f"  {len(tables) - MAX_TABLES} more groups are in {folder.folder / 'results.md'}", markup=False)
     for reason, left in presentation.unmeasured(found).items():
         console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:
         console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
+    write_report(folder.folder)
     return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

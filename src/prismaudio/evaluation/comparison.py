@@ -5,28 +5,38 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import statistics
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.data.manifest import NAMED_FILES, ManifestEntry
+import torch
+from torch import Tensor
+
+from prismaudio.data.manifest import COLUMNS, NAMED_FILES, ManifestEntry
 from prismaudio.errors import DataError, PrismAudioError, first_of
-from prismaudio.evaluation.intervals import MeanInterval, difference_interval, mean_interval
+from prismaudio.evaluation.intervals import (
+    MeanInterval,
+    difference_interval,
+    draw_clips,
+    mean_interval,
+    percentile_interval,
+)
 from prismaudio.evaluation.jobs import ScoreJob
 from prismaudio.evaluation.results import scorer_info
 from prismaudio.evaluation.run import ScoreRun
 from prismaudio.media.files import relative, replacing
 from prismaudio.media.segments import has_audio
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from prismaudio.plan import Plan
+from prismaudio.plan import CORE, Plan
+from prismaudio.scorers import MetricScorer
 from prismaudio.untrusted import escaped, json_text, load_json, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from prismaudio.evaluation.results import ScoreRecord
     from prismaudio.evaluation.suites import Suite
     from prismaudio.progress import Reporter
     from prismaudio.scorers import Scorer
@@ -36,10 +46,17 @@ STEREO_WIDTH = 0.01
 MIN_CLIPS = 5
 """Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
 STEREO, ALL = "stereo references", "all clips"
-NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
+FORMAT = 1
+"""Version of the form of ``results.json``."""
+NAMES = (
+    *("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png", "results.tex", "results.csv"),
+    *("clips.csv", "report.html", "report"),
+)
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
+MAX_COLUMN_CHARACTERS = 80
+"""Longest text of another column of a manifest that is kept with the clips, such as a class."""
 MAX_ID_BYTES = 200
-_REFERENCE_WIDTH = "ReferenceWidth"
+REFERENCE_WIDTH = "ReferenceWidth"
 
 
 @dataclass(frozen=True)
@@ -51,12 +68,14 @@ class System:
         audio: Its audio by id of the clip.
         model: The model that generates the audio; None for audio that is there.
         seconds: Seconds that a clip took to generate; None if that was not measured.
+        seed: Seed of the noise, where a model is measured with several; None for audio that is there.
     """
 
     name: str
     audio: Mapping[str, Path]
     model: str | None = None
     seconds: float | None = None
+    seed: int | None = None
 
 
 @dataclass
@@ -69,7 +88,8 @@ class Cell:
         low: Lower end of the interval of the value; None where there is none, as for a distance of distributions.
         high: Its upper end.
         difference: Mean difference from the baseline over the clips that both have, with its interval; None where
-            these are too few, or the value is no mean over clips.
+            these are too few, or the value has no interval.
+        seed_sd: Standard deviation of the value over seeds; None with one seed.
         reason: Why there is no value.
     """
 
@@ -78,6 +98,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     difference: MeanInterval | None = None
+    seed_sd: float | None = None
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,6 +119,7 @@ class Comparison:
         systems: Facts about each system.
         baseline: The system with which the others are compared.
         notes: What a reader of the values must know.
+        columns: Columns whose values divide the clips into groups.
     """
 
     scorers: dict[str, dict[str, Any]]
@@ -105,6 +127,29 @@ class Comparison:
     systems: dict[str, dict[str, Any]] = field(default_factory=dict)
     baseline: str = ""
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+
+    def describe(self, seeds: Sequence[System], missing: Sequence[str], n_clips: int, folder: Path) -> None:
+        """Add the facts about a system.
+
+        Args:
+            seeds: The system, with each seed that it is measured with.
+            missing: Ids of clips whose audio is missing.
+            n_clips: Number of clips of the suite.
+            folder: The folder of the evaluation.
+        """
+        system = seeds[0]
+        facts: dict[str, Any] = {
+            "model": system.model,
+            "clips": n_clips - len(missing),
+            "seconds_per_clip": system.seconds,
+        }
+        facts |= {"seeds": len(seeds), "further_seeds": [one.seed for one in seeds[1:]]} if len(seeds) > 1 else {}
+        facts["audio"] = audio_folder(system, folder)
+        self.systems[system.name] = {key: value for key, value in facts.items() if value is not None}
+        if missing:
+            names = first_of(missing, NAMED_FILES)
+            self.notes.append(f"{system.name}: the audio of {len(missing)} of {n_clips} clips is missing: {names}")
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``results.json``."""
@@ -113,7 +158,9 @@ class Comparison:
             for group, rows in self.cells.items()
         }
         return {
+            "format": FORMAT,
             "baseline": self.baseline,
+            "columns": self.columns,
             "systems": self.systems,
             "scorers": self.scorers,
             "groups": groups,
@@ -136,13 +183,10 @@ class EvaluationFolder:
         """The folder for media that the suite makes."""
         return self.folder / "suite"
 
-    def audio_of(self, name: str) -> Path:
-        """The folder with the audio that a model generates."""
-        return self.folder / "systems" / name / "audio"
-
-    def scores_of(self, name: str) -> Path:
-        """The file with the scores of a system."""
-        return self.folder / "systems" / name / "scores.jsonl"
+    def of_system(self, name: str, seed: int | None = None) -> Path:
+        """The folder of a system; ``seed`` for the audio and the scores of a further seed."""
+        place = self.folder / "systems" / name
+        return place if seed is None else place / f"seed-{seed}"
 
     def check(self) -> None:
         """Check that the folder is new, or that of an evaluation.
@@ -178,7 +222,8 @@ class EvaluationFolder:
                 },
                 **({"caption": list(entry.captions)} if entry.captions else {}),
                 **({"plan": str(entry.plans[0])} if entry.plans else {}),
-                **({suite.group: entry.columns.get(suite.group)} if suite.group else {}),
+                **_short_columns(entry),
+                **{name: entry.columns.get(name) for name in suite.group_columns},
             }
             for entry in entries
         ]
@@ -232,6 +277,19 @@ def check_ids(ids: Sequence[str]) -> None:
             )
 
 
+def _short_columns(entry: ManifestEntry) -> dict[str, Any]:
+    """Other columns of a clip that may be a class: short texts and numbers."""
+    taken = {*COLUMNS, *CORE, *(name for plan in entry.plans for name in plan)}
+    return {
+        name: value
+        for name, value in entry.columns.items()
+        if name not in taken
+        and isinstance(value, str | int | float)
+        and 0 < len(str(value)) <= MAX_COLUMN_CHARACTERS
+        and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
 def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Path]:
     """The audio of clips in a folder, by id: files of audio, or of video, named after the ids.
 
@@ -254,6 +312,14 @@ def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Pat
     return found
 
 
+def audio_folder(system: System, folder: Path) -> str | None:
+    """The folder of a system's audio, from that of the evaluation; None if the files are not named after ids."""
+    for name, path in system.audio.items():
+        if path.as_posix().endswith(named := f"/{name}{path.suffix}"):
+            return relative(Path(path.as_posix().removesuffix(named)), folder)
+    return None
+
+
 def score_system(
     system: System, entries: Sequence[ManifestEntry], folder: EvaluationFolder, options: argparse.Namespace,
     scorers: Sequence[Scorer], reporter: Reporter,
@@ -272,7 +338,7 @@ def score_system(
         The scores, and the ids of clips whose audio is missing.
     """
     files = system.audio
-    target = folder.scores_of(system.name)
+    target = folder.of_system(system.name, system.seed) / "scores.jsonl"
     target.parent.mkdir(parents=True, exist_ok=True)
     given = argparse.Namespace(**vars(options) | {"json": str(target), "csv": None})
     jobs = [_job(entry, files[entry.id]) for entry in entries if entry.id in files]
@@ -298,98 +364,172 @@ def _reference(entry: ManifestEntry) -> Path | None:
         return None
 
 
+@dataclass
+class _Scored:
+    """What a scorer says of a system, over its seeds.
+
+    Args:
+        values: Mean over the seeds of each clip, by its id.
+        states: Summed states of the metric of each clip, flattened; empty if its value is not that of their sums.
+        totals: Value over all clips of each seed, with the number of clips and why there is none.
+        value_of: Value of summed states.
+    """
+
+    values: dict[str, float]
+    states: dict[str, Tensor]
+    totals: list[dict[str, Any]]
+    value_of: Callable[[Tensor], float] | None = None
+
+    def of(self, ids: Collection[str]) -> _Scored:
+        """The same of some clips; without the totals, which are of all."""
+        values = {name: value for name, value in self.values.items() if name in ids}
+        states = {name: state for name, state in self.states.items() if name in ids}
+        return _Scored(values, states, [], self.value_of)
+
+    @property
+    def n(self) -> int:
+        """Number of clips that count."""
+        return max((total["files"] for total in self.totals), default=len(self.states or self.values))
+
+    @property
+    def value(self) -> float | None:
+        """Value over the clips by the scorer's own rule; None if there is none."""
+        if self.totals:
+            found = [total["value"] for total in self.totals if total["value"] is not None]
+            return statistics.fmean(found) if found else None
+        if self.value_of is None or not self.states:
+            return statistics.fmean(self.values.values()) if self.values else None
+        value = self.value_of(torch.stack(list(self.states.values())).sum(0))
+        return value if math.isfinite(value) else None
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the value is the mean of the clips."""
+        if self.value is None or not self.values:
+            return False
+        return math.isclose(self.value, statistics.fmean(self.values.values()), rel_tol=1e-6, abs_tol=1e-9)
+
+    def resampled(self, ids: Sequence[str], picks: Tensor) -> Tensor:
+        """Value ``(draws,)`` of sets of clips by summed states, for indices ``(draws, n)`` of the clips ``ids``."""
+        sums = torch.stack([self.states[name] for name in ids])[picks].sum(1)
+        return torch.tensor([self.value_of(row) for row in sums], dtype=torch.float64) if self.value_of else sums[:, 0]
+
+
 def compare(
-    runs: Mapping[str, ScoreRun], entries: Sequence[ManifestEntry], baseline: str, group: str = "", seed: int = 0
+    runs: Mapping[str, Sequence[ScoreRun]],
+    entries: Sequence[ManifestEntry],
+    baseline: str,
+    groups: Sequence[str] = (),
+    seed: int = 0,
 ) -> Comparison:
     """Compare the scores of systems.
 
     Args:
-        runs: The scores of each system by its name.
+        runs: The scores of each system by its name, one run for each seed.
         entries: The clips.
         baseline: The system with which the others are compared.
-        group: Column whose values divide the clips into groups.
+        groups: Columns whose values divide the clips into groups.
         seed: Seed of the intervals.
     """
-    first = next(iter(runs.values()))
-    found = Comparison({scorer.name: scorer_info(scorer) for scorer in first.scorers}, baseline=baseline)
-    values = {name: _values(run.records) for name, run in runs.items()}
-    for title, ids in _groups(entries, group, values).items():
+    scorers = next(iter(runs.values()))[0].scorers
+    found = Comparison({scorer.name: scorer_info(scorer) for scorer in scorers}, baseline=baseline)
+    found.columns = list(groups)
+    scored = {
+        name: {scorer.name: _scored(scorer, system_runs) for scorer in scorers} for name, system_runs in runs.items()
+    }
+    widths = [row[REFERENCE_WIDTH].values for row in scored.values() if REFERENCE_WIDTH in row]
+    for title, ids in groups_of(entries, groups, widths).items():
         rows = found.cells.setdefault(title, {})
-        for scorer in first.scorers:
+        for scorer in scorers:
             if title == STEREO and scorer.dimension != "spatial":
                 continue
-            base = values[baseline].get(scorer.name, {})
-            rows[scorer.name] = {
-                name: _cell(
-                    runs[name].totals[scorer.name] if title == ALL else None,
-                    {key: value for key, value in values[name].get(scorer.name, {}).items() if key in ids},
-                    {key: value for key, value in base.items() if key in ids} if name != baseline else {},
-                    seed,
-                )
-                for name in runs
+            of_group = {
+                name: row[scorer.name] if title == ALL else row[scorer.name].of(ids) for name, row in scored.items()
             }
-    found.notes = list(dict.fromkeys(f"{name}: {note}" for name, run in runs.items() for note in run.notes))
+            rows[scorer.name] = {
+                name: _cell(of_system, of_group[baseline] if name != baseline else None, seed)
+                for name, of_system in of_group.items()
+            }
+    notes = (f"{name}: {note}" for name, system_runs in runs.items() for run in system_runs for note in run.notes)
+    found.notes = list(dict.fromkeys(notes))
     return found
 
 
-def _values(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
-    """Scorer → id of the clip → value."""
-    found: dict[str, dict[str, float]] = {}
-    for record in records:
-        for name, score in record.scores.items():
-            if score.value is not None:
-                found.setdefault(name, {})[str(record.columns["id"])] = score.value
-    return found
+def _scored(scorer: Scorer, runs: Sequence[ScoreRun]) -> _Scored:
+    """What a scorer says of a system in the runs of its seeds."""
+    values: dict[str, list[float]] = {}
+    states: dict[str, list[Tensor]] = {}
+    sums = scorer.sums if isinstance(scorer, MetricScorer) else ()
+    for record in (record for run in runs for record in run.records):
+        name, score = str(record.columns["id"]), record.scores.get(scorer.name)
+        if score is not None and score.value is not None:
+            values.setdefault(name, []).append(score.value)
+        if sums and (state := record.states.get(scorer.name)):
+            flat = [torch.tensor(state[part], dtype=torch.float64).flatten() for part in sums]
+            states.setdefault(name, []).append(torch.cat(flat))
+    return _Scored(
+        {name: sum(found) / len(found) for name, found in values.items()},
+        {name: torch.stack(found).sum(0) for name, found in states.items()},
+        [run.totals[scorer.name] for run in runs],
+        scorer.value_of if isinstance(scorer, MetricScorer) and sums else None,
+    )
 
 
-def _groups(
-    entries: Sequence[ManifestEntry], group: str, values: Mapping[str, Mapping[str, Mapping[str, float]]]
+def groups_of(
+    entries: Sequence[ManifestEntry], columns: Sequence[str], widths: Iterable[Mapping[str, float]]
 ) -> dict[str, set[str]]:
-    """All clips, those of each value of a column, and those whose reference is stereo."""
+    """All clips, those of each value of each column, and those whose reference is stereo: title → ids.
+
+    Args:
+        entries: The clips.
+        columns: Columns whose values divide the clips.
+        widths: Width of the reference by id of the clip, as each system was measured.
+    """
     groups = {ALL: {entry.id for entry in entries}}
-    if group:
+    for name in columns:
         for entry in entries:
-            value = entry.columns.get(group)
-            groups.setdefault(escaped(f"{group}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
-    widths: dict[str, float] = {}
-    for of_system in values.values():
-        widths |= of_system.get(_REFERENCE_WIDTH, {})
-    stereo = {name for name, width in widths.items() if width >= STEREO_WIDTH}
+            value = entry.columns.get(name)
+            groups.setdefault(escaped(f"{name}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
+    stereo = {name for of_system in widths for name, width in of_system.items() if width >= STEREO_WIDTH}
     if stereo and stereo != groups[ALL]:
         groups[STEREO] = stereo
     return groups
 
 
-def _cell(
-    total: Mapping[str, Any] | None, values: Mapping[str, float], baseline: Mapping[str, float], seed: int
-) -> Cell:
+def _cell(scored: _Scored, baseline: _Scored | None, seed: int) -> Cell:
     """The cell of a system.
 
     Args:
-        total: The value over all clips by the scorer's own rule; None for the mean of the clips.
-        values: Values of single clips by id.
-        baseline: Those of the baseline; empty for the baseline itself.
+        scored: What the scorer says of the system.
+        baseline: What it says of the baseline; None for the baseline itself.
         seed: Seed of the intervals.
     """
-    whole = mean_interval(values.values(), seed=seed)
-    cell = Cell(n=whole.clips)
-    if total is None:
-        if whole.mean is None:
-            return replace(cell, reason="no clip of the group has a value")
-        cell.value = whole.mean
-    else:
-        cell.value, cell.n = total["value"], total["files"]
-        if cell.value is None:
-            return replace(cell, reason=total.get("reason", ""))
-    is_mean = whole.mean is not None and math.isclose(cell.value, whole.mean, rel_tol=1e-6, abs_tol=1e-9)
-    if is_mean and whole.clips >= MIN_CLIPS:
-        cell.low, cell.high = whole.low, whole.high
-    apart = difference_interval(values, baseline, seed=seed)
-    if is_mean and apart.clips >= MIN_CLIPS:
+    cell = Cell(scored.value, scored.n)
+    if cell.value is None:
+        reasons = (total.get("reason", "") for total in scored.totals)
+        return replace(cell, reason=next(filter(None, reasons), "no clip of the group has a value"))
+    values = [total["value"] for total in scored.totals if total["value"] is not None]
+    cell.seed_sd = statistics.stdev(values) if len(values) > 1 else None
+    own = _interval([scored], seed)
+    if own.clips >= MIN_CLIPS:
+        cell.low, cell.high = own.low, own.high
+    if baseline is not None and (apart := _interval([scored, baseline], seed)).clips >= MIN_CLIPS:
         cell.difference = apart
     return cell
 
 
-def missing_line(system: str, missing: Sequence[str], n_clips: int) -> str:
-    """A line about clips whose audio a system lacks."""
-    return f"{system}: the audio of {len(missing)} of {n_clips} clips is missing: {first_of(missing, NAMED_FILES)}"
+def _interval(systems: Sequence[_Scored], seed: int) -> MeanInterval:
+    """Interval of the value of a system, or of two by which the first one is larger than the second."""
+    if all(system.is_mean for system in systems):
+        if len(systems) == 1:
+            return mean_interval(systems[0].values.values(), seed=seed)
+        return difference_interval(systems[0].values, systems[1].values, seed=seed)
+    ids = sorted(set.intersection(*(set(system.states) for system in systems)))
+    left_out = len(set().union(*(system.states for system in systems))) - len(ids)
+    if not ids or systems[0].value_of is None:
+        return MeanInterval(None, None, None, 0, left_out)
+    picks = torch.cat([torch.arange(len(ids))[None], draw_clips(len(ids), seed=seed)])  # first all clips, once each
+    first, *others = (system.resampled(ids, picks) for system in systems)
+    values = first - others[0] if others else first
+    low, high = percentile_interval(values[1:]) or (None, None)
+    return MeanInterval(float(values[0]), low, high, len(ids), left_out)

@@ -49,6 +49,8 @@ def text_of(cell: Cell) -> str:
         text += f" [{cell.low:.3g}, {cell.high:.3g}]"
     if cell.difference is not None and cell.difference.excludes_zero:
         text += "*"
+    if cell.seed_sd is not None:
+        text += f" ±{cell.seed_sd:.2g}"
     return text
 
 
@@ -87,9 +89,12 @@ def markdown(comparison: Comparison, title: str) -> str:
             cells.append("–" if seconds is None else f"{seconds:.2f}")
             parts.append(f"| {system} | {' | '.join(cells)} |\n")
     parts.append(
-        "\nIn brackets the 95% interval of the mean over clips, by bootstrap. A star: the interval of the paired "
-        f"difference from {comparison.baseline} does not contain zero.\n"
+        "\nIn brackets the 95% interval of the value over clips, by bootstrap. A star: the interval of the paired "
+        f"difference from {comparison.baseline} does not contain zero."
     )
+    if any("seeds" in facts for facts in comparison.systems.values()):
+        parts.append(" ±: standard deviation over the seeds of a model.")
+    parts.append("\n")
     if left_out := unmeasured(comparison):
         parts.append("\nNot measured:\n\n")
         parts += [f"- {', '.join(names)}: {reason}\n" for reason, names in left_out.items()]

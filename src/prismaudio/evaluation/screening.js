@@ -1,26 +1,9 @@
-"use strict";
-// Everything that comes from clips is set as text content, values or numbers, never parsed as HTML.
-
-const data = JSON.parse(document.getElementById("data").textContent);
 const clips = data.clips;
 const numbers = new Map(clips.map((clip, number) => [clip.id, number]));
 const reasons = Object.entries(data.reasons);
-const $ = (id) => document.getElementById(id);
 const ITEM_HEIGHT = 56; // px, as in the style
 const SPARE_ITEMS = 6;
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (key in made) made[key] = value;
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-const plural = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const say = (text) => { $("message").textContent = text; };
 
@@ -34,7 +17,7 @@ let isSaved = true;
 function read(value) {
   if (!isObject(value) || typeof value.keep !== "boolean") return null;
   const given = Array.isArray(value.reasons) ? value.reasons : [];
-  if (given.some((name) => !Object.hasOwn(data.reasons, name))) return null;
+  if (given.some((name) => !has(data.reasons, name))) return null;
   return { keep: value.keep, reasons: new Set(given), note: typeof value.note === "string" ? value.note : "" };
 }
 

@@ -18,17 +18,18 @@ from prismaudio.plan import CORE
 from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Suite(Configured, ABC):
     """Clips on which systems are compared, for ``prismaudio evaluate --suite NAME``.
 
     A clip is an entry of a manifest: its id, its video, its true audio (``audio``, or the sound of the video), its
-    caption, its true plan if there is one, and other columns, of which one may divide the clips into groups.
+    caption, its true plan if there is one, and other columns, which may divide the clips into groups.
 
     Attributes:
-        group: Column whose values divide the clips into groups, such as ``events``; empty for none.
+        group: Columns whose values divide the clips into groups, separated by commas, such as ``events,class``; empty
+            for none.
         source: Where its media are to be had; empty if they are anybody's own.
 
     Example:
@@ -42,6 +43,11 @@ class Suite(Configured, ABC):
 
     group: str = ""
     source: ClassVar[str] = ""
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The columns of :attr:`group`."""
+        return tuple(name for part in self.group.split(",") if (name := part.strip().lower()))
 
     @abstractmethod
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
@@ -62,7 +68,7 @@ class ManifestSuite(Suite):
     Args:
         manifest: A ``.csv``, ``.tsv`` or ``.jsonl`` manifest, or a folder of videos.
         split: Only clips of this split: ``train``, ``val`` or ``test``; empty for all.
-        group: Column whose values divide the clips into groups.
+        group: Columns whose values divide the clips into groups, separated by commas.
         media: Folder of the media that the manifest names, for one without media of its own; empty for the paths of
             the manifest as they are.
         allow_missing: Leave out clips whose media are not in that folder.
@@ -73,7 +79,7 @@ class ManifestSuite(Suite):
     ) -> None:  # fmt: skip
         if split and split not in SPLITS:
             raise ValueError(f"the split is {split!r}; expected {', '.join(SPLITS)}")
-        self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group.lower()
+        self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group
         self.media, self.allow_missing = expanded(media) if media else None, allow_missing
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
@@ -92,8 +98,9 @@ class ManifestSuite(Suite):
             raise DataError(f"{self.manifest} has no clips of the split {self.split}")
         for entry in kept:
             check_whole(f"{self.manifest}, clip {entry.id}", entry.columns, "evaluate")
-        if self.group and all(entry.columns.get(self.group) in (None, "") for entry in kept):
-            raise DataError(f"{self.manifest} has no column {self.group!r} to group clips by")
+        for name in self.group_columns:
+            if all(entry.columns.get(name) in (None, "") for entry in kept):
+                raise DataError(f"{self.manifest} has no column {name!r} to group clips by")
         return kept
 
     def _with_media(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
@@ -110,13 +117,39 @@ class ManifestSuite(Suite):
             ]
             raise DataError(
                 f"{len(lacking)} of {len(entries) + len(lacking)} clips are not in {folder}: "
-                f"{first_of(named, NAMED_FILES)}; prismaudio suite missing {self.manifest} --media {folder} lists all; "
-                "leave out these with --suite.allow_missing true"
+                f"{first_of(named, NAMED_FILES)}; prismaudio suite missing {self.manifest} --media {folder} lists all"
+                + ("; leave out these with --suite.allow_missing true" if entries else "")
             )
         return entries
 
 
-class AudioCanvasSuite(ManifestSuite):
+class FormSuite(ManifestSuite):
+    """A manifest of a form: columns of which each clip has one of a few values, and by which clips are grouped.
+
+    Attributes:
+        values: The values of each column.
+        further: Columns by which clips are grouped, too, of any values.
+    """
+
+    values: ClassVar[Mapping[str, tuple[str, ...]]]
+    further: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, manifest: str, split: str = "", media: str = "", allow_missing: bool = False) -> None:  # noqa: FBT001, FBT002
+        super().__init__(manifest, split, ",".join((*self.values, *self.further)), media, allow_missing)
+
+    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """See :meth:`Suite.clips`."""
+        entries = super().clips(folder, sections)
+        for name, values in self.values.items():
+            if wrong := next((entry for entry in entries if entry.columns.get(name) not in values), None):
+                raise DataError(
+                    f"{self.manifest}: clip {wrong.id} has {wrong.columns.get(name)!r} in the column {name}; expected "
+                    f"{' or '.join(values)}"
+                )
+        return entries
+
+
+class AudioCanvasSuite(FormSuite):
     """Clips in the form of AudioCanvas: real videos with captions, each with one sound event or with several.
 
     The clips of the paper are not published; a manifest of this form, with the column ``events`` (``single`` or
@@ -129,21 +162,29 @@ class AudioCanvasSuite(ManifestSuite):
         allow_missing: See :class:`ManifestSuite`.
     """
 
-    GROUPS = ("single", "multi")
+    values: ClassVar = {"events": ("single", "multi")}
 
-    def __init__(self, manifest: str, split: str = "", media: str = "", allow_missing: bool = False) -> None:  # noqa: FBT001, FBT002
-        super().__init__(manifest, split, "events", media, allow_missing)
 
-    def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
-        """See :meth:`Suite.clips`."""
-        entries = super().clips(folder, sections)
-        wrong = [entry for entry in entries if entry.columns.get("events") not in self.GROUPS]
-        if wrong:
-            raise DataError(
-                f"{self.manifest}: the events of clip {wrong[0].id} are {wrong[0].columns.get('events')!r}; expected "
-                "single or multi"
-            )
-        return entries
+class FoleyBenchSuite(FormSuite):
+    """Clips in the form of FoleyBench: videos with audio and caption, of which each sound is in sight.
+
+    The data set is gated, so the names of its own columns could not be read; this takes a manifest with ``sound``
+    (``discrete`` or ``rest``), ``sources`` (``single`` or ``multi``) and ``category``, that of the Universal Category
+    System, besides the columns that every manifest has. Each of them groups the clips.
+
+    Args:
+        manifest: The manifest.
+        split: See :class:`ManifestSuite`.
+        media: See :class:`ManifestSuite`.
+        allow_missing: See :class:`ManifestSuite`.
+
+    Source:
+        arXiv 2511.13219; https://huggingface.co/datasets/FoleyBench/foleybench, CC-BY-NC-SA.
+    """
+
+    source = "https://huggingface.co/datasets/FoleyBench/foleybench"
+    values: ClassVar = {"sound": ("discrete", "rest"), "sources": ("single", "multi")}
+    further = ("category",)
 
 
 class VggSoundSuite(Suite):

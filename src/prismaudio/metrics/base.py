@@ -95,6 +95,18 @@ class AudioMetric(Metric, ABC):
         """
 
 
+def reference_audio(target: Target) -> tuple[Tensor, int]:
+    """The reference ``(2, samples)`` of a target, float32 on the CPU, and its sample rate.
+
+    Raises:
+        NotApplicableError: There is none.
+    """
+    clip = target.clip
+    if clip is None or clip.audio is None or clip.sample_rate_hz is None:
+        raise NotApplicableError("it needs reference audio, but there is none")
+    return clip.audio.detach().float().cpu(), clip.sample_rate_hz
+
+
 class MeanOfClips(AudioMetric):
     """Mean over clips of a value of each clip."""
 

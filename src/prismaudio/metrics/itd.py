@@ -11,8 +11,7 @@ from torch import Tensor
 
 from prismaudio.audio.interaural import PUBLISHED_FRAME, gcc_phat_itds_s
 from prismaudio.audio.resample import resample
-from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import MeanOfClips
+from prismaudio.metrics.base import MeanOfClips, reference_audio
 
 if TYPE_CHECKING:
     from prismaudio.metrics.target import Target
@@ -69,10 +68,7 @@ class ItdMse(MeanOfClips):
 
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add the error of audio ``(2, samples)`` against its reference."""
-        clip = target.clip
-        if clip is None or clip.audio is None or clip.sample_rate_hz is None:
-            raise NotApplicableError("it needs reference audio, but there is none")
-        self.add(self.itd_ms(audio, sample_rate_hz) - self.itd_ms(clip.audio.cpu(), clip.sample_rate_hz))
+        self.add(self.itd_ms(audio, sample_rate_hz) - self.itd_ms(*reference_audio(target)))
 
     def add(self, errors_ms: Tensor) -> None:
         """Add the errors of clips, in milliseconds."""

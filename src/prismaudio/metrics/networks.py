@@ -15,7 +15,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.base import AudioMetric, reference_audio
 from prismaudio.metrics.features import (
     FeatureMetric,
     FrechetDistance,
@@ -41,10 +41,7 @@ class NetworkMetric(AudioMetric, FeatureMetric):  # type: ignore[misc]  # update
 
     def target(self, target: Target) -> Tensor | None:
         """The features to compare with ``(rows, dim)``: by default those of the reference, if the metric needs it."""
-        clip = target.clip
-        if "reference" not in self.needs or clip is None or clip.audio is None or clip.sample_rate_hz is None:
-            return None
-        return self.features(clip.audio.detach().float().cpu(), clip.sample_rate_hz)
+        return self.features(*reference_audio(target)) if "reference" in self.needs else None
 
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add the features of audio ``(2, samples)`` and those of its target."""

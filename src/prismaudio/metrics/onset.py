@@ -1,7 +1,8 @@
-"""F1 score of onset times."""
+"""Onset times against those of the plan, or of the reference."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from prismaudio.audio.onsets import detect_onsets
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import AudioMetric
+from prismaudio.metrics.base import AudioMetric, reference_audio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from prismaudio.metrics.target import Target
 
 TOLERANCE_S = 0.05
+REFERENCE_TOLERANCE_S = 0.1
+"""Tolerance where both sides are detected; detection of onsets in real recordings is coarser."""
 
 
 def match_onsets(found_s: Sequence[float], true_s: Sequence[float], tolerance_s: float = TOLERANCE_S) -> int:
@@ -61,8 +64,8 @@ def onset_pairs(found_s: Sequence[float], true_s: Sequence[float], tolerance_s: 
     return pairs
 
 
-class OnsetF1(AudioMetric):
-    """F1 score of detected onsets against the onsets of the plan, within 50 ms, over all events of all clips.
+class OnsetMetric(AudioMetric):
+    """Counts detected onsets that agree with those of the plan, over all events of all clips.
 
     Args:
         sources: Which clips are measured: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
@@ -80,19 +83,89 @@ class OnsetF1(AudioMetric):
         for name in ("matched", "found", "true"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
+    def true_s(self, target: Target) -> Sequence[float]:
+        """The true onsets of a clip, in seconds.
+
+        Raises:
+            NotApplicableError: There are none.
+        """
+        if target.plan is not None and not target.events:
+            raise NotApplicableError("the plan states no times")
+        return [event.time_s for event in target.events]
+
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add the onsets of audio ``(2, samples)``."""
         is_single = len(target.story.sources) <= 1
         if (self.sources == "single" and not is_single) or (self.sources == "mixed" and is_single):
             raise NotApplicableError(f"it measures plans with {self.sources} sources")
-        if target.plan is not None and not target.events:
-            raise NotApplicableError("the plan states no times")
+        true_s = self.true_s(target)
         found_s = detect_onsets(audio, sample_rate_hz)
-        true_s = [event.time_s for event in target.events]
         self.matched = self.matched + match_onsets(found_s, true_s, self.tolerance_s)
         self.found = self.found + len(found_s)
         self.true = self.true + len(true_s)
 
+    @abstractmethod
+    def compute(self) -> Tensor:
+        """A ratio in 0 .. 1 of the numbers of onsets; NaN if it has none."""
+
+
+class OnsetF1(OnsetMetric):
+    """F1 score of detected onsets against the onsets of the plan, within 50 ms, over all events of all clips.
+
+    Args:
+        sources: Which clips are measured: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
+        tolerance_s: Maximum difference of a match, in seconds.
+    """
+
     def compute(self) -> Tensor:
         """F1 score in 0 .. 1."""
         return 2 * self.matched / (self.found + self.true)
+
+
+class OnsetPrecision(OnsetMetric):
+    """Share of the detected onsets that the plan states, within 50 ms, over all events of all clips.
+
+    Args:
+        sources: Which clips are measured: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
+        tolerance_s: Maximum difference of a match, in seconds.
+    """
+
+    def compute(self) -> Tensor:
+        """Precision in 0 .. 1; NaN if no onset was detected."""
+        return self.matched / self.found
+
+
+class OnsetRecall(OnsetMetric):
+    """Share of the onsets of the plan that are detected, within 50 ms, over all events of all clips.
+
+    Args:
+        sources: Which clips are measured: those with a ``"single"`` source, ``"mixed"`` ones, or ``"all"``.
+        tolerance_s: Maximum difference of a match, in seconds.
+    """
+
+    def compute(self) -> Tensor:
+        """Recall in 0 .. 1."""
+        return self.matched / self.true
+
+
+class ReferenceOnsetF1(OnsetF1):
+    """F1 score of detected onsets against those detected in the reference, within 100 ms, over all clips.
+
+    It is for clips of which only the sound is known, such as real footage. A reference without onsets, such as wind,
+    tells nothing about times. Onsets at chance match, too: compare with the value for the references of other clips.
+
+    Args:
+        tolerance_s: Maximum difference of a match, in seconds.
+    """
+
+    needs = frozenset({"reference"})
+
+    def __init__(self, tolerance_s: float = REFERENCE_TOLERANCE_S) -> None:
+        super().__init__("all", tolerance_s)
+
+    def true_s(self, target: Target) -> Sequence[float]:
+        """The onsets of the reference; see :meth:`OnsetMetric.true_s`."""
+        found_s = detect_onsets(*reference_audio(target))
+        if not found_s:
+            raise NotApplicableError("the reference has no onsets")
+        return found_s

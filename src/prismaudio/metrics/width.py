@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prismaudio.errors import NotApplicableError
-from prismaudio.metrics.base import MeanOfClips
+from prismaudio.metrics.base import MeanOfClips, reference_audio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,4 @@ class ReferenceWidth(StereoWidth):
 
     def measured(self, audio: Tensor, target: Target) -> Tensor:
         """The reference audio ``(2, samples)``."""
-        if target.clip is None or target.clip.audio is None:
-            raise NotApplicableError("it needs reference audio, but there is none")
-        return target.clip.audio
+        return reference_audio(target)[0]

@@ -16,13 +16,18 @@ def prismaudio_rewards() -> list[Component]:
 
 @hookimpl
 def prismaudio_metrics() -> list[Component]:
-    """The metric."""
+    """The metrics."""
     return [
         Component(
             "prismaudio_laion_clap.metric:ClapScore",
             "CLAP score: mean cosine similarity of audio and plan.",
             "semantic",
-        )
+        ),
+        Component(
+            "prismaudio_laion_clap.metric:SegmentClapScore",
+            "CLAP score of each planned event and the name of its source.",
+            "semantic",
+        ),
     ]
 
 
