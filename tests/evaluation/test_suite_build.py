@@ -187,6 +187,16 @@ def test_solved_clips_are_left_out_by_the_scores_of_all_or_any_systems(work):
     assert "any of one, two: CLAP" in (work / "suite/published/README.md").read_text()
 
 
+def test_of_several_seeds_the_mean_of_a_clip_counts(work):
+    write_scores(work / "evaluation", one={"c00": 0.9, "c01": 0.9})
+    shutil.copytree("evaluation/systems", "more/systems")
+    write_scores(work / "seed", one={"c00": 0.0, "c01": 0.5})
+    shutil.copytree("seed/systems/one", "more/systems/one/seed-1")
+    assert run("--per-class", "20", "--scores", "more", "--solved", "CLAP>=0.6") == 0
+    left = [one["id"] for one in lines(work / "suite/left_out.jsonl") if one["step"] == "solved by systems"]
+    assert left == ["c01"]
+
+
 def write_decisions(work, **decisions):
     page = (work / "suite/screening.html").read_text()
     clips = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["clips"]

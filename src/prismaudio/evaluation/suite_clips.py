@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from prismaudio.data.manifest import (
@@ -24,7 +25,7 @@ from prismaudio.evaluation.results import JsonLines
 from prismaudio.untrusted import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from prismaudio.plan import Plan
@@ -155,7 +156,7 @@ def read_scores(paths: Iterable[Path], ids: Iterable[str]) -> dict[str, dict[str
         ids: Ids of the clips.
 
     Returns:
-        System → clip → scorer → value. A file is a system by its name.
+        System → clip → scorer → value, the mean over seeds. A file is a system by its name.
 
     Raises:
         DataError: There are no scores, they are of other clips, or two systems have one name.
@@ -163,19 +164,28 @@ def read_scores(paths: Iterable[Path], ids: Iterable[str]) -> dict[str, dict[str
     known = set(ids)
     systems: dict[str, dict[str, dict[str, float]]] = {}
     for path in paths:
-        if path.is_dir():
-            files = {found.parent.name: found for found in sorted(path.glob("systems/*/scores.jsonl"))}
-        else:
-            files = {path.stem: path} if path.is_file() else {}
+        files = {path.stem: [path]} if path.is_file() else {}
+        for found in sorted(path.glob("systems/*/scores.jsonl")):
+            files[found.parent.name] = [found, *sorted(found.parent.glob("seed-*/scores.jsonl"))]
         if not files:
             raise DataError(
                 f"{path} has no scores; expected a folder of prismaudio evaluate, or a file of prismaudio score --json"
             )
-        for name, file in files.items():
+        for name, of_seeds in files.items():
             if name in systems:
                 raise DataError(f"{path}: two systems are named {name!r}; give the files other names")
-            systems[name] = _read_scores(file, known)
+            systems[name] = _mean([_read_scores(file, known) for file in of_seeds])
     return systems
+
+
+def _mean(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Clip → scorer → mean over the runs that have a value."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        for clip, scores in run.items():
+            for scorer, value in scores.items():
+                values.setdefault(clip, {}).setdefault(scorer, []).append(value)
+    return {clip: {scorer: fmean(of) for scorer, of in scores.items()} for clip, scores in values.items()}
 
 
 def _read_scores(file: Path, known: set[str]) -> dict[str, dict[str, float]]:
