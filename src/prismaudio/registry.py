@@ -38,6 +38,11 @@ MAX_LISTED = 20
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
     "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
+    "prismaudio-av-benchmark": (
+        *("PannsFrechetDistance", "PannsKernelDistance", "PannsKlDivergence", "PannsInceptionScore"),
+        *("PasstFrechetDistance", "PasstKernelDistance", "PasstKlDivergence", "PasstInceptionScore"),
+        *("VggishFrechetDistance", "VggishKernelDistance", "ImageBindScore", "av-benchmark"),
+    ),
     "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore", "SegmentClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),

@@ -209,6 +209,7 @@ API: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
             "prismaudio.devices",
             "prismaudio.hyperparameters",
             "prismaudio.paths",
+            "prismaudio.progress",
             "prismaudio.registry",
             "prismaudio.untrusted",
         ),
