@@ -32,6 +32,7 @@ COMMANDS = {
         "evaluate",
         "evaluate caches",
         "evaluate report",
+        "listen",
         "extract",
         "cot build",
         "cot inspect",
