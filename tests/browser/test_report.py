@@ -17,6 +17,7 @@ from prismaudio.evaluation.reading import read_evaluation
 from prismaudio.evaluation.report import page_html
 from prismaudio.evaluation.report_data import report_data
 from prismaudio.evaluation.results import JsonLines
+from prismaudio.evaluation.sounds import Sounds
 
 pytestmark = pytest.mark.browser
 
@@ -293,7 +294,7 @@ def test_lost_media_are_a_line(evaluation, opened, tmp_path):
 
 def test_thousands_of_clips_stay_usable(evaluation, opened, tmp_path):
     found = read_evaluation(evaluation)
-    data = report_data(found, tmp_path / "big.html", None)
+    data = report_data(found, tmp_path / "big.html", Sounds(evaluation / "report"))
     data["clips"] = [
         one | {"id": f"{one['id']}-{number}"} for number in range(500) for one in copy.deepcopy(data["clips"])
     ]
@@ -302,13 +303,17 @@ def test_thousands_of_clips_stay_usable(evaluation, opened, tmp_path):
         source["clips"] *= 500
     (tmp_path / "big.html").write_text(page_html(found, data), encoding="utf-8")
     page = opened(tmp_path / "big.html")
-    assert page.evaluate("performance.timing.domComplete - performance.timing.navigationStart") < 5000
+    opened_ms = page.evaluate("performance.timing.domComplete - performance.timing.navigationStart")
     assert page.inner_text("#page-at") == "Page 1 of 120"
     assert len(ids(page)) == 25
-    assert (
-        page.evaluate("() => { const begin = performance.now(); order(false); return performance.now() - begin; }")
-        < 1000
+    sorted_ms, filtered_ms = (
+        page.evaluate(f"() => {{ const begin = performance.now(); {act}; return performance.now() - begin; }}")
+        for act in ("order(false)", "filter()")
     )
+    n_mb = (tmp_path / "big.html").stat().st_size / 1e6
+    print(f"{n_mb:.1f} MB, opened in {opened_ms} ms, sorted in {sorted_ms:.0f} ms, filtered in {filtered_ms:.0f} ms")  # noqa: T201
+    assert opened_ms < 5000
+    assert max(sorted_ms, filtered_ms) < 1000
     page.locator("#page-after").click()
     assert page.inner_text("#page-at") == "Page 2 of 120"
     assert page.loaded == [(tmp_path / "big.html").as_uri()]

@@ -32,6 +32,7 @@ COMMANDS = {
         "evaluate",
         "evaluate caches",
         "evaluate report",
+        "listen",
         "suite build",
         "suite missing",
         "extract",

@@ -241,7 +241,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float]], *, is_nominal: bool = F
 
     Example:
         >>> round(krippendorff_alpha([[1, 1], [2, 2], [3, 3], [3, 3, 3, 4], [1, 2]]), 4)
-        0.858
+        0.8281
     """
     rated = [unit for unit in units if len(unit) > 1]
     values = [value for unit in rated for value in unit]
