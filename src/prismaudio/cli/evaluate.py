@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import Parser, add_scorers, number, seed, whole
@@ -29,18 +30,31 @@ if TYPE_CHECKING:
 
     from prismaudio.data.manifest import ManifestEntry
     from prismaudio.evaluation.comparison import EvaluationFolder, System
+    from prismaudio.evaluation.paper_table import PaperColumn
     from prismaudio.evaluation.suites import Suite
 
 SUITE = "--suite"
 SUFFIX = "Suite"
 NAME = re.compile(r"\w[\w.+-]*")
 GIVEN = ("nothing", "caption", "plan")
+TABLES = ("scores", "paper")
+COMMANDS = {
+    "caches": "prismaudio.cli.evaluate_caches",
+    "strategies": "prismaudio.cli.evaluate_strategies",
+    "video-encoders": "prismaudio.cli.evaluate_video_encoders",
+    "text-encoders": "prismaudio.cli.evaluate_text_encoders",
+}
+"""Modules of the subcommands."""
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
 Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
 and results.json, results.md and results.png, which are written anew by every run.
 
-prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches; see its own --help.
+Other comparisons, each with its own --help:
+  prismaudio evaluate strategies      forms of the chain of thought: none, random, monolithic, decomposed
+  prismaudio evaluate video-encoders  retrieval of captions by embeddings of clips
+  prismaudio evaluate text-encoders   what linear probes read from encoded plans: order, causes, chains of events
+  prismaudio evaluate caches          the numbers of av-benchmark from its feature caches
 
 examples:
   prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
@@ -88,6 +102,10 @@ def make_parser() -> argparse.ArgumentParser:
     scoring = parser.add_argument_group("scores")
     add_scorers(scoring)
     scoring.add_argument("--force", action="store_true", help="score files again that are scored")
+    scoring.add_argument(
+        "--table", choices=TABLES, default=TABLES[0],
+        help="what is printed: all scores with intervals, or the columns of the paper (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
     return parser
 
@@ -98,10 +116,8 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0, or 2 if some clips could not be generated or scored.
     """
-    if argv[:1] == ["caches"]:
-        from prismaudio.cli.evaluate_caches import main as of_caches
-
-        return of_caches(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        return int(import_module(COMMANDS[argv[0]]).main(argv[1:]))
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
     models = dict(named := [_named(text, "--model") for text in options.model])
     folders = dict(given := [_named(text, "--audio") for text in options.audio])
@@ -121,7 +137,7 @@ def main(argv: Sequence[str]) -> int:
     generated = [generate(name, model, entries, folder, options) for name, model in models.items()]
     code = max((failed for failed, _ in generated), default=0)
     systems = [*(system for _, system in generated), *others]
-    return code | _score(systems, entries, folder, suite, baseline, options)
+    return code | score(systems, entries, folder, suite, baseline, options)
 
 
 def _named(text: str, option: str) -> tuple[str, str]:
@@ -227,14 +243,27 @@ def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
     return row
 
 
-def _score(
+def score(
     systems: Sequence[System], entries: Sequence[ManifestEntry], folder: EvaluationFolder, suite: Suite, baseline: str,
-    options: argparse.Namespace,
+    options: argparse.Namespace, columns: Sequence[PaperColumn] | None = None,
 ) -> int:  # fmt: skip
-    """Score all systems, write the results and print them."""
+    """Score all systems, write the results and print them.
+
+    Args:
+        systems: The systems.
+        entries: The clips.
+        folder: The folder of the evaluation.
+        suite: The suite of the clips.
+        baseline: Name of the system with which the others are compared.
+        options: The parsed command line.
+        columns: Columns of the table in the form of the paper; None for those of its main table.
+
+    Returns:
+        0, or 2 if some files could not be scored.
+    """
     from rich.console import Console
 
-    from prismaudio.evaluation import comparison, presentation
+    from prismaudio.evaluation import comparison, paper_table, presentation
     from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
 
@@ -249,13 +278,18 @@ def _score(
     for system in systems:
         n_clips = len(entries) - len(missing[system.name])
         told = {"model": system.model, "clips": n_clips, "seconds_per_clip": system.seconds}
+        told["parameters"] = None if system.model is None else paper_table.num_parameters(system.model)
         found.systems[system.name] = {key: value for key, value in told.items() if value is not None}
         if lost := missing[system.name]:
             found.notes.append(comparison.missing_line(system.name, lost, len(entries)))
     title = f"{type(suite).__name__}, {len(entries)} clips"
+    truth = next((system.name for system in systems if paper_table.is_truth(system, entries)), None)
+    paper = paper_table.paper_table(found, columns or paper_table.MAIN, truth)
+    as_in_paper = paper.grid("In the columns of the paper")
+    text = f"{presentation.markdown(found, title)}\n{as_in_paper.markdown()}"
     for path, data in (
-        (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
-        (folder.folder / "results.md", escaped(presentation.markdown(found, title)).encode()),
+        (folder.folder / "results.json", json_text({**found.as_dict(), "paper": paper.as_dict()}, indent=2)),
+        (folder.folder / "results.md", escaped(text).encode()),
     ):
         with replacing(path) as part:
             part.write_bytes(data)
@@ -264,6 +298,9 @@ def _score(
     console = Console()
     if not console.is_terminal:
         console.width = 200
+    if options.table == "paper":
+        as_in_paper.show(console)
+        return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")
     for table in presentation.tables(found):
         console.print(table)
     for reason, left in presentation.unmeasured(found).items():

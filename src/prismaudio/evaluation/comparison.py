@@ -285,10 +285,10 @@ def _job(entry: ManifestEntry, audio: Path) -> ScoreJob:
     """The audio of a clip, compared with its plan or caption, its true audio and its video."""
     plan = next(iter(entry.texts), Plan({}))
     text = str(plan) if plan else ""
-    return ScoreJob(audio, text, _reference(entry), video=entry.video, columns={"id": entry.id})
+    return ScoreJob(audio, text, reference_of(entry), video=entry.video, columns={"id": entry.id})
 
 
-def _reference(entry: ManifestEntry) -> Path | None:
+def reference_of(entry: ManifestEntry) -> Path | None:
     """The true audio of a clip; None if there is none."""
     if entry.audio is not None or entry.video is None:
         return entry.audio
