@@ -37,7 +37,9 @@ SUITE = "--suite"
 SUFFIX = "Suite"
 NAME = re.compile(r"\w[\w.+-]*")
 GIVEN = ("nothing", "caption", "plan")
-TABLES = ("scores", "paper")
+TABLES = ("scores", "paper", "both")
+MAX_WITH_INTERVALS = 6
+"""Columns of a table whose cells have room for intervals."""
 COMMANDS = {
     "caches": "prismaudio.cli.evaluate_caches",
     "strategies": "prismaudio.cli.evaluate_strategies",
@@ -71,14 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        SUITE, required=True, metavar="NAME|MANIFEST|DIR", help="a suite, a manifest, or a folder of videos"
-    )
-    parser.add_argument(
-        f"{SUITE}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-        help=f"an argument of the suite, such as {SUITE}.split test",
-    )  # fmt: skip
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the evaluation")
+    add_suite(parser)
     systems = parser.add_argument_group("systems, each as NAME=WHAT or WHAT alone")
     systems.add_argument(
         "--model", action="append", default=[], metavar="[NAME=]MODEL", help="a model that generates; repeatable"
@@ -87,11 +82,30 @@ def make_parser() -> argparse.ArgumentParser:
         "--audio", action="append", default=[], metavar="[NAME=]DIR", help="a folder of audio files; repeatable"
     )
     systems.add_argument("--baseline", metavar="NAME", help="system that the others are compared with (default: first)")
-    how = parser.add_argument_group("generation")
-    how.add_argument(
+    systems.add_argument(
         "--given", choices=GIVEN, default="nothing",
         help="what models are given beside the video (default: %(default)s)",
     )  # fmt: skip
+    add_running(parser)
+    return parser
+
+
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the suite and the folder of the evaluation."""
+    parser.add_argument(
+        SUITE, required=True, metavar="NAME|MANIFEST|DIR", help="a suite, a manifest, or a folder of videos"
+    )
+    parser.add_argument(
+        f"{SUITE}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help=f"an argument of the suite, such as {SUITE}.split test",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the evaluation")
+    parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the options of generation and scores."""
+    how = parser.add_argument_group("generation")
     how.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: %(default)s)")
     how.add_argument("--steps", type=whole(1, 1000), help="number of sampling steps")
     how.add_argument("--guidance", type=number(0, 100), help="guidance scale")
@@ -104,10 +118,8 @@ def make_parser() -> argparse.ArgumentParser:
     scoring.add_argument("--force", action="store_true", help="score files again that are scored")
     scoring.add_argument(
         "--table", choices=TABLES, default=TABLES[0],
-        help="what is printed: all scores with intervals, or the columns of the paper (default: %(default)s)",
+        help="what is printed: all scores with intervals, the columns of the paper, or both (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
-    return parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -119,9 +131,9 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] in COMMANDS:
         return int(import_module(COMMANDS[argv[0]]).main(argv[1:]))
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
-    models = dict(named := [_named(text, "--model") for text in options.model])
-    folders = dict(given := [_named(text, "--audio") for text in options.audio])
-    names = [name for name, _ in (*named, *given)]
+    models = dict(made := [named(text, "--model") for text in options.model])
+    folders = dict(given := [named(text, "--audio") for text in options.audio])
+    names = [name for name, _ in (*made, *given)]
     baseline = _check_names(names, options.baseline)
     output = expanded(options.output)
     check_writable(output)
@@ -140,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
     return code | score(systems, entries, folder, suite, baseline, options)
 
 
-def _named(text: str, option: str) -> tuple[str, str]:
+def named(text: str, option: str) -> tuple[str, str]:
     """Name and value of a system; without a name it is that of the file."""
     name, equals, what = text.partition("=")
     if not equals:
@@ -245,7 +257,7 @@ def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
 
 def score(
     systems: Sequence[System], entries: Sequence[ManifestEntry], folder: EvaluationFolder, suite: Suite, baseline: str,
-    options: argparse.Namespace, columns: Sequence[PaperColumn] | None = None,
+    options: argparse.Namespace, columns: Sequence[PaperColumn] | None = None, notes: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """Score all systems, write the results and print them.
 
@@ -257,6 +269,7 @@ def score(
         baseline: Name of the system with which the others are compared.
         options: The parsed command line.
         columns: Columns of the table in the form of the paper; None for those of its main table.
+        notes: What a reader of the values must know.
 
     Returns:
         0, or 2 if some files could not be scored.
@@ -275,6 +288,7 @@ def score(
                 system, entries, folder, options, scorers, reporter
             )
     found = comparison.compare(runs, entries, baseline, suite.group)
+    found.notes += notes
     for system in systems:
         n_clips = len(entries) - len(missing[system.name])
         told = {"model": system.model, "clips": n_clips, "seconds_per_clip": system.seconds}
@@ -285,7 +299,7 @@ def score(
     title = f"{type(suite).__name__}, {len(entries)} clips"
     truth = next((system.name for system in systems if paper_table.is_truth(system, entries)), None)
     paper = paper_table.paper_table(found, columns or paper_table.MAIN, truth)
-    as_in_paper = paper.grid("In the columns of the paper")
+    as_in_paper = paper.grid("In the columns of the paper", intervals=len(paper.columns) <= MAX_WITH_INTERVALS)
     text = f"{presentation.markdown(found, title)}\n{as_in_paper.markdown()}"
     for path, data in (
         (folder.folder / "results.json", json_text({**found.as_dict(), "paper": paper.as_dict()}, indent=2)),
@@ -298,13 +312,13 @@ def score(
     console = Console()
     if not console.is_terminal:
         console.width = 200
-    if options.table == "paper":
+    if options.table != "paper":
+        for table in presentation.tables(found):
+            console.print(table)
+        for reason, left in presentation.unmeasured(found).items():
+            console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if options.table != "scores":
         as_in_paper.show(console)
-        return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")
-    for table in presentation.tables(found):
-        console.print(table)
-    for reason, left in presentation.unmeasured(found).items():
-        console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:
         console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
     return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

@@ -98,11 +98,16 @@ class PaperTable:
         """The content of ``paper`` in ``results.json``."""
         return {"columns": [column.title for column in self.columns], "truth": self.truth, "systems": self.cells}
 
-    def grid(self, title: str) -> Grid:
-        """The table for printing: the best values in bold, and a line for each reason."""
+    def grid(self, title: str, *, intervals: bool = False) -> Grid:
+        """The table for printing: the best values in bold, and a line for each reason.
+
+        Args:
+            title: Its title.
+            intervals: Whether cells have intervals, and a star where that of the paired difference excludes zero.
+        """
         grid = Grid(title, ("System", *(column.head for column in self.columns)))
         for name, row in self.cells.items():
-            grid.rows[name] = [_text(column, row[column.title].get("value")) for column in self.columns]
+            grid.rows[name] = [_text(column, row[column.title], intervals=intervals) for column in self.columns]
         for at, column in enumerate(self.columns):
             grid.best |= {(name, at) for name in self._best(column)}
         grid.notes = [*self._sources(), *self._reasons(), *self.notes]
@@ -162,7 +167,7 @@ def paper_table(comparison: Comparison, columns: Sequence[PaperColumn] = MAIN, t
     table = PaperTable(columns, truth=truth)
     for name in names:
         table.cells[name] = {column.title: _cell(comparison, column, name, is_truth=name == truth) for column in columns}
-    if truth is None:
+    if truth is None and columns == MAIN:
         table.notes.append("no row is the true audio; a folder with it is a system: --audio truth=DIR")
     return table
 
@@ -207,8 +212,8 @@ def _cell(comparison: Comparison, column: PaperColumn, system: str, *, is_truth:
     rows = comparison.cells[group]
     scored = [name for pattern in column.scorers for name in rows if fnmatchcase(name, pattern)]
     for name in scored:
-        if (value := _value(rows, name, system)) is not None:
-            return {"value": value, "scorer": name, **({"clips": group} if group != ALL else {})}
+        if _value(rows, name, system) is not None:
+            return {**rows[name][system].as_dict(), "scorer": name, **({"clips": group} if group != ALL else {})}
     if scored:
         reason = truncated(rows[scored[0]][system].reason, MAX_REASON) or "no clip has a value"
         return {"reason": reason, "scorer": scored[0]}
@@ -230,18 +235,25 @@ def _not_scored(names: Sequence[str]) -> dict[str, Any]:
     return {"reason": f"not installed{hint}", "scorer": names[0]}
 
 
-def _text(column: PaperColumn, value: float | None) -> str:
+def _text(column: PaperColumn, cell: Mapping[str, Any], *, intervals: bool = False) -> str:
     """A value as in the paper.
 
     Example:
-        >>> _text(MAIN[0], 518_123_456), _text(MAIN[1], 0.4712), _text(MAIN[-1], 0.634), _text(MAIN[1], None)
-        ('518M', '0.471', '0.63', '–')
+        >>> [_text(column, {"value": value}) for column, value in ((MAIN[0], 518_123_456), (MAIN[1], 0.4712))]
+        ['518M', '0.471']
+        >>> _text(MAIN[1], {"value": 0.4712, "low": 0.4, "high": 0.55}, intervals=True), _text(MAIN[1], {})
+        ('0.471 [0.4, 0.55]', '–')
     """
+    value = cell.get("value")
     if value is None or not math.isfinite(value):
         return EMPTY
     if column.fact == SECONDS:
         return f"{value:.2f}"
-    if column.fact != PARAMETERS:
-        return f"{value:.3g}"
-    power, unit = next((p, u) for p, u in ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1, "")) if value >= p or p == 1)
-    return f"{value / power:.3g}{unit}"
+    if column.fact == PARAMETERS:
+        power, unit = next((p, u) for p, u in ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1, "")) if value >= p or p == 1)
+        return f"{value / power:.3g}{unit}"
+    text = f"{value:.3g}"
+    if intervals and "low" in cell:
+        text += f" [{cell['low']:.3g}, {cell['high']:.3g}]"
+    apart = cell.get("difference_low"), cell.get("difference_high")
+    return text + "*" * (intervals and None not in apart and (apart[0] > 0 or apart[1] < 0))
