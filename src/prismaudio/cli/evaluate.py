@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prismaudio.data.manifest import ManifestEntry
-    from prismaudio.evaluation.comparison import EvaluationFolder, System
+    from prismaudio.evaluation.comparison import Comparison, EvaluationFolder, System
+    from prismaudio.evaluation.grid import Grid
     from prismaudio.evaluation.paper_table import PaperColumn
     from prismaudio.evaluation.suites import Suite
 
@@ -274,8 +275,6 @@ def score(
     Returns:
         0, or 2 if some files could not be scored.
     """
-    from rich.console import Console
-
     from prismaudio.evaluation import comparison, paper_table, presentation
     from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
@@ -309,16 +308,25 @@ def score(
             part.write_bytes(data)
     with replacing(folder.folder / "results.png") as part:
         presentation.draw(found, part)
+    _show(found, as_in_paper, options.table)
+    return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")
+
+
+def _show(found: Comparison, as_in_paper: Grid, table: str) -> None:
+    """Print what ``--table`` names, and the notes."""
+    from rich.console import Console
+
+    from prismaudio.evaluation import presentation
+
     console = Console()
     if not console.is_terminal:
         console.width = 200
-    if options.table != "paper":
-        for table in presentation.tables(found):
-            console.print(table)
+    if table != "paper":
+        for each in presentation.tables(found):
+            console.print(each)
         for reason, left in presentation.unmeasured(found).items():
             console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    if options.table != "scores":
+    if table != "scores":
         as_in_paper.show(console)
     for note in found.notes:
         console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
-    return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

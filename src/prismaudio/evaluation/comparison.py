@@ -36,7 +36,10 @@ STEREO_WIDTH = 0.01
 MIN_CLIPS = 5
 """Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
 STEREO, ALL = "stereo references", "all clips"
-NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
+NAMES = (
+    *("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png", "embeddings"),
+    *("video_encoders.json", "video_encoders.md", "text_encoders.json", "text_encoders.md"),
+)
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
 MAX_ID_BYTES = 200
 _REFERENCE_WIDTH = "ReferenceWidth"
@@ -342,15 +345,26 @@ def _values(records: Iterable[ScoreRecord]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _groups(
-    entries: Sequence[ManifestEntry], group: str, values: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> dict[str, set[str]]:
-    """All clips, those of each value of a column, and those whose reference is stereo."""
+def groups_of(entries: Sequence[ManifestEntry], group: str) -> dict[str, set[str]]:
+    """Ids of all clips, and of those of each value of a column.
+
+    Args:
+        entries: The clips.
+        group: The column; empty for none.
+    """
     groups = {ALL: {entry.id for entry in entries}}
     if group:
         for entry in entries:
             value = entry.columns.get(group)
             groups.setdefault(escaped(f"{group}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
+    return groups
+
+
+def _groups(
+    entries: Sequence[ManifestEntry], group: str, values: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, set[str]]:
+    """The groups of :func:`groups_of`, and the clips whose reference is stereo."""
+    groups = groups_of(entries, group)
     widths: dict[str, float] = {}
     for of_system in values.values():
         widths |= of_system.get(_REFERENCE_WIDTH, {})

@@ -26,8 +26,8 @@ class Grid:
         notes: Lines below the table, such as the reasons of empty cells.
 
     Example:
-        >>> grid = Grid("Recall", ("Encoder", "R@1 ↑"), {"a": ["0.5"], "b": ["–"]}, {("a", 0)}, ["b: it has no weights"])
-        >>> print(grid.markdown())
+        >>> rows = {"a": ["0.5"], "b": ["–"]}
+        >>> print(Grid("Recall", ("Encoder", "R@1 ↑"), rows, {("a", 0)}, ["b: it has no weights"]).markdown())
         ## Recall
         <BLANKLINE>
         | Encoder | R@1 ↑ |

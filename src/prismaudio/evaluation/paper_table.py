@@ -142,10 +142,10 @@ class PaperTable:
             for name, row in self.cells.items():
                 if "reason" in (cell := row[column.title]):
                     by_reason.setdefault(cell["reason"], []).append(name)
-            for reason, names in by_reason.items():
-                scorer = self.cells[names[0]][column.title].get("scorer", column.title)
+            for reason, systems in by_reason.items():
+                scorer = self.cells[systems[0]][column.title].get("scorer", column.title)
                 named = column.title if scorer == column.title else f"{column.title} ({scorer})"
-                found.setdefault((reason, tuple(names)), []).append(named)
+                found.setdefault((reason, tuple(systems)), []).append(named)
         lines = []
         for (reason, names), titles in found.items():
             of = "" if names == tuple(self.cells) else f" of {', '.join(names)}"
@@ -166,7 +166,9 @@ def paper_table(comparison: Comparison, columns: Sequence[PaperColumn] = MAIN, t
     names = sorted(comparison.systems, key=lambda name: name != truth)
     table = PaperTable(columns, truth=truth)
     for name in names:
-        table.cells[name] = {column.title: _cell(comparison, column, name, is_truth=name == truth) for column in columns}
+        table.cells[name] = {
+            column.title: _cell(comparison, column, name, is_truth=name == truth) for column in columns
+        }
     if truth is None and columns == MAIN:
         table.notes.append("no row is the true audio; a folder with it is a system: --audio truth=DIR")
     return table
@@ -205,9 +207,9 @@ def _cell(comparison: Comparison, column: PaperColumn, system: str, *, is_truth:
         return {"reason": "it is known of models that the command runs, not of folders of audio"}
     if is_truth and column.compares:
         return {"reason": "it compares with the true audio, which this is"}
-    if column.is_spatial and (width := _value(comparison.cells[ALL], "StereoWidth", system)) is not None:
-        if width < MONO_WIDTH:
-            return {"reason": "its audio is mono, which has no direction"}
+    width = _value(comparison.cells[ALL], "StereoWidth", system) if column.is_spatial else None
+    if width is not None and width < MONO_WIDTH:
+        return {"reason": "its audio is mono, which has no direction"}
     group = STEREO if column.is_spatial and STEREO in comparison.cells else ALL
     rows = comparison.cells[group]
     scored = [name for pattern in column.scorers for name in rows if fnmatchcase(name, pattern)]
@@ -255,5 +257,5 @@ def _text(column: PaperColumn, cell: Mapping[str, Any], *, intervals: bool = Fal
     text = f"{value:.3g}"
     if intervals and "low" in cell:
         text += f" [{cell['low']:.3g}, {cell['high']:.3g}]"
-    apart = cell.get("difference_low"), cell.get("difference_high")
-    return text + "*" * (intervals and None not in apart and (apart[0] > 0 or apart[1] < 0))
+    differs = cell.get("difference_low", 0.0) > 0 or cell.get("difference_high", 0.0) < 0
+    return text + "*" * (intervals and differs)

@@ -26,7 +26,9 @@ def prismaudio_metrics() -> Iterable[Component]:
     metric = "prismaudio_audiobox.metric:Audiobox"
     return [
         Component(
-            f"{metric}Aesthetics", "Mean of one axis of Audiobox Aesthetics: PQ, or CE, CU, PC by argument.", "aesthetic"
+            f"{metric}Aesthetics",
+            "Mean of one axis of Audiobox Aesthetics: PQ, or CE, CU, PC by argument.",
+            "aesthetic",
         ),
         Component(f"{metric}Enjoyment", "Mean content enjoyment, CE of Audiobox Aesthetics.", "aesthetic"),
         Component(f"{metric}Usefulness", "Mean content usefulness, CU of Audiobox Aesthetics.", "aesthetic"),
