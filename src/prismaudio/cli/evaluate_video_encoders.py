@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         comparison.embed(one)
     for name, place in stored:
         comparison.read(name, place)
-    return comparison.conclude(f"Retrieval of captions, {type(suite).__name__}, {len(entries)} clips")
+    return comparison.conclude(f"Recall of captions in %, {type(suite).__name__}, {len(entries)} clips")
 
 
 def _with_captions(entries: Sequence[ManifestEntry]) -> tuple[list[ManifestEntry], list[str]]:
@@ -265,7 +265,7 @@ class _Comparison:
     def conclude(self, title: str) -> int:
         """Compute the table, write it and print it."""
         from prismaudio.evaluation import retrieval
-        from prismaudio.evaluation.comparison import groups_of
+        from prismaudio.evaluation.comparison import ALL, groups_of
 
         kept = shared.shared(
             [found for found in self.rows.values() if isinstance(found, dict)], len(self.entries), "clip"
@@ -273,7 +273,8 @@ class _Comparison:
         entries = [self.entries[at] for at in kept]
         ids = [entry.id for entry in entries]
         groups = {
-            name.removeprefix(f"{self.group}: "): members for name, members in groups_of(entries, self.group).items()
+            "all" if name == ALL else name.removeprefix(f"{self.group}: "): members
+            for name, members in groups_of(entries, self.group).items()
         }
         right, folds = self.right[kept], self.folds[kept]
         rows, first = self._rows(kept, ids, groups)

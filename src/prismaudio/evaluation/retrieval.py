@@ -259,7 +259,7 @@ def chance_row(sizes: Tensor, ids: Sequence[str], groups: Mapping[str, set[str]]
 
 def retrieval_grid(rows: Sequence[RetrievalRow], groups: Sequence[str], title: str) -> Grid:
     """The table: a line for each encoder and way, recall in percent in each group; reasons of empty lines below."""
-    grid = Grid(title, ("Encoder", *(f"{group}: R@{at}, % ↑" for group in groups for at in AT)))
+    grid = Grid(title, ("Encoder", *(f"{group} R@{at} ↑" for group in groups for at in AT)))
     for row in rows:
         cells = [row.cells.get(group, {}).get(at) for group in groups for at in AT]
         grid.rows[row.title] = [EMPTY if cell is None else _percent(cell) for cell in cells]
