@@ -84,8 +84,8 @@ def main(argv: Sequence[str]) -> int:
     device = find_device(options.device)
     folder, suite, entries = shared.opened(options)
     entries, notes = _with_captions(entries)
-    folder.keep_clips(suite, entries)
     comparison = _Comparison(folder, entries, suite.group, options, device, notes)
+    folder.keep_clips(suite, entries)
     comparison.embed_captions(text[0] if text else None)
     for one in encoders:
         comparison.embed(one)

@@ -217,7 +217,8 @@ def _cell(comparison: Comparison, column: PaperColumn, system: str, *, is_truth:
         if _value(rows, name, system) is not None:
             return {**rows[name][system].as_dict(), "scorer": name, **({"clips": group} if group != ALL else {})}
     if scored:
-        reason = truncated(rows[scored[0]][system].reason, MAX_REASON) or "no clip has a value"
+        reason = comparison.cells[ALL].get(scored[0], rows[scored[0]])[system].reason or rows[scored[0]][system].reason
+        reason = truncated(reason, MAX_REASON) or "no clip has a value"
         return {"reason": reason, "scorer": scored[0]}
     return _not_scored(column.scorers)
 
