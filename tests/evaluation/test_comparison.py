@@ -152,6 +152,11 @@ def test_bad_input_is_one_line(work, capsys, words, error):
     assert error in line
 
 
+def test_a_misspelt_command_is_not_a_system(capsys):
+    assert main(["evaluate", "strategy", "--suite", "clips.jsonl"]) == 2
+    assert "evaluate has no command 'strategy'; did you mean 'strategies'?" in capsys.readouterr().err
+
+
 def test_a_folder_keeps_to_its_clips(work, capsys):
     assert evaluate("--audio", "good") == 0
     before = (work / "out/results.json").read_bytes()

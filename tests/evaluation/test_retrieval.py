@@ -269,6 +269,10 @@ def test_bad_input_is_one_line(work, capsys, words, error):
 
 
 def test_clips_without_captions(work, capsys):
+    write([*rows(), {"id": "silent", "video": "clip1.mp4"}])
+    assert compare(*ENCODER) == 0
+    assert results()["clips"] == 24
+    assert "1 clips have no caption: silent" in capsys.readouterr().out
     write([{key: value for key, value in row.items() if key != "caption"} for row in rows()])
     assert compare(*ENCODER) == 2
     assert "no clip of the suite has a caption" in capsys.readouterr().err

@@ -131,6 +131,9 @@ def main(argv: Sequence[str]) -> int:
     """
     if argv and argv[0] in COMMANDS:
         return int(import_module(COMMANDS[argv[0]]).main(argv[1:]))
+    if argv and not argv[0].startswith("-"):
+        advice = discover().advice(argv[0], [*COMMANDS])
+        raise UnknownNameError(f"prismaudio evaluate has no command {argv[0]!r}; {advice}")
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
     models = dict(made := [named(text, "--model") for text in options.model])
     folders = dict(given := [named(text, "--audio") for text in options.audio])

@@ -83,15 +83,15 @@ def main(argv: Sequence[str]) -> int:
 
     device = find_device(options.device)
     folder, suite, entries = shared.opened(options)
-    entries, notes = _with_captions(entries)
-    comparison = _Comparison(folder, entries, suite.group, options, device, notes)
+    captioned, notes = _with_captions(entries)
+    comparison = _Comparison(folder, captioned, suite.group, options, device, notes)
     folder.keep_clips(suite, entries)
     comparison.embed_captions(text[0] if text else None)
     for one in encoders:
         comparison.embed(one)
     for name, place in stored:
         comparison.read(name, place)
-    return comparison.conclude(f"Recall of captions in %, {type(suite).__name__}, {len(entries)} clips")
+    return comparison.conclude(f"Recall of captions in %, {type(suite).__name__}, {len(captioned)} clips")
 
 
 def _with_captions(entries: Sequence[ManifestEntry]) -> tuple[list[ManifestEntry], list[str]]:
