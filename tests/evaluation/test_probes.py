@@ -122,6 +122,14 @@ def test_a_probe_reads_what_is_there_and_nothing_else():
     assert probes.probe(torch.ones(len(asked), 3), asked).mean() == 0.5
 
 
+def test_a_probe_finds_a_small_part_of_the_features():
+    asked = questions(60)
+    generator = torch.Generator().manual_seed(0)
+    counts, order = probes.word_counts(asked), by_order(asked)
+    words = counts @ torch.randn(counts.shape[1], 64, generator=generator)
+    assert probes.probe(words + 0.1 * order @ torch.randn(4, 64, generator=generator), asked).mean() > 0.85
+
+
 def test_the_weights_are_the_minimum_of_the_loss():
     asked = questions(30)
     features = torch.randn(len(asked), 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -44,7 +44,7 @@ CHAIN = 3
 """Fewest events of a chain."""
 MIN_CLIPS = 10
 """Fewest clips of which a probe is trained and tested."""
-DECAYS = (1e-3, 1e-2, 1e-1)
+DECAYS = (1e-6, 1e-4, 1e-2)
 """Weights of the L2 penalty that are tried on a quarter of the training clips."""
 STATED, REVERSED = "stated", "reversed"
 
