@@ -83,10 +83,7 @@ def test_every_empty_cell_has_a_reason(monkeypatch):
     for name, cells in table.cells.items():
         assert all("value" in cell or cell["reason"] for cell in cells.values()), name
     notes = "\n".join(table.grid("t").notes)
-    assert (
-        "– MOS-Q, MOS-C: it needs people: prismaudio listen makes a listening test of this folder, and collects its answers"
-        in notes
-    )
+    assert "– MOS-Q, MOS-C: it needs people: prismaudio listen makes a listening test of this folder" in notes
     assert "– DeSync: it has no weights" in notes
     assert "– CRW (CrwMse) of ours, theirs: installed, but not among the metrics that --metrics names" in notes
     assert "– GCC, CRW, FD, KL of truth: it compares with the true audio" in notes

@@ -121,8 +121,8 @@ class _Comparison:
     """
 
     def __init__(
-        self, folder: EvaluationFolder, entries: Sequence[ManifestEntry], columns: Sequence[str], options: argparse.Namespace,
-        device: torch.device, notes: Sequence[str],
+        self, folder: EvaluationFolder, entries: Sequence[ManifestEntry], columns: Sequence[str],
+        options: argparse.Namespace, device: torch.device, notes: Sequence[str],
     ) -> None:  # fmt: skip
         from prismaudio.evaluation.embeddings import key_of
         from prismaudio.evaluation.folds import assign_folds
