@@ -32,6 +32,7 @@ ORACLES = (
 audiobox-aesthetics, ``torchlibrosa`` and ``matplotlib`` of panns-inference, ``einops`` of imagebind-unofficial."""
 ORACLES_ALONE = ("panns-inference==0.1.1", "torchvggish==0.2", "imagebind-unofficial==0.1.1")
 """Packages without their own dependencies, which read files and texts."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREADS = {"OMP_NUM_THREADS": "1"}
 """Small tensors, several test processes: one thread each is quickest."""
 
@@ -115,6 +116,18 @@ def examples(session: nox.Session) -> None:
     # the pages are the tests of one file, and each takes seconds
     words = session.posargs or ["tests/docs", "tests/journeys"]
     session.run("pytest", "-n", "2", "--dist", "worksteal", *words, env=THREADS)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open, play, sort and filter the report of an evaluation in Chromium, which root gets from Debian."""
+    if not any(map(shutil.which, CHROMIUM)) and hasattr(os, "geteuid") and os.geteuid() == 0:
+        for words in (("update",), ("install", "-y", "--no-install-recommends", "chromium")):  # neither need succeed
+            session.run("apt-get", *words, external=True, silent=True, success_codes=range(256))
+    if not any(map(shutil.which, CHROMIUM)):
+        session.skip("there is no Chromium to open pages in; get it with: sudo apt-get install chromium")
+    install(session, "test", "browser", plugins=[STUDIO])
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=THREADS)
 
 
 @nox.session

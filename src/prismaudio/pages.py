@@ -9,16 +9,28 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def page(template: Path, generator: str, title: str, data: Any, media: str = "'none'", **parts: str) -> str:
+
+def page(
+    template: Path,
+    generator: str,
+    title: str,
+    data: Any,
+    media: str = "'none'",
+    shared: Sequence[Path] = (),
+    connect: str = "'none'",
+    **parts: str,
+) -> str:
     """A page: an HTML file with the style, the script and the data in their places.
 
     The page runs its own script and style only, and loads nothing but ``media``; ``{{name}}`` in the template is
-    ``policy``, ``generator``, ``title``, ``style`` and ``script`` (the ``.css`` and ``.js`` beside the template),
-    ``data``, or one of ``parts``.
+    ``policy``, ``generator``, ``title``, ``style`` and ``script``, ``data``, or one of ``parts``. The style is
+    ``pages.css`` with the ``.css`` beside the template; the script ``pages.js``, ``shared``, and the ``.js`` beside it.
 
     Args:
         template: The HTML file.
@@ -26,12 +38,16 @@ def page(template: Path, generator: str, title: str, data: Any, media: str = "'n
         title: Its title, as plain text.
         data: What the script reads, as JSON types.
         media: Sources of video, audio and pictures, in the words of a content security policy.
+        shared: Scripts that several pages have.
+        connect: Where the script may send data, in the same words.
         **parts: HTML that stands in other places.
     """
-    script, style = _text(template.with_suffix(".js")), _text(template.with_suffix(".css"))
+    common = Path(__file__)
+    script = "".join(map(_text, (common.with_suffix(".js"), *shared, template.with_suffix(".js"))))
+    style = "".join(map(_text, (common.with_suffix(".css"), template.with_suffix(".css"))))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; media-src {media}; "
-        f"img-src {media}; base-uri 'none'; form-action 'none'"
+        f"img-src {media}; connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
     found = {
         "policy": policy,

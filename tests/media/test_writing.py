@@ -52,6 +52,25 @@ KINDS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_copied"),
+    [
+        ({}, True),
+        ({"name": "a.webm", "codec": "libvpx-vp9"}, True),
+        ({"codec": "libx265"}, False),
+        ({"name": "a.avi", "codec": "mjpeg", "pixels": "yuvj420p"}, False),
+        ({"pixels": "yuv444p"}, False),
+    ],
+)
+def test_what_not_every_browser_plays_is_reencoded_for_browsers(make_video, tmp_path, kind, is_copied):
+    source, out = make_video(**kind), tmp_path / "new.mp4"
+    write_video_with_audio(source, click(0.5, probe(source).duration_s), 16_000, out, for_browsers=True)
+    with av.open(out) as file:
+        stream = file.streams.video[0].codec_context
+        assert (stream.codec.canonical_name in ("h264", "vp9"), stream.pix_fmt) == (True, "yuv420p")
+    assert (len(packets(source)) == len(packets(out)) and same_packets(source, out)) == is_copied
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(str(v) for v in kind.values()) or "plain")
 def test_video_is_copied_and_audio_is_in_time(make_video, tmp_path, kind):
     source, out = make_video(**kind), tmp_path / "out" / "new.mp4"

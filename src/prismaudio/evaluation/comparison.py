@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prismaudio.data.manifest import NAMED_FILES, ManifestEntry
+from prismaudio.data.manifest import COLUMNS, NAMED_FILES, ManifestEntry
 from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.evaluation.intervals import (
     MeanInterval,
@@ -30,7 +30,7 @@ from prismaudio.evaluation.run import ScoreRun
 from prismaudio.media.files import relative, replacing
 from prismaudio.media.segments import has_audio
 from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from prismaudio.plan import Plan
+from prismaudio.plan import CORE, Plan
 from prismaudio.scorers import MetricScorer
 from prismaudio.untrusted import escaped, json_text, load_json, read_small
 
@@ -46,10 +46,18 @@ STEREO_WIDTH = 0.01
 MIN_CLIPS = 5
 """Fewest clips whose mean has an interval; a bootstrap of fewer promises too much."""
 STEREO, ALL = "stereo references", "all clips"
-NAMES = ("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png")
+FORMAT = 1
+"""Version of the form of ``results.json``."""
+NAMES = (
+    *("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png", "results.tex", "results.csv"),
+    *("clips.csv", "report.html", "report"),
+    *("embeddings", "video_encoders.json", "video_encoders.md", "text_encoders.json", "text_encoders.md"),
+)
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
+MAX_COLUMN_CHARACTERS = 80
+"""Longest text of another column of a manifest that is kept with the clips, such as a class."""
 MAX_ID_BYTES = 200
-_REFERENCE_WIDTH = "ReferenceWidth"
+REFERENCE_WIDTH = "ReferenceWidth"
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,7 @@ class Comparison:
         systems: Facts about each system.
         baseline: The system with which the others are compared.
         notes: What a reader of the values must know.
+        columns: Columns whose values divide the clips into groups.
     """
 
     scorers: dict[str, dict[str, Any]]
@@ -119,18 +128,25 @@ class Comparison:
     systems: dict[str, dict[str, Any]] = field(default_factory=dict)
     baseline: str = ""
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
-    def describe(self, system: System, n_seeds: int, missing: Sequence[str], n_clips: int) -> None:
+    def describe(self, seeds: Sequence[System], missing: Sequence[str], n_clips: int, folder: Path) -> None:
         """Add the facts about a system.
 
         Args:
-            system: The system.
-            n_seeds: Number of seeds that it is measured with.
+            seeds: The system, with each seed that it is measured with.
             missing: Ids of clips whose audio is missing.
             n_clips: Number of clips of the suite.
+            folder: The folder of the evaluation.
         """
-        facts = {"model": system.model, "clips": n_clips - len(missing), "seconds_per_clip": system.seconds}
-        facts |= {"seeds": n_seeds} if n_seeds > 1 else {}
+        system = seeds[0]
+        facts: dict[str, Any] = {
+            "model": system.model,
+            "clips": n_clips - len(missing),
+            "seconds_per_clip": system.seconds,
+        }
+        facts |= {"seeds": len(seeds), "further_seeds": [one.seed for one in seeds[1:]]} if len(seeds) > 1 else {}
+        facts["audio"] = audio_folder(system, folder)
         self.systems[system.name] = {key: value for key, value in facts.items() if value is not None}
         if missing:
             names = first_of(missing, NAMED_FILES)
@@ -143,7 +159,9 @@ class Comparison:
             for group, rows in self.cells.items()
         }
         return {
+            "format": FORMAT,
             "baseline": self.baseline,
+            "columns": self.columns,
             "systems": self.systems,
             "scorers": self.scorers,
             "groups": groups,
@@ -205,6 +223,7 @@ class EvaluationFolder:
                 },
                 **({"caption": list(entry.captions)} if entry.captions else {}),
                 **({"plan": str(entry.plans[0])} if entry.plans else {}),
+                **_short_columns(entry),
                 **{name: entry.columns.get(name) for name in suite.group_columns},
             }
             for entry in entries
@@ -259,6 +278,19 @@ def check_ids(ids: Sequence[str]) -> None:
             )
 
 
+def _short_columns(entry: ManifestEntry) -> dict[str, Any]:
+    """Other columns of a clip that may be a class: short texts and numbers."""
+    taken = {*COLUMNS, *CORE, *(name for plan in entry.plans for name in plan)}
+    return {
+        name: value
+        for name, value in entry.columns.items()
+        if name not in taken
+        and isinstance(value, str | int | float)
+        and 0 < len(str(value)) <= MAX_COLUMN_CHARACTERS
+        and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
 def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Path]:
     """The audio of clips in a folder, by id: files of audio, or of video, named after the ids.
 
@@ -279,6 +311,14 @@ def audio_files(folder: Path, entries: Iterable[ManifestEntry]) -> dict[str, Pat
             f"{folder} has the audio of no clip of the suite; expected files such as ID.wav, named after ids"
         )
     return found
+
+
+def audio_folder(system: System, folder: Path) -> str | None:
+    """The folder of a system's audio, from that of the evaluation; None if the files are not named after ids."""
+    for name, path in system.audio.items():
+        if path.as_posix().endswith(named := f"/{name}{path.suffix}"):
+            return relative(Path(path.as_posix().removesuffix(named)), folder)
+    return None
 
 
 def score_system(
@@ -312,10 +352,10 @@ def _job(entry: ManifestEntry, audio: Path) -> ScoreJob:
     """The audio of a clip, compared with its plan or caption, its true audio and its video."""
     plan = next(iter(entry.texts), Plan({}))
     text = str(plan) if plan else ""
-    return ScoreJob(audio, text, _reference(entry), video=entry.video, columns={"id": entry.id})
+    return ScoreJob(audio, text, reference_of(entry), video=entry.video, columns={"id": entry.id})
 
 
-def _reference(entry: ManifestEntry) -> Path | None:
+def reference_of(entry: ManifestEntry) -> Path | None:
     """The true audio of a clip; None if there is none."""
     if entry.audio is not None or entry.video is None:
         return entry.audio
@@ -394,10 +434,12 @@ def compare(
     """
     scorers = next(iter(runs.values()))[0].scorers
     found = Comparison({scorer.name: scorer_info(scorer) for scorer in scorers}, baseline=baseline)
+    found.columns = list(groups)
     scored = {
         name: {scorer.name: _scored(scorer, system_runs) for scorer in scorers} for name, system_runs in runs.items()
     }
-    for title, ids in _groups(entries, groups, scored.values()).items():
+    widths = [row[REFERENCE_WIDTH].values for row in scored.values() if REFERENCE_WIDTH in row]
+    for title, ids in groups_of(entries, groups, widths).items():
         rows = found.cells.setdefault(title, {})
         for scorer in scorers:
             if title == STEREO and scorer.dimension != "spatial":
@@ -434,19 +476,22 @@ def _scored(scorer: Scorer, runs: Sequence[ScoreRun]) -> _Scored:
     )
 
 
-def _groups(
-    entries: Sequence[ManifestEntry], columns: Sequence[str], scored: Iterable[Mapping[str, _Scored]]
+def groups_of(
+    entries: Sequence[ManifestEntry], columns: Sequence[str], widths: Iterable[Mapping[str, float]] = ()
 ) -> dict[str, set[str]]:
-    """All clips, those of each value of each column, and those whose reference is stereo."""
+    """All clips, those of each value of each column, and those whose reference is stereo: title → ids.
+
+    Args:
+        entries: The clips.
+        columns: Columns whose values divide the clips.
+        widths: Width of the reference by id of the clip, as each system was measured.
+    """
     groups = {ALL: {entry.id for entry in entries}}
     for name in columns:
         for entry in entries:
             value = entry.columns.get(name)
             groups.setdefault(escaped(f"{name}: {'none' if value in (None, '') else value}"), set()).add(entry.id)
-    widths: dict[str, float] = {}
-    for of_system in scored:
-        widths |= of_system[_REFERENCE_WIDTH].values if _REFERENCE_WIDTH in of_system else {}
-    stereo = {name for name, width in widths.items() if width >= STEREO_WIDTH}
+    stereo = {name for of_system in widths for name, width in of_system.items() if width >= STEREO_WIDTH}
     if stereo and stereo != groups[ALL]:
         groups[STEREO] = stereo
     return groups

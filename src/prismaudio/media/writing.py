@@ -38,10 +38,13 @@ MAX_WAV_BYTES = 2**32 - 2**12
 _WAV_BYTES = 3
 _KEPT_QUALITY, _RENDERED_QUALITY = 16, 10  # H.264 quality of re-encoded and of rendered frames
 _ASPECT_TOLERANCE = 1e-3  # relative difference of pixel aspect ratios, which containers round
+_PLAYED_CODECS, _PLAYED_FORMATS = {"h264", "vp9", "av1"}, {"yuv420p", "yuvj420p"}
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
-def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path) -> None:
+def write_video_with_audio(
+    source: str | Path, audio: Tensor, sample_rate_hz: int, out: str | Path, *, for_browsers: bool = False
+) -> None:
     """Write a copy of a video in which a new audio track replaces the old ones.
 
     The video stream is copied without re-encoding, with its rotation and metadata; it is re-encoded only if the
@@ -52,6 +55,8 @@ def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: in
         audio: Audio ``(2, samples)`` in -1 .. 1; time 0 is the first frame. Cropped or padded with silence.
         sample_rate_hz: Its sample rate.
         out: File to write; its suffix selects the container.
+        for_browsers: Re-encode what not every browser plays, too: other codecs than H.264, VP9 and AV1, and other
+            pixel formats than 8-bit 4:2:0.
 
     Raises:
         MediaError: The source cannot be read or the file cannot be written.
@@ -60,11 +65,11 @@ def write_video_with_audio(source: str | Path, audio: Tensor, sample_rate_hz: in
     with replacing(out) as part:
         try:
             with _sink(part, out) as output, opened(source) as container:
-                _copy_video(container, output, info, audio, sample_rate_hz)
-            copied = _same_video(info, probe(part))
-        except (MediaError, ValueError):  # the container cannot hold these packets
-            copied = False
-        if not copied:
+                _copy_video(container, output, info, audio, sample_rate_hz, for_browsers)
+            is_copied = _same_video(info, probe(part))
+        except (MediaError, ValueError):  # the container cannot hold these packets, or they are not to be copied
+            is_copied = False
+        if not is_copied:
             with _sink(part, out) as output, opened(source) as container:
                 _encode_video(container, output, info, audio, sample_rate_hz)
 
@@ -138,10 +143,14 @@ def _sink(part: Path, out: str | Path) -> Iterator[OutputContainer]:
 
 
 def _copy_video(
-    container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int
-) -> None:
+    container: InputContainer, output: OutputContainer, info: VideoInfo, audio: Tensor, sample_rate_hz: int,
+    for_browsers: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
     """Copy the packets of the video, shifted to start at zero, and interleave the audio."""
     source = video_stream(container, info.path)
+    codec = source.codec_context.codec.canonical_name
+    if for_browsers and (codec not in _PLAYED_CODECS or source.codec_context.pix_fmt not in _PLAYED_FORMATS):
+        raise ValueError(f"not every browser plays {codec}")
     stream = output.add_stream_from_template(source, opaque=True)
     if info.pixel_aspect != 1:
         stream.codec_context.sample_aspect_ratio = info.pixel_aspect
