@@ -26,10 +26,10 @@ TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
 ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
-    *("hear21passt==0.0.26", "torchlibrosa", "matplotlib"),
+    *("hear21passt==0.0.26", "torchlibrosa", "matplotlib", "einops"),
 )
-"""Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for, ``torchlibrosa`` and
-``matplotlib`` are what panns-inference imports."""
+"""Other people's packages, and what they import without asking for it or are installed without: ``requests`` of
+audiobox-aesthetics, ``torchlibrosa`` and ``matplotlib`` of panns-inference, ``einops`` of imagebind-unofficial."""
 ORACLES_ALONE = ("panns-inference==0.1.1", "torchvggish==0.2", "imagebind-unofficial==0.1.1")
 """Packages without their own dependencies, which read files and texts."""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -121,6 +121,6 @@ def test_bad_input_is_one_line(networks, folders, capsys, monkeypatch):
     monkeypatch.setitem(caches.LOADERS, "passt", load_passt)
     assert run(folders / "true", "-o", folders / "y", "--networks", "passt", "panns") == 0
     assert "passt is left out: passt-s-f128" in capsys.readouterr().err
-    assert "no network can run; passt: passt-s-f128" in said(
+    assert "no network can run (passt): passt-s-f128" in said(
         folders / "true", "-o", folders / "z", "--networks", "passt"
     )

@@ -66,6 +66,10 @@ def test_the_metrics_tell_equal_sounds_from_others_and_ignore_dc(kind, panns, pa
     assert shifted == pytest.approx(metric.compute().item(), abs=1e-6, rel=1e-2)
 
 
+def test_the_imagebind_score_keeps_its_contract(imagebind):
+    check_metric(ImageBindScore(network=imagebind, keep=False), clip=example_clip(4.0), plan=example_plan())
+
+
 def test_a_distance_of_nothing_is_nan(panns):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

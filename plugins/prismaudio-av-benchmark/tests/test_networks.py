@@ -157,9 +157,10 @@ def test_a_file_with_published_names_is_loaded(name, tmp_path, request, forms, m
             else key: value
             for key, value in theirs.items()
         } | {"spectrogram_extractor.stft.conv_real.weight": torch.ones(1)}
-    content = {"iteration": 7, "model": theirs} if name == "panns" else theirs
+    sampler = {"indexes": np.arange(9), "pointer": 4}
+    content = {"iteration": 7, "model": theirs, "sampler": sampler} if name == "panns" else theirs
     module, path = MODULES[name], tmp_path / MODULES[name].FILE.name
-    torch.save(content, path)
+    torch.save(content, path, _use_new_zipfile_serialization=False)  # as the files of 2020
     monkeypatch.setattr(module, KINDS[name].__name__, lambda: KINDS[name](**forms[name]))
     load = getattr(module, f"load_{name}")
     found = load(str(tmp_path))

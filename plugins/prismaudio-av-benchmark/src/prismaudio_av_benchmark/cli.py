@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, number
-from prismaudio.errors import CheckpointError, MediaError, PrismAudioError, first_of
+from prismaudio.errors import CheckpointError, MediaError, PrismAudioError
 from prismaudio.paths import expanded
 from prismaudio.progress import Reporter
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
             reporter.write(f"{task.network}: {names}: {len(files) - len(reporter.failures)} clips")
         failed = max(failed, reporter.conclude(f"{len(reporter.failures)} of {len(files)} files are not in {names}"))
     if len(missing) == len({task.network for task, _ in tasks}):
-        raise PrismAudioError(f"no network can run; {first_of([f'{k}: {v}' for k, v in missing.items()], 1)}")
+        raise PrismAudioError(f"no network can run ({', '.join(missing)}): {next(iter(missing.values()))}")
     sys.stderr.writelines(f"{name} is left out: {reason}\n" for name, reason in missing.items())
     return failed
 

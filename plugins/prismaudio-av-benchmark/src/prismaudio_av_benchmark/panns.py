@@ -19,8 +19,8 @@ from prismaudio_av_benchmark.front_ends import at_least, mono_at
 
 FILE = PublishedFile(
     "Cnn14_16k_mAP=0.438.pth",
-    size_mb=330,
-    licence="as its page says, of the code MIT",
+    size_mb=325,
+    licence="see the page; of the code MIT",
     page="https://zenodo.org/records/3987831",
 )
 RATE_HZ, WINDOW, HOP, N_MELS = 16_000, 512, 160, 64

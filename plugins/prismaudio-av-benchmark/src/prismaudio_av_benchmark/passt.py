@@ -17,8 +17,8 @@ from prismaudio_av_benchmark.front_ends import PRE_EMPHASIS, mono_at, triangles_
 
 FILE = PublishedFile(
     "passt-s-f128-p16-s10-ap.476-swa.pt",
-    size_mb=330,
-    licence="as its page says, of the code Apache-2.0",
+    size_mb=345,
+    licence="see the page; of the code Apache-2.0",
     page="https://github.com/kkoutini/PaSST/releases/tag/v0.0.1-audioset",
 )
 RATE_HZ, WINDOW, HOP, N_FFT, N_MELS = 32_000, 800, 320, 1024, 128

@@ -16,7 +16,7 @@ from prismaudio_av_benchmark.front_ends import HOP, N_FFT, WINDOW, at_least, mon
 FILE = PublishedFile(
     "vggish-10086976.pth",
     size_mb=290,
-    licence="as its page says, of the code Apache-2.0",
+    licence="see the page; of the code Apache-2.0",
     page="https://github.com/harritaylor/torchvggish/releases/tag/v0.1",
 )
 RATE_HZ, N_MELS, N_FRAMES = 16_000, 64, 96
