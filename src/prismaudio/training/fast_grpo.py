@@ -137,10 +137,10 @@ class FastGrpoTask(RewardedTask):
         found = super().components()
         settings = found.get("settings")
         if isinstance(settings, Configured):
-            interval = list(self.guidance_interval)
-            own = {"guidance": self.guidance, "guidance_interval": interval, "rescale": 0.0}
-            own = {name: value for name, value in own.items() if name in settings.config}
-            found["settings"] = type(settings)(**settings.config | own)
+            given: dict[str, Any] = dict(settings.config)
+            own = {"guidance": self.guidance, "guidance_interval": list(self.guidance_interval), "rescale": 0.0}
+            given |= {name: value for name, value in own.items() if name in given}
+            found["settings"] = type(settings)(**given)
         return found
 
     def configure_callbacks(self) -> list[Callback]:
