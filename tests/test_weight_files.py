@@ -12,7 +12,17 @@ import torch
 from safetensors.torch import save_file
 
 from prismaudio.errors import CheckpointError
-from prismaudio.weight_files import check_finite, check_held, fill, listed, misfits, read_weights, save_tensors
+from prismaudio.weight_files import (
+    SkippedArray,
+    check_finite,
+    check_held,
+    fill,
+    listed,
+    load_plain,
+    misfits,
+    read_weights,
+    save_tensors,
+)
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
 
@@ -154,3 +164,30 @@ def test_the_umask_determines_who_can_read_files_of_weights(tmp_path, mask):
         os.umask(before)
     assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o666 & ~mask
     assert read_weights(tmp_path / "x.safetensors").keys() == {"a"}
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_arrays_beside_the_weights_are_skipped(tmp_path, is_zip):
+    # the published weights of PANNs are in a file of the older format, with the sampler of its training
+    sampler = {"indexes": np.arange(1000), "shuffled": np.ones(3, bool), "pointer": 7}
+    path = tmp_path / "model.pth"
+    torch.save({"iteration": 5, "model": WEIGHTS, "sampler": sampler}, path, _use_new_zipfile_serialization=is_zip)
+    found = read_weights(path)
+    assert found.keys() == WEIGHTS.keys()
+    assert isinstance(load_plain(path)["sampler"]["indexes"], SkippedArray)
+
+
+def test_an_array_takes_no_memory_and_runs_no_code(tmp_path):
+    class Huge:
+        def __reduce__(self):
+            return np.ndarray, ((1 << 40,),)
+
+    class Reading:
+        def __reduce__(self):
+            return np.fromfile, (str(tmp_path / "x"),)
+
+    torch.save({"model": WEIGHTS, "other": Huge()}, tmp_path / "huge.pth")
+    assert isinstance(load_plain(tmp_path / "huge.pth")["other"], SkippedArray)
+    torch.save({"model": WEIGHTS, "other": Reading()}, tmp_path / "harmful.pth")
+    with pytest.raises(CheckpointError, match="pickled code, which is not executed"):
+        read_weights(tmp_path / "harmful.pth")

@@ -37,7 +37,15 @@ MAX_LISTED = 20
 """Number of names that a message about an unknown name lists."""
 HOW_TO_DISABLE = f"uninstall one, or disable one with {DISABLE_VARIABLE}"
 OFFICIAL = {
-    "prismaudio-audiobox": ("AudioboxReward", "AudioboxAesthetics"),
+    "prismaudio-audiobox": (
+        *("AudioboxReward", "AudioboxAesthetics"),
+        *("AudioboxEnjoyment", "AudioboxUsefulness", "AudioboxComplexity"),
+    ),
+    "prismaudio-av-benchmark": (
+        *("PannsFrechetDistance", "PannsKernelDistance", "PannsKlDivergence", "PannsInceptionScore"),
+        *("PasstFrechetDistance", "PasstKernelDistance", "PasstKlDivergence", "PasstInceptionScore"),
+        *("VggishFrechetDistance", "VggishKernelDistance", "ImageBindScore", "av-benchmark"),
+    ),
     "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
     "prismaudio-footage": ("FootagePlanner", "FootageBenchmark"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore", "SegmentClapScore"),
@@ -63,6 +71,7 @@ OFFICIAL = {
         "YamnetKernelDistance",
         "YamnetKlDivergence",
         "YamnetInceptionScore",
+        "YamnetProbability",
     ),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""

@@ -30,13 +30,25 @@ _DAMAGED = (
 """Exceptions of torch, zipfile and safetensors for damaged files."""
 WRAPPERS = ("state_dict", "model")
 """Keys of a training checkpoint under which the weights may be stored."""
+
+
+class SkippedArray:
+    """Stands for a NumPy array beside the weights, such as the order of training examples, which is not read."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMBERS: list[Any] = [
     np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((SkippedArray, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    (SkippedArray, "numpy.ndarray"),
 ]
-"""NumPy types that checkpoints with logged losses need for unpickling; they execute no code."""
+"""NumPy types that checkpoints with logged losses or arrays need for unpickling; they execute no code."""
 MAX_SHARE = 4
 """Maximum ratio of the declared size of weights to the stored size; tied weights are stored once."""
 LISTED = 14
@@ -114,6 +126,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 
 def load_plain(file: Path | BinaryIO, *, mmap: bool = False) -> Any:
     """Load a ``torch.save`` file of plain data: tensors, numbers, strings and containers of them.
+
+    NumPy arrays are not read; a :class:`SkippedArray` stands for each.
 
     Args:
         file: A path or an open file.

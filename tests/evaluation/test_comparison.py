@@ -101,6 +101,23 @@ def test_systems_are_compared_with_intervals_and_paired_differences(work, capsys
     assert (work / "out/results.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_systems_are_in_the_columns_of_the_paper(work, capsys):
+    assert evaluate("--audio", "good", "--audio", "worse=bad", "--audio", "true", "--table", "paper") == 0
+    printed = capsys.readouterr().out
+    assert "TemporalReward" not in printed
+    assert "– MOS-Q, MOS-C: " in printed
+    found = results()["paper"]
+    assert (found["truth"], list(found["systems"])) == ("true", ["true", "good", "worse"])
+    gcc = found["systems"]["worse"]["GCC"]
+    assert gcc["value"] == results()["groups"]["stereo references"]["GccMse"]["worse"]["value"]
+    text = (work / "out/results.md").read_text(encoding="utf-8").partition("## In the columns of the paper")[2]
+    assert text.index("| true |") < text.index("| good |")
+    assert evaluate("--audio", "good", "--table", "both") == 0
+    printed = capsys.readouterr().out
+    assert "TemporalReward ↑" in printed
+    assert "--audio truth=DIR" in printed
+
+
 def test_a_second_run_scores_only_what_is_new(work, capsys):
     assert evaluate("--audio", "good") == 0
     before = results()
@@ -151,6 +168,11 @@ def test_bad_input_is_one_line(work, capsys, words, error):
     assert evaluate(*words) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert error in line
+
+
+def test_a_misspelt_command_is_not_a_system(capsys):
+    assert main(["evaluate", "strategy", "--suite", "clips.jsonl"]) == 2
+    assert "evaluate has no command 'strategy'; did you mean 'strategies'?" in capsys.readouterr().err
 
 
 def test_a_folder_keeps_to_its_clips(work, capsys):

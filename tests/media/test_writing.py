@@ -54,8 +54,13 @@ KINDS = [
 
 @pytest.mark.parametrize(
     ("kind", "is_copied"),
-    [({}, True), ({"name": "a.webm", "codec": "libvpx-vp9"}, True), ({"codec": "libx265"}, False)]
-    + [({"name": "a.avi", "codec": "mjpeg", "pixels": "yuvj420p"}, False), ({"pixels": "yuv444p"}, False)],
+    [
+        ({}, True),
+        ({"name": "a.webm", "codec": "libvpx-vp9"}, True),
+        ({"codec": "libx265"}, False),
+        ({"name": "a.avi", "codec": "mjpeg", "pixels": "yuvj420p"}, False),
+        ({"pixels": "yuv444p"}, False),
+    ],
 )
 def test_what_not_every_browser_plays_is_reencoded_for_browsers(make_video, tmp_path, kind, is_copied):
     source, out = make_video(**kind), tmp_path / "new.mp4"

@@ -24,7 +24,7 @@ SCORERS = {
 }
 
 
-def scorer(name: str, dimension: str, higher: bool | None, bounds: tuple[float, float]) -> Any:
+def scorer(name: str, dimension: str, higher: Any, bounds: tuple[float, float]) -> Any:
     """What a comparison reads of a scorer."""
     return SimpleNamespace(
         name=name, kind="metrics", dimension=dimension, range=bounds, higher_is_better=higher, source="test 1.0"

@@ -31,6 +31,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.errors import DataError, NotApplicableError, PrismAudioError, RecipeError
 from prismaudio.flow.kernels import RhoKernel
 from prismaudio.flow.times import uniform_grid
+from prismaudio.inference.settings import Guidance, Settings
 from prismaudio.models.dit import DiffusionTransformer
 from prismaudio.plan import Plan
 from prismaudio.rewards.base import Reward
@@ -694,3 +695,12 @@ def test_what_would_be_too_loud_to_play_is_lowered_for_listening():
     batch = ClipBatch(*zip(Clips().item(0), strict=True))
     ((_, _, made, _),) = task(autoencoder=Loud()).listening_samples(batch, 1)
     assert float(made.abs().max()) == pytest.approx(PEAK)
+
+
+def test_what_is_exported_samples_with_the_guidance_of_training():
+    made = task(guidance=2.0, guidance_interval=(0.2, 0.9))
+    assert "settings" not in made.components()
+    made._given["settings"] = Settings(segment_s=2.0, guidance=4.0, rescale=0.3, guidance_interval=(0.4, 1.0))
+    settings = made.components()["settings"]
+    assert settings.guidance == Guidance(2.0, 0.0, (0.2, 0.9))
+    assert settings.segment_s == 2.0

@@ -19,6 +19,7 @@ from prismaudio_yamnet.metrics import (
     YamnetInceptionScore,
     YamnetKernelDistance,
     YamnetKlDivergence,
+    YamnetProbability,
 )
 from prismaudio_yamnet.network import PATCH, Yamnet
 from prismaudio_yamnet.reward import YamnetReward
@@ -118,7 +119,7 @@ def test_missing_weights_are_one_line_with_advice(monkeypatch, tmp_path):
 
 def test_the_metrics_keep_their_contract(network):
     clip = example_clip(1.5)
-    for kind in (YamnetKlDivergence, YamnetInceptionScore):
+    for kind in (YamnetKlDivergence, YamnetInceptionScore, YamnetProbability):
         check_metric(kind(network=network), clip=clip, plan=example_plan(), duration_s=1.0)
 
 
@@ -141,6 +142,20 @@ def test_the_same_sounds_are_no_distance_apart(network):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert math.isnan(YamnetFrechetDistance(network=network).compute())
+
+
+def test_the_probability_is_that_of_the_loudest_segment_for_the_classes_that_are_asked_for(network):
+    noise = torch.cat([torch.zeros(2, RATE_HZ), 0.3 * torch.randn(2, 2 * RATE_HZ, generator=torch.manual_seed(0))], 1)
+    found = {}
+    for names in (("White noise", "Static"), ("Dog",)):
+        metric = YamnetProbability(names, network=network)
+        metric.update(noise[None], RATE_HZ, [Target.of(example_clip(1.0))])
+        found[names[0]] = metric.compute().item()
+    assert 0 <= found["Dog"] < found["White noise"] <= 1
+    with pytest.raises(UnknownNameError, match="'Spech', for the word 'classes', is not a class of AudioSet"):
+        YamnetProbability(["Spech"], network=network)
+    with pytest.raises(UnknownNameError, match="classes is empty"):
+        YamnetProbability([], network=network)
 
 
 @pytest.mark.parametrize(

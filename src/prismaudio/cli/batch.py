@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prismaudio import __version__
-from prismaudio.cli.building import make_planners, parse_sampler
+from prismaudio.cli.building import NO_PLANNER, make_planners, parse_sampler
 from prismaudio.cli.jobs import RESULT_SUFFIXES
 from prismaudio.cli.launching import n_cpus
 from prismaudio.cli.names import output_names, result_files
@@ -74,7 +74,8 @@ class Batch:
             model = find(options.model, options.revision)
             self.model_id, self.model_files = model.hash, list(model.paths.values())
         self.low_memory: bool = options.low_memory
-        self.planners = make_planners(options.planner, options.device)
+        self.has_planner = options.planner != [NO_PLANNER]
+        self.planners = make_planners(options.planner, options.device) if self.has_planner else []
         self.sampler_name: str | None = None
         self.sampler_arguments: dict[str, Any] = {}
         if options.sampler is not None:
@@ -92,6 +93,8 @@ class Batch:
                     low_memory=self.low_memory,
                     compile=options.compile,
                 )
+            if not self.has_planner:
+                self._model.planner = None
         return self._model
 
     def run(self, jobs: Sequence[Job]) -> int:
@@ -295,7 +298,7 @@ class Batch:
             **{name: getattr(self.options, name) for name in _REQUEST_OPTIONS},
             "sampler": self._describe_sampler(),  # in the place of that option
             "picture": self.options.spectrogram,
-            **({"planners": self._planner_names()} if self.planners else {}),
+            **({"planners": self._planner_names()} if self.options.planner else {}),
         }
 
     def _describe_sampler(self) -> str | dict[str, Any] | None:
@@ -306,6 +309,8 @@ class Batch:
 
     def _planner_names(self) -> list[str]:
         """Class and hash of the options of each planner; options may hold paths of this machine."""
+        if not self.has_planner:
+            return [NO_PLANNER]
         named = []
         for text, planner in zip(self.options.planner, self.planners, strict=True):
             options = repr((text, getattr(planner, "config", None)))

@@ -30,6 +30,8 @@ COMPLETES = (
     "file with class_path and init_args; may be given several times, each completes the ones before"
 )
 """What ``--planner`` does when a plan is written."""
+NO_PLANNER = "none"
+"""The value of ``--planner`` of ``prismaudio generate`` with which nobody completes a plan."""
 
 
 def add_planners(parser: argparse._ActionsContainer, does: str = COMPLETES, option: str = PLANNER) -> None:

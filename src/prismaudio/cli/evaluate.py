@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import Parser, add_scorers, number, seed, whole
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prismaudio.data.manifest import ManifestEntry
-    from prismaudio.evaluation.comparison import EvaluationFolder, System
+    from prismaudio.evaluation.comparison import Comparison, EvaluationFolder, System
+    from prismaudio.evaluation.grid import Grid
+    from prismaudio.evaluation.paper_table import PaperColumn
     from prismaudio.evaluation.run import ScoreRun
     from prismaudio.evaluation.suites import Suite
 
@@ -38,13 +41,28 @@ NAME = re.compile(r"\w[\w.+-]*")
 MAX_TABLES = 12
 """Maximum number of groups of clips whose tables are printed."""
 GIVEN = ("nothing", "caption", "plan")
+TABLES = ("scores", "paper", "both")
+MAX_WITH_INTERVALS = 6
+"""Columns of a table whose cells have room for intervals."""
+COMMANDS = {
+    "caches": "prismaudio.cli.evaluate_caches",
+    "report": "prismaudio.cli.evaluate_report",
+    "strategies": "prismaudio.cli.evaluate_strategies",
+    "video-encoders": "prismaudio.cli.evaluate_video_encoders",
+    "text-encoders": "prismaudio.cli.evaluate_text_encoders",
+}
+"""Modules of the subcommands."""
 _EPILOG = """\
 A system is a model, which generates the audio, or a folder with a file of audio for each clip, named after its id.
 Three steps are in folders of their own and go on where they stopped: systems/NAME/audio, systems/NAME/scores.jsonl,
 and the results (report.html, results.json, .md, .png, .tex and .csv, clips.csv), which are written anew by every run.
 
-prismaudio evaluate caches computes the numbers of av-benchmark from its feature caches, and prismaudio evaluate report
-writes the report of a folder anew; see their own --help.
+Other comparisons, each with its own --help:
+  prismaudio evaluate strategies      forms of the chain of thought: none, random, monolithic, decomposed
+  prismaudio evaluate video-encoders  retrieval of captions by embeddings of clips
+  prismaudio evaluate text-encoders   what linear probes read from encoded plans: order, causes, chains of events
+  prismaudio evaluate report          the report of a folder, written anew without scoring
+  prismaudio evaluate caches          the numbers of av-benchmark from its feature caches
 
 examples:
   prismaudio evaluate --suite clips.csv --model mine=runs/model --audio theirs=/data/theirs -o evaluation
@@ -61,14 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        SUITE, required=True, metavar="NAME|MANIFEST|DIR", help="a suite, a manifest, or a folder of videos"
-    )
-    parser.add_argument(
-        f"{SUITE}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-        help=f"an argument of the suite, such as {SUITE}.split test",
-    )  # fmt: skip
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the evaluation")
+    add_suite(parser)
     systems = parser.add_argument_group("systems, each as NAME=WHAT or WHAT alone")
     systems.add_argument(
         "--model", action="append", default=[], metavar="[NAME=]MODEL", help="a model that generates; repeatable"
@@ -77,11 +88,30 @@ def make_parser() -> argparse.ArgumentParser:
         "--audio", action="append", default=[], metavar="[NAME=]DIR", help="a folder of audio files; repeatable"
     )
     systems.add_argument("--baseline", metavar="NAME", help="system that the others are compared with (default: first)")
-    how = parser.add_argument_group("generation")
-    how.add_argument(
+    systems.add_argument(
         "--given", choices=GIVEN, default="nothing",
         help="what models are given beside the video (default: %(default)s)",
     )  # fmt: skip
+    add_running(parser)
+    return parser
+
+
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the suite and the folder of the evaluation."""
+    parser.add_argument(
+        SUITE, required=True, metavar="NAME|MANIFEST|DIR", help="a suite, a manifest, or a folder of videos"
+    )
+    parser.add_argument(
+        f"{SUITE}.NAME", metavar="VALUE", dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help=f"an argument of the suite, such as {SUITE}.split test",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the evaluation")
+    parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the options of generation and scores."""
+    how = parser.add_argument_group("generation")
     how.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: %(default)s)")
     how.add_argument(
         "--seeds", type=whole(1, 100), default=1, metavar="N",
@@ -96,8 +126,10 @@ def make_parser() -> argparse.ArgumentParser:
     scoring = parser.add_argument_group("scores")
     add_scorers(scoring)
     scoring.add_argument("--force", action="store_true", help="score files again that are scored")
-    parser.add_argument("--limit", type=whole(1, 2**31 - 1), metavar="N", help="only the first N clips")
-    return parser
+    scoring.add_argument(
+        "--table", choices=TABLES, default=TABLES[0],
+        help="what is printed: all scores with intervals, the columns of the paper, or both (default: %(default)s)",
+    )  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
@@ -106,18 +138,15 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0, or 2 if some clips could not be generated or scored.
     """
-    if argv[:1] == ["caches"]:
-        from prismaudio.cli.evaluate_caches import main as of_caches
-
-        return of_caches(argv[1:])
-    if argv[:1] == ["report"]:
-        from prismaudio.cli.evaluate_report import main as of_report
-
-        return of_report(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        return int(import_module(COMMANDS[argv[0]]).main(argv[1:]))
+    if argv and not argv[0].startswith("-"):
+        advice = discover().advice(argv[0], [*COMMANDS])
+        raise UnknownNameError(f"prismaudio evaluate has no command {argv[0]!r}; {advice}")
     options = make_parser().parse_args(join_planner_arguments(argv, (PLANNER, SAMPLER, SUITE)))
-    models = dict(named := [_named(text, "--model") for text in options.model])
-    folders = dict(given := [_named(text, "--audio") for text in options.audio])
-    names = [name for name, _ in (*named, *given)]
+    models = dict(made := [named(text, "--model") for text in options.model])
+    folders = dict(given := [named(text, "--audio") for text in options.audio])
+    names = [name for name, _ in (*made, *given)]
     baseline = _check_names(names, options.baseline)
     output = expanded(options.output)
     check_writable(output)
@@ -136,10 +165,10 @@ def main(argv: Sequence[str]) -> int:
     ]
     code = max((failed for failed, _ in generated), default=0)
     systems = [*(system for _, system in generated), *others]
-    return code | _score(systems, entries, folder, suite, baseline, options)
+    return code | score(systems, entries, folder, suite, baseline, options)
 
 
-def _named(text: str, option: str) -> tuple[str, str]:
+def named(text: str, option: str) -> tuple[str, str]:
     """Name and value of a system; without a name it is that of the file."""
     name, equals, what = text.partition("=")
     if not equals:
@@ -244,15 +273,28 @@ def _row(entry: ManifestEntry, given: str) -> dict[str, Any]:
     return row
 
 
-def _score(
+def score(
     systems: Sequence[System], entries: Sequence[ManifestEntry], folder: EvaluationFolder, suite: Suite, baseline: str,
-    options: argparse.Namespace,
+    options: argparse.Namespace, columns: Sequence[PaperColumn] | None = None, notes: Sequence[str] = (),
 ) -> int:  # fmt: skip
-    """Score all systems, write the results and print them."""
-    from rich.console import Console
+    """Score all systems, write the results and print them.
 
+    Args:
+        systems: The systems.
+        entries: The clips.
+        folder: The folder of the evaluation.
+        suite: The suite of the clips.
+        baseline: Name of the system with which the others are compared.
+        options: The parsed command line.
+        columns: Columns of the table in the form of the paper; None for those of its main table.
+        notes: What a reader of the values must know.
+
+    Returns:
+        0, or 2 if some files could not be scored.
+    """
     from prismaudio.cli.evaluate_report import write as write_report
-    from prismaudio.evaluation import comparison, presentation
+    from prismaudio.evaluation import comparison, paper_table, presentation
+    from prismaudio.evaluation.opinions import mean_opinions
     from prismaudio.evaluation.run import make_scorers
     from prismaudio.progress import Reporter
 
@@ -268,26 +310,48 @@ def _score(
     for name in runs:
         seeds = [system for system in systems if system.name == name]
         found.describe(seeds, list(dict.fromkeys(missing[name])), len(entries), folder.folder)
+        if seeds[0].model is not None:
+            found.systems[name] |= {"parameters": paper_table.num_parameters(seeds[0].model)}
+    found.notes += notes
     title = f"{type(suite).__name__}, {len(entries)} clips"
+    truth = next((system.name for system in systems if paper_table.is_truth(system, entries)), None)
+    for name, opinions in mean_opinions(folder.folder, truth).items():
+        if name in found.systems:
+            found.systems[name] |= opinions
+    paper = paper_table.paper_table(found, columns or paper_table.MAIN, truth)
+    as_in_paper = paper.grid("In the columns of the paper", intervals=len(paper.columns) <= MAX_WITH_INTERVALS)
+    text = f"{presentation.markdown(found, title)}\n{as_in_paper.markdown()}"
     for path, data in (
-        (folder.folder / "results.json", json_text(found.as_dict(), indent=2)),
-        (folder.folder / "results.md", escaped(presentation.markdown(found, title)).encode()),
+        (folder.folder / "results.json", json_text({**found.as_dict(), "paper": paper.as_dict()}, indent=2)),
+        (folder.folder / "results.md", escaped(text).encode()),
     ):
         with replacing(path) as part:
             part.write_bytes(data)
     with replacing(folder.folder / "results.png") as part:
         presentation.draw(found, part)
+    _show(found, as_in_paper, options.table)
     write_report(folder.folder)
+    return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")
+
+
+def _show(found: Comparison, as_in_paper: Grid, table: str) -> None:
+    """Print what ``--table`` names, and the notes."""
+    from rich.console import Console
+
+    from prismaudio.evaluation import presentation
+
     console = Console()
     if not console.is_terminal:
         console.width = 200
-    tables = presentation.tables(found)
-    for table in tables[:MAX_TABLES]:
-        console.print(table)
-    if len(tables) > MAX_TABLES:
-        console.print(f"  {len(tables) - MAX_TABLES} more groups are in {folder.folder / 'results.md'}", markup=False)
-    for reason, left in presentation.unmeasured(found).items():
-        console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if table != "paper":
+        tables = presentation.tables(found)
+        for each in tables[:MAX_TABLES]:
+            console.print(each)
+        if len(tables) > MAX_TABLES:
+            console.print(f"  {len(tables) - MAX_TABLES} more groups are in results.md", markup=False)
+        for reason, left in presentation.unmeasured(found).items():
+            console.print(f"  not measured: {', '.join(left)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if table != "scores":
+        as_in_paper.show(console)
     for note in found.notes:
         console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
-    return reporter.conclude(f"{len(reporter.failures)} failures in {len(systems) * len(entries)} files")

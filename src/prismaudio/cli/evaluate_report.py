@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _EPILOG = """\
-Every prismaudio evaluate writes report.html, results.tex, results.csv and clips.csv into its folder; this command writes
-them anew without scoring, for example after the folder was moved.
+Every prismaudio evaluate writes report.html, results.tex, results.csv and clips.csv into its folder; this command
+writes them anew without scoring, for example after the folder was moved.
 
 examples:
   prismaudio evaluate report evaluation

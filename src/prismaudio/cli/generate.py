@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import Parser, add_model, number, plan, seed, text, whole
-from prismaudio.cli.building import PLANNER, SAMPLER, add_planners, add_sampler, join_planner_arguments
+from prismaudio.cli.building import COMPLETES, PLANNER, SAMPLER, add_planners, add_sampler, join_planner_arguments
 from prismaudio.cli.jobs import Job, collect_jobs
 from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.paths import expanded
@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_sampler(how)
     how.add_argument("--batch-size", type=whole(1, 1024), default=4, help="videos per batch (default: %(default)s)")
-    add_planners(parser)
+    add_planners(parser, f"{COMPLETES}; none leaves plans as they are given")
     add_model(parser)
     resources = parser.add_argument_group("resources")
     resources.add_argument(

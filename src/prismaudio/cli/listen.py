@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prismaudio.evaluation.listening import Answers, Design, Key
-    from prismaudio.evaluation.report import Evaluation
+    from prismaudio.evaluation.reading import Evaluation
 
 FOLDER, KEY = "listening", "listening-key.json"
-RESULTS = ("listening.json", "listening.md")
+TABLE = "listening.md"
 KEEP = "keep"
 MAX_KEY_BYTES = 64 << 20
 _EPILOG = """\
@@ -125,7 +125,7 @@ def _make(folder: Path, options: argparse.Namespace) -> int:
     """Write the test of an evaluation."""
     from prismaudio.evaluation.listening import QUESTIONS, Design
     from prismaudio.evaluation.listening_page import write_media, write_page
-    from prismaudio.evaluation.report import read_evaluation
+    from prismaudio.evaluation.reading import read_evaluation
     from prismaudio.progress import Reporter
 
     found = read_evaluation(folder, [dimension.name for dimension in discover().dimensions()])
@@ -212,7 +212,7 @@ def _collect(folder: Path, options: argparse.Namespace) -> int:
     """Read the answers, write and print what they say."""
     from rich.console import Console
 
-    from prismaudio.evaluation.opinions import collect, markdown, tables
+    from prismaudio.evaluation.opinions import RESULTS, collect, markdown, tables
 
     key = _read_key(folder)
     files = _answer_files(options.collect)
@@ -228,7 +228,7 @@ def _collect(folder: Path, options: argparse.Namespace) -> int:
         )
     found = collect(key, given, keep_failed=options.keep_failed)
     check_writable(folder)
-    for name, content in zip(RESULTS, (json_text(found.as_dict(), indent=2), markdown(found).encode()), strict=True):
+    for name, content in ((RESULTS, json_text(found.as_dict(), indent=2)), (TABLE, markdown(found).encode())):
         with replacing(folder / name) as part:
             part.write_bytes(content)
     console = Console()

@@ -20,6 +20,7 @@ COMMANDS = {
     "score": ("prismaudio.cli.score:main", "score audio with the installed rewards and metrics"),
     "evaluate": ("prismaudio.cli.evaluate:main", "compare systems on a suite of clips, with intervals"),
     "listen": ("prismaudio.cli.listen:main", "make a blind listening test of systems, and collect its answers"),
+    "suite": ("prismaudio.cli.suite:main", "build a benchmark from clips with labels and links"),
     "extract": ("prismaudio.cli.extract:main", "compute latents and features of clips for training"),
     "cot": ("prismaudio.cli.cot:main", "build chain-of-thought data for the clips of a manifest"),
     "fit": ("prismaudio.cli.fit:fit", "train from a recipe (the fit command of LightningCLI)"),

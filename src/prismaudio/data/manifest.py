@@ -80,7 +80,12 @@ class ManifestEntry:
 
 
 def read_manifest(
-    path: str | Path, sections: Sequence[str] = CORE, *, some_may_lack: bool = False, plan_column: str = "plan"
+    path: str | Path,
+    sections: Sequence[str] = CORE,
+    *,
+    some_may_lack: bool = False,
+    plan_column: str = "plan",
+    media: Path | None = None,
 ) -> list[ManifestEntry]:
     r"""Read a manifest.
 
@@ -89,6 +94,7 @@ def read_manifest(
         sections: Sections that plans may have; each may also be a column.
         some_may_lack: Whether files may be missing, as long as one of them exists, and lines with an id may name none.
         plan_column: The column with the plans, which may be another one than ``plan``.
+        media: Folder that the paths of files are relative to, which need not exist; None for that of the manifest.
 
     Raises:
         DataError: It cannot be read, is empty, lacks a column, has a duplicate id, or names files that do not exist.
@@ -104,9 +110,14 @@ def read_manifest(
     file = expanded(path)
     rows = read_rows(file, [*COLUMNS, *sections, plan_column])
     _check_columns(file, rows, plan_column)
-    lines = {line: _entry(file, line, cells, sections, plan_column, may_lack=some_may_lack) for line, cells in rows}
+    may_lack = some_may_lack or media is not None
+    lines = {
+        line: _entry(file, line, cells, sections, plan_column, media or file.parent, may_lack=may_lack)
+        for line, cells in rows
+    }
     _check_ids(file, lines)
-    _check_files(file, lines, some_may_lack=some_may_lack)
+    if media is None:
+        _check_files(file, lines, some_may_lack=some_may_lack)
     return list(lines.values())
 
 
@@ -206,14 +217,18 @@ def _check_columns(file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], pl
 
 
 def _entry(
-    file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str, *, may_lack: bool
-) -> ManifestEntry:
+    file: Path, line: int, cells: Mapping[str, Any], sections: Sequence[str], plan_column: str, media: Path,
+    *, may_lack: bool,
+) -> ManifestEntry:  # fmt: skip
     where = f"{file}, line {line}"
-    paths = {name: path_cell(where, file.parent, name, cells.get(name)) for name in FILES}
+    paths = {name: path_cell(where, media, name, cells.get(name)) for name in FILES}
     name = text_cell(where, "id", cells.get("id"))
     if not any(paths.values()) and not (may_lack and name):
         raise DataError(f"{where}: names no file; expected one of {', '.join(FILES)}")
-    start_s, end_s = _seconds(where, "start_s", cells.get("start_s")), _seconds(where, "end_s", cells.get("end_s"))
+    start_s, end_s = (
+        seconds_cell(where, "start_s", cells.get("start_s")),
+        seconds_cell(where, "end_s", cells.get("end_s")),
+    )
     if end_s is not None and end_s <= (start_s or 0.0):
         raise DataError(f"{where}: end_s {end_s:g} is not after start_s {start_s or 0.0:g}")
     split = str(cells.get("split") or "").strip().lower()
@@ -221,7 +236,7 @@ def _entry(
         raise DataError(f"{where}: unknown split {_shown(split)}; expected {', '.join(SPLITS)}")
     if not name:
         first = next(path for path in paths.values() if path is not None)
-        name = _usual_id(file.parent, first) + ("" if start_s is None else f"@{start_s:g}")
+        name = _usual_id(media, first) + ("" if start_s is None else f"@{start_s:g}")
     return ManifestEntry(
         id=name,
         captions=text_cells(where, cells.get("caption")),
@@ -258,7 +273,8 @@ def _usual_id(folder: Path, path: Path) -> str:
     return readable_name(path.with_suffix("").as_posix().lstrip("/."))
 
 
-def _seconds(where: str, name: str, value: Any) -> float | None:
+def seconds_cell(where: str, name: str, value: Any) -> float | None:
+    """The seconds of a cell; None if it is empty."""
     if value in (None, ""):
         return None
     try:
@@ -331,7 +347,7 @@ def check_whole(where: str, cells: Mapping[str, Any], command: str) -> None:
     Raises:
         DataError: It states where its piece starts or ends.
     """
-    stated = {name: _seconds(where, name, cells.get(name)) for name in ("start_s", "end_s")}
+    stated = {name: seconds_cell(where, name, cells.get(name)) for name in ("start_s", "end_s")}
     for name, seconds in stated.items():
         if seconds or (name == "end_s" and seconds is not None):
             raise DataError(

@@ -30,6 +30,9 @@ class Encoder(ABC):
         group: Number of consecutive features that form a group; clips are split only at group boundaries.
         vocabulary: The sound sources that the features can represent; None for an encoder of arbitrary text and for an
             encoder that does not read text.
+        embedder: Import path, ``"package.module:ClassName"``, of a class that embeds clips and texts in one space, for
+            an encoder of video that belongs to such a pair; empty for none. Its methods are ``embed_clip(clip)`` and
+            ``embed_text(text)``, which return ``(dim,)``; it takes arguments of the encoder by name, and ``device``.
         plain: Arguments with which the class computes the same in a plain way, to which ``prismaudio bench features``
             compares it; empty if there is none.
     """
@@ -40,6 +43,7 @@ class Encoder(ABC):
     frame_spec: FrameSpec | None = None
     group: int = 1
     vocabulary: Sequence[str] | None = None
+    embedder: ClassVar[str] = ""
     plain: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod

@@ -51,6 +51,7 @@ FORMAT = 1
 NAMES = (
     *("clips.jsonl", "systems", "suite", "results.json", "results.md", "results.png", "results.tex", "results.csv"),
     *("clips.csv", "report.html", "report"),
+    *("embeddings", "video_encoders.json", "video_encoders.md", "text_encoders.json", "text_encoders.md"),
 )
 """What an evaluation writes into its folder, besides the file by which the folder is known."""
 MAX_COLUMN_CHARACTERS = 80
@@ -139,7 +140,11 @@ class Comparison:
             folder: The folder of the evaluation.
         """
         system = seeds[0]
-        facts = {"model": system.model, "clips": n_clips - len(missing), "seconds_per_clip": system.seconds}
+        facts: dict[str, Any] = {
+            "model": system.model,
+            "clips": n_clips - len(missing),
+            "seconds_per_clip": system.seconds,
+        }
         facts |= {"seeds": len(seeds), "further_seeds": [one.seed for one in seeds[1:]]} if len(seeds) > 1 else {}
         facts["audio"] = audio_folder(system, folder)
         self.systems[system.name] = {key: value for key, value in facts.items() if value is not None}
@@ -347,10 +352,10 @@ def _job(entry: ManifestEntry, audio: Path) -> ScoreJob:
     """The audio of a clip, compared with its plan or caption, its true audio and its video."""
     plan = next(iter(entry.texts), Plan({}))
     text = str(plan) if plan else ""
-    return ScoreJob(audio, text, _reference(entry), video=entry.video, columns={"id": entry.id})
+    return ScoreJob(audio, text, reference_of(entry), video=entry.video, columns={"id": entry.id})
 
 
-def _reference(entry: ManifestEntry) -> Path | None:
+def reference_of(entry: ManifestEntry) -> Path | None:
     """The true audio of a clip; None if there is none."""
     if entry.audio is not None or entry.video is None:
         return entry.audio
@@ -472,7 +477,7 @@ def _scored(scorer: Scorer, runs: Sequence[ScoreRun]) -> _Scored:
 
 
 def groups_of(
-    entries: Sequence[ManifestEntry], columns: Sequence[str], widths: Iterable[Mapping[str, float]]
+    entries: Sequence[ManifestEntry], columns: Sequence[str], widths: Iterable[Mapping[str, float]] = ()
 ) -> dict[str, set[str]]:
     """All clips, those of each value of each column, and those whose reference is stereo: title → ids.
 

@@ -6,17 +6,20 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from prismaudio.evaluation.comparison import Cell, Comparison
-    from prismaudio.evaluation.report import Evaluation
+    from prismaudio.evaluation.reading import Evaluation
 
-_SPECIAL = {
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
+_SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
 }
 _LATEX_ARROWS = {True: r" $\uparrow$", False: r" $\downarrow$", None: ""}
 
@@ -86,11 +89,12 @@ def latex(
             )
             for system in comparison.systems
         ]
+        caption = (
+            f"{latex_text(title)}: {latex_text(group)}. In brackets the 95\\% interval over clips; a star: the "
+            f"interval of the paired difference from {latex_text(comparison.baseline)} does not contain zero."
+        )
         parts += [
-            "\n\\begin{table}\n\\centering\n",
-            f"\\caption{{{latex_text(title)}: {latex_text(group)}. In brackets the 95\\% interval of the mean over clips; "
-            f"a star: the interval of the paired difference from {latex_text(comparison.baseline)} does not contain "
-            "zero.}\n",
+            f"\n\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n",
             f"\\begin{{tabular}}{{l{'r' * len(measured)}}}\n\\toprule\n",
             f"{' & '.join(['System', *heads])} \\\\\n\\midrule\n",
             *(f"{line} \\\\\n" for line in lines),
@@ -137,8 +141,8 @@ def clips_csv(found: Evaluation) -> str:
         {
             **{name: clip.columns.get(name) for name in columns},
             **{name: row.get(clip.id) for name, row in scores.items()},
-            **{"id": clip.id, "system": system},
         }
+        | {"id": clip.id, "system": system}
         for clip in found.clips
         for system, scores in found.scores.items()
     ]

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from prismaudio.errors import DataError
 from prismaudio.evaluation.intervals import MeanInterval, mean_interval
 from prismaudio.evaluation.listening import CHOICES, FORMAT, NOISE, TRUTH
-from prismaudio.untrusted import escaped
+from prismaudio.untrusted import escaped, load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from prismaudio.evaluation.listening import Answers, Key
 
@@ -241,7 +243,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float]], *, is_nominal: bool = F
 
     Example:
         >>> round(krippendorff_alpha([[1, 1], [2, 2], [3, 3], [3, 3, 3, 4], [1, 2]]), 4)
-        0.858
+        0.8281
     """
     rated = [unit for unit in units if len(unit) > 1]
     values = [value for unit in rated for value in unit]
@@ -261,6 +263,39 @@ def krippendorff_alpha(units: Iterable[Sequence[float]], *, is_nominal: bool = F
         return None
     observed = sum(apart(unit) / (len(unit) - 1) for unit in rated) / n
     return 1 - observed / expected
+
+
+RESULTS = "listening.json"
+"""File in the folder of an evaluation with the result of its listening test."""
+
+
+def mean_opinions(folder: Path, truth: str | None) -> dict[str, dict[str, float]]:
+    """Mean opinion scores that were collected in the folder of an evaluation: system → MOS-Q or MOS-C → mean.
+
+    Args:
+        folder: The folder.
+        truth: Name of the system that is the true audio; None for none.
+
+    Returns:
+        The scores; empty without a listening test.
+
+    Raises:
+        DataError: The file is no result of a listening test.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        return {}
+    try:
+        found = load_json(read_small(path))
+        scores = {
+            str(truth if system == TRUTH else system): {
+                str(title): float(score["mean"]) for title, score in row.items() if title in TITLES.values()
+            }
+            for system, row in found["scores"].items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is no result of prismaudio listen --collect; collect the answers again") from error
+    return scores
 
 
 # Tables --------------------------------------------------------------------------------------------------------------

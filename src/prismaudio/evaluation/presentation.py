@@ -33,8 +33,12 @@ def unmeasured(comparison: Comparison) -> dict[str, list[str]]:
     return left_out
 
 
-def text_of(cell: Cell) -> str:
+def text_of(cell: Cell, digits: int = 4) -> str:
     """Value and interval of a cell; a star marks an interval of the difference from the baseline without zero.
+
+    Args:
+        cell: The cell.
+        digits: Significant digits of the value.
 
     Example:
         >>> from prismaudio.evaluation.comparison import Cell
@@ -44,7 +48,7 @@ def text_of(cell: Cell) -> str:
     """
     if cell.value is None:
         return "–"
-    text = f"{cell.value:.4g}"
+    text = f"{cell.value:.{digits}g}"
     if cell.low is not None and cell.high is not None:
         text += f" [{cell.low:.3g}, {cell.high:.3g}]"
     if cell.difference is not None and cell.difference.excludes_zero:

@@ -156,7 +156,7 @@ function toggleSystem(number, button) {
   clipSort.column = 0;
   clipSort.direction = 1;
   showBars();
-  showBreakdown();
+  if (scorers.length) showBreakdown();
   fillViews();
   filter();
 }
@@ -268,12 +268,14 @@ let page = 0;
 const clipSort = { column: 0, direction: 1 };
 const haystacks = clips.map(() => null);
 
+const textOf = (plan) => Object.values(plan || {}).join("\n");
+
 function haystack(number) {
   if (haystacks[number] === null) {
     const clip = clips[number];
-    const own = sources.map((source) => (source.clips[number] && source.clips[number].plan) || "");
+    const own = sources.map((source) => textOf(source.clips[number] && source.clips[number].plan));
     const classes = columns.map((column, place) => column.values[clip.classes[place]]);
-    haystacks[number] = [clip.id, clip.caption || "", clip.plan || "", ...own, ...classes].join("\n").toLowerCase();
+    haystacks[number] = [clip.id, clip.caption || "", textOf(clip.plan), ...own, ...classes].join("\n").toLowerCase();
   }
   return haystacks[number];
 }
@@ -415,6 +417,7 @@ let points = [];
 let picked = -1;
 
 function drawScatter() {
+  if (!scorers.length) return;
   const [x, y] = [Number($("scatter-x").value), Number($("scatter-y").value)];
   points = [];
   for (const system of shownSystems()) {
@@ -621,11 +624,12 @@ function showMedia(number, heard) {
     video.addEventListener("error", () => problem("The video cannot be played here; it may have been moved."));
     video.addEventListener("loadedmetadata", onTime);
     video.src = address;
-  } else problem(clip.video ? "The video is not where it was." : "The clip has no video.");
+  } else if (!clip.video) problem("The clip has no video.");
+  const lost = clip.video && !address ? ["the video"] : [];
   const tracks = heard.map(({ source }) => {
     const url = audioOf(source, number);
     if (url === null) {
-      problem(`The audio of ${source.name} is not where it was.`);
+      lost.push(`the audio of ${source.name}`);
       return null;
     }
     const track = element("audio", { preload: "auto" });
@@ -634,6 +638,7 @@ function showMedia(number, heard) {
     track.src = url;
     return track;
   });
+  if (lost.length) problem(`Not where it was: ${lost.join(", ")}. After moving files, prismaudio evaluate report writes this page anew.`);
   for (const system of shownSystems()) {
     if (!heard.some(({ source }) => source.system === system)) problem(`${systems[system].name} has no audio of this clip.`);
   }
@@ -666,8 +671,10 @@ let lanesLength = 1;
 function showLanes(number, heard) {
   lanesLength = lengthOf(number, heard);
   let detected = 0;
+  const isDrawn = heard.some(({ source }) => source.clips[number].s);
   const lanes = heard.map(({ source }, place) => {
     const facts = source.clips[number];
+    if (facts.lost) return element("div", { hidden: true });
     const picture = element("div", { className: "spectrum" });
     if (facts.s) {
       const url = addressOf(within(source.images, `${quoted(clips[number].id)}${data.image}`));
@@ -698,15 +705,15 @@ function showLanes(number, heard) {
       choose(place);
       player.seek(((event.clientX - box.left) / box.width) * lanesLength);
     });
-    const told = facts.problem ? `no spectrogram: ${facts.problem}` : facts.lost ? "not where it was" : facts.s ? shownTime(facts.s) : "";
+    const told = facts.problem ? `no spectrogram: ${facts.problem}` : facts.s ? shownTime(facts.s) : "";
     const head = element("p", {}, dot(source.system), element("span", { className: "label" }, source.name), element("span", {}, told));
     return element("div", { className: "lane" }, head, facts.s ? picture : "");
   });
-  $("lanes").replaceChildren(...lanes, ruler());
+  $("lanes").replaceChildren(...lanes, ...(isDrawn ? [ruler()] : []));
   const isPlanned = heard.some(({ source }) => (source.clips[number].events || clips[number].events || []).length);
-  const marks = [isPlanned ? "Dotted lines: events of the plan" : "", detected ? "triangles: detected onsets" : ""].filter(Boolean);
-  const drawn = heard.some(({ source }) => source.clips[number].s);
-  $("lanes-note").textContent = [marks.length ? `${marks.join("; ")}.` : "", drawn ? "Mel scale, 40 Hz to 16 kHz, −90 to 0 dB." : ""].join(" ").trim();
+  const marks = [isPlanned ? "dotted lines are events of the plan" : "", detected ? "triangles are detected onsets" : ""].filter(Boolean);
+  const told = marks.length ? [`${capital(marks.join(", "))}.`] : [];
+  $("lanes-note").textContent = isDrawn ? [...told, "Mel scale, 40 Hz to 16 kHz, −90 to 0 dB."].join(" ") : "";
 }
 
 function eventMarks([what, onsets, end, azimuth]) {
@@ -740,18 +747,9 @@ function at(made, seconds, length) {
   return made;
 }
 
-// The sections of a plan: "<Semantic> … <Temporal> …"
-function sectionsOf(text) {
-  const parts = text.split(/<([A-Z][\w-]*)>/);
-  if (parts.length < 3) return [["", text]];
-  const made = [];
-  for (let place = 1; place < parts.length; place += 2) made.push([parts[place].toLowerCase(), parts[place + 1].trim()]);
-  return made;
-}
-
-function planBlock(title, text, isOpen) {
+function planBlock(title, plan, isOpen) {
   const list = element("dl", {});
-  for (const [name, words] of sectionsOf(text)) list.append(element("dt", {}, name), element("dd", {}, words));
+  for (const [name, words] of Object.entries(plan)) list.append(element("dt", {}, name), element("dd", {}, words));
   return element("details", { className: "plan", open: isOpen }, element("summary", {}, title), list);
 }
 
@@ -759,10 +757,10 @@ function showPlans(number, heard) {
   const clip = clips[number];
   const made = [];
   if (clip.plan) made.push(planBlock("Plan of the clip", clip.plan, true));
-  if (clip.caption && !(clip.plan || "").includes(clip.caption)) made.push(planBlock("Caption", clip.caption, !clip.plan));
+  if (clip.caption && !textOf(clip.plan).includes(clip.caption)) made.push(planBlock("Caption", { "": clip.caption }, !clip.plan));
   for (const { source } of heard) {
     const plan = source.clips[number].plan;
-    if (plan && plan !== clip.plan) made.push(planBlock(`Plan of ${source.name}`, plan, !clip.plan));
+    if (plan && textOf(plan) !== textOf(clip.plan)) made.push(planBlock(`Plan of ${source.name}`, plan, !clip.plan));
   }
   $("plans").replaceChildren(...made);
 }
@@ -789,6 +787,7 @@ function onTime() {
   if (!player) return;
   const time = player.time;
   $("play").textContent = player.isPlaying ? "Pause" : "Play";
+  $("play").disabled = player.duration === 0;
   $("clock").textContent = `${time.toFixed(2)} / ${player.duration.toFixed(2)} s`;
   for (const head of $("lanes").querySelectorAll(".head-line")) at(head, time, lanesLength);
   [...$("sources").children].forEach((button, place) => {
@@ -827,25 +826,24 @@ function fill() {
   options($("breakdown-by"), ["groups", ...columns.map((column) => column.name)]);
   $("breakdown-by-label").hidden = !columns.length;
   options($("scatter-x"), scorers.map(titled));
-  const other = scorers.findIndex((scorer) => scorer.dimension !== scorers[0].dimension);
+  const other = scorers.findIndex((scorer, _, [first]) => scorer.dimension !== first.dimension);
   options($("scatter-y"), scorers.map(titled), other < 0 ? Math.min(1, scorers.length - 1) : other);
   options($("in-group"), ["all", ...groups.slice(1).map((one) => one.name)]);
   $("in-class").replaceChildren(element("option", { value: "" }, "all"));
   columns.forEach((column, place) => {
+    if (column.grouped) return;
     const list = column.values.map((text, value) => element("option", { value: `${place} ${value}` }, text));
     $("in-class").append(element("optgroup", { label: column.name }, ...list));
   });
-  $("in-class-label").hidden = !columns.length;
+  $("in-class-label").hidden = columns.every((column) => column.grouped);
   if (groups.length < 2) for (const id of ["group", "in-group"]) $(id).parentElement.hidden = true;
   if (!scorers.length) for (const id of ["dimensions", "breakdown", "scatter"]) $(id).hidden = true;
   $("notes").hidden = !$("notes").querySelector("li");
   fillViews();
   showChips();
   showGroup();
-  if (scorers.length) {
-    showBreakdown();
-    filter();
-  } else $("clips").hidden = true;
+  if (scorers.length) showBreakdown();
+  filter();
 }
 
 let waiting;
@@ -895,7 +893,10 @@ canvas.addEventListener("keydown", (event) => {
     event.preventDefault();
     movePick(event.key);
     if (points[picked]) $("scatter-note").textContent = $("tip").textContent;
-  } else if (event.key === "Enter" && points[picked]) openClip(points[picked].clip);
+  } else if (event.key === "Enter" && points[picked]) {
+    event.preventDefault();
+    openClip(points[picked].clip);
+  }
 });
 window.addEventListener("resize", () => soon(paint));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
@@ -908,10 +909,14 @@ $("clip-before").addEventListener("click", () => stepClip(-1));
 $("clip-after").addEventListener("click", () => stepClip(1));
 $("clip-close").addEventListener("click", () => $("clip").close());
 $("clip").addEventListener("close", closed);
+$("clip").addEventListener("click", (event) => {
+  if (event.detail && event.target.closest("button, label")) $("clip-id").focus({ preventScroll: true }); // keys go to the player
+});
 $("clip").addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = event.target;
-  const isPressed = target.matches("button, summary, input") && [" ", "Enter"].includes(event.key);
+  const isRadio = target.getAttribute("aria-checked") === "true"; // chosen already, so that a key is for the player
+  const isPressed = !isRadio && target.matches("button, summary, input") && [" ", "Enter"].includes(event.key);
   const places = [...$("sources").children].map((_, place) => place).filter((place) => !$("sources").children[place].disabled);
   const chosenPlace = places.indexOf(player.chosen);
   const acts = {

@@ -3,454 +3,47 @@
 from __future__ import annotations
 
 import base64
-import math
-import os
-import statistics
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prismaudio.data.manifest import COLUMNS, NAMED_FILES, ManifestEntry, read_rows
-from prismaudio.errors import DataError, PrismAudioError, first_of, reason
+from prismaudio.data.manifest import NAMED_FILES
+from prismaudio.errors import DataError, first_of
 from prismaudio.evaluation import exports
-from prismaudio.evaluation.comparison import (
-    ALL,
-    FORMAT,
-    REFERENCE_WIDTH,
-    Cell,
-    Comparison,
-    EvaluationFolder,
-    check_ids,
-    groups_of,
-)
-from prismaudio.evaluation.intervals import MeanInterval
 from prismaudio.evaluation.presentation import unmeasured
-from prismaudio.evaluation.results import JsonLines
+from prismaudio.evaluation.reading import is_finite, read_evaluation
+from prismaudio.evaluation.report_data import ordered, report_data, sources_of
 from prismaudio.evaluation.sounds import IMAGE_SUFFIX, Sounds
 from prismaudio.evaluation.table import ARROWS
 from prismaudio.media.files import replacing
-from prismaudio.media.segments import has_audio
 from prismaudio.pages import html_text, is_page_of, page, relative_url
-from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from prismaudio.plan import CORE, Plan
-from prismaudio.untrusted import MAX_TABLE_BYTES, load_json, read_small
+from prismaudio.plan import CORE
+from prismaudio.progress import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from prismaudio.evaluation.results import ScoreRecord
-    from prismaudio.plan.story import Story
-    from prismaudio.progress import Reporter
+    from prismaudio.evaluation.comparison import Cell
+    from prismaudio.evaluation.reading import Evaluation
 
 GENERATOR = "prismaudio evaluate report"
 """Marks pages, so that only these are overwritten."""
 MAX_EMBEDDED_BYTES = 50_000_000
 """Most bytes of media that a page has inside."""
-MAX_CLASSES = 500
-"""Most values of a column by which clips are divided."""
-REFERENCE = "reference"
 MEDIA_TYPES = {
-    **{".mp4": "video/mp4", ".mov": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm"},
-    **{".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".opus": "audio/ogg"},
-    **{".m4a": "audio/mp4", ".aac": "audio/aac", IMAGE_SUFFIX: "image/webp"},
+    ".mp4": "video/mp4",
+    ".mov": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/webm",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    IMAGE_SUFFIX: "image/webp",
 }
-
-
-@dataclass
-class Evaluation:
-    """What the folder of an evaluation holds.
-
-    Args:
-        folder: The folder.
-        title: The suite and its number of clips.
-        comparison: The content of ``results.json``.
-        clips: The clips; their files need not exist.
-        scores: The scores of each system: scorer → id of the clip → mean over the seeds.
-        audio: The audio of each system, of its first seed: id of the clip → file; one that has moved away is where it
-            was.
-        references: The true audio by id of the clip.
-        sections: Sections that plans may have.
-    """
-
-    folder: Path
-    title: str
-    comparison: Comparison
-    clips: list[ManifestEntry]
-    scores: dict[str, dict[str, dict[str, float]]]
-    audio: dict[str, dict[str, Path]]
-    references: dict[str, Path]
-    sections: Sequence[str] = CORE
-    truths: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        """Find the systems whose audio is the true audio itself; they are left out where the best is marked."""
-        for name, files in self.audio.items():
-            if files and all(self.references.get(clip) == path for clip, path in files.items()):
-                self.truths.add(name)
-
-
-# Reading ------------------------------------------------------------------------------------------------------------
-def read_evaluation(folder: Path, sections: Sequence[str] = CORE) -> Evaluation:
-    """Read the folder of an evaluation that has results.
-
-    Args:
-        folder: The folder.
-        sections: Sections that plans may have.
-
-    Raises:
-        DataError: It is not the folder of an evaluation, has no results, or those of another version.
-    """
-    files = EvaluationFolder(folder)
-    marker = _json(folder / "evaluation.json", folder)
-    comparison = read_comparison(folder / "results.json", folder)
-    clips = [_entry(folder, cells, sections) for _, cells in read_rows(folder / "clips.jsonl", [*COLUMNS, *sections])]
-    check_ids([clip.id for clip in clips])
-    check_ids(list(comparison.systems))
-    ids = [clip.id for clip in clips]
-    scores, audio = {}, {}
-    for name, facts in comparison.systems.items():
-        stated = facts.get("audio")
-        roots = [folder / stated] if isinstance(stated, str) else []
-        roots.append(files.of_system(name) / "audio")
-        records = _records(files.of_system(name), roots[0])
-        further = [seed for seed in facts.get("further_seeds") or [] if isinstance(seed, int)]
-        others = [_records(place := files.of_system(name, seed), place / "audio") for seed in further]
-        scores[name] = _means([records, *others])
-        audio[name] = _audio_of(ids, records, roots)
-    title = f"{marker.get('suite', 'evaluation')}, {len(clips)} clips"
-    return Evaluation(folder, title, comparison, clips, scores, audio, _references(clips), sections)
-
-
-def _records(place: Path, audio: Path) -> dict[str, ScoreRecord]:
-    """The scores in the folder of a system, by id; where a clip was scored twice, those of the audio that it has now."""
-    found = [record for record in JsonLines(str(place / "scores.jsonl"), ()).records.values() if "id" in record.columns]
-    now = os.path.abspath(audio)  # noqa: PTH100 - links are not resolved
-    found.sort(key=lambda record: os.path.abspath(record.file).startswith(f"{now}{os.sep}"))  # noqa: PTH100
-    return {str(record.columns["id"]): record for record in found}
-
-
-def _means(seeds: Sequence[Mapping[str, ScoreRecord]]) -> dict[str, dict[str, float]]:
-    """Scorer → id of the clip → mean over the seeds."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for clip, record in (item for records in seeds for item in records.items()):
-        for name, score in record.scores.items():
-            if score.value is not None:
-                found.setdefault(name, {}).setdefault(clip, []).append(score.value)
-    return {name: {clip: statistics.fmean(each) for clip, each in row.items()} for name, row in found.items()}
-
-
-def read_comparison(path: Path, folder: Path) -> Comparison:
-    """Read ``results.json``.
-
-    Raises:
-        DataError: There is none, it is not that of an evaluation, or it has another format.
-    """
-    found = _json(path, folder)
-    again = "run the command of the evaluation again, which keeps the audio and the scores"
-    if found.get("format") != FORMAT:
-        if "groups" in found and "format" not in found:
-            raise DataError(f"{path} was written by an older version and states no format; {again}")
-        raise DataError(f"{path} has the format {found.get('format')!r}; this version reads {FORMAT}; {again}")
-    try:
-        systems = {str(name): dict(facts) for name, facts in found["systems"].items()}
-        cells = {
-            str(group): {
-                str(name): {system: _cell(row.get(system, {})) for system in systems} for name, row in rows.items()
-            }
-            for group, rows in found["groups"].items()
-        }
-        scorers = {
-            str(name): {"dimension": None, "higher_is_better": None, "range": [None, None], "source": "", **about}
-            for name, about in found["scorers"].items()
-        }
-        if not systems or ALL not in cells or any(name not in scorers for rows in cells.values() for name in rows):
-            raise ValueError("it lacks systems, groups or scorers")
-        notes = [str(note) for note in found["notes"]]
-        return Comparison(scorers, cells, systems, str(found["baseline"]), notes, list(map(str, found["columns"])))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not as prismaudio evaluate writes it ({error}); {again}") from error
-
-
-def _json(path: Path, folder: Path) -> dict[str, Any]:
-    try:
-        found = load_json(read_small(path, MAX_TABLE_BYTES))
-    except FileNotFoundError:
-        found = None
-        if folder.is_dir() and path.name == "results.json" and (folder / "evaluation.json").exists():
-            raise DataError(f"{folder} has no results.json; its evaluation did not end, run it again") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error if isinstance(error, ValueError) else reason(error)}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{folder} is not the folder of an evaluation; expected what prismaudio evaluate wrote with -o")
-    return found
-
-
-def _cell(found: Mapping[str, Any]) -> Cell:
-    """A cell of ``results.json``; a number that is not finite is none."""
-    number = {name: value if _is_finite(value) else None for name, value in found.items()}
-    cell = Cell(number.get("value"), int(number.get("n") or 0), number.get("low"), number.get("high"))
-    if number.get("difference") is not None:
-        low, high = number.get("difference_low"), number.get("difference_high")
-        cell.difference = MeanInterval(number["difference"], low, high, cell.n, 0)
-    cell.seed_sd = number.get("seed_sd")
-    cell.reason = str(found.get("reason", "")) or ("" if cell.value is not None else "it is not a number")
-    return cell
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _entry(folder: Path, cells: Mapping[str, Any], sections: Sequence[str]) -> ManifestEntry:
-    """A clip of ``clips.jsonl``; its files need not exist."""
-    files = {kind: folder / named for kind in ("video", "audio") if isinstance(named := cells.get(kind), str) and named}
-    captions = cells.get("caption") or []
-    captions = tuple(map(str, [captions] if isinstance(captions, str) else captions))
-    plan = _plan(cells.get("plan"), sections)
-    return ManifestEntry(
-        str(cells.get("id", "")), **files, captions=captions, plans=(plan,) if plan else (), columns=cells
-    )
-
-
-def _plan(text: Any, sections: Sequence[str]) -> Plan | None:
-    try:
-        return Plan.parse(text, sections) if isinstance(text, str) and text else None
-    except PrismAudioError:
-        return Plan({"semantic": text})
-
-
-def _audio_of(ids: Iterable[str], records: Mapping[str, ScoreRecord], roots: Sequence[Path]) -> dict[str, Path]:
-    """The audio of a system: in its folder, or else where it was when it was scored."""
-    found = {}
-    for clip in ids:
-        scored = Path(records[clip].file) if clip in records else None
-        suffix = ".wav" if scored is None else scored.suffix.lower()
-        places = [root / f"{clip}{suffix}" for root in roots] + ([scored] if scored is not None else [])
-        path = next((place for place in places if place.is_file()), places[0] if scored is not None else None)
-        if path is not None and path.suffix.lower() in {*AUDIO_SUFFIXES, *VIDEO_SUFFIXES}:
-            found[clip] = path
-    return found
-
-
-def _references(clips: Iterable[ManifestEntry]) -> dict[str, Path]:
-    """The true audio of clips: their audio, or a video that has a sound."""
-    found = {}
-    for clip in clips:
-        path = clip.audio
-        if path is None and clip.video is not None and clip.video.is_file():
-            try:
-                path = clip.video if has_audio(clip.video) else None
-            except PrismAudioError:  # the page says that it cannot be played
-                path = None
-        if path is not None:
-            found[clip.id] = path
-    return found
-
-
-# Data of the page ---------------------------------------------------------------------------------------------------
-def report_data(
-    found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None = None
-) -> dict[str, Any]:
-    """What the script of the page reads, as JSON types.
-
-    Args:
-        found: The evaluation.
-        place: The file of the page, from which media are linked.
-        sounds: Draws spectrograms; None for a page without.
-        reporter: Counts the files of audio.
-    """
-    comparison = found.comparison
-    systems = list(comparison.systems)
-    names = [name for name in ordered(comparison) if _is_measured(comparison, name)]
-    scores = found.scores
-    widths = [of_system.get(REFERENCE_WIDTH, {}) for of_system in scores.values()]
-    groups = groups_of(found.clips, comparison.columns, widths)
-    known = [group for group in comparison.cells if group in groups]
-    columns = _class_columns(found.clips)
-    return {
-        "title": found.title,
-        "baseline": systems.index(comparison.baseline) if comparison.baseline in systems else 0,
-        "systems": [
-            {
-                "name": name,
-                "model": str(facts.get("model") or ""),
-                "clips": sum(clip.id in found.audio[name] for clip in found.clips),
-                "is_truth": name in found.truths,
-            }
-            for name, facts in comparison.systems.items()
-        ],
-        "scorers": [
-            {
-                "name": name,
-                "dimension": str(comparison.scorers[name]["dimension"] or "other"),
-                "range": comparison.scorers[name]["range"],
-                "higher": comparison.scorers[name]["higher_is_better"],
-                "source": str(comparison.scorers[name]["source"]),
-            }
-            for name in names
-        ],
-        "groups": [
-            {
-                "name": group,
-                "cells": [
-                    [_plain_cell(comparison.cells[group].get(name, {}).get(system)) for system in systems]
-                    for name in names
-                ],
-            }
-            for group in comparison.cells
-        ],
-        "columns": [{"name": name, "values": values} for name, values in columns.items()],
-        "clips": [
-            {
-                "id": clip.id,
-                **({"video": relative_url(clip.video, place.parent)} if clip.video is not None else {}),
-                **({"lost": True} if clip.video is not None and not clip.video.is_file() else {}),
-                **({"plan": str(clip.plans[0])} if clip.plans else {}),
-                **({"caption": clip.captions[0]} if clip.captions else {}),
-                "groups": [
-                    number
-                    for number, group in enumerate(comparison.cells)
-                    if group in known and clip.id in groups[group]
-                ],
-                "classes": [values.index(_class(clip, name)) for name, values in columns.items()],
-                **_events(clip.plans[0].story if clip.plans else None),
-            }
-            for clip in found.clips
-        ],
-        "values": [
-            [[_rounded(scores[system].get(name, {}).get(clip.id)) for clip in found.clips] for name in names]
-            for system in systems
-        ],
-        "sources": _sources(found, place, sounds, reporter),
-        "image": IMAGE_SUFFIX,
-    }
-
-
-def ordered(comparison: Comparison) -> list[str]:
-    """Names of the scorers by dimension, those of plans first."""
-    order = {name: number for number, name in enumerate(CORE)}
-    dimensions = [str(about["dimension"] or "") for about in comparison.scorers.values()]
-    for name in sorted({name for name in dimensions if name}):
-        order.setdefault(name, len(order))
-    names = list(comparison.scorers)
-    return sorted(names, key=lambda name: order.get(str(comparison.scorers[name]["dimension"] or ""), len(order)))
-
-
-def _is_measured(comparison: Comparison, name: str) -> bool:
-    return any(cell.value is not None for rows in comparison.cells.values() for cell in rows.get(name, {}).values())
-
-
-def _plain_cell(cell: Cell | None) -> list[float | None] | None:
-    """Value, clips, interval, difference and its interval; None if there is no value."""
-    if cell is None or cell.value is None:
-        return None
-    found = [cell.value, cell.n, cell.low, cell.high]
-    if cell.difference is not None:
-        found += [cell.difference.mean, cell.difference.low, cell.difference.high]
-    return [_rounded(value) for value in found]
-
-
-def _rounded(value: float | None) -> float | None:
-    """Five significant digits, for the size of the page.
-
-    Example:
-        >>> _rounded(0.123456789), _rounded(3.0), _rounded(math.nan)
-        (0.12346, 3, None)
-    """
-    if value is None or not math.isfinite(value):
-        return None
-    short = float(f"{value:.5g}")
-    return int(short) if short.is_integer() and abs(short) < 1e6 else short
-
-
-def _class_columns(clips: Sequence[ManifestEntry]) -> dict[str, list[str]]:
-    """Other columns that divide the clips, with their values."""
-    names = dict.fromkeys(name for clip in clips for name in clip.columns if name not in COLUMNS)
-    found = {name: sorted({_class(clip, name) for clip in clips}) for name in names}
-    return {name: values for name, values in found.items() if 1 < len(values) <= min(MAX_CLASSES, len(clips) - 1)}
-
-
-def _class(clip: ManifestEntry, name: str) -> str:
-    value = clip.columns.get(name)
-    return "none" if value in (None, "") else str(value)
-
-
-def _events(story: Story | None) -> dict[str, Any]:
-    """The events that a plan states: what, times, end and directions."""
-    sources = [] if story is None else [source for source in story.sources if source.onsets_s]
-    made = [[one.what, list(one.onsets_s), one.end_s, one.azimuth_deg and list(one.azimuth_deg)] for one in sources]
-    return {"events": made} if made else {}
-
-
-def _sources(found: Evaluation, place: Path, sounds: Sounds | None, reporter: Reporter | None) -> list[dict[str, Any]]:
-    """The audio to listen to: that of each system, and the true one where no system has it."""
-    known = [set(found.audio[name].values()) for name in found.audio]
-    references = {clip: path for clip, path in found.references.items() if not any(path in files for files in known)}
-    made = []
-    for number, (name, files) in enumerate([*found.audio.items(), (REFERENCE, references)]):
-        is_system = number < len(found.audio)
-        if not is_system and not files:
-            continue
-        folder = f"systems/{name}" if is_system else REFERENCE
-        root = _root(files)
-        images = found.folder / "report" / folder
-        clips = []
-        for clip in found.clips:
-            facts = _source_clip(found, clip.id, files.get(clip.id), root, sounds and (sounds, folder))
-            if facts is not None and is_system:
-                facts |= _own_plan(files[clip.id], found.sections)
-            clips.append(facts)
-            if reporter is not None and facts is not None:
-                reporter.count()
-        made.append(
-            {
-                "name": name,
-                "system": number if is_system else None,
-                "folder": relative_url(root, place.parent) if root is not None else "",
-                "images": relative_url(images, place.parent),
-                "clips": clips,
-            }
-        )
-    return made
-
-
-def _root(files: Mapping[str, Path]) -> Path | None:
-    """The folder with files that are named after the ids of clips."""
-    for clip, path in files.items():
-        if path.as_posix().endswith(f"/{clip}{path.suffix}"):
-            return Path(path.as_posix()[: -len(f"{clip}{path.suffix}")])
-    return next(iter(files.values())).parent if files else None
-
-
-def _source_clip(
-    found: Evaluation, clip: str, path: Path | None, root: Path | None, drawn: tuple[Sounds, str] | None
-) -> dict[str, Any] | None:
-    """The audio of a clip: ``file`` within the folder where it is not ``ID.wav``, its length, onsets and problem."""
-    if path is None or root is None:
-        return None
-    made: dict[str, Any] = {}
-    if path != root / f"{clip}.wav":
-        made["file"] = relative_url(path, root)
-    if not path.is_file():
-        return made | {"lost": True}
-    if drawn is not None:
-        facts = drawn[0].of(drawn[1], clip, path)
-        made |= {
-            key: facts[name]
-            for key, name in (("s", "duration_s"), ("on", "onsets_s"), ("problem", "problem"))
-            if name in facts
-        }
-    return made
-
-
-def _own_plan(audio: Path, sections: Sequence[str]) -> dict[str, Any]:
-    """The plan that a model wrote for its audio, and the events that it states."""
-    try:
-        written = load_json(read_small(audio.with_suffix(".json")))
-        plan = _plan(written["plan_text"], sections) if "outputs" in written else None
-    except (OSError, ValueError, LookupError, TypeError):  # no model of ours wrote it
-        return {}
-    return {"plan": str(plan), **_events(plan.story)} if plan else {}
 
 
 # Page ---------------------------------------------------------------------------------------------------------------
@@ -529,7 +122,7 @@ def _facts_html(found: Evaluation, system: str) -> str:
     told += ["baseline"] if system == found.comparison.baseline else []
     told += ["the reference itself"] if system in found.truths else []
     told += [f"{n_clips} of {len(found.clips)} clips"] if n_clips < len(found.clips) else []
-    told += [f"{facts['seconds_per_clip']:.2f} s per clip"] if _is_finite(facts.get("seconds_per_clip")) else []
+    told += [f"{facts['seconds_per_clip']:.2f} s per clip"] if is_finite(facts.get("seconds_per_clip")) else []
     return "".join(f"<small>{html_text(text)}</small>" for text in told)
 
 
@@ -555,20 +148,15 @@ def _notes_html(found: Evaluation) -> str:
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
-def embedded(found: Evaluation, data: Mapping[str, Any], place: Path) -> dict[str, list[str]]:
+def embedded(found: Evaluation, place: Path, sounds: Sounds) -> dict[str, list[str]]:
     """The media of an evaluation by their address on the page, as media type and base64.
 
     Raises:
         DataError: They are larger than :data:`MAX_EMBEDDED_BYTES`.
     """
-    sounds = Sounds(found.folder / "report")
     paths = [clip.video for clip in found.clips if clip.video is not None]
-    paths += [path for files in (*found.audio.values(), found.references) for path in files.values()]
-    for source in data["sources"]:
-        name = REFERENCE if source["system"] is None else f"systems/{source['name']}"
-        paths += [
-            sounds.image(name, clip.id) for clip, facts in zip(found.clips, source["clips"], strict=True) if facts
-        ]
+    for source in sources_of(found):
+        paths += [*source.files.values(), *(sounds.image(source.folder, clip) for clip in source.files)]
     files = {relative_url(path, place.parent): path for path in paths if path.is_file()}
     n_bytes = sum(path.stat().st_size for path in files.values())
     if n_bytes > MAX_EMBEDDED_BYTES:
@@ -591,16 +179,14 @@ def write_report(
     *,
     target: Path | None = None,
     embed: bool = False,
-    reporter: Reporter | None = None,
 ) -> list[str]:
-    """Write the report of an evaluation and its tables: ``report.html``, ``results.tex``, ``results.csv``, ``clips.csv``.
+    """Write the report of an evaluation, and its tables ``results.tex``, ``results.csv`` and ``clips.csv``.
 
     Args:
         folder: The folder of the evaluation, with its results.
         sections: Sections that plans may have.
         target: The page; None for ``report.html`` in the folder.
         embed: Whether the page has the media inside.
-        reporter: Counts the files of audio, whose spectrograms are drawn.
 
     Returns:
         What a reader must know, such as media that are not there, one line each.
@@ -613,8 +199,16 @@ def write_report(
         raise DataError(f"{place} exists and is no report; choose another name with -o")
     found = read_evaluation(folder, sections)
     (folder / "report").mkdir(exist_ok=True)
-    data = report_data(found, place, Sounds(folder / "report"), reporter)
-    media = embedded(found, data, place) if embed else None
+    sounds = Sounds(folder / "report")
+    files = [
+        (one.folder, clip, path) for one in sources_of(found) for clip, path in one.files.items() if path.is_file()
+    ]
+    with Reporter(len(files), "spectrograms") as reporter:
+        for name, clip, path in files:
+            sounds.of(name, clip, path)
+            reporter.count()
+    data = report_data(found, place, sounds)
+    media = embedded(found, place, sounds) if embed else None
     for path, text in (
         (folder / "results.tex", exports.latex(found.comparison, found.title, found.truths, ordered(found.comparison))),
         (folder / "results.csv", exports.results_csv(found.comparison)),
@@ -630,7 +224,7 @@ def _warnings(found: Evaluation) -> Iterable[str]:
     """A line for each kind of media that are not where they were."""
     kinds = {"videos": [clip.video for clip in found.clips if clip.video is not None]}
     kinds |= {f"files of audio of {name}": list(files.values()) for name, files in found.audio.items()}
-    kinds |= {"files of true audio": [path for path in found.references.values()]}
+    kinds |= {"files of true audio": list(found.references.values())}
     for kind, paths in kinds.items():
         if lost := [str(path) for path in paths if not path.is_file()]:
-            yield f"{len(lost)} of {len(paths)} {kind} are not there: {first_of(lost, NAMED_FILES)}; the report shows a line instead"
+            yield f"{len(lost)} of {len(paths)} {kind} are not there: {first_of(lost, NAMED_FILES)}"

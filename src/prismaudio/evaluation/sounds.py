@@ -34,7 +34,6 @@ class Sounds:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.made = 0
         self._path = folder / "sounds.jsonl"
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
         if self._path.is_file():
@@ -66,7 +65,6 @@ class Sounds:
         if kept is None or kept.get("key") != key or not ("problem" in kept or image.is_file()):
             kept = {"source": source, "id": clip, "key": key, **_facts(audio, image)}
             self._kept[source, clip] = kept
-            self.made += 1
             with self._path.open("ab") as file:
                 file.write(json_text(kept))
         return kept

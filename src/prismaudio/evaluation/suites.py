@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from prismaudio.checkpoints import Configured
 from prismaudio.data.manifest import NAMED_FILES, SPLITS, SUFFIXES, ManifestEntry, check_whole, read_manifest
 from prismaudio.errors import DataError, first_of, reason
-from prismaudio.paths import VIDEO_SUFFIXES, expanded
+from prismaudio.media.files import relative
+from prismaudio.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, expanded
 from prismaudio.plan import CORE
 from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
 
@@ -67,12 +69,18 @@ class ManifestSuite(Suite):
         manifest: A ``.csv``, ``.tsv`` or ``.jsonl`` manifest, or a folder of videos.
         split: Only clips of this split: ``train``, ``val`` or ``test``; empty for all.
         group: Columns whose values divide the clips into groups, separated by commas.
+        media: Folder of the media that the manifest names, for one without media of its own; empty for the paths of
+            the manifest as they are.
+        allow_missing: Leave out clips whose media are not in that folder.
     """
 
-    def __init__(self, manifest: str, split: str = "", group: str = "") -> None:
+    def __init__(
+        self, manifest: str, split: str = "", group: str = "", media: str = "", allow_missing: bool = False  # noqa: FBT001, FBT002
+    ) -> None:  # fmt: skip
         if split and split not in SPLITS:
             raise ValueError(f"the split is {split!r}; expected {', '.join(SPLITS)}")
         self.manifest, self.split, self.group = expanded(manifest), SPLITS.get(split, ""), group
+        self.media, self.allow_missing = expanded(media) if media else None, allow_missing
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
         """See :meth:`Suite.clips`."""
@@ -81,6 +89,8 @@ class ManifestSuite(Suite):
             entries = [ManifestEntry(path.stem, path) for path in found if not path.name.startswith(".")]
             if not entries:
                 raise DataError(f"no videos in {self.manifest}; expected files such as {self.manifest / 'clip.mp4'}")
+        elif self.media is not None:
+            entries = self._with_media(self.media, sections or CORE)
         else:
             entries = read_manifest(self.manifest, sections or CORE, some_may_lack=True)
         kept = [entry for entry in entries if not self.split or entry.split == self.split]
@@ -92,6 +102,25 @@ class ManifestSuite(Suite):
             if all(entry.columns.get(name) in (None, "") for entry in kept):
                 raise DataError(f"{self.manifest} has no column {name!r} to group clips by")
         return kept
+
+    def _with_media(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
+        """The clips whose media are in a folder.
+
+        Raises:
+            DataError: Some are not, and they may not be missing, or none is.
+        """
+        entries, lacking = read_with_media(self.manifest, sections, folder)
+        if lacking and (not entries or not self.allow_missing):
+            named = [
+                f"{name} ({entry.columns['link']})" if entry.columns.get("link") else name
+                for entry, name in lacking.values()
+            ]
+            raise DataError(
+                f"{len(lacking)} of {len(entries) + len(lacking)} clips are not in {folder}: "
+                f"{first_of(named, NAMED_FILES)}; prismaudio suite missing {self.manifest} --media {folder} lists all"
+                + ("; leave out these with --suite.allow_missing true" if entries else "")
+            )
+        return entries
 
 
 class FormSuite(ManifestSuite):
@@ -105,8 +134,8 @@ class FormSuite(ManifestSuite):
     values: ClassVar[Mapping[str, tuple[str, ...]]]
     further: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, manifest: str, split: str = "") -> None:
-        super().__init__(manifest, split, ",".join((*self.values, *self.further)))
+    def __init__(self, manifest: str, split: str = "", media: str = "", allow_missing: bool = False) -> None:  # noqa: FBT001, FBT002
+        super().__init__(manifest, split, ",".join((*self.values, *self.further)), media, allow_missing)
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
         """See :meth:`Suite.clips`."""
@@ -129,6 +158,8 @@ class AudioCanvasSuite(FormSuite):
     Args:
         manifest: The manifest.
         split: See :class:`ManifestSuite`.
+        media: See :class:`ManifestSuite`.
+        allow_missing: See :class:`ManifestSuite`.
     """
 
     values: ClassVar = {"events": ("single", "multi")}
@@ -144,6 +175,8 @@ class FoleyBenchSuite(FormSuite):
     Args:
         manifest: The manifest.
         split: See :class:`ManifestSuite`.
+        media: See :class:`ManifestSuite`.
+        allow_missing: See :class:`ManifestSuite`.
 
     Source:
         arXiv 2511.13219; https://huggingface.co/datasets/FoleyBench/foleybench, CC-BY-NC-SA.
@@ -201,6 +234,44 @@ class VggSoundSuite(Suite):
             for name, label in wanted.items()
             if name in files
         ]
+
+
+def read_with_media(
+    manifest: Path, sections: Sequence[str], folder: Path
+) -> tuple[list[ManifestEntry], dict[str, tuple[ManifestEntry, str]]]:
+    """The clips of a manifest with their media in a folder, under the names of the manifest or with other suffixes.
+
+    Args:
+        manifest: The manifest.
+        sections: Sections that plans may have.
+        folder: The folder of the media.
+
+    Returns:
+        The clips that are there; and by id those that are not, each with the name of the missing file.
+
+    Raises:
+        DataError: There is no such folder, or the manifest cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; expected one with the media of {manifest}")
+    entries: list[ManifestEntry] = []
+    lacking: dict[str, tuple[ManifestEntry, str]] = {}
+    for entry in read_manifest(manifest, sections, media=folder):
+        named = {kind: path for kind in ("video", "audio") if (path := getattr(entry, kind)) is not None}
+        named = named or {"video": folder / f"{entry.id}.mp4"}
+        found = {kind: _present(path, kind) for kind, path in named.items()}
+        if lost := next((kind for kind, path in found.items() if path is None), None):
+            lacking[entry.id] = entry, relative(named[lost], folder)
+        else:
+            entries.append(replace(entry, video=found.get("video"), audio=found.get("audio")))
+    return entries, lacking
+
+
+def _present(path: Path, kind: str) -> Path | None:
+    """A file, or that of the same name with another suffix of its kind; None if there is none."""
+    suffixes = sorted(VIDEO_SUFFIXES if kind == "video" else AUDIO_SUFFIXES)
+    others = (path.with_name(f"{path.stem}{suffix}") for suffix in suffixes)
+    return next((file for file in (path, *others) if file.is_file()), None)
 
 
 def is_own(suite: str) -> bool:

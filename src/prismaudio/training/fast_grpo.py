@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import MeanMetric
 
 from prismaudio.audio.level import leveled
+from prismaudio.checkpoints import Configured
 from prismaudio.errors import RecipeError
 from prismaudio.flow.kernels import EulerMaruyamaKernel
 from prismaudio.flow.randomness import normal
@@ -130,6 +131,17 @@ class FastGrpoTask(RewardedTask):
             raise RecipeError(
                 f"dropout must be 0, since steps are replayed, but {drops[0]} has dropout; set dropout of lora to 0"
             )
+
+    def components(self) -> dict[str, Any]:
+        """The components; settings have the guidance that the policy was trained with, as the sampler has its steps."""
+        found = super().components()
+        settings = found.get("settings")
+        if isinstance(settings, Configured):
+            given: dict[str, Any] = dict(settings.config)
+            own = {"guidance": self.guidance, "guidance_interval": list(self.guidance_interval), "rescale": 0.0}
+            given |= {name: value for name, value in own.items() if name in given}
+            found["settings"] = type(settings)(**given)
+        return found
 
     def configure_callbacks(self) -> list[Callback]:
         """The guard against losses that are not finite, once the trainer's options are known to be supported.

@@ -22,13 +22,17 @@ def prismaudio_rewards() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
-    """The aesthetic metric of the paper."""
+    """The aesthetic metrics of the paper."""
+    metric = "prismaudio_audiobox.metric:Audiobox"
     return [
         Component(
-            "prismaudio_audiobox.metric:AudioboxAesthetics",
-            "Mean of one axis of Audiobox Aesthetics: CE, CU, PC or PQ.",
+            f"{metric}Aesthetics",
+            "Mean of one axis of Audiobox Aesthetics: PQ, or CE, CU, PC by argument.",
             "aesthetic",
-        )
+        ),
+        Component(f"{metric}Enjoyment", "Mean content enjoyment, CE of Audiobox Aesthetics.", "aesthetic"),
+        Component(f"{metric}Usefulness", "Mean content usefulness, CU of Audiobox Aesthetics.", "aesthetic"),
+        Component(f"{metric}Complexity", "Mean production complexity, PC of Audiobox Aesthetics.", "aesthetic"),
     ]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prismaudio.metrics.base import AudioMetric
 from prismaudio_audiobox.network import AXES, AudioboxNetwork
-from prismaudio_audiobox.rating import Implementation, make_rater
+from prismaudio_audiobox.rating import Implementation, make_rater, shared_rater
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,11 @@ class AudioboxAesthetics(AudioMetric):
         implementation: Implementation = "native",
     ) -> None:
         super().__init__()
-        self.axis, self.rater = AXES.index(axis), make_rater(implementation, weights, network, precision)
+        self.axis = AXES.index(axis)
+        if network is None:
+            self.rater = shared_rater(implementation, weights, precision)
+        else:
+            self.rater = make_rater(implementation, weights, network, precision)
         for name in ("ratings", "total"):
             self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -59,10 +63,70 @@ class AudioboxAesthetics(AudioMetric):
 
     def observe(self, audio: Tensor, sample_rate_hz: int, target: Target) -> None:
         """Add the rating of audio ``(2, samples)``."""
-        rated = self.rater.rate(audio[None].to(self.device), sample_rate_hz)
+        rated = self.rater.rate_once(audio[None].to(self.device), sample_rate_hz)
         self.ratings = self.ratings + rated[0, self.axis]
         self.total = self.total + 1
 
     def compute(self) -> Tensor:
         """The mean over the clips."""
         return self.ratings / self.total
+
+
+class AudioboxEnjoyment(AudioboxAesthetics):
+    """Mean content enjoyment (CE) of the clips, about 1 .. 10; several axes share the network and its ratings.
+
+    Args:
+        weights: See :class:`AudioboxAesthetics`.
+        precision: See there.
+        network: See there.
+        implementation: See there.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        network: AudioboxNetwork | None = None,
+        implementation: Implementation = "native",
+    ) -> None:
+        super().__init__("CE", weights, precision, network, implementation)
+
+
+class AudioboxUsefulness(AudioboxAesthetics):
+    """Mean content usefulness (CU) of the clips, about 1 .. 10; several axes share the network and its ratings.
+
+    Args:
+        weights: See :class:`AudioboxAesthetics`.
+        precision: See there.
+        network: See there.
+        implementation: See there.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        network: AudioboxNetwork | None = None,
+        implementation: Implementation = "native",
+    ) -> None:
+        super().__init__("CU", weights, precision, network, implementation)
+
+
+class AudioboxComplexity(AudioboxAesthetics):
+    """Mean production complexity (PC), about 1 .. 10: how many sources sound at once; lower counts as better.
+
+    Args:
+        weights: See :class:`AudioboxAesthetics`.
+        precision: See there.
+        network: See there.
+        implementation: See there.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        network: AudioboxNetwork | None = None,
+        implementation: Implementation = "native",
+    ) -> None:
+        super().__init__("PC", weights, precision, network, implementation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Literal
@@ -46,6 +47,7 @@ class Rater:
             network, known = load_published(weights)
         self.network, self.precision = network.eval(), precision
         self.scales = torch.tensor([(scales or known)[axis] for axis in AXES]).T
+        self._last: tuple[Tensor, int, Tensor] | None = None
 
     @torch.no_grad()
     def rate(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
@@ -61,6 +63,17 @@ class Rater:
         ratings = self._scaled(chunks.flatten(0, 1), lengths.repeat(len(mono))).unflatten(0, chunks.shape[:2])
         shares = (lengths / lengths.sum()).to(ratings.device)
         return torch.einsum("bca,c->ba", ratings, shares)
+
+    def rate_once(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """What :meth:`rate` returns, computed once where metrics of several axes rate the same audio in turn."""
+        if self._last is not None:
+            known, rate_hz, ratings = self._last
+            same = rate_hz == sample_rate_hz and known.shape == audio.shape and known.device == audio.device
+            if same and torch.equal(known, audio):
+                return ratings
+        ratings = self.rate(audio, sample_rate_hz)
+        self._last = audio.clone(), sample_rate_hz, ratings
+        return ratings
 
     def _scaled(self, chunks: Tensor, lengths: Tensor) -> Tensor:
         """Ratings ``(chunks, 4)`` of chunks ``(chunks, samples)``."""
@@ -95,6 +108,12 @@ def split(mono: Tensor) -> tuple[Tensor, Tensor]:
     padded = torch.nn.functional.pad(mono, (0, n_chunks * CHUNK - mono.shape[-1]))
     lengths = [min(CHUNK, mono.shape[-1] - i * CHUNK) for i in range(n_chunks)]
     return padded.unflatten(-1, (n_chunks, CHUNK)), torch.tensor(lengths)
+
+
+@functools.lru_cache(maxsize=4)
+def shared_rater(implementation: Implementation, weights: str | None, precision: str) -> Rater:
+    """The rater that metrics of several axes share, so that its network is in memory once; see :func:`make_rater`."""
+    return make_rater(implementation, weights, None, precision)
 
 
 def make_rater(

@@ -39,6 +39,7 @@ class ClipEncoder(Configured, nn.Module, Encoder):
 
     rate_hz: float
     reads_plan = False
+    embedder = "prismaudio_clip.retrieval:VideoTextEmbedder"
     published = CLIP
     """The weights by default."""
     default_sizes = SIZES

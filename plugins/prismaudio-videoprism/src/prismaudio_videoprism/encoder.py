@@ -49,6 +49,7 @@ class VideoPrismEncoder(Configured, nn.Module, Encoder):
 
     rate_hz = FPS
     reads_plan = False
+    embedder = "prismaudio_videoprism.retrieval:VideoTextEmbedder"
     frame_spec = FrameSpec(FPS, MAX_SIDE, keep_aspect_ratio=True)
     plain: ClassVar[Mapping[str, Any]] = MappingProxyType({"attention": "eager"})
 

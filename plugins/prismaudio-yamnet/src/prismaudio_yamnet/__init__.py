@@ -22,7 +22,7 @@ def prismaudio_rewards() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_metrics() -> Iterable[Component]:
-    """Distances of distributions."""
+    """Distances of distributions, and what is heard."""
     return [
         Component(
             "prismaudio_yamnet.metrics:YamnetFrechetDistance",
@@ -37,6 +37,11 @@ def prismaudio_metrics() -> Iterable[Component]:
             "KL between YAMNet classes of reference and generated audio.",
         ),
         Component("prismaudio_yamnet.metrics:YamnetInceptionScore", "IS of YAMNet classes."),
+        Component(
+            "prismaudio_yamnet.metrics:YamnetProbability",
+            "Highest probability of AudioSet classes, such as speech and singing.",
+            "semantic",
+        ),
     ]
 
 
