@@ -124,7 +124,7 @@ def _through_room(scene: Scene, audio: Signal, mono: Signal, rate_hz: int) -> Si
     return np.fft.irfft(spectrum * _muffling(n_samples, rate_hz), size)[:, :n_samples].astype(np.float32)
 
 
-def _recorded(scene: Scene, audio: Signal) -> Signal:
+def _limited(scene: Scene, audio: Signal) -> Signal:
     """Apply clipping and noise, and limit the peak."""
     n_samples = audio.shape[1]
     if scene.quality == "clipped":
@@ -157,4 +157,16 @@ def render_audio(scene: Scene, sample_rate_hz: int = 16_000, bank: SoundBank | N
         part, sound = panned(thing, voice, sample_rate_hz)
         audio[:, part] += sound
         mono += voice
-    return _recorded(scene, _through_room(scene, audio, mono, sample_rate_hz))
+    return recorded(scene, audio, mono, sample_rate_hz)
+
+
+def recorded(scene: Scene, audio: Signal, mono: Signal, sample_rate_hz: int) -> Signal:
+    """Dry audio ``(2, samples)`` in the room and the recording quality of a scene.
+
+    Args:
+        scene: The scene; its things are not used.
+        audio: The direct sound.
+        mono: The sum of the sources, which excites the room ``(samples,)``.
+        sample_rate_hz: Samples per second.
+    """
+    return _limited(scene, _through_room(scene, audio, mono, sample_rate_hz))

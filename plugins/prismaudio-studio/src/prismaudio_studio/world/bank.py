@@ -61,7 +61,7 @@ class SoundBank:
         for recording in read_recordings(self.table, seed):
             what = known.get(recording.what.strip().lower())
             if what is not None:
-                key = (what, recording.kind or kind_of(_sound(recording.file)), recording.held_out)
+                key = (what, recording.kind or kind_of(read_usable(recording.file)), recording.held_out)
                 self._recordings.setdefault(key, []).append(recording)
         if not self._recordings:
             raise DataError(
@@ -101,7 +101,7 @@ class SoundBank:
     def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal | None:
         """A lasting sound of a thing ``(n_samples,)`` with peak 1; None if it keeps its synthetic voice."""
         recording = self.recording(thing, held_out=held_out)
-        return None if recording is None else texture(_sound(recording.file), n_samples, rate_hz, _rng(thing, 1))
+        return None if recording is None else texture(read_usable(recording.file), n_samples, rate_hz, _rng(thing, 1))
 
 
 def _rng(thing: Thing, purpose: int) -> np.random.Generator:
@@ -109,7 +109,12 @@ def _rng(thing: Thing, purpose: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=64)
-def _sound(file: Path) -> Sound:
+def read_usable(file: Path) -> Sound:
+    """Read a recording that a table lists, see :func:`~prismaudio_studio.world.excerpts.read_sound`; it is kept for reuse.
+
+    Raises:
+        DataError: It cannot be used; the message names the file.
+    """
     try:
         return read_sound(file)
     except DataError as error:
@@ -118,4 +123,4 @@ def _sound(file: Path) -> Sound:
 
 @lru_cache(maxsize=512)
 def _one_shots(file: Path, rate_hz: int) -> list[Signal]:
-    return cut_one_shots(_sound(file), rate_hz)
+    return cut_one_shots(read_usable(file), rate_hz)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import torch
 
@@ -36,7 +37,7 @@ _PRE_S, _ATTACK_S = 0.002, 0.001
 _RISE_DB, _QUIET_DB, _GONE_DB = 6.0, -20.0, -40.0
 _GAP_S, _MAX_SHOT_S = 0.15, 3.0
 _SUSTAINED_DB, _SUSTAINED_SHARE, _MIN_SUSTAINED_S = -15.0, 0.6, 1.0
-_CROSSFADE_S = 0.25
+_CROSSFADE_S, _ALIKE = 0.25, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,19 @@ def read_sound(file: Path) -> Sound:
     except MediaError as error:
         raise DataError(f"is not audio that can be read: {one_line(error)}") from error
     return _checked(stereo if stereo is not None else torch.zeros(2, 0), rate_hz, file_rate_hz, channels)
+
+
+def usable_s(file: Path) -> float:
+    """Duration of the part of a recording that is used, in seconds, as its header states it.
+
+    Raises:
+        DataError: The file is not audio.
+    """
+    try:
+        with opened(file) as container:
+            return min(MAX_S, (container.duration or 0) / av.time_base)
+    except MediaError as error:
+        raise DataError(f"the recording {file} is not audio that can be read: {one_line(error)}") from error
 
 
 def _checked(stereo: torch.Tensor, rate_hz: int, file_rate_hz: int, channels: int) -> Sound:
@@ -196,14 +210,22 @@ def texture(sound: Sound, n_samples: int, rate_hz: int, rng: np.random.Generator
 
 
 def _looped(audio: Signal, n_samples: int, fade: int) -> Signal:
-    """Repeat a piece with crossfades of equal power."""
-    step = len(audio) - fade
-    count = -(-n_samples // step)
-    angle = np.linspace(0, np.pi / 2, fade, dtype=np.float32)
-    piece = audio.copy()
-    piece[:fade] *= np.sin(angle)
-    piece[-fade:] *= np.cos(angle)
+    """Repeat a piece with crossfades, where its end is most like its beginning, so that tones are not cancelled."""
+    head, region = audio[:fade], audio[-2 * fade :]
+    size = len(region) + fade
+    products = np.fft.irfft(np.fft.rfft(region, size) * np.fft.rfft(head, size).conj(), size)[: fade + 1]
+    energy = np.concatenate([[0.0], np.cumsum(region.astype(np.float64) ** 2)])
+    likeness = products / np.sqrt((energy[fade:] - energy[:-fade]) * float((head**2).sum()) + 1e-12)
+    best = int(likeness.argmax())
+    piece = audio[: len(audio) - fade + best].copy()
+    rise = np.linspace(0, 1, fade, dtype=np.float32)
+    if likeness[best] < _ALIKE:
+        rise = np.sin(rise * np.float32(np.pi / 2))  # of unlike signals powers add, of like ones amplitudes
+    piece[:fade] *= rise
+    piece[-fade:] *= rise[::-1]
+    step = len(piece) - fade
+    count = -(-n_samples // step) + 1
     made = np.zeros(count * step + fade, np.float32)
     for index in range(count):
         made[index * step : index * step + len(piece)] += piece
-    return made[fade : fade + n_samples] if len(made) >= fade + n_samples else made[:n_samples]
+    return made[fade:-fade]
