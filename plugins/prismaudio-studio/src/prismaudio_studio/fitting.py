@@ -44,7 +44,8 @@ class AutoencoderFittingTask(LightningModule):
         expected = self.autoencoder.sample_rate_hz
         if other := {clip.sample_rate_hz for clip in batch.clips} - {expected}:
             raise TrainingError(
-                f"the audio of the clips has {other.pop()} Hz, the autoencoder expects {expected} Hz; give both the same"
+                f"the audio of the clips has {other.pop()} Hz, the autoencoder expects {expected} Hz; "
+                "set sample_rate_hz of both to the same"
             )
         if wrong := [clip.id for clip in batch.clips if clip.audio is not None and not clip.audio.isfinite().all()]:
             raise TrainingError(

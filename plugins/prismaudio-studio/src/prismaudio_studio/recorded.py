@@ -71,7 +71,7 @@ class RecordedClips(Dataset[ClipBatch]):
         stereo = placed(mono, float(rng.uniform(-SIDE_DEG, SIDE_DEG)), rate_hz)
         room, key = str(rng.choice(ROOMS, p=ROOM_SHARES)), int(rng.integers(2**31))
         name = f"{file.stem}@{start_s:g}"
-        scene = Scene(name, "plain", False, (), "clean", room, Look(), key, self.piece_s)  # noqa: FBT003
+        scene = Scene(name, "plain", False, (), "clean", room, Look(), key, self.piece_s)
         audio = torch.from_numpy(recorded(scene, stereo, mono, rate_hz))
         return Clip(name, self.piece_s, audio=audio, sample_rate_hz=rate_hz)
 
@@ -104,6 +104,7 @@ class RecordingsDataModule(RecordsArguments, LightningDataModule):
         piece_s: float = 2.0,
         batch_size: int = 32,
         seed: int = 0,
+        *,
         shuffle: bool = True,
     ) -> None:
         super().__init__()

@@ -15,7 +15,52 @@ from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.cache import ClipCache
 from prismaudio_studio.world.looks import Look
 
-BEFORE = [0.0059403, -0.0554334, -0.0003501, -0.0002916, 0.0197036, 0.1355187, -0.0047116, -0.0198780, -0.0005130, 0.0127836, 0.0024500, 0.0001212, -0.0396347, -0.0067737, 0.0005422, -0.0963441, -0.0003722, -0.0000903, -0.0275550, 0.0000006, -0.0017165, 0.0013929, -0.0002499, -0.0003393, 0.0000415, 0.0001921, 0.0001271, 0.0002433, 0.0043199, 0.2113767, -0.0103124, -0.0234816, 0.0018102, -0.0067231, -0.0007352, 0.0002141, 0.0683313, 0.0472876, 0.0000084, 0.0392026, 0.0048276, 0.0128035, 0.0186514, -0.0151467]
+BEFORE = [
+    0.0059403,
+    -0.0554334,
+    -0.0003501,
+    -0.0002916,
+    0.0197036,
+    0.1355187,
+    -0.0047116,
+    -0.0198780,
+    -0.0005130,
+    0.0127836,
+    0.0024500,
+    0.0001212,
+    -0.0396347,
+    -0.0067737,
+    0.0005422,
+    -0.0963441,
+    -0.0003722,
+    -0.0000903,
+    -0.0275550,
+    0.0000006,
+    -0.0017165,
+    0.0013929,
+    -0.0002499,
+    -0.0003393,
+    0.0000415,
+    0.0001921,
+    0.0001271,
+    0.0002433,
+    0.0043199,
+    0.2113767,
+    -0.0103124,
+    -0.0234816,
+    0.0018102,
+    -0.0067231,
+    -0.0007352,
+    0.0002141,
+    0.0683313,
+    0.0472876,
+    0.0000084,
+    0.0392026,
+    0.0048276,
+    0.0128035,
+    0.0186514,
+    -0.0151467,
+]
 """Samples of eight scenes, computed by the code before there were recordings."""
 
 
@@ -72,7 +117,9 @@ def test_recorded_events_keep_onsets_levels_and_direction(bank):
 
 def test_held_out_scenes_use_held_out_sources(bank):
     for key in range(8):
-        low, high = (centroid_hz(render_audio(scene(thing("bell", key), held_out=part), bank=bank)) for part in (False, True))
+        low, high = (
+            centroid_hz(render_audio(scene(thing("bell", key), held_out=part), bank=bank)) for part in (False, True)
+        )
         assert low < 1500 < high
 
 
@@ -101,7 +148,22 @@ def test_the_data_module_and_the_suite_take_a_table(table, tmp_path):
 
 
 def test_render_names_the_recordings_that_it_used(table, tmp_path, capsys):
-    words = ["studio", "render", "--count", "2", "--start", "20", "--size", "32", "--fps", "8", "--recordings", str(table), "-o", str(tmp_path)]
+    words = [
+        "studio",
+        "render",
+        "--count",
+        "2",
+        "--start",
+        "20",
+        "--size",
+        "32",
+        "--fps",
+        "8",
+        "--recordings",
+        str(table),
+        "-o",
+        str(tmp_path),
+    ]
     assert main(words) == 0
     assert "bell 3 + 1, engine 1 + 1" in capsys.readouterr().err
     used = [item for file in tmp_path.glob("*.json") for item in json.loads(file.read_text())["recordings"]]

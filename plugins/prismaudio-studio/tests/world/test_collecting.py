@@ -43,11 +43,21 @@ def test_class_folders_are_measured_with_their_author(tmp_path, capsys):
     words = [tmp_path / "in", "--author", "Ann", "--licence", "cc-by 4.0", "-o", out, "--notice", text]
     code, said, _ = collect(capsys, *words)
     assert code == 0
-    assert said.startswith("2 recordings of 2 classes, 0.0 minutes: 1 one-shot, 1 sustained; 0 used in part, 0 left out")
+    assert said.startswith(
+        "2 recordings of 2 classes, 0.0 minutes: 1 one-shot, 1 sustained; 0 used in part, 0 left out"
+    )
     dog, rain = rows(out)
     assert dog == {
-        **{"file": "../in/dog/rex.wav", "class": "dog", "kind": "one-shot", "seconds": "0.40", "rate_hz": "22050"},
-        **{"channels": "1", "source": "rex.wav", "fold": "", "author": "Ann", "licence": "CC BY 4.0"},
+        "file": "../in/dog/rex.wav",
+        "class": "dog",
+        "kind": "one-shot",
+        "seconds": "0.40",
+        "rate_hz": "22050",
+        "channels": "1",
+        "source": "rex.wav",
+        "fold": "",
+        "author": "Ann",
+        "licence": "CC BY 4.0",
     }
     assert (rain["kind"], rain["channels"]) == ("sustained", "2")
     assert "Ann: rex.wav (dog); roof.wav (rain)" in text.read_text()
@@ -95,8 +105,11 @@ def test_an_unpacked_package_is_read_by_its_copyright_file(tmp_path, capsys):
     assert "other.wav has no author and no licence" in error
     (row,) = rows(tmp_path / "r.csv")
     assert {name: row[name] for name in ("file", "class", "source", "author", "licence")} == {
-        **{"file": "usr/share/game/sounds/perc_bell2.wav", "class": "perc_bell", "source": "http://example.org/1"},
-        **{"author": "Ann Onymous", "licence": "CC0"},
+        "file": "usr/share/game/sounds/perc_bell2.wav",
+        "class": "perc_bell",
+        "source": "http://example.org/1",
+        "author": "Ann Onymous",
+        "licence": "CC0",
     }
 
 

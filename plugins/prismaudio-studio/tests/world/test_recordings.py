@@ -62,7 +62,9 @@ def test_folds_and_sources_decide_what_is_held_out(tmp_path, clip):
         parts.setdefault(item.source, set()).add(item.held_out)
     assert all(len(part) == 1 for part in parts.values()), "a source is in both parts"
     assert 2 <= sum(True in part for part in parts.values()) <= 16
-    assert [item.held_out for item in found] != [item.held_out for item in read_recordings(tmp_path / "recordings.csv", 1)]
+    assert [item.held_out for item in found] != [
+        item.held_out for item in read_recordings(tmp_path / "recordings.csv", 1)
+    ]
 
 
 def test_files_of_a_collection_are_held_out_one_by_one(tmp_path):

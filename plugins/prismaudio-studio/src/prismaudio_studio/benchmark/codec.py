@@ -59,7 +59,11 @@ class CodecBenchmark(Benchmark):
             "--recordings", type=Path, required=True, metavar="TABLE", help="table of prismaudio studio recordings"
         )
         parser.add_argument(
-            "--models", nargs="+", default=["studio"], metavar="NAME|DIR|ID", help="models whose autoencoder is measured"
+            "--models",
+            nargs="+",
+            default=["studio"],
+            metavar="NAME|DIR|ID",
+            help="models whose autoencoder is measured",
         )
         parser.add_argument(
             "--iterations",
@@ -88,7 +92,9 @@ class CodecBenchmark(Benchmark):
         codecs = [(name, _autoencoder(name)) for name in options.models]
         classify = _classifier()
         originals = [Original.of(recording, classify) for recording in found]
-        report = Report(COLUMNS, meta={"version": __version__, "recordings": len(found), "threads": torch.get_num_threads()})
+        report = Report(
+            COLUMNS, meta={"version": __version__, "recordings": len(found), "threads": torch.get_num_threads()}
+        )
         for name, codec in codecs:
             for row, variant in _variants(name, codec, options.components or [], options.iterations or []):
                 each = track(originals, row, console=Console(stderr=True))
@@ -117,13 +123,13 @@ def _autoencoder(name: str) -> Autoencoder:
 def _variants(
     name: str, codec: Autoencoder, components: list[int], iterations: list[int]
 ) -> Iterator[tuple[str, Autoencoder]]:
-    """An autoencoder with each number of components and of iterations, if it has them."""
+    """An autoencoder with each number of components and of iterations, if it has them, named with both and its rate."""
     if not isinstance(codec, ParametricStereoAutoencoder):
         yield name, codec
         return
     for size in [n for n in components if n <= codec.components] or [codec.components]:
         for count in iterations or [codec.iterations]:
-            row = f"{name}: {size} components, {count} iterations, {codec.sample_rate_hz // 1000} kHz"
+            row = f"{name}: {size} / {count} / {codec.sample_rate_hz // 1000} kHz"
             yield row, codec.truncated(size, count)
 
 
@@ -161,9 +167,9 @@ def changes(codec: Autoencoder, originals: Iterable[Original], classify: Classif
         classify: Index of the class of audio; None to leave ``class_unchanged`` out.
 
     Returns:
-        Means over the audio: log-spectral distance in dB below 8 kHz and from there to 16 kHz, share with the same class,
-        F1 of onsets within 50 ms, mean error of matched onsets in ms, mean errors of the level difference in dB and of
-        the time difference in microseconds, seconds of audio per second of CPU time for both directions.
+        Means over the audio: log-spectral distance in dB below 8 kHz and from there to 16 kHz, share with the same
+        class, F1 of onsets within 50 ms, mean error of matched onsets in ms, mean errors of the level difference in dB
+        and of the time difference in microseconds, seconds of audio per second of CPU time for both directions.
     """
     analysis = ParametricStereoAutoencoder(sample_rate_hz=RATE_HZ)
     n_low = analysis.window // 2 * LOW_HZ * 2 // RATE_HZ

@@ -22,8 +22,14 @@ RECORDED = {
     "bell": ("bell", "cowbell", "chime", "ting", "perc_bell", "drum_cowbell"),
     "woodblock": ("woodblock", "wood", "chop", "clack", "knock"),
     "glass": ("glass", "clink"),
-    "drum": ("drum", "tom", "snare", "drum_bass_hard", "drum_bass_soft", "drum_heavy_kick")
-    + tuple(f"drum_{name}_{how}" for name in ("tom_hi", "tom_mid", "tom_lo", "snare") for how in ("hard", "soft")),
+    "drum": (
+        *("drum", "tom", "snare", "drum_heavy_kick"),
+        *(
+            f"drum_{name}_{how}"
+            for name in ("bass", "snare", "tom_hi", "tom_mid", "tom_lo")
+            for how in ("hard", "soft")
+        ),
+    ),
     "ball": ("ball", "bounce"),
     "coin": ("coin", "coins"),
     "shaker": ("shaker", "maraca", "rattle"),
@@ -82,7 +88,9 @@ class SoundBank:
         return {what: (self._count(what, held_out=False), self._count(what, held_out=True)) for what in found}
 
     def _count(self, what: str, *, held_out: bool) -> int:
-        return sum(len(these) for (name, _, part), these in self._recordings.items() if (name, part) == (what, held_out))
+        return sum(
+            len(these) for (name, _, part), these in self._recordings.items() if (name, part) == (what, held_out)
+        )
 
     def recording(self, thing: Thing, *, held_out: bool) -> Recording | None:
         """The recording that a thing sounds like, chosen by its key; None if there is none of its class and kind."""
@@ -110,7 +118,7 @@ def _rng(thing: Thing, purpose: int) -> np.random.Generator:
 
 @lru_cache(maxsize=64)
 def read_usable(file: Path) -> Sound:
-    """Read a recording that a table lists, see :func:`~prismaudio_studio.world.excerpts.read_sound`; it is kept for reuse.
+    """Read a recording that a table lists, see :func:`prismaudio_studio.world.excerpts.read_sound`; it is kept.
 
     Raises:
         DataError: It cannot be used; the message names the file.

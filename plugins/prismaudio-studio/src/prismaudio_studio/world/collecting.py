@@ -19,8 +19,8 @@ from prismaudio_studio.world.recordings import licence_name, read_table, row_fau
 
 DOCS, LISTS = Path("/usr/share/doc"), Path("/var/lib/dpkg/info")
 EXPECTED = (
-    "expected a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio files for each class, "
-    "or an installed or unpacked Debian package"
+    "expected a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio files for each "
+    "class, or an installed or unpacked Debian package"
 )
 
 
@@ -126,8 +126,8 @@ def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, A
     named = [(file, _stanza_of(file, stanzas)) for file in audio]
     if not any(stanza for _, stanza in named):
         raise DataError(f"the copyright file of {package} names none of its {len(audio)} audio files; {EXPECTED}")
-    for file, stanza in named:
-        stanza = stanza or {}
+    for file, found in named:
+        stanza = found or {}
         copyright_text = " ".join(stanza.get("copyright", "").split())
         yield {
             "file": file.absolute(),

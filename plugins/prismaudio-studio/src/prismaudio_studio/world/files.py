@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 16_000
 
 
-def ground_truth(
-    scene: Scene, size_px: tuple[int, int], fps: float, bank: SoundBank | None = None
-) -> dict[str, Any]:
+def ground_truth(scene: Scene, size_px: tuple[int, int], fps: float, bank: SoundBank | None = None) -> dict[str, Any]:
     """Contents of the ground-truth file of a clip.
 
     Args:

@@ -27,8 +27,8 @@ _VERSION = r"(?: v?(?P<version>\d\.\d))?"
 _LICENCES = {
     "CC0": r"(?:creative commons |cc ?)(?:0|zero)(?: (?:1\.0|universal|licen[sc]e|public domain dedication))*"
     r"|(?:creativecommons\.org )?publicdomain zero 1\.0(?: deed.*)?",
-    "CC BY": rf"(?:(?:creative commons|cc) (?:by|attribution)|attribution){_VERSION}(?: (?:unported|international|generic))?"
-    rf"{_VERSION.replace('version', 'late')}(?: licen[sc]e)?"
+    "CC BY": rf"(?:(?:creative commons|cc) (?:by|attribution)|attribution){_VERSION}"
+    rf"(?: (?:unported|international|generic))?{_VERSION.replace('version', 'late')}(?: licen[sc]e)?"
     r"|creativecommons\.org licenses by (?P<linked>\d\.\d)(?: deed.*)?",
     "Public domain": r"public ?domain(?: mark)?(?: 1\.0)?|pd|(?:creativecommons\.org )?publicdomain mark 1\.0",
     "WTFPL": r"wtfpl(?: v?2(?:\.0)?)?",
@@ -109,8 +109,8 @@ def read_table(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     """Read the rows of a table of recordings, whatever they say.
 
     Args:
-        path: A ``.csv``, ``.tsv`` or ``.jsonl`` file with the columns ``file``, ``class``, ``author`` and ``licence``, and
-            optionally ``source``, ``fold`` and ``kind``.
+        path: A ``.csv``, ``.tsv`` or ``.jsonl`` file with the columns ``file``, ``class``, ``author`` and ``licence``,
+            and optionally ``source``, ``fold`` and ``kind``.
 
     Returns:
         Line number and cells of each row; ``file`` is a path, from the folder of the table if it was relative.
@@ -157,7 +157,9 @@ def read_recordings(path: str | Path, seed: int = 0) -> list[Recording]:
         if (fault := row_fault(cells)) is not None:
             raise DataError(f"{file}, line {line}: {fault}; {advice}")
     if missing := [f"{cells['file']} (line {line})" for line, cells in rows if not cells["file"].is_file()]:
-        raise DataError(f"{file} names files that do not exist: {first_of(missing, 3)}; paths are relative to its folder")
+        raise DataError(
+            f"{file} names files that do not exist: {first_of(missing, 3)}; paths are relative to its folder"
+        )
     classes = defaultdict(set)
     for _, cells in rows:
         classes[cells["source"]].add(cells["class"])
