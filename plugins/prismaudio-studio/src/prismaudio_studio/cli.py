@@ -94,21 +94,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_recordings(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None:
     recordings = actions.add_parser(
         "recordings",
         help="write a table of recordings that may be used, with their authors",
         description="Write a table of recordings: file, class, kind (one-shot or sustained), seconds, rate_hz, "
-        "channels, source, fold, author, licence. Duration, rate and channels are measured; the kind is measured where "
-        "the source does not state it. Recordings without author, with a licence that is not allowed, or that cannot be "
-        "used are left out, with the reason in one line each. Allowed are CC0, CC BY, public domain, WTFPL, MIT, "
+        "channels, source, fold, author, licence. Duration, rate and channels are measured; so is the kind where "
+        "the source does not state it. Recordings without author, with a licence that is not allowed, or that cannot "
+        "be used are left out, with the reason in one line each. Allowed are CC0, CC BY, public domain, WTFPL, MIT, "
         "Apache-2.0, BSD, ISC and Unlicense.",
     )
     recordings.add_argument(
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio files for each class, "
+        help="a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio for each class, "
         "a Debian package that is installed, or a folder to which one was unpacked",
     )
     recordings.add_argument("--author", help="author of recordings in class folders")

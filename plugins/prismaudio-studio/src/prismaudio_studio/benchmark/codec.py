@@ -153,7 +153,7 @@ class Original:
         sound = read_usable(recording.file)
         mono = resample(torch.from_numpy(sound.audio[: round(MAX_S * sound.rate_hz)]), sound.rate_hz, RATE_HZ)
         side = 2 * (crc32(recording.file.name.encode()) % 1001) / 1000 - 1
-        audio = torch.from_numpy(placed(PEAK * mono.numpy(), SIDE_DEG * side, RATE_HZ))
+        audio = torch.from_numpy(placed((PEAK * mono).numpy(), SIDE_DEG * side, RATE_HZ))
         return cls(audio, detect_onsets(audio, RATE_HZ), classify(audio, RATE_HZ) if classify else None)
 
 

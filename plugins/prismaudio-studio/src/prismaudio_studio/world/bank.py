@@ -11,7 +11,7 @@ import numpy as np
 
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
-from prismaudio_studio.world.excerpts import Sound, cut_one_shots, kind_of, read_sound, texture
+from prismaudio_studio.world.excerpts import MonoSound, cut_one_shots, kind_of, read_sound, texture
 from prismaudio_studio.world.recordings import Recording, read_recordings
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _rng(thing: Thing, purpose: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=64)
-def read_usable(file: Path) -> Sound:
+def read_usable(file: Path) -> MonoSound:
     """Read a recording that a table lists, see :func:`prismaudio_studio.world.excerpts.read_sound`; it is kept.
 
     Raises:

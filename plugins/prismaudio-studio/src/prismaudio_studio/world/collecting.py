@@ -13,7 +13,7 @@ from prismaudio.data.manifest import SUFFIXES
 from prismaudio.errors import DataError, first_of
 from prismaudio.media.files import relative
 from prismaudio.paths import AUDIO_SUFFIXES, expanded
-from prismaudio.untrusted import MAX_TABLE_BYTES, is_text, read_small
+from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
 from prismaudio_studio.world.excerpts import kind_of, read_sound
 from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
 
@@ -141,9 +141,7 @@ def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, A
 
 def _stanzas(copyright_file: Path) -> list[dict[str, str]]:
     """The paragraphs about files of a machine-readable copyright file (DEP-5), with lower-case names of fields."""
-    text = read_small(copyright_file, MAX_TABLE_BYTES).decode("utf-8", "surrogateescape")
-    if not is_text(text):
-        raise DataError(f"{copyright_file} is not text in UTF-8")
+    text = read_small(copyright_file, MAX_TABLE_BYTES).decode("utf-8", "replace")
     found = []
     for paragraph in re.split(r"\n\s*\n", text):
         fields = re.findall(r"^([A-Za-z-]+):[ \t]*(.*(?:\n[ \t]+.*)*)", paragraph, re.MULTILINE)

@@ -41,7 +41,7 @@ _CROSSFADE_S, _ALIKE = 0.25, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class MonoSound:
     """The audio of a recording, ready to be cut.
 
     Args:
@@ -64,7 +64,7 @@ class Sound:
         return len(self.audio) / self.rate_hz
 
 
-def read_sound(file: Path) -> Sound:
+def read_sound(file: Path) -> MonoSound:
     """Read a recording, in one channel with peak 1.
 
     Of channels that are out of phase the first is used, and of a recording longer than 60 s the first 60 s.
@@ -100,7 +100,7 @@ def usable_s(file: Path) -> float:
         raise DataError(f"the recording {file} is not audio that can be read: {one_line(error)}") from error
 
 
-def _checked(stereo: torch.Tensor, rate_hz: int, file_rate_hz: int, channels: int) -> Sound:
+def _checked(stereo: torch.Tensor, rate_hz: int, file_rate_hz: int, channels: int) -> MonoSound:
     treatment = []
     if stereo.shape[1] > MAX_S * rate_hz:
         treatment.append(f"first {MAX_S:g} s of {stereo.shape[1] / rate_hz:.0f}")
@@ -121,10 +121,10 @@ def _checked(stereo: torch.Tensor, rate_hz: int, file_rate_hz: int, channels: in
         mono = left
     else:
         mono = (left + right) / 2
-    return Sound((mono / mono.abs().max()).numpy(), rate_hz, file_rate_hz, channels, "; ".join(treatment))
+    return MonoSound((mono / mono.abs().max()).numpy(), rate_hz, file_rate_hz, channels, "; ".join(treatment))
 
 
-def kind_of(sound: Sound) -> str:
+def kind_of(sound: MonoSound) -> str:
     """Whether a recording is ``"sustained"``, loud for most of its time, or one or several ``"one-shot"``."""
     level_db = _levels_db(sound.audio, round(0.02 * sound.rate_hz))
     audible = np.flatnonzero(level_db > level_db.max() + _GONE_DB)
@@ -140,7 +140,7 @@ def _levels_db(audio: Signal, frame: int) -> Signal:
     return levels
 
 
-def cut_one_shots(sound: Sound, rate_hz: int) -> list[Signal]:
+def cut_one_shots(sound: MonoSound, rate_hz: int) -> list[Signal]:
     """The single events of a recording, each from its exact onset until it has decayed or the next one begins.
 
     Args:
@@ -187,7 +187,7 @@ def _shot(part: Signal, rate_hz: int, frame: int) -> Signal:
     return part / max(float(np.abs(part).max()), 1e-9)
 
 
-def texture(sound: Sound, n_samples: int, rate_hz: int, rng: np.random.Generator) -> Signal:
+def texture(sound: MonoSound, n_samples: int, rate_hz: int, rng: np.random.Generator) -> Signal:
     """A sustained sound of any length ``(n_samples,)`` with peak 1: a piece of a recording, or a crossfaded loop.
 
     Args:
@@ -205,7 +205,7 @@ def texture(sound: Sound, n_samples: int, rate_hz: int, rng: np.random.Generator
         audio = _looped(audio, n_samples, min(round(_CROSSFADE_S * rate_hz), len(audio) // 3))
     start = int(rng.integers(len(audio) - n_samples + 1))
     piece = audio[start : start + n_samples]
-    made: Signal = piece / max(float(np.abs(piece).max()), 1e-9)
+    made: Signal = piece / np.float32(max(np.abs(piece).max(), 1e-9))
     return made
 
 
@@ -218,9 +218,9 @@ def _looped(audio: Signal, n_samples: int, fade: int) -> Signal:
     likeness = products / np.sqrt((energy[fade:] - energy[:-fade]) * float((head**2).sum()) + 1e-12)
     best = int(likeness.argmax())
     piece = audio[: len(audio) - fade + best].copy()
-    rise = np.linspace(0, 1, fade, dtype=np.float32)
-    if likeness[best] < _ALIKE:
-        rise = np.sin(rise * np.float32(np.pi / 2))  # of unlike signals powers add, of like ones amplitudes
+    rise: Signal = np.linspace(0, 1, fade, dtype=np.float32)
+    if likeness[best] < _ALIKE:  # powers of unlike signals add, and amplitudes of like ones
+        rise = np.sin(np.float32(np.pi / 2) * rise)
     piece[:fade] *= rise
     piece[-fade:] *= rise[::-1]
     step = len(piece) - fade
