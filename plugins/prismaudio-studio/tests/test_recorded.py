@@ -50,13 +50,7 @@ def test_clips_of_another_sample_rate_are_an_error():
 
 @pytest.mark.slow
 def test_the_recipe_fits_a_codec(table, tmp_path):
-    words = [
-        "--data.recordings",
-        str(table),
-        "--model.autoencoder.components",
-        "8",
-        "--model.autoencoder.iterations",
-        "1",
-    ]
+    words = ["--data.recordings", str(table), "--data.sample_rate_hz", "16000"]
+    words += [f"--model.autoencoder.{name}={value}" for name, value in (("components", 8), ("sample_rate_hz", 16_000))]
     train(tmp_path, "fit", "--config", "studio/codec_recorded", *words)
     assert (tmp_path / "runs" / "studio" / "recorded_codec" / "model.safetensors").is_file()

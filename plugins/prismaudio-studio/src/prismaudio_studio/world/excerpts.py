@@ -205,7 +205,7 @@ def texture(sound: MonoSound, n_samples: int, rate_hz: int, rng: np.random.Gener
         audio = _looped(audio, n_samples, min(round(_CROSSFADE_S * rate_hz), len(audio) // 3))
     start = int(rng.integers(len(audio) - n_samples + 1))
     piece = audio[start : start + n_samples]
-    made: Signal = piece / np.float32(max(np.abs(piece).max(), 1e-9))
+    made: Signal = piece * np.float32(1 / max(float(np.abs(piece).max()), 1e-9))
     return made
 
 
