@@ -60,12 +60,14 @@ COMMANDS = {
     ),
     "prismaudio-studio": (
         "studio render",
+        "studio recordings",
         "bench studio",
         "bench plan",
         "bench cot",
         "bench degradation",
         "bench cheats",
         "bench instruments",
+        "bench codec",
     ),
 }
 """Those whose help does not depend on a recipe."""

@@ -61,3 +61,16 @@ def test_silence_stays_silent(codec: ParametricStereoAutoencoder) -> None:
 def test_fitting_without_audio_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="observe"):
         ParametricStereoAutoencoder().fit()
+
+
+@pytest.mark.parametrize("rate_hz", [24_000, 32_000])
+def test_a_latent_frame_lasts_16_ms_at_every_rate(rate_hz: int) -> None:
+    codec = ParametricStereoAutoencoder(components=4, sample_rate_hz=rate_hz)
+    latents = codec.encode(0.1 * torch.randn(1, 2, rate_hz))
+    assert latents.shape == (1, 10, 63)
+    assert codec.decode(latents).shape == (1, 2, 63 * rate_hz * 16 // 1000)
+
+
+def test_a_rate_without_whole_frames_is_an_error() -> None:
+    with pytest.raises(ValueError, match="sample_rate_hz is 22050; expected a multiple of 1000"):
+        ParametricStereoAutoencoder(sample_rate_hz=22_050)

@@ -23,7 +23,8 @@ STAGES = ("codec", "planner", "studio-foundation", "studio-fast_grpo", "lora")
 def test_all_recipes_are_registered() -> None:
     names = {*(f"smoke/{stage}" for stage in STAGES), "fast_grpo/studio"}
     assert set(RECIPES) == names | {
-        f"studio/{name}" for name in ("codec", "planner", "llm_planner", "foundation", "cot", "cot_grid", "validate")
+        f"studio/{name}"
+        for name in ("codec", "codec_recorded", "planner", "llm_planner", "foundation", "cot", "cot_grid", "validate")
     }
 
 

@@ -86,8 +86,13 @@ def prismaudio_tasks() -> Iterable[Component]:
 
 @hookimpl
 def prismaudio_data_modules() -> Iterable[Component]:
-    """The world as training data."""
-    return [Component("prismaudio_studio.datamodule:StudioDataModule", "Clips of the procedural world with plans.")]
+    """The world, and recordings for its autoencoder, as training data."""
+    return [
+        Component("prismaudio_studio.datamodule:StudioDataModule", "Clips of the procedural world with plans."),
+        Component(
+            "prismaudio_studio.recorded:RecordingsDataModule", "Recordings from random directions, for an autoencoder."
+        ),
+    ]
 
 
 @hookimpl
@@ -118,6 +123,10 @@ def prismaudio_benchmarks() -> Iterable[Component]:
             "prismaudio_studio.benchmark.instruments:InstrumentsBenchmark",
             "Refits the class classifier and measures its accuracy.",
         ),
+        Component(
+            "prismaudio_studio.benchmark.codec:CodecBenchmark",
+            "What autoencoders change in held-out recordings: spectrum, class, onsets, direction, and their speed.",
+        ),
     ]
 
 
@@ -136,9 +145,13 @@ def prismaudio_models() -> Iterable[Pretrained]:
 
 @hookimpl
 def prismaudio_commands() -> Iterable[Command]:
-    """The command that renders clips of the world to files."""
+    """The command that renders clips of the world to files, and lists recordings for it."""
     return [
-        Command("studio", "prismaudio_studio.cli:main", "render clips of the procedural world with their ground truth")
+        Command(
+            "studio",
+            "prismaudio_studio.cli:main",
+            "render clips of the procedural world with their ground truth, and list recordings for it",
+        )
     ]
 
 

@@ -24,6 +24,7 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         components: Number of principal components of a pair of spectra.
         level_bands: Number of frequency bands, equal on the ERB-rate scale, each with its own level difference.
         iterations: Griffin-Lim iterations per decode.
+        sample_rate_hz: Sample rate, a multiple of 1 kHz; a latent frame lasts 16 ms at every rate.
 
     Source:
         Parametric stereo with level, time and coherence cues: Breebaart et al. 2005.
@@ -37,9 +38,6 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         (torch.Size([1, 22, 63]), torch.Size([1, 2, 16128]))
     """
 
-    sample_rate_hz = 16_000
-    hop = 256
-    window = 512
     floor = 3e-4
     """Magnitude floor, -70 dB, for audio in -1 .. 1 and a window with sum 1."""
     itd_limit_s = 0.8e-3
@@ -50,8 +48,16 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, components: int = 40, level_bands: int = 4, iterations: int = 12) -> None:
+    def __init__(
+        self, components: int = 40, level_bands: int = 4, iterations: int = 12, sample_rate_hz: int = 16_000
+    ) -> None:
         super().__init__()
+        within(8_000, 48_000, sample_rate_hz=sample_rate_hz)
+        if sample_rate_hz % 1000:
+            raise ValueError(f"sample_rate_hz is {sample_rate_hz}; expected a multiple of 1000")
+        self.sample_rate_hz = sample_rate_hz
+        self.hop = sample_rate_hz * 2 // 125
+        self.window = 2 * self.hop
         within(1, 2 * (self.window // 2 + 1), components=components, level_bands=level_bands)
         within(0, 1000, iterations=iterations)
         self.components, self.level_bands, self.iterations = components, level_bands, iterations
@@ -102,16 +108,33 @@ class ParametricStereoAutoencoder(Configured, Autoencoder):
         self.offset.copy_(torch.cat([torch.zeros(self.components, dtype=torch.float64), cue_mean]))
         self._sums = None
 
+    def truncated(self, components: int, iterations: int | None = None) -> ParametricStereoAutoencoder:
+        """The same autoencoder with its first components only: what fitting with so many would have given.
+
+        Args:
+            components: Number of components, at most those that it has.
+            iterations: Griffin-Lim iterations; None for as many as before.
+        """
+        within(1, self.components, components=components)
+        count = self.iterations if iterations is None else iterations
+        small = ParametricStereoAutoencoder(components, self.level_bands, count, self.sample_rate_hz)
+        kept = [*range(components), *range(self.components, self.channels)]
+        small.mean.copy_(self.mean)
+        small.basis.copy_(self.basis[:components])
+        small.scale.copy_(self.scale[kept])
+        small.offset.copy_(self.offset[kept])
+        return small.train(self.training)
+
     # Contract ----------------------------------------------------------------------------------------------------
     def encode(self, audio: Tensor) -> Tensor:
-        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / 256)."""
+        """Latents ``(batch, channels, frames)`` of audio ``(batch, 2, samples)``; frames = ceil(samples / hop)."""
         spectra = self._spectra(audio)
         weights = (self._pairs(self._log_magnitude(spectra)) - self.mean) @ self.basis.T
         latents = torch.cat([weights.transpose(1, 2), *self._cues(spectra)], 1)
         return (latents - self.offset[:, None]) / self.scale[:, None]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Audio ``(batch, 2, frames * 256)`` of latents ``(batch, channels, frames)``."""
+        """Audio ``(batch, 2, frames * hop)`` of latents ``(batch, channels, frames)``."""
         latents = latents.float() * self.scale[:, None] + self.offset[:, None]
         weights, level, delay, coherence = latents.split([self.components, self.level_bands, 1, 1], 1)
         pairs = weights.transpose(1, 2) @ self.basis + self.mean

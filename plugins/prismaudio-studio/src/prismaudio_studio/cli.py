@@ -1,4 +1,4 @@
-"""``prismaudio studio``: render clips of the procedural world with their ground truth."""
+"""``prismaudio studio``: render clips of the procedural world with their ground truth, and list recordings for it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import argparse
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prismaudio.cli.arguments import brief, seed, whole
-from prismaudio.errors import MediaError, UnknownNameError
+from prismaudio.errors import DataError, MediaError, UnknownNameError
 
 if TYPE_CHECKING:
     from prismaudio_studio.world import Scene
+    from prismaudio_studio.world.collecting import Collected
 
 SIZE_PX, FPS = (256, 256), 24.0
 MAX_SIZE_PX, MAX_FPS = 2048, 240.0
@@ -51,9 +53,12 @@ class _OneLineParser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     top = _OneLineParser(
-        prog="prismaudio studio", description="Render clips of the procedural world with their ground truth."
+        prog="prismaudio studio",
+        description="Render clips of the procedural world with their ground truth, and list recordings for it.",
     )
-    render = top.add_subparsers(dest="action", required=True, metavar="render").add_parser(
+    actions = top.add_subparsers(dest="action", required=True, metavar="render|recordings")
+    _add_recordings(actions)
+    render = actions.add_parser(
         "render",
         help="write clips as mp4, silent mp4, wav and ground-truth JSON",
         description="Write, for each clip, an mp4 with audio, the same mp4 without audio (.silent.mp4), a wav and a "
@@ -78,8 +83,39 @@ def parser() -> argparse.ArgumentParser:
         "--size", type=_size, metavar="PX|HxW", help="frame size (default: 256 for plain, varied for randomised)"
     )
     render.add_argument("--fps", type=_fps, help="frames per second (default: 24 for plain, varied for randomised)")
+    render.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="TABLE",
+        help="let things sound like the recordings of this table, as prismaudio studio recordings writes it; a class "
+        "without a recording of its kind keeps its synthetic voice",
+    )
     render.add_argument("--force", action="store_true", help="overwrite existing files that are not studio clips")
     return top
+
+
+def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None:
+    recordings = actions.add_parser(
+        "recordings",
+        help="write a table of recordings that may be used, with their authors",
+        description="Write a table of recordings: file, class, kind (one-shot or sustained), seconds, rate_hz, "
+        "channels, source, fold, author, licence. Duration, rate and channels are measured; so is the kind where "
+        "the source does not state it. Recordings without author, with a licence that is not allowed, or that cannot "
+        "be used are left out, with the reason in one line each. Allowed are CC0, CC BY, public domain, WTFPL, MIT, "
+        "Apache-2.0, BSD, ISC and Unlicense.",
+    )
+    recordings.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio for each class, "
+        "a Debian package that is installed, or a folder to which one was unpacked",
+    )
+    recordings.add_argument("--author", help="author of recordings in class folders")
+    recordings.add_argument("--licence", help="licence of recordings in class folders")
+    recordings.add_argument("--notice", type=Path, metavar="FILE", help="write the text that names every author here")
+    recordings.add_argument("-o", "--out", type=Path, required=True, metavar="TABLE", help=".csv file to write")
+    recordings.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
 def _folder(path: Path) -> Path:
@@ -111,15 +147,72 @@ def main(argv: list[str]) -> int:
         Exit code.
     """
     args = parser().parse_args(argv)
-    folder = _folder(args.out)
+    return _recordings(args) if args.action == "recordings" else _render(args)
 
+
+def _render(args: argparse.Namespace) -> int:
     from prismaudio_studio.world import sample_scene
+    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.files import write_scene
 
+    bank = None if args.recordings is None else SoundBank(args.recordings)
+    folder = _folder(args.out)
+    if bank is not None:
+        counts = (f"{what} {train} + {held_out}" for what, (train, held_out) in bank.classes.items())
+        sys.stderr.write(f"recordings to train on + held out: {', '.join(counts)}\n")
     for number in range(args.count):
         scene = sample_scene(args.start + number, args.seed, args.split, held_out=args.held_out)
         randomised = args.split == "randomised"
         size_px = args.size or (scene.look.size_px if randomised else SIZE_PX)
         fps = args.fps or (scene.look.fps if randomised else FPS)
-        _report(number + 1, args.count, scene, written=write_scene(scene, folder, size_px, fps, force=args.force))
+        written = write_scene(scene, folder, size_px, fps, bank=bank, force=args.force)
+        _report(number + 1, args.count, scene, written=written)
     return 0
+
+
+def _recordings(args: argparse.Namespace) -> int:
+    from prismaudio.media import replacing
+    from prismaudio.media.files import spare
+    from prismaudio.paths import expanded
+    from prismaudio_studio.world.collecting import Collected, candidates
+    from prismaudio_studio.world.recordings import licence_name, notice, read_recordings, table_text
+
+    if args.out.suffix.lower() != ".csv":
+        raise MediaError(f"{args.out} does not end in .csv; choose such a name with -o")
+    for path in filter(None, (args.out, args.notice)):
+        spare(path, map(expanded, args.sources))
+        if path.exists() and not args.force:
+            raise MediaError(f"{path} exists; choose another name, or add --force")
+    if args.licence is not None and licence_name(args.licence) is None:
+        raise DataError(f"the licence {brief(args.licence)} is not allowed; see prismaudio studio recordings --help")
+    found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence)]
+    collected = Collected()
+    for number, cells in enumerate(found, 1):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{number}/{len(found)} measured")
+        collected.add(cells)
+    sys.stderr.write("\r\033[K" * sys.stderr.isatty())
+    _report_recordings(collected)
+    if not collected.rows:
+        raise DataError(f"none of the {len(found)} recordings can be used; the lines above say why")
+    folder = _folder(args.out.parent)
+    with replacing(args.out) as part:
+        part.write_text(table_text(collected.relative_to(folder)), encoding="utf-8")
+    if args.notice is not None:
+        with replacing(args.notice) as part:
+            part.write_text(notice(read_recordings(args.out)), encoding="utf-8")
+    return 0
+
+
+def _report_recordings(collected: Collected) -> None:
+    for file, reason in collected.refused:
+        sys.stderr.write(f"left out: {file} {reason}\n")
+    for file, treatment in collected.treated:
+        sys.stderr.write(f"used in part: {file}, {treatment}\n")
+    kinds = Counter(row["kind"] for row in collected.rows)
+    seconds = sum(float(row["seconds"]) for row in collected.rows)
+    sys.stdout.write(
+        f"{len(collected.rows)} recordings of {len({row['class'] for row in collected.rows})} classes, "
+        f"{seconds / 60:.1f} minutes: {kinds['one-shot']} one-shot, {kinds['sustained']} sustained; "
+        f"{len(collected.treated)} used in part, {len(collected.refused)} left out\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from prismaudio.data.buckets import Draw, batch_loader
 from prismaudio.hyperparameters import RecordsArguments
 from prismaudio.types import Clip, ClipBatch
 from prismaudio_studio.narration import written
+from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.cache import ClipCache
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         cache_dir: Folder for the rendered clips; about 0.7 MB per clip.
         workers: Number of processes that render clips.
         strategy: Form of the plans: none, all words in random order in one text, one text, or sections.
+        recordings: Table of recordings that things sound like, see ``prismaudio studio recordings``; None for synthesis
+            alone. Held-out clips use held-out sources.
     """
 
     def __init__(
@@ -71,15 +75,27 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         cache_dir: str = "runs/studio/clips",
         workers: int = 2,
         strategy: Literal["none", "random", "monolithic", "decomposed"] = "decomposed",
+        recordings: str | None = None,
     ) -> None:
         super().__init__()
         self.counts = {"plain": plain, "randomised": randomised}
         self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
-        self.cache_dir, self.strategy = Path(cache_dir), strategy
+        self.cache_dir, self.strategy, self.recordings = Path(cache_dir), strategy, recordings
+
+    @cached_property
+    def _bank(self) -> SoundBank | None:
+        return None if self.recordings is None else SoundBank(self.recordings)
 
     def _caches(self, *, held_out: bool) -> list[ClipCache]:
         return [
-            ClipCache(self.cache_dir, split, self.seed, self.validation if held_out else count, held_out=held_out)
+            ClipCache(
+                self.cache_dir,
+                split,
+                self.seed,
+                self.validation if held_out else count,
+                held_out=held_out,
+                bank=self._bank,
+            )
             for split, count in self.counts.items()
             if count
         ]

@@ -38,8 +38,15 @@ class AutoencoderFittingTask(LightningModule):
         """Add the batch to the statistics.
 
         Raises:
-            TrainingError: The audio of a clip has NaN or infinite values, which would spoil the statistics.
+            TrainingError: The audio of a clip has NaN or infinite values, which would spoil the statistics, or another
+                sample rate than the autoencoder.
         """
+        expected = self.autoencoder.sample_rate_hz
+        if other := {clip.sample_rate_hz for clip in batch.clips} - {expected}:
+            raise TrainingError(
+                f"the audio of the clips has {other.pop()} Hz, the autoencoder expects {expected} Hz; "
+                "set sample_rate_hz of both to the same"
+            )
         if wrong := [clip.id for clip in batch.clips if clip.audio is not None and not clip.audio.isfinite().all()]:
             raise TrainingError(
                 f"the audio of {', '.join(wrong)} holds NaN or infinity, expected finite samples; remove these clips"

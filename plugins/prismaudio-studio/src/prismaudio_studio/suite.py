@@ -10,6 +10,7 @@ from prismaudio.data.manifest import ManifestEntry
 from prismaudio.evaluation.suites import Suite
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.world import sample_scene
+from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.files import clip_files, write_scene
 
 if TYPE_CHECKING:
@@ -26,16 +27,24 @@ class StudioSuite(Suite):
         count: Number of clips.
         seed: Seed of the clips.
         split: Visual variation of the clips.
+        recordings: Table of recordings that things sound like, their held-out sources; None for synthesis alone.
     """
 
     group = "events"
 
-    def __init__(self, count: int = 100, seed: int = 0, split: Literal["plain", "randomised"] = "plain") -> None:
+    def __init__(
+        self,
+        count: int = 100,
+        seed: int = 0,
+        split: Literal["plain", "randomised"] = "plain",
+        recordings: str | None = None,
+    ) -> None:
         if count < 1:
             raise ValueError(f"count is {count}; expected 1 or more")
         if split not in ("plain", "randomised"):
             raise ValueError(f"split is {split!r}; expected plain or randomised")
         self.count, self.seed, self.split = count, seed, split
+        self.bank = None if recordings is None else SoundBank(recordings)
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
         """See :meth:`prismaudio.evaluation.suites.Suite.clips`; clips that are there are kept."""
@@ -44,7 +53,8 @@ class StudioSuite(Suite):
         for index in range(self.count):
             scene = sample_scene(index, self.seed, self.split, held_out=True)
             look = self.split == "randomised"
-            if write_scene(scene, folder, scene.look.size_px if look else SIZE_PX, scene.look.fps if look else FPS):
+            size_px, fps = (scene.look.size_px, scene.look.fps) if look else (SIZE_PX, FPS)
+            if write_scene(scene, folder, size_px, fps, bank=self.bank):
                 sys.stderr.write(f"rendered {index + 1}/{self.count} {scene.id}\n")
             files = clip_files(folder, scene.id)
             plan = narrate(scene.story, random.Random(scene.key))

@@ -12,6 +12,7 @@ from prismaudio.plan.story import SIDE_DEG
 from prismaudio_studio.world.voices import Signal, render_voice
 
 if TYPE_CHECKING:
+    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Scene, Thing
 
 Spectrum = NDArray[np.complex64]
@@ -64,10 +65,15 @@ def panned(thing: Thing, voice: Signal, rate_hz: int) -> tuple[slice, Signal]:
     time_s = np.arange(part.start, part.stop) / rate_hz
     first, last = thing.span_s
     share = np.clip((time_s - first) / max(last - first, 1e-6), 0, 1)
-    itd_s, ild_db = placement(SIDE_DEG * (thing.x[0] + share * (thing.x[1] - thing.x[0])))
+    return part, placed(voice[part], SIDE_DEG * (thing.x[0] + share * (thing.x[1] - thing.x[0])), rate_hz)
+
+
+def placed(voice: Signal, azimuth_deg: NDArray[np.float64] | float, rate_hz: int) -> Signal:
+    """Stereo ``(2, samples)`` of a mono signal that comes from a direction, see :func:`placement`."""
+    itd_s, ild_db = placement(azimuth_deg)
     shift = itd_s * rate_hz / 2
-    channels = [_delayed(voice[part], sign * shift) * 10 ** (-sign * ild_db / 40) for sign in (1.0, -1.0)]
-    return part, np.stack(channels).astype(np.float32)
+    channels = [_delayed(voice, sign * shift) * 10 ** (-sign * ild_db / 40) for sign in (1.0, -1.0)]
+    return np.stack(channels).astype(np.float32)
 
 
 def _fft_size(n_samples: int) -> int:
@@ -118,7 +124,7 @@ def _through_room(scene: Scene, audio: Signal, mono: Signal, rate_hz: int) -> Si
     return np.fft.irfft(spectrum * _muffling(n_samples, rate_hz), size)[:, :n_samples].astype(np.float32)
 
 
-def _recorded(scene: Scene, audio: Signal) -> Signal:
+def _limited(scene: Scene, audio: Signal) -> Signal:
     """Apply clipping and noise, and limit the peak."""
     n_samples = audio.shape[1]
     if scene.quality == "clipped":
@@ -132,12 +138,13 @@ def _recorded(scene: Scene, audio: Signal) -> Signal:
     return audio * np.float32(min(1.0, PEAK / top))
 
 
-def render_audio(scene: Scene, sample_rate_hz: int = 16_000) -> Signal:
+def render_audio(scene: Scene, sample_rate_hz: int = 16_000, bank: SoundBank | None = None) -> Signal:
     """Render the audio of a scene.
 
     Args:
         scene: The scene.
         sample_rate_hz: Samples per second.
+        bank: Recordings that things sound like where it has any of their class; a held-out scene uses those held out.
 
     Returns:
         Audio ``(2, samples)``, float32, with a peak of at most 0.9. For sources on the right, the right channel is
@@ -146,8 +153,20 @@ def render_audio(scene: Scene, sample_rate_hz: int = 16_000) -> Signal:
     n_samples = round(scene.duration_s * sample_rate_hz)
     audio, mono = np.zeros((2, n_samples), np.float32), np.zeros(n_samples, np.float32)
     for thing in scene.things:
-        voice = render_voice(thing, n_samples, sample_rate_hz)
+        voice = render_voice(thing, n_samples, sample_rate_hz, bank, held_out=scene.held_out)
         part, sound = panned(thing, voice, sample_rate_hz)
         audio[:, part] += sound
         mono += voice
-    return _recorded(scene, _through_room(scene, audio, mono, sample_rate_hz))
+    return recorded(scene, audio, mono, sample_rate_hz)
+
+
+def recorded(scene: Scene, audio: Signal, mono: Signal, sample_rate_hz: int) -> Signal:
+    """Dry audio ``(2, samples)`` in the room and the recording quality of a scene.
+
+    Args:
+        scene: The scene; its things are not used.
+        audio: The direct sound.
+        mono: The sum of the sources, which excites the room ``(samples,)``.
+        sample_rate_hz: Samples per second.
+    """
+    return _limited(scene, _through_room(scene, audio, mono, sample_rate_hz))

@@ -22,6 +22,7 @@ from prismaudio_studio.world.video import render_video
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Scene
 
 CHUNK = 32
@@ -43,14 +44,26 @@ class ClipCache:
         held_out: Whether the scenes are held out of training.
         size: Height and width of the frames.
         fps: Frames per second.
+        bank: Recordings that things sound like; None for synthesis alone.
     """
 
     def __init__(
-        self, folder: Path, split: str, seed: int, count: int, *, held_out: bool, size: int = 48, fps: float = 16.0
+        self,
+        folder: Path,
+        split: str,
+        seed: int,
+        count: int,
+        *,
+        held_out: bool,
+        size: int = 48,
+        fps: float = 16.0,
+        bank: SoundBank | None = None,
     ) -> None:
+        self.bank = bank
         self.split, self.seed, self.count, self.held_out, self.size, self.fps = split, seed, count, held_out, size, fps
         part = "held-out" if held_out else "training"
-        self.folder = folder / f"{split}-{part}-seed{seed}-{size}px-{fps:g}fps"
+        sounds = "" if bank is None else f"-recordings-{bank.hash}"
+        self.folder = folder / f"{split}-{part}-seed{seed}-{size}px-{fps:g}fps{sounds}"
         self.stories: list[Story] = []
 
     def __len__(self) -> int:
@@ -106,7 +119,7 @@ class ClipCache:
         partial.mkdir(exist_ok=True)
         scenes = list(self.scenes(start))
         np.save(partial / "frames.npy", np.stack([render_video(scene, self.size, self.fps) for scene in scenes]))
-        audio = np.stack([render_audio(scene, SAMPLE_RATE_HZ) for scene in scenes])
+        audio = np.stack([render_audio(scene, SAMPLE_RATE_HZ, self.bank) for scene in scenes])
         np.save(partial / "audio.npy", (audio.clip(-1, 1) * FULL_SCALE).round().astype(np.int16))
         lines = [json.dumps(asdict(scene.story)) for scene in scenes]
         (partial / "stories.jsonl").write_text("\n".join(lines) + "\n")

@@ -16,20 +16,22 @@ from prismaudio_studio.world.video import render_video
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Scene
 
 SAMPLE_RATE_HZ = 16_000
 
 
-def ground_truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str, Any]:
+def ground_truth(scene: Scene, size_px: tuple[int, int], fps: float, bank: SoundBank | None = None) -> dict[str, Any]:
     """Contents of the ground-truth file of a clip.
 
     Args:
         scene: The scene of the clip.
         size_px: Height and width of the frames.
         fps: Frames per second.
+        bank: Recordings that things sound like; those that were used are named.
     """
-    return {
+    truth = {
         "id": scene.id,
         "split": scene.split,
         "held_out": scene.held_out,
@@ -55,6 +57,14 @@ def ground_truth(scene: Scene, size_px: tuple[int, int], fps: float) -> dict[str
         "room": scene.room,
         "sections": dict(narrate(scene.story, random.Random(scene.key))),
     }
+    if bank is not None:
+        used = {thing.what: bank.recording(thing, held_out=scene.held_out) for thing in scene.things}
+        truth["recordings"] = [
+            {"class": what, "source": found.source, "author": found.author, "licence": found.licence}
+            for what, found in used.items()
+            if found is not None
+        ]
+    return truth
 
 
 SUFFIXES = (".mp4", ".silent.mp4", ".wav")
@@ -75,7 +85,15 @@ def is_written(folder: Path, truth: dict[str, Any]) -> bool:
     return files.read() == truth and all(files.path(suffix).is_file() for suffix in SUFFIXES)
 
 
-def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float, *, force: bool = False) -> bool:
+def write_scene(
+    scene: Scene,
+    folder: Path,
+    size_px: tuple[int, int],
+    fps: float,
+    *,
+    bank: SoundBank | None = None,
+    force: bool = False,
+) -> bool:
     """Write a video with audio, the same video without audio, the audio and the ground truth, unless they exist.
 
     Args:
@@ -83,6 +101,7 @@ def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float
         folder: Output folder. The ground truth is written last, so a clip that has it is complete.
         size_px: Height and width of the frames.
         fps: Frames per second.
+        bank: Recordings that things sound like where it has any of their class; None for synthesis alone.
         force: Overwrite files of the same names that are not studio clips.
 
     Returns:
@@ -91,13 +110,13 @@ def write_scene(scene: Scene, folder: Path, size_px: tuple[int, int], fps: float
     Raises:
         MediaError: A file cannot be written, or exists and is not a studio clip.
     """
-    truth = ground_truth(scene, size_px, fps)
+    truth = ground_truth(scene, size_px, fps, bank)
     if is_written(folder, truth):
         return False
     files = clip_files(folder, scene.id)
     files.check(force=force)
     frames = torch.from_numpy(render_video(scene, size_px, fps))
-    audio = torch.from_numpy(render_audio(scene, SAMPLE_RATE_HZ))
+    audio = torch.from_numpy(render_audio(scene, SAMPLE_RATE_HZ, bank))
     with files.writing() as stage:
         video, silent, wav = (stage / files.path(suffix).name for suffix in SUFFIXES)
         write_video(frames, fps, silent)

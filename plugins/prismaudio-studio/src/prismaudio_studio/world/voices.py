@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from prismaudio_studio.world.timbres import DRONES, IMPACTS, Drone, Impact
 
 if TYPE_CHECKING:
+    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Thing
 
 Signal = NDArray[np.float32]
@@ -83,7 +84,12 @@ def _drone(drone: Drone, pitch: float, n_samples: int, rate_hz: int, rng: np.ran
         bands = tuple((low * pitch, high * pitch, gain) for low, high, gain in drone.bands)
         noise = _noise(bands, 4 * rate_hz, rate_hz, int(rng.integers(_N_NOISES)))
         audio += drone.noise * np.roll(noise, int(rng.integers(len(noise))))[:n_samples]
-    n_attack, n_release = int(_ATTACK_S * rate_hz), min(n_samples // 2, int(_RELEASE_S * rate_hz))
+    return _faded(audio, rate_hz)
+
+
+def _faded(audio: Signal, rate_hz: int) -> Signal:
+    """Begin and end a sustained sound in place, and scale its peak to 1."""
+    n_attack, n_release = int(_ATTACK_S * rate_hz), min(len(audio) // 2, int(_RELEASE_S * rate_hz))
     audio[:n_attack] *= np.linspace(0, 1, n_attack, dtype=np.float32)
     audio[-n_release:] *= np.linspace(1, 0, n_release, dtype=np.float32)
     return audio / np.abs(audio).max()
@@ -95,18 +101,34 @@ def pitch_of(thing: Thing, rng: np.random.Generator) -> float:
     return float(round(exact * 16) / 16)
 
 
-def render_voice(thing: Thing, n_samples: int, rate_hz: int) -> Signal:
-    """All sounds of a thing at their onsets and levels, ``(n_samples,)``."""
+def render_voice(
+    thing: Thing, n_samples: int, rate_hz: int, bank: SoundBank | None = None, *, held_out: bool = False
+) -> Signal:
+    """All sounds of a thing at their onsets and levels, ``(n_samples,)``.
+
+    Args:
+        thing: The thing.
+        n_samples: Length of the result.
+        rate_hz: Sample rate of the result.
+        bank: Recordings that classes sound like; None, or a class without recordings, for synthesis.
+        held_out: Whether to use the recordings that are held out.
+    """
     rng = np.random.default_rng(thing.key)
     pitch = pitch_of(thing, rng)
     voice = np.zeros(n_samples, np.float32)
     if thing.what in DRONES and thing.end_s is not None:
         start, stop = round(thing.onsets_s[0] * rate_hz), min(n_samples, round(thing.end_s * rate_hz))
-        audio = _drone(DRONES[thing.what], pitch, stop - start, rate_hz, rng)
+        recorded = None if bank is None else bank.texture(thing, stop - start, rate_hz, held_out=held_out)
+        if recorded is None:
+            audio = _drone(DRONES[thing.what], pitch, stop - start, rate_hz, rng)
+        else:
+            audio = _faded(recorded, rate_hz)
         voice[start:stop] = audio * np.float32(10 ** (thing.levels_db[0] / 20))
         return voice
-    hit = _hit(IMPACTS[thing.what], pitch, rate_hz, rng)
-    for onset_s, level_db in zip(thing.onsets_s, thing.levels_db, strict=True):
+    hits = None if bank is None else bank.one_shots(thing, rate_hz, held_out=held_out)
+    if hits is None:
+        hits = [_hit(IMPACTS[thing.what], pitch, rate_hz, rng)] * len(thing.onsets_s)
+    for onset_s, level_db, hit in zip(thing.onsets_s, thing.levels_db, hits, strict=True):
         start = round(onset_s * rate_hz)
         part = hit[: n_samples - start]
         voice[start : start + len(part)] += part * np.float32(10 ** (level_db / 20))

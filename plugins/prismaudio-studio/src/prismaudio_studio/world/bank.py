@@ -1,0 +1,134 @@
+"""A bank of recorded sounds that things of the world use instead of synthesis."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prismaudio.errors import DataError
+from prismaudio.paths import expanded
+from prismaudio_studio.world.excerpts import MonoSound, cut_one_shots, kind_of, read_sound, texture
+from prismaudio_studio.world.recordings import Recording, read_recordings
+
+if TYPE_CHECKING:
+    from prismaudio_studio.world.scene import Thing
+    from prismaudio_studio.world.voices import Signal
+
+RECORDED = {
+    "bell": ("bell", "cowbell", "chime", "ting", "perc_bell", "drum_cowbell"),
+    "woodblock": ("woodblock", "wood", "chop", "clack", "knock"),
+    "glass": ("glass", "clink"),
+    "drum": (
+        *("drum", "tom", "snare", "drum_heavy_kick"),
+        *(
+            f"drum_{name}_{how}"
+            for name in ("bass", "snare", "tom_hi", "tom_mid", "tom_lo")
+            for how in ("hard", "soft")
+        ),
+    ),
+    "ball": ("ball", "bounce"),
+    "coin": ("coin", "coins"),
+    "shaker": ("shaker", "maraca", "rattle"),
+    "marble": ("marble",),
+    "cart": ("cart", "wagon", "trolley"),
+    "whistle": ("whistle",),
+    "engine": ("engine", "motor"),
+    "buzzer": ("buzzer",),
+}
+"""Classes of recordings that each class of the world may sound like."""
+
+
+class SoundBank:
+    """Recordings of the classes of the world, by class, kind and part.
+
+    Decaying sounds use the single events of one-shots, lasting ones a texture made of a sustained recording. A class
+    without a recording of its kind keeps its synthetic voice.
+
+    Args:
+        table: A table of recordings, see :func:`prismaudio_studio.world.recordings.read_recordings`.
+        seed: Seed of the choice of sources that are held out.
+
+    Raises:
+        DataError: The table cannot be used, or has no recording of any class of the world.
+
+    Example:
+        >>> bank = SoundBank("recordings.csv")  # doctest: +SKIP
+        >>> render_audio(sample_scene(0), bank=bank)  # doctest: +SKIP
+    """
+
+    def __init__(self, table: str | Path, seed: int = 0) -> None:
+        self.table, self.seed = expanded(table), seed
+        self._recordings: dict[tuple[str, str, bool], list[Recording]] = {}
+        known = {name: what for what, names in RECORDED.items() for name in names}
+        for recording in read_recordings(self.table, seed):
+            what = known.get(recording.what.strip().lower())
+            if what is not None:
+                key = (what, recording.kind or kind_of(read_usable(recording.file)), recording.held_out)
+                self._recordings.setdefault(key, []).append(recording)
+        if not self._recordings:
+            raise DataError(
+                f"{self.table} has no recording of a class of the world; expected one of {', '.join(sorted(known))}"
+            )
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits of a SHA-256 hash of the table, the seed, and sizes and times of the files."""
+        files = sorted({recording.file for these in self._recordings.values() for recording in these})
+        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return hashlib.sha256(repr((self.table.read_bytes(), self.seed, stats)).encode()).hexdigest()[:8]
+
+    @property
+    def classes(self) -> dict[str, tuple[int, int]]:
+        """Number of recordings to train on, and held out, of each class of the world that has any."""
+        found = sorted({what for what, _, _ in self._recordings})
+        return {what: (self._count(what, held_out=False), self._count(what, held_out=True)) for what in found}
+
+    def _count(self, what: str, *, held_out: bool) -> int:
+        return sum(
+            len(these) for (name, _, part), these in self._recordings.items() if (name, part) == (what, held_out)
+        )
+
+    def recording(self, thing: Thing, *, held_out: bool) -> Recording | None:
+        """The recording that a thing sounds like, chosen by its key; None if there is none of its class and kind."""
+        kind = "one-shot" if thing.end_s is None else "sustained"
+        found = self._recordings.get((thing.what, kind, held_out))
+        return None if found is None else found[_rng(thing, 0).integers(len(found))]
+
+    def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal] | None:
+        """An event for each onset of a thing, with peak 1; None if it keeps its synthetic voice."""
+        recording = self.recording(thing, held_out=held_out)
+        if recording is None:
+            return None
+        events, rng = _one_shots(recording.file, rate_hz), _rng(thing, 1)
+        return [events[rng.integers(len(events))] for _ in thing.onsets_s]
+
+    def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal | None:
+        """A lasting sound of a thing ``(n_samples,)`` with peak 1; None if it keeps its synthetic voice."""
+        recording = self.recording(thing, held_out=held_out)
+        return None if recording is None else texture(read_usable(recording.file), n_samples, rate_hz, _rng(thing, 1))
+
+
+def _rng(thing: Thing, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([thing.key, purpose])
+
+
+@lru_cache(maxsize=64)
+def read_usable(file: Path) -> MonoSound:
+    """Read a recording that a table lists, see :func:`prismaudio_studio.world.excerpts.read_sound`; it is kept.
+
+    Raises:
+        DataError: It cannot be used; the message names the file.
+    """
+    try:
+        return read_sound(file)
+    except DataError as error:
+        raise DataError(f"the recording {file} {error}; take it out of the table") from error
+
+
+@lru_cache(maxsize=512)
+def _one_shots(file: Path, rate_hz: int) -> list[Signal]:
+    return cut_one_shots(read_usable(file), rate_hz)

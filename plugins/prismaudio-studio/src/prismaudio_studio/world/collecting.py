@@ -1,0 +1,163 @@
+"""Build a table of recordings from tables, folders of class folders, and Debian packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from prismaudio.data.manifest import SUFFIXES
+from prismaudio.errors import DataError, first_of
+from prismaudio.media.files import relative
+from prismaudio.paths import AUDIO_SUFFIXES, expanded
+from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
+from prismaudio_studio.world.excerpts import kind_of, read_sound
+from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
+
+DOCS, LISTS = Path("/usr/share/doc"), Path("/var/lib/dpkg/info")
+EXPECTED = (
+    "expected a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio files for each "
+    "class, or an installed or unpacked Debian package"
+)
+
+
+@dataclass
+class Collected:
+    """Rows of a table of recordings, and what was said about others.
+
+    Args:
+        rows: The cells of each row; ``file`` is an absolute path.
+        refused: The file and the reason of each recording that is left out.
+        treated: The file and the treatment of each recording that is used in part.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[tuple[Path, str]] = field(default_factory=list)
+    treated: list[tuple[Path, str]] = field(default_factory=list)
+
+    def add(self, cells: dict[str, Any]) -> None:
+        """Measure a recording and add it, unless it cannot be used; what the cells say about its audio is replaced."""
+        file = cells["file"]
+        try:
+            if (fault := row_fault(cells)) is not None:
+                raise DataError(fault)
+            if not file.is_file():
+                raise DataError("does not exist")
+            if any(file == row["file"] for row in self.rows):
+                raise DataError("is in the table already")
+            sound = read_sound(file)
+        except DataError as error:
+            self.refused.append((file, str(error)))
+            return
+        if sound.treatment:
+            self.treated.append((file, sound.treatment))
+        measured = {
+            "kind": cells.get("kind") or kind_of(sound),
+            "seconds": f"{sound.seconds:.2f}",
+            "rate_hz": sound.file_rate_hz,
+            "channels": sound.channels,
+            "licence": licence_name(cells["licence"]),
+        }
+        self.rows.append({**cells, **measured})
+
+    def relative_to(self, folder: Path) -> list[dict[str, Any]]:
+        """The rows with files relative to a folder, that of the table."""
+        return [{**row, "file": relative(row["file"], folder)} for row in self.rows]
+
+
+def candidates(source: str, author: str | None = None, licence: str | None = None) -> list[dict[str, Any]]:
+    """The cells of each recording of a source, not checked yet.
+
+    Args:
+        source: A table, a folder or a package.
+        author: Author of the recordings of a folder of class folders.
+        licence: Their licence.
+
+    Raises:
+        DataError: There is no such source, or it says nothing about authors and licences.
+    """
+    path = expanded(source)
+    if path.suffix.lower() in SUFFIXES:
+        return [cells for _, cells in read_table(path)]
+    if path.is_dir():
+        if root := sorted(path.glob("usr/share/doc/*/copyright")):
+            files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+            return [cells for copyright_file in root for cells in _of_package(copyright_file, files)]
+        tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        if len(tables) > 1:
+            raise DataError(f"{path} has several tables, {first_of([t.name for t in tables], 3)}; name the one to use")
+        if tables:
+            return [cells for _, cells in read_table(tables[0])]
+        return _of_folders(path, author, licence)
+    if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", source) and (DOCS / source / "copyright").is_file():
+        lists = [LISTS / f"{source}.list", *sorted(LISTS.glob(f"{source}:*.list"))]
+        names = next((file.read_text(encoding="utf-8") for file in lists if file.is_file()), "")
+        return list(_of_package(DOCS / source / "copyright", [Path(line) for line in names.splitlines()]))
+    raise DataError(f"there is no table, folder or installed package {source}; {EXPECTED}")
+
+
+def _of_folders(folder: Path, author: str | None, licence: str | None) -> list[dict[str, Any]]:
+    """The recordings of a folder of class folders; each file is a source."""
+    found = [
+        {"file": file, "class": part.name, "source": file.name, "fold": ""}
+        for part in sorted(folder.iterdir())
+        if part.is_dir()
+        for file in sorted(part.rglob("*"))
+        if file.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    if not found:
+        raise DataError(f"{folder} has no table and no audio in subfolders; {EXPECTED}")
+    if author is None or licence is None:
+        raise DataError(f"{folder} has no table that says who made its recordings; give --author and --licence")
+    return [{**cells, "author": author, "licence": licence} for cells in found]
+
+
+def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The recordings of a Debian package whose machine-readable copyright file has an entry for each of them.
+
+    An entry for everything, such as ``Files: *``, does not count: it says what holds for programs, too.
+    """
+    package = copyright_file.parent.name
+    stanzas = _stanzas(copyright_file)
+    audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES]
+    named = [(file, _stanza_of(file, stanzas)) for file in audio]
+    if not any(stanza for _, stanza in named):
+        raise DataError(f"the copyright file of {package} names none of its {len(audio)} audio files; {EXPECTED}")
+    for file, found in named:
+        stanza = found or {}
+        copyright_text = " ".join(stanza.get("copyright", "").split())
+        yield {
+            "file": file.absolute(),
+            "class": re.sub(r"[\W_]*\d+$", "", file.stem) or file.stem,
+            "source": stanza.get("source") or f"{package} {file.name}",
+            "fold": "",
+            "author": re.sub(r"^(?:©|\(c\))?\s*[\d,\s-]*", "", copyright_text, flags=re.IGNORECASE),
+            "licence": stanza.get("license", "").split("\n")[0].strip(),
+        }
+
+
+def _stanzas(copyright_file: Path) -> list[dict[str, str]]:
+    """The paragraphs about files of a machine-readable copyright file (DEP-5), with lower-case names of fields."""
+    text = read_small(copyright_file, MAX_TABLE_BYTES).decode("utf-8", "replace")
+    found = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = re.findall(r"^([A-Za-z-]+):[ \t]*(.*(?:\n[ \t]+.*)*)", paragraph, re.MULTILINE)
+        stanza = {name.lower(): value.strip() for name, value in fields}
+        if "files" in stanza and "license" in stanza:
+            found.append(stanza)
+    return found
+
+
+def _stanza_of(file: Path, stanzas: list[dict[str, str]]) -> dict[str, str] | None:
+    """The last paragraph that names a file, by its name and folder: paths of sources and of installed files differ."""
+    found = None
+    for stanza in stanzas:
+        for pattern in stanza["files"].split():
+            folder, _, name = pattern.rpartition("/")
+            same_folder = not folder or fnmatchcase(file.parent.name, folder.rpartition("/")[2])
+            if re.search(r"\w", Path(name).stem) and same_folder and fnmatchcase(file.name, name):
+                found = stanza
+    return found
