@@ -304,6 +304,24 @@ def test_a_video_is_scored_with_its_frames_and_planned_on_request(video, tiny_pl
     assert files["one.wav"]["scores"]["OnsetF1"]["reason"] == "it needs a plan, but there is none"
 
 
+def test_files_without_a_value_of_their_own_count_in_a_resumed_run(folder, capsys):
+    for name, lead in (("one.wav", 3), ("two.wav", -2), ("three.wav", 1)):  # one event each: no correlation by itself
+        audio = bell()
+        soundfile.write(name, np.stack([audio[:, 0], np.roll(audio[:, 0], lead)], 1), RATE_HZ)
+    plans = {"one.wav": 60, "two.wav": -60, "three.wav": 10}
+    rows = [
+        {"audio": name, "plan": f"<Temporal> The bell sounds at 0.50 s. <Spatial> The bell is at {deg} degrees."}
+        for name, deg in plans.items()
+    ]
+    Path("clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("clips.jsonl", "--rewards", "none", "--metrics", "ItdCorrelation", "--json", "scores.jsonl")
+    assert run(capsys, *words)[0] == 0
+    first = read()[1]["all"]["ItdCorrelation"]
+    assert "already scored" in run(capsys, *words)[2]
+    assert read()[1]["all"]["ItdCorrelation"] == first
+    assert (first["files"], first["value"] is not None) == (3, True)
+
+
 def test_lengths_that_differ_are_reported(folder, capsys):
     soundfile.write("long.wav", bell(n=3 * RATE_HZ), RATE_HZ)
     _, _, err = run(capsys, "one.wav", "--reference", "long.wav", "--rewards", "none", "--metrics", "GccMse")

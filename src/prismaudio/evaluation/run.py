@@ -116,7 +116,7 @@ class ScoreRun:
         for scorer in self.scorers:
             scores = [record.scores[scorer.name] for record in self.records if scorer.name in record.scores]
             values = [score.value for score in scores if score.value is not None]
-            counted = len(values) + sum(score.reason == OF_MANY for score in scores)
+            counted = sum(is_measured(record, scorer.name) for record in self.records)
             total = scorer.total() if isinstance(scorer, MetricScorer) else None
             mean, spread = mean_and_spread(values)
             value = total.value if total is not None else mean
@@ -197,8 +197,7 @@ class ScoreRun:
         """Restore the scores of an earlier run, and recompute metric states that were too large to store."""
         lost = []
         for scorer in self.scorers:
-            score = record.scores[scorer.name]
-            if not isinstance(scorer, MetricScorer) or (score.value is None and score.reason != OF_MANY):
+            if not isinstance(scorer, MetricScorer) or not is_measured(record, scorer.name):
                 continue
             try:
                 scorer.add(from_numbers(record.states[scorer.name], scorer))
@@ -236,6 +235,12 @@ class ScoreRun:
         return self._model.plan(video)
 
 
+def is_measured(record: ScoreRecord, scorer: str) -> bool:
+    """Whether a file counts in the value over all files; a correlation of two events has no value of its own."""
+    score = record.scores.get(scorer)
+    return score is not None and (score.value is not None or score.reason == OF_MANY or scorer in record.states)
+
+
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean and standard deviation; None if undefined or not finite.
 
@@ -269,6 +274,6 @@ def from_numbers(numbers: dict[str, Any], scorer: MetricScorer) -> dict[str, Any
     def restored(value: Any, like: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         if isinstance(like, list):
             return [torch.tensor(item, dtype=torch.float64, device=scorer.metric.device) for item in value]
-        return torch.tensor(value).to(like)
+        return torch.tensor(value, dtype=torch.float64).to(like)
 
     return {name: restored(value, now[name]) for name, value in numbers.items()}
