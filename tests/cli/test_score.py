@@ -113,7 +113,7 @@ def read(path="scores.jsonl") -> tuple[dict, dict]:
 def test_a_table_of_everything_with_reasons(folder, capsys):
     code, out, err = run(capsys, "one.wav", "--plan", PLAN, "--reference", "one.wav")
     assert (code, "[1/1] one.wav" in err) == (0, True)
-    (row,) = (line for line in out.splitlines() if "OnsetF1" in line)
+    (row,) = (line for line in out.splitlines() if line.split("│")[0].strip() == "OnsetF1")
     assert [cell.strip() for cell in row.split("│")] == ["OnsetF1", "temporal", "1", "0 .. 1", "↑"]
     (row,) = (line for line in out.splitlines() if "GccMse" in line)
     assert [cell.strip() for cell in row.split("│")] == ["GccMse", "spatial", "0", "≥ 0", "↓"]

@@ -10,7 +10,7 @@ import torch
 
 from prismaudio.cli.main import main
 from prismaudio.data.manifest import read_manifest
-from prismaudio.evaluation.comparison import _cell, _Scored
+from prismaudio.evaluation.comparison import _cell, _Scored, _Seed
 from prismaudio.media import write_video
 from prismaudio.metrics.base import AudioMetric
 from prismaudio.metrics.onset import OnsetF1
@@ -234,39 +234,43 @@ def test_another_request_is_generated_anew_and_only_what_belongs_to_it_is_scored
     assert "the audio of 1 of 6 clips is missing: clip4" in capsys.readouterr().out
 
 
-def total(value):
-    return [{"value": value, "files": 6}]
+def scored(values, total, *, is_mean=False):
+    """What a scorer says of a system with one seed."""
+    return _Scored([_Seed(values, {}, {"value": total, "files": len(values)})], None, is_mean)
 
 
 def test_a_value_that_no_sums_of_clips_give_has_neither_interval_nor_difference():
     values, lower = dict.fromkeys("abcdef", 0.7), dict.fromkeys("abcdef", 0.1)
-    cell = _cell(_Scored(values, {}, total(0.5)), _Scored(lower, {}, total(0.1)), 0)
+    cell = _cell(scored(values, 0.5), scored(lower, 0.1), 0)
     assert cell.as_dict() == {"value": 0.5, "n": 6}
-    cell = _cell(_Scored(values, {}, total(0.7)), _Scored(lower, {}, total(0.1)), 0)
+    cell = _cell(scored(values, 0.7, is_mean=True), scored(lower, 0.1, is_mean=True), 0)
     assert cell.as_dict()["difference"] == pytest.approx(0.6)
+
+
+def counts(most, rng):
+    """Matched, found and true onsets of forty clips."""
+    matched = rng.integers(0, most, 40)
+    return np.stack([matched, matched + rng.integers(1, 4, 40), matched + rng.integers(1, 4, 40)], 1)
+
+
+def f1(rows):
+    matched, found, true = rows.sum(0)
+    return 2 * matched / (found + true)
+
+
+def seed_of(rows):
+    return _Seed(
+        {str(i): 0.0 for i in range(len(rows))}, {str(i): torch.tensor(row).double() for i, row in enumerate(rows)}
+    )
 
 
 def test_the_interval_of_an_f1_is_that_of_resampled_clips():
     rng = np.random.default_rng(0)
-    numbers = {}
-    for system, most in (("one", 5), ("other", 3)):
-        matched = rng.integers(0, most, 40)
-        numbers[system] = np.stack([matched, matched + rng.integers(1, 4, 40), matched + rng.integers(1, 4, 40)], 1)
+    numbers = {system: counts(most, rng) for system, most in (("one", 5), ("other", 3))}
     scorer = MetricScorer(OnsetF1(), "OnsetF1")
     assert scorer.sums == ("matched", "found", "true")
-    made = {
-        system: _Scored(
-            {str(i): 0.0 for i in range(40)}, {str(i): torch.tensor(row).double() for i, row in enumerate(rows)}, [],
-            scorer.value_of,
-        )
-        for system, rows in numbers.items()
-    }  # fmt: skip
+    made = {system: _Scored([seed_of(rows)], scorer.value_of, is_mean=False) for system, rows in numbers.items()}
     cell = _cell(made["one"], made["other"], 0)
-
-    def f1(rows):
-        matched, found, true = rows.sum(0)
-        return 2 * matched / (found + true)
-
     drawn = [rng.integers(0, 40, 40) for _ in range(4000)]
     own = np.quantile([f1(numbers["one"][clips]) for clips in drawn], (0.025, 0.975))
     apart = np.quantile([f1(numbers["one"][clips]) - f1(numbers["other"][clips]) for clips in drawn], (0.025, 0.975))
@@ -274,6 +278,32 @@ def test_the_interval_of_an_f1_is_that_of_resampled_clips():
     assert (cell.low, cell.high) == pytest.approx(own, abs=0.01)
     assert cell.difference.mean == pytest.approx(f1(numbers["one"]) - f1(numbers["other"]))
     assert (cell.difference.low, cell.difference.high) == pytest.approx(apart, abs=0.015)
+
+
+def test_of_several_seeds_value_interval_and_difference_are_means_over_the_seeds():
+    rng = np.random.default_rng(1)
+    seeds, others = [counts(9, rng), counts(2, rng) * [1, 9, 1]], [counts(4, rng)] * 2  # one seed has many false onsets
+    scorer = MetricScorer(OnsetF1(), "OnsetF1")
+    one, other = (_Scored([seed_of(rows) for rows in some], scorer.value_of, is_mean=False) for some in (seeds, others))
+    cell = _cell(one, other, 0)
+    mean = np.mean([f1(rows) for rows in seeds])
+    assert cell.value == pytest.approx(mean)
+    assert cell.low < mean < cell.high
+    assert cell.difference.mean == pytest.approx(mean - f1(others[0]))
+    drawn = [rng.integers(0, 40, 40) for _ in range(2000)]
+    own = np.quantile([np.mean([f1(rows[clips]) for rows in seeds]) for clips in drawn], (0.025, 0.975))
+    assert (cell.low, cell.high) == pytest.approx(own, abs=0.015)
+    same = _cell(one.of({str(i) for i in range(40)}), None, 0)
+    assert same.value == pytest.approx(cell.value)
+
+
+def test_a_clip_that_lacks_a_value_with_one_seed_counts_with_the_others():
+    full, part = {str(i): float(i) for i in range(10)}, {str(i): float(i) for i in range(9)}
+    seeds = [_Seed(values, {}, {"value": sum(values.values()) / len(values), "files": 10}) for values in (full, part)]
+    assert all(seed.is_mean for seed in seeds)
+    cell = _cell(_Scored(seeds), None, 0)
+    assert (cell.value, cell.n) == (4.5, 10)
+    assert cell.low < 4.5 < cell.high
 
 
 def test_a_metric_whose_rows_are_kept_has_no_sums():

@@ -282,7 +282,25 @@ def test_the_page_and_its_media_are_blind_and_equally_loud(work, capsys):
     assert {path: path.stat().st_mtime_ns for path in media} == before
     assert listen("--forms", "4") == 2
     assert "that of another test" in capsys.readouterr().err
-    assert listen("--forms", "4", "--force") == 0
+    assert listen("--forms", "3", "--clips", "2", "--pairs", "2", "--checks", "1", "--loudness", "-16", "--force") == 0
+    again = Key.from_dict(json.loads(Path("out/listening-key.json").read_text()), "key")
+    media = sorted(Path("out/listening/media").iterdir())
+    assert [path.stem for path in media] == list(again.stimuli)
+    assert not set(again.stimuli) & set(key.stimuli)
+    soundfile.write("out/audio/one/clip0001.wav", np.full((16_000, 2), 0.1), 16_000)
+    capsys.readouterr()
+    words = ("--forms", "3", "--clips", "2", "--pairs", "2", "--checks", "1", "--loudness", "-16")
+    assert listen(*words) == 2
+    assert "is that of other audio of these systems" in capsys.readouterr().err
+
+
+def test_a_system_may_have_any_name(work):
+    for name, renamed in zip(NAMES, ("truth", "noise"), strict=True):
+        Path(f"out/audio/{name}").rename(f"out/audio/{renamed}")
+    make_evaluation(Path("out"), clips=[clip(index, Path("out")) for index in range(3)], systems=("truth", "noise"))
+    assert listen("--forms", "1", "--clips", "3", "--ask", "both") == 0
+    key = Key.from_dict(json.loads(Path("out/listening-key.json").read_text()), "key")
+    assert {system for _, system in key.stimuli.values()} == {"truth", "noise", TRUTH, NOISE}
 
 
 def test_a_test_that_a_script_answers_is_collected(work, capsys):
@@ -303,7 +321,7 @@ def test_a_test_that_a_script_answers_is_collected(work, capsys):
     ]  # fmt: skip
     assert found["scores"]["two"]["MOS-Q"]["mean"] == pytest.approx(sum(ratings) / len(ratings))
     assert f"{np.mean(ratings):.2f} ± {1.959964 * np.std(ratings, ddof=1) / math.sqrt(len(ratings)):.2f}" in out
-    assert "truth (hidden)" in Path("out/listening.md").read_text(encoding="utf-8")
+    assert "true audio (hidden)" in Path("out/listening.md").read_text(encoding="utf-8")
     Path("answers/other.json").write_text(json.dumps({**files[0], "test": "other"}))
     Path("answers/text.json").write_text("no answers")
     assert listen("--collect", "answers") == 2

@@ -48,7 +48,7 @@ def test_caches_give_the_values_of_av_benchmark(networks, folders, capsys):
     reference, made = folders / "gt-cache", folders / "made" / "cache"
     assert run(folders / "true", "-o", reference) == 0
     assert run(folders / "made", "-o", made) == 0
-    assert {path.name for path in made.iterdir()} == set(FILES)
+    assert {path.name for path in made.iterdir()} == {*FILES, "prismaudio.json"}
     found = read_cache(made / "pann_features.pth")["clip1"]
     audio = read_audio_track(folders / "made" / "clip1.wav", 16_000)
     expected = networks["panns"].embed(audio, 16_000)
@@ -66,6 +66,10 @@ def test_caches_give_the_values_of_av_benchmark(networks, folders, capsys):
     assert run(folders / "made", "-o", made, "--networks", "panns") == 0
     assert "panns: pann_features.pth: exists, kept" in capsys.readouterr().err
     assert (made / FILES[0]).stat().st_mtime_ns == before
+    assert run(folders / "made", "-o", made, "--networks", "panns", "--audio-length", "0.5") == 2
+    assert "was made with {'audio_length': 8.0" in capsys.readouterr().err
+    assert run(folders / "made", "-o", made, "--networks", "panns", "--audio-length", "0.5", "--force") == 0
+    assert (made / FILES[0]).stat().st_mtime_ns > before
 
 
 def test_audio_is_cut_to_the_length(networks, folders):
@@ -79,7 +83,7 @@ def test_audio_is_cut_to_the_length(networks, folders):
 
 def test_frames_of_videos_are_embedded(networks, video, tmp_path, imagebind):
     assert run(video, "--videos", video, "-o", tmp_path / "gt", "--networks", "imagebind", "--audio-length", "4.4") == 0
-    assert {path.name for path in (tmp_path / "gt").iterdir()} == {"imagebind_audio.pth", "imagebind_video.pth"}
+    assert {path.name for path in (tmp_path / "gt").glob("*.pth")} == {"imagebind_audio.pth", "imagebind_video.pth"}
     found = read_cache(tmp_path / "gt" / "imagebind_video.pth")["clip0"]
     exact = torch.tensor([[200, 30, 30], [30, 30, 200]], dtype=torch.uint8)  # shown before 1 s and before 3 s
     expected = imagebind.embed_frames(exact[:, :, None, None].expand(-1, -1, 48, 80))[0]

@@ -55,7 +55,7 @@ def active_intervals(audio: Tensor, sample_rate_hz: int) -> list[tuple[float, fl
     found: list[tuple[float, float]] = []
     for start, end in zip((edges > 0).nonzero().flatten(), (edges < 0).nonzero().flatten(), strict=True):
         start_s, end_s = int(start) * hop_s, min(int(end) * hop_s, len(power) / sample_rate_hz)
-        if found and start_s - found[-1][1] <= GAP_S:
+        if found and start_s - found[-1][1] < GAP_S + hop_s / 2:
             found[-1] = (found[-1][0], end_s)
         else:
             found.append((start_s, end_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -196,8 +197,12 @@ def planned(
     by = [pretrained.find(model).hash, *options.planner]
     known: dict[str, str] = {}
     if path.is_file():
-        rows = [load_json(line) for line in read_small(path, MAX_BYTES).splitlines()]
-        known = {row["id"]: row["plan"] for row in rows if row.get("by") == by}
+        for line in read_small(path, MAX_BYTES).splitlines():
+            with suppress(
+                ValueError, LookupError, TypeError, AttributeError
+            ):  # a line that was cut off is written again
+                row = load_json(line)
+                known |= {str(row["id"]): str(row["plan"])} if row.get("by") == by else {}
     dimensions = [dimension.name for dimension in discover().dimensions()]
     waiting = [entry for entry in entries if entry.id not in known]
     if waiting:

@@ -135,9 +135,9 @@ class _Comparison:
         self.folds = assign_folds(self.right.tolist(), min(options.folds, len(self.captions)), options.seed)
         smallest = int(gallery_sizes(self.right, self.folds).min())
         if smallest <= max(AT):
-            n_needed = (max(AT) + 1) * 2
+            n_needed, n_folds = (max(AT) + 1) * 2, min(options.folds, len(self.captions))
             raise DataError(
-                f"{len(entries)} clips with {len(self.captions)} different captions make {options.folds} folds, the "
+                f"{len(entries)} clips with {len(self.captions)} different captions make {n_folds} folds, the "
                 f"smallest with {smallest} captions, of which {max(AT)} are retrieved; give fewer --folds, or more "
                 f"clips: {n_needed} different captions at least"
             )

@@ -82,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _questions(text: str) -> tuple[str, ...]:
     from prismaudio.evaluation.listening import QUESTIONS
 
-    given = [name.strip() for name in text.split(",")]
+    given = list(QUESTIONS) if text == "both" else [name.strip() for name in text.split(",")]
     if not given or not set(given) <= set(QUESTIONS):
         raise argparse.ArgumentTypeError(f"expected {', '.join(QUESTIONS)} or both, not {text!r}")
     return tuple(name for name in QUESTIONS if name in given)
@@ -154,6 +154,7 @@ def _make(folder: Path, options: argparse.Namespace) -> int:
 def _key(found: Evaluation, design: Design, options: argparse.Namespace) -> tuple[Key, list[str]]:
     """The test, the same as before if it is there with the same options; and what a user must know of it."""
     from prismaudio.evaluation.listening import plan_test
+    from prismaudio.evaluation.listening_page import source_digests
 
     folder = found.folder
     names = list(found.audio) if options.systems is None else [name for name in options.systems.split(",") if name]
@@ -176,11 +177,17 @@ def _key(found: Evaluation, design: Design, options: argparse.Namespace) -> tupl
     truths = {clip for clip, path in found.references.items() if path.is_file()}
     before = _read_key(folder) if (folder / KEY).exists() else None
     key = plan_test(audio, truths, design, options.seed, before.secret if before else "")
-    if before is not None and before.test != key.test and not options.force:
+    key.sources = source_digests(key, found.audio, found.references)
+    if before is None or (before.test, before.sources) == (key.test, key.sources):
+        return key, notes
+    if not options.force:
+        changed = "is that of another test" if before.test != key.test else "is that of other audio of these systems"
         raise PrismAudioError(
-            f"{folder / KEY} is that of another test, {before.test}, whose answers could not be read without it; "
+            f"{folder / KEY} {changed}, {before.test}, whose answers could not be read without it; "
             "give the same options, or replace it with --force"
         )
+    key = plan_test(audio, truths, design, options.seed)  # with new names, so that no old file is taken for a new one
+    key.sources = source_digests(key, found.audio, found.references)
     return key, notes
 
 

@@ -271,7 +271,13 @@ def check_ids(ids: Sequence[str]) -> None:
         parts = name.split("/")
         long = max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > MAX_ID_BYTES
         media = Path(name).suffix.lower() in {*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, ".json", ".png"}
-        if long or media or not all(part.strip(".") for part in parts) or "\\" in name or "\0" in name:
+        if (
+            long
+            or media
+            or not all(part.strip(".") for part in parts)
+            or "\\" in name
+            or any(unicodedata.category(char) == "Cc" for char in name)
+        ):
             raise DataError(
                 f"the id {name[:80]!r} is no name for the files of a clip; give clips plain names, such as dog_1, in "
                 "the column id"
@@ -366,54 +372,102 @@ def reference_of(entry: ManifestEntry) -> Path | None:
 
 
 @dataclass
-class _Scored:
-    """What a scorer says of a system, over its seeds.
+class _Seed:
+    """What a scorer says of a system with one seed.
 
     Args:
-        values: Mean over the seeds of each clip, by its id.
+        values: Value of each clip, by its id.
         states: Summed states of the metric of each clip, flattened; empty if its value is not that of their sums.
-        totals: Value over all clips of each seed, with the number of clips and why there is none.
-        value_of: Value of summed states.
+        total: Value over all clips, with the number of clips and why there is none; None for some of the clips.
     """
 
     values: dict[str, float]
     states: dict[str, Tensor]
-    totals: list[dict[str, Any]]
-    value_of: Callable[[Tensor], float] | None = None
+    total: dict[str, Any] | None = None
 
-    def of(self, ids: Collection[str]) -> _Scored:
-        """The same of some clips; without the totals, which are of all."""
-        values = {name: value for name, value in self.values.items() if name in ids}
-        states = {name: state for name, state in self.states.items() if name in ids}
-        return _Scored(values, states, [], self.value_of)
-
-    @property
-    def n(self) -> int:
-        """Number of clips that count."""
-        return max((total["files"] for total in self.totals), default=len(self.states or self.values))
-
-    @property
-    def value(self) -> float | None:
+    def value(self, value_of: Callable[[Tensor], float] | None) -> float | None:
         """Value over the clips by the scorer's own rule; None if there is none."""
-        if self.totals:
-            found = [total["value"] for total in self.totals if total["value"] is not None]
-            return statistics.fmean(found) if found else None
-        if self.value_of is None or not self.states:
+        if self.total is not None:
+            return self.total["value"]
+        if value_of is None or not self.states:
             return statistics.fmean(self.values.values()) if self.values else None
-        value = self.value_of(torch.stack(list(self.states.values())).sum(0))
+        value = value_of(torch.stack(list(self.states.values())).sum(0))
         return value if math.isfinite(value) else None
 
     @property
     def is_mean(self) -> bool:
-        """Whether the value is the mean of the clips."""
-        if self.value is None or not self.values:
-            return False
-        return math.isclose(self.value, statistics.fmean(self.values.values()), rel_tol=1e-6, abs_tol=1e-9)
+        """Whether the value over all clips, if there is one, is the mean of their values."""
+        if self.total is None or self.total["value"] is None:
+            return self.total is None or not self.values
+        mean = statistics.fmean(self.values.values()) if self.values else math.nan
+        return math.isclose(self.total["value"], mean, rel_tol=1e-6, abs_tol=1e-9)
+
+
+@dataclass
+class _Scored:
+    """What a scorer says of a system: the mean over its seeds.
+
+    Args:
+        seeds: What it says with each seed.
+        value_of: Value of summed states; None for a scorer whose value is not that of their sums.
+        is_mean: Whether its value is the mean of the clips; a clip then counts with the mean of its seeds.
+    """
+
+    seeds: list[_Seed]
+    value_of: Callable[[Tensor], float] | None = None
+    is_mean: bool = True
+
+    def of(self, ids: Collection[str]) -> _Scored:
+        """The same of some clips."""
+        seeds = [
+            _Seed(
+                {name: value for name, value in seed.values.items() if name in ids},
+                {name: state for name, state in seed.states.items() if name in ids},
+            )
+            for seed in self.seeds
+        ]
+        return replace(self, seeds=seeds)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Mean over the seeds of each clip, by its id."""
+        found: dict[str, list[float]] = {}
+        for seed in self.seeds:
+            for name, value in seed.values.items():
+                found.setdefault(name, []).append(value)
+        return {name: statistics.fmean(given) for name, given in found.items()}
+
+    @property
+    def clips(self) -> set[str]:
+        """Ids of the clips whose states are known."""
+        return set().union(*(seed.states for seed in self.seeds))
+
+    @property
+    def n(self) -> int:
+        """Number of clips that count."""
+        return max(seed.total["files"] if seed.total else len(seed.states or seed.values) for seed in self.seeds)
+
+    @property
+    def by_seed(self) -> list[float]:
+        """Value over the clips of each seed that has one."""
+        return [value for seed in self.seeds if (value := seed.value(self.value_of)) is not None]
+
+    @property
+    def value(self) -> float | None:
+        """Value over the clips; None if there is none."""
+        given = list(self.values.values()) if self.is_mean else self.by_seed
+        return statistics.fmean(given) if given else None
 
     def resampled(self, ids: Sequence[str], picks: Tensor) -> Tensor:
         """Value ``(draws,)`` of sets of clips by summed states, for indices ``(draws, n)`` of the clips ``ids``."""
-        sums = torch.stack([self.states[name] for name in ids])[picks].sum(1)
-        return torch.tensor([self.value_of(row) for row in sums], dtype=torch.float64) if self.value_of else sums[:, 0]
+        found = []
+        for seed in self.seeds:
+            if not seed.states or self.value_of is None:
+                continue
+            none = torch.zeros_like(next(iter(seed.states.values())))
+            sums = torch.stack([seed.states.get(name, none) for name in ids])[picks].sum(1)
+            found.append(torch.tensor([self.value_of(row) for row in sums], dtype=torch.float64))
+        return torch.stack(found).nanmean(0)
 
 
 def compare(
@@ -458,22 +512,20 @@ def compare(
 
 def _scored(scorer: Scorer, runs: Sequence[ScoreRun]) -> _Scored:
     """What a scorer says of a system in the runs of its seeds."""
-    values: dict[str, list[float]] = {}
-    states: dict[str, list[Tensor]] = {}
     sums = scorer.sums if isinstance(scorer, MetricScorer) else ()
-    for record in (record for run in runs for record in run.records):
-        name, score = str(record.columns["id"]), record.scores.get(scorer.name)
-        if score is not None and score.value is not None:
-            values.setdefault(name, []).append(score.value)
-        if sums and (state := record.states.get(scorer.name)):
-            flat = [torch.tensor(state[part], dtype=torch.float64).flatten() for part in sums]
-            states.setdefault(name, []).append(torch.cat(flat))
-    return _Scored(
-        {name: sum(found) / len(found) for name, found in values.items()},
-        {name: torch.stack(found).sum(0) for name, found in states.items()},
-        [run.totals[scorer.name] for run in runs],
-        scorer.value_of if isinstance(scorer, MetricScorer) and sums else None,
-    )
+    seeds = []
+    for run in runs:
+        seed = _Seed({}, {}, run.totals[scorer.name])
+        for record in run.records:
+            name, score = str(record.columns["id"]), record.scores.get(scorer.name)
+            if score is not None and score.value is not None:
+                seed.values[name] = score.value
+            if sums and (state := record.states.get(scorer.name)):
+                flat = [torch.tensor(state[part], dtype=torch.float64).flatten() for part in sums]
+                seed.states[name] = torch.cat(flat)
+        seeds.append(seed)
+    value_of = scorer.value_of if isinstance(scorer, MetricScorer) and sums else None
+    return _Scored(seeds, value_of, all(seed.is_mean for seed in seeds))
 
 
 def groups_of(
@@ -506,31 +558,37 @@ def _cell(scored: _Scored, baseline: _Scored | None, seed: int) -> Cell:
         seed: Seed of the intervals.
     """
     cell = Cell(scored.value, scored.n)
+    totals = [seed.total for seed in scored.seeds if seed.total is not None]
     if cell.value is None:
-        reasons = (total.get("reason", "") for total in scored.totals)
+        reasons = (total.get("reason", "") for total in totals)
         return replace(cell, reason=next(filter(None, reasons), "no clip of the group has a value"))
-    values = [total["value"] for total in scored.totals if total["value"] is not None]
-    cell.seed_sd = statistics.stdev(values) if len(values) > 1 else None
+    cell.seed_sd = statistics.stdev(scored.by_seed) if totals and len(scored.by_seed) > 1 else None
     own = _interval([scored], seed)
-    if own.clips >= MIN_CLIPS:
-        cell.low, cell.high = own.low, own.high
-    if baseline is not None and (apart := _interval([scored, baseline], seed)).clips >= MIN_CLIPS:
+    cell.low, cell.high = own.low, own.high
+    if baseline is not None and (apart := _interval([scored, baseline], seed)).low is not None:
         cell.difference = apart
     return cell
 
 
 def _interval(systems: Sequence[_Scored], seed: int) -> MeanInterval:
-    """Interval of the value of a system, or of two by which the first one is larger than the second."""
-    if all(system.is_mean for system in systems):
-        if len(systems) == 1:
-            return mean_interval(systems[0].values.values(), seed=seed)
+    """Interval of the value of a system, or of two by which the first one is larger than the second.
+
+    It has no bounds for fewer than :data:`MIN_CLIPS` clips, and for a value that is neither a mean nor of sums.
+    """
+    is_mean = all(system.is_mean for system in systems)
+    of_clips = [set(system.values) if is_mean else system.clips for system in systems]
+    ids = sorted(set.intersection(*of_clips))
+    none = MeanInterval(None, None, None, len(ids), len(set().union(*of_clips)) - len(ids))
+    if len(ids) < MIN_CLIPS:
+        return none
+    if is_mean and len(systems) == 1:
+        return mean_interval([systems[0].values[name] for name in ids], seed=seed)
+    if is_mean:
         return difference_interval(systems[0].values, systems[1].values, seed=seed)
-    ids = sorted(set.intersection(*(set(system.states) for system in systems)))
-    left_out = len(set().union(*(system.states for system in systems))) - len(ids)
-    if not ids or systems[0].value_of is None:
-        return MeanInterval(None, None, None, 0, left_out)
+    if systems[0].value_of is None:
+        return none
     picks = torch.cat([torch.arange(len(ids))[None], draw_clips(len(ids), seed=seed)])  # first all clips, once each
     first, *others = (system.resampled(ids, picks) for system in systems)
     values = first - others[0] if others else first
     low, high = percentile_interval(values[1:]) or (None, None)
-    return MeanInterval(float(values[0]), low, high, len(ids), left_out)
+    return MeanInterval(float(values[0]), low, high, len(ids), none.left_out)

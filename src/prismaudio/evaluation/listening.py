@@ -7,7 +7,7 @@ import itertools
 import random
 import secrets
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prismaudio.errors import DataError
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the key and of the answers."""
-TRUTH, NOISE = "truth", "noise"
-"""The hidden anchor, the true sound of a clip; and the noise of attention checks."""
+TRUTH, NOISE = "(truth)", "(noise)"
+"""The hidden anchor, the true audio of a clip, and the noise of attention checks; no system can have such a name."""
 QUESTIONS = ("quality", "consistency")
 """Mean opinion scores of the sound by itself (MOS-Q) and of how it fits the video (MOS-C), each from 1 to 5."""
 WORST, BEST = 1, 5
@@ -61,6 +61,7 @@ class Key:
         loudness_lufs: Loudness of all stimuli; None if they are as they were.
         seed: Seed of the choice of clips and of the forms.
         secret: What the names of the stimuli are made from.
+        sources: Digest of the audio of each stimulus, by its name.
     """
 
     test: str
@@ -71,9 +72,10 @@ class Key:
     loudness_lufs: float | None = None
     seed: int = 0
     secret: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of ``key.json``."""
+        """The content of ``listening-key.json``."""
         return {"format": FORMAT, "kind": "listening test key", **vars(self)}
 
     @classmethod
@@ -83,7 +85,7 @@ class Key:
         Raises:
             DataError: It is something else.
         """
-        expected = "expected the file key.json that prismaudio listen wrote"
+        expected = "expected the file listening-key.json that prismaudio listen wrote"
         if not isinstance(found, dict) or found.get("kind") != "listening test key":
             raise DataError(f"{where} is not the key of a listening test; {expected}")
         if found.get("format") != FORMAT:
@@ -93,7 +95,7 @@ class Key:
             forms = [[{str(k): str(v) for k, v in trial.items()} for trial in form] for form in found["forms"]]
             questions = tuple(str(question) for question in found["questions"])
             systems = [str(system) for system in found["systems"]]
-            rest = {name: found[name] for name in ("loudness_lufs", "seed", "secret")}
+            rest = {name: found[name] for name in ("loudness_lufs", "seed", "secret", "sources")}
             made = cls(str(found["test"]), systems, stimuli, forms, questions, **rest)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where} is damaged; {expected}") from error
@@ -157,8 +159,9 @@ def plan_test(
             check = next(deal_checks)
             pairs.append((check, (TRUTH if check in truths else systems[0], NOISE)))
             compared = [(clip, rng.sample(pair, 2)) for clip, pair in pairs]
-        form: list[dict[str, str]] = [{"stimulus": name(*one)} for one in _spread(rated, rng)]
-        for clip, (left, right) in _spread(compared, rng):
+        ordered = _spread(rated, rng)
+        form: list[dict[str, str]] = [{"stimulus": name(*one)} for one in ordered]
+        for clip, (left, right) in _spread(compared, rng, ordered[-1][0] if ordered else ""):
             form.append({"left": name(clip, left), "right": name(clip, right)})
         stimuli |= {name(*one): one for one in rated}
         stimuli |= {name(clip, system): (clip, system) for clip, pair in compared for system in pair}
@@ -171,18 +174,29 @@ def plan_test(
 _Item = TypeVar("_Item", bound=tuple[Any, ...])
 
 
-def _spread(items: Sequence[_Item], rng: random.Random) -> list[_Item]:
-    """The items in random order, with none after another one of the same clip where that can be avoided."""
+def _spread(items: Sequence[_Item], rng: random.Random, before: str = "") -> list[_Item]:
+    """The items in random order, with none after one of the same clip where that can be avoided.
+
+    Args:
+        items: The items, of which the first field is the clip.
+        rng: Random generator.
+        before: The clip that stands before them.
+    """
     left = rng.sample(items, len(items))
     found: list[_Item] = []
     while left:
         counts = Counter(item[0] for item in left)
-        others = [item for item in left if not found or item[0] != found[-1][0]] or left
+        others = [item for item in left if item[0] != (found[-1][0] if found else before)] or left
         # a clip that has half of what is left must come now, or it ends up beside itself
         item = next((item for item in others if counts[item[0]] * 2 > len(left)), others[0])
         left.remove(item)
         found.append(item)
     return found
+
+
+def printable(text: str) -> str:
+    """Text of anybody without what a terminal might obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
@@ -221,7 +235,7 @@ class Answers:
         if found.get("format") != FORMAT or found.get("test") != key.test:
             raise DataError(f"{where} has the answers of the test {found.get('test')!r}; the key is of {key.test!r}")
         try:
-            made = cls(str(found["rater"]), int(found["form"]), {}, {}, str(found.get("saved", "")))
+            made = cls(printable(str(found["rater"])), int(found["form"]), {}, {}, str(found.get("saved", "")))
             for answer in found["answers"]:
                 made.add(answer, key)
         except (LookupError, TypeError, ValueError, AttributeError) as error:

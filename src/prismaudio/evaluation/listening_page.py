@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 GENERATOR = "prismaudio listen"
 """Marks pages, so that only these are overwritten."""
 PAGE, MEDIA = "index.html", "media"
+OWN_NAME = re.compile(r"[0-9a-f]{20}")
 RATE_HZ = 48_000
 MAX_GAIN_DB = 40.0
 """Sound that is fainter than this below the loudness of the test stays faint."""
@@ -56,6 +58,9 @@ def write_media(
     """
     order = random.Random(key.secret).sample(sorted(key.stimuli), len(key.stimuli))  # times of files tell nothing
     (folder / MEDIA).mkdir(parents=True, exist_ok=True)
+    for path in (folder / MEDIA).glob("*.mp4"):  # of a test that was replaced
+        if path.stem not in key.stimuli and OWN_NAME.fullmatch(path.stem):
+            path.unlink()
     for name in order:
         clip, system = key.stimuli[name]
         out = folder / MEDIA / f"{name}.mp4"
@@ -71,6 +76,17 @@ def write_media(
             reporter.finish(name)
         except Exception as error:  # noqa: BLE001 - one bad file must not stop the others
             reporter.fail(f"{clip} of {system}", error)
+
+
+def source_digests(key: Key, audio: Mapping[str, Mapping[str, Path]], truths: Mapping[str, Path]) -> dict[str, str]:
+    """Digest of the audio that each stimulus is made of, by its name; answers are about this audio alone."""
+    found = {}
+    for name, (clip, system) in key.stimuli.items():
+        if system != NOISE:
+            path = truths[clip] if system == TRUTH else audio[system][clip]
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return found
 
 
 def _sound(source: Path, duration_s: float) -> Tensor:

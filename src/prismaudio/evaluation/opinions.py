@@ -150,8 +150,8 @@ class Opinions:
 def collect(key: Key, given: Iterable[Answers], *, keep_failed: bool = False) -> Opinions:
     """Mean opinion scores, preferences and agreement of the answers of listeners.
 
-    Of several files of one listener that with most answers counts. A listener who failed an attention check is left
-    out.
+    Of several files of one listener and form that with most answers counts. A listener who failed an attention check
+    is left out.
 
     Args:
         key: The test.
@@ -164,22 +164,22 @@ def collect(key: Key, given: Iterable[Answers], *, keep_failed: bool = False) ->
     found.raters = len({answers.rater for answers in counted})
     for question in key.questions:
         by_system: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        by_stimulus: dict[str, list[float]] = defaultdict(list)
+        by_stimulus: dict[str, dict[str, float]] = defaultdict(dict)
         for answers in counted:
             for name, ratings in answers.ratings.items():
                 system = key.stimuli[name][1]
                 if system != NOISE:
                     by_system[system][answers.rater].append(ratings[question])
-                    by_stimulus[name].append(ratings[question])
+                    by_stimulus[name][answers.rater] = ratings[question]
         ordered = [system for system in (*key.systems, TRUTH) if system in by_system]
         found.scores[question] = {system: Opinion.of(by_system[system]) for system in ordered}
-        found.agreement[question] = krippendorff_alpha(by_stimulus.values())
+        found.agreement[question] = krippendorff_alpha([list(given.values()) for given in by_stimulus.values()])
     _add_preferences(found, counted)
     return found
 
 
 def _latest(given: Iterable[Answers], found: Opinions) -> list[Answers]:
-    """Of several files of a listener the one with most answers."""
+    """Of several files of a listener and a form the one with most answers."""
     latest: dict[tuple[str, int], Answers] = {}
     for answers in given:
         who = (answers.rater, answers.form)
@@ -209,7 +209,7 @@ def _counts(answers: Answers, found: Opinions, keep_failed: bool) -> bool:  # no
 def _add_preferences(found: Opinions, counted: Sequence[Answers]) -> None:
     """Add the preferences, and how well listeners agree on them."""
     counts: dict[tuple[str, str], list[int]] = {}
-    by_pair: dict[tuple[str, str], list[float]] = defaultdict(list)
+    by_pair: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for pair in itertools.combinations(found.key.compared, 2):
         counts[pair] = [0, 0, 0]
     for answers in counted:
@@ -222,10 +222,12 @@ def _add_preferences(found: Opinions, counted: Sequence[Answers]) -> None:
             place = CHOICES.index(choice)
             place = place if choice == "none" or not is_turned else 1 - place
             counts[systems[::-1] if is_turned else systems][place] += 1
-            by_pair[first, second].append(place)
+            by_pair[first, second][answers.rater] = place
     found.preferences = {pair: Preference(*row) for pair, row in counts.items() if any(row)}
     if counts:
-        found.agreement["preference"] = krippendorff_alpha(by_pair.values(), is_nominal=True)
+        found.agreement["preference"] = krippendorff_alpha(
+            [list(given.values()) for given in by_pair.values()], is_nominal=True
+        )
 
 
 def krippendorff_alpha(units: Iterable[Sequence[float]], *, is_nominal: bool = False) -> float | None:
@@ -306,7 +308,7 @@ def rows(found: Opinions) -> tuple[list[list[str]], list[list[str]]]:
         scores = [row[system] for row in found.scores.values() if system in row]
         if scores:
             cells = [f"{one.mean:.2f}" + ("" if one.half is None else f" ± {one.half:.2f}") for one in scores]
-            name = "truth (hidden)" if system == TRUTH else system
+            name = "true audio (hidden)" if system == TRUTH else system
             opinions.append([name, *cells, str(scores[0].n), str(scores[0].over_listeners.clips)])
     preferences = [["first", "second", "first", "second", "neither", "rate of the first"]]
     for (first, second), one in found.preferences.items():

@@ -174,12 +174,14 @@ def paper_table(comparison: Comparison, columns: Sequence[PaperColumn] = MAIN, t
     """
     names = sorted(comparison.systems, key=lambda name: name != truth)
     table = PaperTable(columns, truth=truth)
+    fillers = {column.title: _filler(comparison, column) for column in columns}
     for name in names:
         table.cells[name] = {
-            column.title: _cell(comparison, column, name, is_truth=name == truth) for column in columns
+            column.title: _cell(comparison, column, fillers[column.title], name, is_truth=name == truth)
+            for column in columns
         }
     if truth is None and columns == MAIN:
-        table.notes.append("no row is the true audio; a folder with it is a system: --audio truth=DIR")
+        table.notes.append("no row is the true audio; the folder of the references is a system: --audio truth=DIR")
     return table
 
 
@@ -205,7 +207,18 @@ def num_parameters(model: str) -> int | None:
     return sum(parameter.numel() for parameter in transformer.parameters())
 
 
-def _cell(comparison: Comparison, column: PaperColumn, system: str, *, is_truth: bool) -> dict[str, Any]:
+def _filler(comparison: Comparison, column: PaperColumn) -> tuple[str, str]:
+    """The scorer that fills a column, the same for all systems, and its group of clips; no name if there is none."""
+    group = STEREO if column.is_spatial and STEREO in comparison.cells else ALL
+    rows = comparison.cells[group]
+    scored = [name for pattern in column.scorers for name in rows if fnmatchcase(name, pattern)]
+    with_value = (name for name in scored if any(cell.value is not None for cell in rows[name].values()))
+    return next(with_value, scored[0] if scored else ""), group
+
+
+def _cell(
+    comparison: Comparison, column: PaperColumn, filler: tuple[str, str], system: str, *, is_truth: bool
+) -> dict[str, Any]:
     """The cell of a system."""
     facts = comparison.systems[system]
     if column.fact:
@@ -216,16 +229,13 @@ def _cell(comparison: Comparison, column: PaperColumn, system: str, *, is_truth:
     width = _value(comparison.cells[ALL], "StereoWidth", system) if column.is_spatial else None
     if width is not None and width < MONO_WIDTH:
         return {"reason": "its audio is mono, which has no direction"}
-    group = STEREO if column.is_spatial and STEREO in comparison.cells else ALL
-    rows = comparison.cells[group]
-    scored = [name for pattern in column.scorers for name in rows if fnmatchcase(name, pattern)]
-    for name in scored:
-        if _value(rows, name, system) is not None:
-            return {**rows[name][system].as_dict(), "scorer": name, **({"clips": group} if group != ALL else {})}
-    if scored:
-        reason = comparison.cells[ALL].get(scored[0], rows[scored[0]])[system].reason or rows[scored[0]][system].reason
-        reason = truncated(reason, MAX_REASON) or "no clip has a value"
-        return {"reason": reason, "scorer": scored[0]}
+    scorer, group = filler
+    if scorer:
+        cell = comparison.cells[group][scorer][system]
+        if cell.value is not None:
+            return {**cell.as_dict(), "scorer": scorer, **({"clips": group} if group != ALL else {})}
+        reason = comparison.cells[ALL].get(scorer, {system: cell})[system].reason or cell.reason
+        return {"reason": truncated(reason, MAX_REASON) or "no clip has a value", "scorer": scorer}
     return _not_scored(column.scorers)
 
 

@@ -28,7 +28,7 @@ from prismaudio.evaluation.folds import assign_folds
 from prismaudio.evaluation.grid import EMPTY, Grid
 from prismaudio.evaluation.intervals import difference_interval, mean_interval
 from prismaudio.evaluation.presentation import text_of
-from prismaudio.evaluation.retrieval import words_of
+from prismaudio.evaluation.retrieval import spread_of, words_of
 from prismaudio.plan import Plan
 from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.reading import UNNAMED, sentences
@@ -341,8 +341,7 @@ class _Logistic:
     """
 
     def __init__(self, features: Tensor, right: Tensor, possible: Tensor, decay: float) -> None:
-        self.mean, self.spread = features.mean(0), features.std(0, correction=0)
-        self.spread = self.spread.where(self.spread > 1e-9, 1.0)
+        self.mean, self.spread = features.mean(0), spread_of(features)
         scale = features.shape[1] ** 0.5
         self.scale = scale
         inputs = self._scaled(features)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AT = (1, 5, 10)
 """Numbers of captions that may be retrieved."""
+MIN_SPREAD = 1e-6
+"""Smallest standard deviation of a feature, relative to its size, that counts as variation."""
 STRENGTHS = 10.0 ** torch.arange(-4, 4.5, 0.5, dtype=torch.float64)
 """Strengths of the regularisation that are tried, in units of the mean variance of the features."""
 _WORD = re.compile(r"[^\W_]+")
@@ -31,8 +33,8 @@ def words_of(text: str) -> list[str]:
     """The words and numbers of a text, in lower case.
 
     Example:
-        >>> words_of("A bell rings; it's 0.5 s.")
-        ['a', 'bell', 'rings', 'it', 's', '0', '5', 's']
+        >>> words_of("A siren wails; it's 0.5 s.")
+        ['a', 'siren', 'wails', 'it', 's', '0', '5', 's']
     """
     return _WORD.findall(text.casefold())
 
@@ -86,6 +88,17 @@ def ranks(scores: Tensor, right: Tensor) -> Tensor:
     return (~(scores < own)).sum(1)
 
 
+def spread_of(features: Tensor) -> Tensor:
+    """Standard deviation of each feature of ``(n, dim)`` to divide by; 1 for those that hardly vary.
+
+    Example:
+        >>> spread_of(torch.tensor([[0.0, 1.0], [2.0, 1.0 + 1e-7]], dtype=torch.float64))
+        tensor([1., 1.], dtype=torch.float64)
+    """
+    spread = features.std(0, correction=0)
+    return spread.where(spread > MIN_SPREAD * features.abs().amax(0).clamp(min=spread.max()), 1.0)
+
+
 def ridge(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     """Predictions ``(m, out)`` of a linear map that ridge regression fits in closed form.
 
@@ -101,7 +114,7 @@ def ridge(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
         Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter", 1979.
     """
     features, targets, others = features.double(), targets.double(), others.double()
-    mean, spread = features.mean(0), features.std(0, correction=0).clamp_min(1e-12)
+    mean, spread = features.mean(0), spread_of(features)
     level = targets.mean(0)
     u, s, v = torch.linalg.svd((features - mean) / spread, full_matrices=False)
     projected = u.T @ (targets - level)

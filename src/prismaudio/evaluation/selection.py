@@ -164,9 +164,9 @@ def balance(
         seed: Seed of the choice.
 
     Example:
-        >>> clips = [Candidate(f"d{i}", ("Dog",)) for i in range(9)] + [Candidate("b", ("Bell",))]
+        >>> clips = [Candidate(f"d{i}", ("Dog",)) for i in range(9)] + [Candidate("b", ("Siren",))]
         >>> Counter(clip.classes[0] for clip in balance(clips, 2).chosen)
-        Counter({'Dog': 2, 'Bell': 1})
+        Counter({'Dog': 2, 'Siren': 1})
     """
     ordered = sorted(candidates, key=lambda one: (not one.is_kept, _rank(one.id, seed)))
     found = Selection()
@@ -234,7 +234,7 @@ def anonymous_ids(chosen: Iterable[Candidate]) -> dict[str, str]:
     They name files on every file system, where two that differ only in case are the same.
 
     Example:
-        >>> anonymous_ids([Candidate("x7", ("Hiss/steam",)), Candidate("x2", ("Bell", "Dog"))])
+        >>> anonymous_ids([Candidate("x7", ("Hiss/steam",)), Candidate("x2", ("Siren", "Dog"))])
         {'x7': 'Hiss steam_1', 'x2': 'Multiple events_1'}
     """
     numbers: Counter[str] = Counter()

@@ -22,7 +22,7 @@ from prismaudio.data.manifest import (
 from prismaudio.errors import DataError, PrismAudioError, first_of
 from prismaudio.evaluation.ontology import Labels, Ontology, labels_of
 from prismaudio.evaluation.results import JsonLines
-from prismaudio.untrusted import json_text
+from prismaudio.untrusted import json_text, load_json, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -165,8 +165,10 @@ def read_scores(paths: Iterable[Path], ids: Iterable[str]) -> dict[str, dict[str
     systems: dict[str, dict[str, dict[str, float]]] = {}
     for path in paths:
         files = {path.stem: [path]} if path.is_file() else {}
+        further = _further_seeds(path / "results.json")
         for found in sorted(path.glob("systems/*/scores.jsonl")):
-            files[found.parent.name] = [found, *sorted(found.parent.glob("seed-*/scores.jsonl"))]
+            seeds = further.get(found.parent.name, [])
+            files[found.parent.name] = [found, *(found.parent / f"seed-{seed}" / found.name for seed in seeds)]
         if not files:
             raise DataError(
                 f"{path} has no scores; expected a folder of prismaudio evaluate, or a file of prismaudio score --json"
@@ -176,6 +178,17 @@ def read_scores(paths: Iterable[Path], ids: Iterable[str]) -> dict[str, dict[str
                 raise DataError(f"{path}: two systems are named {name!r}; give the files other names")
             systems[name] = _mean([_read_scores(file, known) for file in of_seeds])
     return systems
+
+
+def _further_seeds(results: Path) -> dict[str, list[int]]:
+    """Seeds after the first that the results of an evaluation count, by system; those of earlier runs are left out."""
+    if not results.is_file():
+        return {}
+    try:
+        systems = load_json(read_small(results))["systems"]
+        return {str(name): [int(seed) for seed in facts.get("further_seeds", ())] for name, facts in systems.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{results} is not as prismaudio evaluate writes it; run that command again") from error
 
 
 def _mean(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

@@ -22,7 +22,9 @@ from prismaudio.evaluation.av_benchmark import (
     write_cache,
 )
 from prismaudio.media import probe, read_audio_track, read_frames_at
+from prismaudio.media.files import replacing
 from prismaudio.media.segments import survey
+from prismaudio.untrusted import json_text, load_json, read_small
 from prismaudio_av_benchmark.imagebind import FPS, load_imagebind
 from prismaudio_av_benchmark.panns import load_panns
 from prismaudio_av_benchmark.passt import load_passt
@@ -44,6 +46,8 @@ LARGEST = 4096
 """Maximum height or width of frames in pixels; larger ones are read smaller."""
 EARLIER_S = 1e-3
 """How much before the middle of its 2 s a frame is taken."""
+OPTIONS = "prismaudio.json"
+"""File beside the caches with the options with which they were made."""
 SHOWN = 3
 """Names of clips that an error lists; the rest are counted."""
 
@@ -62,19 +66,24 @@ class Extraction:
     files: tuple[str, ...]
     features: Callable[[Any, Path, float], dict[str, Any]]
 
-    def is_done(self, folder: Path, clips: Sequence[str]) -> bool:
+    def is_done(self, folder: Path, clips: Sequence[str], options: dict[str, Any]) -> bool:
         """Whether a folder has all of the cache files, with these clips.
 
         Raises:
-            DataError: A file has clips that are not among these, and would be lost.
+            DataError: A file has clips that are not among these, and would be lost, or was made with other options.
         """
-        done = True
+        done, before = True, read_options(folder)
         for name in self.files:
             held = set(read_cache(folder / name)) if (folder / name).exists() else set[str]()
             if others := sorted(held.difference(clips)):
                 raise DataError(
                     f"{folder / name} holds clips that are not given ({first_of(others, SHOWN)}); choose "
                     "another folder with -o, or --force to replace it"
+                )
+            if held and before.get(name, options) != options:
+                raise DataError(
+                    f"{folder / name} was made with {before[name]}, not with {options}; choose another folder with "
+                    "-o, or --force to replace it"
                 )
             done = done and held == set(clips)
         return done
@@ -107,6 +116,23 @@ class Extraction:
             raise DataError(f"no file can be used: {reporter.failures[0]}")
         for name, clips in found.items():
             write_cache(folder / name, clips)
+
+
+def read_options(folder: Path) -> dict[str, Any]:
+    """The options with which each cache file of a folder was made; files that others made are not listed."""
+    path = folder / OPTIONS
+    if not path.is_file():
+        return {}
+    try:
+        return dict(load_json(read_small(path)))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged; remove it, or choose another folder with -o") from error
+
+
+def keep_options(folder: Path, files: Sequence[str], options: dict[str, Any]) -> None:
+    """Note the options with which cache files are made."""
+    with replacing(folder / OPTIONS) as part:
+        part.write_bytes(json_text(read_options(folder) | dict.fromkeys(files, options), indent=1))
 
 
 def _embedded(network: AudioEmbedder, path: Path, length_s: float) -> dict[str, Tensor]:

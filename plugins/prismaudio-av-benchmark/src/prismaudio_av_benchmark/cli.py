@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from prismaudio.devices import find_device
     from prismaudio.media import make_writable
-    from prismaudio_av_benchmark.caches import LOADERS, OF_AUDIO, OF_FRAMES
+    from prismaudio_av_benchmark.caches import LOADERS, OF_AUDIO, OF_FRAMES, keep_options
 
     device, folder = find_device(options.device), expanded(options.output)
     audio = _files(options.audio)
@@ -78,9 +78,10 @@ def main(argv: Sequence[str]) -> int:
     make_writable(folder)
     missing: dict[str, str] = {}
     failed = 0
+    given = {"audio_length": options.audio_length, "weights": options.weights}
     for task, files in tasks:
         names = ", ".join(task.files)
-        if not options.force and task.is_done(folder, [path.stem for path in files]):
+        if not options.force and task.is_done(folder, [path.stem for path in files], given):
             sys.stderr.write(f"{task.network}: {names}: exists, kept\n")
             continue
         try:
@@ -88,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
         except CheckpointError as error:
             missing[task.network] = str(error)
             continue
+        keep_options(folder, task.files, given)
         with Reporter(len(files), f"clips by {task.network}") as reporter:
             task.run(network, files, options.audio_length, folder, reporter)
             reporter.write(f"{task.network}: {names}: {len(files) - len(reporter.failures)} clips")
