@@ -167,8 +167,10 @@ def read_scores(paths: Iterable[Path], ids: Iterable[str]) -> dict[str, dict[str
         files = {path.stem: [path]} if path.is_file() else {}
         further = _further_seeds(path / "results.json")
         for found in sorted(path.glob("systems/*/scores.jsonl")):
-            seeds = further.get(found.parent.name, [])
-            files[found.parent.name] = [found, *(found.parent / f"seed-{seed}" / found.name for seed in seeds)]
+            name, of_seeds = found.parent.name, sorted(found.parent.glob("seed-*/scores.jsonl"))
+            if name in further:
+                of_seeds = [found.parent / f"seed-{seed}" / found.name for seed in further[name]]
+            files[name] = [found, *of_seeds]
         if not files:
             raise DataError(
                 f"{path} has no scores; expected a folder of prismaudio evaluate, or a file of prismaudio score --json"
