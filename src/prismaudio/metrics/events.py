@@ -88,10 +88,10 @@ class ReferenceTemporalIoU(IntervalIoU):
 class EventLevelError(MeanOfClips):
     """Mean over clips of the error of the levels of events, relative to one another, in dB.
 
-    The level of an event is that of the 0.25 s after its onset, from 0.01 s before it. Of a clip it is the mean absolute difference from the
-    levels in the reference, after the mean difference is taken off, so that the loudness of the whole does not count.
-    Events are those of the plan, or without one the onsets of the reference; there must be two of them. An event that
-    is left out counts as one of -80 dB.
+    The level of an event is that of the 0.25 s after its onset, from 0.01 s before it. Of a clip it is the mean
+    absolute difference from the levels in the reference, after the mean difference is taken off, so that the loudness
+    of the whole does not count. Events are those of the plan, or without one the onsets of the reference; there must be
+    two of them. An event that is left out counts as one of -80 dB.
     """
 
     dimension, needs, range = "temporal", frozenset({"reference"}), (0.0, math.inf)
@@ -110,7 +110,9 @@ class EventLevelError(MeanOfClips):
 
 
 def event_levels_db(audio: Tensor, sample_rate_hz: int, times_s: Sequence[float]) -> Tensor:
-    """Levels in dB ``(events,)`` of audio ``(2, samples)`` from 0.01 s before to 0.25 s after each onset, at least -80 dB.
+    """Levels in dB ``(events,)`` of audio ``(2, samples)`` around each onset, at least -80 dB.
+
+    An event is measured from 0.01 s before its onset to 0.25 s after it.
 
     Example:
         >>> audio = torch.full((2, 16_000), 0.1)
