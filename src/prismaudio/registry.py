@@ -54,8 +54,8 @@ OFFICIAL = {
     "prismaudio-speechfree": ("speechfree", "SpeechFreeReward", "SpeechFreeShare", "SpeechClaimGate"),
     "prismaudio-studio": (
         *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark", "PlanBenchmark", "CotBenchmark"),
-        *("CheatsBenchmark", "StudioSuite"),
-        *("StudioDataModule", "AutoencoderFittingTask", "EventDescriber"),
+        *("CheatsBenchmark", "CodecBenchmark", "StudioSuite"),
+        *("StudioDataModule", "RecordingsDataModule", "AutoencoderFittingTask", "EventDescriber"),
         *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
         *("SemanticReward", "ClassAccuracy", "NoiseFloorAdherence", "LateEnergyAdherence"),
     ),

@@ -86,6 +86,8 @@ def test_peak_memory_is_that_of_training(case, tmp_path, capsys, monkeypatch):
     found = estimated(capsys, *options)
     tensors = found["peak_bytes"] - found["memory_bytes"]["context and libraries"]
     peak = measured(*options)
+    if peak < tensors / 2:  # less than the weights: the profiler lost most events, as it does now and then
+        peak = measured(*options)
     assert tensors == pytest.approx(peak, rel=0.15)
 
 
