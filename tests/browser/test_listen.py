@@ -74,7 +74,7 @@ def test_a_listener_answers_saves_and_is_counted(test, chromium, tmp_path):
     assert main(["listen", str(folder), "--collect", str(tmp_path / "answers.json")]) == 0
     found = json.loads((folder / "listening.json").read_text())
     assert (found["listeners"], found["notes"]) == (1, [])
-    assert {name: score["MOS-C"]["mean"] for name, score in found["scores"].items()} == {"small": 3.0, "truth": 4.0}
+    assert {name: score["MOS-C"]["mean"] for name, score in found["scores"].items()} == {"small": 3.0, TRUTH: 4.0}
     (pair,) = found["preferences"]
     assert (pair["wins"], pair["losses"], pair["ties"]) == (0, 2, 0)
     (saved,) = [json.loads((tmp_path / "answers.json").read_text())]
