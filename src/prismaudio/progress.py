@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Self
 from prismaudio.errors import PrismAudioError, print_traceback, with_class
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
+
+
+def wide_console(width: int) -> Console:
+    """A console for tables; where there is no terminal, it has a width of its own, so that few cells are cut.
+
+    Args:
+        width: That width in characters.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = width
+    return console
 
 
 class Reporter:

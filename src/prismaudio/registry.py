@@ -160,6 +160,10 @@ class Registry:
         found = [self.find("dimensions", name).item for name in self.names("dimensions")]
         return [item for item in found if isinstance(item, Dimension)]
 
+    def sections(self) -> list[str]:
+        """Names of the sections that plans may have: those of the dimensions, the core's first."""
+        return [dimension.name for dimension in self.dimensions()]
+
     def load(self, kind: str, name: str) -> Any:
         """Import the class of a component, or the function of a command.
 

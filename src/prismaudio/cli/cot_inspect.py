@@ -110,13 +110,10 @@ def inspect(argv: Sequence[str]) -> int:
 
 
 def _show(folder: Path, found: CotStatistics) -> None:
-    from rich.console import Console
-
     from prismaudio.cot.report import tables
+    from prismaudio.progress import wide_console
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
+    console = wide_console(160)
     console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
     for table in tables(found):
         console.print(table, highlight=False)

@@ -156,7 +156,7 @@ def main(argv: Sequence[str]) -> int:
 
     folder = EvaluationFolder(output)
     folder.check()
-    entries = suite.clips(folder.media, [dimension.name for dimension in discover().dimensions()])[: options.limit]
+    entries = suite.clips(folder.media, discover().sections())[: options.limit]
     folder.keep_clips(suite, entries)
     others = [System(name, audio_files(expanded(what), entries)) for name, what in folders.items()]
     seeds = range(options.seed, options.seed + options.seeds)
@@ -252,7 +252,7 @@ def generate(
         with replacing(took) as part:
             part.write_bytes(json_text({"seconds_per_clip": (time.monotonic() - began_s) / n_new, "clips": n_new}))
     seconds = load_json(read_small(took)).get("seconds_per_clip") if took.is_file() else None
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     done = read_manifest(made, sections) if made.stat().st_size else []
     return code, System(name, {entry.id: entry.audio for entry in done if entry.audio}, model, seconds, further)
 
@@ -336,13 +336,10 @@ def score(
 
 def _show(found: Comparison, as_in_paper: Grid, table: str) -> None:
     """Print what ``--table`` names, and the notes."""
-    from rich.console import Console
-
     from prismaudio.evaluation import presentation
+    from prismaudio.progress import wide_console
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200
+    console = wide_console(200)
     if table != "paper":
         tables = presentation.tables(found)
         for each in tables[:MAX_TABLES]:

@@ -100,12 +100,11 @@ def _as_dict(scores: Mapping[str, CacheScores]) -> dict[str, Any]:
 
 def show(scores: Mapping[str, CacheScores]) -> None:
     """Print a line for each key and a column for each system, and below them reasons and warnings."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
+    from prismaudio.progress import wide_console
+
+    console = wide_console(160)
     table = Table(show_edge=False)
     table.add_column("", no_wrap=True)
     for name in scores:

@@ -159,7 +159,7 @@ def opened(options: argparse.Namespace) -> tuple[EvaluationFolder, Suite, list[M
 
     folder = EvaluationFolder(output)
     folder.check()
-    entries = suite.clips(folder.media, [dimension.name for dimension in discover().dimensions()])[: options.limit]
+    entries = suite.clips(folder.media, discover().sections())[: options.limit]
     return folder, suite, entries
 
 

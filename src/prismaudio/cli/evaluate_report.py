@@ -58,7 +58,7 @@ def write(folder: Path, target: Path | None = None, *, embed: bool = False) -> N
     """Write the report, and print where it is and what it lacks."""
     from prismaudio.evaluation.report import write_report
 
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     for line in write_report(folder, sections, target=target, embed=embed):
         sys.stderr.write(f"warning: {line}\n")
     sys.stdout.write(f"report: {target or folder / 'report.html'}\n")

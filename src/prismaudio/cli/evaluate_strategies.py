@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
 
     folder = EvaluationFolder(output)
     folder.check()
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     entries = suite.clips(folder.media, sections)[: options.limit]
     if options.plans == TRUE:
         plans = true_plans(entries)
@@ -203,7 +203,7 @@ def planned(
             ):  # a line that was cut off is written again
                 row = load_json(line)
                 known |= {str(row["id"]): str(row["plan"])} if row.get("by") == by else {}
-    dimensions = [dimension.name for dimension in discover().dimensions()]
+    dimensions = discover().sections()
     waiting = [entry for entry in entries if entry.id not in known]
     if waiting:
         planners = make_planners(options.planner, options.device)

@@ -141,7 +141,7 @@ def extract(options: argparse.Namespace, place: Place) -> int:
     from prismaudio.progress import Reporter
     from prismaudio.registry import discover
 
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     everything = read_manifest(options.manifest, sections, some_may_lack=True, plan_column=options.plan_column)
     entries = everything[place.rank :: place.world]
     extractor = make_extractor(options, place.device(options.device))

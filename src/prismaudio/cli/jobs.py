@@ -118,7 +118,7 @@ def _folder(path: Path, output: Path) -> list[Path]:
 
 def _table(path: Path, folder: Path, default: Job) -> Iterator[Job]:
     """Jobs of the rows of a manifest; its paths are relative to its folder."""
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     rows = manifest.read_rows(path, [*COLUMNS, *manifest.COLUMNS, *sections])
     if not any("video" in cells for _, cells in rows):
         raise DataError(f"the manifest {path} has no column 'video'; expected one, which may have empty cells")

@@ -128,7 +128,7 @@ def _make(folder: Path, options: argparse.Namespace) -> int:
     from prismaudio.evaluation.reading import read_evaluation
     from prismaudio.progress import Reporter
 
-    found = read_evaluation(folder, [dimension.name for dimension in discover().dimensions()])
+    found = read_evaluation(folder, discover().sections())
     design = Design(
         options.forms, options.clips, options.pairs, options.checks, options.ask or QUESTIONS, options.loudness
     )
@@ -217,9 +217,8 @@ def _read_key(folder: Path) -> Key:
 # Collecting ----------------------------------------------------------------------------------------------------------
 def _collect(folder: Path, options: argparse.Namespace) -> int:
     """Read the answers, write and print what they say."""
-    from rich.console import Console
-
     from prismaudio.evaluation.opinions import RESULTS, collect, markdown, tables
+    from prismaudio.progress import wide_console
 
     key = _read_key(folder)
     files = _answer_files(options.collect)
@@ -238,9 +237,7 @@ def _collect(folder: Path, options: argparse.Namespace) -> int:
     for name, content in ((RESULTS, json_text(found.as_dict(), indent=2)), (TABLE, markdown(found).encode())):
         with replacing(folder / name) as part:
             part.write_bytes(content)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
+    console = wide_console(160)
     for table in tables(found):
         console.print(table)
     for note in found.notes:

@@ -149,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     manifest, folder = expanded(options.manifest), SuiteFolder(expanded(options.output))
     folder.check([manifest])
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     ontology, classes_of = _ontology(options.ontology)
     clips, ontology = read_clips(manifest, sections, ontology, options.label_column, options.link_column)
     systems = read_scores(map(expanded, options.scores), [clip.id for clip in clips])
@@ -262,13 +262,12 @@ def _shown(how: BuildOptions, systems: Scores, heard: Mapping[str, Mapping[str, 
 
 def _say(options: argparse.Namespace, described: Mapping[str, Any]) -> None:
     """Print the steps and what to do next."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
+    from prismaudio.progress import wide_console
+
+    console = wide_console(120)
     table = Table("step", show_edge=False)
     for title in ("clips before", "left out"):
         table.add_column(title, justify="right")
@@ -312,7 +311,7 @@ def missing(argv: Sequence[str]) -> int:
 
     manifest = expanded(options.manifest)
     folder = manifest.parent if options.media is None else expanded(options.media)
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     entries, lacking = read_with_media(manifest, sections, folder)
     writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     for entry, name in lacking.values():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prismaudio.progress import wide_console
 from prismaudio.untrusted import escaped
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EMPTY = "–"
 """The text of a cell without a value."""
@@ -56,9 +60,7 @@ class Grid:
     def show(self, console: Console | None = None) -> None:
         """Print the table."""
         if console is None:
-            console = Console()
-            if not console.is_terminal:
-                console.width = 200
+            console = wide_console(200)
         table = Table(title=Text(self.title), show_edge=False)
         table.add_column(self.heads[0], no_wrap=True)
         for head in self.heads[1:]:

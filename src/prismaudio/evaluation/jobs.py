@@ -92,7 +92,7 @@ def collect_score_jobs(files: Sequence[str], plan: str, reference: str) -> list[
 
 def _rows(path: Path) -> Iterator[ScoreJob]:
     """The job of each row of a manifest, with what the row states."""
-    sections = [dimension.name for dimension in discover().dimensions()]
+    sections = discover().sections()
     for line, cells in manifest.read_rows(path, ["reference", *manifest.COLUMNS, *sections]):
         where = f"{path}, line {line}"
         manifest.check_whole(where, cells, "score")

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prismaudio.progress import wide_console
 from prismaudio.scorers import OF_MANY
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ FIXED_WIDTH, FILE_WIDTH = 80, 12
 
 def show(scorers: Sequence[Scorer], records: Sequence[ScoreRecord], totals: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table of all values, and the reasons of missing ones."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
+    console = wide_console(160)
     n_columns = max(1, (console.width - FIXED_WIDTH) // FILE_WIDTH)
     scored = [scorer for scorer in scorers if totals[scorer.name]["value"] is not None]
     if scored:
