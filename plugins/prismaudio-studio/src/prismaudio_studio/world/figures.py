@@ -26,6 +26,7 @@ class Pose(NamedTuple):
         lit: Share of the exposure in which it is on, 0 .. 1.
         phase: Seconds since the first onset.
         hand: Size of the mallet relative to the figure.
+        variant: Number 0 .. 1 by which a figure varies its proportions and colours.
     """
 
     u: Field
@@ -36,6 +37,7 @@ class Pose(NamedTuple):
     lit: Field
     phase: Field
     hand: float
+    variant: float = 0.5
 
     def rotated(self) -> tuple[Field, Field]:
         """Coordinates rotated by ``turn``."""
@@ -61,8 +63,9 @@ def _mallet(p: Pose, head: float, colour: Colour, contact_v: float) -> ColouredS
     yield ColouredShape(disc(u, v, head) * p.hand, colour)
 
 
-def _sparks(p: Pose, contact_v: float, reach: float = 0.75) -> ColouredShapes:
-    u, v = p.u - 0.15, p.v - contact_v
+def sparks(p: Pose, contact_v: float, reach: float = 0.75, contact_u: float = 0.15) -> ColouredShapes:
+    """A star around the point of contact, as bright as the impact flash."""
+    u, v = p.u - contact_u, p.v - contact_v
     rays = np.abs(np.sin(2.5 * np.arctan2(v, u)))
     radius = np.sqrt(u * u + v * v)
     yield ColouredShape(np.maximum(radius - reach, 0.25 - radius) + 0.35 * rays, (1.0, 1.0, 0.85), p.flash)
@@ -75,7 +78,7 @@ def bell(p: Pose) -> ColouredShapes:
     yield ColouredShape(np.minimum(disc(p.u, p.v + 0.2, 0.55), trapezoid(p.u, p.v - 0.35, 0.55, 1.0, 0.55)), gold)
     yield ColouredShape(box(p.u, p.v - 0.8, 1.0, 0.1), (0.65, 0.45, 0.05))
     yield ColouredShape(ellipse(p.u + 0.25, p.v, 0.1, 0.4), WHITE, 0.6 + 0.4 * p.flash)
-    yield from _sparks(p, -0.85)
+    yield from sparks(p, -0.85)
     yield from _mallet(p, 0.28, (0.9, 0.9, 0.9), -0.85)
 
 
@@ -84,7 +87,7 @@ def woodblock(p: Pose) -> ColouredShapes:
     yield ColouredShape(box(p.u, p.v - 0.4, 1.1, 0.6, 0.12), (0.55, 0.3, 0.12))
     yield ColouredShape(box(p.u, p.v - 0.45, 0.8, 0.11), (0.2, 0.08, 0.02))
     yield ColouredShape(box(p.u, p.v + 0.08, 1.0, 0.07), (0.8, 0.5, 0.25), 0.6 + 0.4 * p.flash)
-    yield from _sparks(p, -0.2)
+    yield from sparks(p, -0.2)
     yield from _mallet(p, 0.26, (0.95, 0.8, 0.6), -0.2)
 
 
@@ -95,7 +98,7 @@ def glass(p: Pose) -> ColouredShapes:
     yield ColouredShape(ring(bowl, 0.07), (0.8, 1.0, 1.0))
     yield ColouredShape(box(p.u, p.v - 0.5, 0.08, 0.45), (0.8, 1.0, 1.0))
     yield ColouredShape(ellipse(p.u, p.v - 0.9, 0.5, 0.12), (0.7, 0.95, 1.0))
-    yield from _sparks(p, -0.95)
+    yield from sparks(p, -0.95)
     yield from _mallet(p, 0.22, (0.75, 0.75, 0.8), -0.95)
 
 
@@ -105,7 +108,7 @@ def drum(p: Pose) -> ColouredShapes:
     yield ColouredShape(box(p.u, p.v - 0.8, 1.05, 0.1), WHITE)
     yield ColouredShape(ellipse(p.u, p.v + 0.3 + 0.1 * p.flash, 1.05, 0.26), WHITE)
     yield ColouredShape(ellipse(p.u, p.v + 0.3, 0.6, 0.14), (1.0, 0.9, 0.5), p.flash)
-    yield from _sparks(p, -0.4, 0.6)
+    yield from sparks(p, -0.4, 0.6)
     yield from _mallet(p, 0.3, (0.9, 0.85, 0.7), -0.35)
 
 
@@ -116,7 +119,7 @@ def ball(p: Pose) -> ColouredShapes:
     yield ColouredShape(body, (1.0, 0.5, 0.05))
     yield ColouredShape(np.maximum(body, ring(v + 0.3 * u * u, 0.13)), (0.35, 0.12, 0.0))
     yield ColouredShape(disc(p.u + 0.35, p.v + 0.4, 0.22), WHITE, 0.7)
-    yield from _ground_flash(p)
+    yield from ground_flash(p)
 
 
 def coin(p: Pose) -> ColouredShapes:
@@ -125,10 +128,11 @@ def coin(p: Pose) -> ColouredShapes:
     body = ellipse(p.u, p.v - 0.1, width, 0.9)
     yield ColouredShape(body, (0.8, 0.82, 0.88))
     yield ColouredShape(ring(body + 0.22, 0.08), (0.35, 0.37, 0.45))
-    yield from _ground_flash(p)
+    yield from ground_flash(p)
 
 
-def _ground_flash(p: Pose) -> ColouredShapes:
+def ground_flash(p: Pose) -> ColouredShapes:
+    """A flat patch of light on the ground, as bright as the impact flash."""
     yield ColouredShape(ellipse(p.u, p.v - 1.0, 1.5, 0.25), (1.0, 1.0, 0.85), p.flash)
 
 

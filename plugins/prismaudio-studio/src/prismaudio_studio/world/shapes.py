@@ -37,6 +37,30 @@ def trapezoid(u: Field, v: Field, top: float, bottom: float, half_height: float)
     return np.maximum((np.abs(u) - edge) / np.sqrt(1 + slant**2), np.abs(v) - half_height)
 
 
+def capsule(u: Field, v: Field, begin: tuple[float, float], end: tuple[float, float], half_width: float) -> Field:
+    """A line with round ends from ``begin`` to ``end``."""
+    du, dv = end[0] - begin[0], end[1] - begin[1]
+    share = np.clip(((u - begin[0]) * du + (v - begin[1]) * dv) / (du * du + dv * dv), 0, 1)
+    return np.hypot(u - begin[0] - share * du, v - begin[1] - share * dv) - half_width
+
+
+def cluster(u: Field, v: Field, *discs: tuple[float, float, float]) -> Field:
+    """The union of discs ``(u, v, radius)``."""
+    distance = disc(u - discs[0][0], v - discs[0][1], discs[0][2])
+    for centre_u, centre_v, radius in discs[1:]:
+        distance = np.minimum(distance, disc(u - centre_u, v - centre_v, radius))
+    return distance
+
+
+def placed(
+    u: Field, v: Field, origin: tuple[Field | float, Field | float], angle: Field | float
+) -> tuple[Field, Field]:
+    """Coordinates of a part at ``origin`` that is rotated clockwise by ``angle`` in radians."""
+    c, s = np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32)
+    du, dv = u - origin[0], v - origin[1]
+    return c * du + s * dv, c * dv - s * du
+
+
 def ring(distance: Field, half_width: float) -> Field:
     """The outline of a shape."""
     return np.abs(distance) - half_width
