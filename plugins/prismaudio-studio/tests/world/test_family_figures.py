@@ -7,7 +7,19 @@ from prismaudio_studio.world.family_figures import FAMILY_FIGURES
 from prismaudio_studio.world.figures import FIGURES, ColouredShapes, Pose
 
 CALLS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig", "baby", "sneeze", "horn", "thunder")  # fmt: skip
-STRIKES = ("clap", "snap", "knife", "hammer", "metal", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
+STRIKES = (
+    "hand clap",
+    "finger snap",
+    "knife",
+    "hammer",
+    "metal bar",
+    "drum kit",
+    "tabla",
+    "guitar",
+    "keyboard",
+    "door",
+    "splash",
+)
 TURNING = ("helicopter", "fan", "car", "train", "airplane")
 MOVING = ("insect", "clock", "power tool", "jackhammer", "train", "boat", "rain", "wave", "stream", "fire", "wind", "rustle")  # fmt: skip
 GREY = 0.45

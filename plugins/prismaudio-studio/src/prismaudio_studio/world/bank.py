@@ -74,7 +74,9 @@ class SoundBank:
                 self._recordings.setdefault((what, kind, recording.held_out), []).append(recording)
         if not self._recordings:
             known = sorted({name for names in RECORDED.values() for name in names} | {*voices()})
-            raise DataError(f"{self.table} has no recording of a class of the world; expected one of {', '.join(known)}")
+            raise DataError(
+                f"{self.table} has no recording of a class of the world; expected one of {', '.join(known)}"
+            )
 
     @property
     def cast(self) -> tuple[str, ...]:

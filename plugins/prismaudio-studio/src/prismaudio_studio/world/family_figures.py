@@ -311,7 +311,7 @@ def footstep(p: Pose) -> ColouredShapes:
     yield ColouredShape(box(p.u, p.v + 0.95, 0.5, 0.15, 0.08), _mix(trousers, BLACK, 0.5))
 
 
-def clap(p: Pose) -> ColouredShapes:
+def hand_clap(p: Pose) -> ColouredShapes:
     """Two hands with sleeves that meet."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _mix((0.9, 0.2, 0.2), (0.2, 0.3, 0.8), _share(p, 3))
@@ -324,7 +324,7 @@ def clap(p: Pose) -> ColouredShapes:
     yield from sparks(p, -0.35, 0.9, 0.0)
 
 
-def snap(p: Pose) -> ColouredShapes:
+def finger_snap(p: Pose) -> ColouredShapes:
     """A raised hand with two fingers that meet above the fist."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _mix((0.1, 0.55, 0.5), (0.85, 0.5, 0.1), _share(p, 3))
@@ -364,7 +364,7 @@ def hammer(p: Pose) -> ColouredShapes:
     yield from sparks(p, 0.35, 0.7, 0.5)
 
 
-def metal(p: Pose) -> ColouredShapes:
+def metal_bar(p: Pose) -> ColouredShapes:
     """A stick that strikes a metal bar hanging in a frame."""
     frame = _mix((0.5, 0.15, 0.15), (0.15, 0.2, 0.5), _share(p))
     length = 0.75 + 0.2 * _share(p, 3)
@@ -727,7 +727,7 @@ FAMILY_FIGURES: dict[str, Callable[[Pose], ColouredShapes]] = {
     figure.__name__.replace("_", " "): figure
     for figure in (
         *(dog, cat, rooster, bird, duck, frog, horse, cow, sheep, pig, baby, sneeze, horn, thunder),
-        *(footstep, clap, snap, knife, hammer, metal, drum_kit, tabla, guitar, keyboard, door, splash),
+        *(footstep, hand_clap, finger_snap, knife, hammer, metal_bar, drum_kit, tabla, guitar, keyboard, door, splash),
         *(insect, clock, power_tool, jackhammer, helicopter, fan, car, train, airplane, boat),
         *(rain, wave, stream, fire, wind, rustle),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DURATION_S = 4.0
 
+
 @dataclass(frozen=True)
 class Thing:
     """One object of a scene.
