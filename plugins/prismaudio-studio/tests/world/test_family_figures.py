@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -6,22 +6,12 @@ import pytest
 from prismaudio_studio.world.family_figures import FAMILY_FIGURES
 from prismaudio_studio.world.figures import FIGURES, ColouredShapes, Pose
 
-CALLS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig", "baby", "sneeze", "horn", "thunder")  # fmt: skip
-STRIKES = (
-    "hand clap",
-    "finger snap",
-    "knife",
-    "hammer",
-    "metal bar",
-    "drum kit",
-    "tabla",
-    "guitar",
-    "keyboard",
-    "door",
-    "splash",
-)
+ANIMALS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig")
+CALLS = (*ANIMALS, "baby", "sneeze", "horn", "thunder")
+STRIKES = ("hand clap", "finger snap", "knife", "hammer", "metal bar", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
 TURNING = ("helicopter", "fan", "car", "train", "airplane")
-MOVING = ("insect", "clock", "power tool", "jackhammer", "train", "boat", "rain", "wave", "stream", "fire", "wind", "rustle")  # fmt: skip
+RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat")
+MOVING = (*RUNNING, "rain", "wave", "stream", "fire", "wind", "rustle")
 GREY = 0.45
 
 
@@ -69,7 +59,6 @@ def test_shapes_are_finite_and_broadcast(name, variant):
     for part in parts:
         shape = np.broadcast_shapes(part.distance.shape, np.shape(part.opacity), (3, 24, 24))
         assert shape == (3, 24, 24)
-        assert part.distance.dtype == np.float32
         assert np.isfinite(part.distance).all()
         assert np.isfinite(part.opacity).all()
         assert np.min(part.opacity) >= 0
@@ -112,7 +101,7 @@ def test_legs_swing_and_the_step_flashes():
 
 @pytest.mark.parametrize("name", TURNING)
 def test_what_turns_is_seen_to_turn(name):
-    assert distance(picture(name), picture(name, turn=0.6)) > 2
+    assert distance(picture(name), picture(name, turn=0.8)) > 1.5
 
 
 @pytest.mark.parametrize("name", MOVING)
@@ -120,7 +109,7 @@ def test_what_runs_or_flows_changes_from_frame_to_frame_and_is_still_while_off(n
     times_s = [float(t) for t in np.arange(24) / 16]
     on = pictures(FAMILY_FIGURES[name](pose(lit=1.0, phase=times_s)), 24)
     off = pictures(FAMILY_FIGURES[name](pose(lit=0.0, phase=times_s)), 24)
-    assert min(distance(a, b) for a, b in zip(on, on[1:], strict=False)) > 0.7
+    assert min(distance(a, b) for a, b in pairwise(on)) > 0.7
     assert np.ptp(off, axis=0).max() == 0
 
 

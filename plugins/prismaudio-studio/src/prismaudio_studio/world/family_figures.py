@@ -34,6 +34,11 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
     return a, b, c
 
 
+def _pick(share: float, *colours: Colour) -> Colour:
+    """One of several colours."""
+    return colours[min(int(share * len(colours)), len(colours) - 1)]
+
+
 def _running(p: Pose) -> Field:
     """Seconds since the first onset while on, 0 while off: what depends on it is still while off."""
     return np.where(p.lit > 0, p.phase, np.float32(0))
@@ -78,7 +83,7 @@ def _sea(p: Pose, level: float) -> ColouredShapes:
 
 def dog(p: Pose) -> ColouredShapes:
     """A dog in profile with a raised tail, a floppy or raised ear and a snout that opens."""
-    coat = _mix((0.5, 0.28, 0.1), (0.95, 0.8, 0.55), _share(p))
+    coat = _pick(_share(p), (0.35, 0.18, 0.06), (0.7, 0.42, 0.15), (0.95, 0.8, 0.55), (0.95, 0.93, 0.9))
     dark = _mix(coat, BLACK, 0.65)
     length = 0.6 + 0.3 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.25) - 0.7 * length, p.v - 0.65, 0.15, 0.35), dark)
@@ -93,7 +98,7 @@ def dog(p: Pose) -> ColouredShapes:
 
 def cat(p: Pose) -> ColouredShapes:
     """A sitting cat from the front with pointed ears and a mouth that opens."""
-    coat = _mix((0.35, 0.35, 0.4), (0.95, 0.55, 0.15), _share(p))
+    coat = _pick(_share(p), (0.1, 0.1, 0.12), (0.95, 0.55, 0.15), (0.92, 0.9, 0.88), (0.6, 0.62, 0.68))
     tail = 0.7 + 0.35 * _share(p, 3)
     yield ColouredShape(ring(np.maximum(disc(p.u - tail, p.v - 0.35, 0.45), 0.2 - p.u), 0.1), coat)
     yield ColouredShape(trapezoid(p.u, p.v - 0.45, 0.35, 0.7, 0.55), coat)
@@ -104,12 +109,12 @@ def cat(p: Pose) -> ColouredShapes:
         np.minimum(ellipse(u, v + 0.4, 0.7, 0.52), trapezoid(abs(u) - 0.45, v + 0.75, 0.02, 0.26, height)), coat
     )
     yield ColouredShape(disc(abs(u) - 0.3, v + 0.5, 0.13), (0.7, 1.0, 0.2))
-    yield ColouredShape(ellipse(u, v + 0.14, 0.12 + 0.12 * p.lit, 0.04 + 0.24 * p.lit), MOUTH)
+    yield ColouredShape(ellipse(u, v + 0.14, 0.14 + 0.2 * p.lit, 0.05 + 0.28 * p.lit), MOUTH)
 
 
 def rooster(p: Pose) -> ColouredShapes:
     """A rooster with a red comb, dark tail feathers and a beak that opens."""
-    body = _mix((0.95, 0.92, 0.85), (0.7, 0.3, 0.1), _share(p))
+    body = _pick(_share(p), (0.95, 0.92, 0.85), (0.75, 0.3, 0.05), (0.95, 0.65, 0.2), (0.2, 0.15, 0.15))
     tail = 0.55 + 0.25 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.1) - 0.2, p.v - 0.75, 0.07, 0.25), (0.95, 0.75, 0.1))
     feathers = ring(ellipse(p.u + 1.0, p.v - 0.2, 0.35, tail), 0.22)
@@ -118,13 +123,13 @@ def rooster(p: Pose) -> ColouredShapes:
     u, v = placed(p.u, p.v, (0.3, 0.1), p.turn)
     yield ColouredShape(cluster(u, v, (0.0, -1.15, 0.2), (0.25, -1.2, 0.22), (0.4, -0.5, 0.18)), (0.95, 0.05, 0.05))
     yield ColouredShape(np.minimum(capsule(u, v, (0, 0), (0.15, -0.75), 0.26), disc(u - 0.18, v + 0.8, 0.33)), body)
-    yield from _jaws(u - 0.4, v + 0.8, p.lit, 0.5, 0.2, 0.02, ((1.0, 0.75, 0.1), (0.9, 0.6, 0.05)))
+    yield from _jaws(u - 0.4, v + 0.8, p.lit, 0.7, 0.28, 0.02, ((1.0, 0.75, 0.1), (0.9, 0.6, 0.05)))
     yield ColouredShape(disc(u - 0.27, v + 0.88, 0.09), BLACK)
 
 
 def bird(p: Pose) -> ColouredShapes:
     """A round songbird on a branch with a beak that opens."""
-    colour = _mix((0.1, 0.45, 0.95), (0.95, 0.25, 0.3), _share(p))
+    colour = _pick(_share(p), (0.1, 0.45, 0.95), (0.95, 0.2, 0.2), (1.0, 0.85, 0.2), (0.45, 0.3, 0.2))
     yield ColouredShape(capsule(p.u, p.v, (-1.3, 0.95), (1.3, 0.8), 0.12), (0.35, 0.2, 0.08))
     tail = 1.2 + 0.4 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.4, 0.3), (-tail, 0.75), 0.15), _mix(colour, BLACK, 0.4))
@@ -138,8 +143,8 @@ def bird(p: Pose) -> ColouredShapes:
 
 def duck(p: Pose) -> ColouredShapes:
     """A duck on water with a flat bill that opens."""
-    body = _mix((0.95, 0.85, 0.2), (0.6, 0.5, 0.42), _share(p))
-    head = _mix((1.0, 0.9, 0.3), (0.0, 0.5, 0.25), _share(p))
+    body = _pick(_share(p), (1.0, 0.88, 0.2), (0.6, 0.5, 0.42), (0.95, 0.95, 0.93))
+    head = _pick(_share(p), (1.0, 0.92, 0.35), (0.0, 0.45, 0.25), (0.95, 0.95, 0.93))
     tail = 0.5 + 0.3 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.6, 0.3), (-1.0, -tail / 2), 0.2), body)
     yield ColouredShape(np.maximum(ellipse(p.u + 0.15, p.v - 0.3, 1.0, 0.55), 0.1 - p.v), body)
@@ -166,8 +171,8 @@ def frog(p: Pose) -> ColouredShapes:
 
 def horse(p: Pose) -> ColouredShapes:
     """A horse in profile with long legs, a long neck, a mane and a mouth that opens."""
-    coat = _mix((0.4, 0.18, 0.06), (0.75, 0.45, 0.2), _share(p))
-    mane = _mix(BLACK, (0.95, 0.85, 0.6), _share(p, 3))
+    coat = _pick(_share(p), (0.35, 0.15, 0.05), (0.65, 0.35, 0.12), (0.92, 0.9, 0.88), (0.12, 0.1, 0.1))
+    mane = _pick(_share(p, 3), BLACK, (0.9, 0.75, 0.45))
     yield ColouredShape(box(abs(abs(p.u + 0.4) - 0.45) - 0.12, p.v - 0.65, 0.09, 0.4), coat)
     yield ColouredShape(capsule(p.u, p.v, (-1.1, 0.05), (-1.3, 0.7), 0.14), mane)
     yield ColouredShape(ellipse(p.u + 0.4, p.v - 0.1, 0.8, 0.35 + 0.08 * _share(p, 7)), coat)
@@ -181,7 +186,7 @@ def horse(p: Pose) -> ColouredShapes:
 
 def cow(p: Pose) -> ColouredShapes:
     """A spotted cow with horns and a pink muzzle that opens."""
-    spots = _mix(BLACK, (0.6, 0.25, 0.08), _share(p))
+    spots = _pick(_share(p), BLACK, (0.6, 0.25, 0.08), (0.8, 0.5, 0.2))
     yield ColouredShape(box(abs(p.u + 0.35) - 0.65, p.v - 0.7, 0.14, 0.3), WHITE)
     body = box(p.u + 0.35, p.v - 0.05, 0.95, 0.45, 0.2)
     yield ColouredShape(body, WHITE)
@@ -211,14 +216,14 @@ def sheep(p: Pose) -> ColouredShapes:
     u, v = placed(p.u, p.v, (0.5, -0.3), p.turn)
     yield ColouredShape(ellipse(u + 0.12, v - 0.05, 0.3, 0.14), face)
     yield ColouredShape(disc(u - 0.15, v, 0.34), face)
-    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.68, 0.27, 0.2, (face, _mix(face, WHITE, 0.2)))
+    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.85, 0.32, 0.24, (face, _mix(face, WHITE, 0.2)))
     yield ColouredShape(cluster(u, v, (0.0, -0.32, 0.28), (0.25, -0.35, 0.2)), wool)
     yield ColouredShape(disc(u - 0.28, v + 0.05, 0.09), WHITE)
 
 
 def pig(p: Pose) -> ColouredShapes:
     """A round pink pig with a curled tail and a blunt snout that opens."""
-    pink = _mix((1.0, 0.6, 0.65), (0.9, 0.4, 0.45), _share(p))
+    pink = _pick(_share(p), (1.0, 0.65, 0.7), (0.95, 0.45, 0.5), (0.75, 0.5, 0.45))
     dark = _mix(pink, BLACK, 0.35)
     length = 0.75 + 0.2 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.25) - 0.45, p.v - 0.75, 0.15, 0.25), dark)
@@ -226,9 +231,9 @@ def pig(p: Pose) -> ColouredShapes:
     yield ColouredShape(ellipse(p.u + 0.25, p.v - 0.2, length, 0.55), pink)
     u, v = placed(p.u, p.v, (0.4, 0.0), p.turn)
     yield ColouredShape(disc(u - 0.05, v, 0.5), pink)
-    yield from _jaws(u - 0.3, v - 0.1, p.lit, 0.5, 0.3, 0.26, (pink, dark))
+    yield from _jaws(u - 0.3, v - 0.1, p.lit, 0.65, 0.34, 0.3, (pink, dark))
     nose, across = placed(u, v, (0.3, 0.1), -0.55 * p.lit)
-    yield ColouredShape(ellipse(nose - 0.52, across + 0.15, 0.1, 0.22), dark)
+    yield ColouredShape(ellipse(nose - 0.66, across + 0.16, 0.1, 0.24), dark)
     yield ColouredShape(trapezoid(u + 0.15, v + 0.42, 0.3, 0.02, 0.15 + 0.15 * _share(p, 7)), dark)
     yield ColouredShape(disc(u - 0.2, v + 0.15, 0.09), BLACK)
 
@@ -236,7 +241,7 @@ def pig(p: Pose) -> ColouredShapes:
 def baby(p: Pose) -> ColouredShapes:
     """A baby with a big head, a romper and a mouth that cries with tears."""
     skin = _mix(*SKIN, 0.25 + 0.75 * _share(p))
-    romper = _mix((0.4, 0.75, 1.0), (1.0, 0.95, 0.35), _share(p, 3))
+    romper = _pick(_share(p, 3), (0.4, 0.75, 1.0), (1.0, 0.95, 0.35), (1.0, 0.6, 0.75))
     yield ColouredShape(capsule(abs(p.u), p.v, (0.2, 0.45), (0.85, 0.25 - 0.5 * _share(p, 7)), 0.17), skin)
     yield ColouredShape(ellipse(p.u, p.v - 0.6, 0.55, 0.42), romper)
     u, v = placed(p.u, p.v, (0, 0.2), p.turn)
@@ -251,7 +256,7 @@ def sneeze(p: Pose) -> ColouredShapes:
     """A person in profile with a big nose whose head jerks forwards and sprays."""
     skin = _mix(*SKIN, _share(p))
     hair = _mix(BLACK, (0.85, 0.6, 0.2), _share(p, 3))
-    shirt = _mix((0.6, 0.1, 0.6), (0.1, 0.6, 0.4), _share(p, 7))
+    shirt = _pick(_share(p, 7), (0.6, 0.1, 0.6), (0.1, 0.6, 0.4), (0.9, 0.85, 0.2))
     yield ColouredShape(np.maximum(ellipse(p.u + 0.2, p.v - 1.0, 0.85, 0.6), p.v - 1.0), shirt)
     u, v = placed(p.u, p.v, (-0.2, 0.4), -1.2 * p.turn)
     spread = 0.35 + 0.5 * np.sqrt(np.maximum(p.lit, 0))
@@ -266,7 +271,7 @@ def sneeze(p: Pose) -> ColouredShapes:
 
 def horn(p: Pose) -> ColouredShapes:
     """A signal horn with a rubber bulb, and rings in front of it while it sounds."""
-    colour = _mix((0.75, 0.78, 0.82), (0.95, 0.7, 0.1), _share(p))
+    colour = _pick(_share(p), (0.8, 0.83, 0.88), (0.95, 0.7, 0.1), (0.85, 0.1, 0.1))
     flare = 0.55 + 0.2 * _share(p, 3)
     yield ColouredShape(box(p.u + 0.3, p.v - 0.55, 0.1, 0.45), BLACK)
     yield ColouredShape(ellipse(p.u + 1.05 + 0.1 * p.lit, p.v, 0.42 - 0.1 * p.lit, 0.36), (0.15, 0.1, 0.1))
@@ -280,7 +285,9 @@ def horn(p: Pose) -> ColouredShapes:
 
 def thunder(p: Pose) -> ColouredShapes:
     """A dark cloud with a lightning bolt."""
-    cloud = _mix((0.18, 0.16, 0.28), (0.3, 0.3, 0.36), _share(p))
+    cloud = _pick(_share(p), (0.15, 0.14, 0.28), (0.2, 0.22, 0.25), (0.1, 0.1, 0.14))
+    hill = _pick(_share(p, 3), (0.1, 0.25, 0.12), (0.3, 0.22, 0.12), (0.12, 0.2, 0.3))
+    yield ColouredShape(np.maximum(ellipse(p.u, p.v - 1.0, 1.2, 0.35), p.v - 1.0), hill)
     shift = 0.5 * _share(p, 3) - 0.25
     bolt = np.minimum(
         np.minimum(
@@ -291,8 +298,8 @@ def thunder(p: Pose) -> ColouredShapes:
     )
     yield ColouredShape(bolt - 0.25 * p.lit, (1.0, 1.0, 0.9), 0.6 * p.lit)
     yield ColouredShape(bolt, (1.0, 0.95, 0.1), np.clip(2 * p.lit, 0, 1))
-    size = 0.45 + 0.1 * _share(p, 7)
-    discs = ((-0.85, -0.4, 0.42), (-0.3, -0.65, size), (0.35, -0.6, size), (0.9, -0.4, 0.4))
+    size = 0.4 + 0.2 * _share(p, 7)
+    discs = ((-0.85, -0.4, 0.42), (-0.3 + shift, -0.65, size), (0.35 + shift, -0.6, size), (0.9, -0.4, 0.4))
     edge = np.minimum(cluster(p.u, p.v, *discs), box(p.u, p.v + 0.3, 1.0, 0.3, 0.1))
     yield ColouredShape(edge, cloud)
     yield ColouredShape(edge, (0.85, 0.8, 1.0), 0.75 * p.lit)
@@ -300,8 +307,8 @@ def thunder(p: Pose) -> ColouredShapes:
 
 def footstep(p: Pose) -> ColouredShapes:
     """Two walking legs with shoes, and a flash on the ground at each step."""
-    trousers = _mix((0.1, 0.15, 0.4), (0.55, 0.5, 0.35), _share(p))
-    shoe = _mix((0.6, 0.1, 0.05), (0.95, 0.95, 0.95), _share(p, 3))
+    trousers = _pick(_share(p), (0.1, 0.15, 0.45), (0.25, 0.45, 0.9), (0.85, 0.75, 0.5), (0.13, 0.13, 0.15))
+    shoe = _pick(_share(p, 3), (0.75, 0.1, 0.05), (0.95, 0.95, 0.95), (0.5, 0.28, 0.1))
     width = 0.17 + 0.07 * _share(p, 7)
     yield from ground_flash(p)
     for side, shade in ((1, 0.45), (-1, 0.0)):
@@ -314,20 +321,20 @@ def footstep(p: Pose) -> ColouredShapes:
 def hand_clap(p: Pose) -> ColouredShapes:
     """Two hands with sleeves that meet."""
     skin = _mix(*SKIN, _share(p))
-    sleeve = _mix((0.9, 0.2, 0.2), (0.2, 0.3, 0.8), _share(p, 3))
-    u, v = placed(abs(p.u), p.v, (0.17 + 0.65 * p.tool, 0.3), 0.45 * p.tool - 0.1)
-    yield ColouredShape(capsule(u, v, (0.1, 0.3), (0.5, 0.9), 0.24), sleeve)
+    sleeve = _pick(_share(p, 3), (0.9, 0.2, 0.2), (0.2, 0.3, 0.9), WHITE)
+    u, v = placed(abs(p.u), p.v, (0.17 + 0.65 * p.tool, -0.05), 0.45 * p.tool - 0.1)
+    yield ColouredShape(capsule(u, v, (0.1, 0.3), (0.45, 0.75), 0.24), sleeve)
     yield ColouredShape(ellipse(u, v, 0.22, 0.42), skin)
     length = 0.75 + 0.2 * _share(p, 7)
     yield ColouredShape(capsule(u, v, (0, 0), (-0.03, -length), 0.17), skin)
     yield ColouredShape(capsule(u, v, (0.1, 0), (0.42, -0.35), 0.11), skin)
-    yield from sparks(p, -0.35, 0.9, 0.0)
+    yield from sparks(p, -0.6, 1.0, 0.0)
 
 
 def finger_snap(p: Pose) -> ColouredShapes:
     """A raised hand with two fingers that meet above the fist."""
     skin = _mix(*SKIN, _share(p))
-    sleeve = _mix((0.1, 0.55, 0.5), (0.85, 0.5, 0.1), _share(p, 3))
+    sleeve = _pick(_share(p, 3), (0.1, 0.6, 0.5), (0.95, 0.5, 0.1), (0.3, 0.2, 0.6))
     width = 0.13 + 0.05 * _share(p, 7)
     yield ColouredShape(trapezoid(p.u, p.v - 0.8, 0.3, 0.42, 0.2), sleeve)
     yield ColouredShape(box(p.u, p.v - 0.45, 0.2, 0.25), skin)
@@ -337,41 +344,48 @@ def finger_snap(p: Pose) -> ColouredShapes:
         yield ColouredShape(capsule(u, v, (0, 0), (0, -0.85), width), _mix(skin, BLACK, 0.25 * (side > 0)))
     knuckles = np.maximum(box(p.u, p.v - 0.15, 0.3, 0.12), abs((6 * p.u) % 1.0 - 0.5) / 6 - 0.03)
     yield ColouredShape(knuckles, _mix(skin, BLACK, 0.5))
-    yield from sparks(p, -0.9, 0.7, 0.0)
+    yield from sparks(p, -0.8, 0.9, 0.0)
 
 
 def knife(p: Pose) -> ColouredShapes:
     """A kitchen knife that chops a vegetable on a board."""
-    vegetable = _mix((1.0, 0.5, 0.05), (0.3, 0.75, 0.15), _share(p))
-    height = 0.22 + 0.1 * _share(p, 3)
-    yield ColouredShape(box(p.u, p.v - 0.85, 1.4, 0.15, 0.05), (0.85, 0.65, 0.35))
+    vegetable = _pick(_share(p), (1.0, 0.5, 0.05), (0.3, 0.75, 0.15), (0.9, 0.15, 0.1))
+    height = 0.18 + 0.16 * _share(p, 3)
+    yield ColouredShape(
+        box(p.u, p.v - 0.85, 1.4, 0.15, 0.05), _pick(_share(p, 3), (0.9, 0.7, 0.4), (0.45, 0.25, 0.1), (0.9, 0.92, 0.9))
+    )
     yield ColouredShape(trapezoid(p.v - 0.5, p.u + 0.55, 0.1, 0.28, 0.65), vegetable)
     u, v = placed(p.u, p.v, (-0.7, 0.7 - 0.6 * p.tool), -0.45 * p.tool)
     yield ColouredShape(np.maximum(box(u - 0.65, v + height, 0.8, height), -u - v - 0.4), (0.85, 0.88, 0.95))
     yield ColouredShape(box(u - 1.75, v + 1.5 * height, 0.38, 0.14, 0.08), _mix(BLACK, (0.5, 0.1, 0.1), _share(p, 7)))
-    yield from sparks(p, 0.6, 0.6, 0.0)
+    yield from sparks(p, 0.7, 1.0, 0.0)
 
 
 def hammer(p: Pose) -> ColouredShapes:
     """A hammer that swings onto a nail in a wooden beam."""
-    wood = _mix((0.75, 0.5, 0.25), (0.5, 0.28, 0.12), _share(p))
-    size = 0.36 + 0.1 * _share(p, 3)
+    wood = _pick(_share(p), (0.85, 0.62, 0.32), (0.5, 0.28, 0.12), (0.95, 0.85, 0.65))
+    size = 0.32 + 0.2 * _share(p, 3)
     yield ColouredShape(box(p.u, p.v - 0.78, 1.3, 0.22), wood)
     yield ColouredShape(box(p.u - 0.5, p.v - 0.45, 0.07, 0.2), (0.75, 0.75, 0.8))
     u, v = placed(p.u, p.v, (-1.2, 0.3 - size), -0.85 * p.tool)
-    yield ColouredShape(capsule(u, v, (0, 0), (1.7, 0), 0.1), _mix((0.95, 0.8, 0.2), (0.9, 0.2, 0.15), _share(p, 7)))
-    yield ColouredShape(box(u - 1.7, v, 0.26, size, 0.05), (0.35, 0.37, 0.42))
+    yield ColouredShape(
+        capsule(u, v, (0, 0), (1.7, 0), 0.1), _pick(_share(p, 7), (0.95, 0.8, 0.2), (0.9, 0.2, 0.15), (0.2, 0.5, 0.85))
+    )
+    yield ColouredShape(box(u - 1.7, v, 0.26, size, 0.05), _pick(_share(p, 3), (0.2, 0.22, 0.26), (0.8, 0.83, 0.88)))
     yield from sparks(p, 0.35, 0.7, 0.5)
 
 
 def metal_bar(p: Pose) -> ColouredShapes:
     """A stick that strikes a metal bar hanging in a frame."""
-    frame = _mix((0.5, 0.15, 0.15), (0.15, 0.2, 0.5), _share(p))
-    length = 0.75 + 0.2 * _share(p, 3)
+    frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.1, 0.15, 0.45), (0.1, 0.1, 0.1))
+    length = 0.6 + 0.4 * _share(p, 3)
     yield ColouredShape(np.minimum(box(abs(p.u) - 1.2, p.v - 0.1, 0.09, 0.9), box(p.u, p.v + 0.8, 1.29, 0.09)), frame)
     u, v = placed(p.u, p.v, (0, 0.3), 0.15 * p.flash)
     yield ColouredShape(box(abs(u) - 0.55, v + 0.5, 0.04, 0.55), WHITE)
-    yield ColouredShape(box(u, v, length, 0.17 + 0.06 * _share(p, 7)), (0.7, 0.8, 0.9))
+    yield ColouredShape(
+        box(u, v, length, 0.17 + 0.06 * _share(p, 7)),
+        _pick(_share(p, 7), (0.7, 0.85, 0.95), (1.0, 0.8, 0.3), (0.85, 0.5, 0.3)),
+    )
     yield ColouredShape(box(u, v, length, 0.1), (1.0, 1.0, 1.0), p.flash)
     yield from sparks(p, 0.15, 0.65, 0.1)
     u, v = placed(p.u, p.v, (0.1, 0.02 - 0.5 * p.tool), -0.4 * p.tool)
@@ -381,7 +395,7 @@ def metal_bar(p: Pose) -> ColouredShapes:
 
 def drum_kit(p: Pose) -> ColouredShapes:
     """A drum kit: bass drum, two toms, a cymbal, and two sticks."""
-    shell = _mix((0.1, 0.25, 0.8), (0.85, 0.55, 0.1), _share(p))
+    shell = _pick(_share(p), (0.1, 0.25, 0.9), (0.95, 0.55, 0.1), (0.1, 0.1, 0.12), (0.1, 0.6, 0.3))
     size = 0.55 + 0.1 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-1.15, -0.7), (-0.95, 1.0), 0.06), (0.7, 0.7, 0.75))
     tilt_u, tilt_v = placed(p.u, p.v, (-1.1, -0.75), -0.15 - 0.4 * p.flash)
@@ -398,7 +412,7 @@ def drum_kit(p: Pose) -> ColouredShapes:
 
 def tabla(p: Pose) -> ColouredShapes:
     """Two round drums with black spots on their skins, and a hand."""
-    bowl = _mix((0.75, 0.75, 0.8), (0.8, 0.5, 0.2), _share(p))
+    bowl = _pick(_share(p), (0.8, 0.8, 0.86), (0.85, 0.55, 0.15), (0.5, 0.12, 0.12))
     size = 0.6 + 0.1 * _share(p, 3)
     yield ColouredShape(np.maximum(ellipse(p.u + 0.65, p.v - 0.3, size, 0.7), -0.05 - p.v), bowl)
     yield ColouredShape(trapezoid(p.u - 0.65, p.v - 0.45, 0.42, 0.58, 0.5), (0.4, 0.15, 0.05))
@@ -416,30 +430,30 @@ def tabla(p: Pose) -> ColouredShapes:
 
 def guitar(p: Pose) -> ColouredShapes:
     """A guitar with a hand that strums its strings."""
-    wood = _mix((0.9, 0.6, 0.25), (0.6, 0.12, 0.08), _share(p))
+    wood = _pick(_share(p), (0.92, 0.65, 0.3), (0.65, 0.12, 0.08), (0.15, 0.1, 0.1), (0.5, 0.28, 0.1))
     waist = 0.42 + 0.1 * _share(p, 3)
-    u, v = placed(p.u, p.v, (-0.1, 0.2), -0.5)
+    u, v = placed(p.u, p.v, (-0.1, 0.05), -0.5)
     yield ColouredShape(box(u - 0.9, v, 0.85, 0.1), (0.25, 0.12, 0.05))
     yield ColouredShape(box(u - 1.75, v, 0.2, 0.18, 0.05), (0.25, 0.12, 0.05))
     yield ColouredShape(cluster(u, v, (-0.55, 0.0, 0.68), (0.15, 0.0, waist)), wood)
     yield ColouredShape(disc(u + 0.05, v, 0.24), (0.1, 0.05, 0.03))
     yield ColouredShape(box(u - 0.35, v, 1.2, 0.04 + 0.08 * p.flash), (1.0, 1.0, 0.8))
-    yield from sparks(p, 0.3, 0.6, -0.25)
+    yield from sparks(p, 0.15, 0.6, -0.25)
     skin = _mix(*SKIN, _share(p, 7))
-    u, v = placed(p.u, p.v, (-0.25, 0.25 - 0.7 * p.tool), 0.3 * p.tool)
+    u, v = placed(p.u, p.v, (-0.25, 0.1 - 0.7 * p.tool), 0.3 * p.tool)
     yield ColouredShape(np.minimum(disc(u, v, 0.22), capsule(u, v, (0, 0), (-0.75, -0.75), 0.15)), skin)
 
 
 def keyboard(p: Pose) -> ColouredShapes:
     """White and black keys, and a finger that presses one."""
-    case = _mix((0.1, 0.1, 0.12), (0.5, 0.2, 0.1), _share(p))
+    case = _pick(_share(p), (0.1, 0.1, 0.12), (0.5, 0.2, 0.1), (0.75, 0.1, 0.15))
     spacing = 0.45 + 0.15 * _share(p, 3)
     yield ColouredShape(box(p.u, p.v - 0.45, 1.5, 0.55, 0.08), case)
     keys = box(p.u, p.v - 0.45, 1.38, 0.43)
     yield ColouredShape(keys, (1.0, 1.0, 1.0))
     gap = 0.5 * spacing - abs(p.u - spacing * np.round(p.u / spacing))
     yield ColouredShape(np.maximum(keys, np.minimum(gap - 0.03, np.maximum(gap - 0.13, p.v - 0.45))), BLACK)
-    yield ColouredShape(box(p.u, p.v - 0.68, 0.5 * spacing, 0.2), (1.0, 0.6, 0.1), p.flash)
+    yield ColouredShape(box(p.u, p.v - 0.45, spacing, 0.43), (1.0, 0.6, 0.1), p.flash)
     skin = _mix(*SKIN, _share(p, 7))
     v = p.v - 0.6 + 1.0 * p.tool
     yield ColouredShape(
@@ -449,15 +463,15 @@ def keyboard(p: Pose) -> ColouredShapes:
 
 def door(p: Pose) -> ColouredShapes:
     """A door that slams shut in its frame."""
-    colour = _mix((0.55, 0.3, 0.12), (0.2, 0.5, 0.35), _share(p))
+    colour = _pick(_share(p), (0.55, 0.3, 0.12), (0.15, 0.45, 0.3), (0.7, 0.12, 0.12), (0.25, 0.5, 0.8))
     half = 0.55 + 0.15 * _share(p, 3)
     angle = 1.25 * p.tool
     width = 2 * half * np.cos(angle)
     lean = (p.u + half) * 0.25 * np.tan(np.minimum(angle, 1.2)) / (2 * half)
-    yield ColouredShape(box(p.u, p.v, half + 0.3, 1.15), (1.0, 1.0, 0.8), p.flash)
-    yield ColouredShape(box(p.u, p.v, half + 0.14, 1.05), (0.92, 0.9, 0.85))
-    yield ColouredShape(box(p.u, p.v - 0.05, half, 1.0), (0.05, 0.04, 0.08))
-    leaf = np.maximum(abs(p.u + half - width / 2) - width / 2, abs(p.v - 0.05) - 0.92 - np.clip(lean, 0, 0.3))
+    yield ColouredShape(box(p.u, p.v + 0.15, half + 0.35, 1.15), (1.0, 1.0, 0.8), p.flash)
+    yield ColouredShape(box(p.u, p.v + 0.07, half + 0.14, 1.05), (0.92, 0.9, 0.85))
+    yield ColouredShape(box(p.u, p.v, half, 0.98), (0.05, 0.04, 0.08))
+    leaf = np.maximum(abs(p.u + half - width / 2) - width / 2, abs(p.v) - 0.88 - np.clip(lean, 0, 0.15))
     yield ColouredShape(leaf, colour)
     panels = abs(abs(p.v) - 0.45) - 0.3
     yield ColouredShape(np.maximum(leaf + 0.16, panels), _mix(colour, BLACK, 0.2 + 0.4 * _share(p, 7)))
@@ -466,8 +480,8 @@ def door(p: Pose) -> ColouredShapes:
 
 def splash(p: Pose) -> ColouredShapes:
     """A drop that falls into water, and a crown where it hits."""
-    water = _mix((0.05, 0.35, 0.75), (0.1, 0.6, 0.65), _share(p))
-    size = 0.2 + 0.1 * _share(p, 3)
+    water = _pick(_share(p), (0.05, 0.3, 0.8), (0.05, 0.6, 0.65), (0.1, 0.2, 0.4))
+    size = 0.18 + 0.14 * _share(p, 3)
     drop_v = p.v - 0.35 + 1.5 * p.tool
     tip = trapezoid(p.u, drop_v + 1.3 * size, 0.01, 0.8 * size, size)
     yield ColouredShape(np.minimum(disc(p.u, drop_v, size), tip), (0.55, 0.85, 1.0))
@@ -477,7 +491,7 @@ def splash(p: Pose) -> ColouredShapes:
         capsule(u, p.v, (0.1, 0.6), (1.1, 0.0), 0.1),
     )
     yield ColouredShape(crown, (0.85, 0.97, 1.0), p.flash)
-    yield ColouredShape(ellipse(p.u, p.v - 0.68, 1.4, 0.32), water)
+    yield ColouredShape(ellipse(p.u, p.v - 0.68, 1.1 + 0.4 * _share(p, 5), 0.32), water)
     yield ColouredShape(
         ring(ellipse(p.u, p.v - 0.62, 0.4 + 0.4 * p.flash, 0.1 + 0.08 * p.flash), 0.06), WHITE, 0.3 + 0.7 * p.flash
     )
@@ -486,13 +500,13 @@ def splash(p: Pose) -> ColouredShapes:
 def insect(p: Pose) -> ColouredShapes:
     """A flying striped insect with beating wings."""
     time = _running(p)
-    body = _mix((1.0, 0.8, 0.05), (0.4, 0.7, 0.25), _share(p))
-    length = 0.6 + 0.2 * _share(p, 3)
+    body = _pick(_share(p), (1.0, 0.8, 0.05), (0.95, 0.45, 0.05), (0.3, 0.75, 0.35))
+    length = 0.5 + 0.35 * _share(p, 3)
     u, v = p.u, p.v - 0.1 * np.sin(13 * time)
     beat = 0.75 * np.sin(29 * time)
     for lean in (-0.35, 0.35):
         a, b = placed(u, v, (0, 0), lean + (beat if lean > 0 else -beat))
-        yield ColouredShape(ellipse(a, b + 0.72, 0.24, 0.62 + 0.12 * _share(p, 7)), (0.8, 0.92, 1.0), 0.8)
+        yield ColouredShape(ellipse(a, b + 0.72, 0.26, 0.55 + 0.2 * _share(p, 7)), (0.8, 0.92, 1.0), 0.8)
     shape = ellipse(u + 0.1, v - 0.15, length + 0.1, 0.42)
     yield ColouredShape(shape, body)
     yield ColouredShape(np.maximum(shape, abs((u * 2.2) % 1.0 - 0.5) / 2.2 - 0.11), BLACK)
@@ -502,15 +516,15 @@ def insect(p: Pose) -> ColouredShapes:
 
 def clock(p: Pose) -> ColouredShapes:
     """A clock with a ticking hand and a pendulum."""
-    case = _mix((0.35, 0.18, 0.08), (0.15, 0.3, 0.35), _share(p))
+    case = _pick(_share(p), (0.4, 0.18, 0.06), (0.1, 0.35, 0.6), (0.85, 0.15, 0.15), (0.1, 0.1, 0.12))
     time = _running(p)
     u, v = placed(p.u, p.v, (0, -0.2), 0.4 * np.sin(2 * np.pi * time))
     yield ColouredShape(box(u, v - 0.55, 0.05, 0.5), (0.6, 0.5, 0.2))
     yield ColouredShape(disc(u, v - 0.95, 0.2 + 0.06 * _share(p, 3)), (1.0, 0.8, 0.2))
     face = disc(p.u, p.v + 0.3, 0.72)
-    square = box(p.u, p.v + 0.3, 0.72, 0.72, 0.1)
+    square = box(p.u, p.v + 0.3, 0.76, 0.76, 0.1)
     yield ColouredShape(square if _share(p, 7) > 0.6 else face, case)
-    yield ColouredShape(face + 0.13, (1.0, 1.0, 0.95))
+    yield ColouredShape(face + 0.13, _pick(_share(p, 3), (1.0, 1.0, 0.95), (1.0, 0.88, 0.6)))
     u, v = placed(p.u, p.v, (0, -0.3), 2.1 + 2 * np.pi * _share(p, 5))
     yield ColouredShape(capsule(u, v, (0, 0), (0, -0.32), 0.08), BLACK)
     u, v = placed(p.u, p.v, (0, -0.3), np.pi / 6 * np.floor(2 * time))
@@ -519,23 +533,23 @@ def clock(p: Pose) -> ColouredShapes:
 
 def power_tool(p: Pose) -> ColouredShapes:
     """A chainsaw with a moving chain."""
-    colour = _mix((1.0, 0.4, 0.0), (0.9, 0.75, 0.05), _share(p))
+    colour = _pick(_share(p), (1.0, 0.4, 0.0), (0.95, 0.8, 0.05), (0.8, 0.1, 0.1), (0.15, 0.6, 0.25))
     time = _running(p)
-    length = 1.2 + 0.35 * _share(p, 3)
+    length = 1.0 + 0.55 * _share(p, 3)
     shake = 0.05 * np.sin(37 * time)
     u, v = p.u + 0.1, p.v + shake
     blade = capsule(u, v, (0.0, 0.5), (length, 0.5), 0.24)
     teeth = abs((2.2 * u - 3.7 * np.sign(0.5 - v) * time) % 1.0 - 0.5) - 0.25
     yield ColouredShape(np.maximum(blade - 0.12, teeth / 2.2), BLACK)
     yield ColouredShape(blade, (0.8, 0.82, 0.88))
-    yield ColouredShape(ring(box(u + 0.65, v + 0.1, 0.5, 0.4, 0.2), 0.1), (0.15, 0.15, 0.17))
+    yield ColouredShape(ring(box(u + 0.65, v + 0.1, 0.4 + 0.2 * _share(p, 5), 0.4, 0.2), 0.1), (0.15, 0.15, 0.17))
     yield ColouredShape(box(u + 0.6, v - 0.5, 0.75, 0.42, 0.12), colour)
     yield ColouredShape(disc(u + 0.6, v - 0.5, 0.15 + 0.1 * _share(p, 7)), (0.2, 0.2, 0.2))
 
 
 def jackhammer(p: Pose) -> ColouredShapes:
     """A jackhammer that shakes on broken ground."""
-    colour = _mix((1.0, 0.85, 0.0), (0.2, 0.45, 0.8), _share(p))
+    colour = _pick(_share(p), (1.0, 0.85, 0.0), (0.2, 0.45, 0.9), (0.9, 0.35, 0.1))
     time = _running(p)
     width = 0.26 + 0.1 * _share(p, 3)
     v = p.v - 0.14 * np.sin(41 * time)
@@ -544,12 +558,12 @@ def jackhammer(p: Pose) -> ColouredShapes:
     yield ColouredShape(trapezoid(p.u, v - 0.25, width, 0.14, 0.2), BLACK)
     yield ColouredShape(box(p.u, v + 0.4, width, 0.5, 0.06), colour)
     yield ColouredShape(box(p.u, v + 0.95, 0.65 + 0.15 * _share(p, 7), 0.12, 0.1), BLACK)
-    yield ColouredShape(box(p.u, p.v - 0.95, 1.2, 0.1), (0.45, 0.43, 0.42))
+    yield ColouredShape(box(p.u, p.v - 0.95, 1.2, 0.1), (0.28, 0.26, 0.26))
 
 
 def helicopter(p: Pose) -> ColouredShapes:
     """A helicopter with a turning rotor."""
-    colour = _mix((0.85, 0.15, 0.1), (0.3, 0.4, 0.2), _share(p))
+    colour = _pick(_share(p), (0.85, 0.12, 0.1), (0.25, 0.38, 0.15), (0.95, 0.8, 0.1), (0.15, 0.3, 0.75))
     length = 1.2 + 0.3 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.1, 0.1), (-length, -0.1), 0.11), colour)
     yield ColouredShape(box(p.u + length, p.v + 0.1, 0.1, 0.1 + 0.35 * abs(np.sin(p.turn))), WHITE)
@@ -564,7 +578,7 @@ def helicopter(p: Pose) -> ColouredShapes:
 
 def fan(p: Pose) -> ColouredShapes:
     """A fan on a stand with three turning blades."""
-    blade = _mix((0.2, 0.55, 0.9), (0.9, 0.4, 0.6), _share(p))
+    blade = _pick(_share(p), (0.2, 0.6, 0.95), (0.95, 0.4, 0.6), (0.95, 0.95, 0.95), (0.4, 0.85, 0.5))
     cage = disc(p.u, p.v + 0.3, 0.75 + 0.1 * _share(p, 3))
     yield ColouredShape(box(p.u, p.v - 0.65, 0.1, 0.35), (0.7, 0.7, 0.75))
     yield ColouredShape(box(p.u, p.v - 0.92, 0.3 + 0.3 * _share(p, 7), 0.09), (0.7, 0.7, 0.75))
@@ -577,7 +591,7 @@ def fan(p: Pose) -> ColouredShapes:
 
 def car(p: Pose) -> ColouredShapes:
     """A car with turning wheels."""
-    colour = _mix((0.85, 0.1, 0.1), (0.15, 0.25, 0.85), _share(p))
+    colour = _pick(_share(p), (0.85, 0.1, 0.1), (0.15, 0.3, 0.85), (1.0, 0.8, 0.1), (0.93, 0.93, 0.95))
     roof = 0.4 + 0.3 * _share(p, 3)
     height = 0.3 + 0.1 * _share(p, 7)
     yield ColouredShape(trapezoid(p.u + 0.15, p.v + 0.05, roof, roof + 0.4, height), colour)
@@ -590,32 +604,32 @@ def car(p: Pose) -> ColouredShapes:
 
 def train(p: Pose) -> ColouredShapes:
     """A steam locomotive with turning wheels."""
-    colour = _mix((0.1, 0.1, 0.13), (0.05, 0.35, 0.2), _share(p))
+    colour = _pick(_share(p), (0.1, 0.1, 0.13), (0.05, 0.35, 0.2), (0.1, 0.2, 0.5))
     yield ColouredShape(box(p.u - 0.35, p.v + 0.1, 0.95, 0.35, 0.1), colour)
     chimney = 0.85 + 0.3 * _share(p, 3)
     yield ColouredShape(trapezoid(p.u - 0.95, p.v + 0.45 * chimney + 0.3, 0.28, 0.15, 0.3), _mix(colour, BLACK, 0.4))
-    yield ColouredShape(box(p.u + 0.85, p.v + 0.1, 0.45, 0.65), colour)
+    yield ColouredShape(box(p.u + 0.85, p.v + 0.1, 0.35 + 0.15 * _share(p, 7), 0.65), colour)
     yield ColouredShape(box(p.u + 0.85, p.v + 0.35, 0.25, 0.2), (1.0, 0.9, 0.4))
     red = (0.9, 0.1, 0.1)
     yield ColouredShape(np.minimum(box(p.u, p.v - 0.4, 1.4, 0.13), box(p.u + 0.85, p.v + 0.8, 0.6, 0.1)), red)
-    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.36 + 0.02 * _share(p, 7), red)
+    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.37, red)
     yield from _puffs(p, 0.95, -0.95, (0.95, 0.95, 0.95))
 
 
 def airplane(p: Pose) -> ColouredShapes:
     """An airplane with a turning propeller."""
-    colour = _mix((0.95, 0.95, 0.97), (0.95, 0.8, 0.1), _share(p))
-    stripe = _mix((0.85, 0.1, 0.1), (0.1, 0.2, 0.7), _share(p, 3))
+    colour = _pick(_share(p), (0.95, 0.95, 0.97), (1.0, 0.82, 0.1), (0.75, 0.8, 0.9))
+    stripe = _pick(_share(p, 3), (0.85, 0.1, 0.1), (0.1, 0.2, 0.7), (0.05, 0.5, 0.3))
     yield ColouredShape(capsule(p.u, p.v, (-1.0, 0.1), (-1.3, -0.6), 0.2), stripe)
     yield ColouredShape(ellipse(p.u, p.v - 0.1, 1.35, 0.34), colour)
     yield ColouredShape(np.maximum(ellipse(p.u - 0.35, p.v + 0.15, 0.4, 0.26), p.v + 0.1), (0.35, 0.65, 0.85))
     yield ColouredShape(capsule(p.u, p.v, (0.2, 0.2), (-0.45 - 0.3 * _share(p, 7), 0.75), 0.17), stripe)
-    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.08, 0.12 + 0.65 * abs(np.cos(p.turn))), (0.15, 0.15, 0.18))
+    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.1, 0.12 + 0.78 * abs(np.cos(p.turn))), (0.15, 0.15, 0.18))
 
 
 def boat(p: Pose) -> ColouredShapes:
     """A steamboat that rocks on moving water."""
-    hull = _mix((0.7, 0.1, 0.1), (0.1, 0.15, 0.35), _share(p))
+    hull = _pick(_share(p), (0.75, 0.1, 0.1), (0.08, 0.1, 0.25), (0.1, 0.45, 0.25))
     time = _running(p)
     u, v = placed(p.u, p.v, (0, 0.6), 0.1 * np.sin(5 * time))
     yield ColouredShape(box(u + 0.25, v + 1.15, 0.17, 0.35 + 0.1 * _share(p, 3)), (1.0, 0.55, 0.1))
@@ -630,7 +644,7 @@ def boat(p: Pose) -> ColouredShapes:
 
 def rain(p: Pose) -> ColouredShapes:
     """A cloud, an umbrella, and streaks that fall while it rains."""
-    umbrella = _mix((0.95, 0.1, 0.3), (1.0, 0.75, 0.0), _share(p))
+    umbrella = _pick(_share(p), (0.95, 0.1, 0.3), (1.0, 0.8, 0.0), (0.55, 0.15, 0.7), (0.1, 0.65, 0.3))
     column = np.round(3 * p.u)
     along = (p.v - 2.6 * p.phase + 0.37 * column) % 0.75 - 0.375
     streak = box(p.u - column / 3, along, 0.07, 0.2)
@@ -646,11 +660,11 @@ def rain(p: Pose) -> ColouredShapes:
 
 def wave(p: Pose) -> ColouredShapes:
     """A sea whose foaming waves roll onto a beach."""
-    water = _mix((0.0, 0.35, 0.65), (0.0, 0.6, 0.6), _share(p))
+    water = _pick(_share(p), (0.0, 0.35, 0.75), (0.0, 0.6, 0.6), (0.1, 0.2, 0.4))
     time = _running(p)
     u = (2.2 + 0.8 * _share(p, 3)) * p.u
     rolling = np.cos(u - 4 * time) + 0.4 * np.cos(2 * (u - 4 * time) - 0.8)
-    surface = p.v - 0.05 + (0.08 + 0.38 * p.lit) * rolling
+    surface = p.v - 0.2 + 0.3 * _share(p, 5) + (0.08 + 0.38 * p.lit) * rolling
     frame = box(p.u, p.v, 1.5, 1.0, 0.3)
     yield ColouredShape(np.maximum(frame, -surface), water)
     foam = 0.12 + 0.08 * _share(p, 7)
@@ -661,7 +675,7 @@ def wave(p: Pose) -> ColouredShapes:
 
 def stream(p: Pose) -> ColouredShapes:
     """A stream that winds through a meadow."""
-    meadow = _mix((0.2, 0.5, 0.1), (0.6, 0.65, 0.2), _share(p))
+    meadow = _pick(_share(p), (0.2, 0.55, 0.1), (0.65, 0.65, 0.2), (0.45, 0.3, 0.15))
     time = _running(p)
     ground = box(p.u, p.v, 1.2, 1.0, 0.4)
     middle = p.u - 0.35 * np.sin((2.2 + _share(p, 3)) * p.v + 0.5)
@@ -678,24 +692,24 @@ def stream(p: Pose) -> ColouredShapes:
 
 def fire(p: Pose) -> ColouredShapes:
     """A fire on two logs with flickering flames."""
-    outer = _mix((1.0, 0.25, 0.0), (1.0, 0.5, 0.0), _share(p))
+    outer = _pick(_share(p), (1.0, 0.2, 0.0), (1.0, 0.5, 0.0), (0.85, 0.1, 0.2))
     time = _running(p)
     rise = np.clip((0.9 - p.v) / 2, 0, 1)
     u = p.u + 0.4 * rise * np.sin(4 * p.v + 11 * time)
-    height = 0.6 + 0.9 * p.lit + 0.25 * p.lit * np.sin(17 * time)
+    height = 0.75 + 0.2 * _share(p, 5) + 0.6 * p.lit + 0.25 * p.lit * np.sin(17 * time)
     for scale, colour in ((1.0, outer), (0.6, (1.0, 0.9, 0.2))):
         v = (p.v - 0.75) / (scale * height)
-        width = scale * (0.6 + 0.2 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
+        width = scale * (0.5 + 0.45 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
         yield ColouredShape(np.maximum(abs(u) - width, abs(v + 0.45) * scale * height - 0.55 * scale * height), colour)
-    log = (0.3, 0.17, 0.08)
-    tilt = 0.1 + 0.2 * _share(p, 7)
+    log = _pick(_share(p, 3), (0.3, 0.17, 0.08), (0.12, 0.1, 0.1), (0.5, 0.3, 0.15))
+    tilt = 0.05 + 0.35 * _share(p, 7)
     yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85), (0.95, 0.85 - tilt), 0.15), log)
     yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85 - tilt), (0.95, 0.85), 0.15), _mix(log, WHITE, 0.2))
 
 
 def wind(p: Pose) -> ColouredShapes:
     """A tree that bends and trembles, and streaks of air."""
-    leaves = _mix((0.05, 0.4, 0.15), (0.6, 0.75, 0.1), _share(p))
+    leaves = _pick(_share(p), (0.05, 0.4, 0.15), (0.6, 0.75, 0.1), (0.9, 0.45, 0.1))
     time = _running(p)
     rise = np.clip((1 - p.v) / 2, 0, 1.1)
     bend = p.lit * (0.7 + 0.3 * np.sin(9 * time))
@@ -712,11 +726,13 @@ def wind(p: Pose) -> ColouredShapes:
 
 def rustle(p: Pose) -> ColouredShapes:
     """A heap of leaves that jerk at impacts and tremble while it rustles."""
-    first = _mix((0.85, 0.35, 0.05), (0.35, 0.6, 0.1), _share(p))
-    second = _mix((0.95, 0.75, 0.1), (0.6, 0.15, 0.1), _share(p, 3))
+    first = _pick(_share(p), (0.9, 0.35, 0.05), (0.35, 0.6, 0.1), (0.65, 0.1, 0.1))
+    second = _pick(_share(p, 3), (0.95, 0.75, 0.1), (0.55, 0.3, 0.1), (0.5, 0.8, 0.2))
     time = _running(p)
-    yield ColouredShape(np.maximum(ellipse(p.u, p.v - 1.0, 1.3, 0.75), p.v - 1.0), (0.3, 0.2, 0.08))
-    length = 0.42 + 0.12 * _share(p, 7)
+    yield ColouredShape(
+        np.maximum(ellipse(p.u, p.v - 1.0, 1.3, 0.55 + 0.4 * _share(p, 5)), p.v - 1.0), (0.3, 0.2, 0.08)
+    )
+    length = 0.36 + 0.22 * _share(p, 7)
     for number, (place_u, place_v) in enumerate(((-0.8, 0.6), (0.75, 0.6), (-0.35, 0.25), (0.4, 0.2), (0.0, 0.65))):
         jerk = p.flash * (0.35 + 0.1 * number) + 0.15 * p.lit * (1 + np.sin((17 + 3 * number) * time + number))
         u, v = placed(p.u, p.v, (place_u * (1 + 0.3 * p.flash), place_v - jerk), number + 0.8 * jerk)
