@@ -137,17 +137,17 @@ def bird(p: Pose) -> ColouredShapes:
     yield ColouredShape(ellipse(p.u - 0.2, p.v - 0.35, 0.35, 0.35), WHITE)
     u, v = placed(p.u, p.v, (0.25, -0.3), p.turn)
     yield ColouredShape(disc(u - 0.1, v + 0.15, 0.45), colour)
-    yield from _jaws(u - 0.4, v + 0.12, p.lit, 0.65, 0.2, 0.02, ((1.0, 0.8, 0.1), (0.9, 0.6, 0.0)))
+    yield from _jaws(u - 0.4, v + 0.12, p.lit, 0.7, 0.26, 0.02, ((1.0, 0.8, 0.1), (0.9, 0.6, 0.0)))
     yield ColouredShape(disc(u - 0.22, v + 0.28, 0.11), BLACK)
 
 
 def duck(p: Pose) -> ColouredShapes:
     """A duck on water with a flat bill that opens."""
-    body = _pick(_share(p), (1.0, 0.88, 0.2), (0.6, 0.5, 0.42), (0.95, 0.95, 0.93))
-    head = _pick(_share(p), (1.0, 0.92, 0.35), (0.0, 0.45, 0.25), (0.95, 0.95, 0.93))
-    tail = 0.5 + 0.3 * _share(p, 3)
+    body = _pick(_share(p), (1.0, 0.88, 0.2), (0.6, 0.5, 0.42), (0.95, 0.95, 0.93), (0.35, 0.2, 0.12))
+    head = _pick(_share(p), (1.0, 0.92, 0.35), (0.0, 0.45, 0.25), (0.95, 0.95, 0.93), (0.1, 0.25, 0.6))
+    tail = 0.2 + 0.8 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.6, 0.3), (-1.0, -tail / 2), 0.2), body)
-    yield ColouredShape(np.maximum(ellipse(p.u + 0.15, p.v - 0.3, 1.0, 0.55), 0.1 - p.v), body)
+    yield ColouredShape(np.maximum(ellipse(p.u + 0.15, p.v - 0.3, 1.0, 0.42 + 0.3 * _share(p, 7)), 0.1 - p.v), body)
     u, v = placed(p.u, p.v, (0.4, 0.2), p.turn)
     yield ColouredShape(np.minimum(capsule(u, v, (0, 0), (0.05, -0.7), 0.22), disc(u - 0.1, v + 0.8, 0.38)), head)
     yield from _jaws(u - 0.35, v + 0.75, p.lit, 0.7, 0.17, 0.2, ((1.0, 0.5, 0.0), (0.85, 0.4, 0.0)))
@@ -216,16 +216,16 @@ def sheep(p: Pose) -> ColouredShapes:
     u, v = placed(p.u, p.v, (0.5, -0.3), p.turn)
     yield ColouredShape(ellipse(u + 0.12, v - 0.05, 0.3, 0.14), face)
     yield ColouredShape(disc(u - 0.15, v, 0.34), face)
-    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.85, 0.32, 0.24, (face, _mix(face, WHITE, 0.2)))
+    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.9, 0.34, 0.28, (face, _mix(face, WHITE, 0.2)))
     yield ColouredShape(cluster(u, v, (0.0, -0.32, 0.28), (0.25, -0.35, 0.2)), wool)
     yield ColouredShape(disc(u - 0.28, v + 0.05, 0.09), WHITE)
 
 
 def pig(p: Pose) -> ColouredShapes:
     """A round pink pig with a curled tail and a blunt snout that opens."""
-    pink = _pick(_share(p), (1.0, 0.65, 0.7), (0.95, 0.45, 0.5), (0.75, 0.5, 0.45))
+    pink = _pick(_share(p), (1.0, 0.65, 0.7), (0.95, 0.45, 0.5), (1.0, 0.8, 0.78), (0.85, 0.5, 0.6))
     dark = _mix(pink, BLACK, 0.35)
-    length = 0.75 + 0.2 * _share(p, 3)
+    length = 0.65 + 0.4 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.25) - 0.45, p.v - 0.75, 0.15, 0.25), dark)
     yield ColouredShape(ring(disc(p.u + 0.35 + length, p.v + 0.05, 0.17), 0.07), dark)
     yield ColouredShape(ellipse(p.u + 0.25, p.v - 0.2, length, 0.55), pink)
@@ -271,8 +271,8 @@ def sneeze(p: Pose) -> ColouredShapes:
 
 def horn(p: Pose) -> ColouredShapes:
     """A signal horn with a rubber bulb, and rings in front of it while it sounds."""
-    colour = _pick(_share(p), (0.8, 0.83, 0.88), (0.95, 0.7, 0.1), (0.85, 0.1, 0.1))
-    flare = 0.55 + 0.2 * _share(p, 3)
+    colour = _pick(_share(p), (0.8, 0.83, 0.88), (0.95, 0.7, 0.1), (0.85, 0.1, 0.1), (0.1, 0.5, 0.75))
+    flare = 0.45 + 0.35 * _share(p, 3)
     yield ColouredShape(box(p.u + 0.3, p.v - 0.55, 0.1, 0.45), BLACK)
     yield ColouredShape(ellipse(p.u + 1.05 + 0.1 * p.lit, p.v, 0.42 - 0.1 * p.lit, 0.36), (0.15, 0.1, 0.1))
     yield ColouredShape(trapezoid(p.v, p.u + 0.05, 0.1, flare, 0.7), colour)
@@ -335,16 +335,16 @@ def snap(p: Pose) -> ColouredShapes:
     """A raised hand with two fingers that meet above the fist."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _pick(_share(p, 3), (0.1, 0.6, 0.5), (0.95, 0.5, 0.1), (0.3, 0.2, 0.6))
-    width = 0.13 + 0.05 * _share(p, 7)
-    yield ColouredShape(trapezoid(p.u, p.v - 0.8, 0.3, 0.42, 0.2), sleeve)
-    yield ColouredShape(box(p.u, p.v - 0.45, 0.2, 0.25), skin)
-    yield ColouredShape(box(p.u, p.v - 0.1, 0.42, 0.32, 0.2), skin)
+    width = 0.15 + 0.06 * _share(p, 7)
+    yield ColouredShape(trapezoid(p.u, p.v - 0.75, 0.42, 0.65, 0.25), sleeve)
+    yield ColouredShape(box(p.u, p.v - 0.5, 0.26, 0.25), skin)
+    yield ColouredShape(box(p.u, p.v - 0.1, 0.52, 0.36, 0.2), skin)
     for side, lean in ((1, 0.75), (-1, 0.55)):
-        u, v = placed(p.u, p.v, (0.3 * side, 0.0), side * (lean * p.tool - 0.33))
+        u, v = placed(p.u, p.v, (0.36 * side, 0.0), side * (lean * p.tool - 0.36))
         yield ColouredShape(capsule(u, v, (0, 0), (0, -0.85), width), _mix(skin, BLACK, 0.25 * (side > 0)))
     knuckles = np.maximum(box(p.u, p.v - 0.15, 0.3, 0.12), abs((6 * p.u) % 1.0 - 0.5) / 6 - 0.03)
     yield ColouredShape(knuckles, _mix(skin, BLACK, 0.5))
-    yield from sparks(p, -0.8, 0.9, 0.0)
+    yield from sparks(p, -0.85, 1.05, 0.0)
 
 
 def knife(p: Pose) -> ColouredShapes:
@@ -377,13 +377,13 @@ def hammer(p: Pose) -> ColouredShapes:
 
 def metal(p: Pose) -> ColouredShapes:
     """A stick that strikes a metal bar hanging in a frame."""
-    frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.1, 0.15, 0.45), (0.1, 0.1, 0.1))
+    frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.1, 0.15, 0.45), (0.1, 0.1, 0.1), (0.55, 0.35, 0.15))
     length = 0.6 + 0.4 * _share(p, 3)
     yield ColouredShape(np.minimum(box(abs(p.u) - 1.2, p.v - 0.1, 0.09, 0.9), box(p.u, p.v + 0.8, 1.29, 0.09)), frame)
     u, v = placed(p.u, p.v, (0, 0.3), 0.15 * p.flash)
     yield ColouredShape(box(abs(u) - 0.55, v + 0.5, 0.04, 0.55), WHITE)
     yield ColouredShape(
-        box(u, v, length, 0.17 + 0.06 * _share(p, 7)),
+        box(u, v, length, 0.13 + 0.14 * _share(p, 7)),
         _pick(_share(p, 7), (0.7, 0.85, 0.95), (1.0, 0.8, 0.3), (0.85, 0.5, 0.3)),
     )
     yield ColouredShape(box(u, v, length, 0.1), (1.0, 1.0, 1.0), p.flash)
@@ -413,9 +413,12 @@ def drum_kit(p: Pose) -> ColouredShapes:
 def tabla(p: Pose) -> ColouredShapes:
     """Two round drums with black spots on their skins, and a hand."""
     bowl = _pick(_share(p), (0.8, 0.8, 0.86), (0.85, 0.55, 0.15), (0.5, 0.12, 0.12))
-    size = 0.6 + 0.1 * _share(p, 3)
+    size = 0.5 + 0.2 * _share(p, 3)
     yield ColouredShape(np.maximum(ellipse(p.u + 0.65, p.v - 0.3, size, 0.7), -0.05 - p.v), bowl)
-    yield ColouredShape(trapezoid(p.u - 0.65, p.v - 0.45, 0.42, 0.58, 0.5), (0.4, 0.15, 0.05))
+    yield ColouredShape(
+        trapezoid(p.u - 0.65, p.v - 0.45, 0.42, 0.58, 0.5),
+        _pick(_share(p, 5), (0.4, 0.15, 0.05), (0.75, 0.45, 0.2), (0.15, 0.12, 0.12)),
+    )
     right = p.u > 0
     u = np.where(right, p.u - 0.65, p.u + 0.65)
     v = p.v + 0.02
@@ -549,15 +552,15 @@ def power_tool(p: Pose) -> ColouredShapes:
 
 def jackhammer(p: Pose) -> ColouredShapes:
     """A jackhammer that shakes on broken ground."""
-    colour = _pick(_share(p), (1.0, 0.85, 0.0), (0.2, 0.45, 0.9), (0.9, 0.35, 0.1))
+    colour = _pick(_share(p), (1.0, 0.85, 0.0), (0.2, 0.45, 0.9), (0.95, 0.35, 0.1), (0.2, 0.6, 0.25))
     time = _running(p)
-    width = 0.26 + 0.1 * _share(p, 3)
+    width = 0.22 + 0.22 * _share(p, 3)
     v = p.v - 0.14 * np.sin(41 * time)
     yield ColouredShape(ellipse(p.u, p.v - 0.9, 0.6 + 0.12 * np.sin(23 * time), 0.3), (0.8, 0.75, 0.65), p.lit)
     yield ColouredShape(box(p.u, v - 0.5, 0.09, 0.45), (0.8, 0.82, 0.88))
     yield ColouredShape(trapezoid(p.u, v - 0.25, width, 0.14, 0.2), BLACK)
     yield ColouredShape(box(p.u, v + 0.4, width, 0.5, 0.06), colour)
-    yield ColouredShape(box(p.u, v + 0.95, 0.65 + 0.15 * _share(p, 7), 0.12, 0.1), BLACK)
+    yield ColouredShape(box(p.u, v + 0.95, 0.5 + 0.35 * _share(p, 7), 0.12, 0.1), BLACK)
     yield ColouredShape(box(p.u, p.v - 0.95, 1.2, 0.1), (0.28, 0.26, 0.26))
 
 
@@ -604,15 +607,15 @@ def car(p: Pose) -> ColouredShapes:
 
 def train(p: Pose) -> ColouredShapes:
     """A steam locomotive with turning wheels."""
-    colour = _pick(_share(p), (0.1, 0.1, 0.13), (0.05, 0.35, 0.2), (0.1, 0.2, 0.5))
+    colour = _pick(_share(p), (0.1, 0.1, 0.13), (0.05, 0.35, 0.2), (0.1, 0.2, 0.55), (0.45, 0.1, 0.1))
     yield ColouredShape(box(p.u - 0.35, p.v + 0.1, 0.95, 0.35, 0.1), colour)
-    chimney = 0.85 + 0.3 * _share(p, 3)
+    chimney = 0.7 + 0.45 * _share(p, 3)
     yield ColouredShape(trapezoid(p.u - 0.95, p.v + 0.45 * chimney + 0.3, 0.28, 0.15, 0.3), _mix(colour, BLACK, 0.4))
     yield ColouredShape(box(p.u + 0.85, p.v + 0.1, 0.35 + 0.15 * _share(p, 7), 0.65), colour)
     yield ColouredShape(box(p.u + 0.85, p.v + 0.35, 0.25, 0.2), (1.0, 0.9, 0.4))
-    red = (0.9, 0.1, 0.1)
-    yield ColouredShape(np.minimum(box(p.u, p.v - 0.4, 1.4, 0.13), box(p.u + 0.85, p.v + 0.8, 0.6, 0.1)), red)
-    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.37, red)
+    trim = _pick(_share(p, 5), (0.9, 0.1, 0.1), (0.95, 0.7, 0.1))
+    yield ColouredShape(np.minimum(box(p.u, p.v - 0.4, 1.4, 0.13), box(p.u + 0.85, p.v + 0.8, 0.6, 0.1)), trim)
+    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.37, trim)
     yield from _puffs(p, 0.95, -0.95, (0.95, 0.95, 0.95))
 
 
@@ -629,11 +632,16 @@ def airplane(p: Pose) -> ColouredShapes:
 
 def boat(p: Pose) -> ColouredShapes:
     """A steamboat that rocks on moving water."""
-    hull = _pick(_share(p), (0.75, 0.1, 0.1), (0.08, 0.1, 0.25), (0.1, 0.45, 0.25))
+    hull = _pick(_share(p), (0.75, 0.1, 0.1), (0.08, 0.1, 0.25), (0.1, 0.45, 0.25), (0.9, 0.9, 0.92))
     time = _running(p)
     u, v = placed(p.u, p.v, (0, 0.6), 0.1 * np.sin(5 * time))
-    yield ColouredShape(box(u + 0.25, v + 1.15, 0.17, 0.35 + 0.1 * _share(p, 3)), (1.0, 0.55, 0.1))
-    yield ColouredShape(box(u + 0.1, v + 0.55, 0.5 + 0.25 * _share(p, 7), 0.3, 0.05), WHITE)
+    yield ColouredShape(
+        box(u + 0.25, v + 1.15, 0.17, 0.2 + 0.3 * _share(p, 3)),
+        _pick(_share(p, 5), (1.0, 0.55, 0.1), (0.1, 0.1, 0.12), (0.9, 0.9, 0.3)),
+    )
+    yield ColouredShape(
+        box(u + 0.1, v + 0.55, 0.45 + 0.4 * _share(p, 7), 0.3, 0.05), _pick(_share(p, 3), WHITE, (0.95, 0.8, 0.5))
+    )
     yield ColouredShape(
         np.maximum(box(u + 0.1, v + 0.6, 0.45, 0.12), abs((3 * u) % 1.0 - 0.5) / 3 - 0.1), (0.2, 0.35, 0.5)
     )
@@ -696,15 +704,15 @@ def fire(p: Pose) -> ColouredShapes:
     time = _running(p)
     rise = np.clip((0.9 - p.v) / 2, 0, 1)
     u = p.u + 0.4 * rise * np.sin(4 * p.v + 11 * time)
-    height = 0.75 + 0.2 * _share(p, 5) + 0.6 * p.lit + 0.25 * p.lit * np.sin(17 * time)
+    height = 0.9 + 0.2 * _share(p, 5) + 0.5 * p.lit + 0.25 * p.lit * np.sin(17 * time)
     for scale, colour in ((1.0, outer), (0.6, (1.0, 0.9, 0.2))):
         v = (p.v - 0.75) / (scale * height)
-        width = scale * (0.5 + 0.45 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
+        width = scale * (0.6 + 0.4 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
         yield ColouredShape(np.maximum(abs(u) - width, abs(v + 0.45) * scale * height - 0.55 * scale * height), colour)
     log = _pick(_share(p, 3), (0.3, 0.17, 0.08), (0.12, 0.1, 0.1), (0.5, 0.3, 0.15))
     tilt = 0.05 + 0.35 * _share(p, 7)
-    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85), (0.95, 0.85 - tilt), 0.15), log)
-    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85 - tilt), (0.95, 0.85), 0.15), _mix(log, WHITE, 0.2))
+    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85), (0.95, 0.85 - tilt), 0.18), log)
+    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85 - tilt), (0.95, 0.85), 0.18), _mix(log, WHITE, 0.2))
 
 
 def wind(p: Pose) -> ColouredShapes:
