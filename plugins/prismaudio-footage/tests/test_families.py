@@ -33,7 +33,8 @@ def test_the_names_of_the_classes_are_those_of_imagenet():
 def test_every_family_can_be_seen_concluded_or_prompted():
     concluded = {rule.family for rule in RULES}
     unseen = {family.name for family in sounding() if not family.classes} - concluded
-    assert unseen == {"rain", "wind", "thunder"}
+    prompted = {"rain", "wind", "thunder", "baby", "sneeze", "hand clap", "finger snap", "tabla", "metal bar", "door"}
+    assert unseen == prompted | {"splash", "helicopter", "jackhammer", "horn"}
     assert {cue for rule in RULES for cue in rule.cues} | concluded <= families().keys()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from prismaudio.data.buckets import Draw, batch_loader
 from prismaudio.hyperparameters import RecordsArguments
 from prismaudio.types import Clip, ClipBatch
-from prismaudio_studio.narration import written
+from prismaudio_studio.narration import renamed, written
+from prismaudio_studio.words import CLASSES
 from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.cache import ClipCache
+from prismaudio_studio.world.sampling import SPLITS
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -46,7 +49,10 @@ class StudioClips(Dataset[ClipBatch]):
         """A clip with its plan, which is worded differently in each epoch."""
         cache, index = self.places[draw.clip]
         words = index if draw.epoch is None else f"{self.seed} {draw.epoch} {draw.clip}"
-        return cache.clip(index), written(cache.story(index), self.strategy, words)
+        story = cache.story(index)
+        if draw.epoch is not None:
+            story = renamed(story, random.Random(words))
+        return cache.clip(index), written(story, self.strategy, words)
 
 
 class StudioDataModule(RecordsArguments, LightningDataModule):
@@ -63,6 +69,9 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         strategy: Form of the plans: none, all words in random order in one text, one text, or sections.
         recordings: Table of recordings that things sound like, see ``prismaudio studio recordings``; None for synthesis
             alone. Held-out clips use held-out sources.
+        recorded: Number of training clips of families that sound like recordings, half of them plain and half
+            randomised; it needs ``recordings``, of which the synthetic classes then use none.
+        sample_rate_hz: Sample rate of the audio, that of the autoencoder.
     """
 
     def __init__(
@@ -76,9 +85,14 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         workers: int = 2,
         strategy: Literal["none", "random", "monolithic", "decomposed"] = "decomposed",
         recordings: str | None = None,
+        recorded: int = 0,
+        sample_rate_hz: int = 16_000,
     ) -> None:
         super().__init__()
+        if recorded and recordings is None:
+            raise ValueError(f"recorded is {recorded} and recordings is not set; give a table of recordings")
         self.counts = {"plain": plain, "randomised": randomised}
+        self.recorded, self.sample_rate_hz = recorded, sample_rate_hz
         self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
         self.cache_dir, self.strategy, self.recordings = Path(cache_dir), strategy, recordings
 
@@ -87,18 +101,23 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         return None if self.recordings is None else SoundBank(self.recordings)
 
     def _caches(self, *, held_out: bool) -> list[ClipCache]:
-        return [
-            ClipCache(
-                self.cache_dir,
-                split,
-                self.seed,
-                self.validation if held_out else count,
-                held_out=held_out,
-                bank=self._bank,
-            )
-            for split, count in self.counts.items()
-            if count
+        bank = None if self.recorded else self._bank
+        caches = [
+            self._cache(split, count, bank, CLASSES, held_out=held_out) for split, count in self.counts.items() if count
         ]
+        if self.recorded and self._bank is not None:
+            cast = self._bank.cast
+            caches += [self._cache(split, self.recorded // 2, self._bank, cast, held_out=held_out) for split in SPLITS]
+        return caches
+
+    def _cache(
+        self, split: str, count: int, bank: SoundBank | None, cast: Sequence[str], *, held_out: bool
+    ) -> ClipCache:
+        count = self.validation if held_out else count
+        rate_hz = self.sample_rate_hz
+        return ClipCache(
+            self.cache_dir, split, self.seed, count, held_out=held_out, bank=bank, cast=cast, sample_rate_hz=rate_hz
+        )
 
     def prepare_data(self) -> None:
         """Render the clips that are not cached."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prismaudio.cot.strategies import restructured
 from prismaudio.plan import Plan
 from prismaudio.plan.writing import describe
-from prismaudio_studio.words import TIMBRES, VERBS
+from prismaudio_footage.families import UNKNOWN
+from prismaudio_studio.families import voice_names, voiceless
+from prismaudio_studio.words import CLASSES, TIMBRES, VERBS
 
 if TYPE_CHECKING:
     from prismaudio.plan.story import Story
+
+RENAMED = 0.4
+"""Share of the sources of families that :func:`renamed` gives another name."""
 
 
 def narrate(story: Story, rng: random.Random | None = None) -> Plan:
@@ -31,6 +37,21 @@ def narrate(story: Story, rng: random.Random | None = None) -> Plan:
 <Aesthetic> A clean recording. Dry acoustics. <Spatial> The bell is on the right (azimuth +24°).
     """
     return Plan(describe(story, rng, VERBS, TIMBRES))
+
+
+def renamed(story: Story, rng: random.Random) -> Story:
+    """A story in which some of the sources of families have another name of theirs, and rustles that of any other thing.
+
+    A model that is trained on such stories knows all words of the families, and a neutral sound for unknown things.
+    """
+    names = []
+    for source in story.sources:
+        others = [noun for noun, name in voice_names().items() if name == source.what and source.what not in CLASSES]
+        others = list(voiceless()) if source.what == UNKNOWN else others
+        noun = rng.choice(others) if others and rng.random() < RENAMED else source.what
+        names.append(source.what if noun in CLASSES or noun in names else noun)
+    sources = [replace(source, what=name) for source, name in zip(story.sources, names, strict=True)]
+    return replace(story, sources=tuple(sources))
 
 
 def written(story: Story, strategy: str, words: int | str) -> Plan:

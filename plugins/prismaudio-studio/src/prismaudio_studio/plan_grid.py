@@ -14,7 +14,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.plan import words
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio_studio.understanding import unknown_clauses
-from prismaudio_studio.words import NOUNS
+from prismaudio_studio.words import class_of, nouns_of
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -39,7 +39,7 @@ class PlanGridEncoder(Configured, Encoder):
     time, are the last rows.
 
     Args:
-        classes: Nouns with their own rows.
+        classes: Classes with their own rows, in the order of trained weights; other words for them count, too.
         rate_hz: Grid steps per second; the latent rate works best.
     """
 
@@ -57,7 +57,7 @@ class PlanGridEncoder(Configured, Encoder):
         n_steps = round(clip.duration_s * self.rate_hz)
         grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
         times = (torch.arange(n_steps) + 0.5) / self.rate_hz
-        story = plan.read(NOUNS.only(self.classes))
+        story = plan.read(nouns_of(self.classes))
         for source in story.sources:
             row = self._row(source.what)
             drawn = draw_source(source, times)
@@ -68,14 +68,11 @@ class PlanGridEncoder(Configured, Encoder):
 
     def unknown(self, text: str) -> list[str]:
         """The clauses that name none of the classes."""
-        return unknown_clauses(text, NOUNS.only(self.classes))
+        return unknown_clauses(text, nouns_of(self.classes))
 
     def _row(self, what: str) -> int:
-        words = what.lower().split()
-        for index, name in enumerate(self.classes):
-            if any(word in (name, f"{name}s", f"{name}es") for word in words):
-                return index
-        return len(self.classes)
+        name = class_of(what, self.classes)
+        return len(self.classes) if name is None else self.classes.index(name)
 
 
 def aggregate(grid: Tensor) -> Tensor:

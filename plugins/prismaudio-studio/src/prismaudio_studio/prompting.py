@@ -12,7 +12,7 @@ from prismaudio.plan.story import Source, Story
 from prismaudio.plan.words import COUNTS
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.watching import merge_sources
-from prismaudio_studio.words import LASTING, NOUNS
+from prismaudio_studio.words import NOUNS, is_lasting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def add_times(plan: Plan, duration_s: float) -> Plan:
     counts = stated_counts(plan.get("semantic", ""), [source.what for source in story.sources])
     sources = []
     for index, source in enumerate(story.sources):
-        lasts = source.what in LASTING and source.what not in counts
+        lasts = is_lasting(source.what) and source.what not in counts
         n_times = 1 if lasts else counts.get(source.what, 1 + max(0, int((last_s - first_s - 0.5) / EVERY_S)))
         every_s = min(EVERY_S, (last_s - first_s) / n_times)
         begin_s = first_s + min(0.3 * index, every_s / 2) * (not lasts)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prismaudio.plan.nouns import Nouns
+from prismaudio_footage.families import UNKNOWN, family_of, verbs
+from prismaudio_studio.families import lasts, voice_names, voiceless, voices
 
 CLASSES = (
     "bell",
@@ -19,10 +23,69 @@ CLASSES = (
     "buzzer",
 )
 
+MOTIONS = {
+    "struck": ("bell", "woodblock", "glass", "drum"),
+    "bouncing": ("ball", "coin"),
+    "shaken": ("shaker",),
+    "rolling": ("marble", "cart"),
+    "sustained": ("whistle", "engine", "buzzer"),
+    "calling": (),
+    "stepping": (),
+    "spinning": (),
+    "flowing": (),
+    "rustling": (UNKNOWN,),
+}
+"""How things move when they sound, with the classes of :data:`CLASSES` that do; families have theirs in their table."""
+FAMILIES = tuple(voices())
+"""The families that sound like recordings."""
+VOCABULARY = (*CLASSES, *FAMILIES)
+"""All classes of the world that have a sound of their own."""
 LASTING = ("marble", "cart", "whistle", "engine", "buzzer")
-"""The classes with sustained sounds, which have an end; all others decay."""
+"""The classes with synthetic sustained sounds, which have an end; the other synthetic ones decay."""
+_MOTION = {what: motion for motion, whats in MOTIONS.items() for what in whats}
+_MOTION |= {voice.name: voice.motion for voice in voices().values()}
+_SYNONYMS = {noun: name for noun, name in voice_names().items() if noun not in CLASSES}
 
-NOUNS = Nouns(CLASSES, verbs=("whistles", "drums", "bells"))
+
+def motion_of(what: str) -> str:
+    """How a class moves when it sounds; what has no sound of its own is rustled."""
+    return _MOTION.get(what, "rustling")
+
+
+def is_lasting(noun: str) -> bool:
+    """Whether what a noun names sounds continuously."""
+    return noun in LASTING or (noun not in CLASSES and lasts(noun))
+
+
+def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
+    """The class that a noun names, or one of its words, in the singular or plural, or by another word; None for no class.
+
+    Example:
+        >>> class_of("church bells"), class_of("puppy"), class_of("violin")
+        ('bell', 'dog', None)
+    """
+    known = list(classes)
+    low = noun.lower()
+    for text in (low, *reversed(low.split())):
+        for word in (text, text.removesuffix("s"), text.removesuffix("es")):
+            if word in known:
+                return word
+            if _SYNONYMS.get(word) in known:
+                return _SYNONYMS[word]
+    return None
+
+
+def nouns_of(classes: Iterable[str]) -> Nouns:
+    """The nouns of some classes, with other words for them."""
+    known = list(classes)
+    others = [noun for noun, name in _SYNONYMS.items() if name in known]
+    return NOUNS.only((*known, *others))
+
+
+NOUNS = Nouns(
+    (*CLASSES, *_SYNONYMS, *voiceless()),
+    verbs=("whistles", "drums", "bells", *(forms[0].split()[0] for forms in verbs().values())),
+)
 """Parses plans and prompts: the classes, and the words that are verbs after another noun."""
 
 VERBS = {
@@ -38,6 +101,8 @@ VERBS = {
     "whistle": ("blows", "shrills", "gives a long note"),
     "engine": ("runs", "hums", "growls"),
     "buzzer": ("buzzes", "drones", "goes off"),
+    **{noun: forms for noun, forms in verbs().items() if noun not in CLASSES},
+    **{noun: (family.verb,) for noun in _SYNONYMS if (family := family_of(noun))},
 }
 
 TIMBRES = {

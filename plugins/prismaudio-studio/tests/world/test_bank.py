@@ -173,7 +173,7 @@ def test_render_names_the_recordings_that_it_used(table, tmp_path, capsys):
 
 def test_a_table_without_classes_of_the_world_says_so(tmp_path):
     write(tmp_path / "a.wav", bursts([0.1], 0.3))
-    (tmp_path / "t.csv").write_text("file,class,author,licence\na.wav,dog,Ann,CC0\n")
+    (tmp_path / "t.csv").write_text("file,class,author,licence\na.wav,zither,Ann,CC0\n")
     with pytest.raises(DataError, match="no recording of a class of the world"):
         SoundBank(tmp_path / "t.csv")
 

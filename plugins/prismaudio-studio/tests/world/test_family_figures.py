@@ -8,7 +8,7 @@ from prismaudio_studio.world.figures import FIGURES, ColouredShapes, Pose
 
 ANIMALS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig")
 CALLS = (*ANIMALS, "baby", "sneeze", "horn", "thunder")
-STRIKES = ("clap", "snap", "knife", "hammer", "metal", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
+STRIKES = ("hand clap", "finger snap", "knife", "hammer", "metal bar", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
 TURNING = ("helicopter", "fan", "car", "train", "airplane")
 RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat")
 MOVING = (*RUNNING, "rain", "wave", "stream", "fire", "wind", "rustle")

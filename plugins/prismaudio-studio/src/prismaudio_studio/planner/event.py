@@ -21,7 +21,7 @@ from prismaudio_studio.planner.network import SPAN, EventNetwork, EventPredictio
 from prismaudio_studio.planner.track import resolve_overlaps, straight_track
 from prismaudio_studio.planner.watching import detect_events
 from prismaudio_studio.prompting import add_times, complete_plan, plan_from_prompt
-from prismaudio_studio.words import NOUNS
+from prismaudio_studio.words import NOUNS, class_of
 
 if TYPE_CHECKING:
     from prismaudio.components import Dimension
@@ -228,8 +228,9 @@ class EventPlanner(Configured, TrainablePlanner):
         )
         for row, story in enumerate(stories):
             for source in story.sources:
-                if source.what in self.classes and source.onsets_s:
-                    self._mark(out, row, self.classes.index(source.what), source)
+                name = class_of(source.what, self.classes)
+                if name is not None and source.onsets_s:
+                    self._mark(out, row, self.classes.index(name), source)
         return Targets(**{name: value.to(device) for name, value in vars(out).items()})
 
     def _mark(self, out: Targets, row: int, column: int, source: Source) -> None:

@@ -11,10 +11,15 @@ import numpy as np
 
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
+from prismaudio_footage.families import UNKNOWN
+from prismaudio_studio.families import voices
+from prismaudio_studio.words import FAMILIES
 from prismaudio_studio.world.excerpts import MonoSound, cut_one_shots, kind_of, read_sound, texture
 from prismaudio_studio.world.recordings import Recording, read_recordings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prismaudio_studio.world.scene import Thing
     from prismaudio_studio.world.voices import Signal
 
@@ -39,14 +44,15 @@ RECORDED = {
     "engine": ("engine", "motor"),
     "buzzer": ("buzzer",),
 }
-"""Classes of recordings that each class of the world may sound like."""
+"""Classes of recordings that each synthetic class may sound like; those of families are in their table."""
 
 
 class SoundBank:
     """Recordings of the classes of the world, by class, kind and part.
 
-    Decaying sounds use the single events of one-shots, lasting ones a texture made of a sustained recording. A class
-    without a recording of its kind keeps its synthetic voice.
+    Decaying sounds use the single events of recordings, lasting ones a texture made of one. Synthetic classes take
+    recordings of the kind of their sound, and keep their synthetic voice where there is none. A family all of whose
+    recordings are to be trained on, or all held out, uses them in both parts: :attr:`held_out` names those that do not.
 
     Args:
         table: A table of recordings, see :func:`prismaudio_studio.world.recordings.read_recordings`.
@@ -63,16 +69,25 @@ class SoundBank:
     def __init__(self, table: str | Path, seed: int = 0) -> None:
         self.table, self.seed = expanded(table), seed
         self._recordings: dict[tuple[str, str, bool], list[Recording]] = {}
-        known = {name: what for what, names in RECORDED.items() for name in names}
         for recording in read_recordings(self.table, seed):
-            what = known.get(recording.what.strip().lower())
-            if what is not None:
-                key = (what, recording.kind or kind_of(read_usable(recording.file)), recording.held_out)
-                self._recordings.setdefault(key, []).append(recording)
+            for what, kind in _voices_of(recording):
+                self._recordings.setdefault((what, kind, recording.held_out), []).append(recording)
         if not self._recordings:
+            known = sorted({name for names in RECORDED.values() for name in names} | {*voices()})
             raise DataError(
-                f"{self.table} has no recording of a class of the world; expected one of {', '.join(sorted(known))}"
+                f"{self.table} has no recording of a class of the world; expected one of {', '.join(known)}"
             )
+
+    @property
+    def cast(self) -> tuple[str, ...]:
+        """The families that have recordings, and what is not recognised, as the cast of a scene."""
+        recorded = {what for what, _, _ in self._recordings}
+        return (*(name for name in FAMILIES if name in recorded), UNKNOWN)
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The families whose held-out recordings are not trained on."""
+        return tuple(name for name in self.cast if all((name, "", part) in self._recordings for part in (False, True)))
 
     @property
     def hash(self) -> str:
@@ -94,22 +109,47 @@ class SoundBank:
 
     def recording(self, thing: Thing, *, held_out: bool) -> Recording | None:
         """The recording that a thing sounds like, chosen by its key; None if there is none of its class and kind."""
-        kind = "one-shot" if thing.end_s is None else "sustained"
-        found = self._recordings.get((thing.what, kind, held_out))
-        return None if found is None else found[_rng(thing, 0).integers(len(found))]
+        found = self._found(thing, held_out=held_out)
+        return found[_rng(thing, 0).integers(len(found))] if found else None
+
+    def _found(self, thing: Thing, *, held_out: bool) -> list[Recording]:
+        if thing.is_synthetic:
+            kind = "one-shot" if thing.end_s is None else "sustained"
+            return self._recordings.get((thing.what, kind, held_out), [])
+        parts = (self._recordings.get((thing.what, "", part), []) for part in (held_out, not held_out))
+        return next(filter(None, parts), [])
 
     def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal] | None:
         """An event for each onset of a thing, with peak 1; None if it keeps its synthetic voice."""
         recording = self.recording(thing, held_out=held_out)
         if recording is None:
             return None
-        events, rng = _one_shots(recording.file, rate_hz), _rng(thing, 1)
-        return [events[rng.integers(len(events))] for _ in thing.onsets_s]
+        rng = _rng(thing, 1)
+        files = [recording.file]
+        if thing.motion == "stepping":  # no two steps are alike, and many recordings have one
+            found = self._found(thing, held_out=held_out)
+            files = [other.file for other in found if other.what == recording.what]
+        sounds = []
+        for _ in thing.onsets_s:
+            events = _one_shots(files[rng.integers(len(files))], rate_hz)
+            sounds.append(events[rng.integers(len(events))])
+        return sounds
 
     def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal | None:
         """A lasting sound of a thing ``(n_samples,)`` with peak 1; None if it keeps its synthetic voice."""
         recording = self.recording(thing, held_out=held_out)
         return None if recording is None else texture(read_usable(recording.file), n_samples, rate_hz, _rng(thing, 1))
+
+
+def _voices_of(recording: Recording) -> Iterator[tuple[str, str]]:
+    """The classes that a recording gives a voice to, with the kind of it for synthetic ones."""
+    what = recording.what.strip().lower()
+    for name, names in RECORDED.items():
+        if what in names:
+            yield name, recording.kind or kind_of(read_usable(recording.file))
+    for voice in voices().values():
+        if voice.is_of(what):
+            yield voice.name, ""
 
 
 def _rng(thing: Thing, purpose: int) -> np.random.Generator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from rich.progress import track
 
 from prismaudio.plan.story import Source, Story
 from prismaudio.types import Clip
+from prismaudio_studio.words import CLASSES
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.sampling import sample_scene
 from prismaudio_studio.world.video import render_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Scene
@@ -45,6 +47,8 @@ class ClipCache:
         size: Height and width of the frames.
         fps: Frames per second.
         bank: Recordings that things sound like; None for synthesis alone.
+        cast: The classes of things.
+        sample_rate_hz: Sample rate of the audio.
     """
 
     def __init__(
@@ -58,11 +62,15 @@ class ClipCache:
         size: int = 48,
         fps: float = 16.0,
         bank: SoundBank | None = None,
+        cast: Sequence[str] = CLASSES,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
     ) -> None:
-        self.bank = bank
+        self.bank, self.cast, self.sample_rate_hz = bank, tuple(cast), sample_rate_hz
         self.split, self.seed, self.count, self.held_out, self.size, self.fps = split, seed, count, held_out, size, fps
         part = "held-out" if held_out else "training"
         sounds = "" if bank is None else f"-recordings-{bank.hash}"
+        sounds += "" if self.cast == CLASSES else f"-cast-{zlib.crc32(','.join(self.cast).encode()):08x}"
+        sounds += "" if sample_rate_hz == SAMPLE_RATE_HZ else f"-{sample_rate_hz}hz"
         self.folder = folder / f"{split}-{part}-seed{seed}-{size}px-{fps:g}fps{sounds}"
         self.stories: list[Story] = []
 
@@ -93,7 +101,7 @@ class ClipCache:
             frames=torch.from_numpy(np.array(frames)),
             fps=self.fps,
             audio=torch.from_numpy(audio.astype(np.float32) / FULL_SCALE),
-            sample_rate_hz=SAMPLE_RATE_HZ,
+            sample_rate_hz=self.sample_rate_hz,
         )
 
     def story(self, index: int) -> Story:
@@ -108,7 +116,7 @@ class ClipCache:
     def scenes(self, start: int) -> Iterator[Scene]:
         """The scenes of the chunk that begins at ``start``."""
         for index in range(start, start + CHUNK):
-            yield sample_scene(index, self.seed, self.split, held_out=self.held_out)
+            yield sample_scene(index, self.seed, self.split, held_out=self.held_out, cast=self.cast)
 
     def _chunk(self, start: int) -> Path:
         return self.folder / f"{start:06d}"
@@ -119,7 +127,7 @@ class ClipCache:
         partial.mkdir(exist_ok=True)
         scenes = list(self.scenes(start))
         np.save(partial / "frames.npy", np.stack([render_video(scene, self.size, self.fps) for scene in scenes]))
-        audio = np.stack([render_audio(scene, SAMPLE_RATE_HZ, self.bank) for scene in scenes])
+        audio = np.stack([render_audio(scene, self.sample_rate_hz, self.bank) for scene in scenes])
         np.save(partial / "audio.npy", (audio.clip(-1, 1) * FULL_SCALE).round().astype(np.int16))
         lines = [json.dumps(asdict(scene.story)) for scene in scenes]
         (partial / "stories.jsonl").write_text("\n".join(lines) + "\n")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import combinations
 
 from prismaudio.plan.words import QUALITIES, ROOMS
-from prismaudio_studio.words import CLASSES
+from prismaudio_studio.words import VOCABULARY
 
 _ROOMS, _QUALITIES = tuple(ROOMS), tuple(QUALITIES)
+_PLACES = {what: place for place, what in enumerate(VOCABULARY)}
 
 
 def is_held_out(whats: tuple[str, ...], room: str, quality: str) -> bool:
@@ -20,7 +21,7 @@ def is_held_out(whats: tuple[str, ...], room: str, quality: str) -> bool:
         room: Its room.
         quality: Its quality.
     """
-    places = sorted(CLASSES.index(what) for what in whats)
+    places = sorted(_PLACES.get(what, len(_PLACES)) for what in whats)
     if any((3 * a + b) % 5 == 0 for a, b in combinations(places, 2)):
         return True
     attribute = _ROOMS.index(room) + _QUALITIES.index(quality)

@@ -319,7 +319,7 @@ def footstep(p: Pose) -> ColouredShapes:
     yield ColouredShape(box(p.u, p.v + 0.95, 0.5, 0.15, 0.08), _mix(trousers, BLACK, 0.3))
 
 
-def clap(p: Pose) -> ColouredShapes:
+def hand_clap(p: Pose) -> ColouredShapes:
     """Two hands with sleeves that meet."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _pick(_share(p, 3), (0.9, 0.2, 0.2), (0.2, 0.3, 0.9), WHITE)
@@ -332,7 +332,7 @@ def clap(p: Pose) -> ColouredShapes:
     yield from sparks(p, -0.6, 1.0, 0.0)
 
 
-def snap(p: Pose) -> ColouredShapes:
+def finger_snap(p: Pose) -> ColouredShapes:
     """A raised hand with two fingers that meet above the fist."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _pick(_share(p, 3), (0.1, 0.6, 0.5), (0.95, 0.5, 0.1), (0.3, 0.2, 0.6))
@@ -376,7 +376,7 @@ def hammer(p: Pose) -> ColouredShapes:
     yield from sparks(p, 0.35, 0.7, 0.5)
 
 
-def metal(p: Pose) -> ColouredShapes:
+def metal_bar(p: Pose) -> ColouredShapes:
     """A stick that strikes a metal bar hanging in a frame."""
     frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.2, 0.35, 0.8), (0.55, 0.55, 0.6), (0.55, 0.35, 0.15))
     length = 0.6 + 0.4 * _share(p, 3)
@@ -752,7 +752,7 @@ FAMILY_FIGURES: dict[str, Callable[[Pose], ColouredShapes]] = {
     figure.__name__.replace("_", " "): figure
     for figure in (
         *(dog, cat, rooster, bird, duck, frog, horse, cow, sheep, pig, baby, sneeze, horn, thunder),
-        *(footstep, clap, snap, knife, hammer, metal, drum_kit, tabla, guitar, keyboard, door, splash),
+        *(footstep, hand_clap, finger_snap, knife, hammer, metal_bar, drum_kit, tabla, guitar, keyboard, door, splash),
         *(insect, clock, power_tool, jackhammer, helicopter, fan, car, train, airplane, boat),
         *(rain, wave, stream, fire, wind, rustle),
     )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from prismaudio_studio.world.scene import BOUNCING, ROLLING, SHAKEN, STRUCK, SUSTAINED
-
 if TYPE_CHECKING:
     from prismaudio_studio.world.scene import Thing
 
 Curve = NDArray[np.float64]
 
 _SWING_S, _REBOUND_S, _FLASH_S = 0.22, 0.25, 0.07
+_TURNS_RAD_S = 14.0
+_SWING_RAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,25 @@ def _shake(thing: Thing, times_s: Curve) -> Curve:
     return np.interp(since, [-0.18, -0.06, 0.0, 0.03, 0.14], [0.0, 1.0, -0.8, -0.8, 0.0]).sum(1)
 
 
+def _call(thing: Thing, times_s: Curve) -> Curve:
+    """How far a mouth is open, 0 .. 1."""
+    return np.interp(_since(thing, times_s), [-0.03, 0.02, 0.15, 0.35], [0.0, 1.0, 0.8, 0.0]).max(1)
+
+
+def _jerk(thing: Thing, times_s: Curve) -> Curve:
+    """How far a head is thrown up, 0 .. 1."""
+    return np.interp(_since(thing, times_s), [-0.1, 0.0, 0.1, 0.4], [0.0, 1.0, 0.8, 0.0]).max(1)
+
+
+def _stride(thing: Thing, times_s: Curve) -> Curve:
+    """Angle of a pair of legs in radians; one foot touches the ground at every onset, when it crosses zero."""
+    onsets = np.asarray(thing.onsets_s)
+    around = np.concatenate([onsets[:1] - 0.5, onsets, onsets[-1:] + 0.5])
+    steps = np.interp(times_s, around, np.arange(len(around), dtype=np.float64))
+    walks = (times_s > around[0]) & (times_s < around[-1])
+    return _SWING_RAD * np.sin(np.pi * steps) * walks
+
+
 def exposed(begin_s: float, end_s: float, times_s: Curve, exposure_s: float) -> Curve:
     """Share of each exposure, centred on its time, between ``begin_s`` and ``end_s``."""
     opened, closed = times_s - exposure_s / 2, times_s + exposure_s / 2
@@ -101,7 +120,7 @@ def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
     exposure_s = 1 / fps
     first, last = thing.span_s
     share = (times_s - first) / max(last - first, 1e-6)
-    if thing.what in BOUNCING:
+    if thing.motion == "bouncing":
         lead = thing.fall_s / max(last - first, thing.fall_s)
         share = np.clip(share, -lead, 1)
     else:
@@ -109,22 +128,29 @@ def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
     x = np.clip(thing.x[0] + share * (thing.x[1] - thing.x[0]), -1, 1)
     nothing = np.zeros_like(times_s)
     lift, turn, tool, lit = nothing, nothing, None, nothing
-    if thing.what in STRUCK:
-        tool = _tool(thing, times_s)
-    elif thing.what in BOUNCING:
-        lift = _bounce(thing, times_s)
-        turn = 5.0 * np.minimum(np.clip(times_s - first + thing.fall_s, 0, None), last - first + thing.fall_s)
-    elif thing.what in SHAKEN:
-        jerk = _shake(thing, times_s)
-        lift, turn = 0.1 + thing.radius * 0.6 * (1 + jerk), 0.5 - 0.5 * jerk
-    elif thing.what in ROLLING:
-        turn = (x - thing.x[0]) * 0.44 * aspect / (thing.radius * (0.45 if thing.what == "cart" else 1.0))
+    match thing.motion:
+        case "struck":
+            tool = _tool(thing, times_s)
+        case "bouncing":
+            lift = _bounce(thing, times_s)
+            turn = 5.0 * np.minimum(np.clip(times_s - first + thing.fall_s, 0, None), last - first + thing.fall_s)
+        case "shaken":
+            jerk = _shake(thing, times_s)
+            lift, turn = 0.1 + thing.radius * 0.6 * (1 + jerk), 0.5 - 0.5 * jerk
+        case "rolling":
+            turn = (x - thing.x[0]) * 0.44 * aspect / (thing.radius * (0.45 if thing.what == "cart" else 1.0))
+        case "stepping":
+            turn = _stride(thing, times_s)
+        case "spinning":
+            turn = _TURNS_RAD_S * np.clip(times_s - first, 0, last - first)
     if thing.end_s is not None:
         lit = exposed(first, thing.end_s, times_s, exposure_s)
-    if thing.what in SUSTAINED:
+    if thing.motion in ("sustained", "rustling") and thing.end_s is not None:
         rng = np.random.default_rng(thing.key)
         tremble = rng.uniform(-1, 1, (2, len(times_s))) * lit
         x, turn = x + 0.012 * tremble[0], 0.06 * tremble[1]
-    phase = np.clip(times_s - first, 0, None)
+    elif thing.motion == "calling":
+        lit, turn = _call(thing, times_s), -0.35 * _jerk(thing, times_s)
+    phase = np.clip(times_s - first, 0, None if thing.is_synthetic else max(last - first, 0.4))
     flash = nothing if thing.end_s is not None else _flash(thing, times_s, exposure_s)
     return Motion(x, lift, turn, tool, flash, lit, phase)

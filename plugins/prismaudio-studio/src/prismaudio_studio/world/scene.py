@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prismaudio.plan.story import SIDE_DEG, Event, Source, Story
+from prismaudio_studio.words import CLASSES, motion_of
 
 if TYPE_CHECKING:
     from prismaudio_studio.world.looks import Look
 
 DURATION_S = 4.0
-
-STRUCK = ("bell", "woodblock", "glass", "drum")
-BOUNCING = ("ball", "coin")
-SHAKEN = ("shaker",)
-ROLLING = ("marble", "cart")
-SUSTAINED = ("whistle", "engine", "buzzer")
 
 
 @dataclass(frozen=True)
@@ -24,8 +19,8 @@ class Thing:
     """One object of a scene.
 
     Args:
-        what: Its class, one of :data:`prismaudio_studio.words.CLASSES`.
-        size: ``"small"``, ``"medium"`` or ``"large"``.
+        what: Its class, one of :data:`prismaudio_studio.words.VOCABULARY`, or a noun that has no sound of its own.
+        size: ``"small"``, ``"medium"`` or ``"large"``; plans state it where it changes the sound, of synthetic classes.
         radius: Half its height, in frame heights.
         x: Horizontal position at the first and at the last sound, -1 (left) .. 1 (right).
         onsets_s: Onset times in seconds.
@@ -48,6 +43,16 @@ class Thing:
     key: int
 
     @property
+    def motion(self) -> str:
+        """How it moves when it sounds, a key of :data:`prismaudio_studio.words.MOTIONS`."""
+        return motion_of(self.what)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it is of a class with a synthetic sound, rather than one that is recorded."""
+        return self.what in CLASSES
+
+    @property
     def span_s(self) -> tuple[float, float]:
         """Time of the first onset, and of the last onset or the end."""
         return self.onsets_s[0], self.end_s if self.end_s is not None else self.onsets_s[-1]
@@ -62,7 +67,7 @@ class Thing:
     def source(self) -> Source:
         """The source that a plan states."""
         first, last = (round(self.azimuth_deg(t), 2) for t in self.span_s)
-        return Source(self.what, self.onsets_s, self.end_s, (first, last), self.size)
+        return Source(self.what, self.onsets_s, self.end_s, (first, last), self.size if self.is_synthetic else None)
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,12 @@ class Scene:
 
     @property
     def story(self) -> Story:
-        """The ground-truth story."""
-        return Story(tuple(thing.source for thing in self.things), self.quality, self.room)
+        """The ground-truth story.
+
+        Half of the dry scenes of recorded things do not state their room, as plans of real footage do not.
+        """
+        is_told = self.room != "dry" or self.key % 2 == 0 or any(thing.is_synthetic for thing in self.things)
+        return Story(tuple(thing.source for thing in self.things), self.quality, self.room if is_told else None)
 
     @property
     def events(self) -> list[Event]:

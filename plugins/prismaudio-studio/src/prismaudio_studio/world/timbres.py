@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from prismaudio_footage.families import UNKNOWN
+
 
 @dataclass(frozen=True)
 class Impact:
@@ -61,6 +63,7 @@ IMPACTS = {
         3150, (1, 1.14, 1.37, 1.71, 2.03, 2.3), (1, 0.9, 0.9, 0.8, 0.7, 0.5), 0.22, 0.3, (3000, 7800), 0.02, 0.2
     ),
     "shaker": Impact(0, (), (), 0.1, 1.0, (4200, 7600), 0.16),
+    UNKNOWN: Impact(0, (), (), 0.1, 1.0, (500, 4500), 0.28),
 }
 
 DRONES = {
@@ -69,4 +72,5 @@ DRONES = {
     "whistle": Drone(2350, (1.0, 0.12, 0.06), 0.25, ((1200, 6500, 1.0),), 0.004),
     "engine": Drone(68, (1, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.08), 0.12, ((100, 900, 1.0),)),
     "buzzer": Drone(290, (1, 0.1, 0.8, 0.1, 0.7, 0.1, 0.6, 0.1, 0.5, 0.1, 0.4, 0.1, 0.3), 0.0),
+    UNKNOWN: Drone(0, noise=1.0, bands=((300, 1200, 0.6), (1500, 5000, 1.0))),
 }

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from prismaudio_footage.families import UNKNOWN
 from prismaudio_studio.world.backdrops import draw_backdrop, ground
-from prismaudio_studio.world.figures import FIGURES, ColouredShape, Pose
+from prismaudio_studio.world.family_figures import FAMILY_FIGURES
+from prismaudio_studio.world.figures import FIGURES, ColouredShape, ColouredShapes, Pose
 from prismaudio_studio.world.motion import Motion, move
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prismaudio_studio.world.scene import Scene, Thing
 
 Frames = NDArray[np.float32]
@@ -20,6 +24,8 @@ _REACH = 2.2
 """Extent of a figure from its centre, in radii."""
 _HAND = 0.125
 """Size of the mallet in frame heights, the same for things of all sizes."""
+_FAMILY_TINT = 0.35
+"""Least random variation of the colours of figures of families."""
 _SPAN = 0.44
 """Half the width of the stage relative to the width of the frame."""
 
@@ -55,20 +61,33 @@ def _draw(canvas: Frames, scene: Scene, thing: Thing, motion: Motion, jolt: NDAr
         curve.astype(np.float32)[:, None, None]
         for curve in (motion.turn, distance, motion.flash, motion.lit, motion.phase)
     )
-    pose = Pose(u, v, turn, tool, flash, lit, phase, hand)
+    variant = 0.5
+    if not thing.is_synthetic:
+        rng = np.random.default_rng([thing.key, 1])
+        variant, mirrored, width_factor = float(rng.random()), rng.random() < 0.5, float(rng.uniform(0.8, 1.25))
+        faces_left = motion.x[-1] < motion.x[0] if thing.x[0] != thing.x[1] else mirrored
+        u = u * np.float32((-1 if faces_left else 1) / width_factor)
+    pose = Pose(u, v, turn, tool, flash, lit, phase, hand, variant)
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     tint = _tint(scene, thing)
     parts = []
-    for part in FIGURES[thing.what](pose):
+    for part in _figure(thing)(pose):
         coverage = np.clip(0.5 - part.distance * np.float32(radius), 0, 1) * part.opacity * inside
         colour = tuple(float(c) for c in np.clip((np.asarray(part.colour) * tint) * scene.look.light, 0, 1))
         parts.append((ColouredShape(part.distance, colour, part.opacity), np.asarray(coverage, np.float32)))  # type: ignore[arg-type]
     _paint(canvas, np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None, :], parts)
 
 
+def _figure(thing: Thing) -> Callable[[Pose], ColouredShapes]:
+    if thing.is_synthetic:
+        return FIGURES[thing.what]
+    return FAMILY_FIGURES.get(thing.what, FAMILY_FIGURES[UNKNOWN])
+
+
 def _tint(scene: Scene, thing: Thing) -> NDArray[np.float64]:
     """Random colour factors ``(3,)`` of a thing, scaled by the look."""
-    return 1 + scene.look.colours * np.random.default_rng(thing.key).uniform(-0.6, 0.4, 3)
+    strength = scene.look.colours if thing.is_synthetic else max(scene.look.colours, _FAMILY_TINT)
+    return 1 + strength * np.random.default_rng(thing.key).uniform(-0.6, 0.4, 3)
 
 
 def _softened(frames: Frames, width: int) -> Frames:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from prismaudio_footage.families import UNKNOWN
 from prismaudio_studio.world.timbres import DRONES, IMPACTS, Drone, Impact
 
 if TYPE_CHECKING:
@@ -116,18 +117,19 @@ def render_voice(
     rng = np.random.default_rng(thing.key)
     pitch = pitch_of(thing, rng)
     voice = np.zeros(n_samples, np.float32)
-    if thing.what in DRONES and thing.end_s is not None:
+    drone, impact = (table.get(thing.what, table[UNKNOWN]) for table in (DRONES, IMPACTS))
+    if thing.end_s is not None and (thing.what in DRONES or not thing.is_synthetic):
         start, stop = round(thing.onsets_s[0] * rate_hz), min(n_samples, round(thing.end_s * rate_hz))
         recorded = None if bank is None else bank.texture(thing, stop - start, rate_hz, held_out=held_out)
         if recorded is None:
-            audio = _drone(DRONES[thing.what], pitch, stop - start, rate_hz, rng)
+            audio = _drone(drone, pitch, stop - start, rate_hz, rng)
         else:
             audio = _faded(recorded, rate_hz)
         voice[start:stop] = audio * np.float32(10 ** (thing.levels_db[0] / 20))
         return voice
     hits = None if bank is None else bank.one_shots(thing, rate_hz, held_out=held_out)
     if hits is None:
-        hits = [_hit(IMPACTS[thing.what], pitch, rate_hz, rng)] * len(thing.onsets_s)
+        hits = [_hit(impact, pitch, rate_hz, rng)] * len(thing.onsets_s)
     for onset_s, level_db, hit in zip(thing.onsets_s, thing.levels_db, hits, strict=True):
         start = round(onset_s * rate_hz)
         part = hit[: n_samples - start]
