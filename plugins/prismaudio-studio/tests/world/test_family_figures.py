@@ -8,9 +8,21 @@ from prismaudio_studio.world.figures import FIGURES, ColouredShapes, Pose
 
 ANIMALS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig")
 CALLS = (*ANIMALS, "baby", "sneeze", "horn", "thunder")
-STRIKES = ("hand clap", "finger snap", "knife", "hammer", "metal bar", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
+STRIKES = (
+    "hand clap",
+    "finger snap",
+    "knife",
+    "hammer",
+    "metal bar",
+    "drum kit",
+    "tabla",
+    "guitar",
+    "keyboard",
+    "door",
+    "splash",
+)
 TURNING = ("helicopter", "fan", "car", "train", "airplane")
-RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat")
+RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat", "airplane")
 MOVING = (*RUNNING, "rain", "wave", "stream", "fire", "wind", "rustle")
 WALL = np.array([0.14, 0.15, 0.2])
 

@@ -622,13 +622,14 @@ def train(p: Pose) -> ColouredShapes:
 
 def airplane(p: Pose) -> ColouredShapes:
     """An airplane with a turning propeller."""
+    spin = p.turn + 9 * _running(p)
     colour = _pick(_share(p), (0.95, 0.95, 0.97), (1.0, 0.82, 0.1), (0.75, 0.8, 0.9))
     stripe = _pick(_share(p, 3), (0.85, 0.1, 0.1), (0.2, 0.35, 0.9), (0.05, 0.5, 0.3))
     yield ColouredShape(capsule(p.u, p.v, (-1.0, 0.1), (-1.3, -0.6), 0.2), stripe)
     yield ColouredShape(ellipse(p.u, p.v - 0.1, 1.35, 0.34), colour)
     yield ColouredShape(np.maximum(ellipse(p.u - 0.35, p.v + 0.15, 0.4, 0.26), p.v + 0.1), (0.35, 0.65, 0.85))
     yield ColouredShape(capsule(p.u, p.v, (0.2, 0.2), (-0.45 - 0.3 * _share(p, 7), 0.75), 0.17), stripe)
-    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.1, 0.12 + 0.78 * abs(np.cos(p.turn))), (0.95, 0.93, 0.75))
+    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.1, 0.12 + 0.78 * abs(np.cos(spin))), (0.95, 0.93, 0.75))
 
 
 def boat(p: Pose) -> ColouredShapes:
