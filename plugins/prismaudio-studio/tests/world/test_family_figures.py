@@ -8,11 +8,23 @@ from prismaudio_studio.world.figures import FIGURES, ColouredShapes, Pose
 
 ANIMALS = ("dog", "cat", "rooster", "bird", "duck", "frog", "horse", "cow", "sheep", "pig")
 CALLS = (*ANIMALS, "baby", "sneeze", "horn", "thunder")
-STRIKES = ("hand clap", "finger snap", "knife", "hammer", "metal bar", "drum kit", "tabla", "guitar", "keyboard", "door", "splash")
+STRIKES = (
+    "hand clap",
+    "finger snap",
+    "knife",
+    "hammer",
+    "metal bar",
+    "drum kit",
+    "tabla",
+    "guitar",
+    "keyboard",
+    "door",
+    "splash",
+)
 TURNING = ("helicopter", "fan", "car", "train", "airplane")
-RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat")
+RUNNING = ("insect", "clock", "power tool", "jackhammer", "train", "boat", "airplane")
 MOVING = (*RUNNING, "rain", "wave", "stream", "fire", "wind", "rustle")
-GREY = 0.45
+WALL = np.array([0.14, 0.15, 0.2])
 
 
 def pose(n: int = 24, extent: float = 1.6, variant: float = 0.5, **curves: float | list[float]) -> Pose:
@@ -26,8 +38,8 @@ def pose(n: int = 24, extent: float = 1.6, variant: float = 0.5, **curves: float
 
 
 def pictures(figure: ColouredShapes, n_frames: int = 1, n: int = 24, extent: float = 1.6) -> np.ndarray:
-    """Frames ``(frames, rows, columns, 3)`` on grey."""
-    canvas = np.full((n_frames, n, n, 3), GREY)
+    """Frames ``(frames, rows, columns, 3)`` on a dark wall, as in the plain split."""
+    canvas = np.tile(WALL, (n_frames, n, n, 1))
     for part in figure:
         coverage = np.clip(0.5 - part.distance * n / 2 / extent, 0, 1) * part.opacity
         canvas += coverage[..., None] * (np.asarray(part.colour) - canvas)
@@ -68,7 +80,7 @@ def test_shapes_are_finite_and_broadcast(name, variant):
 
 @pytest.mark.parametrize("name", FAMILY_FIGURES)
 def test_a_figure_fills_its_place_and_stands_on_the_ground(name):
-    rest = np.abs(pictures(FAMILY_FIGURES[name](pose(48, 2.2)), 1, 48, 2.2)[0] - GREY).max(-1) > 0.1
+    rest = np.abs(pictures(FAMILY_FIGURES[name](pose(48, 2.2)), 1, 48, 2.2)[0] - WALL).max(-1) > 0.1
     assert 130 < rest.sum() < 800  # a disc of one unit covers 374
     rows = np.flatnonzero(rest.any(1))
     assert (rows[-1] + 1) / 48 * 4.4 - 2.2 == pytest.approx(1, abs=0.15 if name != "insect" else 0.6)
@@ -104,12 +116,14 @@ def test_what_turns_is_seen_to_turn(name):
     assert distance(picture(name), picture(name, turn=0.8)) > 1.5
 
 
+@pytest.mark.parametrize("fps", [12, 16, 30])
 @pytest.mark.parametrize("name", MOVING)
-def test_what_runs_or_flows_changes_from_frame_to_frame_and_is_still_while_off(name):
-    times_s = [float(t) for t in np.arange(24) / 16]
+def test_what_runs_or_flows_changes_from_frame_to_frame_and_is_still_while_off(name, fps):
+    times_s = [float(t) for t in np.arange(24) / fps]
     on = pictures(FAMILY_FIGURES[name](pose(lit=1.0, phase=times_s)), 24)
     off = pictures(FAMILY_FIGURES[name](pose(lit=0.0, phase=times_s)), 24)
-    assert min(distance(a, b) for a, b in pairwise(on)) > 0.7
+    changes = [distance(a, b) for a, b in pairwise(on)]
+    assert min(map(max, pairwise(changes))) > 0.7  # a pendulum stands for a moment where it turns back
     assert np.ptp(off, axis=0).max() == 0
 
 
@@ -132,4 +146,4 @@ def test_no_two_figures_look_alike():
         for one, other in combinations(looks, 2)
     }
     pair = min(nearest, key=nearest.__getitem__)
-    assert nearest[pair] > 40, pair
+    assert nearest[pair] > 28, pair  # the nearest two of the twelve classes: 34

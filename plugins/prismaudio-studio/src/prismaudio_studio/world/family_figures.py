@@ -18,7 +18,8 @@ from prismaudio_studio.world.figures import (
 )
 from prismaudio_studio.world.shapes import Field, box, capsule, cluster, disc, ellipse, placed, ring, trapezoid
 
-MOUTH: Colour = (0.55, 0.0, 0.08)
+MOUTH: Colour = (0.75, 0.03, 0.12)
+STEEL: Colour = (0.68, 0.7, 0.76)
 SKIN: tuple[Colour, Colour] = ((0.45, 0.28, 0.18), (1.0, 0.8, 0.65))
 WATER: Colour = (0.1, 0.4, 0.9)
 
@@ -83,8 +84,8 @@ def _sea(p: Pose, level: float) -> ColouredShapes:
 
 def dog(p: Pose) -> ColouredShapes:
     """A dog in profile with a raised tail, a floppy or raised ear and a snout that opens."""
-    coat = _pick(_share(p), (0.35, 0.18, 0.06), (0.7, 0.42, 0.15), (0.95, 0.8, 0.55), (0.95, 0.93, 0.9))
-    dark = _mix(coat, BLACK, 0.65)
+    coat = _pick(_share(p), (0.5, 0.26, 0.1), (0.7, 0.42, 0.15), (0.95, 0.8, 0.55), (0.95, 0.93, 0.9))
+    dark = _mix(coat, BLACK, 0.5)
     length = 0.6 + 0.3 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.25) - 0.7 * length, p.v - 0.65, 0.15, 0.35), dark)
     yield ColouredShape(capsule(p.u, p.v, (-length, 0.1), (-length - 0.4, -0.6), 0.13), coat)
@@ -98,7 +99,7 @@ def dog(p: Pose) -> ColouredShapes:
 
 def cat(p: Pose) -> ColouredShapes:
     """A sitting cat from the front with pointed ears and a mouth that opens."""
-    coat = _pick(_share(p), (0.1, 0.1, 0.12), (0.95, 0.55, 0.15), (0.92, 0.9, 0.88), (0.6, 0.62, 0.68))
+    coat = _pick(_share(p), (0.5, 0.33, 0.22), (0.95, 0.55, 0.15), (0.92, 0.9, 0.88), (0.6, 0.62, 0.68))
     tail = 0.7 + 0.35 * _share(p, 3)
     yield ColouredShape(ring(np.maximum(disc(p.u - tail, p.v - 0.35, 0.45), 0.2 - p.u), 0.1), coat)
     yield ColouredShape(trapezoid(p.u, p.v - 0.45, 0.35, 0.7, 0.55), coat)
@@ -114,11 +115,11 @@ def cat(p: Pose) -> ColouredShapes:
 
 def rooster(p: Pose) -> ColouredShapes:
     """A rooster with a red comb, dark tail feathers and a beak that opens."""
-    body = _pick(_share(p), (0.95, 0.92, 0.85), (0.75, 0.3, 0.05), (0.95, 0.65, 0.2), (0.2, 0.15, 0.15))
+    body = _pick(_share(p), (0.95, 0.92, 0.85), (0.75, 0.3, 0.05), (0.95, 0.65, 0.2), (0.55, 0.12, 0.1))
     tail = 0.55 + 0.25 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.1) - 0.2, p.v - 0.75, 0.07, 0.25), (0.95, 0.75, 0.1))
     feathers = ring(ellipse(p.u + 1.0, p.v - 0.2, 0.35, tail), 0.22)
-    yield ColouredShape(np.maximum(feathers, p.v - 0.3), (0.02, 0.3, 0.2))
+    yield ColouredShape(np.maximum(feathers, p.v - 0.3), (0.05, 0.42, 0.3))
     yield ColouredShape(ellipse(p.u + 0.15, p.v - 0.2, 0.72, 0.42), body)
     u, v = placed(p.u, p.v, (0.3, 0.1), p.turn)
     yield ColouredShape(cluster(u, v, (0.0, -1.15, 0.2), (0.25, -1.2, 0.22), (0.4, -0.5, 0.18)), (0.95, 0.05, 0.05))
@@ -137,17 +138,17 @@ def bird(p: Pose) -> ColouredShapes:
     yield ColouredShape(ellipse(p.u - 0.2, p.v - 0.35, 0.35, 0.35), WHITE)
     u, v = placed(p.u, p.v, (0.25, -0.3), p.turn)
     yield ColouredShape(disc(u - 0.1, v + 0.15, 0.45), colour)
-    yield from _jaws(u - 0.4, v + 0.12, p.lit, 0.65, 0.2, 0.02, ((1.0, 0.8, 0.1), (0.9, 0.6, 0.0)))
+    yield from _jaws(u - 0.4, v + 0.12, p.lit, 0.7, 0.26, 0.02, ((1.0, 0.8, 0.1), (0.9, 0.6, 0.0)))
     yield ColouredShape(disc(u - 0.22, v + 0.28, 0.11), BLACK)
 
 
 def duck(p: Pose) -> ColouredShapes:
     """A duck on water with a flat bill that opens."""
-    body = _pick(_share(p), (1.0, 0.88, 0.2), (0.6, 0.5, 0.42), (0.95, 0.95, 0.93))
-    head = _pick(_share(p), (1.0, 0.92, 0.35), (0.0, 0.45, 0.25), (0.95, 0.95, 0.93))
-    tail = 0.5 + 0.3 * _share(p, 3)
+    body = _pick(_share(p), (1.0, 0.88, 0.2), (0.6, 0.5, 0.42), (0.95, 0.95, 0.93), (0.5, 0.3, 0.18))
+    head = _pick(_share(p), (1.0, 0.92, 0.35), (0.0, 0.45, 0.25), (0.95, 0.95, 0.93), (0.15, 0.35, 0.75))
+    tail = 0.2 + 0.8 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.6, 0.3), (-1.0, -tail / 2), 0.2), body)
-    yield ColouredShape(np.maximum(ellipse(p.u + 0.15, p.v - 0.3, 1.0, 0.55), 0.1 - p.v), body)
+    yield ColouredShape(np.maximum(ellipse(p.u + 0.15, p.v - 0.3, 1.0, 0.42 + 0.3 * _share(p, 7)), 0.1 - p.v), body)
     u, v = placed(p.u, p.v, (0.4, 0.2), p.turn)
     yield ColouredShape(np.minimum(capsule(u, v, (0, 0), (0.05, -0.7), 0.22), disc(u - 0.1, v + 0.8, 0.38)), head)
     yield from _jaws(u - 0.35, v + 0.75, p.lit, 0.7, 0.17, 0.2, ((1.0, 0.5, 0.0), (0.85, 0.4, 0.0)))
@@ -171,8 +172,8 @@ def frog(p: Pose) -> ColouredShapes:
 
 def horse(p: Pose) -> ColouredShapes:
     """A horse in profile with long legs, a long neck, a mane and a mouth that opens."""
-    coat = _pick(_share(p), (0.35, 0.15, 0.05), (0.65, 0.35, 0.12), (0.92, 0.9, 0.88), (0.12, 0.1, 0.1))
-    mane = _pick(_share(p, 3), BLACK, (0.9, 0.75, 0.45))
+    coat = _pick(_share(p), (0.45, 0.2, 0.07), (0.65, 0.35, 0.12), (0.92, 0.9, 0.88), (0.5, 0.42, 0.4))
+    mane = _pick(_share(p, 3), (0.25, 0.12, 0.08), (0.9, 0.75, 0.45))
     yield ColouredShape(box(abs(abs(p.u + 0.4) - 0.45) - 0.12, p.v - 0.65, 0.09, 0.4), coat)
     yield ColouredShape(capsule(p.u, p.v, (-1.1, 0.05), (-1.3, 0.7), 0.14), mane)
     yield ColouredShape(ellipse(p.u + 0.4, p.v - 0.1, 0.8, 0.35 + 0.08 * _share(p, 7)), coat)
@@ -203,7 +204,7 @@ def cow(p: Pose) -> ColouredShapes:
 
 def sheep(p: Pose) -> ColouredShapes:
     """A woolly sheep with a dark face and a mouth that opens."""
-    face = _mix((0.12, 0.1, 0.12), (0.5, 0.4, 0.35), _share(p))
+    face = _mix((0.28, 0.24, 0.28), (0.5, 0.4, 0.35), _share(p))
     wool = _mix((1.0, 1.0, 1.0), (0.9, 0.8, 0.6), _share(p, 3))
     yield ColouredShape(box(abs(p.u + 0.25) - 0.45, p.v - 0.75, 0.11, 0.25), face)
     size = 0.4 + 0.1 * _share(p, 7)
@@ -216,16 +217,16 @@ def sheep(p: Pose) -> ColouredShapes:
     u, v = placed(p.u, p.v, (0.5, -0.3), p.turn)
     yield ColouredShape(ellipse(u + 0.12, v - 0.05, 0.3, 0.14), face)
     yield ColouredShape(disc(u - 0.15, v, 0.34), face)
-    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.85, 0.32, 0.24, (face, _mix(face, WHITE, 0.2)))
+    yield from _jaws(u - 0.15, v - 0.1, p.lit, 0.9, 0.34, 0.28, (face, _mix(face, WHITE, 0.2)))
     yield ColouredShape(cluster(u, v, (0.0, -0.32, 0.28), (0.25, -0.35, 0.2)), wool)
     yield ColouredShape(disc(u - 0.28, v + 0.05, 0.09), WHITE)
 
 
 def pig(p: Pose) -> ColouredShapes:
     """A round pink pig with a curled tail and a blunt snout that opens."""
-    pink = _pick(_share(p), (1.0, 0.65, 0.7), (0.95, 0.45, 0.5), (0.75, 0.5, 0.45))
+    pink = _pick(_share(p), (1.0, 0.65, 0.7), (0.95, 0.45, 0.5), (1.0, 0.8, 0.78), (0.85, 0.5, 0.6))
     dark = _mix(pink, BLACK, 0.35)
-    length = 0.75 + 0.2 * _share(p, 3)
+    length = 0.65 + 0.4 * _share(p, 3)
     yield ColouredShape(box(abs(p.u + 0.25) - 0.45, p.v - 0.75, 0.15, 0.25), dark)
     yield ColouredShape(ring(disc(p.u + 0.35 + length, p.v + 0.05, 0.17), 0.07), dark)
     yield ColouredShape(ellipse(p.u + 0.25, p.v - 0.2, length, 0.55), pink)
@@ -271,12 +272,12 @@ def sneeze(p: Pose) -> ColouredShapes:
 
 def horn(p: Pose) -> ColouredShapes:
     """A signal horn with a rubber bulb, and rings in front of it while it sounds."""
-    colour = _pick(_share(p), (0.8, 0.83, 0.88), (0.95, 0.7, 0.1), (0.85, 0.1, 0.1))
-    flare = 0.55 + 0.2 * _share(p, 3)
-    yield ColouredShape(box(p.u + 0.3, p.v - 0.55, 0.1, 0.45), BLACK)
-    yield ColouredShape(ellipse(p.u + 1.05 + 0.1 * p.lit, p.v, 0.42 - 0.1 * p.lit, 0.36), (0.15, 0.1, 0.1))
+    colour = _pick(_share(p), (0.8, 0.83, 0.88), (0.95, 0.7, 0.1), (0.85, 0.1, 0.1), (0.1, 0.5, 0.75))
+    flare = 0.45 + 0.35 * _share(p, 3)
+    yield ColouredShape(box(p.u + 0.3, p.v - 0.55, 0.1, 0.45), STEEL)
+    yield ColouredShape(ellipse(p.u + 1.05 + 0.1 * p.lit, p.v, 0.42 - 0.1 * p.lit, 0.36), (0.42, 0.25, 0.22))
     yield ColouredShape(trapezoid(p.v, p.u + 0.05, 0.1, flare, 0.7), colour)
-    yield ColouredShape(ellipse(p.u - 0.65, p.v, 0.16, flare), _mix(colour, BLACK, 0.6))
+    yield ColouredShape(ellipse(p.u - 0.65, p.v, 0.16, flare), _mix(colour, BLACK, 0.5))
     for number in range(2):
         spread = (2.0 * p.phase + number / 2) % 1.0
         arc = ring(disc(p.u - 0.4, p.v, 0.5 + 0.8 * spread), 0.08)
@@ -285,8 +286,8 @@ def horn(p: Pose) -> ColouredShapes:
 
 def thunder(p: Pose) -> ColouredShapes:
     """A dark cloud with a lightning bolt."""
-    cloud = _pick(_share(p), (0.15, 0.14, 0.28), (0.2, 0.22, 0.25), (0.1, 0.1, 0.14))
-    hill = _pick(_share(p, 3), (0.1, 0.25, 0.12), (0.3, 0.22, 0.12), (0.12, 0.2, 0.3))
+    cloud = _pick(_share(p), (0.38, 0.36, 0.52), (0.36, 0.38, 0.42), (0.32, 0.28, 0.38))
+    hill = _pick(_share(p, 3), (0.15, 0.4, 0.15), (0.45, 0.33, 0.18), (0.25, 0.35, 0.5))
     yield ColouredShape(np.maximum(ellipse(p.u, p.v - 1.0, 1.2, 0.35), p.v - 1.0), hill)
     shift = 0.5 * _share(p, 3) - 0.25
     bolt = np.minimum(
@@ -307,7 +308,7 @@ def thunder(p: Pose) -> ColouredShapes:
 
 def footstep(p: Pose) -> ColouredShapes:
     """Two walking legs with shoes, and a flash on the ground at each step."""
-    trousers = _pick(_share(p), (0.1, 0.15, 0.45), (0.25, 0.45, 0.9), (0.85, 0.75, 0.5), (0.13, 0.13, 0.15))
+    trousers = _pick(_share(p), (0.2, 0.25, 0.6), (0.25, 0.45, 0.9), (0.85, 0.75, 0.5), (0.5, 0.5, 0.54))
     shoe = _pick(_share(p, 3), (0.75, 0.1, 0.05), (0.95, 0.95, 0.95), (0.5, 0.28, 0.1))
     width = 0.17 + 0.07 * _share(p, 7)
     yield from ground_flash(p)
@@ -315,7 +316,7 @@ def footstep(p: Pose) -> ColouredShapes:
         u, v = placed(p.u, p.v, (0.22 * side, -0.9), side * p.turn)
         yield ColouredShape(capsule(u, v, (0, 0), (0, 1.5), width), _mix(trousers, BLACK, shade))
         yield ColouredShape(np.maximum(ellipse(u - 0.2, v - 1.82, 0.46, 0.34), v - 1.85), _mix(shoe, BLACK, shade))
-    yield ColouredShape(box(p.u, p.v + 0.95, 0.5, 0.15, 0.08), _mix(trousers, BLACK, 0.5))
+    yield ColouredShape(box(p.u, p.v + 0.95, 0.5, 0.15, 0.08), _mix(trousers, BLACK, 0.3))
 
 
 def hand_clap(p: Pose) -> ColouredShapes:
@@ -335,16 +336,16 @@ def finger_snap(p: Pose) -> ColouredShapes:
     """A raised hand with two fingers that meet above the fist."""
     skin = _mix(*SKIN, _share(p))
     sleeve = _pick(_share(p, 3), (0.1, 0.6, 0.5), (0.95, 0.5, 0.1), (0.3, 0.2, 0.6))
-    width = 0.13 + 0.05 * _share(p, 7)
-    yield ColouredShape(trapezoid(p.u, p.v - 0.8, 0.3, 0.42, 0.2), sleeve)
-    yield ColouredShape(box(p.u, p.v - 0.45, 0.2, 0.25), skin)
-    yield ColouredShape(box(p.u, p.v - 0.1, 0.42, 0.32, 0.2), skin)
+    width = 0.15 + 0.06 * _share(p, 7)
+    yield ColouredShape(trapezoid(p.u, p.v - 0.75, 0.42, 0.65, 0.25), sleeve)
+    yield ColouredShape(box(p.u, p.v - 0.5, 0.26, 0.25), skin)
+    yield ColouredShape(box(p.u, p.v - 0.1, 0.52, 0.36, 0.2), skin)
     for side, lean in ((1, 0.75), (-1, 0.55)):
-        u, v = placed(p.u, p.v, (0.3 * side, 0.0), side * (lean * p.tool - 0.33))
+        u, v = placed(p.u, p.v, (0.36 * side, 0.0), side * (lean * p.tool - 0.36))
         yield ColouredShape(capsule(u, v, (0, 0), (0, -0.85), width), _mix(skin, BLACK, 0.25 * (side > 0)))
     knuckles = np.maximum(box(p.u, p.v - 0.15, 0.3, 0.12), abs((6 * p.u) % 1.0 - 0.5) / 6 - 0.03)
     yield ColouredShape(knuckles, _mix(skin, BLACK, 0.5))
-    yield from sparks(p, -0.8, 0.9, 0.0)
+    yield from sparks(p, -0.9, 0.95, 0.0)
 
 
 def knife(p: Pose) -> ColouredShapes:
@@ -371,19 +372,19 @@ def hammer(p: Pose) -> ColouredShapes:
     yield ColouredShape(
         capsule(u, v, (0, 0), (1.7, 0), 0.1), _pick(_share(p, 7), (0.95, 0.8, 0.2), (0.9, 0.2, 0.15), (0.2, 0.5, 0.85))
     )
-    yield ColouredShape(box(u - 1.7, v, 0.26, size, 0.05), _pick(_share(p, 3), (0.2, 0.22, 0.26), (0.8, 0.83, 0.88)))
+    yield ColouredShape(box(u - 1.7, v, 0.26, size, 0.05), _pick(_share(p, 3), (0.45, 0.47, 0.53), (0.8, 0.83, 0.88)))
     yield from sparks(p, 0.35, 0.7, 0.5)
 
 
 def metal_bar(p: Pose) -> ColouredShapes:
     """A stick that strikes a metal bar hanging in a frame."""
-    frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.1, 0.15, 0.45), (0.1, 0.1, 0.1))
+    frame = _pick(_share(p), (0.6, 0.1, 0.1), (0.2, 0.35, 0.8), (0.55, 0.55, 0.6), (0.55, 0.35, 0.15))
     length = 0.6 + 0.4 * _share(p, 3)
     yield ColouredShape(np.minimum(box(abs(p.u) - 1.2, p.v - 0.1, 0.09, 0.9), box(p.u, p.v + 0.8, 1.29, 0.09)), frame)
     u, v = placed(p.u, p.v, (0, 0.3), 0.15 * p.flash)
     yield ColouredShape(box(abs(u) - 0.55, v + 0.5, 0.04, 0.55), WHITE)
     yield ColouredShape(
-        box(u, v, length, 0.17 + 0.06 * _share(p, 7)),
+        box(u, v, length, 0.13 + 0.14 * _share(p, 7)),
         _pick(_share(p, 7), (0.7, 0.85, 0.95), (1.0, 0.8, 0.3), (0.85, 0.5, 0.3)),
     )
     yield ColouredShape(box(u, v, length, 0.1), (1.0, 1.0, 1.0), p.flash)
@@ -395,7 +396,7 @@ def metal_bar(p: Pose) -> ColouredShapes:
 
 def drum_kit(p: Pose) -> ColouredShapes:
     """A drum kit: bass drum, two toms, a cymbal, and two sticks."""
-    shell = _pick(_share(p), (0.1, 0.25, 0.9), (0.95, 0.55, 0.1), (0.1, 0.1, 0.12), (0.1, 0.6, 0.3))
+    shell = _pick(_share(p), (0.1, 0.25, 0.9), (0.95, 0.55, 0.1), (0.6, 0.15, 0.6), (0.1, 0.6, 0.3))
     size = 0.55 + 0.1 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-1.15, -0.7), (-0.95, 1.0), 0.06), (0.7, 0.7, 0.75))
     tilt_u, tilt_v = placed(p.u, p.v, (-1.1, -0.75), -0.15 - 0.4 * p.flash)
@@ -413,9 +414,12 @@ def drum_kit(p: Pose) -> ColouredShapes:
 def tabla(p: Pose) -> ColouredShapes:
     """Two round drums with black spots on their skins, and a hand."""
     bowl = _pick(_share(p), (0.8, 0.8, 0.86), (0.85, 0.55, 0.15), (0.5, 0.12, 0.12))
-    size = 0.6 + 0.1 * _share(p, 3)
+    size = 0.5 + 0.2 * _share(p, 3)
     yield ColouredShape(np.maximum(ellipse(p.u + 0.65, p.v - 0.3, size, 0.7), -0.05 - p.v), bowl)
-    yield ColouredShape(trapezoid(p.u - 0.65, p.v - 0.45, 0.42, 0.58, 0.5), (0.4, 0.15, 0.05))
+    yield ColouredShape(
+        trapezoid(p.u - 0.65, p.v - 0.45, 0.42, 0.58, 0.5),
+        _pick(_share(p, 5), (0.5, 0.22, 0.08), (0.75, 0.45, 0.2), (0.55, 0.2, 0.3)),
+    )
     right = p.u > 0
     u = np.where(right, p.u - 0.65, p.u + 0.65)
     v = p.v + 0.02
@@ -430,11 +434,11 @@ def tabla(p: Pose) -> ColouredShapes:
 
 def guitar(p: Pose) -> ColouredShapes:
     """A guitar with a hand that strums its strings."""
-    wood = _pick(_share(p), (0.92, 0.65, 0.3), (0.65, 0.12, 0.08), (0.15, 0.1, 0.1), (0.5, 0.28, 0.1))
+    wood = _pick(_share(p), (0.92, 0.65, 0.3), (0.65, 0.12, 0.08), (0.1, 0.4, 0.7), (0.5, 0.28, 0.1))
     waist = 0.42 + 0.1 * _share(p, 3)
     u, v = placed(p.u, p.v, (-0.1, 0.05), -0.5)
-    yield ColouredShape(box(u - 0.9, v, 0.85, 0.1), (0.25, 0.12, 0.05))
-    yield ColouredShape(box(u - 1.75, v, 0.2, 0.18, 0.05), (0.25, 0.12, 0.05))
+    yield ColouredShape(box(u - 0.9, v, 0.85, 0.1), (0.55, 0.33, 0.15))
+    yield ColouredShape(box(u - 1.75, v, 0.2, 0.18, 0.05), (0.55, 0.33, 0.15))
     yield ColouredShape(cluster(u, v, (-0.55, 0.0, 0.68), (0.15, 0.0, waist)), wood)
     yield ColouredShape(disc(u + 0.05, v, 0.24), (0.1, 0.05, 0.03))
     yield ColouredShape(box(u - 0.35, v, 1.2, 0.04 + 0.08 * p.flash), (1.0, 1.0, 0.8))
@@ -446,7 +450,7 @@ def guitar(p: Pose) -> ColouredShapes:
 
 def keyboard(p: Pose) -> ColouredShapes:
     """White and black keys, and a finger that presses one."""
-    case = _pick(_share(p), (0.1, 0.1, 0.12), (0.5, 0.2, 0.1), (0.75, 0.1, 0.15))
+    case = _pick(_share(p), (0.3, 0.3, 0.34), (0.5, 0.2, 0.1), (0.75, 0.1, 0.15))
     spacing = 0.45 + 0.15 * _share(p, 3)
     yield ColouredShape(box(p.u, p.v - 0.45, 1.5, 0.55, 0.08), case)
     keys = box(p.u, p.v - 0.45, 1.38, 0.43)
@@ -480,7 +484,7 @@ def door(p: Pose) -> ColouredShapes:
 
 def splash(p: Pose) -> ColouredShapes:
     """A drop that falls into water, and a crown where it hits."""
-    water = _pick(_share(p), (0.05, 0.3, 0.8), (0.05, 0.6, 0.65), (0.1, 0.2, 0.4))
+    water = _pick(_share(p), (0.05, 0.3, 0.8), (0.05, 0.6, 0.65), (0.2, 0.38, 0.6))
     size = 0.18 + 0.14 * _share(p, 3)
     drop_v = p.v - 0.35 + 1.5 * p.tool
     tip = trapezoid(p.u, drop_v + 1.3 * size, 0.01, 0.8 * size, size)
@@ -516,7 +520,7 @@ def insect(p: Pose) -> ColouredShapes:
 
 def clock(p: Pose) -> ColouredShapes:
     """A clock with a ticking hand and a pendulum."""
-    case = _pick(_share(p), (0.4, 0.18, 0.06), (0.1, 0.35, 0.6), (0.85, 0.15, 0.15), (0.1, 0.1, 0.12))
+    case = _pick(_share(p), (0.4, 0.18, 0.06), (0.1, 0.35, 0.6), (0.85, 0.15, 0.15), (0.45, 0.45, 0.5))
     time = _running(p)
     u, v = placed(p.u, p.v, (0, -0.2), 0.4 * np.sin(2 * np.pi * time))
     yield ColouredShape(box(u, v - 0.55, 0.05, 0.5), (0.6, 0.5, 0.2))
@@ -542,38 +546,38 @@ def power_tool(p: Pose) -> ColouredShapes:
     teeth = abs((2.2 * u - 3.7 * np.sign(0.5 - v) * time) % 1.0 - 0.5) - 0.25
     yield ColouredShape(np.maximum(blade - 0.12, teeth / 2.2), BLACK)
     yield ColouredShape(blade, (0.8, 0.82, 0.88))
-    yield ColouredShape(ring(box(u + 0.65, v + 0.1, 0.4 + 0.2 * _share(p, 5), 0.4, 0.2), 0.1), (0.15, 0.15, 0.17))
+    yield ColouredShape(ring(box(u + 0.65, v + 0.1, 0.4 + 0.2 * _share(p, 5), 0.4, 0.2), 0.1), (0.5, 0.5, 0.55))
     yield ColouredShape(box(u + 0.6, v - 0.5, 0.75, 0.42, 0.12), colour)
     yield ColouredShape(disc(u + 0.6, v - 0.5, 0.15 + 0.1 * _share(p, 7)), (0.2, 0.2, 0.2))
 
 
 def jackhammer(p: Pose) -> ColouredShapes:
     """A jackhammer that shakes on broken ground."""
-    colour = _pick(_share(p), (1.0, 0.85, 0.0), (0.2, 0.45, 0.9), (0.9, 0.35, 0.1))
+    colour = _pick(_share(p), (1.0, 0.85, 0.0), (0.2, 0.45, 0.9), (0.95, 0.35, 0.1), (0.2, 0.6, 0.25))
     time = _running(p)
-    width = 0.26 + 0.1 * _share(p, 3)
+    width = 0.22 + 0.22 * _share(p, 3)
     v = p.v - 0.14 * np.sin(41 * time)
     yield ColouredShape(ellipse(p.u, p.v - 0.9, 0.6 + 0.12 * np.sin(23 * time), 0.3), (0.8, 0.75, 0.65), p.lit)
     yield ColouredShape(box(p.u, v - 0.5, 0.09, 0.45), (0.8, 0.82, 0.88))
-    yield ColouredShape(trapezoid(p.u, v - 0.25, width, 0.14, 0.2), BLACK)
+    yield ColouredShape(trapezoid(p.u, v - 0.25, width, 0.14, 0.2), STEEL)
     yield ColouredShape(box(p.u, v + 0.4, width, 0.5, 0.06), colour)
-    yield ColouredShape(box(p.u, v + 0.95, 0.65 + 0.15 * _share(p, 7), 0.12, 0.1), BLACK)
-    yield ColouredShape(box(p.u, p.v - 0.95, 1.2, 0.1), (0.28, 0.26, 0.26))
+    yield ColouredShape(box(p.u, v + 0.95, 0.5 + 0.35 * _share(p, 7), 0.12, 0.1), STEEL)
+    yield ColouredShape(box(p.u, p.v - 0.95, 1.2, 0.1), (0.5, 0.42, 0.36))
 
 
 def helicopter(p: Pose) -> ColouredShapes:
     """A helicopter with a turning rotor."""
-    colour = _pick(_share(p), (0.85, 0.12, 0.1), (0.25, 0.38, 0.15), (0.95, 0.8, 0.1), (0.15, 0.3, 0.75))
+    colour = _pick(_share(p), (0.85, 0.12, 0.1), (0.35, 0.5, 0.2), (0.95, 0.8, 0.1), (0.15, 0.3, 0.75))
     length = 1.2 + 0.3 * _share(p, 3)
     yield ColouredShape(capsule(p.u, p.v, (-0.1, 0.1), (-length, -0.1), 0.11), colour)
     yield ColouredShape(box(p.u + length, p.v + 0.1, 0.1, 0.1 + 0.35 * abs(np.sin(p.turn))), WHITE)
     yield ColouredShape(
-        np.minimum(box(p.u - 0.3, p.v - 0.9, 0.75, 0.07), box(abs(p.u - 0.3) - 0.35, p.v - 0.7, 0.05, 0.2)), BLACK
+        np.minimum(box(p.u - 0.3, p.v - 0.9, 0.75, 0.07), box(abs(p.u - 0.3) - 0.35, p.v - 0.7, 0.05, 0.2)), STEEL
     )
     yield ColouredShape(ellipse(p.u - 0.3, p.v - 0.15, 0.72, 0.48 + 0.08 * _share(p, 7)), colour)
     yield ColouredShape(np.maximum(ellipse(p.u - 0.35, p.v - 0.1, 0.6, 0.38), 0.45 - p.u), (0.6, 0.9, 1.0))
-    yield ColouredShape(box(p.u - 0.25, p.v + 0.5, 0.07, 0.2), BLACK)
-    yield ColouredShape(box(p.u - 0.25, p.v + 0.72, 0.15 + 1.25 * abs(np.cos(p.turn)), 0.08), (0.15, 0.15, 0.2))
+    yield ColouredShape(box(p.u - 0.25, p.v + 0.5, 0.07, 0.2), STEEL)
+    yield ColouredShape(box(p.u - 0.25, p.v + 0.72, 0.15 + 1.25 * abs(np.cos(p.turn)), 0.08), (0.88, 0.9, 0.94))
 
 
 def fan(p: Pose) -> ColouredShapes:
@@ -604,41 +608,47 @@ def car(p: Pose) -> ColouredShapes:
 
 def train(p: Pose) -> ColouredShapes:
     """A steam locomotive with turning wheels."""
-    colour = _pick(_share(p), (0.1, 0.1, 0.13), (0.05, 0.35, 0.2), (0.1, 0.2, 0.5))
+    colour = _pick(_share(p), (0.35, 0.35, 0.4), (0.05, 0.45, 0.25), (0.15, 0.3, 0.75), (0.55, 0.12, 0.12))
     yield ColouredShape(box(p.u - 0.35, p.v + 0.1, 0.95, 0.35, 0.1), colour)
-    chimney = 0.85 + 0.3 * _share(p, 3)
+    chimney = 0.7 + 0.45 * _share(p, 3)
     yield ColouredShape(trapezoid(p.u - 0.95, p.v + 0.45 * chimney + 0.3, 0.28, 0.15, 0.3), _mix(colour, BLACK, 0.4))
     yield ColouredShape(box(p.u + 0.85, p.v + 0.1, 0.35 + 0.15 * _share(p, 7), 0.65), colour)
     yield ColouredShape(box(p.u + 0.85, p.v + 0.35, 0.25, 0.2), (1.0, 0.9, 0.4))
-    red = (0.9, 0.1, 0.1)
-    yield ColouredShape(np.minimum(box(p.u, p.v - 0.4, 1.4, 0.13), box(p.u + 0.85, p.v + 0.8, 0.6, 0.1)), red)
-    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.37, red)
+    trim = _pick(_share(p, 5), (0.9, 0.1, 0.1), (0.95, 0.7, 0.1))
+    yield ColouredShape(np.minimum(box(p.u, p.v - 0.4, 1.4, 0.13), box(p.u + 0.85, p.v + 0.8, 0.6, 0.1)), trim)
+    yield from _wheels(p, -0.82, 0.82, 3, 0.62, 0.37, trim)
     yield from _puffs(p, 0.95, -0.95, (0.95, 0.95, 0.95))
 
 
 def airplane(p: Pose) -> ColouredShapes:
     """An airplane with a turning propeller."""
+    spin = p.turn + 9 * _running(p)
     colour = _pick(_share(p), (0.95, 0.95, 0.97), (1.0, 0.82, 0.1), (0.75, 0.8, 0.9))
-    stripe = _pick(_share(p, 3), (0.85, 0.1, 0.1), (0.1, 0.2, 0.7), (0.05, 0.5, 0.3))
+    stripe = _pick(_share(p, 3), (0.85, 0.1, 0.1), (0.2, 0.35, 0.9), (0.05, 0.5, 0.3))
     yield ColouredShape(capsule(p.u, p.v, (-1.0, 0.1), (-1.3, -0.6), 0.2), stripe)
     yield ColouredShape(ellipse(p.u, p.v - 0.1, 1.35, 0.34), colour)
     yield ColouredShape(np.maximum(ellipse(p.u - 0.35, p.v + 0.15, 0.4, 0.26), p.v + 0.1), (0.35, 0.65, 0.85))
     yield ColouredShape(capsule(p.u, p.v, (0.2, 0.2), (-0.45 - 0.3 * _share(p, 7), 0.75), 0.17), stripe)
-    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.1, 0.12 + 0.78 * abs(np.cos(p.turn))), (0.15, 0.15, 0.18))
+    yield ColouredShape(box(p.u - 1.42, p.v - 0.1, 0.1, 0.12 + 0.78 * abs(np.cos(spin))), (0.95, 0.93, 0.75))
 
 
 def boat(p: Pose) -> ColouredShapes:
     """A steamboat that rocks on moving water."""
-    hull = _pick(_share(p), (0.75, 0.1, 0.1), (0.08, 0.1, 0.25), (0.1, 0.45, 0.25))
+    hull = _pick(_share(p), (0.75, 0.1, 0.1), (0.42, 0.25, 0.5), (0.1, 0.45, 0.25), (0.9, 0.9, 0.92))
     time = _running(p)
     u, v = placed(p.u, p.v, (0, 0.6), 0.1 * np.sin(5 * time))
-    yield ColouredShape(box(u + 0.25, v + 1.15, 0.17, 0.35 + 0.1 * _share(p, 3)), (1.0, 0.55, 0.1))
-    yield ColouredShape(box(u + 0.1, v + 0.55, 0.5 + 0.25 * _share(p, 7), 0.3, 0.05), WHITE)
+    yield ColouredShape(
+        box(u + 0.25, v + 1.15, 0.17, 0.2 + 0.3 * _share(p, 3)),
+        _pick(_share(p, 5), (1.0, 0.55, 0.1), (0.8, 0.2, 0.2), (0.9, 0.9, 0.3)),
+    )
+    yield ColouredShape(
+        box(u + 0.1, v + 0.55, 0.45 + 0.4 * _share(p, 7), 0.3, 0.05), _pick(_share(p, 3), WHITE, (0.95, 0.8, 0.5))
+    )
     yield ColouredShape(
         np.maximum(box(u + 0.1, v + 0.6, 0.45, 0.12), abs((3 * u) % 1.0 - 0.5) / 3 - 0.1), (0.2, 0.35, 0.5)
     )
     yield ColouredShape(trapezoid(u, v - 0.02, 1.3, 0.85, 0.32), hull)
-    yield from _puffs(p, -0.25, -0.95, (0.4, 0.4, 0.42))
+    yield from _puffs(p, -0.25, -0.95, (0.7, 0.7, 0.72))
     yield from _sea(p, 0.72)
 
 
@@ -653,14 +663,14 @@ def rain(p: Pose) -> ColouredShapes:
     yield ColouredShape(
         cluster(p.u, p.v, (-0.75, -0.7, size), (0.0, -0.85, 0.45), (0.75, -0.7, size)), (0.75, 0.8, 0.86)
     )
-    yield ColouredShape(box(p.u, p.v - 0.6, 0.06, 0.4), BLACK)
+    yield ColouredShape(box(p.u, p.v - 0.6, 0.06, 0.4), STEEL)
     canopy = disc(p.u, p.v - 0.45, 0.65 + 0.15 * _share(p, 7))
     yield ColouredShape(np.maximum(canopy, p.v - 0.4), umbrella)
 
 
 def wave(p: Pose) -> ColouredShapes:
     """A sea whose foaming waves roll onto a beach."""
-    water = _pick(_share(p), (0.0, 0.35, 0.75), (0.0, 0.6, 0.6), (0.1, 0.2, 0.4))
+    water = _pick(_share(p), (0.0, 0.35, 0.75), (0.0, 0.6, 0.6), (0.2, 0.32, 0.5))
     time = _running(p)
     u = (2.2 + 0.8 * _share(p, 3)) * p.u
     rolling = np.cos(u - 4 * time) + 0.4 * np.cos(2 * (u - 4 * time) - 0.8)
@@ -696,27 +706,27 @@ def fire(p: Pose) -> ColouredShapes:
     time = _running(p)
     rise = np.clip((0.9 - p.v) / 2, 0, 1)
     u = p.u + 0.4 * rise * np.sin(4 * p.v + 11 * time)
-    height = 0.75 + 0.2 * _share(p, 5) + 0.6 * p.lit + 0.25 * p.lit * np.sin(17 * time)
+    height = 0.9 + 0.2 * _share(p, 5) + 0.5 * p.lit + 0.25 * p.lit * np.sin(17 * time)
     for scale, colour in ((1.0, outer), (0.6, (1.0, 0.9, 0.2))):
         v = (p.v - 0.75) / (scale * height)
-        width = scale * (0.5 + 0.45 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
+        width = scale * (0.6 + 0.4 * _share(p, 3)) * np.clip(1 + v, 0, 1) ** 0.7
         yield ColouredShape(np.maximum(abs(u) - width, abs(v + 0.45) * scale * height - 0.55 * scale * height), colour)
-    log = _pick(_share(p, 3), (0.3, 0.17, 0.08), (0.12, 0.1, 0.1), (0.5, 0.3, 0.15))
+    log = _pick(_share(p, 3), (0.42, 0.25, 0.12), (0.35, 0.33, 0.33), (0.5, 0.3, 0.15))
     tilt = 0.05 + 0.35 * _share(p, 7)
-    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85), (0.95, 0.85 - tilt), 0.15), log)
-    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85 - tilt), (0.95, 0.85), 0.15), _mix(log, WHITE, 0.2))
+    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85), (0.95, 0.85 - tilt), 0.18), log)
+    yield ColouredShape(capsule(p.u, p.v, (-0.95, 0.85 - tilt), (0.95, 0.85), 0.18), _mix(log, WHITE, 0.2))
 
 
 def wind(p: Pose) -> ColouredShapes:
     """A tree that bends and trembles, and streaks of air."""
-    leaves = _pick(_share(p), (0.05, 0.4, 0.15), (0.6, 0.75, 0.1), (0.9, 0.45, 0.1))
+    leaves = _pick(_share(p), (0.05, 0.4, 0.15), (0.6, 0.75, 0.1), (0.9, 0.45, 0.1), (0.75, 0.3, 0.4))
     time = _running(p)
     rise = np.clip((1 - p.v) / 2, 0, 1.1)
     bend = p.lit * (0.7 + 0.3 * np.sin(9 * time))
     u = p.u + 0.2 - bend * rise**2
     yield ColouredShape(box(u, p.v - 0.4, 0.13, 0.6), (0.4, 0.22, 0.1))
-    size = 0.42 + 0.12 * _share(p, 3)
-    tall = 0.3 * _share(p, 7)
+    size = 0.35 + 0.25 * _share(p, 3)
+    tall = 0.4 * _share(p, 7)
     v = p.v + 0.06 * p.lit * np.sin(8 * p.u + 21 * time)
     yield ColouredShape(cluster(u, v, (-0.35, -0.3, size), (0.35, -0.3, size), (0.0, -0.65 - tall, 0.45)), leaves)
     along = (p.u - 2.5 * time + 2 * p.v) % 1.8 - 0.9
