@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from prismaudio.errors import DataError, reason
+from prismaudio.media.files import short_name
 from prismaudio.paths import AUDIO_SUFFIXES
 from prismaudio.untrusted import read_small
 
@@ -18,17 +19,23 @@ MAX_BYTES = 256 << 20
 """Maximum size of an archive, packed and unpacked."""
 MAX_SOUND_BYTES = 64 << 20
 """Maximum size of a sound in an archive."""
-MAX_ENTRIES, MAX_DEPTH = 10_000, 16
+MAX_ENTRIES, MAX_DEPTH = 4096, 16
 """Maximum number of entries of an archive, and of groups within groups."""
 AUTHORS, MAX_AUTHORS_BYTES = "authors.txt", 64 << 10
 """The file of a group that says who made its sounds, and its maximum size."""
+SUFFIXES = (".ocg", ".cat")
+"""Suffixes of a group and of a catalogue."""
 
 _GROUP_MAGIC, _GZIP_MAGIC = b"\x1e\x8c", b"\x1f\x8b"
 _GROUP_ID, _GROUP_KEY = b"RedWolf Design GrpFolder\0", 0xED
-_HEADER_BYTES, _ENTRY_BYTES, _NAME_BYTES = 204, 316, 260
+_HEADER_BYTES, _COUNT_AT = 204, 36
+_ENTRY = "<260s4xII4xI36x"
+_ENTRY_BYTES = struct.calcsize(_ENTRY)
 _ITEM = re.compile(r"([^\s,()]+)?\s*((?:\((?:[^()]|\([^()]*\))*\)\s*)+|\(.*)?[\s,]*")
 _MAKER = r'"[^"]+"|[^".,]+?(?:\s+aka\s+"[^"]+")?(?=\.|,|\s+and\b|\s*$)'
+_OFFSET_BITS = 0x7FFFFFFF
 _WITH_FOLDER = 3
+_NAMED = re.compile(rf'"(?P<file>[^"]*)"(?:\s+by\s+(?P<maker>{_MAKER}))?|\b(?i:by)\s+(?P<other>{_MAKER})')
 _PLAIN_NAME = re.compile(r"\w[\w @()'+,&!.-]*")
 
 
@@ -68,18 +75,20 @@ class _Credit:
 
 
 def is_archive(file: Path) -> bool:
-    """Whether a file is an archive that :func:`packed_sounds` reads, by its suffix and its first bytes."""
+    """Whether a file is an archive that :func:`packed_sounds` reads, by its suffix and its first sound."""
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES or not file.is_file():
+        return False
     try:
         with file.open("rb") as opened:
-            start, size = opened.read(8), file.stat().st_size
+            start = opened.read(4)
+            if suffix == ".ocg":
+                return start.startswith(_GROUP_MAGIC)
+            opened.seek(_catalogue_offset(start))
+            title_bytes = opened.read(1)
+            return bool(title_bytes) and opened.read(title_bytes[0] + 4).endswith(b"RIFF")
     except OSError:
         return False
-    if file.suffix.lower() == ".ocg":
-        return start[:2] == _GROUP_MAGIC
-    if file.suffix.lower() != ".cat" or len(start) < 8:
-        return False
-    first = int.from_bytes(start[:4], "little") & 0x7FFFFFFF
-    return 8 <= first < size and first % 8 == 0
 
 
 def packed_sounds(file: Path) -> list[PackedSound]:
@@ -118,60 +127,72 @@ def _of_group(packed: bytes) -> list[PackedSound]:
         raise DataError(f"it has more than {MAX_BYTES >> 20} MiB")
     if not unpacker.eof:
         raise DataError("it ends too early")
-    files: dict[PurePosixPath, memoryview] = {}
-    _read_group(memoryview(data), PurePosixPath(), files)
-    authors = files.get(PurePosixPath(AUTHORS), memoryview(b""))
-    if len(authors) > MAX_AUTHORS_BYTES:
+    files = _files_of(memoryview(data))
+    text = bytes(files.get(PurePosixPath(AUTHORS), b""))
+    if len(text) > MAX_AUTHORS_BYTES:
         raise DataError(f"its {AUTHORS} has more than {MAX_AUTHORS_BYTES >> 10} KiB")
-    credits = _credits(bytes(authors).decode("utf-8", "replace"))
-    sounds = {path: part for path, part in files.items() if path.suffix.lower() in AUDIO_SUFFIXES}
-    named = _named(list(sounds), credits)
-    folders = defaultdict(set)
-    for path in sounds:
+    paths = sorted(path for path in files if path.suffix.lower() in AUDIO_SUFFIXES)
+    folders: dict[str, set[PurePosixPath]] = defaultdict(set)
+    for path in paths:
         folders[_class(path.stem)].add(path.parent)
     made = []
-    for path, part in sounds.items():
-        found = named[path]
+    for path, credits_of in _named(paths, _credits(text.decode("utf-8", "replace"))).items():
         what = _class(path.stem)
-        if len(folders[what]) > 1:
-            what = f"{_class(path.parent.name)}_{what}"
-        licences = {credit.licence for credit in found}
-        clear = bool(found) and len(licences) == 1
-        authors = ", ".join(dict.fromkeys(credit.author for credit in found)) if clear else ""
-        title = "; ".join(dict.fromkeys(credit.title for credit in found)) if clear else str(path.with_suffix(""))
-        made.append(PackedSound(path, bytes(part), what, title, authors, licences.pop() if clear else ""))
+        if len(folders[what]) > 1:  # Chest/Open and UI/Open
+            what = f"{_class(path.parent.name)}_{what}".lstrip("_")
+        licences = {credit.licence for credit in credits_of}
+        found = credits_of if len(licences) == 1 else []
+        source = "; ".join(dict.fromkeys(credit.title for credit in found)) or str(path.with_suffix(""))
+        author = ", ".join(dict.fromkeys(credit.author for credit in found))
+        made.append(PackedSound(path, bytes(files[path]), what, source, author, licences.pop() if found else ""))
     return made
 
 
-def _read_group(data: memoryview, folder: PurePosixPath, files: dict[PurePosixPath, memoryview]) -> None:
-    if len(folder.parts) > MAX_DEPTH:
-        raise DataError(f"it has more than {MAX_DEPTH} groups within groups")
-    header = bytearray(byte ^ _GROUP_KEY for byte in data[:_HEADER_BYTES])
+def _files_of(data: memoryview) -> dict[PurePosixPath, memoryview]:
+    """The files of a group and of the groups in it."""
+    files: dict[PurePosixPath, memoryview] = {}
+    groups = [(PurePosixPath(), data)]
+    n_entries = n_bytes = 0
+    while groups:
+        folder, group = groups.pop()
+        entries = _entries(folder, group)
+        n_entries += len(entries)
+        if n_entries > MAX_ENTRIES or len(folder.parts) >= MAX_DEPTH:
+            raise DataError(f"it has more than {MAX_ENTRIES} entries, or {MAX_DEPTH} groups within groups")
+        for name, is_group, part in entries:
+            path = folder / name
+            if is_group:
+                groups.append((path.with_suffix(""), part))
+                continue
+            n_bytes += len(part)
+            if path in files or len(part) > MAX_SOUND_BYTES or n_bytes > len(data):
+                raise DataError(
+                    f"{path} is in it twice, has more than {MAX_SOUND_BYTES >> 20} MiB, or overlaps another"
+                )
+            files[path] = part
+    return files
+
+
+def _entries(folder: PurePosixPath, group: memoryview) -> list[tuple[str, bool, memoryview]]:
+    """Name, kind and content of each entry of a group."""
+    header = bytearray(byte ^ _GROUP_KEY for byte in group[:_HEADER_BYTES])
     for at in range(0, len(header) - 2, 3):
         header[at], header[at + 2] = header[at + 2], header[at]
     if len(header) < _HEADER_BYTES or not header.startswith(_GROUP_ID):
-        raise DataError(f"{folder if folder.parts else 'it'} has no header of a group")
-    (count,) = struct.unpack_from("<I", header, 36)
+        raise DataError(f"the group {folder} has no header")
+    count = int.from_bytes(header[_COUNT_AT : _COUNT_AT + 4], "little")
     start = _HEADER_BYTES + count * _ENTRY_BYTES
-    if count + len(files) > MAX_ENTRIES or start > len(data):
-        raise DataError(f"the table of {folder if folder.parts else 'it'} states {count} entries")
-    for index in range(count):
-        entry = bytes(data[_HEADER_BYTES + index * _ENTRY_BYTES :][:_ENTRY_BYTES])
-        name = entry[:_NAME_BYTES].split(b"\0")[0].decode("utf-8", "replace")
-        _, is_group, size, _, offset = struct.unpack_from("<IIIII", entry, _NAME_BYTES)
+    if start > len(group):
+        raise DataError(f"the group {folder} ends before its {count} entries")
+    found = []
+    for raw, is_group, size, offset in struct.iter_unpack(_ENTRY, group[_HEADER_BYTES:start]):
+        name = raw.split(b"\0")[0].decode("utf-8", "replace")
         if not _PLAIN_NAME.fullmatch(name):
             raise DataError(f"{name[:60]!r} is not a plain file name")
-        if start + offset + size > len(data):
+        if start + offset + size > len(group):
             raise DataError(f"{folder / name} lies beyond its end")
-        part = data[start + offset : start + offset + size]
-        if is_group:
-            _read_group(part, folder / PurePosixPath(name).stem, files)
-        elif size > MAX_SOUND_BYTES:
-            raise DataError(f"{folder / name} has more than {MAX_SOUND_BYTES >> 20} MiB")
-        elif folder / name in files:
-            raise DataError(f"{folder / name} is in it twice")
-        else:
-            files[folder / name] = part
+        found.append((name, bool(is_group), group[start + offset : start + offset + size]))
+    return found
 
 
 def _credits(text: str) -> list[_Credit]:
@@ -183,8 +204,8 @@ def _credits(text: str) -> list[_Credit]:
     found: list[_Credit] = []
     author = licence = prefix = prose = ""
     for line in text.splitlines():
-        if begun := re.match(r"(\S.*?)\s*-\s+(.*)", line):
-            author, items, prefix, prose = begun[1], begun[2], "", ""
+        if begun := re.match(r"(\S.*?)-\s+(.*)", line):
+            author, items, prefix, prose = begun[1].strip(), begun[2], "", ""
         elif line[:1].isspace() and author.endswith(","):
             joined = f"{author} {line.strip()}"
             found = [replace(credit, author=joined) if credit.author == author else credit for credit in found]
@@ -208,12 +229,12 @@ def _credits(text: str) -> list[_Credit]:
     return found
 
 
-def _named(paths: list[PurePosixPath], credits: list[_Credit]) -> dict[PurePosixPath, list[_Credit]]:
+def _named(paths: list[PurePosixPath], credited: list[_Credit]) -> dict[PurePosixPath, list[_Credit]]:
     """The credits of each sound: those that name it most exactly, by folders; none if they may mean another one."""
     best: dict[PurePosixPath, list[_Credit]] = {}
     places: dict[str, set[PurePosixPath]] = defaultdict(set)
     for path in paths:
-        ranks = [(_rank(credit.item, path), credit) for credit in credits]
+        ranks = [(_rank(credit.item, path), credit) for credit in credited]
         top = max((rank for rank, _ in ranks), default=0)
         best[path] = [credit for rank, credit in ranks if rank == top > 0]
         for credit in best[path] if top < _WITH_FOLDER else ():
@@ -245,36 +266,47 @@ def _names(name: str, stem: str) -> bool:
 
 
 # OpenTTD -------------------------------------------------------------------------------------------------------------
+def _catalogue_offset(start: bytes) -> int:
+    """Where the table of a catalogue ends and its first sound begins."""
+    return int.from_bytes(start[:4], "little") & _OFFSET_BITS
+
+
 def _of_catalogue(data: bytes) -> Iterator[PackedSound]:
     """The sounds of a catalogue: a table of offsets and sizes, then for each a title, a WAV file and its name."""
-    first = int.from_bytes(data[:4], "little") & 0x7FFFFFFF
+    first = _catalogue_offset(data)
     count = first // 8
     if not 0 < count <= MAX_ENTRIES or first > len(data):
-        raise DataError(f"its table states {count} entries")
+        raise DataError(f"its table states {count} entries; expected 1 to {MAX_ENTRIES}")
+    n_bytes = 0
     seen: Counter[str] = Counter()
     for index, (offset, size) in enumerate(struct.iter_unpack("<II", data[: count * 8])):
-        at = offset & 0x7FFFFFFF
+        at = offset & _OFFSET_BITS
         begin = at + 1 + data[at] if first <= at < len(data) else len(data)
         if begin + size > len(data) or data[begin : begin + 4] != b"RIFF":
             raise DataError(f"its entry {index} of {count} has no WAV file")
-        if size > MAX_SOUND_BYTES:
-            raise DataError(f"its entry {index} has more than {MAX_SOUND_BYTES >> 20} MiB")
+        n_bytes += size
+        if size > MAX_SOUND_BYTES or n_bytes > len(data):
+            raise DataError(f"its entry {index} has more than {MAX_SOUND_BYTES >> 20} MiB, or overlaps another")
         text = data[at + 1 : begin].split(b"\0")[0].decode("utf-8", "replace")
         title = (re.match(r'"([^"]*)"', text) or re.match(r"([^.]*)", text))[1]  # type: ignore[index]
         what = _class(title) or "untitled"
         seen[what] += 1
-        path = PurePosixPath(f"{what[:80]}{seen[what]}.wav")
+        path = PurePosixPath(f"{short_name(what, 200)}_{seen[what]}.wav")
         source, author, licence = _credit_of(title, text)
         yield PackedSound(path, data[begin : begin + size], what, source, author, licence)
 
 
 def _credit_of(title: str, text: str) -> tuple[str, str, str]:
-    """Source, author and licence that an entry states: ``"Title". Original "file" by "A". Edited by B. License: C.``
+    """Source, author and licence that an entry states.
 
     Author and licence are empty if it names a file without saying who made it.
+
+    Example:
+        >>> _credit_of("Horn", '"Horn". Original "claxon.wav" by "han1". Edited by Bo. License: CC BY 3.0.')
+        ('claxon.wav', 'han1, Bo', 'CC BY 3.0')
     """
     credit, _, stated = text.removeprefix(f'"{title}"').partition("License:")
-    named = list(re.finditer(rf'"(?P<file>[^"]*)"(?:\s+by\s+(?P<maker>{_MAKER}))?|\b(?i:by)\s+(?P<other>{_MAKER})', credit))
+    named = list(_NAMED.finditer(credit))
     files = dict.fromkeys(match["file"] for match in named if match["file"])
     makers = dict.fromkeys((match["maker"] or match["other"] or "").replace('"', "") for match in named)
     if "" in makers:

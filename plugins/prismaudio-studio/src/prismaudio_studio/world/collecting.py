@@ -14,6 +14,7 @@ from prismaudio.errors import DataError, MediaError, first_of
 from prismaudio.media.files import relative, replacing
 from prismaudio.paths import AUDIO_SUFFIXES, expanded
 from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
+from prismaudio_studio.world.archives import SUFFIXES as ARCHIVES
 from prismaudio_studio.world.archives import is_archive, packed_sounds
 from prismaudio_studio.world.excerpts import kind_of, read_sound
 from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
@@ -87,8 +88,8 @@ def candidates(
     path = expanded(source)
     if path.suffix.lower() in SUFFIXES:
         return [cells for _, cells in read_table(path)]
-    if is_archive(path):
-        return list(_of_archive(path, path.stem, unpack))
+    if path.suffix.lower() in ARCHIVES and path.is_file():
+        return list(_of_archive(path, path.name, None if unpack is None else unpack / path.stem))
     if path.is_dir():
         if root := sorted(path.glob("usr/share/doc/*/copyright")):
             files = [file for file in sorted(path.rglob("*")) if file.is_file()]
@@ -131,7 +132,12 @@ def _of_package(copyright_file: Path, files: list[Path], unpack: Path | None) ->
     stanzas = _stanzas(copyright_file)
     audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES]
     named = [(file, _stanza_of(file, stanzas)) for file in audio]
-    packed = [cells for file in files if is_archive(file) for cells in _of_archive(file, package, unpack)]
+    packed = [
+        cells
+        for file in files
+        if is_archive(file)
+        for cells in _of_archive(file, package, None if unpack is None else unpack / package / file.stem)
+    ]
     if not packed and not any(stanza for _, stanza in named):
         raise DataError(f"the copyright file of {package} names none of its {len(audio)} audio files; {EXPECTED}")
     for file, found in named:
@@ -148,12 +154,12 @@ def _of_package(copyright_file: Path, files: list[Path], unpack: Path | None) ->
     yield from packed
 
 
-def _of_archive(archive: Path, name: str, unpack: Path | None) -> Iterator[dict[str, Any]]:
+def _of_archive(archive: Path, name: str, folder: Path | None) -> Iterator[dict[str, Any]]:
     """The recordings of an archive; those with author and a licence that is allowed are written as files."""
     for sound in packed_sounds(archive):
-        if unpack is None:
+        if folder is None:
             raise DataError(f"the sounds of {archive} lie in an archive; add --unpack DIR to write them as files")
-        file = (expanded(unpack) / name / archive.stem / sound.path).absolute()
+        file = (expanded(folder) / sound.path).absolute()
         source = f"{name} {sound.source}"
         cells = {"file": file, "class": sound.what, "source": source, "fold": ""}
         cells |= {"author": sound.author, "licence": sound.licence}
