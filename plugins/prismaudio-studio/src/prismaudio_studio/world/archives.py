@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from prismaudio.errors import DataError, reason
-from prismaudio.media.files import short_name
 from prismaudio.paths import AUDIO_SUFFIXES
 from prismaudio.untrusted import read_small
 
@@ -290,8 +289,9 @@ def _of_catalogue(data: bytes) -> Iterator[PackedSound]:
         text = data[at + 1 : begin].split(b"\0")[0].decode("utf-8", "replace")
         title = (re.match(r'"([^"]*)"', text) or re.match(r"([^.]*)", text))[1]  # type: ignore[index]
         what = _class(title) or "untitled"
-        seen[what] += 1
-        path = PurePosixPath(f"{short_name(what, 200)}_{seen[what]}.wav")
+        stem = what[:60]
+        seen[stem] += 1
+        path = PurePosixPath(f"{stem}_{seen[stem]}.wav")
         source, author, licence = _credit_of(title, text)
         yield PackedSound(path, data[begin : begin + size], what, source, author, licence)
 
