@@ -228,7 +228,14 @@ def test_a_package_gives_the_sounds_of_its_archives(tmp_path, capsys):
     assert "Bo-Bo: clonk-data Click" in (tmp_path / "NOTICE").read_text()
 
 
-def test_a_package_with_an_unreadable_archive_of_another_kind_is_no_archive(tmp_path):
+def test_an_archive_without_sounds_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("Graphics.ocg").write_bytes(packed(group({"a.png": b"0"})))
+    assert main(["studio", "recordings", "Graphics.ocg", "--unpack", "o", "-o", "r.csv"]) == 2
+    assert capsys.readouterr().err.endswith("the archive Graphics.ocg has no sounds; name another one, or a package\n")
+
+
+def test_files_of_another_kind_with_the_same_suffix_are_no_archives(tmp_path):
     for name, data in (("a.cat", b""), ("b.cat", b"\xff" * 9), ("c.ocg", b"PK"), ("d.wav", wav())):
         (tmp_path / name).write_bytes(data)
         assert not is_archive(tmp_path / name)

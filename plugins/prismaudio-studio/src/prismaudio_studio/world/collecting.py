@@ -89,7 +89,9 @@ def candidates(
     if path.suffix.lower() in SUFFIXES:
         return [cells for _, cells in read_table(path)]
     if path.suffix.lower() in ARCHIVES and path.is_file():
-        return list(_of_archive(path, path.name, None if unpack is None else unpack / path.stem))
+        if found := list(_of_archive(path, path.name, None if unpack is None else unpack / path.stem)):
+            return found
+        raise DataError(f"the archive {path} has no sounds; name another one, or a package")
     if path.is_dir():
         if root := sorted(path.glob("usr/share/doc/*/copyright")):
             files = [file for file in sorted(path.rglob("*")) if file.is_file()]
