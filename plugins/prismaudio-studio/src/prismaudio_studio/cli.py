@@ -109,10 +109,14 @@ def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None
         nargs="+",
         metavar="SOURCE",
         help="a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio for each class, "
-        "a Debian package that is installed, or a folder to which one was unpacked",
+        "a Debian package that is installed, a folder to which one was unpacked, or an archive of sounds (.ocg of "
+        "OpenClonk, .cat of OpenTTD)",
     )
     recordings.add_argument("--author", help="author of recordings in class folders")
     recordings.add_argument("--licence", help="licence of recordings in class folders")
+    recordings.add_argument(
+        "--unpack", type=Path, metavar="DIR", help="folder to which sounds that lie in archives are written"
+    )
     recordings.add_argument("--notice", type=Path, metavar="FILE", help="write the text that names every author here")
     recordings.add_argument("-o", "--out", type=Path, required=True, metavar="TABLE", help=".csv file to write")
     recordings.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -185,7 +189,7 @@ def _recordings(args: argparse.Namespace) -> int:
             raise MediaError(f"{path} exists; choose another name, or add --force")
     if args.licence is not None and licence_name(args.licence) is None:
         raise DataError(f"the licence {brief(args.licence)} is not allowed; see prismaudio studio recordings --help")
-    found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence)]
+    found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence, args.unpack)]
     collected = Collected()
     for number, cells in enumerate(found, 1):
         if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Build a table of recordings from tables, folders of class folders, and Debian packages."""
+"""Build a table of recordings from tables, folders of class folders, Debian packages, and archives of sounds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from prismaudio.data.manifest import SUFFIXES
-from prismaudio.errors import DataError, first_of
-from prismaudio.media.files import relative
+from prismaudio.errors import DataError, MediaError, first_of
+from prismaudio.media.files import relative, replacing
 from prismaudio.paths import AUDIO_SUFFIXES, expanded
 from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
+from prismaudio_studio.world.archives import SUFFIXES as ARCHIVES
+from prismaudio_studio.world.archives import is_archive, packed_sounds
 from prismaudio_studio.world.excerpts import kind_of, read_sound
 from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
 
 DOCS, LISTS = Path("/usr/share/doc"), Path("/var/lib/dpkg/info")
 EXPECTED = (
     "expected a table (.csv, .tsv, .jsonl), a folder with one, a folder with a subfolder of audio files for each "
-    "class, or an installed or unpacked Debian package"
+    "class, an installed or unpacked Debian package, or an archive of sounds (.ocg, .cat)"
 )
 
 
@@ -68,24 +70,32 @@ class Collected:
         return [{**row, "file": relative(row["file"], folder)} for row in self.rows]
 
 
-def candidates(source: str, author: str | None = None, licence: str | None = None) -> list[dict[str, Any]]:
+def candidates(
+    source: str, author: str | None = None, licence: str | None = None, unpack: Path | None = None
+) -> list[dict[str, Any]]:
     """The cells of each recording of a source, not checked yet.
 
     Args:
-        source: A table, a folder or a package.
+        source: A table, a folder, a package or an archive of sounds.
         author: Author of the recordings of a folder of class folders.
         licence: Their licence.
+        unpack: Folder to which sounds that lie in archives are written.
 
     Raises:
-        DataError: There is no such source, or it says nothing about authors and licences.
+        DataError: There is no such source, it says nothing about authors and licences, or an archive is damaged.
+        MediaError: A sound cannot be written.
     """
     path = expanded(source)
     if path.suffix.lower() in SUFFIXES:
         return [cells for _, cells in read_table(path)]
+    if path.suffix.lower() in ARCHIVES and path.is_file():
+        if found := list(_of_archive(path, path.name, None if unpack is None else unpack / path.stem)):
+            return found
+        raise DataError(f"the archive {path} has no sounds; name another one, or a package")
     if path.is_dir():
         if root := sorted(path.glob("usr/share/doc/*/copyright")):
             files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-            return [cells for copyright_file in root for cells in _of_package(copyright_file, files)]
+            return [cells for copyright_file in root for cells in _of_package(copyright_file, files, unpack)]
         tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
         if len(tables) > 1:
             raise DataError(f"{path} has several tables, {first_of([t.name for t in tables], 3)}; name the one to use")
@@ -95,7 +105,7 @@ def candidates(source: str, author: str | None = None, licence: str | None = Non
     if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", source) and (DOCS / source / "copyright").is_file():
         lists = [LISTS / f"{source}.list", *sorted(LISTS.glob(f"{source}:*.list"))]
         names = next((file.read_text(encoding="utf-8") for file in lists if file.is_file()), "")
-        return list(_of_package(DOCS / source / "copyright", [Path(line) for line in names.splitlines()]))
+        return list(_of_package(DOCS / source / "copyright", [Path(line) for line in names.splitlines()], unpack))
     raise DataError(f"there is no table, folder or installed package {source}; {EXPECTED}")
 
 
@@ -115,8 +125,8 @@ def _of_folders(folder: Path, author: str | None, licence: str | None) -> list[d
     return [{**cells, "author": author, "licence": licence} for cells in found]
 
 
-def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, Any]]:
-    """The recordings of a Debian package whose machine-readable copyright file has an entry for each of them.
+def _of_package(copyright_file: Path, files: list[Path], unpack: Path | None) -> Iterator[dict[str, Any]]:
+    """The recordings of a Debian package whose machine-readable copyright file, or archive, has an entry for each.
 
     An entry for everything, such as ``Files: *``, does not count: it says what holds for programs, too.
     """
@@ -124,7 +134,13 @@ def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, A
     stanzas = _stanzas(copyright_file)
     audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES]
     named = [(file, _stanza_of(file, stanzas)) for file in audio]
-    if not any(stanza for _, stanza in named):
+    packed = [
+        cells
+        for file in files
+        if is_archive(file)
+        for cells in _of_archive(file, package, None if unpack is None else unpack / package / file.stem)
+    ]
+    if not packed and not any(stanza for _, stanza in named):
         raise DataError(f"the copyright file of {package} names none of its {len(audio)} audio files; {EXPECTED}")
     for file, found in named:
         stanza = found or {}
@@ -137,6 +153,31 @@ def _of_package(copyright_file: Path, files: list[Path]) -> Iterator[dict[str, A
             "author": re.sub(r"^(?:©|\(c\))?\s*[\d,\s-]*", "", copyright_text, flags=re.IGNORECASE),
             "licence": stanza.get("license", "").split("\n")[0].strip(),
         }
+    yield from packed
+
+
+def _of_archive(archive: Path, name: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """The recordings of an archive; those with author and a licence that is allowed are written as files."""
+    for sound in packed_sounds(archive):
+        if folder is None:
+            raise DataError(f"the sounds of {archive} lie in an archive; add --unpack DIR to write them as files")
+        file = (expanded(folder) / sound.path).absolute()
+        source = f"{name} {sound.source}"
+        cells = {"file": file, "class": sound.what, "source": source, "fold": ""}
+        cells |= {"author": sound.author, "licence": sound.licence}
+        if row_fault(cells) is None:
+            _write(file, sound.audio)
+        yield cells
+
+
+def _write(file: Path, audio: bytes) -> None:
+    """Write a sound; the same file that is there already is kept."""
+    if file.exists():
+        if file.is_file() and file.stat().st_size == len(audio) and file.read_bytes() == audio:
+            return
+        raise MediaError(f"{file} exists and is another file; choose another folder with --unpack")
+    with replacing(file, "choose another folder with --unpack") as part:
+        part.write_bytes(audio)
 
 
 def _stanzas(copyright_file: Path) -> list[dict[str, str]]:
