@@ -61,6 +61,10 @@ def prismaudio_planners() -> Iterable[Component]:
     return [
         Component("prismaudio_studio.planner.event:EventPlanner", "Detects sound events in video and writes the plan."),
         Component(
+            "prismaudio_studio.planner.studio:StudioPlanner",
+            "Plans clips of the studio from their events, and other videos as FootagePlanner does.",
+        ),
+        Component(
             "prismaudio_studio.describing:EventDescriber", "Describes what EventPlanner detects, as an annotator."
         ),
     ]
@@ -80,7 +84,8 @@ def prismaudio_autoencoders() -> Iterable[Component]:
 def prismaudio_tasks() -> Iterable[Component]:
     """The task that fits the autoencoder."""
     return [
-        Component("prismaudio_studio.fitting:AutoencoderFittingTask", "Fits a spectral basis to one epoch of audio.")
+        Component("prismaudio_studio.fitting:AutoencoderFittingTask", "Fits a spectral basis to one epoch of audio."),
+        Component("prismaudio_studio.fitting:PlannerFittingTask", "Fits what a planner takes for the studio."),
     ]
 
 

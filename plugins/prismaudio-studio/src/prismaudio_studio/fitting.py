@@ -1,4 +1,4 @@
-"""Fit an autoencoder without gradients."""
+"""Fit an autoencoder, and what a planner takes for the studio, without gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 from lightning.pytorch import LightningModule
 
 from prismaudio.errors import TrainingError
+from prismaudio.pretrained import load_parts
 from prismaudio_studio.autoencoder import ParametricStereoAutoencoder
+from prismaudio_studio.planner.event import EventPlanner
+from prismaudio_studio.planner.studio import LIMIT, StudioPlanner
 
 if TYPE_CHECKING:
     from prismaudio.types import ClipBatch
@@ -69,3 +72,45 @@ class AutoencoderFittingTask(LightningModule):
 
 def _audio(batch: ClipBatch) -> torch.Tensor:
     return torch.stack([clip.audio for clip in batch.clips if clip.audio is not None])
+
+
+class PlannerFittingTask(LightningModule):
+    """Fits the part of a planner that tells clips of the studio from footage to one epoch of clips.
+
+    Args:
+        pretrained: Model folder whose planner, an ``EventPlanner`` with trained weights, it becomes.
+    """
+
+    def __init__(self, pretrained: str) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        trained = load_parts(pretrained).get("planner")
+        if not isinstance(trained, EventPlanner):
+            raise TrainingError(f"{pretrained} has no EventPlanner; train one first, with studio/planner")
+        self.planner = StudioPlanner(**trained.config)
+        self.planner.network.load_state_dict(trained.network.state_dict())
+
+    def components(self) -> dict[str, Any]:
+        """The components to export, by their names in a model folder."""
+        return {"planner": self.planner}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """No optimizers."""
+        return []
+
+    def training_step(self, batch: ClipBatch) -> None:
+        """Look at the clips of the batch."""
+        for clip in batch.clips:
+            if clip.frames is not None:
+                self.planner.observe(clip.frames)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Fit after the last batch, before the validation at the end of the epoch."""
+        if self.trainer.is_last_batch:
+            self.planner.fit()
+
+    def validation_step(self, batch: ClipBatch) -> None:
+        """Log how strange held-out clips of the studio are, and the share that would be taken for footage."""
+        strangeness = torch.tensor([self.planner.strangeness(clip) for clip in batch.clips])
+        self.log("val_strangeness", strangeness.mean(), prog_bar=True, batch_size=len(batch))
+        self.log("val_mistaken", (strangeness > LIMIT).float().mean(), prog_bar=True, batch_size=len(batch))
