@@ -123,7 +123,6 @@ class Entry:
     plugin: Plugin
 
 
-@dataclass
 def plugin_folders(distribution: str) -> list[str]:
     """The folders of a clone from which a distribution of the project is installed: its own, and what it depends on.
 
@@ -134,6 +133,7 @@ def plugin_folders(distribution: str) -> list[str]:
     return [f"plugins/{name}" for name in (*DEPENDS.get(distribution, ()), distribution)]
 
 
+@dataclass
 class Registry:
     """The plugins of this environment and the items that they provide.
 

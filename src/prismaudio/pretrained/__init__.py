@@ -133,9 +133,8 @@ def installed_model() -> str:
     names = discover().names("models")
     if not names:
         raise CheckpointError(
-            f"no model is installed; in a clone run: pip install {' '.join(plugin_folders('prismaudio-studio'))}, from an "
-            "index: "
-            "pip install 'prismaudio[studio]', or give a model folder with --model DIR"
+            f"no model is installed; in a clone run: pip install {' '.join(plugin_folders('prismaudio-studio'))}, "
+            "from an index: pip install 'prismaudio[studio]', or give a model folder with --model DIR"
         )
     if len(names) > 1:
         raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; select one with --model NAME")
