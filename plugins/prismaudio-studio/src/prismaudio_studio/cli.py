@@ -117,6 +117,11 @@ def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None
     recordings.add_argument(
         "--unpack", type=Path, metavar="DIR", help="folder to which sounds that lie in archives are written"
     )
+    recordings.add_argument(
+        "--families",
+        action="store_true",
+        help="take only those that a family of the studio sounds like: what its model is trained on",
+    )
     recordings.add_argument("--notice", type=Path, metavar="FILE", help="write the text that names every author here")
     recordings.add_argument("-o", "--out", type=Path, required=True, metavar="TABLE", help=".csv file to write")
     recordings.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -178,6 +183,7 @@ def _recordings(args: argparse.Namespace) -> int:
     from prismaudio.media import replacing
     from prismaudio.media.files import spare
     from prismaudio.paths import expanded
+    from prismaudio_studio.families import voices
     from prismaudio_studio.world.collecting import Collected, candidates
     from prismaudio_studio.world.recordings import licence_name, notice, read_recordings, table_text
 
@@ -190,6 +196,8 @@ def _recordings(args: argparse.Namespace) -> int:
     if args.licence is not None and licence_name(args.licence) is None:
         raise DataError(f"the licence {brief(args.licence)} is not allowed; see prismaudio studio recordings --help")
     found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence, args.unpack)]
+    if args.families:
+        found = [cells for cells in found if any(voice.is_of(cells.get("class") or "") for voice in voices().values())]
     collected = Collected()
     for number, cells in enumerate(found, 1):
         if sys.stderr.isatty():

@@ -76,10 +76,10 @@ def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
 
 
 def nouns_of(classes: Iterable[str]) -> Nouns:
-    """The nouns of some classes, with other words for them."""
+    """The nouns of some classes, with other words for them; who knows families also knows a rustle of unknown things."""
     known = list(classes)
     others = [noun for noun, name in _SYNONYMS.items() if name in known]
-    return NOUNS.only((*known, *others))
+    return NOUNS.only((*known, *others, *([UNKNOWN] if others else [])))
 
 
 NOUNS = Nouns(
