@@ -1,5 +1,6 @@
 """The families that sound like recordings: their table, words, motions and scenes."""
 
+import json
 import random
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from prismaudio.cli.main import main
 from prismaudio.errors import DataError
 from prismaudio.media import write_wav
 from prismaudio.plan import Plan
@@ -16,6 +18,7 @@ from prismaudio_studio.datamodule import StudioDataModule
 from prismaudio_studio.families import lasts, voice_names, voiceless, voices
 from prismaudio_studio.narration import narrate, renamed
 from prismaudio_studio.plan_grid import PlanGridEncoder
+from prismaudio_studio.suite import StudioSuite
 from prismaudio_studio.words import CLASSES, FAMILIES, MOTIONS, NOUNS, VOCABULARY, class_of, motion_of, nouns_of
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.bank import SoundBank
@@ -208,3 +211,56 @@ def test_the_vocabulary_is_what_weights_depend_on():
     assert len(VOCABULARY) == len(CLASSES) + len(FAMILIES)
     assert set(voice_names().values()) == set(FAMILIES)
     assert {families()[name].name for name in FAMILIES} == set(FAMILIES)
+
+
+def test_render_and_the_suite_show_families(table, tmp_path, capsys):
+    words = [
+        "studio",
+        "render",
+        "--families",
+        "--count",
+        "1",
+        "--size",
+        "32",
+        "--fps",
+        "8",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert main(words) == 2
+    assert "--families needs the recordings" in capsys.readouterr().err
+    assert main([*words, "--recordings", str(table)]) == 0
+    (truth,) = (tmp_path / "out").glob("*.json")
+    told = json.loads(truth.read_text())
+    assert {source["class"] for source in told["sources"]} <= {"dog", "cat", "footstep", "rain", UNKNOWN}
+    assert all(item["author"] == "Ann" for item in told["recordings"])
+    suite = StudioSuite(1, recordings=str(table), families=True)
+    (entry,) = suite.clips(tmp_path / "suite", ["semantic"])
+    assert {source.what for source in entry.plans[0].read(NOUNS).sources} <= {"dog", "rain"}
+    with pytest.raises(ValueError, match="recordings holds out none of a family"):
+        StudioSuite(1, families=True)
+
+
+def test_the_benchmark_measures_families_by_what_is_heard(table, capsys):
+    pytest.importorskip("prismaudio_yamnet")
+    words = ["bench", "studio", "--recordings", str(table), "--limit", "2", "--rows", "truth,shuffled", "--seeds", "1"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "family_heard" in shown
+    assert "class_accuracy" not in shown
+    assert "edit_time" not in shown
+
+
+def test_a_table_of_one_part_cannot_be_measured(table, tmp_path, capsys):
+    rows = [row for row in table.read_text().splitlines() if ",5," not in row]
+    (table.parent / "trained.csv").write_text("\n".join(rows) + "\n")
+    assert main(["bench", "studio", "--recordings", str(table.parent / "trained.csv"), "--rows", "truth"]) == 2
+    assert "holds out the recordings of no family" in capsys.readouterr().err
+
+
+def test_only_the_recordings_of_families_are_listed(table, tmp_path):
+    rows = table.read_text().splitlines()
+    (table.parent / "more.csv").write_text("\n".join([*rows, "a.wav,zither,a,1,Ann,CC0"]) + "\n")
+    words = ["studio", "recordings", str(table.parent / "more.csv"), "-o", str(table.parent / "kept.csv"), "--force"]
+    assert main([*words, "--families"]) == 0
+    assert len((table.parent / "kept.csv").read_text().splitlines()) == len(rows)

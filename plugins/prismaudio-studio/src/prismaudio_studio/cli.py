@@ -90,6 +90,11 @@ def parser() -> argparse.ArgumentParser:
         help="let things sound like the recordings of this table, as prismaudio studio recordings writes it; a class "
         "without a recording of its kind keeps its synthetic voice",
     )
+    render.add_argument(
+        "--families",
+        action="store_true",
+        help="show the families that have recordings in the table, in place of the synthetic classes",
+    )
     render.add_argument("--force", action="store_true", help="overwrite existing files that are not studio clips")
     return top
 
@@ -160,17 +165,21 @@ def main(argv: list[str]) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
+    from prismaudio_studio.words import CLASSES
     from prismaudio_studio.world import sample_scene
     from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.files import write_scene
 
+    if args.families and args.recordings is None:
+        raise DataError("--families needs the recordings that they sound like; give a table with --recordings")
     bank = None if args.recordings is None else SoundBank(args.recordings)
+    cast = bank.cast if args.families and bank is not None else CLASSES
     folder = _folder(args.out)
     if bank is not None:
         counts = (f"{what} {train} + {held_out}" for what, (train, held_out) in bank.classes.items())
         sys.stderr.write(f"recordings to train on + held out: {', '.join(counts)}\n")
     for number in range(args.count):
-        scene = sample_scene(args.start + number, args.seed, args.split, held_out=args.held_out)
+        scene = sample_scene(args.start + number, args.seed, args.split, held_out=args.held_out, cast=cast)
         randomised = args.split == "randomised"
         size_px = args.size or (scene.look.size_px if randomised else SIZE_PX)
         fps = args.fps or (scene.look.fps if randomised else FPS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from prismaudio.data.manifest import ManifestEntry
 from prismaudio.evaluation.suites import Suite
 from prismaudio_studio.narration import narrate
+from prismaudio_studio.words import CLASSES
 from prismaudio_studio.world import sample_scene
 from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.files import clip_files, write_scene
@@ -28,6 +29,7 @@ class StudioSuite(Suite):
         seed: Seed of the clips.
         split: Visual variation of the clips.
         recordings: Table of recordings that things sound like, their held-out sources; None for synthesis alone.
+        families: Whether to show the families whose recordings are held out in part, in place of the synthetic classes.
     """
 
     group = "events"
@@ -38,6 +40,8 @@ class StudioSuite(Suite):
         seed: int = 0,
         split: Literal["plain", "randomised"] = "plain",
         recordings: str | None = None,
+        *,
+        families: bool = False,
     ) -> None:
         if count < 1:
             raise ValueError(f"count is {count}; expected 1 or more")
@@ -45,13 +49,16 @@ class StudioSuite(Suite):
             raise ValueError(f"split is {split!r}; expected plain or randomised")
         self.count, self.seed, self.split = count, seed, split
         self.bank = None if recordings is None else SoundBank(recordings)
+        if families and (self.bank is None or not self.bank.held_out):
+            raise ValueError("families is true and recordings holds out none of a family; give a table that does")
+        self.cast = self.bank.held_out if families and self.bank is not None else CLASSES
 
     def clips(self, folder: Path, sections: Sequence[str]) -> list[ManifestEntry]:
         """See :meth:`prismaudio.evaluation.suites.Suite.clips`; clips that are there are kept."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = []
         for index in range(self.count):
-            scene = sample_scene(index, self.seed, self.split, held_out=True)
+            scene = sample_scene(index, self.seed, self.split, held_out=True, cast=self.cast)
             look = self.split == "randomised"
             size_px, fps = (scene.look.size_px, scene.look.fps) if look else (SIZE_PX, FPS)
             if write_scene(scene, folder, size_px, fps, bank=self.bank):

@@ -76,7 +76,7 @@ def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
 
 
 def nouns_of(classes: Iterable[str]) -> Nouns:
-    """The nouns of some classes, with other words for them; who knows families also knows a rustle of unknown things."""
+    """The nouns of some classes, other words for them, and with families also the rustle of what is unknown."""
     known = list(classes)
     others = [noun for noun, name in _SYNONYMS.items() if name in known]
     return NOUNS.only((*known, *others, *([UNKNOWN] if others else [])))

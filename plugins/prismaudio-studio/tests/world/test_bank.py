@@ -144,7 +144,7 @@ def test_the_cache_of_clips_depends_on_the_recordings(bank, tmp_path, monkeypatc
 def test_the_data_module_and_the_suite_take_a_table(table, tmp_path):
     data = StudioDataModule(plain=1, randomised=0, validation=1, cache_dir=str(tmp_path), recordings=str(table))
     assert all("-recordings-" in cache.folder.name for part in (True, False) for cache in data._caches(held_out=part))
-    assert StudioSuite(recordings=str(table)).bank.classes == {"bell": (3, 1), "engine": (1, 1)}
+    assert StudioSuite(recordings=str(table)).bank.classes == {"bell": (3, 1), "car": (1, 1), "engine": (1, 1)}
 
 
 def test_render_names_the_recordings_that_it_used(table, tmp_path, capsys):
@@ -165,7 +165,7 @@ def test_render_names_the_recordings_that_it_used(table, tmp_path, capsys):
         str(tmp_path),
     ]
     assert main(words) == 0
-    assert "bell 3 + 1, engine 1 + 1" in capsys.readouterr().err
+    assert "bell 3 + 1, car 1 + 1, engine 1 + 1" in capsys.readouterr().err
     used = [item for file in tmp_path.glob("*.json") for item in json.loads(file.read_text())["recordings"]]
     assert used
     assert {item["author"] for item in used} <= {"Ann", "Bob"}
