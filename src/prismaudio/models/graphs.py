@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch.distributed.fsdp import FSDPModule
 
 from prismaudio.downloads import cache_home
 from prismaudio.types import Conditions, Features
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from prismaudio.models.dit import ConditioningCache, DiffusionTransformer
 
@@ -190,7 +189,7 @@ class GraphedTransformer:
             and not torch.is_grad_enabled()
             and (self._record is not None or self.transformer.pre.weight.is_cuda)
             and rows * n_frames <= MAX_FRAMES
-            and not isinstance(self.transformer, FSDPModule)
+            and not _is_sharded(self.transformer)
         )
 
     def _graph(self, latents: Tensor, conditions: PaddedConditions) -> _Graph | None:
@@ -286,3 +285,10 @@ def _fill(inputs: PaddedConditions, conditions: PaddedConditions) -> None:
         target.mask.copy_(stream.mask)
     if inputs.mask is not None and conditions.mask is not None:
         inputs.mask.copy_(conditions.mask)
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Whether the weights are sharded by FSDP; importing that takes as long as the rest of the command line."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(module, FSDPModule)
