@@ -1,0 +1,509 @@
+"""Teach the studio model a new sound: one more class, learned from a folder of recordings."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from rich.progress import track
+from torch.optim import AdamW
+from torch.utils.data import Dataset
+
+from prismaudio.checkpoints import fresh, save_components
+from prismaudio.data.buckets import Draw, batch_loader
+from prismaudio.encoders.base import by_stream
+from prismaudio.errors import CheckpointError, DataError, MediaError, reason
+from prismaudio.inference import PrismAudio, Settings
+from prismaudio.media.files import check_writable, file_id, hidden_prefix
+from prismaudio.plan.nouns import COMMON_WORDS, MAX_NOUN_LENGTH
+from prismaudio.plan.story import Source, Story
+from prismaudio.training.foundation import FoundationTask
+from prismaudio.training.schedule import CosineWithWarmup
+from prismaudio.types import Clip, ClipBatch
+from prismaudio.weight_files import read_safetensors
+from prismaudio_footage.families import UNKNOWN
+from prismaudio_studio.narration import narrate, written
+from prismaudio_studio.plan_grid import ROWS, PlanGridEncoder
+from prismaudio_studio.planner.event import EventPlanner
+from prismaudio_studio.understanding import PHRASES
+from prismaudio_studio.words import CLASSES, class_of, nouns_of
+from prismaudio_studio.world.audio import render_audio
+from prismaudio_studio.world.bank import one_shots_of, read_usable
+from prismaudio_studio.world.excerpts import texture
+from prismaudio_studio.world.sampling import SPLITS, sample_scene
+from prismaudio_studio.world.video import render_video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from torch.utils.data import DataLoader
+
+    from prismaudio.models.dit import DiffusionTransformer
+    from prismaudio_studio.world.scene import Thing
+    from prismaudio_studio.world.voices import Signal, Sounds
+
+    Lesson = tuple[Clip, Story]
+
+CHECKED = 8
+"""Held-out scenes of the new class, and of the others, on which the loss is measured before and after."""
+FEW = 3
+"""Number of recordings below which a warning says that one hears it."""
+_TOGETHER = 3
+"""Most classes of a scene of the model's own sounds."""
+_NOUN = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
+
+
+# Words and files -----------------------------------------------------------------------------------------------------
+def usable_noun(text: str, classes: Sequence[str]) -> str:
+    """The noun of a new class, in lower case.
+
+    Args:
+        text: The noun as the user wrote it.
+        classes: The classes of the model.
+
+    Raises:
+        DataError: It is no noun phrase, names a class already, or would be found in what plans say of other sounds.
+
+    Example:
+        >>> usable_noun("Vuvuzela", ["bell", "horn"])
+        'vuvuzela'
+    """
+    noun = " ".join(text.lower().split())
+    if not _NOUN.fullmatch(noun) or len(noun) > MAX_NOUN_LENGTH:
+        raise DataError(
+            f"{text!r:.60} cannot name a sound; expected a noun in the singular, such as vuvuzela or fog horn"
+        )
+    before, after = nouns_of(classes), nouns_of([*classes, noun])
+    if any(mention.start == 0 and mention.end == len(noun) for mention in before.mentions(noun)):
+        raise DataError(f"{noun} names a sound that the model has, {class_of(noun, classes)}; choose another noun")
+    if noun == UNKNOWN or not COMMON_WORDS.isdisjoint(noun.split()):
+        raise DataError(f"{noun} is a word that plans use for any sound; choose another noun, such as vuvuzela")
+    for phrase in PHRASES:
+        said = f"the {classes[0]} {phrase}"
+        if after.named(said) != before.named(said):
+            raise DataError(f"plans say {phrase!r} of other sounds, so {noun} cannot name one; choose another noun")
+    plan = narrate(Story((Source(noun, (0.5, 1.5), None, (24, 24)),), "clean", "dry"))
+    if [source.what for source in plan.read(after).sources] != [noun]:
+        raise DataError(f"{noun} is not found in the plan {str(plan)!r}; choose another noun, such as vuvuzela")
+    return noun
+
+
+def like_class(text: str, classes: Sequence[str]) -> str:
+    """The class of a model that a noun names.
+
+    Raises:
+        DataError: It names none.
+    """
+    name = class_of(" ".join(text.split()), classes)
+    if name is None:
+        raise DataError(f"{text!r:.60} is no class of the model; expected one of {', '.join(classes) or 'none'}")
+    return name
+
+
+@dataclass(frozen=True)
+class Found:
+    """The recordings of a folder.
+
+    Args:
+        files: Those that can be used.
+        refused: The others, each with the reason.
+        treated: Of those that can be used, the ones used in part, with what was done.
+    """
+
+    files: tuple[Path, ...]
+    refused: tuple[tuple[Path, str], ...]
+    treated: tuple[tuple[Path, str], ...]
+
+
+def find_recordings(folder: Path, rate_hz: int) -> Found:
+    """The recordings in a folder, without its subfolders and hidden files.
+
+    Args:
+        folder: The folder.
+        rate_hz: Sample rate at which they are used.
+
+    Raises:
+        DataError: The folder cannot be read, or has no recording that can be used.
+    """
+    try:
+        every = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read the folder of recordings {folder}: {reason(error)}") from error
+    files, refused, treated = [], [], []
+    for file in every:
+        try:
+            sound = read_usable(file)
+        except DataError as error:
+            refused.append((file, str(error.__cause__ or error)))
+            continue
+        if not one_shots_of(file, rate_hz):
+            refused.append((file, "has no sound of 30 ms or more"))
+            continue
+        files.append(file)
+        if sound.treatment:
+            treated.append((file, sound.treatment))
+    if not files:
+        why = "; ".join(f"{file.name} {text}" for file, text in refused[:3]) or "it has no files"
+        raise DataError(f"no recording in {folder} can be used: {why}; give a folder with some, ten if you can")
+    return Found(tuple(files), tuple(refused), tuple(treated))
+
+
+class FolderBank:
+    """Recordings that all things sound like, each like one of them.
+
+    Args:
+        files: The recordings.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+    def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal]:
+        """See :class:`prismaudio_studio.world.voices.Sounds`."""
+        rng = np.random.default_rng([thing.key, 0])
+        events = one_shots_of(self._file(rng), rate_hz)
+        return [events[rng.integers(len(events))] for _ in thing.onsets_s]
+
+    def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal:
+        """See :class:`prismaudio_studio.world.voices.Sounds`."""
+        rng = np.random.default_rng([thing.key, 0])
+        return texture(read_usable(self._file(rng)), n_samples, rate_hz, rng)
+
+    def _file(self, rng: np.random.Generator) -> Path:
+        return self.files[rng.integers(len(self.files))]
+
+
+# The model -----------------------------------------------------------------------------------------------------------
+def plan_grid(parts: Mapping[str, Any]) -> tuple[str, PlanGridEncoder]:
+    """The stream of a model that has a plan grid, and its encoder.
+
+    Raises:
+        CheckpointError: The model has none.
+    """
+    for stream, encoder in by_stream(parts).items():
+        if isinstance(encoder, PlanGridEncoder) and stream in parts["transformer"].conditioners:
+            return stream, encoder
+    raise CheckpointError(
+        "this model has no PlanGridEncoder, whose classes are its vocabulary, so it cannot be taught a class; "
+        "give the studio model, or one that was trained like it"
+    )
+
+
+def widened(parts: Mapping[str, Any], noun: str, like: str) -> dict[str, Any]:
+    """A model with one more class, which sounds as another one does; of anything else it generates the same.
+
+    Args:
+        parts: Components by name; they are not changed.
+        noun: The new class.
+        like: The class whose weights it has.
+    """
+    stream, encoder = plan_grid(parts)
+    grown = PlanGridEncoder([*encoder.classes, noun], encoder.rate_hz)
+    made = {**parts, f"{stream}_encoder": grown}
+    made["transformer"] = _wider(parts["transformer"], stream, encoder.classes.index(like), len(encoder.classes), grown)
+    planner = parts.get("planner")
+    if isinstance(planner, EventPlanner):
+        taught = {**planner.taught, noun: planner.taught.get(like, like)}
+        told = type(planner)(**{**fresh(planner.config), "taught": taught})
+        told.load_state_dict(planner.state_dict())
+        made["planner"] = told.eval().requires_grad_(requires_grad=False)
+    return made
+
+
+def _wider(
+    old: DiffusionTransformer, stream: str, place: int, count: int, grown: PlanGridEncoder
+) -> DiffusionTransformer:
+    """A transformer whose plan stream has the rows of one more class after ``count``, copies of those of another."""
+    arguments = fresh(old.config)
+    conditioner = arguments["streams"][stream]
+    arguments["streams"][stream] = type(conditioner)(**{**conditioner.config, "dim": grown.dim})
+    new = type(old)(**arguments)
+    state = dict(old.state_dict())
+    for name, weight in new.state_dict().items():
+        if weight.shape != state[name].shape:  # the inputs are the second axis
+            classes, rest = state[name].tensor_split([ROWS * count], 1)
+            state[name] = torch.cat([classes, classes[:, ROWS * place : ROWS * (place + 1)], rest], 1)
+    new.load_state_dict(state)
+    return new.to(next(old.parameters()).device)
+
+
+# Clips ---------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Stage:
+    """Renders scenes as clips of a model, with their stories.
+
+    Args:
+        seed: Seed of the scenes.
+        settings: Frame rate and size of the model.
+        rate_hz: Sample rate of its autoencoder.
+        held_out: Whether the scenes are those that are not trained on.
+    """
+
+    seed: int
+    settings: Settings
+    rate_hz: int
+    held_out: bool = False
+
+    def taught(self, count: int, noun: str, like: str, bank: Sounds) -> list[Lesson]:
+        """Scenes of a new class: those of a class that moves alike, with the sound of recordings."""
+        lessons = []
+        for index in track(range(count), f"rendering {noun}", transient=True):
+            clip, story = self._lesson(noun, index, (like,), bank, audible=True)
+            sources = tuple(replace(source, what=noun, size=None) for source in story.sources)
+            lessons.append((clip, replace(story, sources=sources)))
+        return lessons
+
+    def synthetic(self, count: int, cast: Sequence[str]) -> list[Lesson]:
+        """Scenes of classes with a synthetic sound."""
+        return [self._lesson("synthetic", index, cast, audible=True) for index in range(count)]
+
+    def remembered(self, count: int, classes: Sequence[str], model: PrismAudio) -> list[Lesson]:
+        """Scenes of other classes, with the audio that the model generates for them.
+
+        Without guidance, generated clips are distributed as the model has learned, so that training on them changes
+        nothing of it.
+        """
+        order = np.random.default_rng(self.seed).permutation(len(classes))
+        lessons = []
+        for index in track(range(count), "generating rehearsal", transient=True):
+            cast = [classes[order[(index + step) % len(classes)]] for step in range(min(_TOGETHER, len(classes)))]
+            clip, story = self._lesson("remembered", index, cast)
+            plan = written(story, "decomposed", clip.id)
+            audio = model.render([clip], [plan], [index], guidance=1.0)[0]
+            lessons.append((replace(clip, audio=audio, sample_rate_hz=self.rate_hz), story))
+        return lessons
+
+    def _lesson(
+        self, name: str, index: int, cast: Sequence[str], bank: Sounds | None = None, *, audible: bool = False
+    ) -> Lesson:
+        scene = sample_scene(index, self.seed, SPLITS[index % 2], held_out=self.held_out, cast=cast)
+        spec = self.settings.frame_spec
+        frames = torch.as_tensor(render_video(scene, spec.size, spec.fps))
+        audio = torch.as_tensor(render_audio(scene, self.rate_hz, bank)) if audible else None
+        name = f"{name} {'held out ' if self.held_out else ''}{index}"
+        return Clip(name, scene.duration_s, frames, spec.fps, audio, self.rate_hz if audible else None), scene.story
+
+
+class Lessons(Dataset[ClipBatch]):
+    """Batches of clips with plans that are worded differently in each epoch.
+
+    Args:
+        lessons: Clips with their stories.
+        seed: Seed of the wording.
+    """
+
+    def __init__(self, lessons: Sequence[Lesson], seed: int) -> None:
+        self.lessons, self.seed = lessons, seed
+
+    def __len__(self) -> int:
+        return len(self.lessons)
+
+    def __getitem__(self, draws: Sequence[Draw]) -> ClipBatch:
+        found = [self.lessons[draw.clip] for draw in draws]
+        plans = [
+            written(story, "decomposed", f"{self.seed} {draw.epoch} {draw.clip}")
+            for draw, (_, story) in zip(draws, found, strict=True)
+        ]
+        return ClipBatch([clip for clip, _ in found], plans)
+
+    def loader(self, batch_size: int, *, shuffle: bool) -> DataLoader[Any]:
+        """The batches, in random order or in that of the list."""
+        return batch_loader(self, [1] * len(self), batch_size, self.seed, shuffle=shuffle)
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Course:
+    """How a model is taught.
+
+    Args:
+        steps: Optimizer steps.
+        clips: Clips of the new class, and as many of the others.
+        batch_size: Clips in a batch.
+        learning_rate: Highest learning rate, after a warm-up.
+        seed: Seed of scenes, order and noise.
+        precision: That of Lightning's trainer.
+    """
+
+    steps: int = 300
+    clips: int = 96
+    batch_size: int = 12
+    learning_rate: float = 3e-4
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A model that was taught a new class.
+
+    Args:
+        parts: Its components by name.
+        loss: Loss on held-out scenes of the new class before and after training, with the same noise.
+        others: The same on scenes of the other classes.
+    """
+
+    parts: dict[str, Any]
+    loss: tuple[float, float]
+    others: tuple[float, float]
+
+
+def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course = Course()) -> Taught:
+    """Train a model on a new class and on the ones that it has.
+
+    The new class begins with the weights of one that moves and sounds alike in time. One half of the clips are scenes
+    of that class with the sound of the recordings. The other half keeps what the model knows: scenes of synthetic
+    classes, and of other classes the audio that the model itself generates.
+
+    Args:
+        parts: Components of the model by name; they are not changed.
+        noun: The new class, see :func:`usable_noun`.
+        like: A class of the model.
+        files: Recordings of the new class, see :func:`find_recordings`.
+        course: Steps, clips and rates.
+
+    Raises:
+        CheckpointError: The model has no plan grid.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    new = widened(parts, noun, like)
+    train, check, check_others = _lessons(parts, noun, like, files, course)
+    task = FoundationTask(
+        transformer=new["transformer"],
+        encoders=by_stream(new),
+        autoencoder=new["autoencoder"],
+        optimizer=partial(AdamW, lr=course.learning_rate, betas=(0.9, 0.98)),
+        lr_scheduler=partial(CosineWithWarmup, warmup_steps=min(20, course.steps // 4)),
+        swap_video=0.4,
+        time_mean=0.6,
+        seed=course.seed,
+    )
+    before = [_loss(task, lessons, course) for lessons in (check, check_others)]
+    with _interruptible():
+        trainer = _trainer(course, max_steps=course.steps, gradient_clip_val=1.0)
+        trainer.fit(task, train.loader(course.batch_size, shuffle=True))
+    after = [_loss(task, lessons, course) for lessons in (check, check_others)]
+    new["transformer"] = task.transformer.eval()
+    (loss, others) = zip(before, after, strict=True)
+    return Taught(new, loss, others)
+
+
+def _lessons(
+    parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course
+) -> tuple[Lessons, Lessons, Lessons]:
+    """What is trained on, and what the loss is measured on: scenes of the new class, and of others."""
+    planner, codec = parts.get("planner"), parts["autoencoder"]
+    settings = parts.get("settings") or Settings()
+    model = PrismAudio(parts["transformer"], codec, by_stream(parts), planner, parts.get("sampler"), settings)
+    classes = plan_grid(parts)[1].classes
+    synthetic = [name for name in CLASSES if name in classes]
+    own = [name for name in classes if name not in CLASSES]
+    own += [UNKNOWN] * bool(own)
+    shown = planner.taught.get(like, like) if isinstance(planner, EventPlanner) else like
+    bank = FolderBank(files)
+    made = []
+    for held_out, count in ((False, course.clips), (True, CHECKED)):
+        stage = Stage(course.seed, settings, codec.sample_rate_hz, held_out)
+        n_own = (count // 2 if synthetic else count) if own else 0
+        others = stage.remembered(n_own, own, model) if own else []
+        others += stage.synthetic(count - n_own, synthetic) if synthetic else []
+        made.append((stage.taught(count, noun, shown, bank), others))
+    (new, others), (check, check_others) = made
+    return Lessons([*new, *others], course.seed), Lessons(check, course.seed), Lessons(check_others, course.seed)
+
+
+def _trainer(course: Course, **options: Any) -> Trainer:
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=course.precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def _loss(task: FoundationTask, lessons: Lessons, course: Course) -> float:
+    trainer = _trainer(course, enable_progress_bar=False)
+    with _interruptible():
+        found = trainer.validate(task, lessons.loader(course.batch_size, shuffle=False), verbose=False)
+    return float(found[0]["val_loss"])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undo that Lightning turns Ctrl-C into exit code 1."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+def check_target(folder: Path, source: Path, *, force: bool) -> None:
+    """Check, before long work, that a model can be written to a folder.
+
+    Args:
+        folder: The folder.
+        source: The folder of the model that is taught, which is never replaced.
+        force: Whether an existing model may be replaced.
+
+    Raises:
+        MediaError: It cannot.
+    """
+    if folder.exists() and file_id(folder) == file_id(source):
+        raise MediaError(
+            f"{folder} is the model that is taught and is never overwritten; choose another folder with -o"
+        )
+    if folder.is_dir() and (folder / "config.json").is_file():
+        if not force:
+            raise MediaError(f"{folder} has a model; choose another folder with -o, or add --force")
+    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise MediaError(f"{folder} exists and is no model folder; choose another folder with -o")
+    check_writable(folder.absolute().parent)
+
+
+def save_model(folder: Path, parts: Mapping[str, Any], source: Path) -> None:
+    """Write a model to a temporary folder, which then takes the place of ``folder``.
+
+    Args:
+        folder: The folder, see :func:`check_target`.
+        parts: Components by name.
+        source: The folder of the model that was taught: its notices are copied, and what it stores in half precision is
+            stored so.
+
+    Raises:
+        MediaError: The folder cannot be written.
+    """
+    stored = read_safetensors(source / "model.safetensors")
+    half = {name.partition(".")[0] for name, weight in stored.items() if weight.dtype == torch.float16}
+    folder = folder.absolute()
+    part, previous = (
+        folder.with_name(f"{hidden_prefix(folder.name)}{secrets.token_hex(8)}.{name}") for name in ("part", "previous")
+    )
+    try:
+        save_components(part, parts, half & parts.keys())
+        for notice in source.glob("NOTICE*"):
+            shutil.copyfile(notice, part / notice.name)
+        if folder.exists():  # folders are not replaced at once
+            folder.rename(previous)
+        part.rename(folder)
+    except OSError as error:
+        raise MediaError(f"cannot write {folder}: {reason(error)}; choose another folder with -o") from error
+    finally:
+        if previous.exists() and not folder.exists():
+            previous.rename(folder)
+        for left in (part, previous):
+            shutil.rmtree(left, ignore_errors=True)
