@@ -60,7 +60,7 @@ COMMANDS = {
     ),
     "prismaudio-studio": (
         "studio render",
-        "studio recordings",
+        "studio recordings", "studio teach",
         "bench studio",
         "bench plan",
         "bench cot",

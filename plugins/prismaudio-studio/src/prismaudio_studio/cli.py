@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -271,6 +272,7 @@ def _report_recordings(collected: Collected) -> None:
 
 def _teach(args: argparse.Namespace) -> int:
     from prismaudio import pretrained
+    from prismaudio.cli.fit import quiet
     from prismaudio.paths import expanded
     from prismaudio_studio.teaching import (
         FEW,
@@ -299,6 +301,8 @@ def _teach(args: argparse.Namespace) -> int:
             f"only {len(found.files)} can be used: all sounds of {noun} are made from so few; add others\n"
         )
     course = Course(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
+    quiet()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     taught = teach(parts, noun, like, found.files, course)
     save_model(out, taught.parts, model.folder)
     before, after = taught.loss

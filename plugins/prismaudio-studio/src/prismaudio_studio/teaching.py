@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import shutil
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -388,9 +390,10 @@ def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path],
         seed=course.seed,
     )
     before = [_loss(task, lessons, course) for lessons in (check, check_others)]
-    with _interruptible():
-        trainer = _trainer(course, max_steps=course.steps, gradient_clip_val=1.0)
-        trainer.fit(task, train.loader(course.batch_size, shuffle=True))
+    batches = train.loader(course.batch_size, shuffle=True)
+    epochs = math.ceil(course.steps / len(batches))
+    with _plainly():
+        _trainer(course, max_steps=course.steps, max_epochs=epochs, gradient_clip_val=1.0).fit(task, batches)
     after = [_loss(task, lessons, course) for lessons in (check, check_others)]
     new["transformer"] = task.transformer.eval()
     (loss, others) = zip(before, after, strict=True)
@@ -403,7 +406,7 @@ def _lessons(
     """What is trained on, and what the loss is measured on: scenes of the new class, and of others."""
     planner, codec = parts.get("planner"), parts["autoencoder"]
     settings = parts.get("settings") or Settings()
-    model = PrismAudio(parts["transformer"], codec, by_stream(parts), planner, parts.get("sampler"), settings)
+    model = PrismAudio(parts["transformer"], codec, by_stream(parts), planner, parts.get("sampler"), settings).to("cpu")
     classes = plan_grid(parts)[1].classes
     synthetic = [name for name in CLASSES if name in classes]
     own = [name for name in classes if name not in CLASSES]
@@ -423,7 +426,7 @@ def _lessons(
 
 def _trainer(course: Course, **options: Any) -> Trainer:
     return Trainer(
-        accelerator="auto",
+        accelerator="cpu",
         devices=1,
         precision=course.precision,
         logger=False,
@@ -435,16 +438,18 @@ def _trainer(course: Course, **options: Any) -> Trainer:
 
 def _loss(task: FoundationTask, lessons: Lessons, course: Course) -> float:
     trainer = _trainer(course, enable_progress_bar=False)
-    with _interruptible():
+    with _plainly():
         found = trainer.validate(task, lessons.loader(course.batch_size, shuffle=False), verbose=False)
     return float(found[0]["val_loss"])
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Undo that Lightning turns Ctrl-C into exit code 1."""
+def _plainly() -> Iterator[None]:
+    """Undo that Lightning turns Ctrl-C into exit code 1, and that it asks for a validation during training."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You defined a `validation_step`")
+            yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
