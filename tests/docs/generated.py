@@ -60,7 +60,8 @@ COMMANDS = {
     ),
     "prismaudio-studio": (
         "studio render",
-        "studio recordings", "studio teach",
+        "studio recordings",
+        "studio teach",
         "bench studio",
         "bench plan",
         "bench cot",

@@ -23,8 +23,10 @@ from prismaudio.types import Clip, Conditions, Features
 from prismaudio_studio import teaching
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.studio import StudioPlanner
-from prismaudio_studio.teaching import Course, find_recordings, save_model, teach, usable_noun, widened
+from prismaudio_studio.teaching import Course, save_model, teach
+from prismaudio_studio.widening import usable_noun, widened
 from prismaudio_studio.words import CLASSES, nouns_of
+from prismaudio_studio.world.folder import FolderBank, find_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,12 +155,12 @@ def test_the_planner_of_footage_is_told_too() -> None:
 def test_recordings_are_the_sound_of_the_scenes(recordings: Path) -> None:
     files = find_recordings(recordings, 16_000).files
     stage = teaching.Stage(0, Settings(), 16_000)
-    for clip, story in stage.taught(4, "vuvuzela", "whistle", teaching.FolderBank(files)):
+    for clip, story in stage.taught(4, "vuvuzela", "whistle", FolderBank(files)):
         assert [(source.what, source.size) for source in story.sources] == [("vuvuzela", None)]
         assert story.sources[0].end_s is not None
         spectrum = np.abs(np.fft.rfft(clip.audio.mean(0).numpy()))
         assert 350 < np.fft.rfftfreq(clip.audio.shape[1], 1 / 16_000)[spectrum.argmax()] < 850
-    for clip, _ in stage.taught(2, "vuvuzela", "bell", teaching.FolderBank(files)):
+    for clip, _ in stage.taught(2, "vuvuzela", "bell", FolderBank(files)):
         assert clip.audio.abs().max() > 0.05
 
 

@@ -274,17 +274,9 @@ def _teach(args: argparse.Namespace) -> int:
     from prismaudio import pretrained
     from prismaudio.cli.fit import quiet
     from prismaudio.paths import expanded
-    from prismaudio_studio.teaching import (
-        FEW,
-        Course,
-        check_target,
-        find_recordings,
-        like_class,
-        plan_grid,
-        save_model,
-        teach,
-        usable_noun,
-    )
+    from prismaudio_studio.teaching import Course, check_target, save_model, teach
+    from prismaudio_studio.widening import like_class, plan_grid, usable_noun
+    from prismaudio_studio.world.folder import FEW, find_recordings
 
     model, out = pretrained.find(args.model), expanded(args.out)
     check_target(out, model.folder, force=args.force)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import shutil
 import warnings
@@ -19,27 +18,23 @@ from rich.progress import track
 from torch.optim import AdamW
 from torch.utils.data import Dataset
 
-from prismaudio.checkpoints import fresh, save_components
+from prismaudio.checkpoints import save_components
 from prismaudio.data.buckets import Draw, batch_loader
 from prismaudio.encoders.base import by_stream
-from prismaudio.errors import CheckpointError, DataError, MediaError, reason
+from prismaudio.errors import MediaError, reason
 from prismaudio.inference import PrismAudio, Settings
-from prismaudio.media.files import check_writable, file_id, hidden_prefix
-from prismaudio.plan.nouns import COMMON_WORDS, MAX_NOUN_LENGTH
-from prismaudio.plan.story import Source, Story
+from prismaudio.media.files import check_writable
 from prismaudio.training.foundation import FoundationTask
 from prismaudio.training.schedule import CosineWithWarmup
 from prismaudio.types import Clip, ClipBatch
 from prismaudio.weight_files import read_safetensors
 from prismaudio_footage.families import UNKNOWN
-from prismaudio_studio.narration import narrate, written
-from prismaudio_studio.plan_grid import ROWS, PlanGridEncoder
+from prismaudio_studio.narration import written
 from prismaudio_studio.planner.event import EventPlanner
-from prismaudio_studio.understanding import PHRASES
-from prismaudio_studio.words import CLASSES, class_of, nouns_of
+from prismaudio_studio.widening import plan_grid, widened
+from prismaudio_studio.words import CLASSES
 from prismaudio_studio.world.audio import render_audio
-from prismaudio_studio.world.bank import one_shots_of, read_usable
-from prismaudio_studio.world.excerpts import texture
+from prismaudio_studio.world.folder import FolderBank
 from prismaudio_studio.world.sampling import SPLITS, sample_scene
 from prismaudio_studio.world.video import render_video
 
@@ -49,193 +44,15 @@ if TYPE_CHECKING:
 
     from torch.utils.data import DataLoader
 
-    from prismaudio.models.dit import DiffusionTransformer
-    from prismaudio_studio.world.scene import Thing
-    from prismaudio_studio.world.voices import Signal, Sounds
+    from prismaudio.plan.story import Story
+    from prismaudio_studio.world.voices import Sounds
 
     Lesson = tuple[Clip, Story]
 
 CHECKED = 8
 """Held-out scenes of the new class, and of the others, on which the loss is measured before and after."""
-FEW = 3
-"""Number of recordings below which a warning says that one hears it."""
 _TOGETHER = 3
 """Most classes of a scene of the model's own sounds."""
-_NOUN = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
-
-
-# Words and files -----------------------------------------------------------------------------------------------------
-def usable_noun(text: str, classes: Sequence[str]) -> str:
-    """The noun of a new class, in lower case.
-
-    Args:
-        text: The noun as the user wrote it.
-        classes: The classes of the model.
-
-    Raises:
-        DataError: It is no noun phrase, names a class already, or would be found in what plans say of other sounds.
-
-    Example:
-        >>> usable_noun("Vuvuzela", ["bell", "horn"])
-        'vuvuzela'
-    """
-    noun = " ".join(text.lower().split())
-    if not _NOUN.fullmatch(noun) or len(noun) > MAX_NOUN_LENGTH:
-        raise DataError(
-            f"{text!r:.60} cannot name a sound; expected a noun in the singular, such as vuvuzela or fog horn"
-        )
-    before, after = nouns_of(classes), nouns_of([*classes, noun])
-    if any(mention.start == 0 and mention.end == len(noun) for mention in before.mentions(noun)):
-        raise DataError(f"{noun} names a sound that the model has, {class_of(noun, classes)}; choose another noun")
-    if noun == UNKNOWN or not COMMON_WORDS.isdisjoint(noun.split()):
-        raise DataError(f"{noun} is a word that plans use for any sound; choose another noun, such as vuvuzela")
-    for phrase in PHRASES:
-        said = f"the {classes[0]} {phrase}"
-        if after.named(said) != before.named(said):
-            raise DataError(f"plans say {phrase!r} of other sounds, so {noun} cannot name one; choose another noun")
-    plan = narrate(Story((Source(noun, (0.5, 1.5), None, (24, 24)),), "clean", "dry"))
-    if [source.what for source in plan.read(after).sources] != [noun]:
-        raise DataError(f"{noun} is not found in the plan {str(plan)!r}; choose another noun, such as vuvuzela")
-    return noun
-
-
-def like_class(text: str, classes: Sequence[str]) -> str:
-    """The class of a model that a noun names.
-
-    Raises:
-        DataError: It names none.
-    """
-    name = class_of(" ".join(text.split()), classes)
-    if name is None:
-        raise DataError(f"{text!r:.60} is no class of the model; expected one of {', '.join(classes) or 'none'}")
-    return name
-
-
-@dataclass(frozen=True)
-class Found:
-    """The recordings of a folder.
-
-    Args:
-        files: Those that can be used.
-        refused: The others, each with the reason.
-        treated: Of those that can be used, the ones used in part, with what was done.
-    """
-
-    files: tuple[Path, ...]
-    refused: tuple[tuple[Path, str], ...]
-    treated: tuple[tuple[Path, str], ...]
-
-
-def find_recordings(folder: Path, rate_hz: int) -> Found:
-    """The recordings in a folder, without its subfolders and hidden files.
-
-    Args:
-        folder: The folder.
-        rate_hz: Sample rate at which they are used.
-
-    Raises:
-        DataError: The folder cannot be read, or has no recording that can be used.
-    """
-    try:
-        every = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read the folder of recordings {folder}: {reason(error)}") from error
-    files, refused, treated = [], [], []
-    for file in every:
-        try:
-            sound = read_usable(file)
-        except DataError as error:
-            refused.append((file, str(error.__cause__ or error)))
-            continue
-        if not one_shots_of(file, rate_hz):
-            refused.append((file, "has no sound of 30 ms or more"))
-            continue
-        files.append(file)
-        if sound.treatment:
-            treated.append((file, sound.treatment))
-    if not files:
-        why = "; ".join(f"{file.name} {text}" for file, text in refused[:3]) or "it has no files"
-        raise DataError(f"no recording in {folder} can be used: {why}; give a folder with some, ten if you can")
-    return Found(tuple(files), tuple(refused), tuple(treated))
-
-
-class FolderBank:
-    """Recordings that all things sound like, each like one of them.
-
-    Args:
-        files: The recordings.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = files
-
-    def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal]:
-        """See :class:`prismaudio_studio.world.voices.Sounds`."""
-        rng = np.random.default_rng([thing.key, 0])
-        events = one_shots_of(self._file(rng), rate_hz)
-        return [events[rng.integers(len(events))] for _ in thing.onsets_s]
-
-    def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal:
-        """See :class:`prismaudio_studio.world.voices.Sounds`."""
-        rng = np.random.default_rng([thing.key, 0])
-        return texture(read_usable(self._file(rng)), n_samples, rate_hz, rng)
-
-    def _file(self, rng: np.random.Generator) -> Path:
-        return self.files[rng.integers(len(self.files))]
-
-
-# The model -----------------------------------------------------------------------------------------------------------
-def plan_grid(parts: Mapping[str, Any]) -> tuple[str, PlanGridEncoder]:
-    """The stream of a model that has a plan grid, and its encoder.
-
-    Raises:
-        CheckpointError: The model has none.
-    """
-    for stream, encoder in by_stream(parts).items():
-        if isinstance(encoder, PlanGridEncoder) and stream in parts["transformer"].conditioners:
-            return stream, encoder
-    raise CheckpointError(
-        "this model has no PlanGridEncoder, whose classes are its vocabulary, so it cannot be taught a class; "
-        "give the studio model, or one that was trained like it"
-    )
-
-
-def widened(parts: Mapping[str, Any], noun: str, like: str) -> dict[str, Any]:
-    """A model with one more class, which sounds as another one does; of anything else it generates the same.
-
-    Args:
-        parts: Components by name; they are not changed.
-        noun: The new class.
-        like: The class whose weights it has.
-    """
-    stream, encoder = plan_grid(parts)
-    grown = PlanGridEncoder([*encoder.classes, noun], encoder.rate_hz)
-    made = {**parts, f"{stream}_encoder": grown}
-    made["transformer"] = _wider(parts["transformer"], stream, encoder.classes.index(like), len(encoder.classes), grown)
-    planner = parts.get("planner")
-    if isinstance(planner, EventPlanner):
-        taught = {**planner.taught, noun: planner.taught.get(like, like)}
-        told = type(planner)(**{**fresh(planner.config), "taught": taught})
-        told.load_state_dict(planner.state_dict())
-        made["planner"] = told.eval().requires_grad_(requires_grad=False)
-    return made
-
-
-def _wider(
-    old: DiffusionTransformer, stream: str, place: int, count: int, grown: PlanGridEncoder
-) -> DiffusionTransformer:
-    """A transformer whose plan stream has the rows of one more class after ``count``, copies of those of another."""
-    arguments = fresh(old.config)
-    conditioner = arguments["streams"][stream]
-    arguments["streams"][stream] = type(conditioner)(**{**conditioner.config, "dim": grown.dim})
-    new = type(old)(**arguments)
-    state = dict(old.state_dict())
-    for name, weight in new.state_dict().items():
-        if weight.shape != state[name].shape:  # the inputs are the second axis
-            classes, rest = state[name].tensor_split([ROWS * count], 1)
-            state[name] = torch.cat([classes, classes[:, ROWS * place : ROWS * (place + 1)], rest], 1)
-    new.load_state_dict(state)
-    return new.to(next(old.parameters()).device)
 
 
 # Clips ---------------------------------------------------------------------------------------------------------------
@@ -368,9 +185,9 @@ def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path],
 
     Args:
         parts: Components of the model by name; they are not changed.
-        noun: The new class, see :func:`usable_noun`.
+        noun: The new class, see :func:`prismaudio_studio.widening.usable_noun`.
         like: A class of the model.
-        files: Recordings of the new class, see :func:`find_recordings`.
+        files: Recordings of the new class, see :func:`prismaudio_studio.world.folder.find_recordings`.
         course: Steps, clips and rates.
 
     Raises:
@@ -468,7 +285,7 @@ def check_target(folder: Path, source: Path, *, force: bool) -> None:
     Raises:
         MediaError: It cannot.
     """
-    if folder.exists() and file_id(folder) == file_id(source):
+    if folder.resolve() == source.resolve():
         raise MediaError(
             f"{folder} is the model that is taught and is never overwritten; choose another folder with -o"
         )
@@ -496,7 +313,7 @@ def save_model(folder: Path, parts: Mapping[str, Any], source: Path) -> None:
     half = {name.partition(".")[0] for name, weight in stored.items() if weight.dtype == torch.float16}
     folder = folder.absolute()
     part, previous = (
-        folder.with_name(f"{hidden_prefix(folder.name)}{secrets.token_hex(8)}.{name}") for name in ("part", "previous")
+        folder.with_name(f".{folder.name[:80]}-{secrets.token_hex(8)}.{name}") for name in ("part", "previous")
     )
     try:
         save_components(part, parts, half & parts.keys())
