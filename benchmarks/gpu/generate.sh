@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures prismaudio generate as a whole command: 96 clips of 9 s with the installed small model on a GPU, in at most
-# 2 minutes. Needs prismaudio and plugins/prismaudio-studio in the Python of $PYTHON (default: python).
+# 2 minutes. Needs prismaudio, plugins/prismaudio-footage and plugins/prismaudio-studio in the Python of $PYTHON (default: python).
 #
 #   benchmarks/gpu/generate.sh FOLDER             writes FOLDER/generate.txt as it goes
 #   benchmarks/gpu/generate.sh FOLDER --reduced   4 clips of 2 s on the CPU: shows that the script works

@@ -47,7 +47,7 @@ OFFICIAL = {
         *("VggishFrechetDistance", "VggishKernelDistance", "ImageBindScore", "av-benchmark"),
     ),
     "prismaudio-clip": ("ClipEncoder", "XClipEncoder"),
-    "prismaudio-footage": ("FootagePlanner", "FootageBenchmark"),
+    "prismaudio-footage": ("FootagePlanner", "FootageBenchmark", "FamilyHeard"),
     "prismaudio-laion-clap": ("LaionClapReward", "ClapScore", "SegmentClapScore"),
     "prismaudio-loudness": ("loudness", "LoudnessReward", "LoudnessMetric"),
     "prismaudio-msclap": ("MsClapReward",),
@@ -75,6 +75,8 @@ OFFICIAL = {
     ),
 }
 """Names that the project's own plugin distributions provide, for messages about one that is not installed."""
+DEPENDS = {"prismaudio-studio": ("prismaudio-footage",)}
+"""Distributions of the project that others of them need."""
 
 Item = Component | Dimension | Pretrained | Command | Path
 """Types of the items that hooks return."""
@@ -119,6 +121,16 @@ class Entry:
     name: str
     item: Item
     plugin: Plugin
+
+
+def plugin_folders(distribution: str) -> list[str]:
+    """The folders of a clone from which a distribution of the project is installed: its own, and what it depends on.
+
+    Example:
+        >>> plugin_folders("prismaudio-studio")
+        ['plugins/prismaudio-footage', 'plugins/prismaudio-studio']
+    """
+    return [f"plugins/{name}" for name in (*DEPENDS.get(distribution, ()), distribution)]
 
 
 @dataclass
@@ -214,7 +226,7 @@ class Registry:
         for plugin in self.plugins:
             if plugin.distribution == distribution and plugin.status != "ok":
                 return f"plugin {plugin} provides it but is {plugin.status} {plugin.error}".strip()
-        return f"to install it, run in a clone: pip install plugins/{distribution}"
+        return f"to install it, run in a clone: pip install {' '.join(plugin_folders(distribution))}"
 
     def clash(self, entry: Entry) -> str:
         """The message about other entries of the same name; empty if the name is unique."""

@@ -1,6 +1,6 @@
 """Writes the reference pages that follow from the code: ``python tests/docs/generated.py``. The tests compare them.
 
-The pages describe the core and prismaudio-studio, which both must be installed; other plugins are disabled.
+The pages describe the core, prismaudio-studio and prismaudio-footage, which it needs; other plugins are disabled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from prismaudio.cli import main as command_line
 from prismaudio.registry import recipe_name
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-SOURCES = {"prismaudio": "prismaudio.builtin", "prismaudio-studio": "prismaudio_studio"}
+SOURCES = {
+    "prismaudio": "prismaudio.builtin",
+    "prismaudio-studio": "prismaudio_studio",
+    "prismaudio-footage": "prismaudio_footage",
+}
 """The distributions whose components and commands are on the pages, and the modules of their hooks."""
 COMMANDS = {
     "prismaudio": (
@@ -70,6 +74,7 @@ COMMANDS = {
         "bench instruments",
         "bench codec",
     ),
+    "prismaudio-footage": ("bench footage",),
 }
 """Those whose help does not depend on a recipe."""
 
@@ -79,7 +84,8 @@ CLI_HEAD = """\
 <!-- written by tests/docs/generated.py; a test keeps it equal to the program -->
 
 The texts on this page are what `prismaudio COMMAND --help` prints, on Python 3.11, where the core and
-[`prismaudio-studio`](../explanation/studio-model.md) are installed. The line above each text names the distribution.
+[`prismaudio-studio`](../explanation/studio-model.md), which needs `prismaudio-footage`, are installed. The line above
+each text names the distribution.
 Other plugins may bring [commands](hooks.md#prismaudio_commands) and [benchmarks](hooks.md#prismaudio_benchmarks).
 
 Exit codes: 0; 2 for an error that you can act on, reported in one line; 130 after Ctrl-C, 143 after SIGTERM.
@@ -117,7 +123,8 @@ COMPONENTS_HEAD = """\
 
 <!-- written by tests/docs/generated.py; a test keeps it equal to the hooks -->
 
-What the core, `prismaudio`, and `prismaudio-studio` provide, found through the same hooks as all plugins.
+What the core, `prismaudio`, `prismaudio-studio` and `prismaudio-footage` provide, found through the same hooks as all
+plugins.
 `prismaudio plugins list` shows the components of your environment, including other plugins. Recipes and options use the
 name; the column *From* is the distribution to install.
 """

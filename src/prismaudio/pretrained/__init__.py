@@ -14,7 +14,7 @@ from prismaudio.errors import CheckpointError
 from prismaudio.paths import expanded
 from prismaudio.pretrained.download import download
 from prismaudio.pretrained.layouts import ENCODERS, LAYOUTS, ModelFiles, recognise
-from prismaudio.registry import Registry, discover
+from prismaudio.registry import Registry, discover, plugin_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -133,8 +133,8 @@ def installed_model() -> str:
     names = discover().names("models")
     if not names:
         raise CheckpointError(
-            "no model is installed; in a clone run: pip install plugins/prismaudio-studio, from an index: "
-            "pip install 'prismaudio[studio]', or give a model folder with --model DIR"
+            f"no model is installed; in a clone run: pip install {' '.join(plugin_folders('prismaudio-studio'))}, "
+            "from an index: pip install 'prismaudio[studio]', or give a model folder with --model DIR"
         )
     if len(names) > 1:
         raise CheckpointError(f"{len(names)} models are installed: {', '.join(names)}; select one with --model NAME")

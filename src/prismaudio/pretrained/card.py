@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prismaudio import __version__
 from prismaudio.errors import CheckpointError, DataError, first_of, one_line, reason
-from prismaudio.registry import OFFICIAL
+from prismaudio.registry import OFFICIAL, plugin_folders
 from prismaudio.untrusted import load_json, read_small
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _body(repository: str, known: Known, about: About, results: Sequence[Results
     yield 'model.generate("clip.mp4").save("clip_with_sound.mp4")\n```\n'
     yield "## Packages\n\n| Package | Version |\n|---|---|"
     yield from (f"| `{name}` | {version} |" for name, version in sorted(packages.items()))
-    ours = [f"plugins/{name}" for name in packages if name in OFFICIAL]
+    ours = dict.fromkeys(folder for name in packages if name in OFFICIAL for folder in plugin_folders(name))
     clone = f"; in a clone of PrismAudio: `pip install {' '.join(['.', *ours])}`" if ours else ""
     yield f"\n`pip install {' '.join(sorted({'prismaudio', *packages}))}`{clone}\n"
     yield "## Parts\n\n| Part | Class | Parameters | Stored as |\n|---|---|---|---|"

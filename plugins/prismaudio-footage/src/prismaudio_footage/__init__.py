@@ -27,3 +27,13 @@ def prismaudio_benchmarks() -> Iterable[Component]:
             "Families, onsets and sides of plans against the sound of real videos.",
         )
     ]
+
+
+@hookimpl
+def prismaudio_metrics() -> Iterable[Component]:
+    """A metric of what is heard."""
+    return [
+        Component(
+            "prismaudio_footage.metrics:FamilyHeard", "Share of clips whose planned family YAMNet hears.", "semantic"
+        )
+    ]

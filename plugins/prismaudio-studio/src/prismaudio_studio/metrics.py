@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prismaudio.metrics.onset import OnsetF1
 from prismaudio.metrics.spatial import IldCorrelation, ItdCorrelation, SideAdherence
+from prismaudio_footage.metrics import FamilyHeard
 from prismaudio_studio.adherence import LateEnergyAdherence, NoiseFloorAdherence
 from prismaudio_studio.classifier import ClassAccuracy, SourceClassifier
 
@@ -35,6 +36,16 @@ def studio_metrics(classifier: SourceClassifier | None = None) -> dict[str, Audi
         "noise_floor_obeyed": NoiseFloorAdherence(),
         "late_energy_obeyed": LateEnergyAdherence(),
     }
+
+
+def family_metrics() -> dict[str, AudioMetric]:
+    """New metrics by column name, of clips whose families sound like recordings.
+
+    YAMNet takes the place of the classifier, which knows synthetic sounds.
+    """
+    metrics = studio_metrics()
+    del metrics["class_accuracy"]
+    return {**metrics, "family_heard": FamilyHeard()}
 
 
 def edit_metrics(classifier: SourceClassifier | None = None) -> dict[str, AudioMetric]:

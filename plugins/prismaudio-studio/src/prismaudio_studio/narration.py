@@ -40,7 +40,7 @@ def narrate(story: Story, rng: random.Random | None = None) -> Plan:
 
 
 def renamed(story: Story, rng: random.Random) -> Story:
-    """A story in which some of the sources of families have another name of theirs, and rustles that of any other thing.
+    """A story in which some sources of families have another name of theirs, and rustles that of any other thing.
 
     A model that is trained on such stories knows all words of the families, and a neutral sound for unknown things.
     """

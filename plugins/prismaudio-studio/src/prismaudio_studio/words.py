@@ -58,7 +58,7 @@ def is_lasting(noun: str) -> bool:
 
 
 def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
-    """The class that a noun names, or one of its words, in the singular or plural, or by another word; None for no class.
+    """The class that a noun or one of its words names, in any number, or by another word; None for no class.
 
     Example:
         >>> class_of("church bells"), class_of("puppy"), class_of("violin")

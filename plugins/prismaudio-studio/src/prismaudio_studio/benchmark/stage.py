@@ -20,6 +20,7 @@ from prismaudio_studio.world.video import render_video
 
 if TYPE_CHECKING:
     from prismaudio.plan.story import Story
+    from prismaudio_studio.world.bank import SoundBank
 
 RATE_HZ = 16_000
 
@@ -75,9 +76,9 @@ class Camera:
             return replace(read_clip(path, self.frames), id=scene.id, file=None)
 
 
-def take(index: int, scene: Scene, camera: Camera | None) -> Take:
-    """Render a scene, without video if there is no camera."""
-    audio = torch.as_tensor(render_audio(scene, RATE_HZ)).float()
+def take(index: int, scene: Scene, camera: Camera | None, bank: SoundBank | None = None) -> Take:
+    """Render a scene, without video if there is no camera, with the sounds of a bank if there is one."""
+    audio = torch.as_tensor(render_audio(scene, RATE_HZ, bank)).float()
     target = Target(scene.story, tuple(scene.events))
     floor_db = measure_noise_floor_db(audio, RATE_HZ)
     target = replace(target, noise_floor_db=floor_db, late_energy_db=measure_late_energy_db(audio, RATE_HZ, target))

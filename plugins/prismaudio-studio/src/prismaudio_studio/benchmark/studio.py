@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
@@ -15,13 +16,16 @@ from rich.progress import Progress
 from prismaudio.benchmarks import Benchmark
 from prismaudio.benchmarks.report import Report
 from prismaudio.cli import arguments
+from prismaudio.errors import DataError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.metrics.target import Target
 from prismaudio_studio.benchmark.edits import EDITS, edit
 from prismaudio_studio.benchmark.rows import ROWS, Row, make_rows
 from prismaudio_studio.benchmark.stage import RATE_HZ, Camera, Take, take
-from prismaudio_studio.metrics import edit_metrics, studio_metrics
+from prismaudio_studio.metrics import edit_metrics, family_metrics, studio_metrics
+from prismaudio_studio.words import CLASSES
+from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.sampling import sample_scene
 
 if TYPE_CHECKING:
@@ -70,6 +74,8 @@ class StudioBenchmark(Benchmark):
         sampler: Class name of the model's sampler, for the report; None for the model's own.
         steps: Its number of steps, for the report; None for its default.
         rows: Rows to measure.
+        recordings: Table of recordings: the clips show the families that sound like its held-out ones, and no plan is
+            edited; None for the synthetic classes.
         picture: ``"training"`` for frames of the training size, ``"filmed"`` for the size and frame rate of
             ``prismaudio studio render``; by default filmed for randomised clips and training for plain ones.
     """
@@ -84,6 +90,7 @@ class StudioBenchmark(Benchmark):
     sampler: str | None = None
     steps: int | None = None
     rows: tuple[str, ...] = ROWS
+    recordings: str | None = None
     picture: str | None = None
 
     @classmethod
@@ -112,6 +119,12 @@ class StudioBenchmark(Benchmark):
             "--picture",
             choices=("training", "filmed"),
             help="frame size and rate: of training, or of rendered files; by default filmed for randomised only",
+        )
+        parser.add_argument(
+            "--recordings",
+            metavar="TABLE",
+            help="measure the families that sound like recordings, on the held-out ones of this table, as prismaudio "
+            "studio recordings writes it; needs prismaudio-yamnet",
         )
         parser.add_argument("--batch-size", type=arguments.positive, default=16, help="clips generated per batch")
 
@@ -167,25 +180,48 @@ class StudioBenchmark(Benchmark):
         """
         counter = _Counter(on_step, self._total(rows))
         metrics = {
-            (name, seed): {column: measure(metric) for column, metric in (studio_metrics() | edit_metrics()).items()}
+            (name, seed): {column: measure(metric) for column, metric in self._metrics().items()}
             for name, row in rows.items()
             for seed in self._row_seeds(row)
         }
         self._measure_clips(rows, camera, metrics, counter)
-        self._measure_edits(rows, camera, metrics, counter)
+        if not self.recordings:
+            self._measure_edits(rows, camera, metrics, counter)
         return metrics
+
+    def _metrics(self) -> dict[str, AudioMetric]:
+        return family_metrics() if self.recordings else studio_metrics() | edit_metrics()
+
+    @cached_property
+    def _bank(self) -> SoundBank | None:
+        return SoundBank(self.recordings) if self.recordings else None
+
+    @cached_property
+    def _cast(self) -> tuple[str, ...]:
+        """The classes of the things.
+
+        Raises:
+            DataError: No family of the table has both recordings that are held out and others.
+        """
+        if self._bank is None:
+            return CLASSES
+        if not self._bank.held_out:
+            raise DataError(
+                f"{self.recordings} holds out the recordings of no family; expected families with some in both parts"
+            )
+        return self._bank.held_out
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
         """The held-out scenes with their indices."""
         for index in range(self.limit):
-            yield index, sample_scene(index, self.seed, self.split, held_out=True)
+            yield index, sample_scene(index, self.seed, self.split, held_out=True, cast=self._cast)
 
     def _row_seeds(self, row: Row) -> range:
         return range(self.seeds if row.seeded else 1)
 
     def _total(self, rows: Mapping[str, Row]) -> int:
         n_single = sum(len(scene.things) == 1 for _, scene in self.scenes())
-        n_edits = len(EDITS) * min(self.edit_limit, n_single)
+        n_edits = 0 if self.recordings else len(EDITS) * min(self.edit_limit, n_single)
         return n_edits * len(rows) + self.limit * sum(len(self._row_seeds(row)) for row in rows.values())
 
     def _camera(self, model: PrismAudio | None) -> Camera | None:
@@ -197,7 +233,7 @@ class StudioBenchmark(Benchmark):
     def _takes(self, camera: Camera | None, scenes: Sequence[tuple[int, Scene]]) -> Iterator[list[Take]]:
         """Batches of rendered clips."""
         for start in range(0, len(scenes), self.batch_size):
-            yield [take(index, scene, camera) for index, scene in scenes[start : start + self.batch_size]]
+            yield [take(index, scene, camera, self._bank) for index, scene in scenes[start : start + self.batch_size]]
 
     def _measure_clips(
         self, rows: Mapping[str, Row], camera: Camera | None, metrics: Metrics, counter: _Counter
@@ -240,6 +276,7 @@ class StudioBenchmark(Benchmark):
         settings: dict[str, object] = {"seed": self.seed, "limit": self.limit, "split": self.split, "seeds": self.seeds}
         settings |= {"sampler": self.sampler, "steps": self.steps}
         settings |= {"edit_limit": self.edit_limit, "guidance": self.guidance, "picture": self.picture}
+        settings |= {"recordings": self.recordings}
         return {**settings, "versions": {"prismaudio": __version__, "torch": torch.__version__}}
 
 
@@ -262,7 +299,8 @@ def _update(metrics: Iterable[Measure], audio: Sequence[Tensor], targets: Sequen
 
 def summary(metrics: Metrics) -> Report:
     """The report of metrics: a value for each sampling seed of a row."""
-    report = Report(COLUMNS, {name: {} for name, _ in metrics})
+    columns = next(iter(metrics.values()), COLUMNS)
+    report = Report(tuple(columns), {name: {} for name, _ in metrics})
     for (name, _), columns in metrics.items():
         for column, metric in columns.items():
             if metric.update_called:

@@ -108,6 +108,31 @@ def _flash(thing: Thing, times_s: Curve, exposure_s: float) -> Curve:
     return np.clip((glow * loudness).sum(1), 0, 1)
 
 
+def _shifts(thing: Thing, times_s: Curve, x: Curve, aspect: float) -> tuple[Curve, Curve, Curve | None]:
+    """Height, angle, and distance of what strikes it."""
+    first, last = thing.span_s
+    still = np.zeros_like(times_s)
+    match thing.motion:
+        case "struck":
+            return still, still, _tool(thing, times_s)
+        case "bouncing":
+            falls_s = last - first + thing.fall_s
+            return _bounce(thing, times_s), 5.0 * np.clip(times_s - first + thing.fall_s, 0, falls_s), None
+        case "shaken":
+            jerk = _shake(thing, times_s)
+            return 0.1 + thing.radius * 0.6 * (1 + jerk), 0.5 - 0.5 * jerk, None
+        case "rolling":
+            wheel = thing.radius * (0.45 if thing.what == "cart" else 1.0)
+            return still, (x - thing.x[0]) * 0.44 * aspect / wheel, None
+        case "stepping":
+            return still, _stride(thing, times_s), None
+        case "spinning":
+            return still, _TURNS_RAD_S * np.clip(times_s - first, 0, last - first), None
+        case "calling":
+            return still, -0.35 * _jerk(thing, times_s), None
+    return still, still, None
+
+
 def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
     """Compute the motion of a thing.
 
@@ -127,30 +152,14 @@ def move(thing: Thing, times_s: Curve, fps: float, aspect: float) -> Motion:
         share = np.clip(share, 0, 1)
     x = np.clip(thing.x[0] + share * (thing.x[1] - thing.x[0]), -1, 1)
     nothing = np.zeros_like(times_s)
-    lift, turn, tool, lit = nothing, nothing, None, nothing
-    match thing.motion:
-        case "struck":
-            tool = _tool(thing, times_s)
-        case "bouncing":
-            lift = _bounce(thing, times_s)
-            turn = 5.0 * np.minimum(np.clip(times_s - first + thing.fall_s, 0, None), last - first + thing.fall_s)
-        case "shaken":
-            jerk = _shake(thing, times_s)
-            lift, turn = 0.1 + thing.radius * 0.6 * (1 + jerk), 0.5 - 0.5 * jerk
-        case "rolling":
-            turn = (x - thing.x[0]) * 0.44 * aspect / (thing.radius * (0.45 if thing.what == "cart" else 1.0))
-        case "stepping":
-            turn = _stride(thing, times_s)
-        case "spinning":
-            turn = _TURNS_RAD_S * np.clip(times_s - first, 0, last - first)
-    if thing.end_s is not None:
-        lit = exposed(first, thing.end_s, times_s, exposure_s)
+    lift, turn, tool = _shifts(thing, times_s, x, aspect)
+    lit = nothing if thing.end_s is None else exposed(first, thing.end_s, times_s, exposure_s)
     if thing.motion in ("sustained", "rustling") and thing.end_s is not None:
         rng = np.random.default_rng(thing.key)
         tremble = rng.uniform(-1, 1, (2, len(times_s))) * lit
         x, turn = x + 0.012 * tremble[0], 0.06 * tremble[1]
     elif thing.motion == "calling":
-        lit, turn = _call(thing, times_s), -0.35 * _jerk(thing, times_s)
+        lit = _call(thing, times_s)
     phase = np.clip(times_s - first, 0, None if thing.is_synthetic else max(last - first, 0.4))
     flash = nothing if thing.end_s is not None else _flash(thing, times_s, exposure_s)
     return Motion(x, lift, turn, tool, flash, lit, phase)

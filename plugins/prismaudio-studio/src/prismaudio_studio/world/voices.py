@@ -127,14 +127,12 @@ def render_voice(
     rng = np.random.default_rng(thing.key)
     pitch = pitch_of(thing, rng)
     voice = np.zeros(n_samples, np.float32)
-    drone, impact = (table.get(thing.what, table[UNKNOWN]) for table in (DRONES, IMPACTS))
+    drone = DRONES.get(thing.what, DRONES[UNKNOWN])
+    impact = IMPACTS.get(thing.what, IMPACTS[UNKNOWN])
     if thing.end_s is not None and (thing.what in DRONES or not thing.is_synthetic):
         start, stop = round(thing.onsets_s[0] * rate_hz), min(n_samples, round(thing.end_s * rate_hz))
         recorded = None if bank is None else bank.texture(thing, stop - start, rate_hz, held_out=held_out)
-        if recorded is None:
-            audio = _drone(drone, pitch, stop - start, rate_hz, rng)
-        else:
-            audio = _faded(recorded, rate_hz)
+        audio = _drone(drone, pitch, stop - start, rate_hz, rng) if recorded is None else _faded(recorded, rate_hz)
         voice[start:stop] = audio * np.float32(10 ** (thing.levels_db[0] / 20))
         return voice
     hits = None if bank is None else bank.one_shots(thing, rate_hz, held_out=held_out)

