@@ -155,7 +155,10 @@ def _add_teach(actions: argparse._SubParsersAction[_OneLineParser]) -> None:
     teach.add_argument("--steps", type=whole(1, 10**6), default=300, help="optimizer steps (default: 300)")
     teach.add_argument("--batch-size", type=whole(1, 4096), default=12, help="clips in a batch (default: 12)")
     teach.add_argument(
-        "--clips", type=whole(2, 10**5), default=96, help="clips of the new sound, and as many of others (default: 96)"
+        "--clips",
+        type=whole(2, 10**5),
+        default=96,
+        help="clips of the new sound, half as many of LIKE, and as many of all others (default: 96)",
     )
     teach.add_argument("--learning-rate", type=_rate, default=3e-4, help="highest learning rate (default: 0.0003)")
     teach.add_argument(
@@ -297,10 +300,9 @@ def _teach(args: argparse.Namespace) -> int:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     taught = teach(parts, noun, like, found.files, course)
     save_model(out, taught.parts, model.folder)
-    before, after = taught.loss
-    others = taught.others
+    changes = zip((noun, like, "all others"), (taught.loss, taught.alike, taught.others), strict=True)
+    losses = (f"{name} {before:.3f} -> {after:.3f}" for name, (before, after) in changes)
     sys.stdout.write(
-        f"{out} knows {noun}, from {len(found.files)} recordings: loss on held-out scenes of it {before:.3f} -> "
-        f"{after:.3f}, of other classes {others[0]:.3f} -> {others[1]:.3f}\n"
+        f"{out} knows {noun}, from {len(found.files)} recordings; loss on held-out scenes of {', '.join(losses)}\n"
     )
     return 0

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Lesson = tuple[Clip, Story]
 
 CHECKED = 8
-"""Held-out scenes of the new class, and of the others, on which the loss is measured before and after."""
+"""Held-out scenes of the new class, of the one that it is like, and of all others, on which the loss is measured."""
 _TOGETHER = 3
 """Most classes of a scene of the model's own sounds."""
 
@@ -81,11 +81,11 @@ class Stage:
             lessons.append((clip, replace(story, sources=sources)))
         return lessons
 
-    def synthetic(self, count: int, cast: Sequence[str]) -> list[Lesson]:
+    def synthetic(self, name: str, count: int, cast: Sequence[str]) -> list[Lesson]:
         """Scenes of classes with a synthetic sound."""
-        return [self._lesson("synthetic", index, cast, audible=True) for index in range(count)]
+        return [self._lesson(name, index, cast, audible=True) for index in range(count)]
 
-    def remembered(self, count: int, classes: Sequence[str], model: PrismAudio) -> list[Lesson]:
+    def remembered(self, name: str, count: int, classes: Sequence[str], model: PrismAudio) -> list[Lesson]:
         """Scenes of other classes, with the audio that the model generates for them.
 
         Without guidance, generated clips are distributed as the model has learned, so that training on them changes
@@ -93,9 +93,9 @@ class Stage:
         """
         order = np.random.default_rng(self.seed).permutation(len(classes))
         lessons = []
-        for index in track(range(count), "generating rehearsal", transient=True):
+        for index in track(range(count), "generating what it knows", transient=True, disable=not count):
             cast = [classes[order[(index + step) % len(classes)]] for step in range(min(_TOGETHER, len(classes)))]
-            clip, story = self._lesson("remembered", index, cast)
+            clip, story = self._lesson(name, index, cast)
             plan = written(story, "decomposed", clip.id)
             audio = model.render([clip], [plan], [index], guidance=1.0)[0]
             lessons.append((replace(clip, audio=audio, sample_rate_hz=self.rate_hz), story))
@@ -146,7 +146,7 @@ class Course:
 
     Args:
         steps: Optimizer steps.
-        clips: Clips of the new class, and as many of the others.
+        clips: Clips of the new class, half as many of the one that it is like, and as many of all that the model has.
         batch_size: Clips in a batch.
         learning_rate: Highest learning rate, after a warm-up.
         seed: Seed of scenes, order and noise.
@@ -168,20 +168,22 @@ class Taught:
     Args:
         parts: Its components by name.
         loss: Loss on held-out scenes of the new class before and after training, with the same noise.
-        others: The same on scenes of the other classes.
+        alike: The same on scenes of the class that it is like.
+        others: The same on scenes of all classes that it had.
     """
 
     parts: dict[str, Any]
     loss: tuple[float, float]
+    alike: tuple[float, float]
     others: tuple[float, float]
 
 
 def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course = Course()) -> Taught:
     """Train a model on a new class and on the ones that it has.
 
-    The new class begins with the weights of one that moves and sounds alike in time. One half of the clips are scenes
-    of that class with the sound of the recordings. The other half keeps what the model knows: scenes of synthetic
-    classes, and of other classes the audio that the model itself generates.
+    The new class begins with the weights of one that moves and sounds alike in time. Two in five clips are scenes of
+    that class with the sound of the recordings. The others keep what the model knows, one in five the sound of that
+    class in the same scenes: synthetic classes are rendered, and of others the audio is what the model generates.
 
     Args:
         parts: Components of the model by name; they are not changed.
@@ -195,7 +197,7 @@ def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path],
         KeyboardInterrupt: Ctrl-C.
     """
     new = widened(parts, noun, like)
-    train, check, check_others = _lessons(parts, noun, like, files, course)
+    train, checks = _lessons(parts, noun, like, files, course)
     task = FoundationTask(
         transformer=new["transformer"],
         encoders=by_stream(new),
@@ -206,21 +208,23 @@ def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path],
         time_mean=0.6,
         seed=course.seed,
     )
-    before = [_loss(task, lessons, course) for lessons in (check, check_others)]
+    before = [_loss(task, lessons, course) for lessons in checks]
     batches = train.loader(course.batch_size, shuffle=True)
     epochs = math.ceil(course.steps / len(batches))
     with _plainly():
         _trainer(course, max_steps=course.steps, max_epochs=epochs, gradient_clip_val=1.0).fit(task, batches)
-    after = [_loss(task, lessons, course) for lessons in (check, check_others)]
+    after = [_loss(task, lessons, course) for lessons in checks]
     new["transformer"] = task.transformer.eval()
-    (loss, others) = zip(before, after, strict=True)
-    return Taught(new, loss, others)
+    return Taught(new, *zip(before, after, strict=True))
 
 
 def _lessons(
     parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course
-) -> tuple[Lessons, Lessons, Lessons]:
-    """What is trained on, and what the loss is measured on: scenes of the new class, and of others."""
+) -> tuple[Lessons, list[Lessons]]:
+    """What is trained on, and what the loss is measured on: scenes of the new class, of that it is like, of others.
+
+    The new class and the one that it is like have the same scenes, so that only their names tell their sounds apart.
+    """
     planner, codec = parts.get("planner"), parts["autoencoder"]
     settings = parts.get("settings") or Settings()
     model = PrismAudio(parts["transformer"], codec, by_stream(parts), planner, parts.get("sampler"), settings).to("cpu")
@@ -230,15 +234,25 @@ def _lessons(
     own += [UNKNOWN] * bool(own)
     shown = planner.taught.get(like, like) if isinstance(planner, EventPlanner) else like
     bank = FolderBank(files)
-    made = []
-    for held_out, count in ((False, course.clips), (True, CHECKED)):
-        stage = Stage(course.seed, settings, codec.sample_rate_hz, held_out)
+
+    def others(stage: Stage, count: int) -> list[Lesson]:
         n_own = (count // 2 if synthetic else count) if own else 0
-        others = stage.remembered(n_own, own, model) if own else []
-        others += stage.synthetic(count - n_own, synthetic) if synthetic else []
-        made.append((stage.taught(count, noun, shown, bank), others))
-    (new, others), (check, check_others) = made
-    return Lessons([*new, *others], course.seed), Lessons(check, course.seed), Lessons(check_others, course.seed)
+        made = stage.remembered("own", n_own, own, model)
+        return made + stage.synthetic("synthetic", count - n_own, synthetic)
+
+    def alike(stage: Stage, count: int) -> list[Lesson]:
+        if like in synthetic:
+            return stage.synthetic("alike", count, (like,))
+        return stage.remembered("alike", count, (like,), model)
+
+    train, check = (Stage(course.seed, settings, codec.sample_rate_hz, held_out) for held_out in (False, True))
+    trained = [
+        *train.taught(course.clips, noun, shown, bank),
+        *alike(train, course.clips // 2),
+        *others(train, course.clips),
+    ]
+    checked = [check.taught(CHECKED, noun, shown, bank), alike(check, CHECKED), others(check, CHECKED)]
+    return Lessons(trained, course.seed), [Lessons(lessons, course.seed) for lessons in checked]
 
 
 def _trainer(course: Course, **options: Any) -> Trainer:
