@@ -102,7 +102,7 @@ def test_training_teaches_the_sound_and_depends_on_the_seed_alone(tiny_model_fol
     before, after = made[0].loss
     assert after < 0.95 * before
     assert made[1].loss == made[0].loss
-    assert made[1].others == made[0].others
+    assert (made[1].alike, made[1].others) == (made[0].alike, made[0].others)
 
 
 def test_the_model_is_written_and_prompts_name_the_sound(taught: Path) -> None:
@@ -132,6 +132,7 @@ def test_a_second_sound_is_taught_while_the_model_rehearses_the_first(
     options = ["--steps", "1", "--clips", "6", "--batch-size", "2", "--model", str(taught), "-o", str(tmp_path / "m")]
     assert main(["studio", "teach", str(recordings), "dog", "vuvuzela", *options]) == 0
     assert {source.what for story in rehearsed for source in story.sources} == {"vuvuzela", "rustle"}
+    assert sum([source.what for source in story.sources] == ["vuvuzela"] for story in rehearsed) >= 3
     parts = load_parts(tmp_path / "m")
     assert parts["plan_encoder"].classes == [*CLASSES, "vuvuzela", "dog"]
     assert parts["planner"].taught == {"vuvuzela": "bell", "dog": "bell"}
@@ -150,6 +151,18 @@ def test_what_is_like_a_lasting_class_lasts(tiny_model_folder: Path) -> None:
 
 def test_the_planner_of_footage_is_told_too() -> None:
     assert StudioPlanner(CLASSES, width=8, time_width=8, depth=1, taught={"vuvuzela": "bell"}).taught
+
+
+def test_the_class_that_it_is_like_is_rehearsed_in_the_same_scenes(tiny_model_folder: Path, recordings: Path) -> None:
+    files = find_recordings(recordings, 16_000).files
+    lessons, checked = teaching._lessons(load_parts(tiny_model_folder), "vuvuzela", "whistle", files, Course(clips=2))
+    (new, _, like, *others), held_out = lessons.lessons, checked[0].lessons[0][0]
+    assert len(others) == 2
+    assert torch.equal(new[0].frames, like[0].frames)
+    assert new[1].sources[0].onsets_s == like[1].sources[0].onsets_s
+    assert like[1].sources[0].what == "whistle"
+    assert not torch.equal(new[0].audio, like[0].audio)
+    assert not torch.equal(held_out.frames, new[0].frames)
 
 
 def test_recordings_are_the_sound_of_the_scenes(recordings: Path) -> None:

@@ -274,8 +274,11 @@ def _report_recordings(collected: Collected) -> None:
 
 
 def _teach(args: argparse.Namespace) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
     from prismaudio import pretrained
     from prismaudio.cli.fit import quiet
+    from prismaudio.cli.termination import Terminated
     from prismaudio.paths import expanded
     from prismaudio_studio.teaching import Course, check_target, save_model, teach
     from prismaudio_studio.widening import like_class, plan_grid, usable_noun
@@ -298,7 +301,10 @@ def _teach(args: argparse.Namespace) -> int:
     course = Course(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    taught = teach(parts, noun, like, found.files, course)
+    try:
+        taught = teach(parts, noun, like, found.files, course)
+    except SIGTERMException as error:  # Lightning handles the signal at the end of a batch
+        raise Terminated from error
     save_model(out, taught.parts, model.folder)
     changes = zip((noun, like, "all others"), (taught.loss, taught.alike, taught.others), strict=True)
     losses = (f"{name} {before:.3f} -> {after:.3f}" for name, (before, after) in changes)
