@@ -23,7 +23,7 @@ from prismaudio.types import Clip, Conditions, Features
 from prismaudio_studio import teaching
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.studio import StudioPlanner
-from prismaudio_studio.teaching import Course, save_model, teach
+from prismaudio_studio.teaching import TeachingOptions, save_model, teach
 from prismaudio_studio.widening import usable_noun, widened
 from prismaudio_studio.words import CLASSES, nouns_of
 from prismaudio_studio.world.folder import FolderBank, find_recordings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COURSE = Course(steps=16, clips=4, batch_size=4, learning_rate=5e-3)
+OPTIONS = TeachingOptions(steps=16, clips=4, batch_size=4, learning_rate=5e-3)
 """Enough steps for a tiny network to learn something."""
 
 
@@ -98,7 +98,7 @@ def test_all_other_plans_stay_as_they_were(tiny_model_folder: Path, what: str) -
 
 def test_training_teaches_the_sound_and_depends_on_the_seed_alone(tiny_model_folder: Path, recordings: Path) -> None:
     files = find_recordings(recordings, 16_000).files
-    made = [teach(load_parts(tiny_model_folder), "vuvuzela", "drum", files, COURSE) for _ in range(2)]
+    made = [teach(load_parts(tiny_model_folder), "vuvuzela", "drum", files, OPTIONS) for _ in range(2)]
     before, after = made[0].loss
     assert after < 0.95 * before
     assert made[1].loss == made[0].loss
@@ -155,7 +155,9 @@ def test_the_planner_of_footage_is_told_too() -> None:
 
 def test_the_class_that_it_is_like_is_rehearsed_in_the_same_scenes(tiny_model_folder: Path, recordings: Path) -> None:
     files = find_recordings(recordings, 16_000).files
-    lessons, checked = teaching._lessons(load_parts(tiny_model_folder), "vuvuzela", "whistle", files, Course(clips=2))
+    lessons, checked = teaching._lessons(
+        load_parts(tiny_model_folder), "vuvuzela", "whistle", files, TeachingOptions(clips=2)
+    )
     (new, _, like, *others), held_out = lessons.lessons, checked[0].lessons[0][0]
     assert len(others) == 2
     assert torch.equal(new[0].frames, like[0].frames)

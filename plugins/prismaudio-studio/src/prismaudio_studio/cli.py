@@ -280,7 +280,7 @@ def _teach(args: argparse.Namespace) -> int:
     from prismaudio.cli.fit import quiet
     from prismaudio.cli.termination import Terminated
     from prismaudio.paths import expanded
-    from prismaudio_studio.teaching import Course, check_target, save_model, teach
+    from prismaudio_studio.teaching import TeachingOptions, check_target, save_model, teach
     from prismaudio_studio.widening import like_class, plan_grid, usable_noun
     from prismaudio_studio.world.folder import FEW, find_recordings
 
@@ -298,11 +298,11 @@ def _teach(args: argparse.Namespace) -> int:
         sys.stderr.write(
             f"only {len(found.files)} can be used: all sounds of {noun} are made from so few; add others\n"
         )
-    course = Course(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
+    options = TeachingOptions(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        taught = teach(parts, noun, like, found.files, course)
+        taught = teach(parts, noun, like, found.files, options)
     except SIGTERMException as error:  # Lightning handles the signal at the end of a batch
         raise Terminated from error
     save_model(out, taught.parts, model.folder)

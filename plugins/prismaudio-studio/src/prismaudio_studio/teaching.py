@@ -141,7 +141,7 @@ class Lessons(Dataset[ClipBatch]):
 
 # Training ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Course:
+class TeachingOptions:
     """How a model is taught.
 
     Args:
@@ -178,7 +178,9 @@ class Taught:
     others: tuple[float, float]
 
 
-def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course = Course()) -> Taught:
+def teach(
+    parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], options: TeachingOptions = TeachingOptions()
+) -> Taught:
     """Train a model on a new class and on the ones that it has.
 
     The new class begins with the weights of one that moves and sounds alike in time. Two in five clips are scenes of
@@ -190,36 +192,36 @@ def teach(parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path],
         noun: The new class, see :func:`prismaudio_studio.widening.usable_noun`.
         like: A class of the model.
         files: Recordings of the new class, see :func:`prismaudio_studio.world.folder.find_recordings`.
-        course: Steps, clips and rates.
+        options: Steps, clips and rates.
 
     Raises:
         CheckpointError: The model has no plan grid.
         KeyboardInterrupt: Ctrl-C.
     """
     new = widened(parts, noun, like)
-    train, checks = _lessons(parts, noun, like, files, course)
+    train, checks = _lessons(parts, noun, like, files, options)
     task = FoundationTask(
         transformer=new["transformer"],
         encoders=by_stream(new),
         autoencoder=new["autoencoder"],
-        optimizer=partial(AdamW, lr=course.learning_rate, betas=(0.9, 0.98)),
-        lr_scheduler=partial(CosineWithWarmup, warmup_steps=min(20, course.steps // 4)),
+        optimizer=partial(AdamW, lr=options.learning_rate, betas=(0.9, 0.98)),
+        lr_scheduler=partial(CosineWithWarmup, warmup_steps=min(20, options.steps // 4)),
         swap_video=0.4,
         time_mean=0.6,
-        seed=course.seed,
+        seed=options.seed,
     )
-    before = [_loss(task, lessons, course) for lessons in checks]
-    batches = train.loader(course.batch_size, shuffle=True)
-    epochs = math.ceil(course.steps / len(batches))
+    before = [_loss(task, lessons, options) for lessons in checks]
+    batches = train.loader(options.batch_size, shuffle=True)
+    epochs = math.ceil(options.steps / len(batches))
     with _plainly():
-        _trainer(course, max_steps=course.steps, max_epochs=epochs, gradient_clip_val=1.0).fit(task, batches)
-    after = [_loss(task, lessons, course) for lessons in checks]
+        _trainer(options, max_steps=options.steps, max_epochs=epochs, gradient_clip_val=1.0).fit(task, batches)
+    after = [_loss(task, lessons, options) for lessons in checks]
     new["transformer"] = task.transformer.eval()
     return Taught(new, *zip(before, after, strict=True))
 
 
 def _lessons(
-    parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], course: Course
+    parts: Mapping[str, Any], noun: str, like: str, files: Sequence[Path], options: TeachingOptions
 ) -> tuple[Lessons, list[Lessons]]:
     """What is trained on, and what the loss is measured on: scenes of the new class, of that it is like, of others.
 
@@ -245,32 +247,32 @@ def _lessons(
             return stage.synthetic("alike", count, (like,))
         return stage.remembered("alike", count, (like,), model)
 
-    train, check = (Stage(course.seed, settings, codec.sample_rate_hz, held_out) for held_out in (False, True))
+    train, check = (Stage(options.seed, settings, codec.sample_rate_hz, held_out) for held_out in (False, True))
     trained = [
-        *train.taught(course.clips, noun, shown, bank),
-        *alike(train, course.clips // 2),
-        *others(train, course.clips),
+        *train.taught(options.clips, noun, shown, bank),
+        *alike(train, options.clips // 2),
+        *others(train, options.clips),
     ]
     checked = [check.taught(CHECKED, noun, shown, bank), alike(check, CHECKED), others(check, CHECKED)]
-    return Lessons(trained, course.seed), [Lessons(lessons, course.seed) for lessons in checked]
+    return Lessons(trained, options.seed), [Lessons(lessons, options.seed) for lessons in checked]
 
 
-def _trainer(course: Course, **options: Any) -> Trainer:
+def _trainer(options: TeachingOptions, **arguments: Any) -> Trainer:
     return Trainer(
         accelerator="cpu",
         devices=1,
-        precision=course.precision,
+        precision=options.precision,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        **options,
+        **arguments,
     )
 
 
-def _loss(task: FoundationTask, lessons: Lessons, course: Course) -> float:
-    trainer = _trainer(course, enable_progress_bar=False)
+def _loss(task: FoundationTask, lessons: Lessons, options: TeachingOptions) -> float:
+    trainer = _trainer(options, enable_progress_bar=False)
     with _plainly():
-        found = trainer.validate(task, lessons.loader(course.batch_size, shuffle=False), verbose=False)
+        found = trainer.validate(task, lessons.loader(options.batch_size, shuffle=False), verbose=False)
     return float(found[0]["val_loss"])
 
 
