@@ -65,6 +65,7 @@ COMMANDS = {
     "prismaudio-studio": (
         "studio render",
         "studio recordings",
+        "studio teach",
         "bench studio",
         "bench plan",
         "bench cot",

@@ -150,12 +150,12 @@ def prismaudio_models() -> Iterable[Pretrained]:
 
 @hookimpl
 def prismaudio_commands() -> Iterable[Command]:
-    """The command that renders clips of the world to files, and lists recordings for it."""
+    """The command that renders clips of the world to files, lists recordings for it, and teaches the model a sound."""
     return [
         Command(
             "studio",
             "prismaudio_studio.cli:main",
-            "render clips of the procedural world with their ground truth, and list recordings for it",
+            "render clips of the procedural world, list recordings for it, teach the model a new sound",
         )
     ]
 

@@ -1,8 +1,9 @@
-"""``prismaudio studio``: render clips of the procedural world with their ground truth, and list recordings for it."""
+"""``prismaudio studio``: render clips of the procedural world, list recordings for it, teach the model a new sound."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -45,6 +46,16 @@ def _fps(text: str) -> float:
     return fps
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 1e-8 <= rate <= 1.0:
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a learning rate; expected a number from 1e-8 to 1")
+    return rate
+
+
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UnknownNameError(f"{message}; see {self.prog} --help")
@@ -54,10 +65,12 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     top = _OneLineParser(
         prog="prismaudio studio",
-        description="Render clips of the procedural world with their ground truth, and list recordings for it.",
+        description="Render clips of the procedural world with their ground truth, list recordings for it, and teach "
+        "the model a new sound.",
     )
-    actions = top.add_subparsers(dest="action", required=True, metavar="render|recordings")
+    actions = top.add_subparsers(dest="action", required=True, metavar="render|recordings|teach")
     _add_recordings(actions)
+    _add_teach(actions)
     render = actions.add_parser(
         "render",
         help="write clips as mp4, silent mp4, wav and ground-truth JSON",
@@ -132,6 +145,43 @@ def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None
     recordings.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
+def _add_teach(actions: argparse._SubParsersAction[_OneLineParser]) -> None:
+    teach = actions.add_parser(
+        "teach",
+        help="teach the model a new sound from a folder of recordings",
+        description="Write a model that knows one more class. It begins as a copy of LIKE, and is trained on scenes of "
+        "LIKE with the sound of the recordings; clips of the other classes, which the model generates itself, are "
+        "trained on as well, so that it keeps them. Plans and prompts name the class by NOUN; the planner does not "
+        "see it in videos.",
+    )
+    teach.add_argument("folder", type=Path, metavar="FOLDER", help="folder of recordings of the sound, ten if you can")
+    teach.add_argument("noun", metavar="NOUN", help="new word for prompts and plans, in the singular: vuvuzela")
+    teach.add_argument(
+        "like",
+        metavar="LIKE",
+        help="class of the model that moves and sounds alike in time: it strikes, calls or lasts",
+    )
+    teach.add_argument("--model", default="studio", metavar="NAME|DIR", help="model to teach (default: studio)")
+    teach.add_argument("--steps", type=whole(1, 10**6), default=300, help="optimizer steps (default: 300)")
+    teach.add_argument("--batch-size", type=whole(1, 4096), default=12, help="clips in a batch (default: 12)")
+    teach.add_argument(
+        "--clips",
+        type=whole(2, 10**5),
+        default=96,
+        help="clips of the new sound, half as many of LIKE, and as many of all others (default: 96)",
+    )
+    teach.add_argument("--learning-rate", type=_rate, default=3e-4, help="highest learning rate (default: 0.0003)")
+    teach.add_argument(
+        "--precision",
+        choices=("32-true", "bf16-mixed"),
+        default="bf16-mixed",
+        help="arithmetic of training; bf16-mixed is faster where the processor has it (default: bf16-mixed)",
+    )
+    teach.add_argument("--seed", type=seed, default=0, help="seed of scenes, order and noise (default: 0)")
+    teach.add_argument("-o", "--out", type=Path, required=True, metavar="MODEL", help="model folder to write")
+    teach.add_argument("--force", action="store_true", help="replace an existing model in that folder")
+
+
 def _folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -161,7 +211,8 @@ def main(argv: list[str]) -> int:
         Exit code.
     """
     args = parser().parse_args(argv)
-    return _recordings(args) if args.action == "recordings" else _render(args)
+    actions = {"render": _render, "recordings": _recordings, "teach": _teach}
+    return actions[args.action](args)
 
 
 def _render(args: argparse.Namespace) -> int:
@@ -237,3 +288,44 @@ def _report_recordings(collected: Collected) -> None:
         f"{seconds / 60:.1f} minutes: {kinds['one-shot']} one-shot, {kinds['sustained']} sustained; "
         f"{len(collected.treated)} used in part, {len(collected.refused)} left out\n"
     )
+
+
+def _teach(args: argparse.Namespace) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from prismaudio import pretrained
+    from prismaudio.cli.fit import quiet
+    from prismaudio.cli.termination import Terminated
+    from prismaudio.paths import expanded
+    from prismaudio_studio.teaching import TeachingOptions, check_target, save_model, teach
+    from prismaudio_studio.widening import like_class, plan_grid, usable_noun
+    from prismaudio_studio.world.folder import FEW, find_recordings
+
+    model, out = pretrained.find(args.model), expanded(args.out)
+    check_target(out, model.folder, force=args.force)
+    parts, _ = pretrained.load(args.model)
+    classes = plan_grid(parts)[1].classes
+    like, noun = like_class(args.like, classes), usable_noun(args.noun, classes)
+    found = find_recordings(expanded(args.folder), parts["autoencoder"].sample_rate_hz)
+    for file, text in found.refused:
+        sys.stderr.write(f"left out: {file} {text}\n")
+    for file, text in found.treated:
+        sys.stderr.write(f"used in part: {file}, {text}\n")
+    if len(found.files) < FEW:
+        sys.stderr.write(
+            f"only {len(found.files)} can be used: all sounds of {noun} are made from so few; add others\n"
+        )
+    options = TeachingOptions(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
+    quiet()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        taught = teach(parts, noun, like, found.files, options)
+    except SIGTERMException as error:  # Lightning handles the signal at the end of a batch
+        raise Terminated from error
+    save_model(out, taught.parts, model.folder)
+    changes = zip((noun, like, "all others"), (taught.loss, taught.alike, taught.others), strict=True)
+    losses = (f"{name} {before:.3f} -> {after:.3f}" for name, (before, after) in changes)
+    sys.stdout.write(
+        f"{out} knows {noun}, from {len(found.files)} recordings; loss on held-out scenes of {', '.join(losses)}\n"
+    )
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prismaudio.plan import CORE, Plan
@@ -15,26 +16,29 @@ from prismaudio_studio.planner.watching import merge_sources
 from prismaudio_studio.words import NOUNS, is_lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FIRST_S, EVERY_S = 0.5, 2.0
 """First onset and onset interval of sources without times."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""Of nouns that a model was taught, with the class that each is like."""
 TIMES_ADDED = "the plan states no times; default onset times are used"
 
 
-def plan_from_prompt(prompt: str, detected: Plan | None) -> Plan:
+def plan_from_prompt(prompt: str, detected: Plan | None, taught: Mapping[str, str] = NOTHING) -> Plan:
     """A plan with the prompt as its semantic section, completed with the plan ``detected`` in the video.
 
     Times, directions, quality and room that the prompt states take precedence; otherwise the sources that it names
-    get the onsets and directions of the detected sources.
+    get the onsets and directions of the detected sources. Nouns that the model was taught are found like classes.
 
     Example:
         >>> detected = Plan.parse("<Semantic> A ball. <Temporal> The ball sounds at 0.50 s. <Aesthetic> Dry acoustics.")
         >>> print(plan_from_prompt("A small bell in a hall.", detected))
         <Semantic> A small bell in a hall. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Hall acoustics.
     """
-    stated = Plan(dict.fromkeys(CORE, prompt)).read(NOUNS)
-    known = detected.read(NOUNS) if detected is not None else Story()
+    nouns = NOUNS.more(taught)
+    stated = Plan(dict.fromkeys(CORE, prompt)).read(nouns)
+    known = detected.read(nouns) if detected is not None else Story()
     quality, room = stated.quality or known.quality, stated.room or known.room
     sources = match_sources(stated.sources, known.sources) if stated.sources else known.sources
     plan = narrate(Story(sources, quality, room))
@@ -85,14 +89,14 @@ def complete_source(source: Source, detected: Source | None) -> Source:
     )
 
 
-def add_times(plan: Plan, duration_s: float) -> Plan:
-    """Add onset times to a plan that states none.
+def add_times(plan: Plan, duration_s: float, taught: Mapping[str, str] = NOTHING) -> Plan:
+    """Add onset times to a plan that states none; what a model was taught lasts as the class does that it is like.
 
     Example:
         >>> add_times(Plan({"semantic": "A bell rings."}), 2.0)["temporal"]
         'The bell sounds at 0.50 s.'
     """
-    story = plan.read(NOUNS)
+    story = plan.read(NOUNS.more(taught))
     if not story.sources or any(source.onsets_s for source in story.sources):
         return plan
     first_s = round(min(FIRST_S, duration_s / 4), 2)
@@ -100,7 +104,7 @@ def add_times(plan: Plan, duration_s: float) -> Plan:
     counts = stated_counts(plan.get("semantic", ""), [source.what for source in story.sources])
     sources = []
     for index, source in enumerate(story.sources):
-        lasts = is_lasting(source.what) and source.what not in counts
+        lasts = is_lasting(taught.get(source.what, source.what)) and source.what not in counts
         n_times = 1 if lasts else counts.get(source.what, 1 + max(0, int((last_s - first_s - 0.5) / EVERY_S)))
         every_s = min(EVERY_S, (last_s - first_s) / n_times)
         begin_s = first_s + min(0.3 * index, every_s / 2) * (not lasts)
@@ -129,7 +133,7 @@ def stated_counts(text: str, whats: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def complete_plan(given: Plan, detected: Plan | None) -> Plan:
+def complete_plan(given: Plan, detected: Plan | None, taught: Mapping[str, str] = NOTHING) -> Plan:
     """Complete a given plan with the sections of the plan ``detected``, rewritten for the sources that it names.
 
     If the semantic section names other sources than the temporal and spatial sections, these are rewritten for the
@@ -140,16 +144,17 @@ def complete_plan(given: Plan, detected: Plan | None) -> Plan:
         >>> print(complete_plan(given, None))
         <Semantic> A bell. <Temporal> The bell sounds at 0.50 s.
     """
-    named = given.read(NOUNS)
-    in_semantic = {source.what for source in Plan({"semantic": given.get("semantic", "")}).read(NOUNS).sources}
+    nouns = NOUNS.more(taught)
+    named = given.read(nouns)
+    in_semantic = {source.what for source in Plan({"semantic": given.get("semantic", "")}).read(nouns).sources}
     with_times = [source for source in named.sources if source.onsets_s]
     if in_semantic and with_times and not any(source.what in in_semantic for source in with_times):
         rest = Plan({name: text for name, text in given.items() if name != "semantic"})
-        given = plan_from_prompt(given["semantic"], rest)
-        named = given.read(NOUNS)
+        given = plan_from_prompt(given["semantic"], rest, taught)
+        named = given.read(nouns)
     if detected is None or all(name in given for name in detected):
         return given
-    story = detected.read(NOUNS)
+    story = detected.read(nouns)
     sources = match_sources(named.sources, story.sources) if named.sources else story.sources
     rewritten = narrate(replace(story, sources=sources))
     missing = {

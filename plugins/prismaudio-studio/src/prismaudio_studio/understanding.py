@@ -17,7 +17,7 @@ _FUNCTION_WORDS = """
 """
 
 
-_PHRASES = (
+PHRASES = (
     *words.GENERIC_VERBS,
     *(place for _, *groups in words.DIRECTIONS for group in groups for place in group),
     *(
@@ -27,7 +27,8 @@ _PHRASES = (
         for phrase in group
     ),
 )
-_KNOWN_WORDS = COMMON_WORDS.union(_FUNCTION_WORDS.split(), *(_WORD.findall(phrase) for phrase in _PHRASES))
+"""What plans say of sounds, besides their nouns."""
+_KNOWN_WORDS = COMMON_WORDS.union(_FUNCTION_WORDS.split(), *(_WORD.findall(phrase) for phrase in PHRASES))
 
 
 def unknown_clauses(text: str, nouns: Nouns) -> list[str]:

@@ -62,6 +62,8 @@ class EventPlanner(Configured, TrainablePlanner):
         onset_chance: Probability above which an onset is detected.
         class_chance: Threshold for a class on the mean of its presence and maximum onset probability.
         segment_s: Length in seconds of a segment, the input of the network: that of its training clips.
+        taught: Nouns that the model was taught, see ``prismaudio studio teach``, with the class that each is like:
+            prompts and plans may name them, and they are not detected.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class EventPlanner(Configured, TrainablePlanner):
         onset_chance: float = 0.4,
         class_chance: float = 0.3,
         segment_s: float = 4.0,
+        taught: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         within(0.1, 1000, fps=fps)
@@ -83,6 +86,7 @@ class EventPlanner(Configured, TrainablePlanner):
         within(0.1, 3600, segment_s=segment_s)
         self.classes, self.fps, self.frame_size = list(classes), fps, frame_size
         self.onset_chance, self.class_chance, self.segment_s = onset_chance, class_chance, segment_s
+        self.taught = dict(taught or {})
         self.network = EventNetwork(
             len(self.classes), len(QUALITIES), len(ROOMS), frame_size, width=width, time_width=time_width, depth=depth
         )
@@ -103,10 +107,10 @@ class EventPlanner(Configured, TrainablePlanner):
             names = [dimension.name for dimension in dimensions if dimension.name in story]
             detected = Plan({name: story[name] for name in names})
         if isinstance(given, str):
-            plan = plan_from_prompt(given, detected)
+            plan = plan_from_prompt(given, detected, self.taught)
         else:
-            plan = complete_plan(given, detected) if given is not None else detected or Plan({})
-        return add_times(plan, clip.duration_s)
+            plan = detected or Plan({}) if given is None else complete_plan(given, detected, self.taught)
+        return add_times(plan, clip.duration_s, self.taught)
 
     @torch.no_grad()
     def detect(self, clip: Clip) -> Story:

@@ -55,8 +55,11 @@ class StudioPlanner(EventPlanner):
         onset_chance: float = 0.4,
         class_chance: float = 0.3,
         segment_s: float = 4.0,
+        taught: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(classes, fps, frame_size, width, time_width, depth, onset_chance, class_chance, segment_s)
+        super().__init__(
+            classes, fps, frame_size, width, time_width, depth, onset_chance, class_chance, segment_s, taught
+        )
         self.register_buffer("centre", torch.zeros(HEAD))
         self.register_buffer("spread", torch.ones(HEAD))
         self.register_buffer("axes", torch.zeros(AXES, HEAD))

@@ -12,8 +12,8 @@ from prismaudio.plan.story import SIDE_DEG
 from prismaudio_studio.world.voices import Signal, render_voice
 
 if TYPE_CHECKING:
-    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Scene, Thing
+    from prismaudio_studio.world.voices import Sounds
 
 Spectrum = NDArray[np.complex64]
 
@@ -138,7 +138,7 @@ def _limited(scene: Scene, audio: Signal) -> Signal:
     return audio * np.float32(min(1.0, PEAK / top))
 
 
-def render_audio(scene: Scene, sample_rate_hz: int = 16_000, bank: SoundBank | None = None) -> Signal:
+def render_audio(scene: Scene, sample_rate_hz: int = 16_000, bank: Sounds | None = None) -> Signal:
     """Render the audio of a scene.
 
     Args:

@@ -131,7 +131,7 @@ class SoundBank:
             files = [other.file for other in found if other.what == recording.what]
         sounds = []
         for _ in thing.onsets_s:
-            events = _one_shots(files[rng.integers(len(files))], rate_hz)
+            events = one_shots_of(files[rng.integers(len(files))], rate_hz)
             sounds.append(events[rng.integers(len(events))])
         return sounds
 
@@ -170,5 +170,6 @@ def read_usable(file: Path) -> MonoSound:
 
 
 @lru_cache(maxsize=512)
-def _one_shots(file: Path, rate_hz: int) -> list[Signal]:
+def one_shots_of(file: Path, rate_hz: int) -> list[Signal]:
+    """The single events of a recording, see :func:`prismaudio_studio.world.excerpts.cut_one_shots`; they are kept."""
     return cut_one_shots(read_usable(file), rate_hz)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,20 @@ from prismaudio_footage.families import UNKNOWN
 from prismaudio_studio.world.timbres import DRONES, IMPACTS, Drone, Impact
 
 if TYPE_CHECKING:
-    from prismaudio_studio.world.bank import SoundBank
     from prismaudio_studio.world.scene import Thing
 
 Signal = NDArray[np.float32]
+
+
+class Sounds(Protocol):
+    """Recordings that things sound like, such as :class:`prismaudio_studio.world.bank.SoundBank`."""
+
+    def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal] | None:
+        """An event for each onset of a thing, with peak 1; None if it keeps its synthetic voice."""
+
+    def texture(self, thing: Thing, n_samples: int, rate_hz: int, *, held_out: bool) -> Signal | None:
+        """A lasting sound of a thing ``(n_samples,)`` with peak 1; None if it keeps its synthetic voice."""
+
 
 _N_NOISES = 16
 _PITCH_EXPONENT = 0.7
@@ -103,7 +113,7 @@ def pitch_of(thing: Thing, rng: np.random.Generator) -> float:
 
 
 def render_voice(
-    thing: Thing, n_samples: int, rate_hz: int, bank: SoundBank | None = None, *, held_out: bool = False
+    thing: Thing, n_samples: int, rate_hz: int, bank: Sounds | None = None, *, held_out: bool = False
 ) -> Signal:
     """All sounds of a thing at their onsets and levels, ``(n_samples,)``.
 
