@@ -55,8 +55,15 @@ OFFICIAL = {
     "prismaudio-studio": (
         *("studio", "StudioBenchmark", "DegradationBenchmark", "InstrumentsBenchmark", "PlanBenchmark", "CotBenchmark"),
         *("CheatsBenchmark", "CodecBenchmark", "StudioSuite"),
-        *("StudioDataModule", "RecordingsDataModule", "AutoencoderFittingTask", "EventDescriber"),
-        *("EventPlanner", "HashedTextEncoder", "MotionGridEncoder", "PlanGridEncoder", "ParametricStereoAutoencoder"),
+        *("StudioDataModule", "RecordingsDataModule", "AutoencoderFittingTask", "PlannerFittingTask", "EventDescriber"),
+        *(
+            "EventPlanner",
+            "StudioPlanner",
+            "HashedTextEncoder",
+            "MotionGridEncoder",
+            "PlanGridEncoder",
+            "ParametricStereoAutoencoder",
+        ),
         *("SemanticReward", "ClassAccuracy", "NoiseFloorAdherence", "LateEnergyAdherence"),
     ),
     "prismaudio-stereocrw": ("StereoCrwReward", "CrwMse"),
