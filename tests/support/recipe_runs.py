@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +18,10 @@ import yaml
 from prismaudio.cli.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+ONE_AT_A_TIME = threading.Lock()
 PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes from one that has imported what training needs, which takes longer than most trainings here."""
 PROCESSES.set_forkserver_preload(
@@ -44,17 +47,20 @@ def printed(capsys: pytest.CaptureFixture[str], *names: str) -> dict[str, Any]:
 
 def train(folder: Path, *words: str) -> None:
     """Give a command in a folder, in a process of its own that has the slow imports already."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.NamedTemporaryFile("r", suffix=".txt", encoding="utf-8", errors="replace") as printed_there:
-        process = PROCESSES.Process(target=_give, args=(str(folder), words, printed_there.name))
-        process.start()
-        process.join(600)
-        if process.is_alive():
-            process.kill()
+        process = PROCESSES.Process(target=_give, args=(str(folder), words, printed_there.name, dict(os.environ)))
+        with ONE_AT_A_TIME:  # starting looks after all processes, as joining does
+            process.start()
+        finished = wait([process.sentinel], 600)
+        with ONE_AT_A_TIME:
+            if not finished:
+                process.kill()
+            process.join()
         assert process.exitcode == 0, f"{words}: {printed_there.read()[-2000:]}"
 
 
-def _give(folder: str, words: Sequence[str], output: str) -> None:
+def _give(folder: str, words: Sequence[str], output: str, variables: Mapping[str, str]) -> None:
+    os.environ.update(variables)
     os.chdir(folder)
     to = os.open(output, os.O_WRONLY)
     for stream in (1, 2):

@@ -1,5 +1,6 @@
 """The families that sound like recordings: their table, words, motions and scenes."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -19,11 +20,11 @@ from prismaudio_studio.families import lasts, voice_names, voiceless, voices
 from prismaudio_studio.narration import narrate, renamed
 from prismaudio_studio.plan_grid import PlanGridEncoder
 from prismaudio_studio.suite import StudioSuite
-from prismaudio_studio.words import CLASSES, FAMILIES, MOTIONS, NOUNS, VOCABULARY, class_of, motion_of, nouns_of
+from prismaudio_studio.words import CLASSES, FAMILIES, MOTIONS, NOUNS, VOCABULARY, Vocabulary, class_of, motion_of
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.combinations import is_held_out
-from prismaudio_studio.world.sampling import sample_scene
+from prismaudio_studio.world.sampling import SPLITS, sample_scene
 from prismaudio_studio.world.video import render_video
 
 RATE_HZ = 16_000
@@ -82,8 +83,10 @@ def test_a_noun_names_a_class(noun, expected):
 
 def test_a_vocabulary_is_no_larger_than_the_model():
     assert class_of("dog", CLASSES) is None
-    assert nouns_of(["bell"]).named("A bell, a dog and a puppy.") == ["bell"]
-    assert nouns_of(["bell", "dog"]).named("A bell, a dog and a puppy.") == ["bell", "dog", "puppy"]
+    assert Vocabulary(["bell"]).nouns.named("A bell, a dog and a puppy.") == ["bell"]
+    assert Vocabulary(["bell", "dog"]).nouns.named("A bell, a dog and a puppy.") == ["bell", "dog", "puppy"]
+    assert Vocabulary(VOCABULARY).nouns.named("A gun fires at 1 s.") == ["gun"]
+    assert Vocabulary(["fire"]).known.named("A gun.") == []
 
 
 def test_a_plan_of_another_word_has_the_rows_of_its_family():
@@ -114,9 +117,23 @@ def test_names_of_families_vary_and_those_of_synthetic_classes_do_not():
 
 def test_the_cast_are_the_families_of_the_table(table):
     bank = SoundBank(table)
-    assert bank.cast == ("dog", "cat", "footstep", "rain", UNKNOWN)
+    assert bank.cast == ("dog", "footstep", "rain", UNKNOWN)  # the only cat is held out
     assert bank.held_out == ("dog", "rain")
     assert bank.classes == {"cat": (0, 1), "dog": (1, 1), "footstep": (3, 0), "rain": (1, 1)}
+
+
+def test_a_family_is_trained_on_what_chance_would_hold_out(table):
+    rows = [",".join([*row.split(",")[:3], "", *row.split(",")[4:]]) for row in table.read_text().splitlines()[1:]]
+    (table.parent / "chance.csv").write_text("\n".join([table.read_text().splitlines()[0], *rows]) + "\n")
+    for seed in range(6):
+        assert {"dog", "cat", "footstep", "rain"} <= {*SoundBank(table.parent / "chance.csv", seed).cast}
+
+
+def test_a_table_of_synthetic_classes_has_no_families(table, capsys):
+    (table.parent / "bells.csv").write_text("file,class,author,licence\na.wav,bell,Ann,CC0\n")
+    words = ["studio", "render", "--recordings", str(table.parent / "bells.csv"), "-o", str(table.parent / "x")]
+    assert main([*words, "--families", "--no-held-out"]) == 2
+    assert "has recordings of no family to train on" in capsys.readouterr().err
 
 
 def test_held_out_scenes_use_held_out_recordings(table):
@@ -154,7 +171,8 @@ def test_scenes_of_families_are_deterministic_and_complete(table, split):
 
 
 def test_scenes_of_synthetic_classes_are_those_of_before(table):
-    assert sample_scene(5, cast=CLASSES) == sample_scene(5)
+    scenes = [sample_scene(i, 3, split, held_out=h) for i in range(20) for split in SPLITS for h in (False, True)]
+    assert hashlib.sha256(repr(scenes).encode()).hexdigest()[:16] == "bdd7eac14eb2047b"
     assert sample_scene(5, cast=SoundBank(table).cast) != sample_scene(5)
 
 
@@ -197,17 +215,20 @@ def test_training_clips_of_families_have_the_rate_and_words_of_the_recipe(table,
     assert {clip.sample_rate_hz for clip in batch.clips} == {32_000}
     assert all(clip.audio.shape == (2, 128_000) for clip in batch.clips)
     nouns = {source.what for plan in batch.plans for source in plan.read(NOUNS).sources}
+    assert nouns
     assert nouns <= {*voice_names(), *voiceless()}
     assert len(list(tmp_path.iterdir())) == 4  # plain and randomised, to train on and held out
 
 
-def test_families_need_recordings():
-    with pytest.raises(ValueError, match="recordings is not set"):
-        StudioDataModule(recorded=8)
+@pytest.mark.parametrize(("recorded", "reason"), [(8, "recordings is not set"), (3, "expected an even number")])
+def test_what_families_need(recorded, reason):
+    with pytest.raises(ValueError, match=reason):
+        StudioDataModule(recorded=recorded)
 
 
 def test_the_vocabulary_is_what_weights_depend_on():
     assert VOCABULARY[:14] == (*CLASSES, "dog", "cat")
+    assert hashlib.sha256(",".join(VOCABULARY).encode()).hexdigest()[:16] == "adc0afedfe0f7ffb"
     assert len(VOCABULARY) == len(CLASSES) + len(FAMILIES)
     assert set(voice_names().values()) == set(FAMILIES)
     assert {families()[name].name for name in FAMILIES} == set(FAMILIES)
@@ -232,12 +253,12 @@ def test_render_and_the_suite_show_families(table, tmp_path, capsys):
     assert main([*words, "--recordings", str(table)]) == 0
     (truth,) = (tmp_path / "out").glob("*.json")
     told = json.loads(truth.read_text())
-    assert {source["class"] for source in told["sources"]} <= {"dog", "cat", "footstep", "rain", UNKNOWN}
+    assert {source["class"] for source in told["sources"]} <= {"dog", "rain"}
     assert all(item["author"] == "Ann" for item in told["recordings"])
     suite = StudioSuite(1, recordings=str(table), families=True)
     (entry,) = suite.clips(tmp_path / "suite", ["semantic"])
     assert {source.what for source in entry.plans[0].read(NOUNS).sources} <= {"dog", "rain"}
-    with pytest.raises(ValueError, match="recordings holds out none of a family"):
+    with pytest.raises(ValueError, match="recordings is not set"):
         StudioSuite(1, families=True)
 
 
@@ -255,7 +276,7 @@ def test_a_table_of_one_part_cannot_be_measured(table, tmp_path, capsys):
     rows = [row for row in table.read_text().splitlines() if ",5," not in row]
     (table.parent / "trained.csv").write_text("\n".join(rows) + "\n")
     assert main(["bench", "studio", "--recordings", str(table.parent / "trained.csv"), "--rows", "truth"]) == 2
-    assert "holds out the recordings of no family" in capsys.readouterr().err
+    assert "of no family both to train on and held out" in capsys.readouterr().err
 
 
 def test_only_the_recordings_of_families_are_listed(table, tmp_path):

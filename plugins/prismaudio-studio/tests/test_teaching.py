@@ -25,7 +25,7 @@ from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.studio import StudioPlanner
 from prismaudio_studio.teaching import TeachingOptions, save_model, teach
 from prismaudio_studio.widening import usable_noun, widened
-from prismaudio_studio.words import CLASSES, nouns_of
+from prismaudio_studio.words import CLASSES, Vocabulary
 from prismaudio_studio.world.folder import FolderBank, find_recordings
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_the_model_is_written_and_prompts_name_the_sound(taught: Path) -> None:
     for prompt in ("A vuvuzela blares twice", "vuvuzelas in a hall"):
         generated = model.generate(prompt=prompt, duration_s=2.0, steps=1)
         assert not any("understood" in warning or "known sound" in warning for warning in generated.warnings)
-        assert [source.what for source in generated.plan.read(nouns_of(["vuvuzela"])).sources] == ["vuvuzela"]
+        assert [source.what for source in generated.plan.read(Vocabulary(["vuvuzela"]).nouns).sources] == ["vuvuzela"]
         assert generated.audio.shape == (2, 32_000)
     assert (taught / "NOTICE.txt").read_text() == "Ann made it.\n"
     assert [path.name for path in taught.parent.iterdir()] == ["model"]
@@ -144,9 +144,9 @@ def test_what_is_like_a_lasting_class_lasts(tiny_model_folder: Path) -> None:
     planner = widened(model, "vuvuzela", "engine")["planner"]
     dimensions = PrismAudio.from_pretrained(tiny_model_folder).dimensions
     plan = planner.plan(Clip("c", 4.0), dimensions, "A vuvuzela")
-    assert plan.read(nouns_of(["vuvuzela"])).sources[0].end_s == 3.5
+    assert plan.read(Vocabulary(["vuvuzela"]).nouns).sources[0].end_s == 3.5
     decaying = widened(model, "vuvuzela", "bell")["planner"].plan(Clip("c", 4.0), dimensions, "A vuvuzela")
-    assert decaying.read(nouns_of(["vuvuzela"])).sources[0].end_s is None
+    assert decaying.read(Vocabulary(["vuvuzela"]).nouns).sources[0].end_s is None
 
 
 def test_the_planner_of_footage_is_told_too() -> None:
@@ -225,7 +225,7 @@ def test_a_folder_says_what_is_left_out(
         assert sum(name in line and text in line for line in said.err.splitlines()) == 1, name
     assert "stereo.wav, first channel" in said.err
     assert "only 2 can be used" in said.err
-    assert "knows vuvuzela, from 2 recordings" in said.out
+    assert "has vuvuzela, of 2 recordings" in said.out
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ import random
 import pytest
 
 from prismaudio.plan import words
-from prismaudio.plan.nouns import Nouns
 from prismaudio.plan.story import Source, Story
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.understanding import unknown_clauses
-from prismaudio_studio.words import CLASSES
+from prismaudio_studio.words import CLASSES, VOCABULARY, Vocabulary
 
-STUDIO_NOUNS = Nouns(CLASSES)
+STUDIO = Vocabulary(CLASSES)
 
 
 def test_narrated_text_has_no_unknown_clauses():
@@ -25,7 +24,7 @@ def test_narrated_text_has_no_unknown_clauses():
             sources.append(Source(what, onsets, end_s, place, rng.choice(list(words.SIZES))))
         story = Story(tuple(sources), rng.choice(list(words.QUALITIES)), rng.choice(list(words.ROOMS)))
         for text in narrate(story, rng).values():
-            assert unknown_clauses(text, STUDIO_NOUNS) == []
+            assert unknown_clauses(text, STUDIO) == []
 
 
 @pytest.mark.parametrize(
@@ -43,4 +42,17 @@ def test_narrated_text_has_no_unknown_clauses():
     ],
 )
 def test_unknown_clauses_are_found(text, expected):
-    assert unknown_clauses(text, STUDIO_NOUNS) == expected
+    assert unknown_clauses(text, STUDIO) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["Water flows on the left.", "Three crows on the left.", "Trumpets on the right at 1 s.", "Water rolls by."]
+)
+def test_verbs_of_families_are_no_known_words(text):
+    assert unknown_clauses(text, STUDIO)
+    assert unknown_clauses(text, Vocabulary(VOCABULARY))
+
+
+def test_what_has_a_name_and_no_sound_is_unknown():
+    text = "A gun fires twice. A puppy barks. A rustle of an unknown thing follows the motion. A truck drives."
+    assert unknown_clauses(text, Vocabulary(VOCABULARY)) == ["A gun fires twice"]

@@ -9,7 +9,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prismaudio.cli.arguments import brief, seed, whole
 from prismaudio.errors import DataError, MediaError, UnknownNameError
@@ -151,7 +151,7 @@ def _add_teach(actions: argparse._SubParsersAction[_OneLineParser]) -> None:
         help="teach the model a new sound from a folder of recordings",
         description="Write a model that knows one more class. It begins as a copy of LIKE, and is trained on scenes of "
         "LIKE with the sound of the recordings; clips of the other classes, which the model generates itself, are "
-        "trained on as well, so that it keeps them. Plans and prompts name the class by NOUN; the planner does not "
+        "trained on as well, so that they change less. Plans and prompts name the class by NOUN; the planner does not "
         "see it in videos.",
     )
     teach.add_argument("folder", type=Path, metavar="FOLDER", help="folder of recordings of the sound, ten if you can")
@@ -224,7 +224,9 @@ def _render(args: argparse.Namespace) -> int:
     if args.families and args.recordings is None:
         raise DataError("--families needs the recordings that they sound like; give a table with --recordings")
     bank = None if args.recordings is None else SoundBank(args.recordings)
-    cast = bank.cast if args.families and bank is not None else CLASSES
+    cast: tuple[str, ...] = CLASSES
+    if args.families and bank is not None:
+        cast = bank.held_out if args.held_out else bank.cast
     folder = _folder(args.out)
     if bank is not None:
         counts = (f"{what} {train} + {held_out}" for what, (train, held_out) in bank.classes.items())
@@ -243,7 +245,6 @@ def _recordings(args: argparse.Namespace) -> int:
     from prismaudio.media import replacing
     from prismaudio.media.files import spare
     from prismaudio.paths import expanded
-    from prismaudio_studio.families import voices
     from prismaudio_studio.world.collecting import Collected, candidates
     from prismaudio_studio.world.recordings import licence_name, notice, read_recordings, table_text
 
@@ -257,7 +258,7 @@ def _recordings(args: argparse.Namespace) -> int:
         raise DataError(f"the licence {brief(args.licence)} is not allowed; see prismaudio studio recordings --help")
     found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence, args.unpack)]
     if args.families:
-        found = [cells for cells in found if any(voice.is_of(cells.get("class") or "") for voice in voices().values())]
+        found = _of_families(found)
     collected = Collected()
     for number, cells in enumerate(found, 1):
         if sys.stderr.isatty():
@@ -274,6 +275,15 @@ def _recordings(args: argparse.Namespace) -> int:
         with replacing(args.notice) as part:
             part.write_text(notice(read_recordings(args.out)), encoding="utf-8")
     return 0
+
+
+def _of_families(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from prismaudio_studio.families import voices
+
+    kept = [cells for cells in found if any(voice.is_of(cells.get("class") or "") for voice in voices().values())]
+    if not kept:
+        raise DataError("none of the recordings is of a family of the studio; see prismaudio_studio/data/families.csv")
+    return kept
 
 
 def _report_recordings(collected: Collected) -> None:
@@ -326,6 +336,7 @@ def _teach(args: argparse.Namespace) -> int:
     changes = zip((noun, like, "all others"), (taught.loss, taught.alike, taught.others), strict=True)
     losses = (f"{name} {before:.3f} -> {after:.3f}" for name, (before, after) in changes)
     sys.stdout.write(
-        f"{out} knows {noun}, from {len(found.files)} recordings; loss on held-out scenes of {', '.join(losses)}\n"
+        f"{out} has {noun}, of {len(found.files)} recordings; loss on held-out scenes, with these recordings, of "
+        f"{', '.join(losses)}\n"
     )
     return 0

@@ -89,6 +89,8 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         sample_rate_hz: int = 16_000,
     ) -> None:
         super().__init__()
+        if recorded < 0 or recorded % 2:
+            raise ValueError(f"recorded is {recorded}; expected an even number, half of each split")
         if recorded and recordings is None:
             raise ValueError(f"recorded is {recorded} and recordings is not set; give a table of recordings")
         self.counts = {"plain": plain, "randomised": randomised}
@@ -106,7 +108,7 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
             self._cache(split, count, bank, CLASSES, held_out=held_out) for split, count in self.counts.items() if count
         ]
         if self.recorded and self._bank is not None:
-            cast = self._bank.cast
+            cast = self._bank.held_out if held_out else self._bank.cast
             caches += [self._cache(split, self.recorded // 2, self._bank, cast, held_out=held_out) for split in SPLITS]
         return caches
 

@@ -42,7 +42,7 @@ class Voice:
 
 @lru_cache(maxsize=1)
 def voices() -> dict[str, Voice]:
-    """The families by name, in the order of the table, on which trained weights depend.
+    """The families by name, in the order of the table, on which the scenes of a seed depend.
 
     Example:
         >>> voices()["power tool"].is_of("chainsaw")

@@ -16,7 +16,7 @@ from prismaudio.checkpoints import Configured, within
 from prismaudio.encoders.base import Encoder
 from prismaudio.plan.sections import CORE
 from prismaudio_studio.understanding import unknown_clauses
-from prismaudio_studio.words import nouns_of
+from prismaudio_studio.words import Vocabulary
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -72,7 +72,7 @@ class HashedTextEncoder(Configured, Encoder):
 
     def unknown(self, text: str) -> list[str]:
         """The clauses that name nothing in the vocabulary."""
-        return [] if self.vocabulary is None else unknown_clauses(text, nouns_of(self.vocabulary))
+        return [] if self.vocabulary is None else unknown_clauses(text, Vocabulary(self.vocabulary))
 
     def encode_plan(self, plan: Plan) -> Tensor:
         """Features ``(words, dim)`` of the plan; ``(0, dim)`` for an empty plan."""

@@ -49,7 +49,7 @@ def renamed(story: Story, rng: random.Random) -> Story:
         others = [noun for noun, name in voice_names().items() if name == source.what and source.what not in CLASSES]
         others = list(voiceless()) if source.what == UNKNOWN else others
         noun = rng.choice(others) if others and rng.random() < RENAMED else source.what
-        names.append(source.what if noun in CLASSES or noun in names else noun)
+        names.append(source.what if noun in CLASSES else noun)
     sources = [replace(source, what=name) for source, name in zip(story.sources, names, strict=True)]
     return replace(story, sources=tuple(sources))
 

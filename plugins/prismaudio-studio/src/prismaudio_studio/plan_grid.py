@@ -14,7 +14,7 @@ from prismaudio.encoders.base import Encoder
 from prismaudio.plan import words
 from prismaudio.plan.story import SIDE_DEG
 from prismaudio_studio.understanding import unknown_clauses
-from prismaudio_studio.words import class_of, nouns_of
+from prismaudio_studio.words import Vocabulary, class_of
 
 if TYPE_CHECKING:
     from prismaudio.plan import Plan
@@ -57,7 +57,7 @@ class PlanGridEncoder(Configured, Encoder):
         n_steps = round(clip.duration_s * self.rate_hz)
         grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
         times = (torch.arange(n_steps) + 0.5) / self.rate_hz
-        story = plan.read(nouns_of(self.classes))
+        story = plan.read(Vocabulary(self.classes).nouns)
         for source in story.sources:
             row = self._row(source.what)
             drawn = draw_source(source, times)
@@ -68,7 +68,7 @@ class PlanGridEncoder(Configured, Encoder):
 
     def unknown(self, text: str) -> list[str]:
         """The clauses that name none of the classes."""
-        return unknown_clauses(text, nouns_of(self.classes))
+        return unknown_clauses(text, Vocabulary(self.classes))
 
     def _row(self, what: str) -> int:
         name = class_of(what, self.classes)

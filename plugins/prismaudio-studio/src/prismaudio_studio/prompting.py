@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prismaudio.plan import CORE, Plan
@@ -13,30 +12,30 @@ from prismaudio.plan.story import Source, Story
 from prismaudio.plan.words import COUNTS
 from prismaudio_studio.narration import narrate
 from prismaudio_studio.planner.watching import merge_sources
-from prismaudio_studio.words import NOUNS, is_lasting
+from prismaudio_studio.words import Vocabulary, class_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 FIRST_S, EVERY_S = 0.5, 2.0
 """First onset and onset interval of sources without times."""
-NOTHING: Mapping[str, str] = MappingProxyType({})
-"""Of nouns that a model was taught, with the class that each is like."""
+STUDIO = Vocabulary()
+"""That of the synthetic classes."""
 TIMES_ADDED = "the plan states no times; default onset times are used"
 
 
-def plan_from_prompt(prompt: str, detected: Plan | None, taught: Mapping[str, str] = NOTHING) -> Plan:
+def plan_from_prompt(prompt: str, detected: Plan | None, vocabulary: Vocabulary = STUDIO) -> Plan:
     """A plan with the prompt as its semantic section, completed with the plan ``detected`` in the video.
 
     Times, directions, quality and room that the prompt states take precedence; otherwise the sources that it names
-    get the onsets and directions of the detected sources. Nouns that the model was taught are found like classes.
+    get the onsets and directions of the detected sources.
 
     Example:
         >>> detected = Plan.parse("<Semantic> A ball. <Temporal> The ball sounds at 0.50 s. <Aesthetic> Dry acoustics.")
         >>> print(plan_from_prompt("A small bell in a hall.", detected))
         <Semantic> A small bell in a hall. <Temporal> The bell sounds at 0.50 s. <Aesthetic> Hall acoustics.
     """
-    nouns = NOUNS.more(taught)
+    nouns = vocabulary.nouns
     stated = Plan(dict.fromkeys(CORE, prompt)).read(nouns)
     known = detected.read(nouns) if detected is not None else Story()
     quality, room = stated.quality or known.quality, stated.room or known.room
@@ -54,16 +53,16 @@ def plan_from_prompt(prompt: str, detected: Plan | None, taught: Mapping[str, st
 def match_sources(named: Sequence[Source], detected: Sequence[Source]) -> tuple[Source, ...]:
     """Give the named sources the times and directions of the detected ones.
 
-    Sources of the same name are matched first; the remaining detected sources are assigned in order, and the last
-    unmatched name gets all that are left.
+    Sources of the same class are matched first, whatever word names it; the remaining detected sources are assigned in
+    order, and the last unmatched name gets all that are left.
     """
-    by_name = {source.what: source for source in detected}
-    names = {source.what for source in named}
-    free = [source for source in detected if source.what not in names]
+    by_name = {_class(source): source for source in detected}
+    names = {_class(source) for source in named}
+    free = [source for source in detected if _class(source) not in names]
     out = []
-    unmatched = [source for source in named if source.what not in by_name]
+    unmatched = [source for source in named if _class(source) not in by_name]
     for source in named:
-        match = by_name.get(source.what)
+        match = by_name.get(_class(source))
         if match is None and (free or detected):
             last = source is unmatched[-1]
             assigned = (free if last else free[:1]) or [detected[0]]
@@ -73,6 +72,10 @@ def match_sources(named: Sequence[Source], detected: Sequence[Source]) -> tuple[
                 match = merge_sources(match, other)
         out.append(complete_source(source, match))
     return tuple(out)
+
+
+def _class(source: Source) -> str:
+    return class_of(source.what) or source.what
 
 
 def complete_source(source: Source, detected: Source | None) -> Source:
@@ -89,14 +92,14 @@ def complete_source(source: Source, detected: Source | None) -> Source:
     )
 
 
-def add_times(plan: Plan, duration_s: float, taught: Mapping[str, str] = NOTHING) -> Plan:
-    """Add onset times to a plan that states none; what a model was taught lasts as the class does that it is like.
+def add_times(plan: Plan, duration_s: float, vocabulary: Vocabulary = STUDIO) -> Plan:
+    """Add onset times to a plan that states none.
 
     Example:
         >>> add_times(Plan({"semantic": "A bell rings."}), 2.0)["temporal"]
         'The bell sounds at 0.50 s.'
     """
-    story = plan.read(NOUNS.more(taught))
+    story = plan.read(vocabulary.nouns)
     if not story.sources or any(source.onsets_s for source in story.sources):
         return plan
     first_s = round(min(FIRST_S, duration_s / 4), 2)
@@ -104,7 +107,7 @@ def add_times(plan: Plan, duration_s: float, taught: Mapping[str, str] = NOTHING
     counts = stated_counts(plan.get("semantic", ""), [source.what for source in story.sources])
     sources = []
     for index, source in enumerate(story.sources):
-        lasts = is_lasting(taught.get(source.what, source.what)) and source.what not in counts
+        lasts = vocabulary.lasts(source.what) and source.what not in counts
         n_times = 1 if lasts else counts.get(source.what, 1 + max(0, int((last_s - first_s - 0.5) / EVERY_S)))
         every_s = min(EVERY_S, (last_s - first_s) / n_times)
         begin_s = first_s + min(0.3 * index, every_s / 2) * (not lasts)
@@ -133,7 +136,7 @@ def stated_counts(text: str, whats: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def complete_plan(given: Plan, detected: Plan | None, taught: Mapping[str, str] = NOTHING) -> Plan:
+def complete_plan(given: Plan, detected: Plan | None, vocabulary: Vocabulary = STUDIO) -> Plan:
     """Complete a given plan with the sections of the plan ``detected``, rewritten for the sources that it names.
 
     If the semantic section names other sources than the temporal and spatial sections, these are rewritten for the
@@ -144,13 +147,13 @@ def complete_plan(given: Plan, detected: Plan | None, taught: Mapping[str, str] 
         >>> print(complete_plan(given, None))
         <Semantic> A bell. <Temporal> The bell sounds at 0.50 s.
     """
-    nouns = NOUNS.more(taught)
+    nouns = vocabulary.nouns
     named = given.read(nouns)
     in_semantic = {source.what for source in Plan({"semantic": given.get("semantic", "")}).read(nouns).sources}
     with_times = [source for source in named.sources if source.onsets_s]
     if in_semantic and with_times and not any(source.what in in_semantic for source in with_times):
         rest = Plan({name: text for name, text in given.items() if name != "semantic"})
-        given = plan_from_prompt(given["semantic"], rest, taught)
+        given = plan_from_prompt(given["semantic"], rest, vocabulary)
         named = given.read(nouns)
     if detected is None or all(name in given for name in detected):
         return given

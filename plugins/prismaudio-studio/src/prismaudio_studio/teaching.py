@@ -88,8 +88,7 @@ class Stage:
     def remembered(self, name: str, count: int, classes: Sequence[str], model: PrismAudio) -> list[Lesson]:
         """Scenes of other classes, with the audio that the model generates for them.
 
-        Without guidance, generated clips are distributed as the model has learned, so that training on them changes
-        nothing of it.
+        They are generated without guidance, which would make them unlike the clips that the model was trained on.
         """
         order = np.random.default_rng(self.seed).permutation(len(classes))
         lessons = []
@@ -167,7 +166,8 @@ class Taught:
 
     Args:
         parts: Its components by name.
-        loss: Loss on held-out scenes of the new class before and after training, with the same noise.
+        loss: Loss on held-out scenes of the new class before and after training, with the same noise; their sounds are
+            those of the recordings that it is trained on.
         alike: The same on scenes of the class that it is like.
         others: The same on scenes of all classes that it had.
     """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from prismaudio.plan import words
-from prismaudio.plan.nouns import COMMON_WORDS, Nouns, clauses, lowered
+from prismaudio.plan.nouns import COMMON_WORDS, clauses, lowered
 from prismaudio.plan.reading import describes_sound
-from prismaudio_studio.words import TIMBRES, VERBS
+from prismaudio_footage.families import UNKNOWN
+from prismaudio_studio.words import CLASSES, TIMBRES, VERBS, Vocabulary
 
 _WORD = re.compile(r"[^\W\d_]+")
 _FUNCTION_WORDS = """
@@ -28,21 +29,28 @@ PHRASES = (
     ),
 )
 """What plans say of sounds, besides their nouns."""
-_KNOWN_WORDS = COMMON_WORDS.union(_FUNCTION_WORDS.split(), *(_WORD.findall(phrase) for phrase in PHRASES))
+_SYNTHETIC = [phrase for table in (VERBS, TIMBRES) for what in CLASSES for phrase in table[what]]
+_USUAL = [phrase for phrase in PHRASES if phrase not in {p for forms in VERBS.values() for p in forms}]
+_KNOWN_WORDS = COMMON_WORDS.union(
+    _FUNCTION_WORDS.split(), *(_WORD.findall(phrase) for phrase in (*_USUAL, *_SYNTHETIC, *VERBS[UNKNOWN]))
+)
 
 
-def unknown_clauses(text: str, nouns: Nouns) -> list[str]:
-    """The clauses of a text that name none of ``nouns`` and have words outside the known vocabulary.
+def unknown_clauses(text: str, vocabulary: Vocabulary) -> list[str]:
+    """The clauses of a text that name nothing that a model knows, and have words outside its vocabulary.
 
     Example:
-        >>> unknown_clauses("A bell rings twice on the left, and a dog barks in a hall.", Nouns(["bell"]))
+        >>> unknown_clauses("A bell rings twice on the left, and a dog barks in a hall.", Vocabulary(["bell"]))
         ['a dog barks in a hall']
-        >>> unknown_clauses("Nothing sounds. A clean recording in a cathedral.", Nouns(["bell"]))
+        >>> unknown_clauses("Nothing sounds. A clean recording in a cathedral.", Vocabulary(["bell"]))
         []
     """
     found = []
     for clause in clauses(text):
+        named = [mention.noun for mention in vocabulary.nouns.mentions(clause)]
+        if any(vocabulary.known.mentions(noun) for noun in named):
+            continue
         unknown = set(_WORD.findall(lowered(clause))) - _KNOWN_WORDS
-        if not nouns.mentions(clause) and not all(map(describes_sound, unknown)):
+        if named or not all(map(describes_sound, unknown)):
             found.append(clause)
     return found

@@ -17,7 +17,7 @@ from prismaudio_studio.narration import narrate
 from prismaudio_studio.plan_grid import ROWS, PlanGridEncoder
 from prismaudio_studio.planner.event import EventPlanner
 from prismaudio_studio.understanding import PHRASES
-from prismaudio_studio.words import class_of, nouns_of
+from prismaudio_studio.words import Vocabulary, class_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,11 +46,11 @@ def usable_noun(text: str, classes: Sequence[str]) -> str:
         raise DataError(
             f"{text!r:.60} cannot name a sound; expected a noun in the singular, such as vuvuzela or fog horn"
         )
-    before, after = nouns_of(classes), nouns_of([*classes, noun])
-    if any(mention.start == 0 and mention.end == len(noun) for mention in before.mentions(noun)):
-        raise DataError(f"{noun} names a sound that the model has, {class_of(noun, classes)}; choose another noun")
     if noun == UNKNOWN or not COMMON_WORDS.isdisjoint(noun.split()):
         raise DataError(f"{noun} is a word that plans use for any sound; choose another noun, such as vuvuzela")
+    before, after = Vocabulary(classes).nouns, Vocabulary([*classes, noun]).nouns
+    if any(mention.start == 0 and mention.end == len(noun) for mention in before.mentions(noun)):
+        raise DataError(f"{noun} names a sound that the model has, {class_of(noun, classes)}; choose another noun")
     for phrase in PHRASES:
         said = f"the {classes[0]} {phrase}"
         if after.named(said) != before.named(said):

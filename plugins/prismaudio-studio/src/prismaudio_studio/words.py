@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from prismaudio.plan.nouns import Nouns
 from prismaudio_footage.families import UNKNOWN, family_of, verbs
@@ -52,11 +53,6 @@ def motion_of(what: str) -> str:
     return _MOTION.get(what, "rustling")
 
 
-def is_lasting(noun: str) -> bool:
-    """Whether what a noun names sounds continuously."""
-    return noun in LASTING or (noun not in CLASSES and lasts(noun))
-
-
 def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
     """The class that a noun or one of its words names, in any number, or by another word; None for no class.
 
@@ -75,11 +71,34 @@ def class_of(noun: str, classes: Iterable[str] = VOCABULARY) -> str | None:
     return None
 
 
-def nouns_of(classes: Iterable[str]) -> Nouns:
-    """The nouns of some classes, other words for them, and with families also the rustle of what is unknown."""
-    known = list(classes)
-    others = [noun for noun, name in _SYNONYMS.items() if name in known]
-    return NOUNS.only((*known, *others, *([UNKNOWN] if others else [])))
+class Vocabulary:
+    """What a model knows: its classes with other words for them, and what it was taught.
+
+    Args:
+        classes: Its classes.
+        taught: Nouns that it was taught, with the class that each is like.
+
+    Attributes:
+        known: Nouns that it has a sound of.
+        nouns: Those that its texts are read with: a model of families also reads the names of families without a sound.
+
+    Example:
+        >>> Vocabulary(["bell", "dog"]).known.named("A bell, a puppy and a violin.")
+        ['bell', 'puppy']
+    """
+
+    def __init__(self, classes: Iterable[str] = CLASSES, taught: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.classes, self.taught = tuple(classes), taught
+        others = [noun for noun, name in _SYNONYMS.items() if name in self.classes]
+        self.known = NOUNS.only((*self.classes, *others, *taught, *([UNKNOWN] if others else [])))
+        self.nouns = self.known.more(voiceless()) if others else self.known
+
+    def lasts(self, noun: str) -> bool:
+        """Whether what a noun names sounds continuously."""
+        noun = self.taught.get(noun, noun)
+        if noun in self.classes and noun in CLASSES:
+            return noun in LASTING
+        return bool(self.nouns.named(noun)) and lasts(noun)
 
 
 NOUNS = Nouns(

@@ -56,15 +56,28 @@ def test_clips_that_differ_as_studio_clips_do_are_of_the_studio(monkeypatch):
 def test_footage_is_planned_by_the_other_planner_and_complete_plans_by_none(monkeypatch):
     planner = fitted(monkeypatch)
     asked = []
-    monkeypatch.setattr(planner.footage, "plan", lambda one, dimensions, given: asked.append(given) or Plan({}))
+    texts = {
+        "semantic": "A dog barks once.",
+        "temporal": "The dog sounds at 0.21 s.",
+        "aesthetic": "A clean recording.",
+    }
+    seen = Plan(texts, ["a warning"], {"semantic": {"model": "classifier"}})
+    monkeypatch.setattr(planner.footage, "plan", lambda one, dimensions: asked.append(one.id) or seen)
     dimensions = discover().dimensions()
     planner.plan(clip(140), dimensions)
     assert asked == []
-    planner.plan(clip(210), dimensions, "A dog barks.")
-    assert asked == ["A dog barks."]
+    assert planner.plan(clip(210), dimensions) is seen
+    plan = planner.plan(clip(210), dimensions, "A puppy and a bell.")
+    assert plan["semantic"] == "A puppy and a bell."
+    assert plan.read(planner.vocabulary.nouns).sources[0].onsets_s == (0.21,)
+    assert dict(plan.origins) == {}
+    partial = planner.plan(clip(210), dimensions, Plan({"aesthetic": "Hall acoustics."}))
+    assert (partial["semantic"], partial["aesthetic"]) == ("A dog barks once.", "Hall acoustics.")
+    assert partial.origins["semantic"] == {"model": "classifier"}
+    assert len(asked) == 3
     whole = Plan(dict.fromkeys(("semantic", "temporal", "aesthetic", "spatial"), "A dog barks at 0.10 s."))
     assert planner.plan(clip(210), dimensions, whole) is whole
-    assert len(asked) == 1
+    assert len(asked) == 3
 
 
 def test_too_few_clips_are_refused():

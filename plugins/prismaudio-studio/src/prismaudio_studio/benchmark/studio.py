@@ -16,7 +16,6 @@ from rich.progress import Progress
 from prismaudio.benchmarks import Benchmark
 from prismaudio.benchmarks.report import Report
 from prismaudio.cli import arguments
-from prismaudio.errors import DataError
 from prismaudio.inference import PrismAudio
 from prismaudio.inference.sampling import make_sampler
 from prismaudio.metrics.target import Target
@@ -198,18 +197,7 @@ class StudioBenchmark(Benchmark):
 
     @cached_property
     def _cast(self) -> tuple[str, ...]:
-        """The classes of the things.
-
-        Raises:
-            DataError: No family of the table has both recordings that are held out and others.
-        """
-        if self._bank is None:
-            return CLASSES
-        if not self._bank.held_out:
-            raise DataError(
-                f"{self.recordings} holds out the recordings of no family; expected families with some in both parts"
-            )
-        return self._bank.held_out
+        return CLASSES if self._bank is None else self._bank.held_out
 
     def scenes(self) -> Iterator[tuple[int, Scene]]:
         """The held-out scenes with their indices."""
@@ -299,8 +287,8 @@ def _update(metrics: Iterable[Measure], audio: Sequence[Tensor], targets: Sequen
 
 def summary(metrics: Metrics) -> Report:
     """The report of metrics: a value for each sampling seed of a row."""
-    columns = next(iter(metrics.values()), COLUMNS)
-    report = Report(tuple(columns), {name: {} for name, _ in metrics})
+    names = tuple(next(iter(metrics.values()), COLUMNS))
+    report = Report(names, {name: {} for name, _ in metrics})
     for (name, _), columns in metrics.items():
         for column, metric in columns.items():
             if metric.update_called:

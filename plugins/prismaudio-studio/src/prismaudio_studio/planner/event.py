@@ -21,7 +21,7 @@ from prismaudio_studio.planner.network import SPAN, EventNetwork, EventPredictio
 from prismaudio_studio.planner.track import resolve_overlaps, straight_track
 from prismaudio_studio.planner.watching import detect_events
 from prismaudio_studio.prompting import add_times, complete_plan, plan_from_prompt
-from prismaudio_studio.words import NOUNS, class_of
+from prismaudio_studio.words import Vocabulary, class_of
 
 if TYPE_CHECKING:
     from prismaudio.components import Dimension
@@ -87,6 +87,7 @@ class EventPlanner(Configured, TrainablePlanner):
         self.classes, self.fps, self.frame_size = list(classes), fps, frame_size
         self.onset_chance, self.class_chance, self.segment_s = onset_chance, class_chance, segment_s
         self.taught = dict(taught or {})
+        self.vocabulary = Vocabulary(self.classes, self.taught)
         self.network = EventNetwork(
             len(self.classes), len(QUALITIES), len(ROOMS), frame_size, width=width, time_width=time_width, depth=depth
         )
@@ -106,11 +107,15 @@ class EventPlanner(Configured, TrainablePlanner):
             story = narrate(detect_events(self.detect, clip, self.segment_s))
             names = [dimension.name for dimension in dimensions if dimension.name in story]
             detected = Plan({name: story[name] for name in names})
+        return self.completed(given, detected, clip.duration_s)
+
+    def completed(self, given: str | Plan | None, detected: Plan | None, duration_s: float) -> Plan:
+        """A prompt or a partial plan, completed with the plan that is detected in the video, with times."""
         if isinstance(given, str):
-            plan = plan_from_prompt(given, detected, self.taught)
+            plan = plan_from_prompt(given, detected, self.vocabulary)
         else:
-            plan = detected or Plan({}) if given is None else complete_plan(given, detected, self.taught)
-        return add_times(plan, clip.duration_s, self.taught)
+            plan = detected or Plan({}) if given is None else complete_plan(given, detected, self.vocabulary)
+        return add_times(plan, duration_s, self.vocabulary)
 
     @torch.no_grad()
     def detect(self, clip: Clip) -> Story:
@@ -189,7 +194,7 @@ class EventPlanner(Configured, TrainablePlanner):
     def loss(self, clips: Sequence[Clip], plans: Sequence[Plan]) -> dict[str, Tensor]:
         """Cross-entropies of the attributes that the plans state, and the absolute error of directions."""
         frames = self._frames(clips)
-        target = self.targets([plan.read(NOUNS) for plan in plans], frames.shape[1], frames.device)
+        target = self.targets([plan.read(self.vocabulary.nouns) for plan in plans], frames.shape[1], frames.device)
         predicted = self.network(frames)
         here = target.present[:, None]
         weight = 1 + 6 * target.onsets

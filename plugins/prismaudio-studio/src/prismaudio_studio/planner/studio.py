@@ -36,7 +36,7 @@ class StudioPlanner(EventPlanner):
     classifier of ``prismaudio_footage``, standardised, and their mean squared distance from the first 64 principal axes
     of studio clips. :meth:`observe` and :meth:`fit` compute the axes, without a gradient; before that, all clips are.
 
-    Prompts and plans without a video are completed as by :class:`EventPlanner`.
+    Prompts and partial plans are completed as by :class:`EventPlanner`, with what the video shows.
     """
 
     centre: Tensor
@@ -80,7 +80,7 @@ class StudioPlanner(EventPlanner):
         """
         if len(self._observed) <= AXES:
             raise TrainingError(f"{len(self._observed)} clips are too few for {AXES} axes; observe more")
-        features = torch.stack(self._observed)
+        features = torch.stack(self._observed).to(self.centre.device)
         self.centre.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + FLOOR)
         self.axes.copy_(torch.linalg.svd((features - self.centre) / self.spread, full_matrices=False)[2][:AXES])
@@ -88,7 +88,7 @@ class StudioPlanner(EventPlanner):
         self._observed = []
 
     def _distance(self, features: Tensor) -> Tensor:
-        scaled = (features - self.centre.float()) / self.spread.float()
+        scaled = (features.to(self.centre.device) - self.centre.float()) / self.spread.float()
         axes = self.axes.float()
         return (scaled - scaled @ axes.T @ axes).square().clamp(max=CEILING).mean(-1)
 
@@ -100,11 +100,17 @@ class StudioPlanner(EventPlanner):
 
     # Planning ----------------------------------------------------------------------------------------------------
     def plan(self, clip: Clip, dimensions: Sequence[Dimension], given: str | Plan | None = None) -> Plan:
-        """See :meth:`EventPlanner.plan`; of real footage, ``FootagePlanner.plan``."""
+        """See :meth:`EventPlanner.plan`; what real footage shows is planned by ``FootagePlanner``."""
         is_complete = isinstance(given, Plan) and all(given.get(name) for name in CORE)
         if is_complete or self.strangeness(clip) <= LIMIT:
             return super().plan(clip, dimensions, given)
-        return self.footage.plan(clip, dimensions, given)
+        seen = self.footage.plan(clip, dimensions)
+        if given is None:
+            return seen
+        plan = self.completed(given, Plan(seen), clip.duration_s)
+        kept = given.origins if isinstance(given, Plan) else {}
+        origins = {name: seen.origins[name] for name in plan if name in seen.origins and plan[name] == seen[name]}
+        return Plan(plan, plan.warnings, {**origins, **kept})
 
     def unload(self) -> None:
         """Free the memory of the recogniser."""

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from prismaudio.errors import DataError, reason
@@ -243,13 +244,28 @@ def _named(paths: list[PurePosixPath], credited: list[_Credit]) -> dict[PurePosi
 
 def _rank(item: str, path: PurePosixPath) -> int:
     """How exactly an item names a sound; 0 if it does not."""
-    *parents, name = re.sub(r"\.\w+$", "", item.replace("::", "/")).lower().split("/")
-    folders, stem = [part.lower() for part in path.parts[:-1]], path.stem.lower()
+    parents, name, start = _item(item)
+    folders, stem = _place(path)
+    if not (stem.startswith(start) or (folders and f"{folders[-1]}{stem}".startswith(start))):
+        return 0
     if parents and parents[-1] not in folders:
         return 0
     if _names(name, stem):
         return 1 + _WITH_FOLDER * sum(part in folders for part in parents) + ("*" not in name)
     return _WITH_FOLDER if not parents and folders and _names(name, folders[-1] + stem) else 0
+
+
+@lru_cache(maxsize=8192)
+def _item(item: str) -> tuple[list[str], str, str]:
+    """Folders and name of an item, and what the name begins with before any number."""
+    *parents, name = re.sub(r"\.\w+$", "", item.replace("::", "/")).lower().split("/")
+    return parents, name, re.split(r"[\d*]", name, maxsplit=1)[0]
+
+
+@lru_cache(maxsize=8192)
+def _place(path: PurePosixPath) -> tuple[list[str], str]:
+    """Folders and name of a sound, in lower case."""
+    return [part.lower() for part in path.parts[:-1]], path.stem.lower()
 
 
 def _names(name: str, stem: str) -> bool:

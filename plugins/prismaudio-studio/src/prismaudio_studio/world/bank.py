@@ -51,8 +51,8 @@ class SoundBank:
     """Recordings of the classes of the world, by class, kind and part.
 
     Decaying sounds use the single events of recordings, lasting ones a texture made of one. Synthetic classes take
-    recordings of the kind of their sound, and keep their synthetic voice where there is none. A family all of whose
-    recordings are to be trained on, or all held out, uses them in both parts: :attr:`held_out` names those that do not.
+    recordings of the kind of their sound, and keep their synthetic voice where there is none. Families have all of
+    theirs; if chance would hold out all recordings of a family, it is trained on them.
 
     Args:
         table: A table of recordings, see :func:`prismaudio_studio.world.recordings.read_recordings`.
@@ -72,6 +72,10 @@ class SoundBank:
         for recording in read_recordings(self.table, seed):
             for what, kind in _voices_of(recording):
                 self._recordings.setdefault((what, kind, recording.held_out), []).append(recording)
+        for name in FAMILIES:
+            kept = self._recordings.get((name, "", True), [])
+            if (name, "", False) not in self._recordings and kept and not any(item.fold for item in kept):
+                self._recordings[name, "", False] = self._recordings.pop((name, "", True))
         if not self._recordings:
             known = sorted({name for names in RECORDED.values() for name in names} | {*voices()})
             raise DataError(
@@ -80,14 +84,28 @@ class SoundBank:
 
     @property
     def cast(self) -> tuple[str, ...]:
-        """The families that have recordings, and what is not recognised, as the cast of a scene."""
-        recorded = {what for what, _, _ in self._recordings}
-        return (*(name for name in FAMILIES if name in recorded), UNKNOWN)
+        """The families to train on, and what is not recognised, as the cast of a scene.
+
+        Raises:
+            DataError: The table has no recording of a family to train on.
+        """
+        return (*self._families(False), UNKNOWN)
 
     @property
     def held_out(self) -> tuple[str, ...]:
-        """The families whose held-out recordings are not trained on."""
-        return tuple(name for name in self.cast if all((name, "", part) in self._recordings for part in (False, True)))
+        """The families that have both held-out recordings and others, as the cast of a held-out scene.
+
+        Raises:
+            DataError: There is none.
+        """
+        return self._families(False, True)
+
+    def _families(self, *parts: bool) -> tuple[str, ...]:
+        found = tuple(name for name in FAMILIES if all((name, "", part) in self._recordings for part in parts))
+        if not found:
+            wanted = " both to train on and held out" if len(parts) > 1 else " to train on"
+            raise DataError(f"{self.table} has recordings of no family{wanted}; expected some of {', '.join(FAMILIES)}")
+        return found
 
     @property
     def hash(self) -> str:
@@ -113,11 +131,8 @@ class SoundBank:
         return found[_rng(thing, 0).integers(len(found))] if found else None
 
     def _found(self, thing: Thing, *, held_out: bool) -> list[Recording]:
-        if thing.is_synthetic:
-            kind = "one-shot" if thing.end_s is None else "sustained"
-            return self._recordings.get((thing.what, kind, held_out), [])
-        parts = (self._recordings.get((thing.what, "", part), []) for part in (held_out, not held_out))
-        return next(filter(None, parts), [])
+        kind = "" if not thing.is_synthetic else "one-shot" if thing.end_s is None else "sustained"
+        return self._recordings.get((thing.what, kind, held_out), [])
 
     def one_shots(self, thing: Thing, rate_hz: int, *, held_out: bool) -> list[Signal] | None:
         """An event for each onset of a thing, with peak 1; None if it keeps its synthetic voice."""

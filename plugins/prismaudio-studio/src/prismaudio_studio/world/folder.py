@@ -92,4 +92,4 @@ class FolderBank:
         return texture(read_usable(self._file(rng)), n_samples, rate_hz, rng)
 
     def _file(self, rng: np.random.Generator) -> Path:
-        return self.files[rng.integers(len(self.files))]
+        return self.files[int(rng.integers(len(self.files)))]
