@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 from typing import TYPE_CHECKING, Any
@@ -212,9 +213,11 @@ def test_a_folder_says_what_is_left_out(
     write(tmp_path / "in/stereo.wav", np.stack([hum(0.5), -hum(0.5)], 1))
     (tmp_path / "in/list.txt").write_text("good.wav\n")
     options = ["--steps", "1", "--clips", "2", "--batch-size", "2", "--model", str(tiny_model_folder)]
+    level = logging.getLogger("lightning.pytorch").level
     assert (
         main(["studio", "teach", str(tmp_path / "in"), "vuvuzela", "engine", *options, "-o", str(tmp_path / "m")]) == 0
     )
+    assert logging.getLogger("lightning.pytorch").level == level
     said = capsys.readouterr()
     for name, text in (
         ("silent", "is silent"),

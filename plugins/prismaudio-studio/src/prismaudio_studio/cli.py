@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
 import sys
@@ -327,7 +326,6 @@ def _teach(args: argparse.Namespace) -> int:
         )
     options = TeachingOptions(args.steps, args.clips, args.batch_size, args.learning_rate, args.seed, args.precision)
     quiet()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         taught = teach(parts, noun, like, found.files, options)
     except SIGTERMException as error:  # Lightning handles the signal at the end of a batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import shutil
@@ -270,15 +271,18 @@ def _trainer(options: TeachingOptions, **arguments: Any) -> Trainer:
 
 
 def _loss(task: FoundationTask, lessons: Lessons, options: TeachingOptions) -> float:
-    trainer = _trainer(options, enable_progress_bar=False)
     with _plainly():
+        trainer = _trainer(options, enable_progress_bar=False)
         found = trainer.validate(task, lessons.loader(options.batch_size, shuffle=False), verbose=False)
     return float(found[0]["val_loss"])
 
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Undo that Lightning turns Ctrl-C into exit code 1, and that it asks for a validation during training."""
+    """Undo that Lightning turns Ctrl-C into exit code 1, tells what it uses, and asks for a validation in training."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You defined a `validation_step`")
@@ -287,6 +291,8 @@ def _plainly() -> Iterator[None]:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
+    finally:
+        logger.setLevel(level)
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
