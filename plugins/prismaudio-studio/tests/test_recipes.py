@@ -24,7 +24,10 @@ def test_all_recipes_are_registered() -> None:
     names = {*(f"smoke/{stage}" for stage in STAGES), "fast_grpo/studio"}
     assert set(RECIPES) == names | {
         f"studio/{name}"
-        for name in ("codec", "codec_recorded", "planner", "llm_planner", "foundation", "cot", "cot_grid", "validate")
+        for name in (
+            *("codec", "codec_recorded", "planner", "llm_planner", "foundation", "cot", "cot_grid", "validate"),
+            *("families_codec", "families_foundation", "families_planner", "families_footage"),
+        )
     }
 
 
