@@ -171,8 +171,12 @@ def test_the_class_that_it_is_like_is_rehearsed_in_the_same_scenes(tiny_model_fo
 def test_recordings_are_the_sound_of_the_scenes(recordings: Path) -> None:
     files = find_recordings(recordings, 16_000).files
     stage = teaching.Stage(0, Settings(), 16_000)
-    for clip, story in stage.taught(4, "vuvuzela", "whistle", FolderBank(files)):
-        assert [(source.what, source.size) for source in story.sources] == [("vuvuzela", None)]
+    lessons = stage.taught(4, "vuvuzela", "whistle", FolderBank(files))
+    assert [story.sources[0].size is None for _, story in lessons] == [True, True, False, False]
+    alike = stage.synthetic("alike", 4, ("whistle",))
+    assert [story.sources[0].size for _, story in alike] == [story.sources[0].size for _, story in lessons]
+    for clip, story in lessons:
+        assert [source.what for source in story.sources] == ["vuvuzela"]
         assert story.sources[0].end_s is not None
         spectrum = np.abs(np.fft.rfft(clip.audio.mean(0).numpy()))
         assert 350 < np.fft.rfftfreq(clip.audio.shape[1], 1 / 16_000)[spectrum.argmax()] < 850

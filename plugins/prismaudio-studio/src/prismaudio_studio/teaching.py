@@ -78,7 +78,7 @@ class Stage:
         lessons = []
         for index in track(range(count), f"rendering {noun}", transient=True):
             clip, story = self._lesson(noun, index, (like,), bank, audible=True)
-            sources = tuple(replace(source, what=noun, size=None) for source in story.sources)
+            sources = tuple(replace(source, what=noun) for source in story.sources)
             lessons.append((clip, replace(story, sources=sources)))
         return lessons
 
@@ -109,7 +109,12 @@ class Stage:
         frames = torch.as_tensor(render_video(scene, spec.size, spec.fps))
         audio = torch.as_tensor(render_audio(scene, self.rate_hz, bank)) if audible else None
         name = f"{name} {'held out ' if self.held_out else ''}{index}"
-        return Clip(name, scene.duration_s, frames, spec.fps, audio, self.rate_hz if audible else None), scene.story
+        clip = Clip(name, scene.duration_s, frames, spec.fps, audio, self.rate_hz if audible else None)
+        if (
+            index // 2 % 2
+        ):  # in half of the scenes of each split; else a stated size would tell old classes from a new one
+            return clip, scene.story
+        return clip, replace(scene.story, sources=tuple(replace(source, size=None) for source in scene.story.sources))
 
 
 class Lessons(Dataset[ClipBatch]):
