@@ -16,11 +16,21 @@ from prismaudio.plan import Plan
 from prismaudio.plan.story import Source, Story
 from prismaudio_footage.families import UNKNOWN, families, sounding
 from prismaudio_studio.datamodule import StudioDataModule
-from prismaudio_studio.families import lasts, voice_names, voiceless, voices
+from prismaudio_studio.families import lasts, voice_names, voices
 from prismaudio_studio.narration import narrate, renamed
 from prismaudio_studio.plan_grid import PlanGridEncoder
 from prismaudio_studio.suite import StudioSuite
-from prismaudio_studio.words import CLASSES, FAMILIES, MOTIONS, NOUNS, VOCABULARY, Vocabulary, class_of, motion_of
+from prismaudio_studio.words import (
+    CLASSES,
+    FAMILIES,
+    MOTIONS,
+    NOUNS,
+    VOCABULARY,
+    VOICELESS,
+    Vocabulary,
+    class_of,
+    motion_of,
+)
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.combinations import is_held_out
@@ -108,7 +118,7 @@ def test_names_of_families_vary_and_those_of_synthetic_classes_do_not():
     assert bells == {"bell"}
     assert {class_of(name) for name in dogs} == {"dog"}
     assert len(dogs) > 2
-    assert rustles <= set(voiceless())
+    assert rustles <= set(VOICELESS)
     assert len(rustles) > 3
     for seed in range(40):
         changed = renamed(story, random.Random(seed))
@@ -216,7 +226,7 @@ def test_training_clips_of_families_have_the_rate_and_words_of_the_recipe(table,
     assert all(clip.audio.shape == (2, 128_000) for clip in batch.clips)
     nouns = {source.what for plan in batch.plans for source in plan.read(NOUNS).sources}
     assert nouns
-    assert nouns <= {*voice_names(), *voiceless()}
+    assert nouns <= {*voice_names(), *VOICELESS}
     assert len(list(tmp_path.iterdir())) == 4  # plain and randomised, to train on and held out
 
 

@@ -16,6 +16,7 @@ from prismaudio.errors import DataError, MediaError, UnknownNameError
 if TYPE_CHECKING:
     from prismaudio_studio.world import Scene
     from prismaudio_studio.world.collecting import Collected
+    from prismaudio_studio.world.folder import Found
 
 SIZE_PX, FPS = (256, 256), 24.0
 MAX_SIZE_PX, MAX_FPS = 2048, 240.0
@@ -285,11 +286,15 @@ def _of_families(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _report_recordings(collected: Collected) -> None:
-    for file, reason in collected.refused:
+def _report_faults(recordings: Collected | Found) -> None:
+    for file, reason in recordings.refused:
         sys.stderr.write(f"left out: {file} {reason}\n")
-    for file, treatment in collected.treated:
+    for file, treatment in recordings.treated:
         sys.stderr.write(f"used in part: {file}, {treatment}\n")
+
+
+def _report_recordings(collected: Collected) -> None:
+    _report_faults(collected)
     kinds = Counter(row["kind"] for row in collected.rows)
     seconds = sum(float(row["seconds"]) for row in collected.rows)
     sys.stdout.write(
@@ -316,10 +321,7 @@ def _teach(args: argparse.Namespace) -> int:
     classes = plan_grid(parts)[1].classes
     like, noun = like_class(args.like, classes), usable_noun(args.noun, classes)
     found = find_recordings(expanded(args.folder), parts["autoencoder"].sample_rate_hz)
-    for file, text in found.refused:
-        sys.stderr.write(f"left out: {file} {text}\n")
-    for file, text in found.treated:
-        sys.stderr.write(f"used in part: {file}, {text}\n")
+    _report_faults(found)
     if len(found.files) < FEW:
         sys.stderr.write(
             f"only {len(found.files)} can be used: all sounds of {noun} are made from so few; add others\n"

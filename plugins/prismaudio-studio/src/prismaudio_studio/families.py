@@ -11,10 +11,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from prismaudio_footage.families import UNKNOWN, family_of, sounding
+from prismaudio_footage.families import family_of, sounding
 
-SYNTHETIC = ("bell", "glass", "ball", "whistle")
-"""Families with a synthetic sound, that of the class of the same name."""
 DATA = Path(__file__).with_name("data")
 
 
@@ -75,12 +73,6 @@ def voice_names() -> dict[str, str]:
         if family.name in by_family
         for noun in (family.name, *family.words)
     }
-
-
-@lru_cache(maxsize=1)
-def voiceless() -> tuple[str, ...]:
-    """Nouns that have no voice: families without recordings or a synthetic sound, and what is not recognised."""
-    return (UNKNOWN, *(f.name for f in sounding() if f.name not in voice_names() and f.name not in SYNTHETIC))
 
 
 def lasts(noun: str) -> bool:

@@ -10,8 +10,8 @@ from prismaudio.cot.strategies import restructured
 from prismaudio.plan import Plan
 from prismaudio.plan.writing import describe
 from prismaudio_footage.families import UNKNOWN
-from prismaudio_studio.families import voice_names, voiceless
-from prismaudio_studio.words import CLASSES, TIMBRES, VERBS
+from prismaudio_studio.families import voice_names
+from prismaudio_studio.words import CLASSES, TIMBRES, VERBS, VOICELESS
 
 if TYPE_CHECKING:
     from prismaudio.plan.story import Story
@@ -47,7 +47,7 @@ def renamed(story: Story, rng: random.Random) -> Story:
     names = []
     for source in story.sources:
         others = [noun for noun, name in voice_names().items() if name == source.what and source.what not in CLASSES]
-        others = list(voiceless()) if source.what == UNKNOWN else others
+        others = list(VOICELESS) if source.what == UNKNOWN else others
         noun = rng.choice(others) if others and rng.random() < RENAMED else source.what
         names.append(source.what if noun in CLASSES else noun)
     sources = [replace(source, what=name) for source, name in zip(story.sources, names, strict=True)]

@@ -49,6 +49,7 @@ class PlanGridEncoder(Configured, Encoder):
         within(0.1, 1000, rate_hz=rate_hz)
         within(0, 4096, classes=len(classes))
         self.classes = self.vocabulary = list(classes)
+        self._words = Vocabulary(self.classes)
         self.rate_hz = rate_hz
         self.dim = ROWS * (len(self.classes) + 2) + len(QUALITIES) + len(ROOMS)
 
@@ -57,7 +58,7 @@ class PlanGridEncoder(Configured, Encoder):
         n_steps = round(clip.duration_s * self.rate_hz)
         grid = torch.zeros(n_steps, len(self.classes) + 1, ROWS)
         times = (torch.arange(n_steps) + 0.5) / self.rate_hz
-        story = plan.read(Vocabulary(self.classes).nouns)
+        story = plan.read(self._words.nouns)
         for source in story.sources:
             row = self._row(source.what)
             drawn = draw_source(source, times)
@@ -68,7 +69,7 @@ class PlanGridEncoder(Configured, Encoder):
 
     def unknown(self, text: str) -> list[str]:
         """The clauses that name none of the classes."""
-        return unknown_clauses(text, Vocabulary(self.classes))
+        return unknown_clauses(text, self._words)
 
     def _row(self, what: str) -> int:
         name = class_of(what, self.classes)

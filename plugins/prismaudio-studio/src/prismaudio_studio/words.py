@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from prismaudio.plan.nouns import Nouns
-from prismaudio_footage.families import UNKNOWN, family_of, verbs
-from prismaudio_studio.families import lasts, voice_names, voiceless, voices
+from prismaudio_footage.families import UNKNOWN, family_of, sounding, verbs
+from prismaudio_studio.families import lasts, voice_names, voices
 
 CLASSES = (
     "bell",
@@ -45,6 +45,8 @@ LASTING = ("marble", "cart", "whistle", "engine", "buzzer")
 """The classes with synthetic sustained sounds, which have an end; the other synthetic ones decay."""
 _MOTION = {what: motion for motion, whats in MOTIONS.items() for what in whats}
 _MOTION |= {voice.name: voice.motion for voice in voices().values()}
+VOICELESS = (UNKNOWN, *(f.name for f in sounding() if f.name not in voice_names() and f.name not in CLASSES))
+"""Nouns that have no sound of their own: families without recordings or a synthetic class, what is not recognised."""
 _SYNONYMS = {noun: name for noun, name in voice_names().items() if noun not in CLASSES}
 
 
@@ -91,7 +93,7 @@ class Vocabulary:
         self.classes, self.taught = tuple(classes), taught
         others = [noun for noun, name in _SYNONYMS.items() if name in self.classes]
         self.known = NOUNS.only((*self.classes, *others, *taught, *([UNKNOWN] if others else [])))
-        self.nouns = self.known.more(voiceless()) if others else self.known
+        self.nouns = self.known.more(VOICELESS) if others else self.known
 
     def lasts(self, noun: str) -> bool:
         """Whether what a noun names sounds continuously."""
@@ -102,7 +104,7 @@ class Vocabulary:
 
 
 NOUNS = Nouns(
-    (*CLASSES, *_SYNONYMS, *voiceless()),
+    (*CLASSES, *_SYNONYMS, *VOICELESS),
     verbs=("whistles", "drums", "bells", *(forms[0].split()[0] for forms in verbs().values())),
 )
 """Parses plans and prompts: the classes, and the words that are verbs after another noun."""

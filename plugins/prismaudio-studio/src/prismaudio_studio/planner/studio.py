@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ class StudioPlanner(EventPlanner):
     of studio clips. :meth:`observe` and :meth:`fit` compute the axes, without a gradient; before that, all clips are.
 
     Prompts and partial plans are completed as by :class:`EventPlanner`, with what the video shows.
+
+    Args:
+        classes: Nouns of the classes to detect.
+        kwargs: See :class:`prismaudio_studio.planner.event.EventPlanner`.
     """
 
     centre: Tensor
@@ -44,22 +48,8 @@ class StudioPlanner(EventPlanner):
     axes: Tensor
     usual: Tensor
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        fps: float = 16.0,
-        frame_size: int = 48,
-        width: int = 40,
-        time_width: int = 192,
-        depth: int = 7,
-        onset_chance: float = 0.4,
-        class_chance: float = 0.3,
-        segment_s: float = 4.0,
-        taught: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(
-            classes, fps, frame_size, width, time_width, depth, onset_chance, class_chance, segment_s, taught
-        )
+    def __init__(self, classes: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(classes, **kwargs)
         self.register_buffer("centre", torch.zeros(HEAD))
         self.register_buffer("spread", torch.ones(HEAD))
         self.register_buffer("axes", torch.zeros(AXES, HEAD))

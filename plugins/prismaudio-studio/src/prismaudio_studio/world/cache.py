@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from prismaudio.plan.story import Source, Story
 from prismaudio.types import Clip
 from prismaudio_studio.words import CLASSES
 from prismaudio_studio.world.audio import render_audio
-from prismaudio_studio.world.sampling import sample_scene
+from prismaudio_studio.world.sampling import cast_key, sample_scene
 from prismaudio_studio.world.video import render_video
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class ClipCache:
         self.split, self.seed, self.count, self.held_out, self.size, self.fps = split, seed, count, held_out, size, fps
         part = "held-out" if held_out else "training"
         sounds = "" if bank is None else f"-recordings-{bank.hash}"
-        sounds += "" if self.cast == CLASSES else f"-cast-{zlib.crc32(','.join(self.cast).encode()):08x}"
+        sounds += "".join(f"-cast-{key:08x}" for key in cast_key(self.cast))
         sounds += "" if sample_rate_hz == SAMPLE_RATE_HZ else f"-{sample_rate_hz}hz"
         self.folder = folder / f"{split}-{part}-seed{seed}-{size}px-{fps:g}fps{sounds}"
         self.stories: list[Story] = []

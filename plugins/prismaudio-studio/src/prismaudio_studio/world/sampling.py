@@ -160,6 +160,11 @@ def _combination(
     raise DataError(f"no combination of {', '.join(cast)} is {'held out' if held_out else 'to train on'}; add classes")
 
 
+def cast_key(cast: Sequence[str]) -> tuple[int, ...]:
+    """What tells the scenes of a cast from those of others; empty for the synthetic classes."""
+    return () if tuple(cast) == CLASSES else (zlib.crc32(",".join(cast).encode()),)
+
+
 def sample_scene(
     index: int, seed: int = 0, split: str = "plain", *, held_out: bool = False, cast: Sequence[str] = CLASSES
 ) -> Scene:
@@ -182,7 +187,7 @@ def sample_scene(
     """
     if split not in SPLITS:
         raise UnknownNameError(f"no split named {split!r}; choose one of {', '.join(SPLITS)}")
-    other = () if tuple(cast) == CLASSES else (zlib.crc32(",".join(cast).encode()),)
+    other = cast_key(cast)
     name = f"{split}{'-recorded' if other else ''}-{'held-out-' if held_out else ''}{seed}-{index:05d}"
     for attempt in range(100):
         rng = np.random.default_rng([zlib.crc32(split.encode()), int(held_out), seed, index, attempt, *other])

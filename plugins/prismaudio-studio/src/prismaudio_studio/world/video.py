@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from prismaudio_footage.families import UNKNOWN
 from prismaudio_studio.world.backdrops import draw_backdrop, ground
 from prismaudio_studio.world.family_figures import FAMILY_FIGURES
-from prismaudio_studio.world.figures import FIGURES, ColouredShape, ColouredShapes, Pose
+from prismaudio_studio.world.figures import FIGURES, ColouredShape, Pose
 from prismaudio_studio.world.motion import Motion, move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prismaudio_studio.world.scene import Scene, Thing
 
 Frames = NDArray[np.float32]
@@ -24,6 +22,7 @@ _REACH = 2.2
 """Extent of a figure from its centre, in radii."""
 _HAND = 0.125
 """Size of the mallet in frame heights, the same for things of all sizes."""
+_ALL_FIGURES = FIGURES | FAMILY_FIGURES
 _FAMILY_TINT = 0.35
 """Least random variation of the colours of figures of families."""
 _SPAN = 0.44
@@ -71,17 +70,11 @@ def _draw(canvas: Frames, scene: Scene, thing: Thing, motion: Motion, jolt: NDAr
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     tint = _tint(scene, thing)
     parts = []
-    for part in _figure(thing)(pose):
+    for part in _ALL_FIGURES.get(thing.what, FAMILY_FIGURES[UNKNOWN])(pose):
         coverage = np.clip(0.5 - part.distance * np.float32(radius), 0, 1) * part.opacity * inside
         colour = tuple(float(c) for c in np.clip((np.asarray(part.colour) * tint) * scene.look.light, 0, 1))
         parts.append((ColouredShape(part.distance, colour, part.opacity), np.asarray(coverage, np.float32)))  # type: ignore[arg-type]
     _paint(canvas, np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None, :], parts)
-
-
-def _figure(thing: Thing) -> Callable[[Pose], ColouredShapes]:
-    if thing.is_synthetic:
-        return FIGURES[thing.what]
-    return FAMILY_FIGURES.get(thing.what, FAMILY_FIGURES[UNKNOWN])
 
 
 def _tint(scene: Scene, thing: Thing) -> NDArray[np.float64]:
