@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -139,6 +140,15 @@ def test_the_cache_of_clips_depends_on_the_recordings(bank, tmp_path, monkeypatc
     other.prepare()
     expected = render_audio(next(other.scenes(0)), bank=bank)
     assert torch.allclose(other.clip(0).audio, torch.from_numpy(expected), atol=1e-4)
+
+
+def test_recordings_that_are_copied_are_the_same_and_changed_ones_are_not(table, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(table.parent, folder, copy_function=shutil.copyfile)
+    assert SoundBank(folder / table.name, 1).hash == SoundBank(table, 1).hash
+    louder = folder / "bell0.wav"
+    louder.write_bytes(louder.read_bytes()[:-2] + b"\x01\x00")
+    assert SoundBank(folder / table.name, 1).hash != SoundBank(table, 1).hash
 
 
 def test_the_data_module_and_the_suite_take_a_table(table, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,12 +107,14 @@ class SoundBank:
             raise DataError(f"{self.table} has recordings of no family{wanted}; expected some of {', '.join(FAMILIES)}")
         return found
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Eight hexadecimal digits of a SHA-256 hash of the table, the seed, and sizes and times of the files."""
-        files = sorted({recording.file for these in self._recordings.values() for recording in these})
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return hashlib.sha256(repr((self.table.read_bytes(), self.seed, stats)).encode()).hexdigest()[:8]
+        """Eight hexadecimal digits of a SHA-256 hash of the table, the seed, and the contents of the files."""
+        found = hashlib.sha256(repr((self.table.read_bytes(), self.seed)).encode())
+        for path in sorted({recording.file for these in self._recordings.values() for recording in these}):
+            with path.open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        return found.hexdigest()[:8]
 
     @property
     def classes(self) -> dict[str, tuple[int, int]]:
