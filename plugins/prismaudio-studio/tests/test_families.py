@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,7 +35,9 @@ from prismaudio_studio.words import (
 from prismaudio_studio.world.audio import render_audio
 from prismaudio_studio.world.bank import SoundBank
 from prismaudio_studio.world.combinations import is_held_out
+from prismaudio_studio.world.recordings import read_recordings
 from prismaudio_studio.world.sampling import SPLITS, sample_scene
+from prismaudio_studio.world.scene import Thing
 from prismaudio_studio.world.video import render_video
 
 RATE_HZ = 16_000
@@ -295,3 +298,40 @@ def test_only_the_recordings_of_families_are_listed(table, tmp_path):
     words = ["studio", "recordings", str(table.parent / "more.csv"), "-o", str(table.parent / "kept.csv"), "--force"]
     assert main([*words, "--families"]) == 0
     assert len((table.parent / "kept.csv").read_text().splitlines()) == len(rows)
+
+
+def test_training_takes_the_recordings_in_which_a_family_is_heard_best(table, tmp_path, capsys, monkeypatch):
+    heard = {"a": 0.2, "b": 0.1, "c": 0.5, "d": 0.9, "e": 0.7, "f": 0.3, "g": 0.4, "h": 0.6}
+    rate = SimpleNamespace(probability=lambda audio, rate_hz, names: heard.pop(min(heard)))
+    monkeypatch.setattr("prismaudio_footage.listening.listener", lambda: rate)
+    out = tmp_path / "heard.csv"
+    assert main(["studio", "recordings", str(table), "--heard", "-o", str(out)]) == 0
+    assert [recording.heard for recording in read_recordings(out)] == [0.2, 0.1, 0.5, 0.9, 0.7, 0.3, 0.4, 0.6]
+    every, best = SoundBank(out), SoundBank(out, best=2)
+    assert (every.classes["footstep"], best.classes["footstep"]) == ((3, 0), (2, 0))
+    assert (every.classes["dog"], best.classes["dog"]) == ((1, 1), (1, 1))
+    things = [Thing("footstep", "medium", 0.12, (0.5, 0.5), (0.5,), (-10.0,), None, 0.0, 0.5, key) for key in range(20)]
+    files = {best.recording(thing, held_out=False).file.name for thing in things}
+    assert files == {"d.wav", "e.wav"}
+    assert best.hash != every.hash
+    with pytest.raises(DataError, match="does not say in which of its 3 recordings footstep is heard most clearly"):
+        SoundBank(table, best=2)
+    with pytest.raises(ValueError, match="best is 0; expected 1 to"):
+        SoundBank(out, best=0)
+    text = out.read_text()
+    out.write_text(text.replace("0.900", "loud"))
+    with pytest.raises(DataError, match="heard is 'loud'; expected a number from 0 to 1, or nothing"):
+        read_recordings(out)
+    capsys.readouterr()
+
+
+def test_a_recording_of_its_family_is_heard_more_clearly_than_noise():
+    pytest.importorskip("prismaudio_yamnet")
+    from prismaudio_footage.listening import listener
+
+    time_s = torch.arange(2 * RATE_HZ) / RATE_HZ
+    clock = (torch.sin(2 * torch.pi * 2500 * time_s) * torch.exp(-80 * (time_s % 0.5))).expand(2, -1)
+    noise = 0.3 * torch.randn(2, 2 * RATE_HZ, generator=torch.Generator().manual_seed(1))
+    names = families()["clock"].heard_as
+    assert listener().probability(clock, RATE_HZ, names) > 5 * listener().probability(noise, RATE_HZ, names)
+    assert listener().probability(clock, RATE_HZ, []) == 0

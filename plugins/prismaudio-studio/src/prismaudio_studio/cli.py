@@ -140,6 +140,12 @@ def _add_recordings(actions: argparse._SubParsersAction[_OneLineParser]) -> None
         action="store_true",
         help="take only those that a family of the studio sounds like: what its model is trained on",
     )
+    recordings.add_argument(
+        "--heard",
+        action="store_true",
+        help="add a column heard: how clearly YAMNet hears its family in each recording, 0 to 1, by which training can "
+        "take the best; needs prismaudio-yamnet",
+    )
     recordings.add_argument("--notice", type=Path, metavar="FILE", help="write the text that names every author here")
     recordings.add_argument("-o", "--out", type=Path, required=True, metavar="TABLE", help=".csv file to write")
     recordings.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -245,7 +251,7 @@ def _recordings(args: argparse.Namespace) -> int:
     from prismaudio.media import replacing
     from prismaudio.media.files import spare
     from prismaudio.paths import expanded
-    from prismaudio_studio.world.collecting import Collected, candidates
+    from prismaudio_studio.world.collecting import candidates
     from prismaudio_studio.world.recordings import licence_name, notice, read_recordings, table_text
 
     if args.out.suffix.lower() != ".csv":
@@ -259,15 +265,7 @@ def _recordings(args: argparse.Namespace) -> int:
     found = [cells for source in args.sources for cells in candidates(source, args.author, args.licence, args.unpack)]
     if args.families:
         found = _of_families(found)
-    collected = Collected()
-    for number, cells in enumerate(found, 1):
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{number}/{len(found)} measured")
-        collected.add(cells)
-    sys.stderr.write("\r\033[K" * sys.stderr.isatty())
-    _report_recordings(collected)
-    if not collected.rows:
-        raise DataError(f"none of the {len(found)} recordings can be used; the lines above say why")
+    collected = _measured(found, heard=args.heard)
     folder = _folder(args.out.parent)
     with replacing(args.out) as part:
         part.write_text(table_text(collected.relative_to(folder)), encoding="utf-8")
@@ -284,6 +282,25 @@ def _of_families(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not kept:
         raise DataError("none of the recordings is of a family of the studio; see prismaudio_studio/data/families.csv")
     return kept
+
+
+def _measured(found: list[dict[str, Any]], *, heard: bool) -> Collected:
+    from prismaudio_footage.listening import listener
+    from prismaudio_studio.world.collecting import Collected, clarity
+
+    collected = Collected()
+    hear = listener() if heard else None  # the reason why it cannot listen comes before the work
+    for number, cells in enumerate(found, 1):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{number}/{len(found)} measured")
+        if collected.add(cells) and hear is not None:
+            row = collected.rows[-1]
+            row["heard"] = clarity(hear, row)
+    sys.stderr.write("\r\033[K" * sys.stderr.isatty())
+    _report_recordings(collected)
+    if not collected.rows:
+        raise DataError(f"none of the {len(found)} recordings can be used; the lines above say why")
+    return collected
 
 
 def _report_faults(recordings: Collected | Found) -> None:

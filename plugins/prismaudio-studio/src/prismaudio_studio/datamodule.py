@@ -72,6 +72,8 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         recorded: Number of training clips of families that sound like recordings, half of them plain and half
             randomised; it needs ``recordings``, of which the synthetic classes then use none.
         sample_rate_hz: Sample rate of the audio, that of the autoencoder.
+        best: Train on at most so many recordings of each family, those in which it is heard most clearly by the column
+            ``heard`` of the table, see ``prismaudio studio recordings --heard``; None for all.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         recordings: str | None = None,
         recorded: int = 0,
         sample_rate_hz: int = 16_000,
+        best: int | None = None,
     ) -> None:
         super().__init__()
         if recorded < 0 or recorded % 2:
@@ -94,13 +97,13 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
         if recorded and recordings is None:
             raise ValueError(f"recorded is {recorded} and recordings is not set; give a table of recordings")
         self.counts = {"plain": plain, "randomised": randomised}
-        self.recorded, self.sample_rate_hz = recorded, sample_rate_hz
+        self.recorded, self.sample_rate_hz, self.best = recorded, sample_rate_hz, best
         self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
         self.cache_dir, self.strategy, self.recordings = Path(cache_dir), strategy, recordings
 
     @cached_property
     def _bank(self) -> SoundBank | None:
-        return None if self.recordings is None else SoundBank(self.recordings)
+        return None if self.recordings is None else SoundBank(self.recordings, best=self.best)
 
     def _caches(self, *, held_out: bool) -> list[ClipCache]:
         bank = None if self.recorded else self._bank

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prismaudio.checkpoints import within
 from prismaudio.errors import DataError
 from prismaudio.paths import expanded
 from prismaudio_footage.families import UNKNOWN
@@ -57,17 +58,20 @@ class SoundBank:
     Args:
         table: A table of recordings, see :func:`prismaudio_studio.world.recordings.read_recordings`.
         seed: Seed of the choice of sources that are held out.
+        best: Train on at most so many recordings of each family, those in which it is heard most clearly; None for all.
 
     Raises:
-        DataError: The table cannot be used, or has no recording of any class of the world.
+        DataError: The table cannot be used, has no recording of any class of the world, or does not say in which
+            recordings of a family it is heard.
 
     Example:
         >>> bank = SoundBank("recordings.csv")  # doctest: +SKIP
         >>> render_audio(sample_scene(0), bank=bank)  # doctest: +SKIP
     """
 
-    def __init__(self, table: str | Path, seed: int = 0) -> None:
-        self.table, self.seed = expanded(table), seed
+    def __init__(self, table: str | Path, seed: int = 0, best: int | None = None) -> None:
+        within(1, 10**6, best=best)
+        self.table, self.seed, self.best = expanded(table), seed, best
         self._recordings: dict[tuple[str, str, bool], list[Recording]] = {}
         for recording in read_recordings(self.table, seed):
             for what, kind in _voices_of(recording):
@@ -76,11 +80,25 @@ class SoundBank:
             kept = self._recordings.get((name, "", True), [])
             if (name, "", False) not in self._recordings and kept and not any(item.fold for item in kept):
                 self._recordings[name, "", False] = self._recordings.pop((name, "", True))
+        if best is not None:
+            self._keep_best(best)
         if not self._recordings:
             known = sorted({name for names in RECORDED.values() for name in names} | {*voices()})
             raise DataError(
                 f"{self.table} has no recording of a class of the world; expected one of {', '.join(known)}"
             )
+
+    def _keep_best(self, best: int) -> None:
+        for (name, _, held_out), these in self._recordings.items():
+            if name not in FAMILIES or held_out or len(these) <= best:
+                continue
+            if any(recording.heard is None for recording in these):
+                raise DataError(
+                    f"{self.table} does not say in which of its {len(these)} recordings {name} is heard most clearly, "
+                    f"to take the best {best}; write it anew with prismaudio studio recordings --heard"
+                )
+            these.sort(key=lambda recording: (-(recording.heard or 0.0), recording.file))
+            del these[best:]
 
     @property
     def cast(self) -> tuple[str, ...]:
@@ -109,8 +127,8 @@ class SoundBank:
 
     @cached_property
     def hash(self) -> str:
-        """Eight hexadecimal digits of a SHA-256 hash of the table, the seed, and the contents of the files."""
-        found = hashlib.sha256(repr((self.table.read_bytes(), self.seed)).encode())
+        """Eight hexadecimal digits of a SHA-256 hash of what was given, and the contents of table and files."""
+        found = hashlib.sha256(repr((self.table.read_bytes(), self.seed, self.best)).encode())
         for path in sorted({recording.file for these in self._recordings.values() for recording in these}):
             with path.open("rb") as file:
                 found.update(hashlib.file_digest(file, "sha256").digest())

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from prismaudio.data.manifest import SUFFIXES
 from prismaudio.errors import DataError, MediaError, first_of
 from prismaudio.media.files import relative, replacing
 from prismaudio.paths import AUDIO_SUFFIXES, expanded
 from prismaudio.untrusted import MAX_TABLE_BYTES, read_small
+from prismaudio_footage.families import families
+from prismaudio_studio.families import voices
 from prismaudio_studio.world.archives import SUFFIXES as ARCHIVES
 from prismaudio_studio.world.archives import is_archive, packed_sounds
 from prismaudio_studio.world.excerpts import kind_of, read_sound
 from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
+
+if TYPE_CHECKING:
+    from prismaudio_footage.listening import Listener
 
 DOCS, LISTS = Path("/usr/share/doc"), Path("/var/lib/dpkg/info")
 EXPECTED = (
@@ -40,8 +47,8 @@ class Collected:
     refused: list[tuple[Path, str]] = field(default_factory=list)
     treated: list[tuple[Path, str]] = field(default_factory=list)
 
-    def add(self, cells: dict[str, Any]) -> None:
-        """Measure a recording and add it, unless it cannot be used; what the cells say about its audio is replaced."""
+    def add(self, cells: dict[str, Any]) -> bool:
+        """Measure a recording and add it if it can be used; what the cells say about its audio is replaced."""
         file = cells["file"]
         try:
             if (fault := row_fault(cells)) is not None:
@@ -53,7 +60,7 @@ class Collected:
             sound = read_sound(file)
         except DataError as error:
             self.refused.append((file, str(error)))
-            return
+            return False
         if sound.treatment:
             self.treated.append((file, sound.treatment))
         measured = {
@@ -64,10 +71,28 @@ class Collected:
             "licence": licence_name(cells["licence"]),
         }
         self.rows.append({**cells, **measured})
+        return True
 
     def relative_to(self, folder: Path) -> list[dict[str, Any]]:
         """The rows with files relative to a folder, that of the table."""
         return [{**row, "file": relative(row["file"], folder)} for row in self.rows]
+
+
+def clarity(listener: Listener, row: Mapping[str, Any]) -> str:
+    """How clearly its family is heard in a recording, as the cell of a table; empty if it is of no family.
+
+    Args:
+        listener: Who listens.
+        row: The cells of the recording.
+    """
+    names = [
+        name for voice in voices().values() if voice.is_of(row["class"]) for name in families()[voice.name].heard_as
+    ]
+    if not names:
+        return ""
+    sound = read_sound(row["file"])
+    stereo = torch.as_tensor(sound.audio).float().expand(2, -1) / 2
+    return f"{listener.probability(stereo, sound.rate_hz, names):.3f}"
 
 
 def candidates(

@@ -16,7 +16,7 @@ from prismaudio.data.manifest import path_cell, read_rows, text_cell
 from prismaudio.errors import DataError, first_of
 from prismaudio.paths import expanded
 
-COLUMNS = ("file", "class", "kind", "seconds", "rate_hz", "channels", "source", "fold", "author", "licence")
+COLUMNS = ("file", "class", "kind", "seconds", "rate_hz", "channels", "source", "fold", "author", "licence", "heard")
 KINDS = ("one-shot", "sustained")
 HELD_OUT_FOLDS = ("5", "test")
 """Values of the column ``fold`` that are held out; every other value is trained on."""
@@ -62,6 +62,7 @@ class Recording:
         fold: Its fold, or empty.
         kind: ``"one-shot"`` or ``"sustained"``, or empty to decide by its signal.
         held_out: Whether it is held out of training.
+        heard: How clearly its family is heard in it, 0 .. 1; None if that was not measured.
     """
 
     file: Path
@@ -72,6 +73,7 @@ class Recording:
     fold: str = ""
     kind: str = ""
     held_out: bool = False
+    heard: float | None = None
 
 
 def licence_name(text: str) -> str | None:
@@ -94,12 +96,14 @@ def licence_name(text: str) -> str | None:
 
 
 def row_fault(cells: Mapping[str, Any]) -> str | None:
-    """Why a row cannot be used, by its class, author, licence and kind; None if it can."""
+    """Why a row cannot be used, by its class, author, licence, kind and what is heard; None if it can."""
     shown = {name: str(cells.get(name) or "").strip() for name in ("class", "author", "licence", "kind")}
     if missing := [name for name in ("class", "author", "licence") if not shown[name]]:
         return f"has no {' and no '.join(missing)}"
     if licence_name(shown["licence"]) is None:
         return f"licence {shown['licence'][:60]!r} is not among those allowed: {', '.join(ALLOWED)}"
+    if (heard := str(cells.get("heard") or "").strip()) and _share(heard) is None:
+        return f"heard is {heard[:60]!r}; expected a number from 0 to 1, or nothing"
     if shown["kind"] not in ("", *KINDS):
         return f"kind is {shown['kind'][:60]!r}; expected {' or '.join(KINDS)}, or nothing to decide by the signal"
     return None
@@ -110,7 +114,7 @@ def read_table(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
 
     Args:
         path: A ``.csv``, ``.tsv`` or ``.jsonl`` file with the columns ``file``, ``class``, ``author`` and ``licence``,
-            and optionally ``source``, ``fold`` and ``kind``.
+            and optionally ``source``, ``fold``, ``kind`` and ``heard``.
 
     Returns:
         Line number and cells of each row; ``file`` is a path, from the folder of the table if it was relative.
@@ -124,7 +128,7 @@ def read_table(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     if missing := [name for name in ("file", "class", "author", "licence") if name not in found]:
         raise DataError(
             f"{file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; a table of recordings has "
-            "file, class, author, licence, and optionally source, fold, kind"
+            "file, class, author, licence, and optionally source, fold, kind, heard"
         )
     for line, cells in rows:
         where = f"{file}, line {line}"
@@ -178,9 +182,19 @@ def read_recordings(path: str | Path, seed: int = 0) -> list[Recording]:
                 fold=cells["fold"],
                 kind=cells["kind"],
                 held_out=cells["fold"].lower() in HELD_OUT_FOLDS if cells["fold"] else _is_drawn(unit, seed),
+                heard=_share(cells["heard"]) if cells["heard"] else None,
             )
         )
     return found
+
+
+def _share(text: str) -> float | None:
+    """A number from 0 to 1; None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
 
 
 def _is_drawn(unit: str, seed: int) -> bool:
@@ -190,9 +204,10 @@ def _is_drawn(unit: str, seed: int) -> bool:
 
 
 def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of a table as CSV."""
+    """The rows of a table as CSV; what was measured of none has no column."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    columns = COLUMNS if any(row.get("heard") for row in rows) else COLUMNS[:-1]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
