@@ -37,14 +37,17 @@ class Listener:
 
     def hear(self, audio: Tensor, sample_rate_hz: int) -> tuple[int, ...]:
         """Indices of the five most probable classes of audio ``(2, samples)``, by their mean over its segments."""
-        logits, _ = self._network.classify(audio[None].float().cpu(), sample_rate_hz)
-        return tuple(logits[0].sigmoid().mean(0).topk(TOP).indices.tolist())
+        return tuple(self._probabilities(audio, sample_rate_hz).mean(0).topk(TOP).indices.tolist())
 
     def probability(self, audio: Tensor, sample_rate_hz: int, names: Sequence[str]) -> float:
         """The highest probability of any class of a list in any segment of audio ``(2, samples)``."""
-        logits, _ = self._network.classify(audio[None].float().cpu(), sample_rate_hz)
         wanted = [self.labels.index(name) for name in names]
-        return float(logits[0][:, wanted].sigmoid().max()) if wanted else 0.0
+        return float(self._probabilities(audio, sample_rate_hz)[:, wanted].max()) if wanted else 0.0
+
+    def _probabilities(self, audio: Tensor, sample_rate_hz: int) -> Tensor:
+        """Probabilities ``(segments, classes)`` of audio ``(2, samples)``."""
+        logits, _ = self._network.classify(audio[None].float().cpu(), sample_rate_hz)
+        return logits[0].sigmoid()
 
     def classes_heard(self, audio: Tensor, sample_rate_hz: int) -> list[str]:
         """Names of the five most probable classes of audio ``(2, samples)``."""

@@ -293,9 +293,9 @@ def _measured(found: list[dict[str, Any]], *, heard: bool) -> Collected:
     for number, cells in enumerate(found, 1):
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\033[K{number}/{len(found)} measured")
-        if collected.add(cells) and hear is not None:
-            row = collected.rows[-1]
-            row["heard"] = clarity(hear, row)
+        sound = collected.add(cells)
+        if sound is not None and hear is not None:
+            collected.rows[-1]["heard"] = clarity(hear, sound, cells["class"])
     sys.stderr.write("\r\033[K" * sys.stderr.isatty())
     _report_recordings(collected)
     if not collected.rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +20,7 @@ from prismaudio_footage.families import families
 from prismaudio_studio.families import voices
 from prismaudio_studio.world.archives import SUFFIXES as ARCHIVES
 from prismaudio_studio.world.archives import is_archive, packed_sounds
-from prismaudio_studio.world.excerpts import kind_of, read_sound
+from prismaudio_studio.world.excerpts import MonoSound, kind_of, read_sound
 from prismaudio_studio.world.recordings import licence_name, read_table, row_fault
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ class Collected:
     refused: list[tuple[Path, str]] = field(default_factory=list)
     treated: list[tuple[Path, str]] = field(default_factory=list)
 
-    def add(self, cells: dict[str, Any]) -> bool:
-        """Measure a recording and add it if it can be used; what the cells say about its audio is replaced."""
+    def add(self, cells: dict[str, Any]) -> MonoSound | None:
+        """Measure a recording and add it; what the cells say about its audio is replaced.
+
+        Returns:
+            Its audio; None if it cannot be used, and is not added.
+        """
         file = cells["file"]
         try:
             if (fault := row_fault(cells)) is not None:
@@ -60,7 +64,7 @@ class Collected:
             sound = read_sound(file)
         except DataError as error:
             self.refused.append((file, str(error)))
-            return False
+            return None
         if sound.treatment:
             self.treated.append((file, sound.treatment))
         measured = {
@@ -71,26 +75,24 @@ class Collected:
             "licence": licence_name(cells["licence"]),
         }
         self.rows.append({**cells, **measured})
-        return True
+        return sound
 
     def relative_to(self, folder: Path) -> list[dict[str, Any]]:
         """The rows with files relative to a folder, that of the table."""
         return [{**row, "file": relative(row["file"], folder)} for row in self.rows]
 
 
-def clarity(listener: Listener, row: Mapping[str, Any]) -> str:
+def clarity(listener: Listener, sound: MonoSound, what: str) -> str:
     """How clearly its family is heard in a recording, as the cell of a table; empty if it is of no family.
 
     Args:
         listener: Who listens.
-        row: The cells of the recording.
+        sound: The audio of the recording.
+        what: Its class.
     """
-    names = [
-        name for voice in voices().values() if voice.is_of(row["class"]) for name in families()[voice.name].heard_as
-    ]
+    names = [name for voice in voices().values() if voice.is_of(what) for name in families()[voice.name].heard_as]
     if not names:
         return ""
-    sound = read_sound(row["file"])
     stereo = torch.as_tensor(sound.audio).float().expand(2, -1) / 2
     return f"{listener.probability(stereo, sound.rate_hz, names):.3f}"
 

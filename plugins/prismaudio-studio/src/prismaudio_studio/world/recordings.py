@@ -97,13 +97,13 @@ def licence_name(text: str) -> str | None:
 
 def row_fault(cells: Mapping[str, Any]) -> str | None:
     """Why a row cannot be used, by its class, author, licence, kind and what is heard; None if it can."""
-    shown = {name: str(cells.get(name) or "").strip() for name in ("class", "author", "licence", "kind")}
+    shown = {name: str(cells.get(name) or "").strip() for name in ("class", "author", "licence", "kind", "heard")}
     if missing := [name for name in ("class", "author", "licence") if not shown[name]]:
         return f"has no {' and no '.join(missing)}"
     if licence_name(shown["licence"]) is None:
         return f"licence {shown['licence'][:60]!r} is not among those allowed: {', '.join(ALLOWED)}"
-    if (heard := str(cells.get("heard") or "").strip()) and _share(heard) is None:
-        return f"heard is {heard[:60]!r}; expected a number from 0 to 1, or nothing"
+    if shown["heard"] and _share(shown["heard"]) is None:
+        return f"heard is {shown['heard'][:60]!r}; expected a number from 0 to 1, or nothing"
     if shown["kind"] not in ("", *KINDS):
         return f"kind is {shown['kind'][:60]!r}; expected {' or '.join(KINDS)}, or nothing to decide by the signal"
     return None
@@ -182,7 +182,7 @@ def read_recordings(path: str | Path, seed: int = 0) -> list[Recording]:
                 fold=cells["fold"],
                 kind=cells["kind"],
                 held_out=cells["fold"].lower() in HELD_OUT_FOLDS if cells["fold"] else _is_drawn(unit, seed),
-                heard=_share(cells["heard"]) if cells["heard"] else None,
+                heard=_share(cells["heard"]),
             )
         )
     return found
