@@ -233,10 +233,17 @@ def test_training_clips_of_families_have_the_rate_and_words_of_the_recipe(table,
     assert len(list(tmp_path.iterdir())) == 4  # plain and randomised, to train on and held out
 
 
-@pytest.mark.parametrize(("recorded", "reason"), [(8, "recordings is not set"), (3, "expected an even number")])
-def test_what_families_need(recorded, reason):
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"recorded": 8}, "recordings is not set"),
+        ({"recorded": 3}, "expected an even number"),
+        ({"recordings": "recordings.csv", "best": 8}, "best is 8 and recorded is 0"),
+    ],
+)
+def test_what_families_need(arguments, reason):
     with pytest.raises(ValueError, match=reason):
-        StudioDataModule(recorded=recorded)
+        StudioDataModule(**arguments)
 
 
 def test_the_vocabulary_is_what_weights_depend_on():

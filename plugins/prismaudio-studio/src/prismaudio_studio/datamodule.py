@@ -96,6 +96,8 @@ class StudioDataModule(RecordsArguments, LightningDataModule):
             raise ValueError(f"recorded is {recorded}; expected an even number, half of each split")
         if recorded and recordings is None:
             raise ValueError(f"recorded is {recorded} and recordings is not set; give a table of recordings")
+        if best is not None and not recorded:
+            raise ValueError(f"best is {best} and recorded is 0; it chooses among recordings of families: set recorded")
         self.counts = {"plain": plain, "randomised": randomised}
         self.recorded, self.sample_rate_hz, self.best = recorded, sample_rate_hz, best
         self.validation, self.batch_size, self.seed, self.workers = validation, batch_size, seed, workers
